@@ -1,0 +1,58 @@
+# `make demo` and `make test` set everything up in .venv on a machine with Python 3.11, make and a C++ compiler.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint bench docs core clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --upgrade pip
+
+$(VENV)/.build-tools: $(BIN)/python
+	$(BIN)/pip install -q "scikit-build-core>=0.10" "nanobind>=2.4" ninja cmake
+	@touch $@
+
+# An editable install: Python files are used in place, the core is rebuilt when its sources changed.
+core: $(VENV)/.build-tools
+	@flock .build.lock $(BIN)/pip install -q --no-build-isolation --no-deps -e . -Ccmake.define.CMAKE_EXPORT_COMPILE_COMMANDS=ON
+
+$(VENV)/.base: pyproject.toml | $(VENV)/.build-tools
+	$(BIN)/pip install -q numpy llvmlite safetensors
+	@touch $@
+
+$(VENV)/.examples: pyproject.toml | $(VENV)/.base
+	$(BIN)/pip install -q scikit-learn matplotlib tqdm
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/.examples
+	$(BIN)/pip install -q pytest pytest-timeout mpmath
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/.test
+	$(BIN)/pip install -q ruff mypy clang-format import-linter
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/.examples
+	$(BIN)/pip install -q torch==2.13.0
+	$(BIN)/pip install -q jax onnxruntime onnx openvino tensorflow-cpu paddlepaddle
+	@touch $@
+
+demo: core $(VENV)/.examples
+	$(BIN)/python examples/digits.py
+
+test: core $(VENV)/.test
+	$(BIN)/python -m pytest
+
+lint: core $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/clang-format --dry-run --Werror core/*.h core/*.cpp
+
+bench: core $(VENV)/.bench
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf build .venv
