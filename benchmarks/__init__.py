@@ -1,0 +1,1 @@
+"""Benchmarks beside the peers: every group runs ours and theirs interleaved in one process and prints ratios of medians."""

@@ -1,0 +1,52 @@
+"""`python -m benchmarks [group …] [--threads N …]`: each group in a process of its own, so that thread counts hold for every library."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import subprocess
+import sys
+
+from benchmarks import harness, peers
+
+GROUPS = ("eager", "inference", "fused", "rows", "matmul", "training", "startup")
+
+
+def _run_group(name: str, threads: int, only: str | None) -> None:
+    peers.prepare(threads)
+    group = importlib.import_module(f"benchmarks.{name}")
+    for case in group.cases():
+        if only is None or only in case.title:
+            harness.show(harness.measure(case, rounds=getattr(group, "ROUNDS", 21)))
+            sys.stdout.flush()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("groups", nargs="*", metavar="group", help=f"of {', '.join(GROUPS)} (all)")
+    parser.add_argument("--threads", type=int, nargs="*", help="thread counts (each group's own: 1, or 1 and 2)")
+    parser.add_argument("--only", help="only cases whose title contains this")
+    parser.add_argument("--inside", nargs=2, metavar=("GROUP", "THREADS"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside:
+        _run_group(options.inside[0], int(options.inside[1]), options.only)
+        return
+    unknown = set(options.groups) - set(GROUPS)
+    if unknown:
+        parser.error(f"no such group: {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")
+    for name in options.groups or GROUPS:
+        group = importlib.import_module(f"benchmarks.{name}")
+        if hasattr(group, "main"):
+            group.main()
+            continue
+        for threads in options.threads or group.THREADS:
+            for environment in getattr(group, "ENVIRONMENTS", ({},)):
+                print(f"== {name}, {threads} thread{'s' if threads > 1 else ''} {environment or ''}", flush=True)
+                command = [sys.executable, "-W", "ignore", "-m", "benchmarks", "--inside", name, str(threads)]
+                command += ["--only", options.only] if options.only else []
+                subprocess.run(command, check=True, env=os.environ | environment)
+
+
+if __name__ == "__main__":
+    main()
