@@ -1,4 +1,4 @@
-"""`python -m benchmarks [group …] [--threads N …]`: each group in a process of its own, so that thread counts hold for every library."""
+"""`python -m benchmarks [group …] [--threads N …]`: each group in a process of its own, so that thread counts hold for all."""
 
 from __future__ import annotations
 

@@ -40,9 +40,9 @@ def _seconds(code: str, environment: dict[str, str]) -> float:
 
 def _report(title: str, ours: float, peer: float, asked: float) -> None:
     ratio = peer / ours
-    print(
-        f"{title}: duograph {ours * 1e3:.0f} ms, torch {peer * 1e3:.0f} ms, {ratio:.1f} ×   asked ≥ {asked:g}: {'ok' if ratio >= asked else 'SHORT'}"
-    )
+    verdict = "ok" if ratio >= asked else "SHORT"
+    times = f"duograph {ours * 1e3:.0f} ms, torch {peer * 1e3:.0f} ms"
+    print(f"{title}: {times}, {ratio:.1f} ×   asked ≥ {asked:g}: {verdict}")
 
 
 def _imports(rounds: int) -> None:
