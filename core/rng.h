@@ -1,0 +1,20 @@
+// The default random generator: a 64-bit key and a 64-bit counter. Kernels turn (key, counter + i) into numbers, so
+// the state advances by the count of numbers drawn, whoever computes them.
+#pragma once
+
+#include <cstdint>
+
+namespace dg {
+
+struct RngState {
+  uint64_t key;
+  uint64_t counter;
+};
+
+void rng_seed(uint64_t key);  // counter back to 0
+RngState rng_state();
+void rng_set_state(RngState state);
+// The state to use for `count` numbers, which nobody else will use. Advances in whole Philox blocks of four numbers.
+RngState rng_reserve(int64_t count);
+
+}  // namespace dg

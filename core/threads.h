@@ -1,0 +1,48 @@
+// One parallel loop over chunks. The work fixes the chunks, so results never depend on the number of threads.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+
+namespace dg {
+
+// Ctrl-C arrived: the Python error is already set in the calling thread.
+class Interrupted : public std::exception {
+ public:
+  const char* what() const noexcept override { return "interrupted"; }
+};
+
+void set_num_threads(int count);  // 1..kMaxThreads
+int get_num_threads();
+constexpr int kMaxThreads = 256;
+
+// Notices Ctrl-C while the calling thread works without the GIL. `check` is cheap; at most every 10 ms, and only in the
+// main thread, it takes the GIL and lets Python run its signal handlers.
+class InterruptPoll {
+ public:
+  // `thread_state`: what PyEval_SaveThread returned. It is updated when the GIL is taken and given back.
+  explicit InterruptPoll(void** thread_state);
+  bool check();  // true: stop, a Python error is set
+  bool stopped() const { return stopped_; }
+  void hold() { ++held_; }  // no interruption between hold and resume: in-place commits finish first
+  void resume() { --held_; }
+
+ private:
+  void** thread_state_;
+  uint64_t next_;
+  int held_ = 0;
+  bool stopped_ = false;
+};
+
+using ChunkFunction = void (*)(void* context, int64_t begin, int64_t end, int worker);
+
+// How many workers a loop of `chunks` chunks touching about `cost` bytes deserves: the `worker` values it will see.
+int plan_workers(int64_t chunks, int64_t cost);
+
+// Calls function(context, begin, end, worker) over disjoint ranges that cover [0, chunks), worker < workers, and
+// returns when all are done. With a poll, returns early when it says stop. `function` must not throw; it may return
+// early and ask the rest not to be run through `stop`.
+void parallel_for(int workers, int64_t chunks, ChunkFunction function, void* context, InterruptPoll* poll = nullptr,
+                  const bool* stop = nullptr);
+
+}  // namespace dg
