@@ -1,0 +1,62 @@
+"""Finding the user's own line: the innermost frame outside this package, and its source text."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from types import CodeType, FrameType
+from typing import NamedTuple
+
+PACKAGE_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+class Location(NamedTuple):
+    """One line of the user's program."""
+
+    file: str
+    line: int
+    function: str
+
+    @property
+    def text(self) -> str:
+        """The source text of the line, stripped; empty if the source is not there."""
+        return linecache.getline(self.file, self.line).strip()
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}"
+        if self.function and self.function != "<module>":
+            where += f" in {self.function}"
+        return f"{where}:    {self.text}" if self.text else where
+
+
+def is_internal(file: str) -> bool:
+    """Whether a file belongs to this package (or is code that the package generated)."""
+    return file.startswith(PACKAGE_FOLDER) or file.startswith("<duograph")
+
+
+def user_frame(frame: FrameType | None = None) -> FrameType | None:
+    """The innermost frame at or above `frame` (default: the caller's) whose code lies outside the package."""
+    current = frame if frame is not None else sys._getframe(1)
+    while current is not None:
+        file = current.f_code.co_filename
+        if not is_internal(file) and not file.startswith("<frozen"):
+            return current
+        current = current.f_back  # type: ignore[assignment]
+    return None
+
+
+def user_location(frame: FrameType | None = None) -> Location | None:
+    """Where the user's code called into the package; None when no frame of theirs is on the stack."""
+    found = user_frame(frame if frame is not None else sys._getframe(1))
+    return None if found is None else frame_location(found)
+
+
+def frame_location(frame: FrameType) -> Location:
+    """The location of a frame's current line."""
+    return Location(frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_qualname)
+
+
+def code_location(code: CodeType, line: int) -> Location:
+    """The location that a tape mark stands for: a code object and a line in it."""
+    return Location(code.co_filename, line, code.co_qualname)

@@ -1,0 +1,122 @@
+"""The errors a user can meet. Each is an `Error` and the built-in a Python programmer expects.
+
+A message reads: operator and broken rule with names and values; a line per operand; the user's own line; at most one hint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ._stack import Location, user_location
+
+
+class Error(Exception):
+    """Base of every error that duograph raises on purpose.
+
+    Args:
+        message: the first line: the operator, the rule, the names and values.
+        operands: further lines, one per operand (`"a: float32[8, 64]"`).
+        hint: what to do about it.
+        location: the user's line; found on the stack when left out, omitted when None.
+    """
+
+    message: str
+    operands: tuple[str, ...]
+    hint: str | None
+    location: Location | None
+
+    def __init__(
+        self,
+        message: str = "",
+        operands: Iterable[str] = (),
+        hint: str | None = None,
+        location: Location | None | bool = True,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.operands = tuple(operands)
+        self.hint = hint
+        if isinstance(location, bool):
+            location = user_location() if location else None
+        self.location = location
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        lines += [f"  {operand}" for operand in self.operands]
+        if self.location is not None:
+            lines.append(f"  at {self.location}")
+        if self.hint:
+            lines.append(f"  hint: {self.hint}")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.message, self.operands, self.hint, self.location))
+
+
+def _rebuild(cls: type[Error], message: str, operands: Sequence[str], hint: str | None, location: Location | None) -> Error:
+    return cls(message, operands, hint, location if location is not None else False)
+
+
+class ShapeError(Error, ValueError, RuntimeError):
+    """Sizes that do not fit together."""
+
+
+class DTypeError(Error, TypeError, RuntimeError):
+    """An operator that is not defined for this dtype, or dtypes that do not match."""
+
+
+class ArgumentError(Error, TypeError):
+    """A call with a missing, unknown or wrongly typed argument."""
+
+
+class ValueError_(Error, ValueError):
+    """An argument of the right type with a value that has no meaning."""
+
+
+class IndexError_(Error, IndexError):
+    """An index outside its dimension."""
+
+
+class DimensionError(Error, IndexError):
+    """A dimension number outside the tensor's rank."""
+
+
+class GradError(Error, RuntimeError):
+    """Differentiation asked of something that cannot give it."""
+
+
+class CaptureError(Error, RuntimeError):
+    """A program that cannot be turned into a static graph as it stands."""
+
+
+class MemoryError_(Error, MemoryError):
+    """More memory asked for than can be had."""
+
+
+class DeviceError(Error, RuntimeError):
+    """A device that is not there, or tensors on different devices."""
+
+
+class FileError(Error, ValueError):
+    """A file that cannot be read: damaged, truncated, or of another kind."""
+
+
+class DivisionError(Error, ZeroDivisionError):
+    """An integer division by zero."""
+
+
+class NumberError(Error, OverflowError):
+    """A Python number that does not fit the dtype it is to become."""
+
+
+class InternalError(Error, RuntimeError):
+    """A fault of duograph's own. Please report it."""
+
+    def __init__(
+        self,
+        message: str = "",
+        operands: Iterable[str] = (),
+        hint: str | None = "this is a fault of duograph, not of your program: please report it with the lines above",
+        location: Location | None | bool = True,
+    ) -> None:
+        super().__init__(message, operands, hint, location)
