@@ -1,0 +1,216 @@
+"""What the code generators are asked for and what they give back: plain data, no LLVM.
+
+A kernel spec says *what* is computed over an index space; the schedule (which loop is vectorised, what is kept in
+scratch, how the work is cut for threads) is chosen by the generators and never changes the result bits.
+
+Sizes, strides and offsets are ``int | Dim`` and counted in elements. The plain ints 0 and 1 are compile-time facts:
+an extent of 1 is no loop, a stride of 0 a splat, a stride of 1 a contiguous access. Any other plain int travels at
+run time like a ``Dim``, so that kernels of different sizes share their code. dtypes are given by name ("float32").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from duograph.ir.dim import Dim
+
+Extent: TypeAlias = "int | Dim"
+Role = Literal["in", "out", "inout"]
+ReduceKind = Literal["sum", "prod", "max", "min", "any", "all", "argmax", "argmin"]
+ScatterKind = Literal["add", "put"]
+
+# status[0] of the kernel ABI
+STATUS_INDEX = 1  # status[1] = the index, status[2] = the extent it exceeds
+STATUS_ZERO_DIVISION = 2
+
+# Sums: 16 interleaved partials (logical index mod 16) within chunks of 4096 elements; see docs of `LoopKernel`.
+SUM_LANES = 16
+SUM_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One entry of ``args``: its position is the index into the ABI's array. Numbers are 0-d "in" operands."""
+
+    dtype: str
+    role: Role = "in"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where an operand is read or written: ``offset + sum(index[d] * strides[d])``, one stride per loop dim.
+
+    ``mask`` (loads only): entries (dim, low, high); outside ``low <= index[dim] < high`` nothing is read and the
+    value is zero. That is padding, and the pieces of a concatenation.
+    """
+
+    arg: int
+    strides: tuple[Extent, ...]
+    offset: Extent = 0
+    mask: tuple[tuple[int, Extent, Extent], ...] = ()
+
+
+Load = Address
+Store = Address
+
+
+@dataclass(frozen=True)
+class Gather:
+    """A load whose address also depends on computed int64 values: ``address + sum(value(instr) * stride)``.
+
+    Each of ``indices`` is (instruction number, stride, extent). A value outside ``0 <= value < extent`` makes the
+    kernel report STATUS_INDEX and stop; it is never dereferenced. Lanes outside ``address.mask`` are not checked.
+    """
+
+    address: Address
+    indices: tuple[tuple[int, Extent, Extent], ...]
+
+
+@dataclass(frozen=True)
+class Philox:
+    """Random bits from the uint64[2] (key, counter) in operand ``arg``.
+
+    Element number ``i = offset + sum(index[d] * strides[d])``. dtype uint32: word ``i % 4`` of the Philox4x32-10 block
+    ``counter + i // 4``; dtype uint64: words ``2 * (i % 2)`` (low) and the next (high) of block ``counter + i // 2``.
+    """
+
+    arg: int
+    strides: tuple[Extent, ...]
+    offset: Extent = 0
+
+
+Attribute: TypeAlias = "Address | Gather | Philox | Extent | float | str | None"
+
+
+@dataclass(frozen=True)
+class Instr:
+    """One value of a kernel body; ``inputs`` are numbers of earlier instructions.
+
+    | op | attr | value |
+    | --- | --- | --- |
+    | load | Address | the element |
+    | number | operand position | the element of a 0-d operand |
+    | const | bool, int or float | it |
+    | index | dim | the loop index of that dim, int64 |
+    | size | Extent | it, int64 |
+    | gather | Gather | the element |
+    | philox | Philox | uint32 or uint64 bits |
+    | cast | None | the input converted to ``dtype`` |
+    | reduce | ReduceKind | input 0 reduced over all reduce dims of the kernel; argmax/argmin: int64 logical index |
+    | accumulator | None | contraction epilogues only: the finished element |
+    | store | Address | none; writes input 0 (whose dtype is the operand's) |
+    | any scalar primitive | None | `codegen.scalar.PRIMITIVES` |
+
+    Scalar primitives take inputs of one dtype; ``dtype`` is the result's (bool for comparisons). 16-bit floats are
+    computed in float32 and rounded after each instruction.
+    """
+
+    op: str
+    inputs: tuple[int, ...]
+    dtype: str
+    attr: Attribute = None
+
+
+@dataclass(frozen=True)
+class LoopKernel:
+    """An elementwise, movement or reduction kernel over one index space.
+
+    ``extents`` run outer to inner. Dims outside ``reduce_dims`` are parallel. A "reduce" instruction folds its input
+    over all of ``reduce_dims`` in their row-major order; what depends on one and loads nothing along the reduce dims
+    is computed once per outer index, the rest in a later pass over the reduce dims (softmax stores there).
+
+    Sums and products have one order, whatever the schedule, layout, vector width and thread count: elements are
+    numbered in row-major order of the reduce dims; each chunk of 4096 has 16 partials (number mod 16), added in order
+    from 0 and combined halving (8, 4, 2, 1); the chunk results are folded the same way (16 partials by chunk number).
+    """
+
+    name: str
+    extents: tuple[Extent, ...]
+    reduce_dims: frozenset[int]
+    operands: tuple[Operand, ...]
+    body: tuple[Instr, ...]
+
+
+@dataclass(frozen=True)
+class ScatterKernel:
+    """Indexed writes: ``target[address + sum(index value * stride)] (+)= value``, in row-major order of ``serial_dims``.
+
+    The other dims run in parallel: two of their indices must never write the same element. ``target.arg`` is an
+    "inout" operand that already holds the initial contents. ``indices`` as in `Gather`; ``value`` is an instruction
+    of the target's dtype. Kind "put": the last write wins.
+    """
+
+    name: str
+    kind: ScatterKind
+    extents: tuple[Extent, ...]
+    serial_dims: frozenset[int]
+    operands: tuple[Operand, ...]
+    body: tuple[Instr, ...]
+    target: Address
+    indices: tuple[tuple[int, Extent, Extent], ...]
+    value: int
+
+
+@dataclass(frozen=True)
+class ContractionKernel:
+    """``C[batch, m, n] = epilogue(sum over k of A[batch, m, k] * B[batch, k, n])``.
+
+    Operands: A, B, C (role "out"), then what the epilogue loads. ``m``, ``n``, ``k`` are tuples of extents (several
+    dims where they do not merge); strides are given over (batch..., m..., k...), (batch..., k..., n...) and
+    (batch..., m..., n...), like the loads of the epilogue. ``dtype`` is the accumulator's. Epilogue instruction 0 is
+    "accumulator"; the value of the last instruction, of C's dtype, is stored.
+    """
+
+    name: str
+    dtype: str
+    batch: tuple[Extent, ...]
+    m: tuple[Extent, ...]
+    n: tuple[Extent, ...]
+    k: tuple[Extent, ...]
+    a_strides: tuple[Extent, ...]
+    b_strides: tuple[Extent, ...]
+    c_strides: tuple[Extent, ...]
+    operands: tuple[Operand, ...]
+    epilogue: tuple[Instr, ...] = (Instr("accumulator", (), "float32"),)
+
+
+Kernel: TypeAlias = "LoopKernel | ScatterKernel | ContractionKernel"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One call of the kernel ABI ``(args, sizes, begin, end, scratch, status)`` for 0 <= begin <= end <= chunks.
+
+    ``args`` are operand positions; len(operands) + i means temporary i of the kernel. ``size_exprs`` are the values
+    of ``sizes`` in order. ``scratch`` is bytes per worker, ``cost`` a rough count of bytes touched by all chunks.
+    Launches of one kernel run in order, each finished before the next.
+    """
+
+    symbol: str
+    args: tuple[int, ...]
+    size_exprs: tuple[Extent, ...]
+    chunks: Extent
+    scratch: Extent
+    cost: Extent
+
+
+@dataclass(frozen=True)
+class CompiledKernel:
+    """How to run one kernel: its launches and the bytes of each temporary they share."""
+
+    launches: tuple[Launch, ...]
+    temporaries: tuple[Extent, ...] = ()
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Object code for a list of kernels, in the order they were given."""
+
+    object: bytes
+    kernels: tuple[CompiledKernel, ...]
+
+
+Kernels: TypeAlias = Sequence[Kernel]

@@ -1,0 +1,150 @@
+"""The machine that code is generated for: its features, vector width, and the step from IR text to object code."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+_TRIPLE = "x86_64-unknown-linux-gnu"
+
+# What each x86-64 psABI level adds, by LLVM's feature names.
+_LEVELS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("x86-64", ("cx8", "cmov", "fxsr", "mmx", "sse", "sse2", "x87", "64bit")),
+    ("x86-64-v2", ("cx16", "sahf", "popcnt", "sse3", "sse4.1", "sse4.2", "ssse3", "crc32")),
+    ("x86-64-v3", ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "xsave")),
+    ("x86-64-v4", ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "evex512")),
+)
+LEVELS = tuple(name for name, _ in _LEVELS)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A CPU as LLVM sees it. ``isa`` is one of `LEVELS` or "native"; ``features`` are the enabled ones, sorted."""
+
+    isa: str
+    cpu: str
+    features: tuple[str, ...]
+    # turned off by name, because the CPU model implies them
+    without: tuple[str, ...] = ()
+
+    def has(self, feature: str) -> bool:
+        return feature in self.features
+
+    @property
+    def fma(self) -> bool:
+        return "fma" in self.features
+
+    @property
+    def masks(self) -> bool:
+        """Masked loads and stores of every element size are instructions."""
+        return "avx512bw" in self.features and "avx512vl" in self.features
+
+    @property
+    def float16_conversion(self) -> bool:
+        return "f16c" in self.features
+
+    @property
+    def rounding(self) -> bool:
+        """floor, ceil, trunc and round-to-even are instructions."""
+        return "sse4.1" in self.features
+
+    @property
+    def vector_bytes(self) -> int:
+        return 64 if "avx512f" in self.features else 32 if "avx2" in self.features else 16
+
+    @cached_property
+    def feature_string(self) -> str:
+        return ",".join([*("+" + name for name in self.features), *("-" + name for name in self.without)])
+
+    def emit_object(self, text: str) -> bytes:
+        """Instruction selection of final IR text; no optimisation passes."""
+        binding = _binding()
+        module = binding.parse_assembly(text)
+        machine = _machine(self)
+        module.triple = machine.triple
+        result: bytes = machine.emit_object(module)
+        return result
+
+    def emit_assembly(self, text: str) -> str:
+        """The same as assembly text, to look at."""
+        module = _binding().parse_assembly(text)
+        machine = _machine(self)
+        module.triple = machine.triple
+        result: str = machine.emit_assembly(module)
+        return result
+
+
+@lru_cache(maxsize=1)
+def _binding() -> Any:
+    """llvmlite, set up once; imported only when something is compiled."""
+    import llvmlite.binding as binding
+
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    # Loop strength reduction turns row addresses base + i * stride into one serial chain of adds. Process-wide.
+    binding.set_option("duograph", "-disable-lsr")
+    return binding
+
+
+@lru_cache(maxsize=16)
+def _machine(target: Target) -> Any:
+    return (
+        _binding()
+        .Target.from_triple(_TRIPLE)
+        .create_target_machine(cpu=target.cpu, features=target.feature_string, opt=2, reloc="pic", codemodel="small")
+    )
+
+
+@lru_cache(maxsize=8)
+def get_target(isa: str | None = None) -> Target:
+    """The target of ``isa``, by default of the environment variable DUOGRAPH_ISA (default "native").
+
+    Errors: ValueError for an unknown level.
+    """
+    if isa is None:
+        return get_target(os.environ.get("DUOGRAPH_ISA", "native") or "native")
+    if isa == "native":
+        return _native()
+    if isa not in LEVELS:
+        raise ValueError(f"DUOGRAPH_ISA: unknown instruction level {isa!r}; one of native, {', '.join(LEVELS)}")
+    features = {name for level in _LEVELS[: LEVELS.index(isa) + 1] for name in level[1]}
+    without = ("prefer-256-bit",) if isa == "x86-64-v4" else ()
+    return Target(isa, "x86-64", tuple(sorted(features)), without)
+
+
+def cache_key(isa: str | None = None) -> str:
+    """Everything about the target and the compiler that decides the object code, found without importing llvmlite."""
+    isa = isa or os.environ.get("DUOGRAPH_ISA", "native") or "native"
+    cpu = _host_description() if isa == "native" else ""
+    return f"{_TRIPLE};{isa};{cpu};{_compiler_stamp()}"
+
+
+@lru_cache(maxsize=1)
+def _host_description() -> str:
+    """Model and exact feature flags of the first processor, as the kernel lists them."""
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+        lines = file.read().split("\n\n", 1)[0].splitlines()
+    wanted = ("vendor_id", "cpu family", "model", "stepping", "flags")
+    return ";".join(line.split(":", 1)[1].strip() for line in lines if line.split("\t", 1)[0].strip() in wanted)
+
+
+@lru_cache(maxsize=1)
+def _compiler_stamp() -> str:
+    """Identifies the installed LLVM by its shared library's size and time."""
+    spec = importlib.util.find_spec("llvmlite")
+    if spec is None or not spec.submodule_search_locations:
+        return "none"
+    library = os.stat(os.path.join(spec.submodule_search_locations[0], "binding", "libllvmlite.so"))
+    return f"{library.st_size}.{library.st_mtime_ns}"
+
+
+def _native() -> Target:
+    binding = _binding()
+    features = binding.get_host_cpu_features()
+    enabled = tuple(sorted(name for name, on in features.items() if on))
+    # Off by name, too: what the model implies but this (virtual) machine lacks, and a preference for narrow vectors.
+    disabled = tuple(sorted(name for name, on in features.items() if not on))
+    return Target("native", binding.get_host_cpu_name(), enabled, ("prefer-256-bit", *disabled))
