@@ -1,0 +1,263 @@
+"""Building graphs node by node; every tracer writes through one of these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import local
+from typing import Any
+
+from .dim import INFINITY, Dim, Expr, substitute, symbol, symbols
+from .graph import Argument, Check, Graph, Node, Value, free_values
+from .location import Location
+from .types import DTypeLike, TensorType
+
+
+class _Stack(local):
+    builders: list[Builder]
+
+    def __init__(self) -> None:
+        self.builders = []
+
+
+_STACK = _Stack()
+
+
+def current() -> Builder:
+    """The innermost builder of this thread."""
+    if not _STACK.builders:
+        raise LookupError("no graph is being built in this thread")
+    return _STACK.builders[-1]
+
+
+def active() -> bool:
+    """Whether a graph is being built in this thread."""
+    return bool(_STACK.builders)
+
+
+class Builder:
+    """Collects nodes. As a context manager it is the thread's current builder.
+
+    `location` and `scope` are given to every node emitted while they are set.
+    """
+
+    def __init__(self, name: str = "graph") -> None:
+        self.name = name
+        self.inputs: list[Value] = []
+        self.arguments: list[Argument] = []
+        self.sizes: list[Dim] = []
+        self.checks: list[Check] = []
+        self.equal: dict[Dim, Expr] = {}
+        self.location: Location | None = None
+        self.scope = ""
+        # One list of nodes and one constant table for each open region, innermost last.
+        self._nodes: list[list[Node]] = [[]]
+        self._constants: list[dict[tuple[Any, ...], Value]] = [{}]
+
+    def __enter__(self) -> Builder:
+        _STACK.builders.append(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _STACK.builders.remove(self)
+
+    # Inputs
+
+    def input(
+        self,
+        type: TensorType,
+        name: str = "",
+        kind: str = "tensor",
+        strides: tuple[Expr, ...] | None = None,
+        origin: str = "argument",
+    ) -> Value:
+        """A new input of the graph."""
+        value = Value(type, None, len(self.inputs), name)
+        self.inputs.append(value)
+        self.arguments.append(Argument(kind, strides, origin))
+        return value
+
+    def size(self, name: str, low: float = -INFINITY) -> Dim:
+        """A new integer operand of the graph."""
+        made = symbol(name, low)
+        self.sizes.append(made)
+        return made
+
+    def lift(self, tensor: Any) -> Value:
+        """The value that stands for a concrete tensor which meets traced ones: here a 0-d tensor becomes a constant.
+
+        Capture overrides this: there the tensor is state of the program.
+        """
+        if tensor.ndim != 0:
+            raise TypeError(f"a concrete tensor of shape {tuple(tensor.shape)} cannot be part of a compiled operator")
+        return self.constant(tensor.item(), tensor.dtype)
+
+    # Nodes
+
+    def emit(
+        self,
+        op: str,
+        inputs: Sequence[Value],
+        attrs: dict[str, Any],
+        types: Sequence[TensorType],
+        regions: tuple[Graph, ...] = (),
+    ) -> list[Value]:
+        """Append a node; returns its outputs."""
+        node = Node(op, tuple(inputs), attrs, tuple(types), regions, self.location, self.scope)
+        self._nodes[-1].append(node)
+        return list(node.outputs)
+
+    def constant(self, value: Any, dtype: DTypeLike, shape: tuple[Expr, ...] = ()) -> Value:
+        """A constant: a Python number (with any shape: broadcast), or the bytes of an array of this dtype and shape."""
+        key = (dtype.code, value.__class__, repr(value))
+        found = self._constants[-1].get(key) if not isinstance(value, bytes) else None
+        if found is None:
+            inner = shape if isinstance(value, bytes) else ()
+            (found,) = self.emit("constant", (), {"value": value}, [TensorType(dtype, inner)])
+            if not isinstance(value, bytes):
+                self._constants[-1][key] = found
+        return found if found.shape == shape else self.broadcast(found, shape)
+
+    def broadcast(self, value: Value, shape: tuple[Expr, ...]) -> Value:
+        """The value stretched to a shape (right-aligned, sizes 1 repeat); the value itself if it has that shape."""
+        if value.shape == shape:
+            return value
+        return self.emit("broadcast", [value], {}, [TensorType(value.dtype, shape)])[0]
+
+    @contextmanager
+    def composite(self, name: str, attrs: dict[str, Any]) -> Iterator[list[Value]]:
+        """Nodes emitted inside become the body of one node `name`; put its results in the list this yields.
+
+        On leaving, the list holds the outputs of the node instead. The body reads outer values directly.
+        """
+        results: list[Value] = []
+        self._nodes.append([])
+        self._constants.append({})
+        try:
+            yield results
+        except BaseException:
+            self._nodes.pop()
+            self._constants.pop()
+            raise
+        body = Graph((), tuple(self._nodes.pop()), tuple(results), name=name)
+        self._constants.pop()
+        results[:] = self.emit(name, free_values(body), attrs, [value.type for value in results], (body,))
+
+    @contextmanager
+    def region(self, types: Sequence[TensorType], names: Sequence[str] = ()) -> Iterator[Region]:
+        """Nodes emitted inside become a region with inputs of these types (the body of a loop or a branch)."""
+        inputs = tuple(Value(type, None, index, names[index] if names else "") for index, type in enumerate(types))
+        made = Region(inputs)
+        self._nodes.append([])
+        self._constants.append({})
+        try:
+            yield made
+        except BaseException:
+            self._nodes.pop()
+            self._constants.pop()
+            raise
+        made.graph = Graph(inputs, tuple(self._nodes.pop()), tuple(made.outputs), name="region")
+        self._constants.pop()
+
+    def while_loop(self, condition: Region, body: Region, initial: Sequence[Value]) -> list[Value]:
+        """A loop over the regions' inputs; what the regions read from outside is passed along unchanged."""
+        (test, step), outer = close_regions([condition.graph, body.graph])
+        attrs = {"carried": len(initial)}
+        return self.emit("while_loop", [*initial, *outer], attrs, [value.type for value in initial], (test, step))
+
+    def cond(self, predicate: Value, then: Region, otherwise: Region, operands: Sequence[Value] = ()) -> list[Value]:
+        """One of two regions, both over `operands` and whatever they read from outside."""
+        regions, outer = close_regions([then.graph, otherwise.graph])
+        types = [value.type for value in regions[0].outputs]
+        return self.emit("cond", [predicate, *operands, *outer], {}, types, tuple(regions))
+
+    def assign(self, cell: Value, value: Value) -> Value:
+        """Write a mutable input when the program ends; the result stands for the input's memory after the write."""
+        return self.emit("assign", [cell, value], {}, [cell.type])[0]
+
+    # Sizes
+
+    def check(self, relation: str, left: Expr, right: Expr, code: int = 0) -> None:
+        """Require a relation between sizes ("eq", "ne", "lt", "le") when the program runs."""
+        if isinstance(left, int) and isinstance(right, int):
+            holds = {"eq": left == right, "ne": left != right, "lt": left < right, "le": left <= right}[relation]
+            if holds:
+                return
+        self.checks.append(Check(relation, left, right, code))
+
+    def unify(self, left: Expr, right: Expr, code: int = 0) -> Expr:
+        """Require that two sizes are equal, and return the one to go on with: the number if there is one."""
+        left, right = substitute(left, self.equal), substitute(right, self.equal)
+        if left == right:
+            return left
+        self.check("eq", left, right, code)
+        keep, other = (left, right) if isinstance(left, int) or not isinstance(right, int) else (right, left)
+        if isinstance(other, Dim) and not other.is_symbol and isinstance(keep, Dim) and keep.is_symbol:
+            keep, other = other, keep
+        # A symbol is only written in terms of others that do not contain it.
+        if isinstance(other, Dim) and other.is_symbol and other not in symbols(keep):
+            replacement = {other: keep}
+            self.equal = {key: substitute(value, replacement) for key, value in self.equal.items()}
+            self.equal[other] = keep
+        return keep
+
+    def resolve(self, size: Expr) -> Expr:
+        """A size with everything known about equal sizes written in."""
+        return substitute(size, self.equal)
+
+    def finish(self, outputs: Sequence[Value]) -> Graph:
+        """The graph of all nodes emitted so far."""
+        return Graph(
+            tuple(self.inputs),
+            tuple(self._nodes[0]),
+            tuple(outputs),
+            tuple(self.arguments),
+            tuple(self.sizes),
+            tuple(self.checks),
+            dict(self.equal),
+            self.name,
+        )
+
+
+class Region:
+    """Inputs of a region under construction; set `outputs` before the `with` block ends, `graph` is there after it."""
+
+    def __init__(self, inputs: tuple[Value, ...]) -> None:
+        self.inputs = inputs
+        self.outputs: Sequence[Value] = ()
+        self.graph: Graph
+
+
+def close_regions(regions: Sequence[Graph]) -> tuple[list[Graph], list[Value]]:
+    """The regions with everything they read from outside turned into further inputs, the same for all of them."""
+    outer: dict[Value, None] = {}
+    for region in regions:
+        for value in free_values(region):
+            outer.setdefault(value)
+    closed = []
+    for region in regions:
+        inner = {value: Value(value.type, None, len(region.inputs) + i, value.name) for i, value in enumerate(outer)}
+        nodes, outputs = rename(region, inner)
+        closed.append(Graph((*region.inputs, *inner.values()), nodes, outputs, name=region.name))
+    return closed, list(outer)
+
+
+def rename(graph: Graph, values: dict[Value, Value]) -> tuple[tuple[Node, ...], tuple[Value, ...]]:
+    """Nodes and outputs of a graph reading other values; `values` is extended by the outputs of nodes that changed."""
+    nodes = []
+    for node in graph.nodes:
+        inputs = tuple(values.get(value, value) for value in node.inputs)
+        regions = tuple(_rename_region(region, values) for region in node.regions)
+        if inputs != node.inputs or any(a is not b for a, b in zip(regions, node.regions)):
+            made = node.with_inputs(inputs, regions)
+            values.update(zip(node.outputs, made.outputs))
+            node = made
+        nodes.append(node)
+    return tuple(nodes), tuple(values.get(value, value) for value in graph.outputs)
+
+
+def _rename_region(region: Graph, values: dict[Value, Value]) -> Graph:
+    if not any(value in values for value in free_values(region)):
+        return region
+    nodes, outputs = rename(region, dict(values))
+    return region.replace(nodes=nodes, outputs=outputs)
