@@ -14,7 +14,7 @@ struct RngState {
 void rng_seed(uint64_t key);  // counter back to 0
 RngState rng_state();
 void rng_set_state(RngState state);
-// The state to use for `count` numbers, which nobody else will use. Advances in whole Philox blocks of four numbers.
+// The state to draw `count` numbers with; it advances by the count of numbers, however many are made at a time.
 RngState rng_reserve(int64_t count);
 
 }  // namespace dg

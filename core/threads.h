@@ -1,6 +1,7 @@
 // One parallel loop over chunks. The work fixes the chunks, so results never depend on the number of threads.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <exception>
 
@@ -16,21 +17,20 @@ void set_num_threads(int count);  // 1..kMaxThreads
 int get_num_threads();
 constexpr int kMaxThreads = 256;
 
-// Notices Ctrl-C while the calling thread works without the GIL. `check` is cheap; at most every 10 ms, and only in the
-// main thread, it takes the GIL and lets Python run its signal handlers.
+// Notices Ctrl-C while the calling thread works without the GIL: at most every 10 ms, and only in the main thread, takes
+// the GIL and lets Python run its signal handlers.
 class InterruptPoll {
  public:
-  // `thread_state`: what PyEval_SaveThread returned. It is updated when the GIL is taken and given back.
+  // `thread_state`: a PyThreadState*, what PyEval_SaveThread returned; updated when the GIL is taken and given back.
   explicit InterruptPoll(void** thread_state);
   bool check();  // true: stop, a Python error is set
   bool stopped() const { return stopped_; }
-  void hold() { ++held_; }  // no interruption between hold and resume: in-place commits finish first
-  void resume() { --held_; }
+  void hold(bool held) { held_ = held; }  // no interruption while held: in-place commits finish first
 
  private:
   void** thread_state_;
-  uint64_t next_;
-  int held_ = 0;
+  int64_t next_;
+  bool held_ = false;
   bool stopped_ = false;
 };
 
@@ -40,9 +40,9 @@ using ChunkFunction = void (*)(void* context, int64_t begin, int64_t end, int wo
 int plan_workers(int64_t chunks, int64_t cost);
 
 // Calls function(context, begin, end, worker) over disjoint ranges that cover [0, chunks), worker < workers, and
-// returns when all are done. With a poll, returns early when it says stop. `function` must not throw; it may return
-// early and ask the rest not to be run through `stop`.
+// returns when all are done. Returns early when the poll says stop, or once a worker sets `stop`. `function` must not
+// throw. A caller that finds the pool busy runs the whole loop itself.
 void parallel_for(int workers, int64_t chunks, ChunkFunction function, void* context, InterruptPoll* poll = nullptr,
-                  const bool* stop = nullptr);
+                  const std::atomic<bool>* stop = nullptr);
 
 }  // namespace dg

@@ -1,0 +1,579 @@
+#include "memory.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <mutex>
+#include <vector>
+
+#include "device.h"
+
+namespace dg {
+
+namespace {
+
+// Size classes: steps of 64 bytes to 1 KiB, then four per power of two to 1 MiB, then eight.
+constexpr int kFirstQuarter = 17, kFirstLarge = 57, kClasses = 249;
+constexpr size_t kLargeBytes = size_t{1} << 20;  // from here on blocks are mapped one by one
+constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kMaxRequest = size_t{1} << 44;
+constexpr size_t kFreeCredit = size_t{16} << 20;  // what may be taken without asking how much is left
+constexpr int64_t kFlushBytes = 1 << 20;         // how far a thread's count may run ahead of the common one
+
+constexpr int class_of(size_t bytes) {
+  if (bytes <= 1024) return bytes ? static_cast<int>((bytes + 63) / 64) : 1;
+  const uint64_t last = bytes - 1;
+  const int octave = 63 - std::countl_zero(last);
+  if (octave < 20) return kFirstQuarter + (octave - 10) * 4 + static_cast<int>(last >> (octave - 2) & 3);
+  return kFirstLarge + (octave - 20) * 8 + static_cast<int>(last >> (octave - 3) & 7);
+}
+
+constexpr size_t capacity_of(int size_class) {
+  if (size_class < kFirstQuarter) return static_cast<size_t>(size_class) * 64;
+  if (size_class < kFirstLarge) {
+    const int k = size_class - kFirstQuarter;
+    return static_cast<size_t>(5 + k % 4) << (8 + k / 4);
+  }
+  const int k = size_class - kFirstLarge;
+  return static_cast<size_t>(9 + k % 8) << (17 + k / 8);
+}
+static_assert(class_of(1024) == 16 && class_of(1025) == 17 && capacity_of(17) == 1280);
+static_assert(class_of(1 << 20) == kFirstLarge - 1 && capacity_of(kFirstLarge - 1) == 1 << 20);
+static_assert(class_of((1 << 20) + 1) == kFirstLarge && capacity_of(class_of(kMaxRequest)) == kMaxRequest);
+static_assert(class_of(kMaxRequest) < kClasses);
+
+// Small blocks carry their Buffer in the cache line before the data.
+constexpr size_t kHeader = 64;
+static_assert(sizeof(Buffer) <= kHeader);
+
+struct FreeList {
+  Buffer* head = nullptr;
+  uint32_t count = 0;
+
+  void push(Buffer* buffer) {
+    buffer->owner = head;
+    head = buffer;
+    ++count;
+  }
+  Buffer* pop() {
+    Buffer* buffer = head;
+    head = static_cast<Buffer*>(buffer->owner);
+    --count;
+    return buffer;
+  }
+};
+
+// How many free blocks of a class a thread keeps to itself: about a megabyte of them.
+constexpr uint32_t thread_limit(int size_class) {
+  return static_cast<uint32_t>(std::clamp<size_t>(kLargeBytes / capacity_of(size_class), 4, 512));
+}
+
+// A counter one thread writes and others read: no locked instruction.
+class Counter {
+ public:
+  void add(int64_t n) { value_.store(get() + n, std::memory_order_relaxed); }
+  void set(int64_t n) { value_.store(n, std::memory_order_relaxed); }
+  int64_t get() const { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<int64_t> value_{0};
+};
+
+struct ThreadCache {
+  FreeList lists[kFirstLarge];
+  Counter allocated, live, allocations, hits;  // what this thread adds to the common counts
+  ThreadCache *next = nullptr, *previous = nullptr;
+};
+
+struct LargeBlock {
+  Buffer* buffer;
+  uint64_t freed_at;
+};
+
+struct Pool {
+  std::mutex mutex;
+  FreeList small[kFirstLarge];
+  std::vector<LargeBlock> large;  // few: searched linearly, oldest evicted first
+  uint64_t clock = 0;
+  size_t cached = 0;  // bytes in `small` and `large`
+  size_t limit = 0;
+  size_t credit = kFreeCredit;  // bytes that may be taken from the system before asking again how much is left
+  ThreadCache* threads = nullptr;
+  int64_t gone_allocations = 0, gone_hits = 0;  // of threads that ended
+  std::atomic<int64_t> allocated{0}, live{0}, peak{0}, reserved{0}, adopted{0};
+};
+
+// Never destroyed: buffers may outlive every other static object.
+Pool& pool() {
+  static Pool& instance = *new Pool;
+  return instance;
+}
+
+// One pointer, so that it fits the static TLS block and costs one instruction to read.
+__attribute__((tls_model("initial-exec"))) thread_local ThreadCache* this_thread = nullptr;
+__attribute__((tls_model("initial-exec"))) thread_local bool thread_ended = false;
+
+size_t parse_bytes(const char* text, size_t fallback) {
+  if (!text || !*text) return fallback;
+  char* end = nullptr;
+  const double number = std::strtod(text, &end);
+  if (end == text || !(number >= 0)) return fallback;
+  double unit = 1;
+  if (*end == 'K' || *end == 'k') unit = 0x1p10;
+  if (*end == 'M' || *end == 'm') unit = 0x1p20;
+  if (*end == 'G' || *end == 'g') unit = 0x1p30;
+  return static_cast<size_t>(std::min(number * unit, 0x1p62));
+}
+
+// The number after `key` in a file of "key number" lines; SIZE_MAX if there is none.
+size_t field(const char* path, const char* key) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);)
+    if (line.rfind(key, 0) == 0) return std::strtoull(line.c_str() + std::strlen(key), nullptr, 10);
+  return SIZE_MAX;
+}
+
+size_t first_number(const std::string& path) {
+  std::ifstream file(path);
+  std::string word;
+  if (!(file >> word) || word.empty() || word[0] < '0' || word[0] > '9') return SIZE_MAX;  // "max"
+  return std::strtoull(word.c_str(), nullptr, 10);
+}
+
+// What is left of one control group and its parents, page cache counted as free.
+size_t group_available(const std::string& mount, std::string path, const char* limit, const char* usage,
+                       const char* reclaimable) {
+  size_t available = SIZE_MAX;
+  while (true) {
+    const std::string folder = mount + (path == "/" ? "" : path);
+    const size_t most = first_number(folder + limit);
+    const size_t used = first_number(folder + usage);
+    // Version 1 writes "no limit" as a number near 2^63.
+    if (most < (SIZE_MAX >> 2) && used != SIZE_MAX) {
+      const size_t cache = field((folder + "/memory.stat").c_str(), reclaimable);
+      const size_t held = used - (cache == SIZE_MAX ? 0 : std::min(cache, used));
+      available = std::min(available, most > held ? most - held : 0);
+    }
+    if (path.empty() || path == "/") return available;
+    path.resize(path.rfind('/'));
+    if (path.empty()) path = "/";
+  }
+}
+
+size_t groups_available() {
+  size_t available = SIZE_MAX;
+  std::ifstream file("/proc/self/cgroup");
+  for (std::string line; std::getline(file, line);) {
+    const size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    std::string path = line.substr(second + 1);
+    if (path.empty() || path[0] != '/' || path.find("..") != std::string::npos) path = "/";
+    if (controllers.empty())
+      available = std::min(available, group_available("/sys/fs/cgroup", path, "/memory.max", "/memory.current",
+                                                      "inactive_file "));
+    else if (("," + controllers + ",").find(",memory,") != std::string::npos)
+      available = std::min(available, group_available("/sys/fs/cgroup/memory", path, "/memory.limit_in_bytes",
+                                                      "/memory.usage_in_bytes", "total_inactive_file "));
+  }
+  return available;
+}
+
+// What the system can still give, less what this pool was given and has not touched yet.
+size_t system_available() {
+  size_t available = field("/proc/meminfo", "MemAvailable:");
+  if (available != SIZE_MAX) available *= 1024;
+  available = std::min(available, groups_available());
+  size_t total = 0, resident = 0, shared = 0;
+  std::ifstream statm("/proc/self/statm");
+  if (statm >> total >> resident >> shared) {
+    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    const size_t touched = (resident > shared ? resident - shared : 0) * page;
+    const size_t reserved = static_cast<size_t>(pool().reserved.load());
+    const size_t untouched = reserved > touched ? reserved - touched : 0;
+    available -= std::min(available, untouched);
+    rlimit space{};
+    if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY)
+      available = std::min<size_t>(available, space.rlim_cur - std::min<size_t>(space.rlim_cur, total * page));
+  }
+  return available;
+}
+
+void free_small(Buffer* buffer);
+void free_large(Buffer* buffer);
+
+Buffer* map_block(int size_class) {
+  const size_t capacity = capacity_of(size_class);
+  Buffer* buffer = nullptr;
+  if (size_class < kFirstLarge) {
+    char* block = static_cast<char*>(std::aligned_alloc(kAlignment, kHeader + capacity));
+    if (!block) return nullptr;
+    buffer = new (block) Buffer{};
+    buffer->data = block + kHeader;
+    buffer->free = free_small;
+  } else {
+    // Huge pages need 2 MiB alignment: map more, give the ends back.
+    const size_t alignment = capacity >= kHugePage ? kHugePage : 0;
+    void* mapped = mmap(nullptr, capacity + alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) return nullptr;
+    char* begin = static_cast<char*>(mapped);
+    if (alignment) {
+      const size_t before = (kHugePage - reinterpret_cast<uintptr_t>(begin) % kHugePage) % kHugePage;
+      if (before) munmap(begin, before);
+      if (before < alignment) munmap(begin + before + capacity, alignment - before);
+      begin += before;
+      madvise(begin, capacity, MADV_HUGEPAGE);
+    }
+    buffer = new Buffer{};
+    buffer->data = begin;
+    buffer->free = free_large;
+  }
+  buffer->device = kCpu;
+  buffer->size_class = static_cast<uint8_t>(size_class);
+  pool().reserved.fetch_add(static_cast<int64_t>(capacity), std::memory_order_relaxed);
+  return buffer;
+}
+
+void unmap_block(Buffer* buffer) {
+  const size_t capacity = capacity_of(buffer->size_class);
+  pool().reserved.fetch_sub(static_cast<int64_t>(capacity), std::memory_order_relaxed);
+  if (buffer->size_class < kFirstLarge) {
+    buffer->~Buffer();
+    std::free(buffer);
+  } else {
+    munmap(buffer->data, capacity);
+    delete buffer;
+  }
+}
+
+// Adds to the common counts once a thread's own grew far enough; keeps the peak.
+void flush_counts(ThreadCache& cache) {
+  Pool& p = pool();
+  const int64_t now = p.allocated.fetch_add(cache.allocated.get(), std::memory_order_relaxed) + cache.allocated.get();
+  cache.allocated.set(0);
+  p.live.fetch_add(cache.live.get(), std::memory_order_relaxed);
+  cache.live.set(0);
+  int64_t peak = p.peak.load(std::memory_order_relaxed);
+  while (now > peak && !p.peak.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
+  }
+}
+
+// Hands cached blocks of one class to the common pool, or back to the system beyond the limit. Lock held.
+void give_back(Pool& p, FreeList& list, int size_class, uint32_t keep) {
+  const size_t capacity = capacity_of(size_class);
+  while (list.count > keep) {
+    Buffer* buffer = list.pop();
+    if (p.cached + capacity > p.limit) {
+      unmap_block(buffer);
+    } else {
+      p.small[size_class].push(buffer);
+      p.cached += capacity;
+    }
+  }
+}
+
+void end_thread(void* argument) {
+  auto* cache = static_cast<ThreadCache*>(argument);
+  Pool& p = pool();
+  flush_counts(*cache);
+  {
+    std::lock_guard lock(p.mutex);
+    for (int c = 0; c < kFirstLarge; ++c) give_back(p, cache->lists[c], c, 0);
+    (cache->previous ? cache->previous->next : p.threads) = cache->next;
+    if (cache->next) cache->next->previous = cache->previous;
+    p.gone_allocations += cache->allocations.get();
+    p.gone_hits += cache->hits.get();
+  }
+  delete cache;
+  this_thread = nullptr;
+  thread_ended = true;
+}
+
+void prepare_pool() {
+  Pool& p = pool();
+  size_t total = field("/proc/meminfo", "MemTotal:");
+  total = total == SIZE_MAX ? size_t{8} << 30 : total * 1024;
+  p.large.reserve(1024);
+  p.limit = parse_bytes(std::getenv("DUOGRAPH_MEMORY_CACHE"), std::min(total, groups_available()) / 4);
+  pthread_atfork([] { pool().mutex.lock(); }, [] { pool().mutex.unlock(); }, [] { pool().mutex.unlock(); });
+}
+
+// The cache of this thread; a temporary one of its own for a thread that is ending.
+ThreadCache& make_thread_cache() {
+  static std::once_flag once;
+  std::call_once(once, prepare_pool);
+  static pthread_key_t key = [] {
+    pthread_key_t made;
+    if (pthread_key_create(&made, end_thread)) std::abort();
+    return made;
+  }();
+  auto* cache = new ThreadCache;
+  Pool& p = pool();
+  std::lock_guard lock(p.mutex);
+  cache->next = p.threads;
+  if (p.threads) p.threads->previous = cache;
+  p.threads = cache;
+  // A thread that is ending gets one cache more, which stays: pthread runs a key's destructor again for a new value.
+  pthread_setspecific(key, cache);
+  this_thread = cache;
+  return *cache;
+}
+
+inline ThreadCache& thread_cache() {
+  ThreadCache* cache = this_thread;
+  return cache ? *cache : make_thread_cache();
+}
+
+inline void count_allocation(ThreadCache& cache, size_t bytes, bool hit) {
+  Pool& p = pool();
+  cache.allocations.add(1);
+  cache.hits.add(hit);
+  cache.live.add(1);
+  const int64_t ahead = cache.allocated.get() + static_cast<int64_t>(bytes);
+  cache.allocated.set(ahead);
+  const int64_t now = p.allocated.load(std::memory_order_relaxed) + ahead;
+  if (now > p.peak.load(std::memory_order_relaxed)) p.peak.store(now, std::memory_order_relaxed);
+  if (ahead > kFlushBytes) flush_counts(cache);
+}
+
+inline void count_release(ThreadCache& cache, size_t bytes) {
+  cache.live.add(-1);
+  const int64_t ahead = cache.allocated.get() - static_cast<int64_t>(bytes);
+  cache.allocated.set(ahead);
+  if (ahead < -kFlushBytes) flush_counts(cache);
+}
+
+void free_small(Buffer* buffer) {
+  ThreadCache& cache = thread_cache();
+  count_release(cache, buffer->bytes);
+  const int size_class = buffer->size_class;
+  FreeList& list = cache.lists[size_class];
+  list.push(buffer);
+  if (list.count > thread_limit(size_class)) [[unlikely]] {
+    Pool& p = pool();
+    std::lock_guard lock(p.mutex);
+    give_back(p, list, size_class, thread_limit(size_class) / 2);
+  }
+}
+
+void evict_oldest(Pool& p) {
+  auto oldest = std::min_element(p.large.begin(), p.large.end(),
+                                 [](const LargeBlock& a, const LargeBlock& b) { return a.freed_at < b.freed_at; });
+  p.cached -= capacity_of(oldest->buffer->size_class);
+  unmap_block(oldest->buffer);
+  *oldest = p.large.back();
+  p.large.pop_back();
+}
+
+void free_large(Buffer* buffer) {
+  count_release(thread_cache(), buffer->bytes);
+  Pool& p = pool();
+  const size_t capacity = capacity_of(buffer->size_class);
+  std::lock_guard lock(p.mutex);
+  if (capacity > p.limit) return unmap_block(buffer);
+  while (p.cached + capacity > p.limit && !p.large.empty()) evict_oldest(p);
+  if (p.cached + capacity > p.limit) return unmap_block(buffer);
+  p.large.push_back({buffer, p.clock++});
+  p.cached += capacity;
+}
+
+// The most recently freed block of the class: the likeliest to be in cache and mapped. Lock held.
+Buffer* take_large(Pool& p, int size_class) {
+  size_t best = p.large.size();
+  for (size_t i = 0; i < p.large.size(); ++i)
+    if (p.large[i].buffer->size_class == size_class &&
+        (best == p.large.size() || p.large[i].freed_at > p.large[best].freed_at))
+      best = i;
+  if (best == p.large.size()) return nullptr;
+  Buffer* buffer = p.large[best].buffer;
+  p.large[best] = p.large.back();
+  p.large.pop_back();
+  p.cached -= capacity_of(size_class);
+  return buffer;
+}
+
+void release_cached(Pool& p) {
+  for (const LargeBlock& block : p.large) unmap_block(block.buffer);
+  p.large.clear();
+  for (FreeList& list : p.small)
+    while (list.head) unmap_block(list.pop());
+  p.cached = 0;
+}
+
+// Refuses what the machine or its control group cannot give, before a page is touched. Lock held.
+void check_available(Pool& p, size_t capacity, size_t bytes) {
+  if (capacity <= p.credit) {
+    p.credit -= capacity;
+    return;
+  }
+  size_t available = system_available();
+  if (capacity > available && p.cached) {
+    release_cached(p);
+    available = system_available();
+  }
+  if (bytes > available) throw OutOfMemory(bytes, available);
+  // Half of the rest may go before the files are read again; a little always, so that small blocks need not ask.
+  p.credit = std::max(kLargeBytes, (available - std::min(capacity, available)) / 2);
+}
+
+Buffer* take_from_system(Pool& p, int size_class, size_t bytes) {
+  check_available(p, capacity_of(size_class), bytes);
+  Buffer* buffer = map_block(size_class);
+  if (!buffer) {
+    release_cached(p);
+    buffer = map_block(size_class);
+  }
+  if (!buffer) throw OutOfMemory(bytes, system_available());
+  return buffer;
+}
+
+inline Buffer* hand_out(Buffer* buffer, size_t bytes) {
+  buffer->refs.store(1, std::memory_order_relaxed);
+  buffer->version.store(0, std::memory_order_relaxed);
+  buffer->bytes = bytes;
+  buffer->owner = nullptr;
+  return buffer;
+}
+
+// A thread cache miss, or a large block.
+Buffer* allocate_slow(ThreadCache& cache, int size_class, size_t bytes) {
+  Pool& p = pool();
+  bool hit = true;
+  Buffer* buffer = nullptr;
+  {
+    std::lock_guard lock(p.mutex);
+    if (size_class >= kFirstLarge) {
+      buffer = take_large(p, size_class);
+    } else if (p.small[size_class].head) {
+      // Take several at once, so that a thread which frees elsewhere does not lock each time.
+      const uint32_t wanted = std::max<uint32_t>(1, std::min<uint32_t>(16, thread_limit(size_class) / 2));
+      FreeList& shared = p.small[size_class];
+      buffer = shared.pop();
+      p.cached -= capacity_of(size_class);
+      for (uint32_t i = 1; i < wanted && shared.head; ++i) {
+        cache.lists[size_class].push(shared.pop());
+        p.cached -= capacity_of(size_class);
+      }
+    }
+    if (!buffer) {
+      hit = false;
+      buffer = take_from_system(p, size_class, bytes);
+    }
+  }
+  count_allocation(cache, bytes, hit);
+  return hand_out(buffer, bytes);
+}
+
+std::string readable(size_t bytes) {
+  if (bytes == SIZE_MAX) return "more bytes than can be counted";
+  char text[64];
+  const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  double number = static_cast<double>(bytes);
+  int unit = 0;
+  while (number >= 1024 && unit < 6) {
+    number /= 1024;
+    ++unit;
+  }
+  if (unit == 0)
+    std::snprintf(text, sizeof text, "%zu bytes", bytes);
+  else
+    std::snprintf(text, sizeof text, "%zu bytes (%.2f %s)", bytes, number, units[unit]);
+  return text;
+}
+
+}  // namespace
+
+OutOfMemory::OutOfMemory(size_t bytes, size_t available)
+    : bytes(bytes),
+      available(available),
+      text_("out of memory: " + readable(bytes) + " asked for, " + readable(available) + " available") {}
+
+Buffer* allocate(size_t bytes, uint8_t device) {
+  if (device != kCpu) [[unlikely]]
+    return device_row(device).allocate(bytes, device);
+  if (bytes > kMaxRequest) [[unlikely]]
+    throw OutOfMemory(bytes, available_memory());
+  ThreadCache& cache = thread_cache();
+  const int size_class = class_of(bytes);
+  if (size_class < kFirstLarge) {
+    FreeList& list = cache.lists[size_class];
+    if (list.head) [[likely]] {
+      Buffer* buffer = list.pop();
+      count_allocation(cache, bytes, true);
+      return hand_out(buffer, bytes);
+    }
+  }
+  return allocate_slow(cache, size_class, bytes);
+}
+
+Buffer* adopt(void* data, size_t bytes, void* owner, void (*free)(Buffer*)) {
+  auto* buffer = new Buffer{};
+  buffer->refs.store(1, std::memory_order_relaxed);
+  buffer->data = data;
+  buffer->bytes = bytes;
+  buffer->owner = owner;
+  buffer->free = free;
+  pool().adopted.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed);
+  return buffer;
+}
+
+void drop_adopted(Buffer* buffer) {
+  pool().adopted.fetch_sub(static_cast<int64_t>(buffer->bytes), std::memory_order_relaxed);
+  delete buffer;
+}
+
+MemoryStats memory_stats() {
+  thread_cache();
+  Pool& p = pool();
+  std::lock_guard lock(p.mutex);
+  MemoryStats stats{};
+  stats.allocated = p.allocated.load();
+  stats.live_buffers = p.live.load();
+  stats.allocations = p.gone_allocations;
+  stats.pool_hits = p.gone_hits;
+  for (const ThreadCache* cache = p.threads; cache; cache = cache->next) {
+    stats.allocated += cache->allocated.get();
+    stats.live_buffers += cache->live.get();
+    stats.allocations += cache->allocations.get();
+    stats.pool_hits += cache->hits.get();
+  }
+  stats.reserved = p.reserved.load();
+  stats.peak = std::max(p.peak.load(), stats.allocated);
+  stats.cache_limit = static_cast<int64_t>(p.limit);
+  stats.adopted_bytes = p.adopted.load();
+  return stats;
+}
+
+void reset_peak() {
+  const int64_t now = memory_stats().allocated;
+  pool().peak.store(now, std::memory_order_relaxed);
+}
+
+void empty_cache() {
+  ThreadCache& cache = thread_cache();
+  Pool& p = pool();
+  std::lock_guard lock(p.mutex);
+  for (int c = 0; c < kFirstLarge; ++c) give_back(p, cache.lists[c], c, 0);
+  release_cached(p);
+  p.credit = kFreeCredit;
+}
+
+size_t available_memory() {
+  thread_cache();
+  Pool& p = pool();
+  std::lock_guard lock(p.mutex);
+  const size_t available = system_available();
+  return available > SIZE_MAX - p.cached ? SIZE_MAX : available + p.cached;
+}
+
+}  // namespace dg

@@ -1,0 +1,325 @@
+#include "threads.h"
+
+#include <Python.h>
+#include <immintrin.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+#include <cstdlib>
+#include <fstream>
+#include <mutex>
+#include <string>
+
+namespace dg {
+
+namespace {
+
+constexpr int64_t kPollNanoseconds = 10'000'000;
+constexpr int64_t kBatchNanoseconds = 4'000'000;  // about how long a worker goes without looking at `stop`
+constexpr int64_t kBytesPerWorker = 128 << 10;    // below this, waking a thread costs more than it brings
+constexpr uint64_t kSpinCycles = 60'000;          // about 20 us of waiting awake: the next kernel is usually near
+
+int64_t now_nanoseconds() {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * 1'000'000'000LL + time.tv_nsec;
+}
+
+void futex_wait(std::atomic<uint32_t>& word, uint32_t expected) {
+  syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
+}
+void futex_wake(std::atomic<uint32_t>& word) {
+  syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+}
+
+// A worker's share of the chunks as [low, high) in one word: the owner takes from the front, thieves half of the rest
+// from the back. A value never comes back while a thief looks, since chunks are consumed once.
+class alignas(64) Range {
+ public:
+  void set(uint32_t low, uint32_t high) { word_.store(pack(low, high), std::memory_order_relaxed); }
+  uint32_t remaining() const {
+    const uint64_t word = word_.load(std::memory_order_relaxed);
+    return low(word) < high(word) ? high(word) - low(word) : 0;
+  }
+  bool take_front(uint32_t wanted, uint32_t* begin, uint32_t* end) {
+    uint64_t word = word_.load(std::memory_order_relaxed);
+    while (low(word) < high(word)) {
+      const uint32_t next = low(word) + std::min(wanted, high(word) - low(word));
+      if (word_.compare_exchange_weak(word, pack(next, high(word)), std::memory_order_relaxed)) {
+        *begin = low(word);
+        *end = next;
+        return true;
+      }
+    }
+    return false;
+  }
+  bool steal_back(uint32_t* begin, uint32_t* end) {
+    uint64_t word = word_.load(std::memory_order_relaxed);
+    while (low(word) < high(word)) {
+      const uint32_t middle = low(word) + (high(word) - low(word)) / 2;
+      if (word_.compare_exchange_weak(word, pack(low(word), middle), std::memory_order_relaxed)) {
+        *begin = middle;
+        *end = high(word);
+        return true;
+      }
+    }
+    return false;
+  }
+
+ private:
+  static uint64_t pack(uint32_t low, uint32_t high) { return static_cast<uint64_t>(low) << 32 | high; }
+  static uint32_t low(uint64_t word) { return static_cast<uint32_t>(word >> 32); }
+  static uint32_t high(uint64_t word) { return static_cast<uint32_t>(word); }
+  std::atomic<uint64_t> word_{0};
+};
+
+// One loop in the pool. Ranges count units of `unit` chunks, so that any chunk count fits 32 bits.
+struct Job {
+  ChunkFunction function;
+  void* context;
+  int64_t chunks;
+  int64_t unit;
+  int workers;
+  unsigned mxcsr;
+  const std::atomic<bool>* stop;
+  std::atomic<bool> interrupted{false};
+  Range ranges[kMaxThreads];
+};
+
+struct alignas(64) Worker {
+  std::atomic<uint32_t> ticket{0};  // raised to start the worker on the job
+  std::atomic<uint32_t> sleeping{0};
+};
+
+struct ThreadPool {
+  std::mutex mutex;  // held by the thread whose job runs
+  Job job;
+  Worker workers[kMaxThreads];
+  int started = 1;  // workers that exist; worker 0 is the caller
+  alignas(64) std::atomic<uint32_t> pending{0};
+  std::atomic<uint32_t> caller_sleeping{0};
+};
+
+// Never destroyed: its threads live as long as the process.
+ThreadPool& pool() {
+  static ThreadPool& instance = *new ThreadPool;
+  return instance;
+}
+
+thread_local bool owns_pool = false;
+
+// One worker's part: its own share in shrinking batches, then what it can steal.
+void work(Job& job, int worker, InterruptPoll* poll) {
+  Range& own = job.ranges[worker];
+  uint32_t batch = std::max(1u, own.remaining() / 32);  // a first look at how long a unit takes
+  uint32_t most = UINT32_MAX;
+  int64_t started = now_nanoseconds();
+  while (true) {
+    uint32_t begin, end;
+    while (own.take_front(batch, &begin, &end)) {
+      job.function(job.context, begin * job.unit, std::min<int64_t>(end * job.unit, job.chunks), worker);
+      if (job.interrupted.load(std::memory_order_relaxed)) return;
+      if (job.stop && job.stop->load(std::memory_order_relaxed)) return;
+      const int64_t finished = now_nanoseconds();
+      const int64_t per_unit = std::max<int64_t>(1, (finished - started) / (end - begin));
+      most = static_cast<uint32_t>(std::clamp<int64_t>(kBatchNanoseconds / per_unit, 1, UINT32_MAX));
+      started = finished;
+      if (poll && poll->check()) {
+        job.interrupted.store(true, std::memory_order_relaxed);
+        return;
+      }
+      batch = std::clamp(own.remaining() / 2, 1u, most);
+    }
+    bool stolen = false;
+    for (int i = 1; i < job.workers && !stolen; ++i) stolen = job.ranges[(worker + i) % job.workers].steal_back(&begin, &end);
+    if (!stolen) return;
+    own.set(begin, end);
+    batch = std::clamp((end - begin) / 2, 1u, most);
+  }
+}
+
+void* worker_main(void* argument) {
+  const int index = static_cast<int>(reinterpret_cast<intptr_t>(argument));
+  ThreadPool& p = pool();
+  Worker& self = p.workers[index];
+  uint32_t seen = 0;
+  while (true) {
+    const uint64_t spin_end = __rdtsc() + kSpinCycles;
+    while (self.ticket.load(std::memory_order_acquire) == seen) {
+      _mm_pause();
+      if (__rdtsc() < spin_end) continue;
+      self.sleeping.store(1, std::memory_order_seq_cst);
+      // Looks once more after announcing the sleep: the caller raises the ticket before it looks at `sleeping`.
+      if (self.ticket.load(std::memory_order_seq_cst) == seen) futex_wait(self.ticket, seen);
+      self.sleeping.store(0, std::memory_order_relaxed);
+    }
+    ++seen;
+    _mm_setcsr(p.job.mxcsr);
+    work(p.job, index, nullptr);
+    if (p.pending.fetch_sub(1, std::memory_order_seq_cst) == 1 && p.caller_sleeping.load(std::memory_order_seq_cst))
+      futex_wake(p.pending);
+  }
+  return nullptr;
+}
+
+void wait_for_workers(ThreadPool& p) {
+  const uint64_t spin_end = __rdtsc() + kSpinCycles;
+  while (uint32_t left = p.pending.load(std::memory_order_acquire)) {
+    _mm_pause();
+    if (__rdtsc() < spin_end) continue;
+    p.caller_sleeping.store(1, std::memory_order_seq_cst);
+    left = p.pending.load(std::memory_order_seq_cst);
+    if (left) futex_wait(p.pending, left);
+    p.caller_sleeping.store(0, std::memory_order_relaxed);
+  }
+}
+
+// Starts threads up to `workers`; gives how many there are. Signals stay with Python's threads.
+int start_workers(ThreadPool& p, int workers) {
+  if (p.started >= workers) return workers;
+  sigset_t all, previous;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &previous);
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  while (p.started < workers) {
+    pthread_t thread;
+    p.workers[p.started].ticket.store(0, std::memory_order_relaxed);
+    p.workers[p.started].sleeping.store(0, std::memory_order_relaxed);
+    if (pthread_create(&thread, &attributes, worker_main, reinterpret_cast<void*>(static_cast<intptr_t>(p.started))))
+      break;
+    ++p.started;
+  }
+  pthread_attr_destroy(&attributes);
+  pthread_sigmask(SIG_SETMASK, &previous, nullptr);
+  return std::min(p.started, workers);
+}
+
+// A fork waits until no job runs. When a signal handler forks from inside a job of this very thread, the other workers
+// first finish what is left of it, since the child will not have them.
+void before_fork() {
+  if (owns_pool)
+    wait_for_workers(pool());
+  else
+    pool().mutex.lock();
+}
+void after_fork_in_parent() {
+  if (!owns_pool) pool().mutex.unlock();
+}
+void after_fork_in_child() {
+  pool().started = 1;
+  after_fork_in_parent();
+}
+
+int processors() {
+  cpu_set_t set;
+  int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  // A container's quota, in CPU time per period.
+  std::ifstream file("/sys/fs/cgroup/cpu.max");
+  std::string quota;
+  double period = 0;
+  if (file >> quota >> period && period > 0 && quota != "max")
+    count = std::min(count, static_cast<int>((std::strtod(quota.c_str(), nullptr) + period - 1) / period));
+  return std::clamp(count, 1, kMaxThreads);
+}
+
+int initial_threads() {
+  if (const char* text = std::getenv("DUOGRAPH_NUM_THREADS")) {
+    const long count = std::strtol(text, nullptr, 10);
+    if (count > 0) return static_cast<int>(std::min<long>(count, kMaxThreads));
+  }
+  return processors();
+}
+
+std::atomic<int>& thread_count() {
+  static std::atomic<int> count{initial_threads()};
+  return count;
+}
+
+}  // namespace
+
+InterruptPoll::InterruptPoll(void** thread_state)
+    : thread_state_(thread_state), next_(now_nanoseconds() + kPollNanoseconds) {}
+
+bool InterruptPoll::check() {
+  if (stopped_) return true;
+  if (held_) return false;
+  const int64_t now = now_nanoseconds();
+  if (now < next_) return false;
+  // Python runs signal handlers in the main thread only.
+  if (syscall(SYS_gettid) == getpid()) {
+    PyEval_RestoreThread(static_cast<PyThreadState*>(*thread_state_));
+    stopped_ = PyErr_CheckSignals() != 0;
+    *thread_state_ = PyEval_SaveThread();
+  }
+  next_ = now_nanoseconds() + kPollNanoseconds;
+  return stopped_;
+}
+
+void set_num_threads(int count) { thread_count().store(std::clamp(count, 1, kMaxThreads)); }
+int get_num_threads() { return thread_count().load(std::memory_order_relaxed); }
+
+int plan_workers(int64_t chunks, int64_t cost) {
+  const int64_t useful = std::min(chunks, cost / kBytesPerWorker);
+  if (useful < 2) return 1;
+  return static_cast<int>(std::min<int64_t>(useful, get_num_threads()));
+}
+
+void parallel_for(int workers, int64_t chunks, ChunkFunction function, void* context, InterruptPoll* poll,
+                  const std::atomic<bool>* stop) {
+  if (chunks <= 0) return;
+  if (workers <= 1 && !poll) return function(context, 0, chunks, 0);
+  static const int registered = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+  (void)registered;
+  ThreadPool& p = pool();
+  std::unique_lock<std::mutex> lock(p.mutex, std::defer_lock);
+  // A signal handler run by the poll may get here again inside this thread's own job.
+  if (workers > 1 && (owns_pool || !lock.try_lock())) workers = 1;
+  if (workers > 1) workers = start_workers(p, static_cast<int>(std::min<int64_t>({workers, chunks, kMaxThreads})));
+  if (workers <= 1) {
+    if (lock.owns_lock()) lock.unlock();
+    if (!poll) return function(context, 0, chunks, 0);
+    int64_t batch = std::max<int64_t>(1, chunks / 32), started = now_nanoseconds();
+    for (int64_t begin = 0; begin < chunks;) {
+      const int64_t end = std::min(begin + batch, chunks);
+      function(context, begin, end, 0);
+      if ((stop && stop->load(std::memory_order_relaxed)) || poll->check()) return;
+      const int64_t finished = now_nanoseconds();
+      batch = std::max<int64_t>(1, kBatchNanoseconds / std::max<int64_t>(1, (finished - started) / (end - begin)));
+      started = finished;
+      begin = end;
+    }
+    return;
+  }
+  owns_pool = true;
+  Job& job = p.job;
+  job.function = function;
+  job.context = context;
+  job.chunks = chunks;
+  job.unit = (chunks >> 31) + 1;
+  job.workers = workers;
+  job.mxcsr = _mm_getcsr();
+  job.stop = stop;
+  job.interrupted.store(false, std::memory_order_relaxed);
+  const int64_t units = (chunks + job.unit - 1) / job.unit;
+  for (int w = 0; w < workers; ++w)
+    job.ranges[w].set(static_cast<uint32_t>(units * w / workers), static_cast<uint32_t>(units * (w + 1) / workers));
+  p.pending.store(static_cast<uint32_t>(workers - 1), std::memory_order_relaxed);
+  for (int w = 1; w < workers; ++w) {
+    p.workers[w].ticket.fetch_add(1, std::memory_order_seq_cst);
+    if (p.workers[w].sleeping.load(std::memory_order_seq_cst)) futex_wake(p.workers[w].ticket);
+  }
+  work(job, 0, poll);
+  wait_for_workers(p);
+  owns_pool = false;
+}
+
+}  // namespace dg
