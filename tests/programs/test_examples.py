@@ -13,7 +13,12 @@ TWO_GRAPHS = sorted((EXAMPLES / "two_graphs").glob("*.py"))
 
 def run(path: pathlib.Path, *arguments: str, cwd: pathlib.Path | None = None) -> str:
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(path), *arguments], capture_output=True, text=True, timeout=240, cwd=cwd, env=dict(os.environ)
+        [sys.executable, "-W", "error", str(path), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        cwd=cwd,
+        env=dict(os.environ),
     )
     assert done.returncode == 0, f"{path.name} failed:\n{done.stdout}\n{done.stderr}"
     return done.stdout
