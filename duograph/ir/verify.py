@@ -1,0 +1,188 @@
+"""The verifier: what must hold of every graph, checked after each pass in tests."""
+
+from __future__ import annotations
+
+from duograph.errors import InternalError
+
+from .dim import Dim
+from .graph import Graph, Node, Value
+from .primitives import PRIMITIVES
+from .types import TensorType
+
+
+def verify(graph: Graph) -> None:
+    """Raise `InternalError` naming the first node that breaks a rule: definition before use, types, shapes, regions."""
+    _verify_graph(graph, set(), top=True)
+
+
+def _fail(node: Node | None, rule: str) -> None:
+    if node is None:
+        raise InternalError(f"invalid graph: {rule}")
+    operands = ", ".join(str(value.type) for value in node.inputs)
+    results = ", ".join(str(value.type) for value in node.outputs)
+    raise InternalError(f"invalid graph: {node.op}({operands}) → {results}: {rule}")
+
+
+def _verify_graph(graph: Graph, outer: set[Value], top: bool = False) -> None:
+    defined = set(outer)
+    defined.update(graph.inputs)
+    if len(graph.arguments) != len(graph.inputs):
+        _fail(None, "inputs and arguments differ in number")
+    cells = {value for value, argument in zip(graph.inputs, graph.arguments) if argument.kind == "cell"}
+    for node in graph.nodes:
+        for value in node.inputs:
+            if value not in defined:
+                _fail(node, f"operand {value!r} is read before it is defined")
+        _verify_node(node, defined, cells, top)
+        for value in node.outputs:
+            if value in defined:
+                _fail(node, f"{value!r} is defined twice")
+            if value.node is not node:
+                _fail(node, "an output belongs to another node")
+            defined.add(value)
+    for value in graph.outputs:
+        if value not in defined:
+            _fail(None, f"result {value!r} is not defined")
+
+
+def _verify_node(node: Node, defined: set[Value], cells: set[Value], top: bool) -> None:
+    row = PRIMITIVES.get(node.op)
+    if row is None:
+        if len(node.regions) != 1:
+            _fail(node, "a composite has one region")
+        body = node.regions[0]
+        _verify_graph(body, defined)
+        _same_types(node, body.outputs, node.outputs, "the body's results")
+        return
+    if row.arity >= 0 and len(node.inputs) != row.arity:
+        _fail(node, f"takes {row.arity} operands")
+    if node.op in ("cond", "while_loop"):
+        _verify_control(node)
+    elif node.op == "assign":
+        if not top or node.inputs[0] not in cells:
+            _fail(node, "writes something that is not a mutable input")
+        _same_types(node, node.inputs[1:], node.outputs, "the written value")
+    elif row.kind == "elementwise":
+        _verify_elementwise(node, row.result)
+    elif node.op in _SHAPE_RULES:
+        expected = _SHAPE_RULES[node.op](node)
+        if expected is not None and not _equal(expected, node.output.shape):
+            _fail(node, f"the shape should be {expected}")
+
+
+def _equal(left: tuple[int | Dim, ...], right: tuple[int | Dim, ...]) -> bool:
+    return len(left) == len(right) and all(a == b for a, b in zip(left, right))
+
+
+def _same_types(node: Node, found: tuple[Value, ...], expected: tuple[Value, ...], what: str) -> None:
+    def parts(value: Value) -> tuple[int, tuple[int | Dim, ...]]:
+        type: TensorType = value.type
+        return type.dtype.code, type.shape
+
+    if [parts(value) for value in found] != [parts(value) for value in expected]:
+        _fail(node, f"{what} have types {[str(value.type) for value in found]}")
+
+
+def _verify_elementwise(node: Node, result: str) -> None:
+    shape = node.output.shape
+    for value in node.inputs:
+        if not _equal(value.shape, shape):
+            _fail(node, "operands of an elementwise node have its shape")
+    dtypes = [value.dtype.name for value in node.inputs]
+    values = dtypes[1:] if node.op == "where" else dtypes
+    if node.op == "where" and dtypes[0] != "bool":
+        _fail(node, "the condition is bool")
+    if len(set(values)) != 1:
+        _fail(node, "operands have one dtype")
+    if result != "any" and node.output.dtype.name != ("bool" if result == "bool" else values[0]):
+        _fail(node, "the dtype of the result is wrong")
+
+
+def _verify_control(node: Node) -> None:
+    if len(node.regions) != 2:
+        _fail(node, "has two regions")
+    first, second = node.regions
+    operands = node.inputs[1:] if node.op == "cond" else node.inputs
+    for region in node.regions:
+        _same_types(node, operands, region.inputs, "the regions' operands")
+        _verify_graph(region, set())
+    test = node.inputs[0] if node.op == "cond" else first.outputs[0]
+    if test.dtype.name != "bool" or test.shape != ():
+        _fail(node, "the condition is a bool of shape ()")
+    if node.op == "cond":
+        _same_types(node, first.outputs, node.outputs, "the first region's results")
+    else:
+        _same_types(node, node.inputs[: node.attrs["carried"]], node.outputs, "the carried values")
+    _same_types(node, second.outputs, node.outputs, "the last region's results")
+
+
+def _reduce_shape(node: Node) -> tuple[int | Dim, ...]:
+    dims = node.attrs["dims"]
+    return tuple(size for d, size in enumerate(node.inputs[0].shape) if d not in dims)
+
+
+def _permute_shape(node: Node) -> tuple[int | Dim, ...]:
+    shape = node.inputs[0].shape
+    if sorted(node.attrs["dims"]) != list(range(len(shape))):
+        _fail(node, "dims is not a permutation")
+    return tuple(shape[d] for d in node.attrs["dims"])
+
+
+def _broadcast_shape(node: Node) -> tuple[int | Dim, ...] | None:
+    shape, target = node.inputs[0].shape, node.output.shape
+    for size, wanted in zip(reversed(shape), reversed(target)):
+        if size != 1 and size != wanted:
+            _fail(node, f"{shape} does not broadcast to {target}")
+    if len(shape) > len(target):
+        _fail(node, "a broadcast does not lower the rank")
+    return None
+
+
+def _pad_shape(node: Node) -> tuple[int | Dim, ...]:
+    low, high = node.attrs["low"], node.attrs["high"]
+    return tuple(a + size + b for a, size, b in zip(low, node.inputs[0].shape, high))
+
+
+def _concat_shape(node: Node) -> tuple[int | Dim, ...]:
+    shape = list(node.inputs[0].shape)
+    for value in node.inputs[1:]:
+        shape[node.attrs["dim"]] = shape[node.attrs["dim"]] + value.shape[node.attrs["dim"]]
+    return tuple(shape)
+
+
+def _contraction_shape(node: Node) -> tuple[int | Dim, ...]:
+    sizes: dict[str, int | Dim] = {}
+    for letters, value in zip((node.attrs["a"], node.attrs["b"]), node.inputs):
+        if len(letters) != len(value.shape):
+            _fail(node, f"{letters!r} does not name the dims of {value.type}")
+        for letter, size in zip(letters, value.shape):
+            if sizes.setdefault(letter, size) != size:
+                _fail(node, f"sizes of {letter!r} differ: {sizes[letter]} and {size}")
+    return tuple(sizes[letter] for letter in node.attrs["out"])
+
+
+def _take_shape(node: Node) -> tuple[int | Dim, ...]:
+    shape, dim = node.inputs[0].shape, node.attrs["dim"]
+    return (*shape[:dim], *node.inputs[1].shape, *shape[dim + 1 :])
+
+
+def _target_shape(node: Node) -> tuple[int | Dim, ...]:
+    return node.inputs[0].shape
+
+
+_SHAPE_RULES = {
+    "reduce": _reduce_shape,
+    "permute": _permute_shape,
+    "broadcast": _broadcast_shape,
+    "flip": _target_shape,
+    "pad": _pad_shape,
+    "concat": _concat_shape,
+    "contraction": _contraction_shape,
+    "gather": lambda node: node.inputs[1].shape,
+    "take": _take_shape,
+    "scatter": _target_shape,
+    "scatter_add": _target_shape,
+    "take_add": _target_shape,
+    "take_put": _target_shape,
+    "slice_update": _target_shape,
+}
