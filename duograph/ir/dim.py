@@ -309,14 +309,12 @@ def floordiv(a: Expr, b: Expr) -> Expr:
         return a // b
     if isinstance(b, int) and b == 1:
         return a
-    if isinstance(a, int):
-        if a == 0:
-            return 0
-        quotient, rest = 0, a
-    else:
+    quotient: Expr = 0
+    rest: Expr = a
+    if isinstance(a, Dim):
         quotient, rest = _split_divisible(a, b)
-        if isinstance(rest, int) and rest == 0:
-            return quotient
+    if isinstance(rest, int) and rest == 0:
+        return quotient
     low, high = bounds(rest)
     divisor_low, _ = bounds(b)
     if low >= 0 and divisor_low > high:
@@ -351,13 +349,15 @@ def ceildiv(a: Expr, b: Expr) -> Expr:
         return -(-a // b)
     if isinstance(b, int) and b == 1:
         return a
-    quotient, rest = (0, a) if isinstance(a, int) else _split_divisible(a, b)
+    quotient: Expr = 0
+    rest: Expr = a
+    if isinstance(a, Dim):
+        quotient, rest = _split_divisible(a, b)
     if isinstance(rest, int) and rest == 0:
         return quotient
     low, high = bounds(rest)
-    return quotient + _atom(
-        "ceildiv", (rest, b), f"ceildiv({rest}, {b})", 0 if low >= 0 else -INFINITY, high if low >= 0 else INFINITY
-    )
+    ends: tuple[Bound, Bound] = (0, high) if low >= 0 else (-INFINITY, INFINITY)
+    return quotient + _atom("ceildiv", (rest, b), f"ceildiv({rest}, {b})", *ends)
 
 
 def _extreme(kind: str, a: Expr, b: Expr) -> Expr:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import dim
@@ -90,7 +90,7 @@ def print_graph(graph: Graph) -> str:
     return "\n".join(_lines(graph, Names(), "", f"graph {graph.name}")) + "\n"
 
 
-_FUNCTIONS = {"min": dim.minimum, "max": dim.maximum, "ceildiv": dim.ceildiv, "dtype": dtype_by_name}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {"min": dim.minimum, "max": dim.maximum, "ceildiv": dim.ceildiv, "dtype": dtype_by_name}
 _HEAD = re.compile(r"\s*(?:graph (?P<name>\S+?)|region)\((?P<inputs>.*?)\)(?: sizes\((?P<sizes>[^)]*)\))? \{$")
 _INPUT = re.compile(
     r"%(?P<name>\w+): (?:(?P<kind>number|cell) )?(?P<weak>weak )?(?P<dtype>\w+)\[(?P<shape>[^\]]*)\]"
@@ -141,7 +141,8 @@ class _Parser:
         return Graph(inputs, tuple(nodes), outputs, arguments, sizes, tuple(checks), name=head["name"] or "region")
 
     def _inputs(self, text: str, values: dict[str, Value]) -> tuple[tuple[Value, ...], tuple[Argument, ...]]:
-        inputs, arguments = [], []
+        inputs: list[Value] = []
+        arguments: list[Argument] = []
         for match in _INPUT.finditer(text):
             type = TensorType(dtype_by_name(match["dtype"]), self._expressions(match["shape"]), bool(match["weak"]))
             value = Value(type, None, len(inputs), match["name"])

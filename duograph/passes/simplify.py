@@ -1,0 +1,102 @@
+"""simplify: algebraic rules, one line each."""
+
+from __future__ import annotations
+
+import math
+
+from duograph.ir.graph import Graph, Value
+
+from .patterns import Constant, Match, Op, Rule, Rules, Var
+from .rewrite import scalar_constant
+
+x, y, c = Var("x"), Var("y"), Constant("c")
+
+
+def _first(match: Match) -> Value:
+    return match["x"]
+
+
+def _same_type(match: Match) -> Value | None:
+    return match["x"] if match["x"].type == match.type else None
+
+
+def _is_float(match: Match) -> bool:
+    return bool(match.type.dtype.kind == "f")
+
+
+def _reciprocal_of_power(match: Match) -> Value | None:
+    """x / 2**k is x * 2**-k, exactly, while 2**-k is a normal number."""
+    number = scalar_constant(match["c"])
+    if number is None or match.type.dtype.name not in ("float32", "float64"):
+        return None
+    if not math.isfinite(number) or number == 0 or abs(math.frexp(number)[0]) != 0.5 or not 2.0**-100 < abs(number) < 2.0**100:
+        return None
+    return match.emit("mul", match["x"], match.constant(1.0 / number))
+
+
+_INTEGER_BITS = {"bool": 1, "uint8": 8, "int8": 7, "int16": 15, "uint16": 16, "int32": 31, "uint32": 32}
+_MANTISSA = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
+_WIDER = {
+    ("float16", "float32"), ("bfloat16", "float32"), ("float16", "float64"), ("bfloat16", "float64"), ("float32", "float64"),
+}  # fmt: skip
+
+
+def _lossless_cast(match: Match) -> Value | None:
+    """cast(cast(x)) back to where it came from, through a type that holds every value."""
+    inner = match["x"]
+    if inner.dtype.name != match.type.dtype.name:
+        return None
+    middle = match.node.inputs[0].dtype.name
+    name = inner.dtype.name
+    fits = (name, middle) in _WIDER or (name in _INTEGER_BITS and _INTEGER_BITS[name] <= _MANTISSA.get(middle, 0))
+    return inner if fits or (name == "bool" and middle != "bool") else None
+
+
+def _compose_permute(match: Match) -> Value:
+    inner = match.node.inputs[0].node
+    assert inner is not None
+    dims = tuple(inner.attrs["dims"][d] for d in match.node.attrs["dims"])
+    return match.emit("permute", match["x"], dims=dims)
+
+
+def _identity_permute(match: Match) -> Value | None:
+    dims = match.node.attrs["dims"]
+    return match["x"] if tuple(dims) == tuple(range(len(dims))) else None
+
+
+def _empty_reduce(match: Match) -> Value | None:
+    if match.node.attrs["dims"] or match.node.attrs["kind"] not in ("sum", "prod", "max", "min"):
+        return None
+    return match["x"] if match["x"].type == match.type else match.emit("cast", match["x"])
+
+
+SIMPLIFY = Rules(
+    "simplify",
+    Rule("mul_one", x * 1, _first),
+    Rule("div_one", x / 1, _first),
+    Rule("sub_zero", x - 0, _first),
+    Rule("add_zero", x + 0, lambda m: None if _is_float(m) else m["x"]),
+    Rule("add_zero_float", x + 0, _first, exact=False),  # -0.0 + 0 is +0.0
+    Rule("double_negation", -(-x), _first),
+    Rule("subtract_negation", x - (-y), lambda m: m.emit("add", m["x"], m["y"])),
+    Rule("add_negation", x + (-y), lambda m: m.emit("sub", m["x"], m["y"])),
+    Rule("double_not", Op("logical_not", Op("logical_not", x)), _same_type),
+    Rule("same_branches", Op("where", c, x, x), _first),
+    Rule("where_same", Op("where", y, x, x), _first),
+    Rule("divide_by_power_of_two", x / c, _reciprocal_of_power),
+    Rule("cast_same", Op("cast", x), _same_type),
+    Rule("cast_there_and_back", Op("cast", Op("cast", x)), _lossless_cast),
+    Rule("identity_permute", Op("permute", x), _identity_permute),
+    Rule("double_permute", Op("permute", Op("permute", x)), _compose_permute),
+    Rule("identity_broadcast", Op("broadcast", x), _same_type),
+    Rule("double_broadcast", Op("broadcast", Op("broadcast", x)), lambda m: m.emit("broadcast", m["x"])),
+    Rule("identity_reshape", Op("reshape", x), _same_type),
+    Rule("double_reshape", Op("reshape", Op("reshape", x)), lambda m: m.emit("reshape", m["x"])),
+    Rule("empty_reduce", Op("reduce", x), _empty_reduce),
+    Rule("square", Op("pow", x, 2), lambda m: m.emit("mul", m["x"], m["x"]), exact=False),
+)
+
+
+def simplify(graph: Graph, strict: bool) -> Graph:
+    """The rules of `SIMPLIFY`; under `strict` only the exact ones."""
+    return SIMPLIFY.apply(graph, strict)
