@@ -1,0 +1,489 @@
+#include "program.h"
+
+#include <Python.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "device.h"
+#include "program_parse.h"
+#include "rng.h"
+#include "small_vector.h"
+
+namespace dg {
+
+namespace {
+
+constexpr int64_t kReleaseGilBytes = 256 << 10;  // cheaper programs keep the GIL: giving it up costs more than it frees
+constexpr int64_t kPollBytes = 1 << 20;          // cheaper steps are not split to look for interrupts
+constexpr int64_t kCopyChunk = 256 << 10;
+
+int64_t now_nanoseconds() {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * 1'000'000'000LL + time.tv_nsec;
+}
+
+int64_t wrap_add(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b)); }
+int64_t wrap_sub(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b)); }
+int64_t wrap_mul(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b)); }
+
+// Rounds down like Python's //; 0 for a zero divisor.
+int64_t floor_divide(int64_t a, int64_t b) {
+  if (b == 0) return 0;
+  if (b == -1) return wrap_sub(0, a);
+  const int64_t quotient = a / b;
+  return quotient - ((a % b != 0) && ((a < 0) != (b < 0)));
+}
+int64_t floor_modulo(int64_t a, int64_t b) {
+  if (b == 0 || b == -1) return 0;
+  const int64_t remainder = a % b;
+  return remainder != 0 && ((remainder < 0) != (b < 0)) ? remainder + b : remainder;
+}
+
+int64_t evaluate(const RegInstr& instr, const int64_t* regs) {
+  if (instr.op == RegOp::Const) return instr.value;
+  const int64_t a = regs[instr.a], b = regs[instr.b];
+  switch (instr.op) {
+    case RegOp::Add:
+      return wrap_add(a, b);
+    case RegOp::Sub:
+      return wrap_sub(a, b);
+    case RegOp::Mul:
+      return wrap_mul(a, b);
+    case RegOp::FloorDiv:
+      return floor_divide(a, b);
+    case RegOp::Mod:
+      return floor_modulo(a, b);
+    case RegOp::Min:
+      return std::min(a, b);
+    case RegOp::Max:
+      return std::max(a, b);
+    case RegOp::CeilDiv:
+      return wrap_sub(0, floor_divide(wrap_sub(0, a), b));
+    case RegOp::Eq:
+      return a == b;
+    case RegOp::Ne:
+      return a != b;
+    case RegOp::Lt:
+      return a < b;
+    case RegOp::Le:
+      return a <= b;
+    case RegOp::And:
+      return a && b;
+    case RegOp::Or:
+      return a || b;
+    default:
+      return regs[instr.c] ? a : b;  // Select
+  }
+}
+
+// What a step ended with.
+enum class Outcome { Fine, Failed, Interrupted };
+
+// One kernel step as the workers see it.
+struct Launch {
+  struct alignas(64) Status {
+    int64_t values[4];
+    int64_t begin;
+  };
+  KernelFunction function;
+  void** args;
+  const int64_t* sizes;
+  char* scratch;
+  int64_t scratch_bytes;
+  std::atomic<bool> failed{false};
+  Status statuses[kMaxThreads];  // only those of the planned workers are written
+
+  static void call(void* context, int64_t begin, int64_t end, int worker) {
+    auto& self = *static_cast<Launch*>(context);
+    Status& status = self.statuses[worker];
+    if (status.values[0]) return;
+    status.begin = begin;
+    self.function(self.args, self.sizes, begin, end, self.scratch + worker * self.scratch_bytes, status.values);
+    if (status.values[0]) self.failed.store(true, std::memory_order_relaxed);
+  }
+};
+
+struct Fill {
+  char* target;
+  const char* source;  // null: zeros
+  int64_t bytes;
+
+  static void call(void* context, int64_t begin, int64_t end, int) {
+    const auto& self = *static_cast<const Fill*>(context);
+    const int64_t from = begin * kCopyChunk, to = std::min(end * kCopyChunk, self.bytes);
+    if (self.source)
+      std::memmove(self.target + from, self.source + from, static_cast<size_t>(to - from));
+    else
+      std::memset(self.target + from, 0, static_cast<size_t>(to - from));
+  }
+};
+
+// One run of a program: its registers, slot addresses and outputs so far.
+class Run {
+ public:
+  Run(const Program::Impl& program, const RunInput* inputs, RunOutput* outputs, RunStatus* status)
+      : p_(program), inputs_(inputs), outputs_(outputs), status_(status), profiling_(program.profiling.load(std::memory_order_relaxed)) {
+    regs_.resize(static_cast<size_t>(p_.n_regs) + 1);
+    slots_.resize(p_.slots.size());
+    args_.resize(static_cast<size_t>(p_.max_args));
+    sizes_.resize(static_cast<size_t>(p_.max_sizes));
+  }
+  ~Run() {
+    for (int j = 0; j < n_outputs_; ++j) release(outputs_[j].buffer);  // of a run that did not end well
+  }
+
+  bool fail(int64_t code) {
+    status_->check_code = code;
+    return false;
+  }
+
+  bool prepare(const Cell8* numbers, const int64_t* sizes) {
+    return read_registers(sizes) && make_outputs() && resolve_slots(numbers);
+  }
+
+  Outcome execute() {
+    int64_t cost = p_.loops ? kReleaseGilBytes + 1 : 0;
+    for (const int32_t reg : p_.cost_regs) cost = wrap_add(cost, std::max<int64_t>(0, regs_[reg]));
+    if (cost <= kReleaseGilBytes) [[likely]]
+      return run_block(0, nullptr);
+    void* thread_state = PyEval_SaveThread();
+    InterruptPoll poll(&thread_state);
+    Outcome outcome;
+    try {
+      outcome = run_block(0, &poll);
+    } catch (...) {
+      PyEval_RestoreThread(static_cast<PyThreadState*>(thread_state));
+      throw;
+    }
+    PyEval_RestoreThread(static_cast<PyThreadState*>(thread_state));
+    // A run that is given up leaves the generator where it found it.
+    if (outcome == Outcome::Interrupted && drew_numbers_) rng_set_state(rng_before_);
+    return outcome;
+  }
+
+  void keep_outputs() { n_outputs_ = 0; }
+
+ private:
+  bool read_registers(const int64_t* sizes) {
+    int64_t* reg = regs_.data();
+    const auto n_inputs = p_.ranks.size();
+    for (size_t i = 0; i < n_inputs; ++i) {
+      const RunInput& input = inputs_[i];
+      const int rank = p_.ranks[i];
+      if (input.rank != rank) [[unlikely]]
+        return fail(kCheckInputRank);
+      if (input.buffer && input.buffer->device != kCpu) [[unlikely]]
+        return fail(kCheckDevice);
+      for (int d = 0; d < rank; ++d) *reg++ = input.sizes[d];
+      for (int d = 0; d < rank; ++d) *reg++ = input.strides[d];
+    }
+    const int64_t* first = regs_.data() + p_.first_instr_reg;
+    while (reg < first) *reg++ = *sizes++;
+    for (const RegInstr& instr : p_.instrs) *reg++ = evaluate(instr, regs_.data());
+    for (const Check& check : p_.checks)
+      if (!regs_[check.reg]) [[unlikely]]
+        return fail(check.code);
+    return true;
+  }
+
+  bool make_outputs() {
+    for (const OutputSpec& spec : p_.outputs) {
+      RunOutput& output = outputs_[n_outputs_];
+      output.dtype = spec.dtype;
+      output.rank = static_cast<uint8_t>(spec.shape.size());
+      output.alias = -1;
+      output.inplace = false;
+      for (size_t d = 0; d < spec.shape.size(); ++d) {
+        output.sizes[d] = regs_[spec.shape[d]];
+        if (output.sizes[d] < 0) [[unlikely]]
+          return fail(kCheckNegativeSize);
+      }
+      if (spec.kind == OutputKind::Fresh) [[likely]]
+        make_fresh(output);
+      else if (!make_alias(spec, output))
+        return false;
+      ++n_outputs_;
+    }
+    return true;
+  }
+
+  static void make_fresh(RunOutput& output) {
+    const size_t item = itemsize(output.dtype);
+    int64_t stride = 1;
+    bool empty = false, overflow = false;
+    for (int d = output.rank - 1; d >= 0; --d) {
+      output.strides[d] = stride;
+      empty |= output.sizes[d] == 0;
+      overflow |= __builtin_mul_overflow(stride, std::max<int64_t>(output.sizes[d], 1), &stride);
+    }
+    int64_t bytes;
+    overflow |= __builtin_mul_overflow(stride, static_cast<int64_t>(item), &bytes);
+    if (empty) bytes = 0;
+    if (overflow && !empty) [[unlikely]]
+      throw OutOfMemory(SIZE_MAX, available_memory());
+    output.offset = 0;
+    output.buffer = allocate(static_cast<size_t>(bytes));
+  }
+
+  bool make_alias(const OutputSpec& spec, RunOutput& output) {
+    if (spec.kind == OutputKind::InPlace) {
+      const RunInput& input = inputs_[spec.source];
+      output.rank = static_cast<uint8_t>(input.rank);
+      std::copy_n(input.sizes, input.rank, output.sizes);
+      std::copy_n(input.strides, input.rank, output.strides);
+      output.buffer = input.buffer;
+      output.offset = input.offset;
+      output.inplace = true;
+      output.alias = spec.source;
+    } else {
+      const int64_t shift = spec.offset_reg >= 0 ? regs_[spec.offset_reg] : 0;
+      for (int d = 0; d < output.rank; ++d) output.strides[d] = regs_[spec.strides[d]];
+      if (spec.kind == OutputKind::InputView) {
+        output.buffer = inputs_[spec.source].buffer;
+        output.offset = wrap_add(inputs_[spec.source].offset, shift);
+        output.alias = spec.source;
+      } else {
+        output.buffer = outputs_[spec.source].buffer;
+        output.offset = wrap_add(outputs_[spec.source].offset, shift);
+      }
+    }
+    if (!output.buffer) throw ProgramError("program: an output aliases an input that has no buffer");
+    if (!within_buffer(output)) return fail(kCheckViewBounds);
+    retain(output.buffer);
+    return true;
+  }
+
+  // Whether every element of a view lies in its buffer: the last defence against a wrong shape rule.
+  static bool within_buffer(const RunOutput& output) {
+    const auto elements = static_cast<int64_t>(output.buffer->bytes / itemsize(output.dtype));
+    int64_t low = output.offset, high = output.offset;
+    for (int d = 0; d < output.rank; ++d) {
+      int64_t reach;
+      if (output.sizes[d] == 0) return true;
+      if (__builtin_mul_overflow(output.sizes[d] - 1, output.strides[d], &reach) ||
+          __builtin_add_overflow(reach < 0 ? low : high, reach, reach < 0 ? &low : &high))
+        return false;
+    }
+    return low >= 0 && high < elements;
+  }
+
+  bool resolve_slots(const Cell8* numbers) {
+    char* arena = nullptr;
+    int64_t arena_bytes = 0;
+    if (p_.arena_reg >= 0) {
+      arena_bytes = regs_[p_.arena_reg];
+      if (arena_bytes < 0) return fail(kCheckNegativeSize);
+      arena_.reset(allocate(static_cast<size_t>(arena_bytes)));
+      arena = static_cast<char*>(arena_.get()->data);
+      const_cast<std::atomic<int64_t>&>(p_.arena_bytes).store(arena_bytes, std::memory_order_relaxed);
+    }
+    void** slot = slots_.data();
+    for (const Slot& spec : p_.slots) {
+      switch (spec.kind) {
+        case SlotKind::Input:
+          *slot++ = inputs_[spec.index].data;
+          break;
+        case SlotKind::Number:
+          *slot++ = const_cast<char*>(numbers[spec.index].bytes);
+          break;
+        case SlotKind::Output: {
+          const RunOutput& output = outputs_[spec.index];
+          *slot++ = static_cast<char*>(output.buffer->data) + output.offset * static_cast<int64_t>(itemsize(output.dtype));
+          break;
+        }
+        case SlotKind::Temp: {
+          const int64_t offset = regs_[spec.offset_reg], bytes = regs_[spec.bytes_reg];
+          if (offset < 0 || bytes < 0 || offset > arena_bytes || bytes > arena_bytes - offset)
+            throw ProgramError("program: a temporary lies outside the arena");
+          *slot++ = arena + offset;
+          break;
+        }
+        case SlotKind::View:
+          *slot++ = static_cast<char*>(slots_[spec.index]) + regs_[spec.offset_reg];
+          break;
+        case SlotKind::Const:
+          *slot++ = static_cast<char*>(p_.data.get()->data) + spec.data_offset;
+          break;
+      }
+    }
+    return true;
+  }
+
+  Outcome run_block(int32_t index, InterruptPoll* poll) {
+    const std::vector<Step>& steps = p_.blocks[index];
+    const auto count = static_cast<int32_t>(steps.size());
+    for (int32_t i = 0; i < count; ++i) {
+      if (poll && index == 0) poll->hold(i >= p_.first_commit && i <= p_.last_commit);
+      const Outcome outcome = profiling_ ? timed_step(steps[i], poll) : run_step(steps[i], poll);
+      if (outcome != Outcome::Fine) return outcome;
+      if (poll && poll->check()) return Outcome::Interrupted;
+    }
+    return Outcome::Fine;
+  }
+
+  Outcome timed_step(const Step& step, InterruptPoll* poll) {
+    const int64_t started = now_nanoseconds();
+    const Outcome outcome = run_step(step, poll);
+    StepTimer& timer = p_.timers[step.id];
+    timer.calls.fetch_add(1, std::memory_order_relaxed);
+    timer.nanoseconds.fetch_add(now_nanoseconds() - started, std::memory_order_relaxed);
+    return outcome;
+  }
+
+  Outcome run_step(const Step& step, InterruptPoll* poll) {
+    switch (step.kind) {
+      case StepKind::Kernel:
+        return run_kernel(step, poll);
+      case StepKind::Copy:
+        return fill(slots_[step.target], slots_[step.source], regs_[step.count_reg], poll);
+      case StepKind::Zero:
+        return fill(slots_[step.target], nullptr, regs_[step.count_reg], poll);
+      case StepKind::Random: {
+        const RngState state = rng_reserve(regs_[step.count_reg]);
+        if (!drew_numbers_) rng_before_ = state;
+        drew_numbers_ = true;
+        std::memcpy(slots_[step.target], &state, sizeof state);
+        return Outcome::Fine;
+      }
+      case StepKind::Cond:
+        return run_block(predicate(step) ? step.first : step.second, poll);
+      case StepKind::While:
+        break;
+    }
+    while (true) {
+      Outcome outcome = run_block(step.first, poll);
+      if (outcome != Outcome::Fine || !predicate(step)) return outcome;
+      outcome = run_block(step.second, poll);
+      if (outcome != Outcome::Fine) return outcome;
+      // A loop of empty or cheap bodies must notice Ctrl-C too.
+      if (poll && poll->check()) return Outcome::Interrupted;
+    }
+  }
+
+  bool predicate(const Step& step) const { return *static_cast<const uint8_t*>(slots_[step.target]) != 0; }
+
+  int64_t reg_or(int32_t reg, int64_t otherwise) const { return reg >= 0 ? regs_[reg] : otherwise; }
+
+  Outcome run_kernel(const Step& step, InterruptPoll* poll) {
+    const int64_t chunks = reg_or(step.chunks_reg, 1);
+    if (chunks <= 0) return Outcome::Fine;
+    const int32_t* index = p_.indices.data() + step.args;
+    for (int32_t i = 0; i < step.n_args; ++i) args_[i] = slots_[index[i]];
+    index = p_.indices.data() + step.sizes;
+    for (int32_t i = 0; i < step.n_sizes; ++i) sizes_[i] = regs_[index[i]];
+    const int64_t cost = reg_or(step.cost_reg, 0);
+    const int64_t scratch = std::max<int64_t>(0, reg_or(step.scratch_reg, 0));
+    const int workers = plan_workers(chunks, cost);
+    if (workers > 1 || (poll && cost > kPollBytes && chunks > 1)) return run_chunks(step, chunks, workers, scratch, poll);
+    BufferRef memory;
+    if (scratch) memory.reset(allocate(static_cast<size_t>(scratch)));
+    int64_t result[4] = {};
+    step.function(args_.data(), sizes_.data(), 0, chunks, scratch ? memory.get()->data : nullptr, result);
+    if (result[0]) [[unlikely]]
+      return failed(step, result);
+    return Outcome::Fine;
+  }
+
+  // Out of line: its status table would cost stack in every small kernel.
+  __attribute__((noinline)) Outcome run_chunks(const Step& step, int64_t chunks, int workers, int64_t scratch,
+                                               InterruptPoll* poll) {
+    Launch launch;
+    launch.function = step.function;
+    launch.args = args_.data();
+    launch.sizes = sizes_.data();
+    launch.scratch_bytes = (scratch + static_cast<int64_t>(kAlignment) - 1) & -static_cast<int64_t>(kAlignment);
+    BufferRef memory;
+    if (scratch) memory.reset(allocate(static_cast<size_t>(launch.scratch_bytes) * static_cast<size_t>(workers)));
+    launch.scratch = scratch ? static_cast<char*>(memory.get()->data) : nullptr;
+    for (int w = 0; w < workers; ++w) launch.statuses[w] = {};
+    parallel_for(workers, chunks, &Launch::call, &launch, poll, &launch.failed);
+    if (launch.failed.load(std::memory_order_relaxed)) {
+      const Launch::Status* first = nullptr;
+      for (int w = 0; w < workers; ++w)
+        if (launch.statuses[w].values[0] && (!first || launch.statuses[w].begin < first->begin))
+          first = &launch.statuses[w];
+      return failed(step, first->values);
+    }
+    return poll && poll->stopped() ? Outcome::Interrupted : Outcome::Fine;
+  }
+
+  Outcome failed(const Step& step, const int64_t* result) {
+    std::copy_n(result, 4, status_->kernel_status);
+    status_->node = step.node;
+    return Outcome::Failed;
+  }
+
+  static Outcome fill(void* target, const void* source, int64_t bytes, InterruptPoll* poll) {
+    if (bytes <= 0 || target == source) return Outcome::Fine;
+    Fill work{static_cast<char*>(target), static_cast<const char*>(source), bytes};
+    const int64_t chunks = (bytes + kCopyChunk - 1) / kCopyChunk;
+    parallel_for(plan_workers(chunks, 2 * bytes), chunks, &Fill::call, &work, bytes > kPollBytes ? poll : nullptr);
+    return poll && poll->stopped() ? Outcome::Interrupted : Outcome::Fine;
+  }
+
+  const Program::Impl& p_;
+  const RunInput* inputs_;
+  RunOutput* outputs_;
+  RunStatus* status_;
+  int n_outputs_ = 0;  // made so far, and to be released unless kept
+  bool profiling_;
+  bool drew_numbers_ = false;
+  RngState rng_before_{};
+  BufferRef arena_;
+  SmallVector<int64_t, 96> regs_;
+  SmallVector<void*, 32> slots_;
+  SmallVector<void*, 24> args_;
+  SmallVector<int64_t, 48> sizes_;
+};
+
+}  // namespace
+
+Program::Program() : impl_(std::make_unique<Impl>()) {}
+Program::~Program() = default;
+
+bool Program::run(const RunInput* inputs, const Cell8* numbers, const int64_t* sizes, RunOutput* outputs,
+                  RunStatus* status) {
+  Run run(*impl_, inputs, outputs, status);
+  if (!run.prepare(numbers, sizes)) return false;
+  const Outcome outcome = run.execute();
+  if (outcome == Outcome::Interrupted) throw Interrupted();
+  if (outcome == Outcome::Failed) return false;
+  run.keep_outputs();
+  return true;
+}
+
+DType Program::number_dtype(int i) const { return impl_->number_dtypes[static_cast<size_t>(i)]; }
+int Program::input_rank(int i) const { return impl_->ranks[static_cast<size_t>(i)]; }
+
+void Program::set_profiling(bool on) {
+  if (on)
+    for (size_t i = 0; i < impl_->all_steps.size(); ++i) {
+      impl_->timers[i].calls.store(0);
+      impl_->timers[i].nanoseconds.store(0);
+    }
+  impl_->profiling.store(on);
+}
+
+std::vector<StepProfile> Program::profile() const {
+  static constexpr const char* kKinds[] = {"kernel", "copy", "zero", "random", "cond", "while"};
+  std::vector<StepProfile> result;
+  for (const Step* step : impl_->all_steps) {
+    const StepTimer& timer = impl_->timers[static_cast<size_t>(step->id)];
+    result.push_back({kKinds[static_cast<int>(step->kind)],
+                      step->symbol >= 0 ? impl_->symbols[static_cast<size_t>(step->symbol)] : "", step->node,
+                      timer.calls.load(), timer.nanoseconds.load()});
+  }
+  return result;
+}
+
+int Program::step_count() const { return static_cast<int>(impl_->all_steps.size()); }
+int Program::kernel_count() const {
+  return static_cast<int>(std::count_if(impl_->all_steps.begin(), impl_->all_steps.end(),
+                                        [](const Step* step) { return step->kind == StepKind::Kernel; }));
+}
+int64_t Program::last_arena_bytes() const { return impl_->arena_bytes.load(); }
+
+}  // namespace dg

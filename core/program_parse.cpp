@@ -1,0 +1,413 @@
+// Program::parse: the dict of a program, checked field by field. A wrong index here would be a wild pointer at run time.
+#include "program_parse.h"
+
+#include <Python.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+namespace dg {
+
+namespace {
+
+constexpr int64_t kMaxItems = 1 << 24;
+constexpr int kMaxNesting = 64;
+
+[[noreturn]] void fail(const std::string& where, const std::string& text) {
+  PyErr_Clear();
+  throw ProgramError("program: " + where + ": " + text);
+}
+
+// A borrowed Python value and where it stands in the spec, for messages.
+class Field {
+ public:
+  Field(PyObject* object, std::string where) : object_(object), where_(std::move(where)) {}
+
+  const std::string& where() const { return where_; }
+  bool is_none() const { return object_ == Py_None; }
+  bool is_list() const { return PyList_Check(object_) || PyTuple_Check(object_); }
+  bool is_text() const { return PyUnicode_Check(object_); }
+
+  // A missing key reads as None.
+  Field operator[](const char* key) const {
+    if (!PyDict_Check(object_)) fail(where_, "expected a dict");
+    PyObject* value = PyDict_GetItemString(object_, key);
+    return {value ? value : Py_None, where_.empty() ? key : where_ + "." + key};
+  }
+  int64_t size() const {
+    if (is_none()) return 0;
+    if (!is_list()) fail(where_, "expected a list");
+    return PySequence_Fast_GET_SIZE(object_);
+  }
+  Field operator[](int64_t i) const {
+    if (i >= size()) fail(where_, "expected at least " + std::to_string(i + 1) + " items");
+    return {PySequence_Fast_GET_ITEM(object_, i), where_ + "[" + std::to_string(i) + "]"};
+  }
+  int64_t integer() const {
+    if (!PyLong_Check(object_)) fail(where_, "expected an integer");
+    int overflow = 0;
+    const long long value = PyLong_AsLongLongAndOverflow(object_, &overflow);
+    if (overflow) fail(where_, "integer does not fit 64 bits");
+    return value;
+  }
+  int32_t integer_below(int64_t limit, const char* what) const {
+    const int64_t value = integer();
+    if (value < 0 || value >= limit)
+      fail(where_, std::string(what) + " " + std::to_string(value) + " is not in [0, " + std::to_string(limit) + ")");
+    return static_cast<int32_t>(value);
+  }
+  std::string text() const {
+    Py_ssize_t length = 0;
+    const char* bytes = PyUnicode_Check(object_) ? PyUnicode_AsUTF8AndSize(object_, &length) : nullptr;
+    if (!bytes) fail(where_, "expected text");
+    return {bytes, static_cast<size_t>(length)};
+  }
+  // Bytes, or base64 text.
+  std::string bytes() const {
+    PyObject* decoded = nullptr;
+    if (PyUnicode_Check(object_)) {
+      PyObject* module = PyImport_ImportModule("binascii");
+      if (module) decoded = PyObject_CallMethod(module, "a2b_base64", "O", object_);
+      Py_XDECREF(module);
+    } else if (PyBytes_Check(object_)) {
+      Py_INCREF(object_);
+      decoded = object_;
+    }
+    if (!decoded) fail(where_, "expected bytes or base64");
+    std::string result(PyBytes_AS_STRING(decoded), static_cast<size_t>(PyBytes_GET_SIZE(decoded)));
+    Py_DECREF(decoded);
+    return result;
+  }
+
+ private:
+  PyObject* object_;
+  std::string where_;
+};
+
+struct RegOpName {
+  const char* name;
+  RegOp op;
+};
+constexpr RegOpName kRegOps[] = {{"add", RegOp::Add}, {"sub", RegOp::Sub},           {"mul", RegOp::Mul},
+                                 {"mod", RegOp::Mod}, {"floordiv", RegOp::FloorDiv}, {"ceildiv", RegOp::CeilDiv},
+                                 {"min", RegOp::Min}, {"max", RegOp::Max},           {"eq", RegOp::Eq},
+                                 {"ne", RegOp::Ne},   {"lt", RegOp::Lt},             {"le", RegOp::Le},
+                                 {"and", RegOp::And}, {"or", RegOp::Or}};
+
+class Parser {
+ public:
+  Parser(Program::Impl& impl, const Field& spec) : p_(impl), spec_(spec) {}
+
+  int n_sizes = 0;
+
+  void parse(const uint8_t* code, size_t code_size) {
+    inputs();
+    registers();
+    n_outputs_ = spec_["outputs"].size();
+    data();
+    slots();
+    outputs();
+    symbols(code, code_size);
+    n_nodes_ = spec_["nodes"].size();
+    p_.blocks.emplace_back();
+    block(spec_["steps"], 0, 0);
+    commits();
+    number_steps();
+  }
+
+ private:
+  DType dtype(const Field& field) const { return static_cast<DType>(field.integer_below(kDTypeCount, "dtype")); }
+  int32_t reg(const Field& field) const { return field.integer_below(p_.n_regs, "register"); }
+  int32_t optional_reg(const Field& field) const { return field.is_none() ? -1 : reg(field); }
+  int32_t slot(const Field& field) const {
+    return field.integer_below(static_cast<int64_t>(p_.slots.size()), "slot");
+  }
+  static int64_t limited(const Field& list) {
+    if (list.size() > kMaxItems) fail(list.where(), "too long");
+    return list.size();
+  }
+
+  void inputs() {
+    const Field ranks = spec_["inputs"], numbers = spec_["numbers"];
+    int64_t count = 0;
+    for (int64_t i = 0; i < limited(ranks); ++i) {
+      p_.ranks.push_back(ranks[i].integer_below(kMaxRank + 1, "rank"));
+      count += 2 * p_.ranks.back();
+    }
+    for (int64_t i = 0; i < limited(numbers); ++i) p_.number_dtypes.push_back(dtype(numbers[i]));
+    const Field sizes = spec_["n_sizes"];
+    n_sizes = sizes.is_none() ? 0 : sizes.integer_below(kMaxItems, "number of sizes");
+    p_.first_instr_reg = p_.n_regs = static_cast<int32_t>(count) + n_sizes;
+  }
+
+  void registers() {
+    const Field list = spec_["regs"];
+    for (int64_t i = 0; i < limited(list); ++i) {
+      const Field item = list[i];
+      const std::string op = item[int64_t{0}].text();
+      RegInstr instr{};
+      if (op == "const") {
+        instr.op = RegOp::Const;
+        instr.value = item[1].integer();
+      } else if (op == "select") {
+        instr = {RegOp::Select, reg(item[2]), reg(item[3]), reg(item[1])};
+      } else {
+        const auto known = std::find_if(std::begin(kRegOps), std::end(kRegOps),
+                                        [&](const RegOpName& row) { return op == row.name; });
+        if (known == std::end(kRegOps)) fail(item.where(), "unknown register operation '" + op + "'");
+        instr = {known->op, reg(item[1]), reg(item[2])};
+      }
+      p_.instrs.push_back(instr);
+      ++p_.n_regs;
+    }
+    const Field checks = spec_["checks"];
+    for (int64_t i = 0; i < limited(checks); ++i) {
+      const int64_t code = checks[i][1].integer();
+      if (code <= 0) fail(checks[i].where(), "a check code must be positive");
+      p_.checks.push_back({reg(checks[i][int64_t{0}]), code});
+    }
+    p_.arena_reg = optional_reg(spec_["arena"]);
+  }
+
+  void data() {
+    const Field field = spec_["data"];
+    if (field.is_none()) return;
+    const std::string bytes = field.bytes();
+    p_.data = BufferRef(allocate(bytes.size()));
+    std::memcpy(p_.data.get()->data, bytes.data(), bytes.size());
+    data_bytes_ = static_cast<int64_t>(bytes.size());
+  }
+
+  void slots() {
+    const Field list = spec_["slots"];
+    for (int64_t i = 0; i < limited(list); ++i) {
+      const Field item = list[i];
+      const std::string kind = item[int64_t{0}].text();
+      Slot slot{};
+      if (kind == "input") {
+        slot = {SlotKind::Input, item[1].integer_below(static_cast<int64_t>(p_.ranks.size()), "input")};
+      } else if (kind == "number") {
+        slot = {SlotKind::Number, item[1].integer_below(static_cast<int64_t>(p_.number_dtypes.size()), "number")};
+      } else if (kind == "output") {
+        slot = {SlotKind::Output, item[1].integer_below(n_outputs_, "output")};
+      } else if (kind == "temp") {
+        if (p_.arena_reg < 0) fail(item.where(), "a temporary, but the program has no arena");
+        slot = {SlotKind::Temp, 0, reg(item[1]), reg(item[2])};
+      } else if (kind == "view") {
+        slot = {SlotKind::View, item[1].integer_below(i, "slot"), reg(item[2])};
+      } else if (kind == "const") {
+        if (!p_.data.get()) fail(item.where(), "a constant, but the program has no data");
+        slot.kind = SlotKind::Const;
+        slot.data_offset = item[1].integer_below(data_bytes_ + 1, "data offset");
+      } else {
+        fail(item.where(), "unknown kind '" + kind + "'");
+      }
+      p_.slots.push_back(slot);
+    }
+  }
+
+  std::vector<int32_t> dims(const Field& list) const {
+    std::vector<int32_t> regs;
+    if (list.size() > kMaxRank) fail(list.where(), "more than " + std::to_string(kMaxRank) + " dimensions");
+    for (int64_t d = 0; d < list.size(); ++d) regs.push_back(reg(list[d]));
+    return regs;
+  }
+
+  void outputs() {
+    const Field list = spec_["outputs"];
+    for (int64_t j = 0; j < limited(list); ++j) {
+      const Field item = list[j];
+      OutputSpec output;
+      output.dtype = dtype(item[int64_t{0}]);
+      const Field alias = item.size() > 2 ? item[2] : Field(Py_None, item.where());
+      const auto n_inputs = static_cast<int64_t>(p_.ranks.size());
+      if (alias.is_none()) {
+        output.shape = dims(item[1]);
+      } else if (alias[int64_t{0}].is_text()) {
+        if (alias[int64_t{0}].text() != "inplace") fail(alias.where(), "expected \"inplace\"");
+        output.kind = OutputKind::InPlace;
+        output.source = alias[1].integer_below(n_inputs, "input");
+      } else {
+        output.shape = dims(item[1]);
+        const Field source = alias[int64_t{0}];
+        if (source.is_list()) {  // ["output", k]: a view of an earlier fresh output
+          output.kind = OutputKind::OutputView;
+          output.source = source[1].integer_below(j, "output");
+          if (source[int64_t{0}].text() != "output" || p_.outputs[output.source].kind != OutputKind::Fresh)
+            fail(source.where(), "expected [\"output\", k] with an earlier fresh output");
+        } else {
+          output.kind = OutputKind::InputView;
+          output.source = source.integer_below(n_inputs, "input");
+        }
+        const bool strided = !alias[1].is_none();
+        if (strided) output.strides = dims(alias[1]);
+        if (strided && output.strides.size() != output.shape.size())
+          fail(alias.where(), "as many strides as sizes expected");
+        if (!strided && !output.shape.empty()) fail(alias.where(), "a view needs strides");
+        output.offset_reg = alias.size() > 2 ? optional_reg(alias[2]) : -1;
+      }
+      p_.outputs.push_back(std::move(output));
+    }
+  }
+
+  void symbols(const uint8_t* code, size_t code_size) {
+    const Field list = spec_["symbols"];
+    for (int64_t i = 0; i < limited(list); ++i) p_.symbols.push_back(list[i].text());
+    if (p_.symbols.empty() && code_size == 0) return;
+    try {
+      p_.code = load_object(code, code_size);
+    } catch (const LoadError& error) {
+      fail("code", error.what());
+    }
+  }
+
+  // Appends indices and gives where they start.
+  int32_t add_indices(const std::vector<int32_t>& values) {
+    const auto begin = static_cast<int32_t>(p_.indices.size());
+    p_.indices.insert(p_.indices.end(), values.begin(), values.end());
+    return begin;
+  }
+
+  bool seen_by_caller(int32_t slot) const {
+    while (p_.slots[slot].kind == SlotKind::View) slot = p_.slots[slot].index;
+    return p_.slots[slot].kind == SlotKind::Input;
+  }
+  bool written_in_place(int32_t slot) const {
+    while (p_.slots[slot].kind == SlotKind::View) slot = p_.slots[slot].index;
+    if (p_.slots[slot].kind != SlotKind::Input) return false;
+    for (const OutputSpec& output : p_.outputs)
+      if (output.kind == OutputKind::InPlace && output.source == p_.slots[slot].index) return true;
+    return false;
+  }
+
+  void kernel(const Field& item, Step& step) {
+    step.kind = StepKind::Kernel;
+    step.symbol = item[1].integer_below(static_cast<int64_t>(p_.symbols.size()), "symbol");
+    step.function = reinterpret_cast<KernelFunction>(p_.code->symbol(p_.symbols[step.symbol]));
+    if (!step.function) fail(item.where(), "the code has no function '" + p_.symbols[step.symbol] + "'");
+    std::vector<int32_t> args, sizes;
+    for (int64_t i = 0; i < limited(item[2]); ++i) args.push_back(slot(item[2][i]));
+    for (int64_t i = 0; i < limited(item[3]); ++i) sizes.push_back(reg(item[3][i]));
+    step.n_args = static_cast<int32_t>(args.size());
+    step.n_sizes = static_cast<int32_t>(sizes.size());
+    step.args = add_indices(args);
+    step.sizes = add_indices(sizes);
+    p_.max_args = std::max(p_.max_args, step.n_args);
+    p_.max_sizes = std::max(p_.max_sizes, step.n_sizes);
+    step.chunks_reg = optional_reg(item[4]);
+    step.scratch_reg = optional_reg(item[5]);
+    if (item.size() > 6 && !item[6].is_none() && item[6].integer() >= 0)
+      step.node = n_nodes_ ? item[6].integer_below(n_nodes_, "node") : static_cast<int32_t>(item[6].integer_below(kMaxItems, "node"));
+    if (item.size() > 7) step.cost_reg = optional_reg(item[7]);
+    if (step.cost_reg >= 0) p_.cost_regs.push_back(step.cost_reg);
+    // The slots a kernel writes may be listed; otherwise it may write whatever is updated in place.
+    if (item.size() > 8 && !item[8].is_none()) {
+      for (int64_t i = 0; i < limited(item[8]); ++i) step.commits |= seen_by_caller(slot(item[8][i]));
+    } else {
+      for (const int32_t arg : args) step.commits |= written_in_place(arg);
+    }
+  }
+
+  int32_t nested(const Field& steps, int depth) {
+    const auto index = static_cast<int32_t>(p_.blocks.size());
+    p_.blocks.emplace_back();
+    block(steps, index, depth + 1);
+    return index;
+  }
+
+  void block(const Field& list, int32_t index, int depth) {
+    if (depth > kMaxNesting) fail(list.where(), "nested too deeply");
+    std::vector<Step> steps;
+    for (int64_t i = 0; i < limited(list); ++i) {
+      const Field item = list[i];
+      const std::string kind = item[int64_t{0}].text();
+      Step step{};
+      if (kind == "kernel") {
+        kernel(item, step);
+      } else if (kind == "copy") {
+        step.kind = StepKind::Copy;
+        step.target = slot(item[1]);
+        step.source = slot(item[2]);
+        step.count_reg = reg(item[3]);
+        p_.cost_regs.push_back(step.count_reg);
+        step.commits = seen_by_caller(step.target);
+      } else if (kind == "zero") {
+        step.kind = StepKind::Zero;
+        step.target = slot(item[1]);
+        step.count_reg = reg(item[2]);
+        p_.cost_regs.push_back(step.count_reg);
+        step.commits = seen_by_caller(step.target);
+      } else if (kind == "random") {
+        step.kind = StepKind::Random;
+        step.target = slot(item[1]);
+        step.count_reg = reg(item[2]);
+      } else if (kind == "cond") {
+        step.kind = StepKind::Cond;
+        step.target = slot(item[1]);
+        step.first = nested(item[2], depth);
+        step.second = nested(item[3], depth);
+      } else if (kind == "while") {
+        step.kind = StepKind::While;
+        step.first = nested(item[1], depth);
+        step.target = slot(item[2]);
+        step.second = nested(item[3], depth);
+        p_.loops = true;
+      } else {
+        fail(item.where(), "unknown kind '" + kind + "'");
+      }
+      steps.push_back(step);
+    }
+    p_.blocks[index] = std::move(steps);
+  }
+
+  bool block_commits(int32_t index) const {
+    return std::any_of(p_.blocks[index].begin(), p_.blocks[index].end(), [this](const Step& step) {
+      return step.commits || (step.first >= 0 && (block_commits(step.first) || block_commits(step.second)));
+    });
+  }
+
+  // From the first to the last step that writes the caller's memory, no interruption: all of it happens or none.
+  void commits() {
+    for (size_t i = 0; i < p_.blocks[0].size(); ++i) {
+      const Step& step = p_.blocks[0][i];
+      const bool writes =
+          step.commits || (step.first >= 0 && (block_commits(step.first) || block_commits(step.second)));
+      if (!writes) continue;
+      p_.first_commit = std::min(p_.first_commit, static_cast<int32_t>(i));
+      p_.last_commit = static_cast<int32_t>(i);
+    }
+  }
+
+  void number_block(int32_t index) {
+    for (Step& step : p_.blocks[index]) {
+      step.id = static_cast<int32_t>(p_.all_steps.size());
+      p_.all_steps.push_back(&step);
+      if (step.first >= 0) number_block(step.first);
+      if (step.second >= 0) number_block(step.second);
+    }
+  }
+  void number_steps() {
+    number_block(0);
+    p_.timers = std::make_unique<StepTimer[]>(p_.all_steps.size());
+  }
+
+  Program::Impl& p_;
+  Field spec_;
+  int64_t n_outputs_ = 0, n_nodes_ = 0, data_bytes_ = 0;
+};
+
+}  // namespace
+
+Program* Program::parse(PyObject* spec, const uint8_t* code, size_t code_size) {
+  std::unique_ptr<Program> program(new Program);
+  Parser parser(*program->impl_, Field(spec, ""));
+  parser.parse(code, code_size);
+  program->n_inputs = static_cast<int>(program->impl_->ranks.size());
+  program->n_numbers = static_cast<int>(program->impl_->number_dtypes.size());
+  program->n_outputs = static_cast<int>(program->impl_->outputs.size());
+  program->n_sizes = parser.n_sizes;
+  return program.release();
+}
+
+}  // namespace dg

@@ -1,0 +1,108 @@
+// The parsed form of a program: what Program::parse makes of the dict and Program::run walks through.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "program.h"
+
+namespace dg {
+
+// The integer operations of the register program. Arithmetic wraps; division by zero gives 0, so that a program whose
+// checks fail later never traps.
+enum class RegOp : uint8_t {
+  Const,
+  Add,
+  Sub,
+  Mul,
+  FloorDiv,
+  Mod,
+  Min,
+  Max,
+  CeilDiv,
+  Eq,
+  Ne,
+  Lt,
+  Le,
+  And,
+  Or,
+  Select
+};
+
+struct RegInstr {
+  RegOp op;
+  int32_t a = 0, b = 0, c = 0;
+  int64_t value = 0;  // of Const
+};
+
+struct Check {
+  int32_t reg;
+  int64_t code;
+};
+
+enum class SlotKind : uint8_t { Input, Number, Output, Temp, View, Const };
+
+struct Slot {
+  SlotKind kind;
+  int32_t index = 0;  // input, number, output or slot
+  int32_t offset_reg = -1, bytes_reg = -1;
+  int64_t data_offset = 0;
+};
+
+enum class StepKind : uint8_t { Kernel, Copy, Zero, Random, Cond, While };
+
+struct Step {
+  StepKind kind;
+  bool commits = false;  // may write memory the caller sees: not interrupted half-way
+  int32_t id = 0;        // in the order of the text, for profiles
+  int32_t node = -1;
+  KernelFunction function = nullptr;
+  int32_t symbol = -1;
+  int32_t args = 0, n_args = 0;    // range in Impl::indices: slots
+  int32_t sizes = 0, n_sizes = 0;  // range in Impl::indices: registers
+  int32_t chunks_reg = -1, scratch_reg = -1, cost_reg = -1;
+  int32_t target = -1, source = -1, count_reg = -1;  // copy, zero, random; `target` is the predicate of cond and while
+  int32_t first = -1, second = -1;                   // blocks: then/else, or condition/body
+};
+
+enum class OutputKind : uint8_t { Fresh, InputView, OutputView, InPlace };
+
+struct OutputSpec {
+  OutputKind kind = OutputKind::Fresh;
+  DType dtype = DType::Float32;
+  int32_t source = -1;            // input or output it aliases
+  std::vector<int32_t> shape;     // registers
+  std::vector<int32_t> strides;   // registers; empty: contiguous
+  int32_t offset_reg = -1;        // in elements, from the source's first; -1: none
+};
+
+struct StepTimer {
+  std::atomic<int64_t> calls{0}, nanoseconds{0};
+};
+
+struct Program::Impl {
+  std::vector<int32_t> ranks;
+  std::vector<DType> number_dtypes;
+  std::vector<RegInstr> instrs;
+  std::vector<Check> checks;
+  std::vector<Slot> slots;
+  std::vector<OutputSpec> outputs;
+  std::vector<int32_t> indices;
+  std::vector<std::vector<Step>> blocks;  // block 0 is the program
+  std::vector<std::string> symbols;
+  std::vector<const Step*> all_steps;  // by id
+  int32_t first_instr_reg = 0, n_regs = 0;
+  int32_t arena_reg = -1;
+  int32_t max_args = 0, max_sizes = 0;
+  int32_t first_commit = INT32_MAX, last_commit = -1;  // in block 0
+  bool loops = false;                                  // cost is not known beforehand
+  std::vector<int32_t> cost_regs;                      // of every step
+  BufferRef data;
+  std::shared_ptr<LoadedObject> code;
+  std::atomic<bool> profiling{false};
+  std::unique_ptr<StepTimer[]> timers;
+  std::atomic<int64_t> arena_bytes{0};
+};
+
+}  // namespace dg
