@@ -344,6 +344,22 @@ class Linker {
   std::vector<uint8_t> image_;
 };
 
+struct Libraries {
+  std::mutex mutex;
+  std::map<std::string, std::shared_ptr<LoadedObject>> objects;
+
+  Libraries() {
+    pthread_atfork([] { instance().mutex.lock(); }, [] { instance().mutex.unlock(); },
+                   [] { instance().mutex.unlock(); });
+  }
+  static Libraries& instance() {
+    static Libraries& known = *new Libraries;
+    return known;
+  }
+};
+
+Libraries& libraries() { return Libraries::instance(); }
+
 }  // namespace
 
 LoadedObject::~LoadedObject() {
@@ -376,6 +392,27 @@ std::shared_ptr<LoadedObject> load_object(const uint8_t* bytes, size_t size) {
     object->symbols_.push_back({std::string(name), object->base_ + offset});
   });
   return object;
+}
+
+void add_library(const std::string& name, const uint8_t* bytes, size_t size) {
+  if (has_library(name)) return;
+  std::shared_ptr<LoadedObject> object = load_object(bytes, size);
+  Libraries& known = libraries();
+  std::lock_guard lock(known.mutex);
+  known.objects.emplace(name, std::move(object));
+}
+
+bool has_library(const std::string& name) {
+  Libraries& known = libraries();
+  std::lock_guard lock(known.mutex);
+  return known.objects.count(name) != 0;
+}
+
+void* library_symbol(const std::string& library, std::string_view name) {
+  Libraries& known = libraries();
+  std::lock_guard lock(known.mutex);
+  const auto found = known.objects.find(library);
+  return found == known.objects.end() ? nullptr : found->second->symbol(name);
 }
 
 }  // namespace dg

@@ -307,6 +307,9 @@ class Run {
         case SlotKind::Const:
           *slot++ = static_cast<char*>(p_.data.get()->data) + spec.data_offset;
           break;
+        case SlotKind::Symbol:
+          *slot++ = spec.function;
+          break;
       }
     }
     return true;

@@ -106,9 +106,9 @@ class Parser {
     registers();
     n_outputs_ = spec_["outputs"].size();
     data();
+    symbols(code, code_size);
     slots();
     outputs();
-    symbols(code, code_size);
     n_nodes_ = spec_["nodes"].size();
     p_.blocks.emplace_back();
     block(spec_["steps"], 0, 0);
@@ -200,6 +200,9 @@ class Parser {
         if (!p_.data.get()) fail(item.where(), "a constant, but the program has no data");
         slot.kind = SlotKind::Const;
         slot.data_offset = item[1].integer_below(data_bytes_ + 1, "data offset");
+      } else if (kind == "symbol") {
+        slot.kind = SlotKind::Symbol;
+        slot.function = function(item[1]);
       } else {
         fail(item.where(), "unknown kind '" + kind + "'");
       }
@@ -254,12 +257,25 @@ class Parser {
   void symbols(const uint8_t* code, size_t code_size) {
     const Field list = spec_["symbols"];
     for (int64_t i = 0; i < limited(list); ++i) p_.symbols.push_back(list[i].text());
-    if (p_.symbols.empty() && code_size == 0) return;
+    if (code_size == 0) return;
     try {
       p_.code = load_object(code, code_size);
     } catch (const LoadError& error) {
       fail("code", error.what());
     }
+  }
+
+  // The address of a symbol, of the program's own code or of a library: "library:function".
+  void* function(const Field& field) const {
+    const std::string& name = p_.symbols[field.integer_below(static_cast<int64_t>(p_.symbols.size()), "symbol")];
+    const size_t colon = name.rfind(':');
+    void* found = nullptr;
+    if (colon != std::string::npos)
+      found = library_symbol(name.substr(0, colon), name.substr(colon + 1));
+    else if (p_.code)
+      found = p_.code->symbol(name);
+    if (!found) fail(field.where(), "the code has no function '" + name + "'");
+    return found;
   }
 
   // Appends indices and gives where they start.
@@ -284,8 +300,7 @@ class Parser {
   void kernel(const Field& item, Step& step) {
     step.kind = StepKind::Kernel;
     step.symbol = item[1].integer_below(static_cast<int64_t>(p_.symbols.size()), "symbol");
-    step.function = reinterpret_cast<KernelFunction>(p_.code->symbol(p_.symbols[step.symbol]));
-    if (!step.function) fail(item.where(), "the code has no function '" + p_.symbols[step.symbol] + "'");
+    step.function = reinterpret_cast<KernelFunction>(function(item[1]));
     std::vector<int32_t> args, sizes;
     for (int64_t i = 0; i < limited(item[2]); ++i) args.push_back(slot(item[2][i]));
     for (int64_t i = 0; i < limited(item[3]); ++i) sizes.push_back(reg(item[3][i]));

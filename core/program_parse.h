@@ -41,13 +41,14 @@ struct Check {
   int64_t code;
 };
 
-enum class SlotKind : uint8_t { Input, Number, Output, Temp, View, Const };
+enum class SlotKind : uint8_t { Input, Number, Output, Temp, View, Const, Symbol };
 
 struct Slot {
   SlotKind kind;
   int32_t index = 0;  // input, number, output or slot
   int32_t offset_reg = -1, bytes_reg = -1;
   int64_t data_offset = 0;
+  void* function = nullptr;  // of Symbol: handed to a kernel that calls it per tile
 };
 
 enum class StepKind : uint8_t { Kernel, Copy, Zero, Random, Cond, While };

@@ -121,6 +121,12 @@ class Function:
         self._lines.append(f"{name} = {text}")
         return name
 
+    def prelude(self, text: str) -> str:
+        """Like `op`, at the start of the entry block: available everywhere."""
+        name = self.name_value()
+        self._allocas.append(f"{name} = {text}")
+        return name
+
     def place(self, label: str) -> None:
         """Begin the block ``label``; the block before must have been ended by a branch."""
         self._lines.append(f"{label}:")
@@ -355,6 +361,32 @@ class Function:
         self.cond_br(self.icmp("ult", following, high), label, done)
         self.place(done)
         return after
+
+    def carried_loop(
+        self,
+        low: Value,
+        high: Value,
+        step: Value,
+        carried: Sequence[tuple[str, Value]],
+        body: Callable[[str, list[str]], Sequence[Value]],
+    ) -> list[str]:
+        """Like `hot_loop`, but tested at the top: no iteration where low >= high."""
+        before, head, inside, done = self.block, self.label("head"), self.label("body"), self.label("done")
+        self.br(head)
+        self.place(head)
+        index, following = self.name_value(), self.name_value()
+        names = [self.name_value() for _ in carried]
+        lines = [self.reserve() for _ in range(len(carried) + 1)]
+        self.cond_br(self.icmp("ult", index, high), inside, done)
+        self.place(inside)
+        after = list(body(index, names))
+        self.emit(f"{following} = add i64 {index}, {step}")
+        self.fill(lines[0], f"{index} = phi i64 [{low}, %{before}], [{following}, %{self.block}]")
+        for line, name, (type, initial), value in zip(lines[1:], names, carried, after):
+            self.fill(line, f"{name} = phi {type} [{initial}, %{before}], [{value}, %{self.block}]")
+        self.br(head)
+        self.place(done)
+        return names
 
     @contextmanager
     def when(self, condition: str) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 from dataclasses import dataclass
@@ -80,8 +81,7 @@ class Target:
 @lru_cache(maxsize=1)
 def _binding() -> Any:
     """llvmlite, set up once; imported only when something is compiled."""
-    import llvmlite.binding as binding
-
+    binding: Any = importlib.import_module("llvmlite.binding")
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     # Loop strength reduction turns row addresses base + i * stride into one serial chain of adds. Process-wide.

@@ -1,4 +1,4 @@
-"""y = w·x + b line by line needs a variable for the product; the static graph does not: its one kernel is a fused multiply-add."""
+"""y = w·x + b line by line needs a variable for the product; the static graph does not: one kernel, a fused multiply-add."""
 
 import numpy as np
 
