@@ -1,0 +1,149 @@
+"""Facts about a kernel body that schedules decide by: what varies along which loop, stages, costs, best vector dim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from duograph.codegen.dtypes import DTYPES
+from duograph.codegen.kernel import Address, Extent, Gather, Instr, LoopKernel, Operand, Philox, ScatterKernel
+from duograph.codegen.scalar import PRIMITIVES
+
+FLOAT_REDUCTIONS = ("sum", "prod")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Per instruction: ``deps`` the loop dims its value varies along, ``stage`` the number of reductions before it."""
+
+    extents: tuple[Extent, ...]
+    reduce_dims: tuple[int, ...]
+    parallel_dims: tuple[int, ...]
+    operands: tuple[Operand, ...]
+    body: tuple[Instr, ...]
+    deps: tuple[frozenset[int], ...]
+    stages: tuple[int, ...]
+
+    @property
+    def last_stage(self) -> int:
+        return max(self.stages, default=0)
+
+    def operand_dtype(self, number: int) -> str:
+        """The dtype that decides how instruction ``number`` works: its last input's, or its own."""
+        instr = self.body[number]
+        return self.body[instr.inputs[-1]].dtype if instr.inputs else instr.dtype
+
+
+def analyse(kernel: LoopKernel | ScatterKernel) -> Facts:
+    reduce_dims = kernel.reduce_dims if isinstance(kernel, LoopKernel) else frozenset()
+    live = [d for d, extent in enumerate(kernel.extents) if not _is_one(extent)]
+    if reduce_dims and not reduce_dims & set(live):
+        live = sorted([*live, max(reduce_dims)])  # a reduction over one element still is one
+    deps: list[frozenset[int]] = []
+    stages: list[int] = []
+    for instr in kernel.body:
+        own = _own_dims(instr) | {d for i in instr.inputs for d in deps[i]}
+        if isinstance(instr.attr, Gather):
+            own |= {d for i, _, _ in instr.attr.indices for d in deps[i]}
+        stage = max((stages[i] + (kernel.body[i].op == "reduce") for i in needs(instr)), default=0)
+        deps.append(frozenset(own & set(live)) - (reduce_dims if instr.op == "reduce" else frozenset()))
+        stages.append(stage)
+    return Facts(
+        kernel.extents,
+        tuple(d for d in live if d in reduce_dims),
+        tuple(d for d in live if d not in reduce_dims),
+        kernel.operands,
+        kernel.body,
+        tuple(deps),
+        tuple(stages),
+    )
+
+
+def needs(instr: Instr) -> tuple[int, ...]:
+    """All instructions read by one: its inputs and the index values of a gather."""
+    if isinstance(instr.attr, Gather):
+        return instr.inputs + tuple(i for i, _, _ in instr.attr.indices)
+    return instr.inputs
+
+
+def address_of(instr: Instr) -> Address | None:
+    if isinstance(instr.attr, Gather):
+        return instr.attr.address
+    return instr.attr if isinstance(instr.attr, Address) else None
+
+
+def _is_one(extent: Extent) -> bool:
+    return isinstance(extent, int) and extent == 1
+
+
+def is_zero(stride: Extent) -> bool:
+    return isinstance(stride, int) and stride == 0
+
+
+def is_unit(stride: Extent) -> bool:
+    return isinstance(stride, int) and stride == 1
+
+
+def _own_dims(instr: Instr) -> set[int]:
+    if instr.op == "index":
+        assert isinstance(instr.attr, int)
+        return {instr.attr}
+    where = address_of(instr) or (instr.attr if isinstance(instr.attr, Philox) else None)
+    if where is None:
+        return set()
+    dims = {d for d, stride in enumerate(where.strides) if not is_zero(stride)}
+    return dims | {d for d, _, _ in where.mask} if isinstance(where, Address) else dims
+
+
+def cost(facts: Facts, number: int, vector_dim: int | None = None) -> int:
+    """Rough vector instructions of one instruction."""
+    instr = facts.body[number]
+    if instr.op in PRIMITIVES:
+        scale = 2 if facts.operand_dtype(number) in ("float64", "int64", "uint64") else 1
+        return PRIMITIVES[instr.op].cost * scale
+    if instr.op == "philox":
+        return 80
+    if instr.op in ("load", "gather", "store"):
+        address = address_of(instr)
+        contiguous = vector_dim is None or address is None or isinstance(address.strides[vector_dim], int)
+        return 1 if contiguous and instr.op != "gather" else 16
+    if instr.op == "cast":
+        return 2
+    return 1
+
+
+def total_cost(facts: Facts, vector_dim: int | None = None) -> int:
+    return sum(cost(facts, i, vector_dim) for i in range(len(facts.body)))
+
+
+def best_vector_dim(facts: Facts, candidates: Iterable[int]) -> int | None:
+    """The candidate along which most memory is contiguous; the innermost of equals."""
+    best, best_score = None, -1
+    for d in candidates:
+        score = 0
+        for instr in facts.body:
+            address = address_of(instr)
+            if address is not None:
+                stride = address.strides[d]
+                score += (5 if instr.op == "store" else 3) * is_unit(stride) + is_zero(stride)
+        if score >= best_score:
+            best, best_score = d, score
+    return best
+
+
+def plain_access(facts: Facts, vector_dim: int) -> bool:
+    """Every access along the vector dim is contiguous or constant, so that masks can handle tails."""
+    for instr in facts.body:
+        address = address_of(instr)
+        if address is not None and not isinstance(address.strides[vector_dim], int):
+            return False
+        if address is not None and address.strides[vector_dim] not in (0, 1):
+            return False
+        if isinstance(instr.attr, Gather) and any(vector_dim in facts.deps[i] for i, _, _ in instr.attr.indices):
+            return False
+    return True
+
+
+def item_bytes(facts: Facts) -> int:
+    """Bytes moved per point of the index space, for cost estimates."""
+    return sum(DTYPES[instr.dtype].size for instr in facts.body if instr.op in ("load", "gather", "store"))

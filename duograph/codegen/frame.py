@@ -1,0 +1,111 @@
+"""One kernel function under construction: the ABI's parameters, sizes and pointers on demand, failing lanes."""
+
+from __future__ import annotations
+
+from duograph.codegen.kernel import Extent, Launch
+from duograph.codegen.llvm import Function, Module, Value
+from duograph.codegen.target import Target
+from duograph.codegen.vector import Vec, Vectors
+
+PARAMETERS = [
+    ("ptr", "args"),
+    ("ptr", "sizes"),
+    ("i64", "begin"),
+    ("i64", "end"),
+    ("ptr", "scratch"),
+    ("ptr", "status"),
+]
+
+
+class Frame:
+    """The function, and what it asks its caller for: size expressions and scratch bytes."""
+
+    def __init__(self, module: Module, target: Target, symbol: str, args: tuple[int, ...]) -> None:
+        self.function = Function(module, symbol, PARAMETERS)
+        self.target = target
+        self.args = args
+        self.scratch: Extent = 0
+        self._sizes: list[Extent] = []
+        self._size_values: list[Value] = []
+        self._known: dict[object, Value] = {}
+        self._pointers: dict[int, str] = {}
+
+    def vectors(self, lanes: int) -> Vectors:
+        return Vectors(self.function, self.target, lanes)
+
+    def size(self, expression: Extent) -> Value:
+        """An extent, stride or offset: 0 and 1 are literals, everything else is an entry of ``sizes``."""
+        if isinstance(expression, int):
+            # ints travel as separate entries even if equal by chance: the code must not depend on that
+            return expression if expression in (0, 1) else self._load_size(expression)
+        if expression not in self._known:
+            self._known[expression] = self._load_size(expression)
+        return self._known[expression]
+
+    def fixed(self, key: object, expression: Extent) -> Value:
+        """`size` of an expression used in several places under one key (an extent of a loop, a stride)."""
+        if isinstance(expression, int) and expression not in (0, 1):
+            if key not in self._known:
+                self._known[key] = self._load_size(expression)
+            return self._known[key]
+        return self.size(expression)
+
+    def _load_size(self, expression: Extent) -> Value:
+        f = self.function
+        position = len(self._sizes)
+        self._sizes.append(expression)
+        pointer = "%sizes" if position == 0 else f.prelude(f"getelementptr i64, ptr %sizes, i64 {position}")
+        return f.prelude(f"load i64, ptr {pointer}")
+
+    def pointer(self, operand: int) -> str:
+        """The data pointer of an operand (or temporary)."""
+        if operand not in self._pointers:
+            f = self.function
+            position = self.args.index(operand)
+            slot = "%args" if position == 0 else f.prelude(f"getelementptr ptr, ptr %args, i64 {position}")
+            self._pointers[operand] = f.prelude(f"load ptr, ptr {slot}")
+        return self._pointers[operand]
+
+    def reserve_scratch(self, count: Extent, bytes: int) -> str:
+        """Room for ``count`` elements (and a vector's overrun), 64-byte aligned, in the worker's scratch."""
+        f = self.function
+        start = self.size(self.scratch)
+        padded = (count + 31) // 16 * 16
+        self.scratch = self.scratch + padded * max(bytes, 4)
+        return f.gep("%scratch", start)
+
+    def fail_if(self, condition: str, code: int, value: Value = 0, extent: Value = 0) -> None:
+        """Report and leave the kernel if the i1 ``condition`` holds."""
+        f = self.function
+        bad, good = f.label("fail"), f.label("good")
+        f.cond_br(condition, bad, good)
+        f.place(bad)
+        for position, item in enumerate((code, value, extent)):
+            f.store("i64", item, f.gep("%status", position * 8))
+        f.ret()
+        f.place(good)
+
+    def fail_lanes(self, v: Vectors, lanes: Vec, code: int, values: Vec | None = None, extent: Value = 0) -> None:
+        """Report and leave the kernel if any lane of the condition holds, with the first such lane's value."""
+        f = self.function
+        if values is None:
+            self.fail_if(v.any(lanes), code)
+            return
+        bad, good = f.label("fail"), f.label("good")
+        f.cond_br(v.any(lanes), bad, good)
+        f.place(bad)
+        lane: Value = 0
+        if lanes.lanes > 1:
+            bits = f.op(f"bitcast {lanes.type} {lanes.ref} to i{lanes.lanes}")
+            wide = f.op(f"zext i{lanes.lanes} {bits} to i64")
+            f.module.declare("llvm.cttz.i64", "i64", ["i64", "i1"])
+            lane = f.op(f"call i64 @llvm.cttz.i64(i64 {wide}, i1 true)")
+        f.store("i64", code, "%status")
+        f.store("i64", v.extract(values, lane), f.gep("%status", 8))
+        f.store("i64", extent, f.gep("%status", 16))
+        f.ret()
+        f.place(good)
+
+    def finish(self, chunks: Extent, cost: Extent) -> Launch:
+        self.function.module.add(self.function)
+        return Launch(self.function.name, self.args, tuple(self._sizes), chunks, self.scratch, cost)

@@ -1,0 +1,49 @@
+"""Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011), one block per lane."""
+
+from __future__ import annotations
+
+from duograph.codegen.vector import Vec, Vectors
+
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
+_ROUNDS = 10
+
+
+def random_bits(v: Vectors, dtype: str, key: Vec, counter: Vec, element: Vec) -> Vec:
+    """uint32 or uint64 bits number ``element`` of the stream at (key, counter); all arguments are i64 lanes."""
+    per_block = 2 if dtype == "uint32" else 1
+    words = _block(v, key, v.add(counter, v.lshr(element, per_block)))
+    if dtype == "uint64":
+        wide = [v.convert("zext", word, "i64") for word in words]
+        low = v.or_(wide[0], v.shl(wide[1], 32))
+        high = v.or_(wide[2], v.shl(wide[3], 32))
+        return v.select(_bit(v, element, 0), high, low)
+    second = _bit(v, element, 1)
+    even, odd = v.select(second, words[2], words[0]), v.select(second, words[3], words[1])
+    return v.select(_bit(v, element, 0), odd, even)
+
+
+def _bit(v: Vectors, element: Vec, bit: int) -> Vec:
+    return v.icmp("ne", v.and_(element, v.like(element, 1 << bit)), v.like(element, 0))
+
+
+def _block(v: Vectors, key: Vec, block: Vec) -> list[Vec]:
+    def halves(value: Vec) -> tuple[Vec, Vec]:
+        return v.convert("trunc", value, "i32"), v.convert("trunc", v.lshr(value, 32), "i32")
+
+    (x0, x1), (k0, k1) = halves(block), halves(key)
+    x2 = x3 = v.const("i32", 0)
+    for i in range(_ROUNDS):
+        if i:
+            k0, k1 = v.add(k0, v.like(k0, _KEY_STEPS[0])), v.add(k1, v.like(k1, _KEY_STEPS[1]))
+        low0, high0 = _product(v, x0, _MULTIPLIERS[0])
+        low1, high1 = _product(v, x2, _MULTIPLIERS[1])
+        x0, x1, x2, x3 = v.xor(v.xor(high1, x1), k0), low1, v.xor(v.xor(high0, x3), k1), low0
+    return [x0, x1, x2, x3]
+
+
+def _product(v: Vectors, a: Vec, multiplier: int) -> tuple[Vec, Vec]:
+    """(low, high) 32 bits of a 32 x 32 bit product."""
+    wide = v.convert("zext", a, "i64")
+    product = v.mul(wide, v.like(wide, multiplier))
+    return v.convert("trunc", product, "i32"), v.convert("trunc", v.lshr(product, 32), "i32")

@@ -1,0 +1,222 @@
+"""The table of scalar primitives: for each name, what it accepts and how it is spelled in vector instructions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from duograph.codegen import integer, vmath
+from duograph.codegen.convert import cast, round_to
+from duograph.codegen.dtypes import DTYPES, DTypeInfo
+from duograph.codegen.kernel import STATUS_ZERO_DIVISION
+from duograph.codegen.vector import Vec, Vectors
+
+Fail = Callable[[Vec, int], None]
+
+
+@dataclass(frozen=True)
+class Scalars:
+    """Where a primitive is emitted: the vector builder, and how to stop the kernel where a lane condition holds."""
+
+    v: Vectors
+    fail: Fail
+
+
+Emit = Callable[[Scalars, DTypeInfo, Sequence[Vec]], Vec]
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """``kinds`` are the dtype kinds accepted (b, i, u, f); ``cost`` is in vector instructions of a float32 vector.
+
+    ``exact``: a 16-bit float result needs no rounding.
+    """
+
+    emit: Emit
+    kinds: str
+    cost: int = 1
+    exact: bool = False
+
+
+def emit_primitive(s: Scalars, op: str, operand_dtype: str, dtype: str, inputs: Sequence[Vec]) -> Vec:
+    """One instruction of a body. ``operand_dtype`` is that of its (last) input, ``dtype`` the result's."""
+    if op == "cast":
+        return cast(s.v, inputs[0], operand_dtype, dtype)
+    primitive = PRIMITIVES.get(op)
+    info = DTYPES[operand_dtype]
+    if primitive is None or info.kind not in primitive.kinds:
+        raise ValueError(f"no kernel instruction {op} for {operand_dtype}")
+    result = primitive.emit(s, info, inputs)
+    return result if primitive.exact else round_to(s.v, result, dtype)
+
+
+# ---- builders of entries ----
+
+
+def _arithmetic(float_op: str, int_op: str, bool_op: str | None = None) -> Primitive:
+    def emit(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
+        op = float_op if info.kind == "f" else int_op if info.kind != "b" else bool_op
+        assert op is not None
+        return s.v.binary(op, x[0], x[1])
+
+    return Primitive(emit, "iuf" + ("b" if bool_op else ""))
+
+
+def _compare(float_predicate: str, int_predicate: str) -> Primitive:
+    def emit(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
+        if info.kind == "f":
+            return s.v.fcmp(float_predicate, x[0], x[1])
+        prefix = "" if int_predicate in ("eq", "ne") else "s" if info.kind == "i" else "u"
+        return s.v.icmp(prefix + int_predicate, x[0], x[1])
+
+    return Primitive(emit, "biuf", exact=True)
+
+
+def _bitwise(op: str) -> Primitive:
+    return Primitive(lambda s, info, x: s.v.binary(op, x[0], x[1]), "biu", exact=True)
+
+
+def _logical(op: str) -> Primitive:
+    return Primitive(lambda s, info, x: s.v.binary(op, _truth(s.v, info, x[0]), _truth(s.v, info, x[1])), "biuf", exact=True)
+
+
+def _rounding(mode: str) -> Primitive:
+    def emit(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
+        return s.v.round(x[0], mode) if info.kind == "f" else x[0]
+
+    return Primitive(emit, "biuf", exact=True)
+
+
+def _function(function: Callable[[Vectors, Vec], Vec], cost: int) -> Primitive:
+    return Primitive(lambda s, info, x: function(s.v, x[0]), "f", cost)
+
+
+def _extreme(float_predicate: str, int_predicate: str) -> Primitive:
+    def emit(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
+        v, (a, b) = s.v, x
+        if info.kind == "f":
+            chosen = v.select(v.fcmp(float_predicate, a, b), a, b)
+            return v.select(v.fcmp("uno", a, a), a, chosen)
+        prefix = "s" if info.kind == "i" else "u"
+        return v.select(v.icmp(prefix + int_predicate, a, b), a, b)
+
+    return Primitive(emit, "biuf", cost=3, exact=True)
+
+
+def _division(part: int) -> Primitive:
+    def emit(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
+        v, (a, b) = s.v, x
+        if info.kind == "f":
+            return (vmath.floor_divide, vmath.floor_modulo)[part](v, a, b)
+        s.fail(v.icmp("eq", b, v.like(b, 0)), STATUS_ZERO_DIVISION)
+        return integer.floor_division(v, info, a, b)[part]
+
+    return Primitive(emit, "iuf", cost=30)
+
+
+# ---- single entries ----
+
+
+def _truth(v: Vectors, info: DTypeInfo, x: Vec) -> Vec:
+    return cast(v, x, info.name, "bool")
+
+
+def _negative(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
+    return s.v.fneg(x[0]) if info.kind == "f" else s.v.sub(s.v.like(x[0], 0), x[0])
+
+
+def _absolute(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
+    v = s.v
+    if info.kind == "f":
+        return v.fabs(x[0])
+    if info.kind != "i":
+        return x[0]
+    zero = v.like(x[0], 0)
+    return v.select(v.icmp("slt", x[0], zero), v.sub(zero, x[0]), x[0])
+
+
+def _sign(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
+    v, a = s.v, x[0]
+    zero, one = v.like(a, 0), v.like(a, 1)
+    if info.kind == "f":
+        # NaN and zeros stay what they are
+        return v.select(v.fcmp("one", a, zero), v.copysign(one, a), a)
+    if info.kind != "i":
+        return v.select(v.icmp("ne", a, zero), one, zero)
+    return v.select(v.icmp("sgt", a, zero), one, v.ashr(a, info.bits - 1))
+
+
+def _where(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
+    return s.v.select(x[0], x[1], x[2])
+
+
+def _power(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
+    return vmath.power(s.v, x[0], x[1]) if info.kind == "f" else integer.power(s.v, info, x[0], x[1])
+
+
+def _fma(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
+    if info.kind == "f":
+        return s.v.fma(x[0], x[1], x[2])
+    return s.v.add(s.v.mul(x[0], x[1]), x[2])
+
+
+def _is_nan(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
+    return s.v.fcmp("uno", x[0], x[0]) if info.kind == "f" else s.v.const("i1", 0)
+
+
+PRIMITIVES: dict[str, Primitive] = {
+    # arithmetic; + and * of bool are or and and
+    "add": _arithmetic("fadd", "add", "or"),
+    "sub": _arithmetic("fsub", "sub"),
+    "mul": _arithmetic("fmul", "mul", "and"),
+    "div": Primitive(lambda s, info, x: s.v.fdiv(x[0], x[1]), "f", cost=10),
+    "floordiv": _division(0),
+    "mod": _division(1),
+    "neg": Primitive(_negative, "iuf", exact=True),
+    "abs": Primitive(_absolute, "biuf", exact=True),
+    "sign": Primitive(_sign, "biuf", cost=3, exact=True),
+    "reciprocal": Primitive(lambda s, info, x: s.v.fdiv(s.v.like(x[0], 1.0), x[0]), "f", cost=10),
+    "maximum": _extreme("ogt", "gt"),
+    "minimum": _extreme("olt", "lt"),
+    "fma": Primitive(_fma, "iuf"),
+    # rounding
+    "floor": _rounding("floor"),
+    "ceil": _rounding("ceil"),
+    "round": _rounding("roundeven"),
+    "trunc": _rounding("trunc"),
+    # comparison and choice
+    "eq": _compare("oeq", "eq"),
+    "ne": _compare("une", "ne"),
+    "lt": _compare("olt", "lt"),
+    "le": _compare("ole", "le"),
+    "gt": _compare("ogt", "gt"),
+    "ge": _compare("oge", "ge"),
+    "where": Primitive(_where, "biuf", exact=True),
+    "isnan": Primitive(_is_nan, "biuf", exact=True),
+    # bits and truth
+    "logical_and": _logical("and"),
+    "logical_or": _logical("or"),
+    "logical_xor": _logical("xor"),
+    "logical_not": Primitive(lambda s, info, x: s.v.not_(_truth(s.v, info, x[0])), "biuf", exact=True),
+    "bit_and": _bitwise("and"),
+    "bit_or": _bitwise("or"),
+    "bit_xor": _bitwise("xor"),
+    "bit_not": Primitive(lambda s, info, x: s.v.not_(x[0]), "biu", exact=True),
+    "shl": Primitive(lambda s, info, x: integer.shift_left(s.v, info, x[0], x[1]), "iu", cost=3),
+    "shr": Primitive(lambda s, info, x: integer.shift_right(s.v, info, x[0], x[1]), "iu", cost=3),
+    # elementary functions
+    "sqrt": _function(lambda v, x: v.sqrt(x), 12),
+    "rsqrt": _function(lambda v, x: v.fdiv(v.like(x, 1.0), v.sqrt(x)), 20),
+    "exp": _function(vmath.exp, 14),
+    "exp2": _function(vmath.exp2, 14),
+    "expm1": _function(vmath.expm1, 20),
+    "log": _function(vmath.log, 20),
+    "log2": _function(vmath.log2, 20),
+    "log1p": _function(vmath.log1p, 30),
+    "sin": _function(vmath.sin, 40),
+    "cos": _function(vmath.cos, 40),
+    "tan": _function(vmath.tan, 60),
+    "tanh": _function(vmath.tanh, 30),
+    "erf": _function(vmath.erf, 20),
+    "pow": Primitive(_power, "iuf", cost=60),
+}
