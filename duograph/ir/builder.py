@@ -92,6 +92,40 @@ class Builder:
             raise TypeError(f"a concrete tensor of shape {tuple(tensor.shape)} cannot be part of a compiled operator")
         return self.constant(tensor.item(), tensor.dtype)
 
+    # What tracers reach tensors through. Capture overrides these four.
+
+    def read(self, tensor: Any) -> Value:
+        """The present value of a tensor, traced or concrete."""
+        value: Value | None = tensor._traced
+        return self.lift(tensor) if value is None else value
+
+    def number(self, number: Any) -> Value:
+        """A Python number as a weak 0-d value."""
+        from duograph import _core
+
+        if isinstance(number, bool):
+            dtype = _core.bool
+        elif isinstance(number, int):
+            dtype = _core.int64
+        else:
+            dtype = _core.float64
+        key = ("weak", number.__class__, repr(number))
+        found = self._constants[-1].get(key)
+        if found is None:
+            (found,) = self.emit("constant", (), {"value": number}, [TensorType(dtype, (), weak=True)])
+            self._constants[-1][key] = found
+        return found
+
+    def write(self, tensor: Any, value: Value) -> None:
+        """Make a value the contents of a tensor from here on."""
+        from duograph import _core
+
+        _core.set_traced(tensor, value)
+
+    def results(self, op: Any, operands: Sequence[Any], values: Sequence[Value]) -> Sequence[Value]:
+        """The results of an operator the user called, as they go on."""
+        return values
+
     # Nodes
 
     def emit(

@@ -61,7 +61,7 @@ def _verify_node(node: Node, defined: set[Value], cells: set[Value], top: bool) 
     elif node.op == "assign":
         if not top or node.inputs[0] not in cells:
             _fail(node, "writes something that is not a mutable input")
-        _same_types(node, node.inputs[1:], node.outputs, "the written value")
+        _same_types(node, node.inputs[1:], node.inputs[:1], "the written value")
     elif row.kind == "elementwise":
         _verify_elementwise(node, row.result)
     elif node.op in _SHAPE_RULES:

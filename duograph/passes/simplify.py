@@ -77,11 +77,10 @@ SIMPLIFY = Rules(
     Rule("sub_zero", x - 0, _first),
     Rule("add_zero", x + 0, lambda m: None if _is_float(m) else m["x"]),
     Rule("add_zero_float", x + 0, _first, exact=False),  # -0.0 + 0 is +0.0
-    Rule("double_negation", -(-x), _first),
+    Rule("double_negation", Op("neg", -x), _first),
     Rule("subtract_negation", x - (-y), lambda m: m.emit("add", m["x"], m["y"])),
     Rule("add_negation", x + (-y), lambda m: m.emit("sub", m["x"], m["y"])),
     Rule("double_not", Op("logical_not", Op("logical_not", x)), _same_type),
-    Rule("same_branches", Op("where", c, x, x), _first),
     Rule("where_same", Op("where", y, x, x), _first),
     Rule("divide_by_power_of_two", x / c, _reciprocal_of_power),
     Rule("cast_same", Op("cast", x), _same_type),
