@@ -1,0 +1,474 @@
+#include "static_entry.h"
+
+#include <nanobind/nanobind.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "dtype_object.h"
+#include "geometry.h"
+
+namespace dg {
+
+PyTypeObject* static_entry_type = nullptr;
+
+bool TensorSpec::matches(const TensorObject* t) const {
+  if (!t->buffer || t->dtype != dtype || t->rank != sizes.size()) return false;
+  if (std::memcmp(t->sizes, sizes.data(), sizes.size() * sizeof(int64_t)) != 0) return false;
+  if (contiguous ? !is_contiguous(t) : std::memcmp(t->strides, strides.data(), strides.size() * sizeof(int64_t)) != 0)
+    return false;
+  return requires_grad < 0 || static_cast<bool>(requires_grad) == dg::requires_grad(t);
+}
+
+namespace {
+
+[[noreturn]] void malformed(const char* what) { raise_error("InternalError", "static entry: malformed %s", what); }
+
+PyObject* item(PyObject* sequence, Py_ssize_t i, const char* what) {
+  if (PyTuple_Check(sequence) && i < PyTuple_GET_SIZE(sequence)) return PyTuple_GET_ITEM(sequence, i);
+  if (PyList_Check(sequence) && i < PyList_GET_SIZE(sequence)) return PyList_GET_ITEM(sequence, i);
+  malformed(what);
+}
+
+Py_ssize_t length(PyObject* sequence, const char* what) {
+  if (PyTuple_Check(sequence)) return PyTuple_GET_SIZE(sequence);
+  if (PyList_Check(sequence)) return PyList_GET_SIZE(sequence);
+  malformed(what);
+}
+
+const char* text(PyObject* object, const char* what) {
+  const char* result = PyUnicode_Check(object) ? PyUnicode_AsUTF8(object) : nullptr;
+  if (!result) malformed(what);
+  return result;
+}
+
+int64_t integer(PyObject* object) {
+  int64_t value = PyLong_AsLongLong(object);
+  if (value == -1 && PyErr_Occurred()) throw ErrorSet{};
+  return value;
+}
+
+std::vector<int64_t> integers(PyObject* object, const char* what) {
+  std::vector<int64_t> result;
+  for (Py_ssize_t i = 0; i < length(object, what); ++i) result.push_back(integer(item(object, i, what)));
+  return result;
+}
+
+std::vector<int> indices(PyObject* object, const char* what) {
+  std::vector<int> result;
+  for (int64_t value : integers(object, what)) result.push_back(static_cast<int>(value));
+  return result;
+}
+
+bool is(const char* a, const char* b) { return std::strcmp(a, b) == 0; }
+
+// dtype, shape, strides, requires_grad from position `at` of a tuple.
+TensorSpec read_spec(PyObject* row, Py_ssize_t at) {
+  TensorSpec spec;
+  spec.dtype = require_dtype(item(row, at, "spec"), "static entry");
+  spec.sizes = integers(item(row, at + 1, "spec"), "spec");
+  PyObject* strides = item(row, at + 2, "spec");
+  spec.contiguous = strides == Py_None;
+  if (!spec.contiguous) spec.strides = integers(strides, "spec");
+  PyObject* needs = item(row, at + 3, "spec");
+  spec.requires_grad = needs == Py_None ? -1 : needs == Py_True;
+  return spec;
+}
+
+Leaf read_leaf(PyObject* row, StaticEntry* entry) {
+  const char* kind = text(item(row, 0, "leaf"), "leaf");
+  Leaf leaf{};
+  auto children = [&](PyObject* rows) {
+    for (Py_ssize_t i = 0; i < length(rows, "leaf"); ++i) leaf.children.push_back(read_leaf(item(rows, i, "leaf"), entry));
+  };
+  auto keys = [&](PyObject* rows) {
+    for (Py_ssize_t i = 0; i < length(rows, "leaf"); ++i) leaf.keys.push_back(item(rows, i, "leaf"));
+  };
+  auto type = [&](Py_ssize_t i) { return reinterpret_cast<PyTypeObject*>(item(row, i, "leaf")); };
+  if (is(kind, "tensor")) {
+    leaf.kind = Leaf::Tensor;
+    leaf.slot = static_cast<int>(integer(item(row, 1, "leaf")));
+    leaf.spec = read_spec(row, 2);
+    leaf.type = type(6);
+    entry->n_tensors = std::max(entry->n_tensors, leaf.slot + 1);
+  } else if (is(kind, "same")) {
+    leaf.kind = Leaf::Same;
+    leaf.slot = static_cast<int>(integer(item(row, 1, "leaf")));
+  } else if (is(kind, "number")) {
+    leaf.kind = Leaf::Number;
+    leaf.slot = static_cast<int>(integer(item(row, 1, "leaf")));
+    leaf.type = type(2);
+    entry->n_numbers = std::max(entry->n_numbers, leaf.slot + 1);
+  } else if (is(kind, "const")) {
+    leaf.kind = is(text(item(row, 2, "leaf"), "leaf"), "is") ? Leaf::Is : Leaf::Eq;
+    leaf.object = item(row, 1, "leaf");
+  } else if (is(kind, "list") || is(kind, "tuple")) {
+    leaf.kind = is(kind, "list") ? Leaf::List : Leaf::Tuple;
+    leaf.type = type(1);
+    children(item(row, 2, "leaf"));
+  } else if (is(kind, "dict")) {
+    leaf.kind = Leaf::Dict;
+    keys(item(row, 1, "leaf"));
+    children(item(row, 2, "leaf"));
+  } else if (is(kind, "attrs")) {
+    leaf.kind = Leaf::Attributes;
+    leaf.type = type(1);
+    keys(item(row, 2, "leaf"));
+    children(item(row, 3, "leaf"));
+  } else {
+    malformed("leaf");
+  }
+  return leaf;
+}
+
+Read read_read(PyObject* row) {
+  static const char* const names[] = {"item", "index", "attr", "cell", "grad", "arg", "number"};
+  const char* kind = text(item(row, 0, "read"), "read");
+  Read read{};
+  int found = -1;
+  for (int i = 0; i < 7; ++i)
+    if (is(kind, names[i])) found = i;
+  if (found < 0) malformed("read");
+  read.kind = static_cast<Read::Kind>(found);
+  read.object = item(row, 1, "read");
+  read.key = item(row, 2, "read");
+  if (read.kind == Read::Index || read.kind == Read::Arg || read.kind == Read::Number)
+    read.index = static_cast<Py_ssize_t>(integer(read.key));
+  if ((read.kind == Read::Item && !PyDict_Check(read.object)) ||
+      (read.kind == Read::Cell && !PyCell_Check(read.object)) ||
+      (read.kind == Read::Grad && !is_tensor(read.object)))
+    malformed("read");
+  return read;
+}
+
+Postfix read_postfix(PyObject* rows) {
+  static const char* const names[] = {"add", "sub", "mul", "div", "floordiv", "mod", "pow",
+                                      "neg", "lt",  "le",  "eq",  "ne",       "gt",  "ge"};
+  Postfix postfix;
+  for (Py_ssize_t i = 0; i < length(rows, "number"); ++i) {
+    PyObject* row = item(rows, i, "number");
+    const char* name = text(item(row, 0, "number"), "number");
+    Token token{};
+    if (is(name, "read")) {
+      token.op = Token::Read;
+      token.index = static_cast<int>(integer(item(row, 1, "number")));
+      token.is_float = item(row, 2, "number") == Py_True;
+    } else if (is(name, "const")) {
+      PyObject* value = item(row, 1, "number");
+      if (PyFloat_Check(value)) {
+        token.op = Token::ConstFloat;
+        token.real = PyFloat_AS_DOUBLE(value);
+      } else {
+        token.op = Token::ConstInt;
+        token.integer = integer(value);
+      }
+    } else {
+      int found = -1;
+      for (int k = 0; k < 14; ++k)
+        if (is(name, names[k])) found = k;
+      if (found < 0) malformed("number");
+      token.op = static_cast<Token::Op>(Token::Add + found);
+    }
+    postfix.push_back(token);
+  }
+  return postfix;
+}
+
+Guard read_guard(PyObject* row) {
+  const char* kind = text(item(row, 0, "guard"), "guard");
+  Guard guard{};
+  auto of_read = [&](Guard::Kind which) {
+    guard.kind = which;
+    guard.read = static_cast<int>(integer(item(row, 1, "guard")));
+  };
+  if (is(kind, "is") || is(kind, "eq") || is(kind, "type")) {
+    of_read(is(kind, "is") ? Guard::Is : is(kind, "eq") ? Guard::Eq : Guard::Type);
+    guard.object = item(row, 2, "guard");
+  } else if (is(kind, "tensor")) {
+    of_read(Guard::Tensor);
+    guard.spec = read_spec(row, 2);
+  } else if (is(kind, "list")) {
+    guard.kind = Guard::List;
+    guard.object = item(row, 1, "guard");
+    guard.items = item(row, 2, "guard");
+    if (!PyTuple_Check(guard.items)) malformed("guard");
+  } else if (is(kind, "dict")) {
+    guard.kind = Guard::Dict;
+    guard.object = item(row, 1, "guard");
+    guard.items = item(row, 2, "guard");
+    if (!PyTuple_Check(guard.items) || !PyDict_Check(guard.object)) malformed("guard");
+  } else if (is(kind, "expr")) {
+    guard.kind = Guard::Expression;
+    guard.postfix = read_postfix(item(row, 1, "guard"));
+    guard.expected = item(row, 2, "guard") == Py_True;
+  } else if (is(kind, "call")) {
+    guard.kind = Guard::Call;
+    guard.object = item(row, 1, "guard");
+  } else if (is(kind, "epoch")) {
+    guard.kind = Guard::Epoch;
+    guard.epoch = integer(item(row, 1, "guard"));
+    guard.object = item(row, 2, "guard");
+  } else if (is(kind, "distinct")) {
+    guard.kind = Guard::Distinct;
+    PyObject* pairs = item(row, 1, "guard");
+    for (Py_ssize_t i = 0; i < length(pairs, "guard"); ++i) {
+      std::vector<int> pair = indices(item(pairs, i, "guard"), "guard");
+      if (pair.size() != 2) malformed("guard");
+      guard.pairs.emplace_back(pair[0], pair[1]);
+    }
+  } else {
+    malformed("guard");
+  }
+  return guard;
+}
+
+Input read_input(PyObject* row) {
+  Input input{};
+  input.fixed = is(text(item(row, 0, "input"), "input"), "tensor");
+  if (input.fixed) {
+    input.tensor = item(row, 1, "input");
+    if (!is_tensor(input.tensor)) malformed("input");
+    input.spec = read_spec(row, 2);
+  } else {
+    input.read = static_cast<int>(integer(item(row, 1, "input")));
+  }
+  return input;
+}
+
+Template read_template(PyObject* row) {
+  const char* kind = text(item(row, 0, "template"), "template");
+  Template made{};
+  auto children = [&](PyObject* rows) {
+    for (Py_ssize_t i = 0; i < length(rows, "template"); ++i)
+      made.children.push_back(read_template(item(rows, i, "template")));
+  };
+  PyObject* first = item(row, 1, "template");
+  if (is(kind, "output") || is(kind, "read")) {
+    made.kind = is(kind, "output") ? Template::Output : Template::ReadValue;
+    made.index = static_cast<int>(integer(first));
+  } else if (is(kind, "const")) {
+    made.kind = Template::Const;
+    made.object = first;
+  } else if (is(kind, "number")) {
+    made.kind = Template::Number;
+    made.postfix = read_postfix(first);
+  } else if (is(kind, "tuple") || is(kind, "list")) {
+    made.kind = is(kind, "tuple") ? Template::Tuple : Template::List;
+    children(first);
+  } else if (is(kind, "dict")) {
+    made.kind = Template::Dict;
+    for (Py_ssize_t i = 0; i < length(first, "template"); ++i)
+      made.keys.push_back(item(first, i, "template"));
+    children(item(row, 2, "template"));
+  } else if (is(kind, "make")) {
+    made.kind = Template::Make;
+    made.object = first;
+    children(item(row, 2, "template"));
+  } else if (is(kind, "view")) {
+    made.kind = Template::View;
+    made.index = static_cast<int>(integer(first));
+    made.sizes = integers(item(row, 2, "template"), "template");
+    made.strides = integers(item(row, 3, "template"), "template");
+    made.offset = integer(item(row, 4, "template"));
+  } else {
+    malformed("template");
+  }
+  return made;
+}
+
+Effect read_effect(PyObject* row) {
+  const char* kind = text(item(row, 0, "effect"), "effect");
+  Effect effect{};
+  auto value = [&](Py_ssize_t i) { effect.values.push_back(read_template(item(row, i, "effect"))); };
+  if (is(kind, "grad")) {
+    effect.kind = Effect::Grad;
+    value(1);
+    value(2);
+    return effect;
+  }
+  effect.object = item(row, 1, "effect");
+  if (is(kind, "setattr") || is(kind, "setitem")) {
+    effect.kind = is(kind, "setattr") ? Effect::SetAttribute : Effect::SetItem;
+    effect.key = item(row, 2, "effect");
+    value(3);
+  } else if (is(kind, "setcell")) {
+    effect.kind = Effect::SetCell;
+    if (!PyCell_Check(effect.object)) malformed("effect");
+    value(2);
+  } else if (is(kind, "call")) {
+    effect.kind = Effect::Call;
+    PyObject* rows = item(row, 2, "effect");
+    for (Py_ssize_t i = 0; i < length(rows, "effect"); ++i)
+      effect.values.push_back(read_template(item(rows, i, "effect")));
+  } else {
+    malformed("effect");
+  }
+  return effect;
+}
+
+void check_range(int index, size_t count, const char* what) {
+  if (index < 0 || static_cast<size_t>(index) >= count) malformed(what);
+}
+
+void check_postfix(const Postfix& postfix, size_t reads) {
+  int depth = 0;
+  for (const Token& token : postfix) {
+    if (token.op == Token::Read) check_range(token.index, reads, "number");
+    if (token.op <= Token::ConstFloat) ++depth;
+    else if (token.op != Token::Neg) --depth;
+    if (depth < 1 || depth > 32) malformed("number");
+  }
+  if (depth != 1) malformed("number");
+}
+
+void check_template(const Template& made, const StaticEntry& entry) {
+  if (made.kind == Template::Output || made.kind == Template::View)
+    check_range(made.index, entry.program->n_outputs, "template");
+  if (made.kind == Template::ReadValue) check_range(made.index, entry.reads.size(), "template");
+  if (made.kind == Template::Number) check_postfix(made.postfix, entry.reads.size());
+  if (made.kind == Template::Dict && made.keys.size() != made.children.size()) malformed("template");
+  if (made.kind == Template::View && (made.sizes.size() != made.strides.size() || made.sizes.size() > kMaxRank))
+    malformed("template");
+  for (const Template& child : made.children) check_template(child, entry);
+}
+
+// Every index in range, so that calls need no checks.
+void check_entry(const StaticEntry& entry) {
+  for (const Read& read : entry.reads) {
+    if (read.kind == Read::Arg) check_range(static_cast<int>(read.index), entry.n_tensors, "read");
+    if (read.kind == Read::Number) check_range(static_cast<int>(read.index), entry.n_numbers, "read");
+  }
+  const size_t n_inputs = entry.inputs.size();
+  for (const Guard& guard : entry.guards) {
+    if (guard.kind <= Guard::Tensor) check_range(guard.read, entry.reads.size(), "guard");
+    if (guard.kind == Guard::Expression) check_postfix(guard.postfix, entry.reads.size());
+    for (auto [a, b] : guard.pairs) {
+      check_range(a, n_inputs, "guard");
+      check_range(b, n_inputs, "guard");
+    }
+  }
+  for (const Input& input : entry.inputs)
+    if (!input.fixed) check_range(input.read, entry.reads.size(), "input");
+  for (const Postfix& number : entry.numbers) check_postfix(number, entry.reads.size());
+  if (static_cast<int>(n_inputs) != entry.program->n_inputs ||
+      static_cast<int>(entry.numbers.size()) != entry.program->n_numbers || entry.program->n_sizes != 0)
+    raise_error("InternalError", "static entry: the program takes %d tensors and %d numbers, the entry gives %zu and %zu",
+                entry.program->n_inputs, entry.program->n_numbers, n_inputs, entry.numbers.size());
+  check_template(entry.outputs, entry);
+  for (int i : entry.writes) check_range(i, n_inputs, "writes");
+  for (const Effect& effect : entry.effects)
+    for (const Template& value : effect.values) check_template(value, entry);
+  for (int i : entry.tape_inputs) check_range(i, n_inputs, "tape");
+  for (int i : entry.tape_outputs) check_range(i, entry.program->n_outputs, "tape");
+  for (auto [output, i] : entry.tape_saved) check_range(i, output ? entry.program->n_outputs : n_inputs, "tape");
+}
+
+PyObject* entry_new(PyTypeObject* type, PyObject* args, PyObject*) {
+  return guarded([&]() -> PyObject* {
+    PyObject* description;
+    if (!PyArg_ParseTuple(args, "O!", &PyDict_Type, &description)) throw ErrorSet{};
+    StaticEntry* entry = StaticEntry::parse(description);
+    PyObject* self = type->tp_alloc(type, 0);
+    if (!self) {
+      delete entry;
+      return nullptr;
+    }
+    reinterpret_cast<StaticEntryObject*>(self)->entry = entry;
+    return self;
+  });
+}
+
+// Everything an entry refers to is reachable through its dict, which is what the collector follows.
+int entry_traverse(PyObject* self, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(self));
+  StaticEntry* entry = as_static_entry(self);
+  if (entry) Py_VISIT(entry->description.get());
+  return 0;
+}
+
+int entry_clear(PyObject* self) {
+  delete std::exchange(reinterpret_cast<StaticEntryObject*>(self)->entry, nullptr);
+  return 0;
+}
+
+void entry_dealloc(PyObject* self) {
+  PyObject_GC_UnTrack(self);
+  entry_clear(self);
+  PyTypeObject* type = Py_TYPE(self);
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+PyObject* get_hits(PyObject* self, void*) {
+  StaticEntry* entry = as_static_entry(self);
+  return PyLong_FromLongLong(entry ? entry->hits : 0);
+}
+
+PyGetSetDef attributes[] = {
+    {"hits", get_hits, nullptr, "how many calls it has served", nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr},
+};
+
+PyType_Slot slots[] = {
+    {Py_tp_new, reinterpret_cast<void*>(entry_new)},
+    {Py_tp_dealloc, reinterpret_cast<void*>(entry_dealloc)},
+    {Py_tp_traverse, reinterpret_cast<void*>(entry_traverse)},
+    {Py_tp_clear, reinterpret_cast<void*>(entry_clear)},
+    {Py_tp_getset, attributes},
+    {Py_tp_doc, const_cast<char*>("One capture of a static function.")},
+    {0, nullptr},
+};
+PyType_Spec spec = {"duograph._core.StaticEntry", sizeof(StaticEntryObject), 0,
+                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, slots};
+
+}  // namespace
+
+StaticEntry* StaticEntry::parse(PyObject* description) {
+  auto entry = std::make_unique<StaticEntry>();
+  auto get = [&](const char* name) {
+    PyObject* value = PyDict_GetItemString(description, name);
+    if (!value) raise_error("InternalError", "static entry: %s is missing", name);
+    return value;
+  };
+  auto rows = [&](const char* name, auto&& use) {
+    PyObject* list = get(name);
+    for (Py_ssize_t i = 0; i < length(list, name); ++i) use(item(list, i, name));
+  };
+  entry->description = Ref::borrow(description);
+  if (!nanobind::try_cast<Program*>(nanobind::handle(get("program")), entry->program) || !entry->program)
+    malformed("program");
+  entry->grad_mode = get("grad_mode") == Py_True;
+  entry->default_dtype = require_dtype(get("default_dtype"), "static entry");
+  entry->n_positional = static_cast<size_t>(integer(get("n_positional")));
+  rows("kwnames", [&](PyObject* row) { entry->keywords.push_back(row); });
+  rows("leaves", [&](PyObject* row) { entry->leaves.push_back(read_leaf(row, entry.get())); });
+  rows("reads", [&](PyObject* row) { entry->reads.push_back(read_read(row)); });
+  rows("guards", [&](PyObject* row) { entry->guards.push_back(read_guard(row)); });
+  rows("inputs", [&](PyObject* row) { entry->inputs.push_back(read_input(row)); });
+  rows("numbers", [&](PyObject* row) { entry->numbers.push_back(read_postfix(row)); });
+  entry->outputs = read_template(get("outputs"));
+  entry->writes = indices(get("writes"), "writes");
+  rows("effects", [&](PyObject* row) { entry->effects.push_back(read_effect(row)); });
+  if (PyObject* tape = get("tape"); tape != Py_None) {
+    entry->tape_make = item(tape, 0, "tape");
+    entry->tape_inputs = indices(item(tape, 1, "tape"), "tape");
+    entry->tape_outputs = indices(item(tape, 2, "tape"), "tape");
+    PyObject* saved = item(tape, 3, "tape");
+    for (Py_ssize_t i = 0; i < length(saved, "tape"); ++i) {
+      PyObject* row = item(saved, i, "tape");
+      entry->tape_saved.emplace_back(is(text(item(row, 0, "tape"), "tape"), "output"),
+                                     static_cast<int>(integer(item(row, 1, "tape"))));
+    }
+  }
+  if (entry->leaves.size() != entry->n_positional + entry->keywords.size()) malformed("leaves");
+  check_entry(*entry);
+  return entry.release();
+}
+
+void create_static_entry_type(PyObject* module) {
+  static_entry_type = reinterpret_cast<PyTypeObject*>(checked(PyType_FromSpec(&spec)));
+  check_status(PyModule_AddObjectRef(module, "StaticEntry", reinterpret_cast<PyObject*>(static_entry_type)));
+}
+
+}  // namespace dg

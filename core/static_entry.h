@@ -1,0 +1,143 @@
+// One capture of a static function: when it applies (leaves, reads, guards), what its program is fed with, and what
+// the caller gets and finds changed. Parsed once from a plain dict that `duograph.capture` writes:
+//
+//  program, grad_mode, default_dtype, n_positional, kwnames
+//  leaves   one per argument: ("tensor", slot, dtype, shape, strides | None, requires_grad | None, type)
+//           ("same", slot) · ("number", slot, type) · ("const", object, "is" | "eq")
+//           ("list" | "tuple", type, [leaf]) · ("dict", [key], [leaf]) · ("attrs", type, [name], [leaf])
+//  reads    fetched anew at each call: ("item", dict, key) · ("index", list | tuple, int) · ("attr", object, name)
+//           ("cell", cell, None) · ("grad", tensor, None) · ("arg", None, slot) · ("number", None, slot)
+//  guards   ("is", read, object) · ("eq", read, object) · ("type", read, type)
+//           ("tensor", read, dtype, shape, strides | None, requires_grad | None)
+//           ("list", list, items) · ("dict", dict, keys, items) · ("expr", postfix, bool) · ("call", callable)
+//           ("epoch", value, callable) · ("distinct", [(input, input)])
+//  inputs   of the program: ("read", r) · ("tensor", tensor, dtype, shape, strides | None, requires_grad | None)
+//  numbers  of the program: a postfix list each, over ("read", r, is_float), ("const", number) and (operation,)
+//  outputs  a template: ("output", j) · ("read", r) · ("const", object) · ("number", postfix)
+//           ("tuple" | "list", [template]) · ("dict", [key], [template]) · ("make", callable, [template])
+//           ("view", j, shape, strides, offset): a view of output j
+//  writes   [input] that the program writes in place
+//  effects  after the run: ("grad", template, template) · ("setattr", object, name, template)
+//           ("setitem", object, key, template) · ("setcell", cell, template) · ("call", callable, [template])
+//  tape     None | (make, [input], [output], [("output", j) | ("input", i)]): make(inputs, saved) gives the object with
+//           apply(grads) that differentiates the listed outputs
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "program.h"
+#include "python_api.h"
+#include "small_vector.h"
+#include "tensor.h"
+
+namespace dg {
+
+// dtype and geometry a tensor must have.
+struct TensorSpec {
+  DType dtype = DType::Float32;
+  int8_t requires_grad = -1;  // -1: does not matter
+  bool contiguous = true;
+  std::vector<int64_t> sizes;
+  std::vector<int64_t> strides;
+  bool matches(const TensorObject* tensor) const;
+};
+
+struct Leaf {
+  enum Kind : uint8_t { Tensor, Same, Number, Is, Eq, List, Tuple, Dict, Attributes } kind;
+  int slot = 0;
+  PyTypeObject* type = nullptr;
+  PyObject* object = nullptr;
+  TensorSpec spec;
+  std::vector<PyObject*> keys;
+  std::vector<Leaf> children;
+};
+
+struct Read {
+  enum Kind : uint8_t { Item, Index, Attribute, Cell, Grad, Arg, Number } kind;
+  PyObject* object = nullptr;
+  PyObject* key = nullptr;
+  Py_ssize_t index = 0;
+};
+
+struct Token {
+  enum Op : uint8_t { Read, ConstInt, ConstFloat, Add, Sub, Mul, Div, FloorDiv, Mod, Pow, Neg, Lt, Le, Eq, Ne, Gt, Ge } op;
+  bool is_float = false;  // of a read
+  int index = 0;
+  int64_t integer = 0;
+  double real = 0;
+};
+using Postfix = std::vector<Token>;
+
+struct Guard {
+  enum Kind : uint8_t { Is, Eq, Type, Tensor, List, Dict, Expression, Call, Epoch, Distinct } kind;
+  int read = 0;
+  PyObject* object = nullptr;
+  PyObject* items = nullptr;
+  TensorSpec spec;
+  Postfix postfix;
+  bool expected = false;
+  int64_t epoch = 0;
+  std::vector<std::pair<int, int>> pairs;
+};
+
+struct Input {
+  bool fixed;
+  int read = 0;
+  PyObject* tensor = nullptr;
+  TensorSpec spec;
+};
+
+struct Template {
+  enum Kind : uint8_t { Output, ReadValue, Const, Number, Tuple, List, Dict, Make, View } kind;
+  int index = 0;
+  PyObject* object = nullptr;
+  Postfix postfix;
+  std::vector<PyObject*> keys;
+  std::vector<Template> children;
+  std::vector<int64_t> sizes, strides;
+  int64_t offset = 0;
+};
+
+struct Effect {
+  enum Kind : uint8_t { Grad, SetAttribute, SetItem, SetCell, Call } kind;
+  PyObject* object = nullptr;
+  PyObject* key = nullptr;
+  std::vector<Template> values;
+};
+
+struct StaticEntry {
+  Ref description;  // the dict: it keeps alive every object that is borrowed below
+  Program* program = nullptr;
+  bool grad_mode = true;
+  DType default_dtype = DType::Float32;
+  size_t n_positional = 0;
+  std::vector<PyObject*> keywords;
+  std::vector<Leaf> leaves;
+  int n_tensors = 0, n_numbers = 0;
+  std::vector<Read> reads;
+  std::vector<Guard> guards;
+  std::vector<Input> inputs;
+  std::vector<Postfix> numbers;
+  Template outputs;
+  std::vector<int> writes;
+  std::vector<Effect> effects;
+  PyObject* tape_make = nullptr;
+  std::vector<int> tape_inputs, tape_outputs;
+  std::vector<std::pair<bool, int>> tape_saved;  // (is an output, index)
+  int64_t hits = 0;
+
+  static StaticEntry* parse(PyObject* description);
+};
+
+// The Python object around an entry.
+struct StaticEntryObject {
+  PyObject_HEAD
+  StaticEntry* entry;
+};
+extern PyTypeObject* static_entry_type;
+void create_static_entry_type(PyObject* module);
+inline bool is_static_entry(PyObject* object) { return Py_TYPE(object) == static_entry_type; }
+inline StaticEntry* as_static_entry(PyObject* object) { return reinterpret_cast<StaticEntryObject*>(object)->entry; }
+
+}  // namespace dg

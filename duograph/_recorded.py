@@ -1,0 +1,73 @@
+"""How code that is not source-converted (the library's own) tells a capture what it reads and whom it calls.
+
+Outside a capture every function here does the plain thing at the cost of one test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from _thread import _local
+
+from duograph import _core as core
+
+if TYPE_CHECKING:
+    from duograph.capture.recorder import Recorder
+
+
+class _State(_local):
+    recorder: Recorder | None = None
+
+
+state = _state = _State()
+
+
+def current() -> Recorder | None:
+    """The capture that runs in this thread."""
+    return _state.recorder
+
+
+def recorded(container: Any, key: Any) -> Any:
+    """`container[key]`, read anew at each run of a static function: a number stays a number that may change."""
+    recorder = _state.recorder
+    if recorder is None:
+        return container[key]
+    return recorder.library_item(container, key)
+
+
+def callee(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function to call instead of `function`: in a capture, its converted form."""
+    recorder = _state.recorder
+    if recorder is None:
+        return function
+    return recorder.callee(function)
+
+
+class pause:
+    """Inside, operators really run also during a capture: for state that must exist before the first run."""
+
+    __slots__ = ("_old", "_recorder")
+
+    def __enter__(self) -> None:
+        self._recorder = _state.recorder
+        self._old = core.set_tracing(False)
+        _state.recorder = None
+
+    def __exit__(self, *exc: object) -> None:
+        core.set_tracing(self._old)
+        _state.recorder = self._recorder
+
+
+def pinned(value: Any) -> Any:
+    """The plain number of a live one; a capture then holds for this very value only."""
+    pin = getattr(value, "pin", None)
+    return value if pin is None else pin()
+
+
+def iterate(container: Any) -> Iterator[Any]:
+    """Iterates over a list the user may change; a capture holds while it has the same items."""
+    recorder = _state.recorder
+    if recorder is not None:
+        recorder.library_contents(container)
+    return iter(container)

@@ -1,0 +1,205 @@
+"""Python numbers that a static function reads anew at each run.
+
+During a capture a learning rate, an attribute or a number argument is a `LiveNumber`: arithmetic with numbers makes
+further live numbers, arithmetic with tensors makes it an input of the program. Where it steers Python instead, the
+capture holds for that outcome only: a comparison is guarded by its result, anything else by the number itself.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .recorder import Recorder
+
+# A number as the core recomputes it: reads and constants followed by operations on a stack.
+Postfix = tuple[tuple[Any, ...], ...]
+_LONGEST = 64
+
+
+class LiveNumber:
+    """A number with the recipe by which each run computes it."""
+
+    __slots__ = ("postfix", "recorder", "value")
+
+    def __init__(self, recorder: Recorder, postfix: Postfix, value: int | float) -> None:
+        self.recorder = recorder
+        self.postfix = postfix
+        self.value = value
+
+    # isinstance(x, float) is to hold as for the number itself.
+    @property
+    def __class__(self) -> type:
+        return type(self.value)
+
+    def pin(self) -> int | float:
+        """The number itself; the capture then holds only while it is the same."""
+        self.recorder.pin(self)
+        return self.value
+
+    def __bool__(self) -> bool:
+        return bool(_outcome(self, 0, "ne", operator.ne))
+
+    def __index__(self) -> int:
+        return operator.index(self.pin())
+
+    def __int__(self) -> int:
+        return int(self.pin())
+
+    def __float__(self) -> float:
+        return float(self.pin())
+
+    def __complex__(self) -> complex:
+        return complex(self.pin())
+
+    def __hash__(self) -> int:
+        return hash(self.pin())
+
+    def __round__(self, digits: int | None = None) -> int | float:
+        return round(self.pin(), digits)
+
+    def __trunc__(self) -> int:
+        return int(self.pin())
+
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __str__(self) -> str:
+        return str(self.pin())
+
+    def __repr__(self) -> str:
+        return repr(self.pin())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.pin(), spec)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__array"):  # NumPy asks for these first
+            raise AttributeError(name)
+        return getattr(self.pin(), name)
+
+    def __reduce__(self) -> Any:
+        return (type(self.value), (self.pin(),))
+
+    def __neg__(self) -> Any:
+        return _make(self, (*self.postfix, ("neg",)), -self.value)
+
+    def __pos__(self) -> Any:
+        return self
+
+    def __abs__(self) -> Any:
+        return self if self >= 0 else -self
+
+
+def is_live(value: Any) -> bool:
+    return type(value) is LiveNumber
+
+
+def plain(value: Any) -> Any:
+    """The value behind a live number, without pinning it; anything else unchanged."""
+    return value.value if type(value) is LiveNumber else value
+
+
+def postfix_of(value: Any) -> Postfix:
+    return value.postfix if type(value) is LiveNumber else (("const", value),)
+
+
+def _make(like: LiveNumber, postfix: Postfix, value: Any) -> Any:
+    fits = type(value) is float or (type(value) is int and -(2**63) <= value < 2**63)
+    if not fits or len(postfix) > _LONGEST:
+        like.recorder.pin_postfix(like.postfix, like.value)
+        return value
+    return LiveNumber(like.recorder, postfix, value)
+
+
+def _number(other: Any) -> bool:
+    return type(other) in (LiveNumber, float, int, bool)
+
+
+def _outcome(a: Any, b: Any, name: str, function: Callable[[Any, Any], Any]) -> Any:
+    result = function(plain(a), plain(b))
+    live = a if type(a) is LiveNumber else b
+    live.recorder.guard_outcome((*postfix_of(a), *postfix_of(b), (name,)), result)
+    return result
+
+
+def _arithmetic(name: str, function: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
+    def combine(a: Any, b: Any) -> Any:
+        value = function(plain(a), plain(b))
+        live = a if type(a) is LiveNumber else b
+        if name in ("floordiv", "mod", "div") and type(b) is LiveNumber:
+            _outcome(b, 0, "ne", operator.ne)  # a zero divisor raises in Python: the capture holds while there is none
+        if name == "pow" and type(plain(a)) is type(plain(b)) is int:
+            return function(plain_pinned(a), plain_pinned(b))  # int or float by the sign of the exponent
+        if not isinstance(value, (int, float)):
+            return function(plain_pinned(a), plain_pinned(b))
+        return _make(live, (*postfix_of(a), *postfix_of(b), (name,)), value)
+
+    def forward(self: Any, other: Any) -> Any:
+        return combine(self, other) if _number(other) else NotImplemented
+
+    def reflected(self: Any, other: Any) -> Any:
+        return combine(other, self) if _number(other) else NotImplemented
+
+    return forward, reflected
+
+
+def _comparison(name: str, function: Callable[[Any, Any], Any]) -> Any:
+    def compare(self: Any, other: Any) -> Any:
+        return _outcome(self, other, name, function) if _number(other) else NotImplemented
+
+    return compare
+
+
+for _name, _function in {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "truediv": operator.truediv,
+    "floordiv": operator.floordiv, "mod": operator.mod, "pow": operator.pow,
+}.items():  # fmt: skip
+    _forward, _reflected = _arithmetic("div" if _name == "truediv" else _name, _function)
+    setattr(LiveNumber, f"__{_name}__", _forward)
+    setattr(LiveNumber, f"__r{_name}__", _reflected)
+for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
+    setattr(LiveNumber, f"__{_name}__", _comparison(_name, getattr(operator, _name)))
+
+
+def _integer(function: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
+    def forward(self: LiveNumber, other: Any) -> Any:
+        return function(self.pin(), plain_pinned(other)) if _number(other) else NotImplemented
+
+    def reflected(self: LiveNumber, other: Any) -> Any:
+        return function(plain_pinned(other), self.pin()) if _number(other) else NotImplemented
+
+    return forward, reflected
+
+
+def plain_pinned(value: Any) -> Any:
+    """The plain number of a live one, pinned; anything else unchanged."""
+    return value.pin() if type(value) is LiveNumber else value
+
+
+for _name, _function in {
+    "lshift": operator.lshift, "rshift": operator.rshift, "and": operator.and_, "or": operator.or_, "xor": operator.xor,
+}.items():  # fmt: skip
+    _forward, _reflected = _integer(_function)
+    setattr(LiveNumber, f"__{_name}__", _forward)
+    setattr(LiveNumber, f"__r{_name}__", _reflected)
+LiveNumber.__invert__ = lambda self: ~self.pin()  # type: ignore[attr-defined]
+
+
+def evaluate(postfix: Postfix, reads: Callable[[int], Any]) -> Any:
+    """What the core computes from a recipe: Python's own arithmetic."""
+    stack: list[Any] = []
+    for token in postfix:
+        name = token[0]
+        if name == "const":
+            stack.append(token[1])
+        elif name == "read":
+            stack.append(reads(token[1]))
+        elif name == "neg":
+            stack.append(-stack.pop())
+        else:
+            b, a = stack.pop(), stack.pop()
+            stack.append(operator.truediv(a, b) if name == "div" else getattr(operator, name)(a, b))
+    return stack.pop()

@@ -1,0 +1,511 @@
+"""Source conversion: a user's function, with every read of outside state and every call made visible to the recorder.
+
+The converted function keeps the user's file name and line numbers, so tracebacks and debuggers show the user's own
+source. What is rewritten, with `_dg_` the function's `Sites` object:
+
+    name            (global or closure)   _dg_.read(k, name)
+    obj.attr                              _dg_.attr(obj, "attr")
+    obj[index]                            _dg_.item(obj, index)
+    f(args)                               _dg_.callee(f)(args)
+    obj.attr = v, obj[i] = v              _dg_.set_attr(v, obj, "attr"), _dg_.set_item(v, obj, i)
+    obj.attr += v, obj[i] += v            _dg_.aug_attr(obj, "attr", "+", v), _dg_.aug_item(obj, i, "+", v)
+    global x; x = v                       x = _dg_.store(k, v)
+
+Locals are left alone. Classes defined inside a function are left alone too: their methods are converted when called.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import linecache
+import types
+from dataclasses import dataclass, field
+from typing import Any
+
+HELPER = "_dg_"
+# These look at the frame that calls them.
+FRAME_READERS = frozenset({"super", "locals", "globals", "vars", "dir", "eval", "exec", "breakpoint"})
+_OPERATORS: dict[type[ast.operator], str] = {
+    ast.Add: "iadd", ast.Sub: "isub", ast.Mult: "imul", ast.Div: "itruediv", ast.FloorDiv: "ifloordiv", ast.Mod: "imod",
+    ast.Pow: "ipow", ast.MatMult: "imatmul", ast.LShift: "ilshift", ast.RShift: "irshift", ast.BitOr: "ior",
+    ast.BitXor: "ixor", ast.BitAnd: "iand",
+}  # fmt: skip
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+
+
+class SourceMissing(Exception):
+    """The function's source cannot be had, or is not the source of this code."""
+
+
+@dataclass
+class Converted:
+    """Converted code, shared by all function objects made from one `def`."""
+
+    code: types.CodeType
+    sites: list[tuple[str, str]] = field(default_factory=list)  # ("global" | "free", name)
+    codes: frozenset[types.CodeType] = frozenset()  # this code and the nested ones
+
+
+def convert(function: types.FunctionType) -> Converted:
+    """Converts the source of `function`; raises SourceMissing."""
+    code = function.__code__
+    node, owner = _find(function)
+    scope = _Scope(_bound(node), set(code.co_freevars))
+    sites: list[tuple[str, str]] = []
+    rewriter = _Rewriter(scope, sites, owner, function.__globals__)
+    body = rewriter.function_body(node)
+    inner = _definition(node, body, code.co_name)
+    converted = _compile(inner, code)
+    if converted.co_varnames[: code.co_argcount] != code.co_varnames[: code.co_argcount]:
+        raise SourceMissing(f"{code.co_filename} has changed since it was imported")
+    return Converted(converted, sites, frozenset(_nested(converted)))
+
+
+def _nested(code: types.CodeType) -> list[types.CodeType]:
+    found = [code]
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found += _nested(constant)
+    return found
+
+
+# ---- finding the definition ---------------------------------------------------------------------------------------
+
+_files: dict[str, tuple[list[str], dict[int, list[tuple[FunctionNode, str]]]]] = {}
+
+
+def _find(function: types.FunctionType) -> tuple[FunctionNode, str]:
+    """The definition in the file and the name of the class around it."""
+    code = function.__code__
+    lines = linecache.getlines(code.co_filename, function.__globals__)
+    if not lines:
+        raise SourceMissing("its source is not available")
+    known = _files.get(code.co_filename)
+    if known is None or known[0] is not lines:
+        try:
+            tree = ast.parse("".join(lines))
+        except SyntaxError as error:
+            raise SourceMissing("its source cannot be parsed") from error
+        table: dict[int, list[tuple[FunctionNode, str]]] = {}
+        _index(tree, "", table)
+        known = _files[code.co_filename] = (lines, table)
+    candidates = [
+        (node, owner)
+        for node, owner in known[1].get(code.co_firstlineno, [])
+        if (code.co_name == "<lambda>") == isinstance(node, ast.Lambda)
+        and (isinstance(node, ast.Lambda) or node.name == code.co_name)
+        and _parameters(node.args) == _code_parameters(code)
+    ]
+    if len(candidates) > 1:  # several lambdas on one line: the one around this code's instructions
+        inside = [c for c in candidates if _contains(c[0], code)]
+        candidates = sorted(inside, key=lambda c: _extent(c[0]))[:1]
+    if not candidates:
+        raise SourceMissing("its source was not found")
+    return candidates[0]
+
+
+def _index(node: ast.AST, owner: str, table: dict[int, list[tuple[FunctionNode, str]]]) -> None:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Lambda):
+            table.setdefault(child.lineno, []).append((child, owner))
+        elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            first = min([child.lineno] + [d.lineno for d in child.decorator_list])
+            table.setdefault(first, []).append((child, owner))
+        _index(child, child.name if isinstance(child, ast.ClassDef) else owner, table)
+
+
+def _parameters(args: ast.arguments) -> list[str]:
+    names = [a.arg for a in args.posonlyargs + args.args + args.kwonlyargs]
+    return names + [a.arg for a in (args.vararg, args.kwarg) if a is not None]
+
+
+def _code_parameters(code: types.CodeType) -> list[str]:
+    count = code.co_argcount + code.co_kwonlyargcount
+    count += bool(code.co_flags & 0x04) + bool(code.co_flags & 0x08)
+    return list(code.co_varnames[:count])
+
+
+def _extent(node: FunctionNode) -> tuple[int, int]:
+    return ((node.end_lineno or node.lineno) - node.lineno, (node.end_col_offset or 0) - node.col_offset)
+
+
+def _contains(node: FunctionNode, code: types.CodeType) -> bool:
+    start = (node.lineno, node.col_offset)
+    end = (node.end_lineno or node.lineno, node.end_col_offset or 0)
+    for line, end_line, column, end_column in code.co_positions():
+        if None in (line, end_line, column, end_column) or (line, column) == (line, 0):
+            continue
+        if not (start <= (line, column) and (end_line, end_column) <= end):  # type: ignore[operator]
+            return False
+    return True
+
+
+# ---- scopes -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Scope:
+    local: set[str]
+    free: set[str]  # bound outside the converted function
+    declared: set[str] = field(default_factory=set)  # `global` and `nonlocal` names
+
+    def kind(self, name: str) -> str:
+        if name in self.local and name not in self.declared:
+            return "local"
+        return "free" if name in self.free else "global"
+
+    def inner(self, node: ast.AST) -> _Scope:
+        return _Scope(self.local - self.declared | _bound(node), self.free, _declared_in(node) - self.local)
+
+
+def _bound(node: ast.AST) -> set[str]:
+    """Names that a function or comprehension binds itself."""
+    names: set[str] = set()
+    if isinstance(node, _FUNCTIONS):
+        names.update(_parameters(node.args))
+        roots: list[ast.AST] = list(node.body) if isinstance(node.body, list) else [node.body]
+    else:
+        roots = [g.target for g in node.generators]  # type: ignore[attr-defined]
+    declared: set[str] = set()
+    stack = roots
+    while stack:
+        child = stack.pop()
+        if isinstance(child, ast.Name):
+            if isinstance(child.ctx, (ast.Store, ast.Del)):
+                names.add(child.id)
+        elif isinstance(child, (ast.Global, ast.Nonlocal)):
+            declared.update(child.names)
+        elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(child.name)
+            stack += child.decorator_list
+            if not isinstance(child, ast.ClassDef):
+                stack += [d for d in child.args.defaults + child.args.kw_defaults if d is not None]
+            continue
+        elif isinstance(child, ast.Lambda):
+            stack += [d for d in child.args.defaults + child.args.kw_defaults if d is not None]
+            continue
+        elif isinstance(child, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
+            # Targets are the comprehension's own, but a walrus inside binds here.
+            names.update(n.target.id for n in ast.walk(child) if isinstance(n, ast.NamedExpr))
+            continue
+        elif isinstance(child, (ast.Import, ast.ImportFrom)):
+            names.update((a.asname or a.name).split(".")[0] for a in child.names)
+        elif isinstance(child, ast.ExceptHandler) and child.name:
+            names.add(child.name)
+        elif isinstance(child, (ast.MatchAs, ast.MatchStar)) and child.name:
+            names.add(child.name)
+        elif isinstance(child, ast.MatchMapping) and child.rest:
+            names.add(child.rest)
+        stack += ast.iter_child_nodes(child)
+    return names - declared
+
+
+def _declared_in(node: ast.AST) -> set[str]:
+    body = getattr(node, "body", None)
+    found: set[str] = set()
+    stack: list[ast.AST] = list(body) if isinstance(body, list) else []
+    while stack:
+        child = stack.pop()
+        if isinstance(child, (ast.Global, ast.Nonlocal)):
+            found.update(child.names)
+        elif not isinstance(child, (*_FUNCTIONS, ast.ClassDef)):
+            stack += ast.iter_child_nodes(child)
+    return found
+
+
+# ---- rewriting ----------------------------------------------------------------------------------------------------
+
+
+class _Rewriter(ast.NodeTransformer):
+    def __init__(self, scope: _Scope, sites: list[tuple[str, str]], owner: str, module: dict[str, Any]) -> None:
+        self.scope = scope
+        self.sites = sites
+        self.site_numbers: dict[tuple[str, str], int] = {}
+        self.owner = owner.lstrip("_")
+        self.module = module
+        self.temporaries = 0
+
+    def function_body(self, node: FunctionNode) -> list[ast.stmt]:
+        self.scope.declared |= _declared_in(node)
+        if isinstance(node, ast.Lambda):
+            return [ast.copy_location(ast.Return(self.visit(node.body)), node.body)]
+        return self.statements(node.body)
+
+    def statements(self, body: list[ast.stmt]) -> list[ast.stmt]:
+        result: list[ast.stmt] = []
+        for statement in body:
+            new = self.visit(statement)
+            result += new if isinstance(new, list) else [new]
+        return result
+
+    # -- helpers
+
+    def mangle(self, name: str) -> str:
+        private = name.startswith("__") and not name.endswith("__") and self.owner
+        return f"_{self.owner}{name}" if private else name
+
+    def site(self, name: str) -> int | None:
+        """The number of an outside name, None for locals and for builtins nobody shadows."""
+        kind = self.scope.kind(name)
+        if kind == "local" or name == "__class__":
+            return None
+        if kind == "global" and name not in self.module and hasattr(builtins, name):
+            return None
+        key = (kind, name)
+        if key not in self.site_numbers:
+            self.site_numbers[key] = len(self.sites)
+            self.sites.append(key)
+        return self.site_numbers[key]
+
+    def helper(self, at: ast.AST, method: str, *args: ast.expr) -> ast.Call:
+        name = ast.copy_location(ast.Name(HELPER, ast.Load()), at)
+        attribute = ast.copy_location(ast.Attribute(name, method, ast.Load()), at)
+        for arg in args:
+            if not hasattr(arg, "lineno"):
+                ast.copy_location(arg, at)
+        return ast.copy_location(ast.Call(attribute, list(args), []), at)
+
+    def index(self, node: ast.expr) -> ast.expr:
+        """An index as an ordinary expression."""
+        if isinstance(node, ast.Slice):
+            parts = [ast.Constant(None) if p is None else self.visit(p) for p in (node.lower, node.upper, node.step)]
+            return self.helper(node, "slice", *parts)
+        if isinstance(node, ast.Tuple):
+            elements = [self.index(e) for e in node.elts]
+            return ast.copy_location(ast.Tuple(elements, ast.Load()), node)
+        visited: ast.expr = self.visit(node)
+        return visited
+
+    def base(self, node: ast.expr) -> ast.expr:
+        """The object of a subscript or method call: its identity matters, not all it contains."""
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            return self.name(node, "read_base")
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+            return self.helper(node, "attr_base", self.base(node.value), ast.Constant(self.mangle(node.attr)))
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+            return self.helper(node, "item_base", self.base(node.value), self.index(node.slice))
+        visited: ast.expr = self.visit(node)
+        return visited
+
+    def name(self, node: ast.Name, method: str) -> ast.expr:
+        node = ast.copy_location(ast.Name(self.mangle(node.id), node.ctx), node)
+        site = self.site(node.id)
+        return node if site is None else self.helper(node, method, ast.Constant(site), node)
+
+    # -- expressions
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if not isinstance(node.ctx, ast.Load):
+            return ast.copy_location(ast.Name(self.mangle(node.id), node.ctx), node)
+        return self.name(node, "read")
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        name = self.mangle(node.attr)
+        if not isinstance(node.ctx, ast.Load):
+            return ast.copy_location(ast.Attribute(self.base(node.value), name, node.ctx), node)
+        return self.helper(node, "attr", self.base(node.value), ast.Constant(name))
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        if not isinstance(node.ctx, ast.Load):
+            return ast.copy_location(ast.Subscript(self.base(node.value), self.index(node.slice), node.ctx), node)
+        return self.helper(node, "item", self.base(node.value), self.index(node.slice))
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        if isinstance(node.func, ast.Name) and node.func.id in FRAME_READERS and self.site(node.func.id) is None:
+            return self.generic_visit(node)  # type: ignore[return-value]
+        function = self.visit(node.func)
+        new = ast.Call(
+            self.helper(node, "callee", function),
+            [self.visit(a) for a in node.args],
+            [ast.copy_location(ast.keyword(k.arg, self.visit(k.value)), k) for k in node.keywords],
+        )
+        return ast.copy_location(new, node)
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.expr:
+        args = self.arguments(node.args)
+        outer, self.scope = self.scope, self.scope.inner(node)
+        body = self.visit(node.body)
+        self.scope = outer
+        return ast.copy_location(ast.Lambda(args, body), node)
+
+    def comprehension(self, node: Any) -> Any:
+        first = self.visit(node.generators[0].iter)  # evaluated in the enclosing scope
+        outer, self.scope = self.scope, self.scope.inner(node)
+        self.scope.declared = outer.declared - self.scope.local
+        generators = []
+        for i, g in enumerate(node.generators):
+            source = first if i == 0 else self.visit(g.iter)
+            generators.append(ast.comprehension(self.visit(g.target), source, [self.visit(c) for c in g.ifs], g.is_async))
+        if isinstance(node, ast.DictComp):
+            new: ast.expr = ast.DictComp(self.visit(node.key), self.visit(node.value), generators)
+        else:
+            new = type(node)(self.visit(node.elt), generators)
+        self.scope = outer
+        return ast.copy_location(new, node)
+
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = comprehension
+
+    # -- statements
+
+    def arguments(self, args: ast.arguments) -> ast.arguments:
+        """Defaults are evaluated outside; annotations would be evaluated again, so they go."""
+
+        def bare(a: ast.arg) -> ast.arg:
+            return ast.copy_location(ast.arg(self.mangle(a.arg)), a)
+
+        return ast.arguments(
+            [bare(a) for a in args.posonlyargs], [bare(a) for a in args.args], bare(args.vararg) if args.vararg else None,
+            [bare(a) for a in args.kwonlyargs], [None if d is None else self.visit(d) for d in args.kw_defaults],
+            bare(args.kwarg) if args.kwarg else None, [self.visit(d) for d in args.defaults],
+        )  # fmt: skip
+
+    def nested_function(self, node: Any) -> Any:
+        decorators = [self.visit(d) for d in node.decorator_list]
+        args = self.arguments(node.args)
+        outer, self.scope = self.scope, self.scope.inner(node)
+        body = self.statements(node.body)
+        self.scope = outer
+        return ast.copy_location(type(node)(node.name, args, body, decorators, None, None), node)
+
+    visit_FunctionDef = visit_AsyncFunctionDef = nested_function
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        return node
+
+    def visit_match_case(self, node: ast.match_case) -> ast.match_case:
+        guard = None if node.guard is None else self.visit(node.guard)
+        return ast.match_case(node.pattern, guard, self.statements(node.body))
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
+        if node.value is None:
+            return ast.copy_location(ast.Pass(), node)
+        return self.visit_Assign(ast.copy_location(ast.Assign([node.target], node.value), node))
+
+    def visit_Assign(self, node: ast.Assign) -> Any:
+        value = self.visit(node.value)
+        if len(node.targets) == 1:
+            return self.assign(node.targets[0], value, node)
+        temporary = self.temporary(node)
+        result: list[ast.stmt] = [ast.copy_location(ast.Assign([temporary], value), node)]
+        for target in node.targets:
+            load = ast.copy_location(ast.Name(temporary.id, ast.Load()), node)
+            result += self.assign(target, load, node)
+        return result
+
+    def temporary(self, at: ast.AST) -> ast.Name:
+        self.temporaries += 1
+        return ast.copy_location(ast.Name(f"{HELPER}{self.temporaries}", ast.Store()), at)
+
+    def assign(self, target: ast.expr, value: ast.expr, at: ast.stmt) -> list[ast.stmt]:
+        """Statements that store an already rewritten value."""
+        if isinstance(target, ast.Attribute):
+            name = ast.Constant(self.mangle(target.attr))
+            return [self.statement(self.helper(at, "set_attr", value, self.base(target.value), name), at)]
+        if isinstance(target, ast.Subscript):
+            stored = self.helper(at, "set_item", value, self.base(target.value), self.index(target.slice))
+            return [self.statement(stored, at)]
+        after: list[ast.stmt] = []
+        if isinstance(target, ast.Name):
+            site = self.site(target.id)
+            if site is not None:
+                value = self.helper(at, "store", ast.Constant(site), value)
+        new = self.target(target, at, after)
+        return [ast.copy_location(ast.Assign([new], value), at), *after]
+
+    def target(self, target: ast.expr, at: ast.stmt, after: list[ast.stmt]) -> ast.expr:
+        """A target that stores locals; what stores elsewhere goes through temporaries and `after`."""
+        if isinstance(target, (ast.Tuple, ast.List)):
+            elements = [self.target(e, at, after) for e in target.elts]
+            return ast.copy_location(type(target)(elements, ast.Store()), target)
+        if isinstance(target, ast.Starred):
+            return ast.copy_location(ast.Starred(self.target(target.value, at, after), ast.Store()), target)
+        outside = isinstance(target, ast.Name) and self.site(target.id) is not None and bool(after or True)
+        if isinstance(target, (ast.Attribute, ast.Subscript)) or (outside and not self.is_plain(at, target)):
+            temporary = self.temporary(at)
+            after += self.assign(target, ast.copy_location(ast.Name(temporary.id, ast.Load()), at), at)
+            return temporary
+        visited: ast.expr = self.visit(target)
+        return visited
+
+    @staticmethod
+    def is_plain(at: ast.stmt, target: ast.expr) -> bool:
+        """`target` is all that this statement assigns to (its value was wrapped in `store` already)."""
+        return not isinstance(at, (ast.For, ast.AsyncFor)) and not any(
+            isinstance(t, (ast.Tuple, ast.List)) and target in ast.walk(t) for t in getattr(at, "targets", ())
+        )
+
+    @staticmethod
+    def statement(value: ast.expr, at: ast.stmt) -> ast.stmt:
+        return ast.copy_location(ast.Expr(value), at)
+
+    def visit_For(self, node: Any) -> Any:
+        source = self.visit(node.iter)
+        before: list[ast.stmt] = []
+        target = self.target(node.target, node, before)
+        body = before + self.statements(node.body)
+        return ast.copy_location(type(node)(target, source, body, self.statements(node.orelse), None), node)
+
+    visit_AsyncFor = visit_For
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> Any:
+        operator = ast.Constant(_OPERATORS[type(node.op)])
+        value = self.visit(node.value)
+        target = node.target
+        if isinstance(target, ast.Attribute):
+            name = ast.Constant(self.mangle(target.attr))
+            return self.statement(self.helper(node, "aug_attr", self.base(target.value), name, operator, value), node)
+        if isinstance(target, ast.Subscript):
+            base, index = self.base(target.value), self.index(target.slice)
+            return self.statement(self.helper(node, "aug_item", base, index, operator, value), node)
+        site = self.site(target.id)
+        store = self.visit(target)
+        if site is None:
+            return ast.copy_location(ast.AugAssign(store, node.op, value), node)
+        old = ast.copy_location(ast.Name(store.id, ast.Load()), node)
+        new = self.helper(node, "aug", ast.Constant(site), old, operator, value)
+        return ast.copy_location(ast.Assign([store], new), node)
+
+
+# ---- compiling ----------------------------------------------------------------------------------------------------
+
+
+def _definition(node: FunctionNode, body: list[ast.stmt], name: str) -> ast.FunctionDef | ast.AsyncFunctionDef:
+    """The function without decorators, annotations and defaults (the function object brings its own)."""
+    args = node.args
+
+    def bare(a: ast.arg) -> ast.arg:
+        return ast.copy_location(ast.arg(a.arg), a)
+
+    none = ast.copy_location(ast.Constant(None), node)
+    new = ast.arguments(
+        [bare(a) for a in args.posonlyargs], [bare(a) for a in args.args], bare(args.vararg) if args.vararg else None,
+        [bare(a) for a in args.kwonlyargs], [None if d is None else none for d in args.kw_defaults],
+        bare(args.kwarg) if args.kwarg else None, [none for _ in args.defaults],
+    )  # fmt: skip
+    kind = ast.AsyncFunctionDef if isinstance(node, ast.AsyncFunctionDef) else ast.FunctionDef
+    identifier = "_lambda_" if name == "<lambda>" else name
+    return ast.copy_location(kind(identifier, new, body, [], None, None), node)
+
+
+def _compile(inner: ast.FunctionDef | ast.AsyncFunctionDef, original: types.CodeType) -> types.CodeType:
+    free = [ast.arg(name) for name in (*original.co_freevars, HELPER)]
+    load = ast.Name(inner.name, ast.Load())
+    use = ast.Expr(ast.Name(HELPER, ast.Load()))
+    # Every free variable of the original stays one, also those the rewriting no longer mentions.
+    factory = ast.FunctionDef(
+        "_dg_factory_",
+        ast.arguments([], free, None, [], [], None, []),
+        [inner, ast.Return(load)], [], None, None,
+    )  # fmt: skip
+    del use
+    module = ast.Module([factory], [])
+    for child in (factory, *factory.args.args, factory.body[1], load):
+        ast.copy_location(child, inner)
+    ast.fix_missing_locations(module)
+    compiled = compile(module, original.co_filename, "exec", dont_inherit=True, flags=original.co_flags & 0x1000000)
+    made = next(c for c in compiled.co_consts if isinstance(c, types.CodeType))
+    code = next(c for c in made.co_consts if isinstance(c, types.CodeType) and c.co_name == inner.name)
+    return code.replace(co_name=original.co_name, co_qualname=original.co_qualname)
