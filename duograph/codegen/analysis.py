@@ -147,3 +147,10 @@ def plain_access(facts: Facts, vector_dim: int) -> bool:
 def item_bytes(facts: Facts) -> int:
     """Bytes moved per point of the index space, for cost estimates."""
     return sum(DTYPES[instr.dtype].size for instr in facts.body if instr.op in ("load", "gather", "store"))
+
+
+def runs_along(facts: Facts, number: int, dims: set[int]) -> bool:
+    """Whether a store runs along any of ``dims``."""
+    address = address_of(facts.body[number])
+    assert address is not None
+    return bool(facts.deps[number] & dims) or any(not is_zero(address.strides[d]) for d in dims)

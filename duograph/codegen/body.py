@@ -112,11 +112,11 @@ class Body:
 
     def _row(self, address: Address, scope: Scope) -> str:
         """The address with the vector dim's index left out."""
-        outer = scope.outer
-        while outer is not None:
-            if id(address) in outer.pointers:
-                return outer.pointers[id(address)]
-            outer = outer.outer
+        place: Scope | None = scope
+        while place is not None:
+            if id(address) in place.pointers:
+                return place.pointers[id(address)]
+            place = place.outer
         f = self.frame.function
         size = DTYPES[self.facts.operands[address.arg].dtype].size
         return f.gep(self.frame.pointer(address.arg), self.offset(address, scope, scope.vector_dim), size)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 
-from duograph.codegen.analysis import analyse
+from duograph.codegen.analysis import Facts, address_of, analyse, best_vector_dim, runs_along
+from duograph.codegen.column_schedule import emit_column
+from duograph.codegen.full_schedule import emit_full
 from duograph.codegen.kernel import CompiledKernel, ContractionKernel, Kernel, LoopKernel, ScatterKernel, Unit
 from duograph.codegen.llvm import Module
 from duograph.codegen.map_schedule import emit_map
+from duograph.codegen.row_schedule import emit_row
+from duograph.codegen.scatter import emit_scatter
 from duograph.codegen.target import Target
 
 
@@ -32,4 +36,24 @@ def emit_kernel(module: Module, target: Target, symbol: str, kernel: Kernel) -> 
         result: CompiledKernel = generator.emit_contraction(module, target, symbol, kernel)
         return result
     facts = analyse(kernel)
-    return CompiledKernel(tuple(emit_map(module, target, symbol, facts)))
+    if isinstance(kernel, ScatterKernel):
+        return CompiledKernel(tuple(emit_scatter(module, target, symbol, facts, kernel)))
+    return emit_loop(module, target, symbol, facts)
+
+
+def emit_loop(module: Module, target: Target, symbol: str, facts: Facts) -> CompiledKernel:
+    """Choose a schedule: nothing but speed depends on it."""
+    if not facts.reduce_dims:
+        return CompiledKernel(tuple(emit_map(module, target, symbol, facts)))
+    single = facts.last_stage == 1 and not any(_stored_inside(facts, i) for i in range(len(facts.body)))
+    if not facts.parallel_dims and single:
+        return emit_full(module, target, symbol, facts)
+    dim = best_vector_dim(facts, [*facts.parallel_dims, facts.reduce_dims[-1]])
+    if dim is not None and dim != facts.reduce_dims[-1]:
+        return CompiledKernel(tuple(emit_column(module, target, symbol, facts, dim)))
+    return CompiledKernel(tuple(emit_row(module, target, symbol, facts)))
+
+
+def _stored_inside(facts: Facts, number: int) -> bool:
+    address = address_of(facts.body[number])
+    return facts.body[number].op == "store" and address is not None and runs_along(facts, number, set(facts.reduce_dims))
