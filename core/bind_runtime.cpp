@@ -74,7 +74,8 @@ struct Arguments {
       numbers.push_back(number_cell(value, program.number_dtype(i)));
     }
     for (nb::handle value : given_sizes) sizes.push_back(nb::cast<int64_t>(value));
-    if (numbers.size() != static_cast<size_t>(program.n_numbers) || sizes.size() != static_cast<size_t>(program.n_sizes))
+    if (numbers.size() != static_cast<size_t>(program.n_numbers) ||
+        sizes.size() != static_cast<size_t>(program.n_sizes))
       raise_error("InternalError", "the program takes %d numbers and %d sizes, not %zu and %zu", program.n_numbers,
                   program.n_sizes, numbers.size(), sizes.size());
   }
@@ -83,7 +84,8 @@ struct Arguments {
 // A program that failed where no operator stands by to explain.
 [[noreturn]] void raise_status(const RunStatus& status) {
   if (status.check_code)
-    raise_error("InternalError", "the program's check failed with code %lld", static_cast<long long>(status.check_code));
+    raise_error("InternalError", "the program's check failed with code %lld",
+                static_cast<long long>(status.check_code));
   raise_error("InternalError", "kernel of node %d failed with code %lld, value %lld, extent %lld", status.node,
               static_cast<long long>(status.kernel_status[0]), static_cast<long long>(status.kernel_status[1]),
               static_cast<long long>(status.kernel_status[2]));
@@ -154,7 +156,8 @@ nb::list run_raw(Program& program, nb::sequence objects, nb::sequence numbers, n
   if (!program.run(inputs.data(), arguments.numbers.data(), arguments.sizes.data(), outputs.data(), &status)) {
     nb::dict failure;
     failure["check_code"] = status.check_code;
-    failure["kernel_status"] = nb::make_tuple(status.kernel_status[0], status.kernel_status[1], status.kernel_status[2]);
+    failure["kernel_status"] =
+        nb::make_tuple(status.kernel_status[0], status.kernel_status[1], status.kernel_status[2]);
     failure["node"] = status.node;
     nb::list result;
     result.append(failure);
@@ -268,7 +271,8 @@ void bind_threads(nb::module_& m) {
       "set_num_threads",
       [](int count) {
         if (count < 1)
-          translated([&] { raise_error("ArgumentError", "set_num_threads: expected a count of at least 1, got %d", count); });
+          translated(
+              [&] { raise_error("ArgumentError", "set_num_threads: expected a count of at least 1, got %d", count); });
         set_num_threads(count);
       },
       nb::arg("count"), "How many threads one operator may use.");
@@ -337,9 +341,8 @@ void bind_code(nb::module_& m) {
 void bind_program(nb::module_& m) {
   nb::class_<Program>(m, "Program", "A compiled program: shape arithmetic, memory plan and kernels.")
       .def(nb::new_([](nb::dict spec, nb::bytes code) {
-             return translated([&] {
-               return Program::parse(spec.ptr(), static_cast<const uint8_t*>(code.data()), code.size());
-             });
+             return translated(
+                 [&] { return Program::parse(spec.ptr(), static_cast<const uint8_t*>(code.data()), code.size()); });
            }),
            nb::arg("spec"), nb::arg("code") = nb::bytes("", 0))
       .def(

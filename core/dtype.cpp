@@ -10,12 +10,12 @@
 namespace dg {
 
 const DTypeInfo kDTypes[kDTypeCount] = {
-    {DType::Bool, "bool", 1, 'b', "|b1"},      {DType::UInt8, "uint8", 1, 'u', "|u1"},
-    {DType::Int8, "int8", 1, 'i', "|i1"},      {DType::Int16, "int16", 2, 'i', "<i2"},
-    {DType::Int32, "int32", 4, 'i', "<i4"},    {DType::Int64, "int64", 8, 'i', "<i8"},
-    {DType::UInt16, "uint16", 2, 'u', "<u2"},  {DType::UInt32, "uint32", 4, 'u', "<u4"},
-    {DType::UInt64, "uint64", 8, 'u', "<u8"},  {DType::Float16, "float16", 2, 'f', "<f2"},
-    {DType::BFloat16, "bfloat16", 2, 'f', ""}, {DType::Float32, "float32", 4, 'f', "<f4"},
+    {DType::Bool, "bool", 1, 'b', "|b1"},       {DType::UInt8, "uint8", 1, 'u', "|u1"},
+    {DType::Int8, "int8", 1, 'i', "|i1"},       {DType::Int16, "int16", 2, 'i', "<i2"},
+    {DType::Int32, "int32", 4, 'i', "<i4"},     {DType::Int64, "int64", 8, 'i', "<i8"},
+    {DType::UInt16, "uint16", 2, 'u', "<u2"},   {DType::UInt32, "uint32", 4, 'u', "<u4"},
+    {DType::UInt64, "uint64", 8, 'u', "<u8"},   {DType::Float16, "float16", 2, 'f', "<f2"},
+    {DType::BFloat16, "bfloat16", 2, 'f', ""},  {DType::Float32, "float32", 4, 'f', "<f4"},
     {DType::Float64, "float64", 8, 'f', "<f8"},
 };
 
@@ -51,8 +51,7 @@ uint16_t round_to_16_bits(double value) {
   const uint64_t rounded = kept + (rest > half || (rest == half && (kept & 1)));
   // For a normal result the hidden bit adds one to the exponent field; a carry out of the significand does the same,
   // up to infinity. For a denormal one `rounded` is the whole pattern.
-  const uint64_t pattern =
-      exponent > 0 ? (static_cast<uint64_t>(exponent - 1) << kMantissaBits) + rounded : rounded;
+  const uint64_t pattern = exponent > 0 ? (static_cast<uint64_t>(exponent - 1) << kMantissaBits) + rounded : rounded;
   return sign | static_cast<uint16_t>(pattern);
 }
 

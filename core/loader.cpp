@@ -266,8 +266,8 @@ class Linker {
 
   void write_stub(size_t index) {
     const External& external = externals_[index];
-    const uint64_t target = external.function ? reinterpret_cast<uint64_t>(external.function)
-                                              : address_of(symbols_[stub_symbols_[index]]);
+    const uint64_t target =
+        external.function ? reinterpret_cast<uint64_t>(external.function) : address_of(symbols_[stub_symbols_[index]]);
     const uint8_t jump[] = {0xFF, 0x25, 0x02, 0x00, 0x00, 0x00, 0x0F, 0x0B};  // jmp [rip + 2]; ud2
     std::memcpy(&image_[external.stub], jump, sizeof jump);
     std::memcpy(&image_[external.stub + kStubAddress], &target, sizeof target);

@@ -28,7 +28,7 @@ constexpr size_t kLargeBytes = size_t{1} << 20;  // from here on blocks are mapp
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kMaxRequest = size_t{1} << 44;
 constexpr size_t kFreeCredit = size_t{16} << 20;  // what may be taken without asking how much is left
-constexpr int64_t kFlushBytes = 1 << 20;         // how far a thread's count may run ahead of the common one
+constexpr int64_t kFlushBytes = 1 << 20;          // how far a thread's count may run ahead of the common one
 
 constexpr int class_of(size_t bytes) {
   if (bytes <= 1024) return bytes ? static_cast<int>((bytes + 63) / 64) : 1;
@@ -180,8 +180,8 @@ size_t groups_available() {
     std::string path = line.substr(second + 1);
     if (path.empty() || path[0] != '/' || path.find("..") != std::string::npos) path = "/";
     if (controllers.empty())
-      available = std::min(available, group_available("/sys/fs/cgroup", path, "/memory.max", "/memory.current",
-                                                      "inactive_file "));
+      available = std::min(available,
+                           group_available("/sys/fs/cgroup", path, "/memory.max", "/memory.current", "inactive_file "));
     else if (("," + controllers + ",").find(",memory,") != std::string::npos)
       available = std::min(available, group_available("/sys/fs/cgroup/memory", path, "/memory.limit_in_bytes",
                                                       "/memory.usage_in_bytes", "total_inactive_file "));

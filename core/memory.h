@@ -75,19 +75,19 @@ class BufferRef {
 };
 
 struct MemoryStats {
-  int64_t allocated;       // bytes in live pooled buffers, as asked for
-  int64_t reserved;        // bytes the pool holds from the system, live and cached
-  int64_t peak;            // highest `allocated` since the start or reset_peak
-  int64_t live_buffers;    // pooled buffers alive
-  int64_t allocations;     // allocate() calls so far
-  int64_t pool_hits;       // of those, served without asking the system
-  int64_t cache_limit;     // the most bytes the pool keeps cached
-  int64_t adopted_bytes;   // foreign memory wrapped at present
+  int64_t allocated;      // bytes in live pooled buffers, as asked for
+  int64_t reserved;       // bytes the pool holds from the system, live and cached
+  int64_t peak;           // highest `allocated` since the start or reset_peak
+  int64_t live_buffers;   // pooled buffers alive
+  int64_t allocations;    // allocate() calls so far
+  int64_t pool_hits;      // of those, served without asking the system
+  int64_t cache_limit;    // the most bytes the pool keeps cached
+  int64_t adopted_bytes;  // foreign memory wrapped at present
 };
 
 MemoryStats memory_stats();
 void reset_peak();
-void empty_cache();              // gives every cached block back to the system
-size_t available_memory();       // what a request may still take: machine and control group, cached blocks included
+void empty_cache();         // gives every cached block back to the system
+size_t available_memory();  // what a request may still take: machine and control group, cached blocks included
 
 }  // namespace dg

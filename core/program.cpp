@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "device.h"
 #include "program_parse.h"
@@ -16,7 +17,7 @@ namespace dg {
 namespace {
 
 constexpr int64_t kReleaseGilBytes = 256 << 10;  // cheaper programs keep the GIL: giving it up costs more than it frees
-constexpr int64_t kPollBytes = 1 << 20;          // cheaper steps are not split to look for interrupts
+constexpr int64_t kPollBytes = 8 << 20;          // cheaper steps are not split to look for interrupts
 constexpr int64_t kCopyChunk = 256 << 10;
 
 int64_t now_nanoseconds() {
@@ -25,9 +26,15 @@ int64_t now_nanoseconds() {
   return time.tv_sec * 1'000'000'000LL + time.tv_nsec;
 }
 
-int64_t wrap_add(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b)); }
-int64_t wrap_sub(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b)); }
-int64_t wrap_mul(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b)); }
+int64_t wrap_add(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+}
+int64_t wrap_sub(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b));
+}
+int64_t wrap_mul(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+}
 
 // Rounds down like Python's //; 0 for a zero divisor.
 int64_t floor_divide(int64_t a, int64_t b) {
@@ -125,7 +132,11 @@ struct Fill {
 class Run {
  public:
   Run(const Program::Impl& program, const RunInput* inputs, RunOutput* outputs, RunStatus* status)
-      : p_(program), inputs_(inputs), outputs_(outputs), status_(status), profiling_(program.profiling.load(std::memory_order_relaxed)) {
+      : p_(program),
+        inputs_(inputs),
+        outputs_(outputs),
+        status_(status),
+        profiling_(program.profiling.load(std::memory_order_relaxed)) {
     regs_.resize(static_cast<size_t>(p_.n_regs) + 1);
     slots_.resize(p_.slots.size());
     args_.resize(static_cast<size_t>(p_.max_args));
@@ -291,7 +302,8 @@ class Run {
           break;
         case SlotKind::Output: {
           const RunOutput& output = outputs_[spec.index];
-          *slot++ = static_cast<char*>(output.buffer->data) + output.offset * static_cast<int64_t>(itemsize(output.dtype));
+          *slot++ =
+              static_cast<char*>(output.buffer->data) + output.offset * static_cast<int64_t>(itemsize(output.dtype));
           break;
         }
         case SlotKind::Temp: {
@@ -380,10 +392,10 @@ class Run {
     const int64_t cost = reg_or(step.cost_reg, 0);
     const int64_t scratch = std::max<int64_t>(0, reg_or(step.scratch_reg, 0));
     const int workers = plan_workers(chunks, cost);
-    if (workers > 1 || (poll && cost > kPollBytes && chunks > 1)) return run_chunks(step, chunks, workers, scratch, poll);
+    if (workers > 1 || (poll && cost > kPollBytes)) return run_chunks(step, chunks, workers, cost, scratch, poll);
     BufferRef memory;
     if (scratch) memory.reset(allocate(static_cast<size_t>(scratch)));
-    int64_t result[4] = {};
+    int64_t result[4] = {0, 0, 0, reinterpret_cast<int64_t>(SignalFlag::never())};
     step.function(args_.data(), sizes_.data(), 0, chunks, scratch ? memory.get()->data : nullptr, result);
     if (result[0]) [[unlikely]]
       return failed(step, result);
@@ -391,8 +403,8 @@ class Run {
   }
 
   // Out of line: its status table would cost stack in every small kernel.
-  __attribute__((noinline)) Outcome run_chunks(const Step& step, int64_t chunks, int workers, int64_t scratch,
-                                               InterruptPoll* poll) {
+  __attribute__((noinline)) Outcome run_chunks(const Step& step, int64_t chunks, int workers, int64_t cost,
+                                               int64_t scratch, InterruptPoll* poll) {
     Launch launch;
     launch.function = step.function;
     launch.args = args_.data();
@@ -401,8 +413,24 @@ class Run {
     BufferRef memory;
     if (scratch) memory.reset(allocate(static_cast<size_t>(launch.scratch_bytes) * static_cast<size_t>(workers)));
     launch.scratch = scratch ? static_cast<char*>(memory.get()->data) : nullptr;
-    for (int w = 0; w < workers; ++w) launch.statuses[w] = {};
-    parallel_for(workers, chunks, &Launch::call, &launch, poll, &launch.failed);
+    const bool is_long = poll && cost > kPollBytes;
+    const Split split = step.whole ? Split::Whole : is_long ? Split::Probed : Split::Balanced;
+    std::optional<SignalFlag> signal;
+    if (step.whole && is_long && !poll->held()) signal.emplace();
+    const std::atomic<int32_t>* flag = signal ? signal->flag() : SignalFlag::never();
+    bool again;
+    do {
+      for (int w = 0; w < workers; ++w) launch.statuses[w] = {{0, 0, 0, reinterpret_cast<int64_t>(flag)}, 0};
+      parallel_for(workers, chunks, split, &Launch::call, &launch, poll, &launch.failed);
+      // The kernel saw the flag and left. If Python's handler did not raise, the step starts over, deaf to more
+      // signals.
+      again = signal && flag->load(std::memory_order_relaxed) && !launch.failed.load(std::memory_order_relaxed) &&
+              !poll->check_now();
+      if (again) {
+        signal.reset();
+        flag = SignalFlag::never();
+      }
+    } while (again);
     if (launch.failed.load(std::memory_order_relaxed)) {
       const Launch::Status* first = nullptr;
       for (int w = 0; w < workers; ++w)
@@ -414,7 +442,7 @@ class Run {
   }
 
   Outcome failed(const Step& step, const int64_t* result) {
-    std::copy_n(result, 4, status_->kernel_status);
+    std::copy_n(result, 3, status_->kernel_status);
     status_->node = step.node;
     return Outcome::Failed;
   }
@@ -423,7 +451,8 @@ class Run {
     if (bytes <= 0 || target == source) return Outcome::Fine;
     Fill work{static_cast<char*>(target), static_cast<const char*>(source), bytes};
     const int64_t chunks = (bytes + kCopyChunk - 1) / kCopyChunk;
-    parallel_for(plan_workers(chunks, 2 * bytes), chunks, &Fill::call, &work, bytes > kPollBytes ? poll : nullptr);
+    parallel_for(plan_workers(chunks, 2 * bytes), chunks, bytes > kPollBytes ? Split::Probed : Split::Balanced,
+                 &Fill::call, &work, poll);
     return poll && poll->stopped() ? Outcome::Interrupted : Outcome::Fine;
   }
 

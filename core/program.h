@@ -24,8 +24,8 @@ struct RunInput {
   const int64_t* sizes;
   const int64_t* strides;  // in elements
   int rank;
-  Buffer* buffer;   // borrowed; needed for inputs that outputs alias
-  int64_t offset;   // of `data` in `buffer`, in elements
+  Buffer* buffer;  // borrowed; needed for inputs that outputs alias
+  int64_t offset;  // of `data` in `buffer`, in elements
 };
 
 struct Cell8 {
@@ -55,6 +55,9 @@ struct RunStatus {
   int node = -1;                  // index into the spec's "nodes"
 };
 
+// status[0..2]: code, value, extent of a failure. On entry status[3] is the address of an int32 that turns nonzero when
+// the work may stop: a "whole" kernel looks at it every few milliseconds and returns at once. Its step is then given
+// up, or run again from the start.
 using KernelFunction = void (*)(void** args, const int64_t* sizes, int64_t begin, int64_t end, void* scratch,
                                 int64_t* status);
 

@@ -1,4 +1,5 @@
-// Program::parse: the dict of a program, checked field by field. A wrong index here would be a wild pointer at run time.
+// Program::parse: the dict of a program, checked field by field. A wrong index here would be a wild pointer at run
+// time.
 #include "program_parse.h"
 
 #include <Python.h>
@@ -63,6 +64,10 @@ class Field {
     if (!bytes) fail(where_, "expected text");
     return {bytes, static_cast<size_t>(length)};
   }
+  bool truth() const {
+    if (!PyBool_Check(object_)) fail(where_, "expected true or false");
+    return object_ == Py_True;
+  }
   // Bytes, or base64 text.
   std::string bytes() const {
     PyObject* decoded = nullptr;
@@ -89,11 +94,20 @@ struct RegOpName {
   const char* name;
   RegOp op;
 };
-constexpr RegOpName kRegOps[] = {{"add", RegOp::Add}, {"sub", RegOp::Sub},           {"mul", RegOp::Mul},
-                                 {"mod", RegOp::Mod}, {"floordiv", RegOp::FloorDiv}, {"ceildiv", RegOp::CeilDiv},
-                                 {"min", RegOp::Min}, {"max", RegOp::Max},           {"eq", RegOp::Eq},
-                                 {"ne", RegOp::Ne},   {"lt", RegOp::Lt},             {"le", RegOp::Le},
-                                 {"and", RegOp::And}, {"or", RegOp::Or}};
+constexpr RegOpName kRegOps[] = {{"add", RegOp::Add},
+                                 {"sub", RegOp::Sub},
+                                 {"mul", RegOp::Mul},
+                                 {"mod", RegOp::Mod},
+                                 {"floordiv", RegOp::FloorDiv},
+                                 {"ceildiv", RegOp::CeilDiv},
+                                 {"min", RegOp::Min},
+                                 {"max", RegOp::Max},
+                                 {"eq", RegOp::Eq},
+                                 {"ne", RegOp::Ne},
+                                 {"lt", RegOp::Lt},
+                                 {"le", RegOp::Le},
+                                 {"and", RegOp::And},
+                                 {"or", RegOp::Or}};
 
 class Parser {
  public:
@@ -120,9 +134,7 @@ class Parser {
   DType dtype(const Field& field) const { return static_cast<DType>(field.integer_below(kDTypeCount, "dtype")); }
   int32_t reg(const Field& field) const { return field.integer_below(p_.n_regs, "register"); }
   int32_t optional_reg(const Field& field) const { return field.is_none() ? -1 : reg(field); }
-  int32_t slot(const Field& field) const {
-    return field.integer_below(static_cast<int64_t>(p_.slots.size()), "slot");
-  }
+  int32_t slot(const Field& field) const { return field.integer_below(static_cast<int64_t>(p_.slots.size()), "slot"); }
   static int64_t limited(const Field& list) {
     if (list.size() > kMaxItems) fail(list.where(), "too long");
     return list.size();
@@ -153,8 +165,8 @@ class Parser {
       } else if (op == "select") {
         instr = {RegOp::Select, reg(item[2]), reg(item[3]), reg(item[1])};
       } else {
-        const auto known = std::find_if(std::begin(kRegOps), std::end(kRegOps),
-                                        [&](const RegOpName& row) { return op == row.name; });
+        const auto known =
+            std::find_if(std::begin(kRegOps), std::end(kRegOps), [&](const RegOpName& row) { return op == row.name; });
         if (known == std::end(kRegOps)) fail(item.where(), "unknown register operation '" + op + "'");
         instr = {known->op, reg(item[1]), reg(item[2])};
       }
@@ -313,7 +325,8 @@ class Parser {
     step.chunks_reg = optional_reg(item[4]);
     step.scratch_reg = optional_reg(item[5]);
     if (item.size() > 6 && !item[6].is_none() && item[6].integer() >= 0)
-      step.node = n_nodes_ ? item[6].integer_below(n_nodes_, "node") : static_cast<int32_t>(item[6].integer_below(kMaxItems, "node"));
+      step.node = n_nodes_ ? item[6].integer_below(n_nodes_, "node")
+                           : static_cast<int32_t>(item[6].integer_below(kMaxItems, "node"));
     if (item.size() > 7) step.cost_reg = optional_reg(item[7]);
     if (step.cost_reg >= 0) p_.cost_regs.push_back(step.cost_reg);
     // The slots a kernel writes may be listed; otherwise it may write whatever is updated in place.
@@ -322,6 +335,7 @@ class Parser {
     } else {
       for (const int32_t arg : args) step.commits |= written_in_place(arg);
     }
+    step.whole = item.size() > 9 && item[9].truth();
   }
 
   int32_t nested(const Field& steps, int depth) {

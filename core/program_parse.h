@@ -11,24 +11,7 @@ namespace dg {
 
 // The integer operations of the register program. Arithmetic wraps; division by zero gives 0, so that a program whose
 // checks fail later never traps.
-enum class RegOp : uint8_t {
-  Const,
-  Add,
-  Sub,
-  Mul,
-  FloorDiv,
-  Mod,
-  Min,
-  Max,
-  CeilDiv,
-  Eq,
-  Ne,
-  Lt,
-  Le,
-  And,
-  Or,
-  Select
-};
+enum class RegOp : uint8_t { Const, Add, Sub, Mul, FloorDiv, Mod, Min, Max, CeilDiv, Eq, Ne, Lt, Le, And, Or, Select };
 
 struct RegInstr {
   RegOp op;
@@ -56,6 +39,7 @@ enum class StepKind : uint8_t { Kernel, Copy, Zero, Random, Cond, While };
 struct Step {
   StepKind kind;
   bool commits = false;  // may write memory the caller sees: not interrupted half-way
+  bool whole = false;    // a worker's share goes to the kernel in one call; it watches the stop flag itself
   int32_t id = 0;        // in the order of the text, for profiles
   int32_t node = -1;
   KernelFunction function = nullptr;
@@ -72,10 +56,10 @@ enum class OutputKind : uint8_t { Fresh, InputView, OutputView, InPlace };
 struct OutputSpec {
   OutputKind kind = OutputKind::Fresh;
   DType dtype = DType::Float32;
-  int32_t source = -1;            // input or output it aliases
-  std::vector<int32_t> shape;     // registers
-  std::vector<int32_t> strides;   // registers; empty: contiguous
-  int32_t offset_reg = -1;        // in elements, from the source's first; -1: none
+  int32_t source = -1;           // input or output it aliases
+  std::vector<int32_t> shape;    // registers
+  std::vector<int32_t> strides;  // registers; empty: contiguous
+  int32_t offset_reg = -1;       // in elements, from the source's first; -1: none
 };
 
 struct StepTimer {

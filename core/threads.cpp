@@ -87,6 +87,7 @@ struct Job {
   int64_t chunks;
   int64_t unit;
   int workers;
+  Split split;
   unsigned mxcsr;
   const std::atomic<bool>* stop;
   std::atomic<bool> interrupted{false};
@@ -115,10 +116,21 @@ ThreadPool& pool() {
 
 thread_local bool owns_pool = false;
 
-// One worker's part: its own share in shrinking batches, then what it can steal.
+uint32_t first_batch(Split split, uint32_t share) {
+  switch (split) {
+    case Split::Whole:
+      return share;
+    case Split::Balanced:
+      return share - share / 4;
+    default:
+      return std::max(1u, share / 32);  // a first look at how long a unit takes
+  }
+}
+
+// One worker's part: its own share in one or several batches, then what it can steal.
 void work(Job& job, int worker, InterruptPoll* poll) {
   Range& own = job.ranges[worker];
-  uint32_t batch = std::max(1u, own.remaining() / 32);  // a first look at how long a unit takes
+  uint32_t batch = first_batch(job.split, own.remaining());
   uint32_t most = UINT32_MAX;
   int64_t started = now_nanoseconds();
   while (true) {
@@ -129,7 +141,8 @@ void work(Job& job, int worker, InterruptPoll* poll) {
       if (job.stop && job.stop->load(std::memory_order_relaxed)) return;
       const int64_t finished = now_nanoseconds();
       const int64_t per_unit = std::max<int64_t>(1, (finished - started) / (end - begin));
-      most = static_cast<uint32_t>(std::clamp<int64_t>(kBatchNanoseconds / per_unit, 1, UINT32_MAX));
+      if (job.split == Split::Probed)
+        most = static_cast<uint32_t>(std::clamp<int64_t>(kBatchNanoseconds / per_unit, 1, UINT32_MAX));
       started = finished;
       if (poll && poll->check()) {
         job.interrupted.store(true, std::memory_order_relaxed);
@@ -138,7 +151,8 @@ void work(Job& job, int worker, InterruptPoll* poll) {
       batch = std::clamp(own.remaining() / 2, 1u, most);
     }
     bool stolen = false;
-    for (int i = 1; i < job.workers && !stolen; ++i) stolen = job.ranges[(worker + i) % job.workers].steal_back(&begin, &end);
+    for (int i = 1; i < job.workers && !stolen; ++i)
+      stolen = job.ranges[(worker + i) % job.workers].steal_back(&begin, &end);
     if (!stolen) return;
     own.set(begin, end);
     batch = std::clamp((end - begin) / 2, 1u, most);
@@ -239,6 +253,8 @@ int initial_threads() {
   return processors();
 }
 
+bool is_main_thread() { return syscall(SYS_gettid) == getpid(); }
+
 std::atomic<int>& thread_count() {
   static std::atomic<int> count{initial_threads()};
   return count;
@@ -251,11 +267,13 @@ InterruptPoll::InterruptPoll(void** thread_state)
 
 bool InterruptPoll::check() {
   if (stopped_) return true;
-  if (held_) return false;
-  const int64_t now = now_nanoseconds();
-  if (now < next_) return false;
+  if (held_ || now_nanoseconds() < next_) return false;
+  return check_now();
+}
+
+bool InterruptPoll::check_now() {
   // Python runs signal handlers in the main thread only.
-  if (syscall(SYS_gettid) == getpid()) {
+  if (!held_ && !stopped_ && is_main_thread()) {
     PyEval_RestoreThread(static_cast<PyThreadState*>(*thread_state_));
     stopped_ = PyErr_CheckSignals() != 0;
     *thread_state_ = PyEval_SaveThread();
@@ -263,6 +281,42 @@ bool InterruptPoll::check() {
   next_ = now_nanoseconds() + kPollNanoseconds;
   return stopped_;
 }
+
+namespace {
+
+std::atomic<int32_t> signal_flag{0};
+const std::atomic<int32_t> no_flag{0};
+struct sigaction previous_action;
+
+void note_signal(int number, siginfo_t* info, void* context) {
+  signal_flag.store(1, std::memory_order_relaxed);
+  if (previous_action.sa_flags & SA_SIGINFO)
+    previous_action.sa_sigaction(number, info, context);
+  else
+    previous_action.sa_handler(number);
+}
+
+}  // namespace
+
+// Only the main thread changes handlers, as in Python, and runs no Python code meanwhile.
+SignalFlag::SignalFlag() : installed_(false) {
+  if (!is_main_thread() || sigaction(SIGINT, nullptr, &previous_action)) return;
+  const bool function = (previous_action.sa_flags & SA_SIGINFO) ||
+                        (previous_action.sa_handler != SIG_DFL && previous_action.sa_handler != SIG_IGN);
+  if (!function || (previous_action.sa_flags & SA_SIGINFO && previous_action.sa_sigaction == note_signal)) return;
+  struct sigaction action = previous_action;
+  action.sa_flags |= SA_SIGINFO;
+  action.sa_sigaction = note_signal;
+  signal_flag.store(0, std::memory_order_relaxed);
+  installed_ = sigaction(SIGINT, &action, nullptr) == 0;
+}
+
+SignalFlag::~SignalFlag() {
+  if (installed_) sigaction(SIGINT, &previous_action, nullptr);
+}
+
+const std::atomic<int32_t>* SignalFlag::flag() const { return installed_ ? &signal_flag : &no_flag; }
+const std::atomic<int32_t>* SignalFlag::never() { return &no_flag; }
 
 void set_num_threads(int count) { thread_count().store(std::clamp(count, 1, kMaxThreads)); }
 int get_num_threads() { return thread_count().load(std::memory_order_relaxed); }
@@ -273,10 +327,29 @@ int plan_workers(int64_t chunks, int64_t cost) {
   return static_cast<int>(std::min<int64_t>(useful, get_num_threads()));
 }
 
-void parallel_for(int workers, int64_t chunks, ChunkFunction function, void* context, InterruptPoll* poll,
+namespace {
+
+// The whole loop in this thread, in pieces of a few milliseconds.
+void run_alone(int64_t chunks, ChunkFunction function, void* context, InterruptPoll& poll,
+               const std::atomic<bool>* stop) {
+  int64_t batch = std::max<int64_t>(1, chunks / 32), started = now_nanoseconds();
+  for (int64_t begin = 0; begin < chunks;) {
+    const int64_t end = std::min(begin + batch, chunks);
+    function(context, begin, end, 0);
+    if ((stop && stop->load(std::memory_order_relaxed)) || poll.check()) return;
+    const int64_t finished = now_nanoseconds();
+    batch = std::max<int64_t>(1, kBatchNanoseconds / std::max<int64_t>(1, (finished - started) / (end - begin)));
+    started = finished;
+    begin = end;
+  }
+}
+
+}  // namespace
+
+void parallel_for(int workers, int64_t chunks, Split split, ChunkFunction function, void* context, InterruptPoll* poll,
                   const std::atomic<bool>* stop) {
   if (chunks <= 0) return;
-  if (workers <= 1 && !poll) return function(context, 0, chunks, 0);
+  if (workers <= 1 && (!poll || split != Split::Probed)) return function(context, 0, chunks, 0);
   static const int registered = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
   (void)registered;
   ThreadPool& p = pool();
@@ -286,18 +359,8 @@ void parallel_for(int workers, int64_t chunks, ChunkFunction function, void* con
   if (workers > 1) workers = start_workers(p, static_cast<int>(std::min<int64_t>({workers, chunks, kMaxThreads})));
   if (workers <= 1) {
     if (lock.owns_lock()) lock.unlock();
-    if (!poll) return function(context, 0, chunks, 0);
-    int64_t batch = std::max<int64_t>(1, chunks / 32), started = now_nanoseconds();
-    for (int64_t begin = 0; begin < chunks;) {
-      const int64_t end = std::min(begin + batch, chunks);
-      function(context, begin, end, 0);
-      if ((stop && stop->load(std::memory_order_relaxed)) || poll->check()) return;
-      const int64_t finished = now_nanoseconds();
-      batch = std::max<int64_t>(1, kBatchNanoseconds / std::max<int64_t>(1, (finished - started) / (end - begin)));
-      started = finished;
-      begin = end;
-    }
-    return;
+    if (!poll || split != Split::Probed) return function(context, 0, chunks, 0);
+    return run_alone(chunks, function, context, *poll, stop);
   }
   owns_pool = true;
   Job& job = p.job;
@@ -306,6 +369,7 @@ void parallel_for(int workers, int64_t chunks, ChunkFunction function, void* con
   job.chunks = chunks;
   job.unit = (chunks >> 31) + 1;
   job.workers = workers;
+  job.split = split;
   job.mxcsr = _mm_getcsr();
   job.stop = stop;
   job.interrupted.store(false, std::memory_order_relaxed);

@@ -17,21 +17,43 @@ void set_num_threads(int count);  // 1..kMaxThreads
 int get_num_threads();
 constexpr int kMaxThreads = 256;
 
-// Notices Ctrl-C while the calling thread works without the GIL: at most every 10 ms, and only in the main thread, takes
-// the GIL and lets Python run its signal handlers.
+// Notices Ctrl-C while the calling thread works without the GIL: at most every 10 ms, and only in the main thread,
+// takes the GIL and lets Python run its signal handlers.
 class InterruptPoll {
  public:
   // `thread_state`: a PyThreadState*, what PyEval_SaveThread returned; updated when the GIL is taken and given back.
   explicit InterruptPoll(void** thread_state);
-  bool check();  // true: stop, a Python error is set
+  bool check();      // true: stop, a Python error is set
+  bool check_now();  // without waiting for the next 10 ms
   bool stopped() const { return stopped_; }
   void hold(bool held) { held_ = held; }  // no interruption while held: in-place commits finish first
+  bool held() const { return held_; }
 
  private:
   void** thread_state_;
   int64_t next_;
   bool held_ = false;
   bool stopped_ = false;
+};
+
+// While it lives, Ctrl-C raises a flag that generated code can read; Python's own handler runs as well.
+class SignalFlag {
+ public:
+  SignalFlag();
+  ~SignalFlag();
+  SignalFlag(const SignalFlag&) = delete;
+  const std::atomic<int32_t>* flag() const;
+  static const std::atomic<int32_t>* never();  // one that stays 0
+
+ private:
+  bool installed_;
+};
+
+// How a worker goes through its contiguous share of the chunks.
+enum class Split {
+  Whole,     // in one call: the function keeps something per call that is costly to make anew
+  Balanced,  // most of it in one call, the rest in shrinking pieces that idle workers may steal
+  Probed,    // in pieces of a few milliseconds, found by timing, so that a long loop can be interrupted
 };
 
 using ChunkFunction = void (*)(void* context, int64_t begin, int64_t end, int worker);
@@ -42,7 +64,7 @@ int plan_workers(int64_t chunks, int64_t cost);
 // Calls function(context, begin, end, worker) over disjoint ranges that cover [0, chunks), worker < workers, and
 // returns when all are done. Returns early when the poll says stop, or once a worker sets `stop`. `function` must not
 // throw. A caller that finds the pool busy runs the whole loop itself.
-void parallel_for(int workers, int64_t chunks, ChunkFunction function, void* context, InterruptPoll* poll = nullptr,
-                  const std::atomic<bool>* stop = nullptr);
+void parallel_for(int workers, int64_t chunks, Split split, ChunkFunction function, void* context,
+                  InterruptPoll* poll = nullptr, const std::atomic<bool>* stop = nullptr);
 
 }  // namespace dg
