@@ -1,0 +1,243 @@
+"""The buffer pool: alignment, reuse, counts, limits, refusals, threads, forks."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from duograph import _core as core
+
+MIB = 1 << 20
+
+
+def run_python(code: str, **environment: str) -> str:
+    """The output of a fresh interpreter."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env={**os.environ, **environment}
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 1000, 1025, 4096, 70_000, MIB - 1, MIB, MIB + 1, 5 * MIB + 3, 64 * MIB])
+def test_blocks_are_aligned_and_hold_their_bytes(size: int) -> None:
+    block = core.Block(size)
+    assert block.address % 64 == 0
+    assert block.bytes == size
+    data = os.urandom(min(size, 4096))
+    block.write(data)
+    assert block.read()[: len(data)] == data
+
+
+def test_live_blocks_never_overlap() -> None:
+    rng = random.Random(0)
+    live: dict[int, core.Block] = {}
+    for _ in range(3000):
+        if live and rng.random() < 0.45:
+            live.pop(rng.choice(list(live)))
+        else:
+            block = core.Block(int(2 ** rng.uniform(0, 22)))
+            live[block.address] = block
+    spans = sorted((block.address, block.address + block.bytes) for block in live.values())
+    assert all(end <= following for (_, end), (following, _) in zip(spans, spans[1:]))
+
+
+@pytest.mark.parametrize("size", [100, 100_000, 3 * MIB])
+def test_freed_blocks_are_reused(size: int) -> None:
+    address = core.Block(size).address
+    before = core.memory_stats()
+    assert core.Block(size).address == address
+    after = core.memory_stats()
+    assert after["allocations"] == before["allocations"] + 1
+    assert after["pool_hits"] == before["pool_hits"] + 1
+    assert after["reserved"] == before["reserved"]
+
+
+def test_counts_are_exact() -> None:
+    base = core.memory_stats()
+    core.reset_peak()
+    sizes = [10, 1000, 10_000, 5 * MIB]
+    blocks = [core.Block(size) for size in sizes]
+    stats = core.memory_stats()
+    assert stats["allocated"] - base["allocated"] == sum(sizes)
+    assert stats["live_buffers"] - base["live_buffers"] == 4
+    del blocks
+    stats = core.memory_stats()
+    assert stats["allocated"] == base["allocated"]
+    assert stats["live_buffers"] == base["live_buffers"]
+    assert stats["peak"] - base["allocated"] == sum(sizes)
+    core.reset_peak()
+    assert core.memory_stats()["peak"] == core.memory_stats()["allocated"]
+
+
+def test_empty_cache_returns_memory() -> None:
+    core.empty_cache()
+    base = core.memory_stats()["reserved"]
+    blocks = [core.Block(size) for size in (100, 100_000, 3 * MIB, 40 * MIB)]
+    assert core.memory_stats()["reserved"] >= base + 43 * MIB
+    del blocks
+    assert core.memory_stats()["reserved"] >= base + 43 * MIB
+    core.empty_cache()
+    assert core.memory_stats()["reserved"] <= base
+
+
+def test_cache_is_bounded() -> None:
+    code = """
+from duograph import _core as core
+MIB = 1 << 20
+for size in (10, 20, 30, 40, 50, 60, 70):
+    core.Block(size * MIB)
+    small = [core.Block(200_000) for _ in range(400)]
+    del small
+stats = core.memory_stats()
+assert stats["cache_limit"] == 100 * MIB, stats
+assert stats["reserved"] <= 110 * MIB, stats
+print("fine")
+"""
+    assert run_python(code, DUOGRAPH_MEMORY_CACHE="100M") == "fine\n"
+
+
+@pytest.mark.parametrize("size", [1 << 43, 1 << 50, (1 << 63) - 1])
+def test_impossible_requests_name_both_numbers(size: int) -> None:
+    with pytest.raises(MemoryError, match=rf"{size} bytes .* asked for, \d+ bytes .* available"):
+        core.Block(size)
+    assert core.Block(10).bytes == 10
+
+
+def test_more_than_available_is_refused_before_pages_are_touched() -> None:
+    available = core.available_memory()
+    with pytest.raises(MemoryError, match="available"):
+        core.Block(available + 512 * MIB)
+
+
+def test_untouched_blocks_count_as_taken() -> None:
+    # None of these is ever written, so the system still reports their memory as available.
+    code = """
+from duograph import _core as core
+half = core.available_memory() // 2
+blocks = [core.Block(half + (64 << 20))]
+try:
+    blocks.append(core.Block(half + (64 << 20)))
+except MemoryError:
+    print("refused")
+"""
+    assert run_python(code) == "refused\n"
+
+
+def test_address_space_limit_is_a_memory_error() -> None:
+    code = """
+import resource
+from duograph import _core as core
+core.Block(10)
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+blocks = []
+try:
+    while True:
+        blocks.append(core.Block(100 << 20))
+except MemoryError as error:
+    assert "asked for" in str(error)
+del blocks
+print(core.Block(1000).bytes)
+"""
+    assert run_python(code) == "1000\n"
+
+
+def test_threads_allocate_and_free_each_others_blocks() -> None:
+    base = core.memory_stats()
+    shared: list[core.Block] = []
+    lock = threading.Lock()
+
+    def body(seed: int) -> None:
+        rng = random.Random(seed)
+        for i in range(2000):
+            block = core.Block(int(2 ** rng.uniform(0, 21)))
+            block.write(bytes([i % 256]) * 8)
+            with lock:
+                shared.append(block)
+                if len(shared) > 50:
+                    shared.pop(rng.randrange(len(shared)))
+
+    threads = [threading.Thread(target=body, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    shared.clear()
+    stats = core.memory_stats()
+    assert stats["allocated"] == base["allocated"]
+    assert stats["live_buffers"] == base["live_buffers"]
+    assert stats["allocations"] - base["allocations"] == 16_000
+
+
+def test_ended_threads_leave_their_cache_to_others() -> None:
+    base = core.memory_stats()["reserved"]
+    for _ in range(50):
+        thread = threading.Thread(target=lambda: [core.Block(100_000) for _ in range(20)])
+        thread.start()
+        thread.join()
+    assert core.memory_stats()["reserved"] - base < 20 * MIB
+
+
+def test_memory_does_not_grow_over_many_rounds() -> None:
+    def rounds(count: int) -> int:
+        for i in range(count):
+            blocks = [core.Block(size) for size in (64, 5000, 300_000, 2 * MIB + i % 7)]
+            del blocks
+        return core.memory_stats()["reserved"]
+
+    assert rounds(100) == rounds(5000)
+
+
+def test_fork_while_other_threads_allocate() -> None:
+    code = """
+import os, threading
+from duograph import _core as core
+stop = False
+def body():
+    while not stop:
+        core.Block(3 << 20), core.Block(500), core.Block(200_000)
+threads = [threading.Thread(target=body) for _ in range(4)]
+for t in threads: t.start()
+for _ in range(30):
+    pid = os.fork()
+    if pid == 0:
+        for size in (500, 200_000, 3 << 20):
+            core.Block(size)
+        core.empty_cache()
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+stop = True
+for t in threads: t.join()
+print("fine")
+"""
+    assert run_python(code) == "fine\n"
+
+
+def test_fenced_device_copies_and_catches_crossings() -> None:
+    code = """
+import ctypes, sys
+from duograph import _core as core
+device = core.register_fenced_device("fenced")
+assert core.device_names() == ["cpu", "fenced"]
+block = core.Block(100, device)
+assert block.device == device
+block.write(b"x" * 100)
+assert block.read() == b"x" * 100
+try:
+    core.register_fenced_device("fenced")
+except RuntimeError as error:
+    assert "already exists" in str(error)
+print("copied", flush=True)
+ctypes.string_at(block.address, 1)
+print("not reached")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "copied\n"
+    assert done.returncode < 0
+    with pytest.raises(RuntimeError, match="there is no device 9"):
+        core.Block(10, 9)
