@@ -164,6 +164,8 @@ class Linker {
     const char* begin = reinterpret_cast<const char*>(bytes_ + header.sh_offset + offset);
     const void* end = std::memchr(begin, 0, header.sh_size - offset);
     if (!end) fail(std::string("unterminated name of a ") + what);
+    for (const char* c = begin; c != end; ++c)
+      if (*c < ' ' || *c > '~') fail(std::string("unprintable name of a ") + what);
     return {begin, static_cast<size_t>(static_cast<const char*>(end) - begin)};
   }
 

@@ -23,6 +23,7 @@ namespace {
 
 constexpr int64_t kPollNanoseconds = 10'000'000;
 constexpr int64_t kBatchNanoseconds = 4'000'000;  // about how long a worker goes without looking at `stop`
+constexpr int64_t kBatchGrowth = 16;              // from one timed batch to the next
 constexpr int64_t kBytesPerWorker = 128 << 10;    // below this, waking a thread costs more than it brings
 constexpr uint64_t kSpinCycles = 60'000;          // about 20 us of waiting awake: the next kernel is usually near
 
@@ -116,6 +117,12 @@ ThreadPool& pool() {
 
 thread_local bool owns_pool = false;
 
+// How many units to run next, after `done` of them took `nanoseconds`.
+int64_t next_batch(int64_t done, int64_t nanoseconds) {
+  const int64_t per_unit = std::max<int64_t>(1, nanoseconds / done);
+  return std::clamp<int64_t>(kBatchNanoseconds / per_unit, 1, done * kBatchGrowth);
+}
+
 uint32_t first_batch(Split split, uint32_t share) {
   switch (split) {
     case Split::Whole:
@@ -123,7 +130,7 @@ uint32_t first_batch(Split split, uint32_t share) {
     case Split::Balanced:
       return share - share / 4;
     default:
-      return std::max(1u, share / 32);  // a first look at how long a unit takes
+      return 1;  // a first look at how long a unit takes
   }
 }
 
@@ -140,9 +147,8 @@ void work(Job& job, int worker, InterruptPoll* poll) {
       if (job.interrupted.load(std::memory_order_relaxed)) return;
       if (job.stop && job.stop->load(std::memory_order_relaxed)) return;
       const int64_t finished = now_nanoseconds();
-      const int64_t per_unit = std::max<int64_t>(1, (finished - started) / (end - begin));
       if (job.split == Split::Probed)
-        most = static_cast<uint32_t>(std::clamp<int64_t>(kBatchNanoseconds / per_unit, 1, UINT32_MAX));
+        most = static_cast<uint32_t>(std::min<int64_t>(next_batch(end - begin, finished - started), UINT32_MAX));
       started = finished;
       if (poll && poll->check()) {
         job.interrupted.store(true, std::memory_order_relaxed);
@@ -332,13 +338,13 @@ namespace {
 // The whole loop in this thread, in pieces of a few milliseconds.
 void run_alone(int64_t chunks, ChunkFunction function, void* context, InterruptPoll& poll,
                const std::atomic<bool>* stop) {
-  int64_t batch = std::max<int64_t>(1, chunks / 32), started = now_nanoseconds();
+  int64_t batch = 1, started = now_nanoseconds();
   for (int64_t begin = 0; begin < chunks;) {
     const int64_t end = std::min(begin + batch, chunks);
     function(context, begin, end, 0);
     if ((stop && stop->load(std::memory_order_relaxed)) || poll.check()) return;
     const int64_t finished = now_nanoseconds();
-    batch = std::max<int64_t>(1, kBatchNanoseconds / std::max<int64_t>(1, (finished - started) / (end - begin)));
+    batch = next_batch(end - begin, finished - started);
     started = finished;
     begin = end;
   }
