@@ -1,0 +1,203 @@
+"""The library's launch symbol: decodes the sizes, cuts a range of chunks into rectangles of C and runs the blocks.
+
+A chunk is a rectangle of ``rows_per_chunk`` × ``columns_per_chunk`` elements of one matrix of the batch, numbered with
+the rows fastest. Neither the chunks nor the rectangles change a result bit, so any range is merged as far as it goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from duograph.codegen.contraction import block
+from duograph.codegen.contraction.shape import TileFunction, TileShape
+from duograph.codegen.llvm import Module, Value
+
+RUN = "run"
+ABI = (("ptr", "args"), ("ptr", "sizes"), ("i64", "begin"), ("i64", "end"), ("ptr", "scratch"), ("ptr", "status"))
+# The words of ``sizes``, strides in elements; then (extent, stride of A, of B, of C) for each batch dim.
+# "epilogue": position in args of the epilogue function, 0 if there is none. See `epilogue` for its signature.
+HEADER = ("m", "n", "k", "a_m", "a_k", "b_k", "b_n", "c_m", "rows_per_chunk", "columns_per_chunk", "epilogue", "batch_dims")
+BATCH_WORDS = 4
+MOST_BATCH_DIMS = 16
+
+
+@dataclass
+class Problem:
+    """The decoded header of one launch; strides in bytes."""
+
+    m: Value
+    n: Value
+    k: Value
+    a_m: Value
+    a_k: Value
+    b_k: Value
+    b_n: Value
+    c_m: Value
+    rows_per_chunk: Value
+    columns_per_chunk: Value
+    epilogue: Value
+    batch_dims: Value
+    swapped: str = "false"
+
+
+def read_problem(f: TileFunction) -> Problem:
+    values: list[Value] = [f.load("i64", f.gep("%sizes", 8 * i)) for i in range(len(HEADER))]
+    for i, name in enumerate(HEADER):
+        if name[1:2] == "_":
+            values[i] = f.mul(values[i], f.shape.size)
+    return Problem(*values)
+
+
+def add_driver(module: Module, shape: TileShape) -> None:
+    """``run``: the kernel ABI over `block`."""
+    block.add_block(module, shape)
+    add_clear(module, shape)
+    _add_finish(module, shape)
+    f = TileFunction(module, RUN, ABI)
+    f.shape = shape
+    problem = _swap_column(f, read_problem(f))
+    frame = _frame(f, problem)
+    empty = f.icmp("eq", problem.k, 0)
+
+    def rectangle(a: str, b: str, c: str, m0: Value, rows: Value, n0: Value, columns: Value) -> None:
+        f.store("i64", m0, f.gep(frame, 32))
+        f.store("i64", n0, f.gep(frame, 40))
+        a = f.gep(a, f.mul(m0, problem.a_m))
+        b = f.gep(b, f.mul(n0, problem.b_n))
+        c = f.gep(c, f.add(f.mul(m0, problem.c_m), f.mul(n0, shape.size)))
+        finish = f.select(f.icmp("eq", problem.epilogue, 0), "null", frame, "ptr")
+        zero, product, done = f.label("zero"), f.label("product"), f.label("done")
+        f.cond_br(empty, zero, product)
+        f.place(zero)
+        f.call("clear", [("ptr", c), ("i64", problem.c_m), ("i64", rows), ("i64", columns)])
+        with f.when(f.icmp("ne", problem.epilogue, 0)):
+            f.call("finish", [("ptr", frame), ("i64", 0), ("i64", rows), ("i64", 0), ("i64", columns)])
+        f.br(done)
+        f.place(product)
+        p = problem
+        values: list[Value] = [a, b, c, rows, columns, p.k, p.a_m, p.a_k, p.b_k, p.b_n, p.c_m, "%scratch", str(finish)]
+        f.call("block", [(type, value) for (type, _), value in zip(block.PARAMETERS, values)])
+        f.br(done)
+        f.place(done)
+
+    over_rectangles(f, problem, f.gep(frame, _FRAME_BATCH), rectangle)
+    module.add(f)
+
+
+# The frame of an epilogue: function, args, sizes, pointer to batch indices, first row, first column, swapped; indices.
+_FRAME_BATCH = 56
+
+
+def _frame(f: TileFunction, problem: Problem) -> str:
+    frame = f.alloca("i64", 64, _FRAME_BATCH // 8 + MOST_BATCH_DIMS)
+    function = f.load("ptr", f.gep("%args", problem.epilogue, 8))
+    for i, value in enumerate((function, "%args", "%sizes", f.gep(frame, _FRAME_BATCH))):
+        f.store("ptr", value, f.gep(frame, 8 * i))
+    f.store("i64", f.op(f"zext i1 {problem.swapped} to i64"), f.gep(frame, 48))
+    return frame
+
+
+def _swap_column(f: TileFunction, p: Problem) -> Problem:
+    """A single contiguous column of C is computed as the row C' = B'·A'."""
+    contiguous = f.op(f"and i1 {f.icmp('eq', p.n, 1)}, {f.icmp('eq', p.c_m, f.shape.size)}")
+    swapped = f.op(f"and i1 {contiguous}, {f.icmp('ne', p.m, 1)}")
+
+    def either(a: Value, b: Value) -> Value:
+        return f.select(swapped, a, b)
+
+    return Problem(
+        m=either(p.n, p.m),
+        n=either(p.m, p.n),
+        k=p.k,
+        a_m=either(p.b_n, p.a_m),
+        a_k=either(p.b_k, p.a_k),
+        b_k=either(p.a_k, p.b_k),
+        b_n=either(p.a_m, p.b_n),
+        c_m=p.c_m,
+        rows_per_chunk=either(p.columns_per_chunk, p.rows_per_chunk),
+        columns_per_chunk=either(p.rows_per_chunk, p.columns_per_chunk),
+        epilogue=p.epilogue,
+        batch_dims=p.batch_dims,
+        swapped=swapped,
+    )
+
+
+def over_rectangles(
+    f: TileFunction, p: Problem, indices: str, rectangle: Callable[[str, str, str, Value, Value, Value, Value], None]
+) -> None:
+    """Call ``rectangle(a, b, c, first row, rows, first column, columns)`` for each piece of chunks [begin, end)."""
+    a_and_b = [str(f.load("ptr", f.gep("%args", 8 * i))) for i in range(3)]
+    first = f.select(p.swapped, a_and_b[1], a_and_b[0], "ptr")
+    second = f.select(p.swapped, a_and_b[0], a_and_b[1], "ptr")
+    down, across = f.ceildiv(p.m, p.rows_per_chunk), f.ceildiv(p.n, p.columns_per_chunk)
+    each = f.mul(down, across)
+    slot = f.variable("i64", "%begin")
+    head, body, done = f.label("chunks"), f.label("chunk"), f.label("end")
+    f.br(head)
+    f.place(head)
+    chunk = f.load("i64", slot)
+    f.cond_br(f.icmp("ult", chunk, "%end"), body, done)
+    f.place(body)
+    matrix = f.udiv(chunk, each)
+    within = f.sub(chunk, f.mul(matrix, each))
+    column = f.udiv(within, down)
+    row = f.sub(within, f.mul(column, down))
+    here = f.umin(f.sub(each, within), f.sub("%end", chunk))  # chunks left in this matrix and range
+    many = f.op(f"and i1 {f.icmp('eq', row, 0)}, {f.icmp('uge', here, down)}")
+    columns = f.select(many, f.udiv(here, down), 1)
+    rows = f.select(many, down, f.umin(f.sub(down, row), here))
+    m0, n0 = f.mul(row, p.rows_per_chunk), f.mul(column, p.columns_per_chunk)
+    m = f.umin(f.mul(rows, p.rows_per_chunk), f.sub(p.m, m0))
+    n = f.umin(f.mul(columns, p.columns_per_chunk), f.sub(p.n, n0))
+    offsets = _batch_offsets(f, p, matrix, indices)
+    x, y = f.select(p.swapped, offsets[1], offsets[0]), f.select(p.swapped, offsets[0], offsets[1])
+    rectangle(f.gep(str(first), x), f.gep(str(second), y), f.gep(a_and_b[2], offsets[2]), m0, m, n0, n)
+    f.store("i64", f.add(chunk, f.mul(rows, columns)), slot)
+    f.br(head)
+    f.place(done)
+
+
+def _batch_offsets(f: TileFunction, p: Problem, matrix: Value, indices: str) -> list[Value]:
+    """Byte offsets of A, B and C of one matrix; its batch indices are left in ``indices``."""
+    left = f.variable("i64", matrix)
+    sums = [f.variable("i64", 0) for _ in range(3)]
+    with f.loop(0, p.batch_dims) as i:
+        dim = f.sub(f.sub(p.batch_dims, 1), i)
+        words = f.gep("%sizes", f.add(f.mul(dim, 8 * BATCH_WORDS), 8 * len(HEADER)))
+        extent, rest = f.load("i64", words), f.load("i64", left)
+        quotient = f.udiv(rest, extent)
+        index = f.sub(rest, f.mul(quotient, extent))
+        f.store("i64", quotient, left)
+        f.store("i64", index, f.gep(indices, dim, 8))
+        for j, total in enumerate(sums):
+            step = f.mul(index, f.load("i64", f.gep(words, 8 * (j + 1))))
+            f.store("i64", f.add(f.load("i64", total), step), total)
+    return [f.mul(f.load("i64", total), f.shape.size) for total in sums]
+
+
+def add_clear(module: Module, shape: TileShape) -> None:
+    """``clear``: the product over an empty k."""
+    f = TileFunction(module, "clear", (("ptr", "c"), ("i64", "c_row"), ("i64", "m"), ("i64", "n")), linkage="internal")
+    f.shape = shape
+    with f.loop(0, "%m") as row:
+        place = f.gep("%c", f.mul(row, "%c_row"))
+        with f.loop(0, "%n") as column:
+            f.store(shape.element, "zeroinitializer", f.gep(place, column, shape.size), shape.size)
+    module.add(f)
+
+
+def _add_finish(module: Module, shape: TileShape) -> None:
+    """``finish``: calls the epilogue of the frame on a piece of its rectangle."""
+    parameters = (("ptr", "frame"), ("i64", "row"), ("i64", "rows"), ("i64", "column"), ("i64", "columns"))
+    f = TileFunction(module, "finish", parameters, linkage="internal")
+    f.shape = shape
+    function, args, sizes, indices = (f.load("ptr", f.gep("%frame", 8 * i)) for i in range(4))
+    m, n, swapped = (f.load("i64", f.gep("%frame", 32 + 8 * i)) for i in range(3))
+    flag = f.icmp("ne", swapped, 0)
+    m, n = str(f.add(m, "%row")), str(f.add(n, "%column"))
+    pairs: list[tuple[Value, Value]] = [(m, n), ("%rows", "%columns"), (n, m), ("%columns", "%rows")]
+    row, rows, column, columns = (f.select(flag, b, a) for a, b in pairs)
+    values = [("ptr", args), ("ptr", sizes), ("ptr", indices), ("i64", row), ("i64", rows), ("i64", column), ("i64", columns)]
+    f.emit(f"call void {function}(" + ", ".join(f"{type} {value}" for type, value in values) + ")")
+    module.add(f)

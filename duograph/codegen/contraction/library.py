@@ -1,0 +1,44 @@
+"""Libraries: the object code of all tiles, packers and loops of one dtype, compiled once and shared by every program."""
+
+from __future__ import annotations
+
+from duograph.codegen.contraction.driver import RUN, add_driver
+from duograph.codegen.contraction.gemv import add_row
+from duograph.codegen.contraction.pack import add_packers
+from duograph.codegen.contraction.shape import tile_shape
+from duograph.codegen.contraction.tile import add_tile
+from duograph.codegen.llvm import Module
+from duograph.codegen.target import Target
+
+_PREFIX = "contraction-"
+TILED = ("float32", "float64")
+
+
+def library_name(dtype: str) -> str:
+    return _PREFIX + dtype
+
+
+def symbol_of(dtype: str) -> str:
+    """The launch symbol of the contraction of ``dtype``, as ``library:function``."""
+    return f"{library_name(dtype)}:{RUN}"
+
+
+def library_text(name: str, target: Target) -> str:
+    """The IR of a library; ValueError for an unknown name."""
+    dtype = name.removeprefix(_PREFIX)
+    module = Module()
+    if dtype in TILED:
+        shape = tile_shape(dtype, target)
+        for rows in range(1, shape.rows + 1):
+            for vectors in range(1, shape.vectors + 1):
+                add_tile(module, shape, rows, vectors)
+        add_packers(module, shape)
+        add_row(module, shape)
+        add_driver(module, shape)
+        return module.text()
+    raise ValueError(f"there is no library {name!r}")
+
+
+def build_library(name: str, target: Target) -> bytes:
+    """The object code of a library."""
+    return target.emit_object(library_text(name, target))

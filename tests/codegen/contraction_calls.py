@@ -1,0 +1,92 @@
+"""Contraction libraries called by the kernel ABI through ctypes, without the core."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Iterable
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+
+from duograph.codegen.contraction import driver, library
+from duograph.codegen.target import get_target
+
+SCRATCH = 1 << 23
+GUARD = 64
+
+
+def load_object(code: bytes, isa: str) -> Any:
+    """The engine that holds an object file (kept alive by the caller)."""
+    module = llvm.parse_assembly("")
+    engine = llvm.create_mcjit_compiler(module, llvm.Target.from_default_triple().create_target_machine())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return engine
+
+
+def function(engine: Any, name: str) -> Any:
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    return ctypes.CFUNCTYPE(None, pointer, pointer, number, number, pointer, pointer)(engine.get_function_address(name))
+
+
+@functools.cache
+def engine_of(dtype: str, isa: str) -> Any:
+    return load_object(library.build_library(library.library_name(dtype), get_target(isa)), isa)
+
+
+@functools.cache
+def run_of(dtype: str, isa: str) -> Any:
+    return function(engine_of(dtype, isa), driver.RUN)
+
+
+@functools.cache
+def scratch() -> np.ndarray:
+    raw = np.zeros(SCRATCH + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + SCRATCH]
+
+
+def header(a: np.ndarray, b: np.ndarray, c: np.ndarray, chunk: tuple[int, int], epilogue: int = 0) -> np.ndarray:
+    """The sizes of C = A·B for numpy views of equal batch shape."""
+    size = c.itemsize
+    (m, k), n = a.shape[-2:], b.shape[-1]
+    strides = [a.strides[-2], a.strides[-1], b.strides[-2], b.strides[-1], c.strides[-2]]
+    words = [m, n, k, *(s // size for s in strides), *chunk, epilogue, a.ndim - 2]
+    for d in range(a.ndim - 2):
+        words += [a.shape[d], a.strides[d] // size, b.strides[d] // size, c.strides[d] // size]
+    return np.array(words, np.int64)
+
+
+def chunk_count(c: np.ndarray, chunk: tuple[int, int]) -> int:
+    m, n = c.shape[-2:]
+    return int(np.prod(c.shape[:-2], dtype=np.int64)) * -(-m // chunk[0]) * -(-n // chunk[1])
+
+
+def product(
+    a: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray | None = None,
+    *,
+    chunk: tuple[int, int] = (64, 64),
+    ranges: Iterable[tuple[int, int]] | None = None,
+    isa: str = "native",
+) -> np.ndarray:
+    """A·B by the library of their dtype; C is checked to be written within its bounds only."""
+    batch, m, n = a.shape[:-2], a.shape[-2], b.shape[-1]
+    guarded = None
+    if c is None:
+        count = int(np.prod((*batch, m, n), dtype=np.int64))
+        guarded = np.full(count + 2 * GUARD, 77, a.dtype)
+        guarded[GUARD : GUARD + count] = np.nan if a.dtype.kind == "f" else 55
+        c = guarded[GUARD : GUARD + count].reshape(*batch, m, n)
+    sizes = header(a, b, c, chunk)
+    args = np.array([a.ctypes.data, b.ctypes.data, c.ctypes.data], np.uint64)
+    status = np.zeros(4, np.int64)
+    run = run_of(str(a.dtype), isa)
+    for begin, end in ranges if ranges is not None else [(0, chunk_count(c, chunk))]:
+        run(args.ctypes.data, sizes.ctypes.data, begin, end, scratch().ctypes.data, status.ctypes.data)
+    if guarded is not None:
+        assert (guarded[:GUARD] == 77).all() and (guarded[len(guarded) - GUARD :] == 77).all(), "wrote outside C"
+    return c
