@@ -1,0 +1,111 @@
+"""Layers that multiply by a weight."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .. import _core as core
+from .. import ops
+from ..errors import ValueError_
+from ..tensor.creation import empty
+from . import init
+from .module import Module
+from .parameter import Parameter
+
+Tensor = core.Tensor
+
+
+def check_count(owner: str, name: str, value: object) -> int:
+    """A layer size: an int that is at least 0."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError_(f"{owner}: {name} must be an int of at least 0, got {value!r}")
+    return value
+
+
+class Linear(Module):
+    """y = x @ weight.T + bias.
+
+    Shapes: x [*, in_features] → [*, out_features]; weight [out_features, in_features]; bias [out_features]
+    Both start uniform in ±1/√in_features (He et al. 2015 with a = √5, as in PyTorch).
+
+    >>> import duograph as dg
+    >>> dg.nn.Linear(3, 2)(dg.ones(4, 3)).shape
+    duograph.Size([4, 2])
+    """
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        self.in_features = check_count("Linear", "in_features", in_features)
+        self.out_features = check_count("Linear", "out_features", out_features)
+        self.weight = Parameter(empty(out_features, in_features, device=device, dtype=dtype))
+        if bias:
+            self.bias = Parameter(empty(out_features, device=device, dtype=dtype))
+        else:
+            self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws weight and bias anew."""
+        init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0.0
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class Embedding(Module):
+    """Rows of a table by their number.
+
+    Shapes: indices [*] (integers) → [*, embedding_dim]; weight [num_embeddings, embedding_dim], from N(0, 1)
+    `padding_idx`: that row starts at zero and gets no gradient.
+    """
+
+    weight: Parameter
+
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, device: Any = None, dtype: Any = None
+    ) -> None:
+        super().__init__()
+        self.num_embeddings = check_count("Embedding", "num_embeddings", num_embeddings)
+        self.embedding_dim = check_count("Embedding", "embedding_dim", embedding_dim)
+        if padding_idx is not None:
+            if not -num_embeddings <= padding_idx < num_embeddings:
+                raise ValueError_(f"Embedding: padding_idx {padding_idx} is outside a table of {num_embeddings} rows")
+            padding_idx %= num_embeddings
+        self.padding_idx = padding_idx
+        self.weight = Parameter(empty(num_embeddings, embedding_dim, device=device, dtype=dtype))
+        self.reset_parameters()
+
+    @classmethod
+    def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None) -> Embedding:
+        """A table with these rows; `freeze`: not trained."""
+        if embeddings.dim() != 2:
+            raise ValueError_(f"Embedding.from_pretrained: expected a table of 2 dimensions, got {list(embeddings.shape)}")
+        rows, columns = embeddings.shape
+        table = cls(0, columns)
+        table.num_embeddings = rows
+        table.padding_idx = padding_idx
+        table.weight = Parameter(embeddings, requires_grad=not freeze)
+        return table
+
+    def reset_parameters(self) -> None:
+        """Draws the table anew."""
+        init.normal_(self.weight)
+        if self.padding_idx is not None:
+            init.zeros_(self.weight.detach()[self.padding_idx])
+
+    def forward(self, indices: Tensor) -> Tensor:
+        return ops.embedding(indices, self.weight, self.padding_idx)
+
+    def extra_repr(self) -> str:
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"

@@ -1,0 +1,51 @@
+"""Parameters: tensors that a Module owns and an optimiser updates."""
+
+from __future__ import annotations
+
+from .. import _core as core
+from ..errors import ArgumentError, DTypeError
+
+
+class Parameter(core.Tensor):
+    """A tensor that becomes part of `Module.parameters()` when it is set as an attribute of a Module.
+
+    Args:
+        data: the initial value, whose memory the parameter shares. Left out: an empty tensor.
+        requires_grad: whether gradients are recorded.
+
+    >>> import duograph as dg
+    >>> dg.nn.Parameter(dg.ones(2))
+    Parameter containing:
+    tensor([1., 1.], requires_grad=True)
+    """
+
+    def __new__(cls, data: core.Tensor | None = None, requires_grad: bool = True) -> Parameter:
+        if data is None:
+            data = core.empty((0,), core.get_default_dtype())
+        if not isinstance(data, core.Tensor):
+            raise ArgumentError(
+                f"Parameter: data must be a Tensor, not {type(data).__name__}", hint="write Parameter(duograph.tensor(data))"
+            )
+        if requires_grad and not data.dtype.is_floating_point:
+            raise DTypeError(
+                f"Parameter: only floating-point tensors can require a gradient, data is {data.dtype.name}",
+                hint="pass requires_grad=False, or convert with .float()",
+            )
+        parameter: Parameter = core.as_subclass(data.detach(), cls)
+        parameter.requires_grad = requires_grad
+        return parameter
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Parameter:
+        copied = memo.get(id(self))
+        if copied is None:
+            copied = type(self)(self.detach().clone(), self.requires_grad)
+            memo[id(self)] = copied
+        assert isinstance(copied, Parameter)
+        return copied
+
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.detach(), self.requires_grad))
+
+
+def _rebuild(cls: type[Parameter], data: core.Tensor, requires_grad: bool) -> Parameter:
+    return cls(data, requires_grad)

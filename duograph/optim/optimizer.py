@@ -1,0 +1,221 @@
+"""Optimizer: the base of every optimiser, groups of parameters with their own hyper-parameters, and state per parameter.
+
+`step` reads every hyper-parameter anew through `recorded`, so that a static step sees a changed learning rate, and hands
+all parameters of a group to one operator call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from .. import _core as core
+from .._recorded import callee, iterate, pause
+from ..autograd import enable_grad, no_grad
+from ..errors import ArgumentError, Error, ValueError_
+
+Tensor = core.Tensor
+Group = dict[str, Any]
+
+
+class OptimizerError(Error, ValueError, RuntimeError):
+    """Parameters or state that an optimiser cannot take."""
+
+
+class Optimizer:
+    """Base class: holds `param_groups` (a list of dicts: "params" and hyper-parameters) and `state` (a dict per parameter).
+
+    Args:
+        params: tensors, or (name, tensor) pairs, or dicts that hold "params" and their own hyper-parameters.
+        defaults: hyper-parameters of groups that do not set them.
+    """
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        self.defaults = defaults
+        self.state: dict[Tensor, dict[str, Any]] = {}
+        self.param_groups: list[Group] = []
+        if isinstance(params, Tensor):
+            raise ArgumentError(
+                f"{type(self).__name__}: params must be a list or another iterable of tensors, got one Tensor",
+                hint="write [parameter], or model.parameters()",
+            )
+        given = list(params)
+        if not given:
+            raise OptimizerError(
+                f"{type(self).__name__}: there are no parameters to update",
+                hint="an iterator such as model.parameters() can be used up only once",
+            )
+        groups = given if isinstance(given[0], Mapping) else [{"params": given}]
+        for group in groups:
+            if not isinstance(group, Mapping):
+                raise ArgumentError(f"{type(self).__name__}: params mixes dicts with a {type(group).__name__}")
+            self.add_param_group(group)
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """Adds parameters with hyper-parameters of their own."""
+        owner = type(self).__name__
+        if not isinstance(group, Mapping) or "params" not in group:
+            raise ArgumentError(f"{owner}.add_param_group: expected a dict with a key 'params', got {group!r}")
+        new = dict(group)
+        params = new["params"]
+        if isinstance(params, Tensor):
+            params = [params]
+        elif isinstance(params, (set, frozenset)):
+            raise ArgumentError(f"{owner}: the parameters of a group must have an order, got a set", hint="use a list")
+        members, names = [], []
+        for member in params:
+            if isinstance(member, tuple) and len(member) == 2 and isinstance(member[0], str):
+                names.append(member[0])
+                member = member[1]
+            members.append(member)
+        seen = {id(held) for other in self.param_groups for held in other["params"]}
+        for number, parameter in enumerate(members):
+            if not isinstance(parameter, Tensor):
+                raise ArgumentError(f"{owner}: parameter {number} must be a Tensor, got {type(parameter).__name__}")
+            if not parameter.is_leaf:
+                raise OptimizerError(
+                    f"{owner}: parameter {number} ({parameter.dtype.name}{list(parameter.shape)}) is computed, not a leaf",
+                    hint="optimise the tensors it is computed from, or x.detach().requires_grad_()",
+                )
+            if id(parameter) in seen:
+                raise OptimizerError(f"{owner}: parameter {number} ({list(parameter.shape)}) is already among the parameters")
+            seen.add(id(parameter))
+        unknown = [name for name in new if name not in self.defaults and name not in ("params", "param_names", "initial_lr")]
+        if unknown:
+            raise ArgumentError(f"{owner}: unknown hyper-parameter {unknown[0]!r}; there are {', '.join(self.defaults)}")
+        new["params"] = members
+        if names:
+            new["param_names"] = names
+        for name, value in self.defaults.items():
+            new.setdefault(name, value)
+        self.check_group(new)
+        self.param_groups.append(new)
+        core.bump_epoch()
+
+    def check_group(self, group: Group) -> None:
+        """Raises for hyper-parameters without meaning. Subclasses override it."""
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forgets the parameters' gradients, or fills them with zeros."""
+        for group in iterate(self.param_groups):
+            if set_to_none:
+                for parameter in iterate(group["params"]):
+                    parameter.grad = None
+                continue
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.grad = parameter.grad.detach()
+                    parameter.grad.zero_()
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Updates all parameters once from their gradients; those without one are left alone.
+
+        Args:
+            closure: computes the loss anew (with `backward`) before the update; its result is returned.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = callee(closure)()
+        with no_grad():
+            for group in iterate(self.param_groups):
+                params = [parameter for parameter in iterate(group["params"]) if parameter.grad is not None]
+                if params:
+                    self.update(group, params, [parameter.grad for parameter in params])
+        return loss
+
+    def update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
+        """Updates the given parameters of one group. Subclasses define it."""
+        raise NotImplementedError(f"{type(self).__name__} does not define update()")
+
+    def state_of(self, parameter: Tensor, names: tuple[str, ...], counter: bool = False) -> dict[str, Any]:
+        """A parameter's state; on its first step zeros of its shape under each name, and a counter "step"."""
+        state = self.state.get(parameter)
+        if state is None:
+            state = self.state[parameter] = {}
+        if all(name in state for name in names) and (not counter or "step" in state):
+            return state
+        with pause():
+            if counter:
+                state.setdefault("step", core.zeros((), core.float32))
+            for name in names:
+                if name not in state:
+                    state[name] = core.zeros(tuple(parameter.shape), parameter.dtype)
+        return state
+
+    # State ---------------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """State and groups as plain dicts, parameters by number: what `save` stores."""
+        numbers: dict[Tensor, int] = {}
+        groups = []
+        for group in self.param_groups:
+            packed = {name: value for name, value in group.items() if name != "params"}
+            packed["params"] = [numbers.setdefault(parameter, len(numbers)) for parameter in group["params"]]
+            groups.append(packed)
+        state = {numbers[parameter]: dict(values) for parameter, values in self.state.items() if parameter in numbers}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Takes over hyper-parameters and state that `state_dict` gave; tensors are copied, in the parameter's dtype.
+
+        Errors: OptimizerError if groups, their sizes or the shapes of states do not fit.
+        """
+        owner = f"{type(self).__name__}.load_state_dict"
+        if not isinstance(state_dict, Mapping) or "state" not in state_dict or "param_groups" not in state_dict:
+            raise ArgumentError(f"{owner}: expected a dict with 'state' and 'param_groups'", hint="pass optimizer.state_dict()")
+        groups = state_dict["param_groups"]
+        if len(groups) != len(self.param_groups):
+            raise OptimizerError(f"{owner}: the state has {len(groups)} parameter groups, the optimiser {len(self.param_groups)}")
+        parameters: dict[Any, Tensor] = {}
+        for number, (saved, group) in enumerate(zip(groups, self.param_groups)):
+            if len(saved["params"]) != len(group["params"]):
+                raise OptimizerError(
+                    f"{owner}: group {number} has {len(saved['params'])} parameters in the state, "
+                    f"{len(group['params'])} in the optimiser"
+                )
+            parameters.update(zip(saved["params"], group["params"]))
+        loaded: dict[Tensor, dict[str, Any]] = {}
+        for key, values in state_dict["state"].items():
+            parameter = parameters.get(key, parameters.get(_as_number(key)))
+            if parameter is None:
+                raise OptimizerError(f"{owner}: the state holds values of parameter {key!r}, which is in no group")
+            loaded[parameter] = {name: _load_value(owner, name, key, value, parameter) for name, value in values.items()}
+        for saved, group in zip(groups, self.param_groups):
+            group.update({name: value for name, value in saved.items() if name != "params"})
+        self.state = loaded
+        core.bump_epoch()
+
+    def __repr__(self) -> str:
+        lines = []
+        for number, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {number}")
+            lines += [f"    {name}: {group[name]}" for name in sorted(group) if name not in ("params", "param_names")]
+        return f"{type(self).__name__} (\n" + "\n".join(lines) + "\n)"
+
+
+def _as_number(key: object) -> object:
+    return int(key) if isinstance(key, str) and key.isdecimal() else key
+
+
+def _load_value(owner: str, name: str, key: object, value: Any, parameter: Tensor) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    if name == "step":
+        return value.detach().to(core.float32).clone().reshape(())
+    if tuple(value.shape) != tuple(parameter.shape):
+        raise OptimizerError(
+            f"{owner}: {name!r} of parameter {key!r} is {list(value.shape)}, the parameter is {list(parameter.shape)}",
+            hint="the optimiser must be made of the same parameters, in the same order",
+        )
+    dtype = parameter.dtype if value.dtype.is_floating_point else value.dtype
+    return value.detach().to(dtype).clone()
+
+
+def check_not_negative(owner: str, **values: Any) -> None:
+    """Raises for a hyper-parameter below 0 (or not a number)."""
+    for name, value in values.items():
+        if not isinstance(value, (int, float, Tensor)) or isinstance(value, bool):
+            raise ArgumentError(f"{owner}: {name} must be a number, got {value!r}")
+        if isinstance(value, (int, float)) and not value >= 0:
+            raise ValueError_(f"{owner}: {name} must be at least 0, got {value}")

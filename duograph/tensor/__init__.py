@@ -1,0 +1,1 @@
+"""Tensors as the user meets them: creation, indexing, text, devices. The class itself is the core's."""

@@ -1,0 +1,221 @@
+"""Creating tensors: the functions of the package's namespace with the arguments that PyTorch users know.
+
+What is computed is an operator's business (`ops.creation`, `ops.random`); here sizes are gathered, defaults chosen, devices
+checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import _core as core
+from .. import ops
+from ..errors import ArgumentError, DTypeError
+from .device import check_device
+
+Tensor = core.Tensor
+DType = core.DType
+
+
+def tensor(data: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A new tensor of numbers, nested sequences, arrays or another tensor; the data is copied.
+
+    Dtypes: dtype; or an array's own; or bool, int64 or the default float, whatever holds all numbers
+    Errors: ShapeError for rows of different lengths, ArgumentError for anything that is no number
+
+    >>> tensor([[1, 2], [3, 4]])
+    tensor([[1, 2],
+            [3, 4]])
+    """
+    check_device("tensor", device)
+    if isinstance(data, Tensor):
+        made = data.detach().clone() if dtype is None or dtype is data.dtype else data.detach().to(dtype)
+    else:
+        made = core.tensor(data, _checked_dtype("tensor", dtype))
+    return _with_grad("tensor", made, requires_grad)
+
+
+def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
+    """Like `tensor`, but shares memory with a tensor or NumPy array that has the dtype already."""
+    check_device("as_tensor", device)
+    if isinstance(data, Tensor):
+        return data if dtype is None or dtype is data.dtype else data.to(dtype)
+    if type(data).__module__ == "numpy" and type(data).__name__ == "ndarray" and data.flags.writeable:
+        made = core.from_numpy(data)
+        return made if dtype is None or dtype is made.dtype else made.to(dtype)
+    return tensor(data, dtype=dtype)
+
+
+def from_numpy(array: Any) -> Tensor:
+    """A tensor that shares a NumPy array's memory: writing to one shows in the other."""
+    return core.from_numpy(array)
+
+
+def from_dlpack(array: Any) -> Tensor:
+    """A tensor that shares the memory of any array with `__dlpack__` (NumPy, PyTorch, JAX, …) on the CPU."""
+    return core.from_dlpack(array)
+
+
+def tensor_new(cls: type[Tensor], *args: Any, device: Any = None, dtype: DType | None = None) -> Tensor:
+    """The core's hook for `Tensor(...)`, always of the default dtype: `Tensor(2, 3)` is uninitialised, `Tensor([0])` holds data."""
+    check_device("Tensor", device)
+    if dtype is not None:
+        raise ArgumentError("Tensor: takes no dtype", hint="write duograph.tensor(data, dtype=...)")
+    wanted = core.get_default_dtype()
+    if len(args) == 1 and isinstance(args[0], Tensor):
+        made = args[0].detach().to(wanted)
+    elif len(args) == 1 and not isinstance(args[0], int) and type(args[0]).__name__ != "Size":
+        made = core.tensor(args[0], wanted)
+    else:
+        made = empty(*(args or (0,)))
+    return made if cls is Tensor else core.as_subclass(made, cls)
+
+
+# Filled -------------------------------------------------------------------------------------------------------------------
+
+
+def empty(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of this size with undefined values.
+
+    >>> empty(2, 3).shape
+    duograph.Size([2, 3])
+    """
+    check_device("empty", device)
+    shape = _sizes("empty", size)
+    made_of = _checked_dtype("empty", dtype) or core.get_default_dtype()
+    made = ops.full(shape, 0, made_of) if core.tracing() else core.empty(shape, made_of)
+    return _with_grad("empty", made, requires_grad)
+
+
+def zeros(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of this size filled with 0.
+
+    >>> zeros(2)
+    tensor([0., 0.])
+    """
+    check_device("zeros", device)
+    made = ops.full(_sizes("zeros", size), 0, _checked_dtype("zeros", dtype) or core.get_default_dtype())
+    return _with_grad("zeros", made, requires_grad)
+
+
+def ones(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of this size filled with 1.
+
+    >>> ones(2)
+    tensor([1., 1.])
+    """
+    check_device("ones", device)
+    made = ops.full(_sizes("ones", size), 1, _checked_dtype("ones", dtype) or core.get_default_dtype())
+    return _with_grad("ones", made, requires_grad)
+
+
+def full(
+    size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor of this size filled with one value; its dtype is the value's: bool, int64 or the default float.
+
+    >>> full((2,), 7)
+    tensor([7, 7])
+    """
+    check_device("full", device)
+    made = ops.full(_sizes("full", (size,)), fill_value, _checked_dtype("full", dtype))
+    return _with_grad("full", made, requires_grad)
+
+
+def empty_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of the same size and dtype with undefined values."""
+    _checked_tensor("empty_like", input)
+    return empty(input.shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+
+
+def zeros_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of the same size and dtype filled with 0."""
+    check_device("zeros_like", device)
+    return _with_grad("zeros_like", ops.zeros_like(_checked_tensor("zeros_like", input), dtype), requires_grad)
+
+
+def ones_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of the same size and dtype filled with 1."""
+    check_device("ones_like", device)
+    return _with_grad("ones_like", ops.ones_like(_checked_tensor("ones_like", input), dtype), requires_grad)
+
+
+def full_like(
+    input: Tensor, fill_value: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor of the same size and dtype filled with one value."""
+    check_device("full_like", device)
+    return _with_grad("full_like", ops.full_like(_checked_tensor("full_like", input), fill_value, dtype), requires_grad)
+
+
+# Sequences ----------------------------------------------------------------------------------------------------------------
+
+
+def arange(
+    start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """The numbers from start (0 if only one is given) up to, but without, end, step apart.
+
+    >>> arange(1, 7, 2)
+    tensor([1, 3, 5])
+    """
+    check_device("arange", device)
+    return _with_grad("arange", ops.arange(start, end, step, dtype), requires_grad)
+
+
+def linspace(
+    start: float, end: float, steps: int, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """`steps` numbers evenly spaced from start to end, both included.
+
+    >>> linspace(0, 1, 3)
+    tensor([0.0000, 0.5000, 1.0000])
+    """
+    check_device("linspace", device)
+    return _with_grad("linspace", ops.linspace(start, end, steps, dtype), requires_grad)
+
+
+def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones on the diagonal of an n × m matrix (n × n if m is left out), zeros elsewhere."""
+    check_device("eye", device)
+    return _with_grad("eye", ops.eye(n, m, dtype), requires_grad)
+
+
+# Arguments ----------------------------------------------------------------------------------------------------------------
+
+
+def _sizes(owner: str, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """`f(2, 3)` and `f((2, 3))` as one tuple."""
+    if len(given) == 1 and isinstance(given[0], (tuple, list)):
+        given = tuple(given[0])
+    for size in given:
+        if isinstance(size, (float, str)) or size is None:
+            raise ArgumentError(f"{owner}: sizes must be ints, got {size!r} of type {type(size).__name__}")
+    return given
+
+
+def _checked_dtype(owner: str, dtype: Any) -> Any:
+    if dtype is None or isinstance(dtype, DType):
+        return dtype
+    builtin = {float: core.get_default_dtype(), int: core.int64, bool: core.bool}.get(dtype)
+    if builtin is not None:
+        return builtin
+    raise ArgumentError(f"{owner}: dtype must be a duograph dtype, got {dtype!r}", hint="for example duograph.float32")
+
+
+def _checked_tensor(owner: str, value: Any) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise ArgumentError(f"{owner}: expected a Tensor, got {type(value).__name__}")
+    return value
+
+
+def _with_grad(owner: str, made: Tensor, requires_grad: bool) -> Tensor:
+    if not requires_grad:
+        return made
+    if not made.dtype.is_floating_point:
+        raise DTypeError(
+            f"{owner}: only floating-point tensors can require a gradient, this one is {made.dtype.name}",
+            hint="give floats, or a floating-point dtype",
+        )
+    return made.requires_grad_()

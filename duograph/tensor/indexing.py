@@ -1,0 +1,216 @@
+"""`x[...]` and `x[...] = value`: what may stand between the brackets, turned into view and gather operators.
+
+Integers, slices, None and Ellipsis give views. Integer tensors, arrays and lists gather (a copy), boolean ones select.
+An integer tensor without dimensions gathers too, in both modes, so that a static graph may compute it.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+from .. import _core as core
+from .. import ops
+from ..errors import CaptureError, DTypeError, IndexError_, ShapeError, ValueError_
+
+Tensor = core.Tensor
+
+
+def getitem(x: Tensor, index: Any) -> Tensor:
+    """The core's hook for `x[index]`."""
+    kind = type(index)
+    if kind is int and x.dim():
+        return ops.select(x, 0, index)
+    if kind is slice and x.dim():
+        return _slice(x, 0, index)
+    view, gathers = _view(x, index, gather_scalars=True)
+    if gathers:
+        return _gather(view, gathers)
+    return view if view is not x else ops.alias(x)
+
+
+def setitem(x: Tensor, index: Any, value: Any) -> None:
+    """The core's hook for `x[index] = value`."""
+    if isinstance(index, Tensor) and index.dtype is core.bool and _is_single(value):
+        _fill_masked(x, index, value)
+        return
+    view, gathers = _view(x, index, gather_scalars=False)
+    if not isinstance(value, Tensor) and not isinstance(value, (bool, int, float)):
+        from .creation import tensor
+
+        value = tensor(value, dtype=x.dtype)
+    if gathers:
+        if not isinstance(value, Tensor):
+            value = ops.full((), value, x.dtype)
+        dims = [dim for dim, _ in gathers]
+        ops.index_put_(view, [at for _, at in gathers], _drop_ones(value, view.dim() + 8), dims)
+    elif isinstance(value, Tensor):
+        if not _same_memory(view, value):  # `x[i] += v` assigns what it has just written
+            view.copy_(_drop_ones(value, view.dim()))
+    else:
+        view.fill_(value)
+
+
+def _is_single(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return value.dim() == 0
+    return isinstance(value, (bool, int, float))
+
+
+def _fill_masked(x: Tensor, mask: Tensor, value: Any) -> None:
+    """`x[mask] = one value`: the same size whatever the mask holds, so that a static graph may do it."""
+    _check_mask(x, mask, 0)
+    mask = mask.reshape(tuple(mask.shape) + (1,) * (x.dim() - mask.dim()))
+    x.copy_(ops.where(mask, value, x))
+
+
+def _drop_ones(value: Tensor, dims: int) -> Tensor:
+    shape = tuple(value.shape)
+    while len(shape) > dims and shape[0] == 1:
+        shape = shape[1:]
+    return value if len(shape) == value.dim() else value.reshape(shape)
+
+
+def _same_memory(a: Tensor, b: Tensor) -> bool:
+    if a._traced is not None or b._traced is not None:
+        return False
+    return (
+        a.data_ptr() == b.data_ptr()
+        and a.dtype is b.dtype
+        and tuple(a.shape) == tuple(b.shape)
+        and tuple(a.stride()) == tuple(b.stride())
+    )
+
+
+def _view(x: Tensor, index: Any, gather_scalars: bool) -> tuple[Tensor, list[tuple[int, Tensor]]]:
+    """Applies the views in an index. Returns the view and the (dimension, integer tensor) pairs still to gather."""
+    items = index if isinstance(index, tuple) else (index,)
+    items = tuple(_normal(item) for item in items)
+    used = sum(_dims_used(item) for item in items)
+    rank = x.dim()
+    if used > rank:
+        raise IndexError_(
+            f"index: {used} indices for a tensor of {rank} dimensions, {_describe(x)}",
+            hint="x.item() reads a tensor without dimensions" if rank == 0 else None,
+        )
+    if sum(item is Ellipsis for item in items) > 1:
+        raise IndexError_("index: an index may hold only one ellipsis (...)")
+    gathers: list[tuple[int, Tensor]] = []
+    dim = 0
+    for item in items:
+        if item is None:
+            x = ops.unsqueeze(x, dim)
+            dim += 1
+        elif item is Ellipsis:
+            dim += rank - used
+        elif isinstance(item, bool):
+            x = ops.unsqueeze(x, dim)
+            gathers.append((dim, _integers([0] if item else [])))
+            dim += 1
+        elif isinstance(item, slice):
+            x = _slice(x, dim, item)
+            dim += 1
+        elif isinstance(item, Tensor):
+            if item.dtype is core.bool:
+                x, dim = _add_mask(x, item, dim, gathers)
+            elif item.dim() == 0 and (gather_scalars or item._traced is None):
+                x = ops.index(x, [item], [dim]) if gather_scalars else ops.select(x, dim, item.item())
+            else:
+                gathers.append((dim, item))
+                dim += 1
+        else:
+            x = ops.select(x, dim, item)
+    return x, gathers
+
+
+def _normal(item: Any) -> Any:
+    """One item of an index as an int, bool, slice, None, Ellipsis or integer or boolean Tensor."""
+    if item is None or item is Ellipsis or isinstance(item, (int, slice)):
+        return item
+    if not isinstance(item, Tensor):
+        if hasattr(item, "__array__") or (isinstance(item, (Sequence, range)) and not isinstance(item, str)):
+            from .creation import tensor
+
+            if hasattr(item, "ndim") and item.ndim == 0 and hasattr(item, "item"):
+                return _normal(item.item())
+            item = tensor(item)
+            if item.numel() == 0:
+                item = item.to(core.int64)
+        elif hasattr(item, "__index__"):
+            return operator.index(item)
+        else:
+            raise IndexError_(
+                f"index: a {type(item).__name__} ({item!r}) cannot index a tensor",
+                hint="use ints, slices, ..., None, or integer or boolean tensors, arrays and lists",
+            )
+    if item.dtype is core.bool:
+        return item
+    if item.dtype is core.uint8:
+        raise DTypeError("index: a uint8 tensor is ambiguous", hint="use .bool() for a mask, .long() for positions")
+    if item.dtype.is_floating_point:
+        raise IndexError_(f"index: tensors used as indices must hold integers or bools, got {_describe(item)}")
+    return item if item.dtype is core.int64 else item.to(core.int64)
+
+
+def _dims_used(item: Any) -> int:
+    if item is None or item is Ellipsis or isinstance(item, bool):
+        return 0
+    if isinstance(item, Tensor) and item.dtype is core.bool:
+        return item.dim()
+    return 1
+
+
+def _slice(x: Tensor, dim: int, item: slice) -> Tensor:
+    start, stop, step = item.start, item.stop, item.step
+    if start is None and stop is None and step is None:
+        return x if dim or x.dim() > 1 else ops.slice(x, 0, None, None, 1)
+    if step is not None:
+        step = operator.index(step)
+        if step <= 0:
+            raise ValueError_(f"index: the step of a slice must be above 0, got {step}", hint="x.flip(dim) reverses a dimension")
+    return ops.slice(x, dim, _bound(start), _bound(stop), 1 if step is None else step)
+
+
+def _bound(value: Any) -> Any:
+    return value if value is None or type(value) is int else operator.index(value)
+
+
+def _add_mask(x: Tensor, mask: Tensor, dim: int, gathers: list[tuple[int, Tensor]]) -> tuple[Tensor, int]:
+    """Turns a boolean tensor over the dimensions from `dim` into positions."""
+    if mask._traced is not None:
+        raise CaptureError(
+            f"index: the size of x[mask] depends on the values of mask, {_describe(mask)}; a static graph needs a fixed size",
+            hint="use where(mask, x, other), x.masked_fill(mask, value), or x[mask] = value",
+        )
+    if mask.dim() == 0:
+        x = ops.unsqueeze(x, dim)
+        gathers.append((dim, _integers([0] if mask.item() else [])))
+        return x, dim + 1
+    _check_mask(x, mask, dim)
+    import numpy as np
+
+    for offset, positions in enumerate(np.nonzero(mask.detach().numpy())):
+        gathers.append((dim + offset, core.from_numpy(np.ascontiguousarray(positions))))
+    return x, dim + mask.dim()
+
+
+def _check_mask(x: Tensor, mask: Tensor, dim: int) -> None:
+    expected = tuple(x.shape)[dim : dim + mask.dim()]
+    if tuple(mask.shape) != expected:
+        raise ShapeError(
+            f"index: the mask is {list(mask.shape)}, the dimensions it selects from are {list(expected)}",
+            operands=[f"x: {_describe(x)}", f"mask: {_describe(mask)}"],
+        )
+
+
+def _gather(x: Tensor, gathers: list[tuple[int, Tensor]]) -> Tensor:
+    return ops.index(x, [at for _, at in gathers], [dim for dim, _ in gathers])
+
+
+def _integers(values: list[int]) -> Tensor:
+    return core.from_flat(values, core.int64, (len(values),))
+
+
+def _describe(x: Tensor) -> str:
+    return f"{x.dtype.name}{list(x.shape)}"
