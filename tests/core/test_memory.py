@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import subprocess
@@ -44,7 +45,7 @@ def test_live_blocks_never_overlap() -> None:
             block = core.Block(int(2 ** rng.uniform(0, 22)))
             live[block.address] = block
     spans = sorted((block.address, block.address + block.bytes) for block in live.values())
-    assert all(end <= following for (_, end), (following, _) in zip(spans, spans[1:]))
+    assert all(end <= following for (_, end), (following, _) in itertools.pairwise(spans))
 
 
 @pytest.mark.parametrize("size", [100, 100_000, 3 * MIB])
