@@ -1,0 +1,703 @@
+#include "call.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "dtype_object.h"
+#include "interop.h"
+
+namespace dg {
+
+constinit thread_local Mode mode;
+
+namespace {
+
+PyTypeObject* dim_type = nullptr;
+PyTypeObject* live_number_type = nullptr;
+
+// Everything one call needs beside its arguments.
+struct Call {
+  OpObject* op;
+  SmallVector<PyObject*, 12> values;  // bound, after conversion; borrowed
+  std::vector<Ref> kept;
+  Operands operands;
+  Key key;
+  Dims sizes;
+  bool traced = false;
+};
+
+uint64_t header_word(size_t n_operands) {
+  return static_cast<uint64_t>(n_operands) | static_cast<uint64_t>(default_dtype()) << 32;
+}
+
+[[noreturn]] void refuse_value(OpObject* op, const Param& param, const char* expected, PyObject* value) {
+  const char* name = PyUnicode_AsUTF8(param.name);
+  raise_error("ArgumentError", "%s: %s must be %s, not %s", op_name(op), name ? name : "?", expected,
+              Py_TYPE(value)->tp_name);
+}
+
+void add_tensor(Call& call, PyObject* value) {
+  TensorObject* tensor = as_tensor(value);
+  if (!tensor->buffer) call.traced = true;
+  Operand operand;
+  operand.tensor = tensor;
+  operand.kind = OperandKind::Tensor;
+  call.operands.push_back(operand);
+}
+
+void add_absent(Call& call) {
+  Operand operand;
+  operand.tensor = nullptr;
+  operand.kind = OperandKind::Absent;
+  call.operands.push_back(operand);
+}
+
+// A Tensor, a number, an array; anything else is refused.
+void add_value(Call& call, size_t index, const Param& param, bool number_only) {
+  PyObject* value = call.values[index];
+  if (is_tensor(value)) {
+    if (number_only && as_tensor(value)->rank != 0)
+      raise_error("ArgumentError", "%s: %s must be a number or a 0-d Tensor, got a Tensor of %d dimensions",
+                  op_name(call.op), PyUnicode_AsUTF8(param.name), as_tensor(value)->rank);
+    return add_tensor(call, value);
+  }
+  Operand operand;
+  operand.tensor = nullptr;
+  operand.kind = OperandKind::Number;
+  if (read_number(value, &operand)) return call.operands.push_back(operand);
+  if (is_symbolic(value) || is_live_number(value)) {
+    call.traced = true;
+    return add_absent(call);
+  }
+  if (Ref scalar = unwrap_numpy_scalar(value)) {
+    call.values[index] = scalar.get();
+    call.kept.push_back(std::move(scalar));
+    return add_value(call, index, param, number_only);
+  }
+  if (!number_only) {
+    if (Ref converted = tensor_from_array(value)) {
+      call.values[index] = converted.get();
+      call.kept.push_back(std::move(converted));
+      return add_value(call, index, param, number_only);
+    }
+  }
+  refuse_value(call.op, param, number_only ? "a number" : "a Tensor or a number", value);
+}
+
+void add_list(Call& call, size_t index, const Param& param) {
+  PyObject* value = call.values[index];
+  if (!PyTuple_Check(value) && !PyList_Check(value)) {
+    if (is_tensor(value) || !PySequence_Check(value) || PyUnicode_Check(value))
+      refuse_value(call.op, param, "a sequence of Tensors", value);
+  }
+  // A tuple of our own: the caller's list may change while Python runs.
+  Ref items = PyTuple_CheckExact(value) ? Ref::borrow(value) : owned(PySequence_Tuple(value));
+  const Py_ssize_t count = PyTuple_GET_SIZE(items.get());
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    PyObject* item = PyTuple_GET_ITEM(items.get(), i);
+    if (!is_tensor(item)) refuse_value(call.op, param, "a sequence of Tensors; one element is", item);
+    add_tensor(call, item);
+  }
+  call.key.push_back(static_cast<uint64_t>(count));
+  call.values[index] = items.get();
+  call.kept.push_back(std::move(items));
+}
+
+bool add_size(Call& call, const Param& param, PyObject* value) {
+  if (PyLong_Check(value)) {
+    long long number = PyLong_AsLongLong(value);
+    if (number == -1 && PyErr_Occurred()) {
+      PyErr_Clear();
+      raise_error("NumberError", "%s: %s does not fit into 64 bits", op_name(call.op), PyUnicode_AsUTF8(param.name));
+    }
+    call.sizes.push_back(number);
+    return number == -1;
+  }
+  if (is_symbolic(value) || (is_tensor(value) && !as_tensor(value)->buffer)) {
+    call.traced = true;
+    call.sizes.push_back(0);
+    return false;
+  }
+  if (is_live_number(value)) {
+    Ref pinned = pin_number(value);
+    return add_size(call, param, pinned.get());
+  }
+  if (!PyIndex_Check(value)) refuse_value(call.op, param, "an integer or a sequence of integers", value);
+  Ref index = owned(PyNumber_Index(value));
+  return add_size(call, param, index.get());
+}
+
+void add_sizes(Call& call, size_t index, const Param& param) {
+  PyObject* value = call.values[index];
+  if (!PyTuple_Check(value) && !PyList_Check(value)) {
+    if (PyUnicode_Check(value) || is_tensor(value)) refuse_value(call.op, param, "a sequence of integers", value);
+    Ref single = PySequence_Check(value) ? owned(PySequence_Tuple(value)) : owned(PyTuple_Pack(1, value));
+    call.values[index] = value = single.get();
+    call.kept.push_back(std::move(single));
+  }
+  const Py_ssize_t count = PySequence_Fast_GET_SIZE(value);
+  if (count > 8 * kMaxRank) raise_error("ArgumentError", "%s: too many sizes", op_name(call.op));
+  uint64_t minus_ones = 0;
+  for (Py_ssize_t i = 0; i < count; ++i)
+    if (add_size(call, param, PySequence_Fast_GET_ITEM(value, i)) && i < 48) minus_ones |= uint64_t{1} << i;
+  call.key.push_back(minus_ones << 16 | static_cast<uint64_t>(count));
+}
+
+// Operands, attribute words and size registers, in parameter order.
+void flatten(Call& call) {
+  const std::vector<Param>& params = *call.op->params;
+  call.key.push_back(0);  // the header, known at the end
+  for (size_t i = 0; i < params.size(); ++i) {
+    const Param& param = params[i];
+    PyObject* value = call.values[i];
+    switch (param.kind) {
+      case ParamKind::Tensor:
+        if (value == Py_None) refuse_value(call.op, param, "a Tensor or a number", value);
+        add_value(call, i, param, false);
+        break;
+      case ParamKind::OptionalTensor:
+        if (value == Py_None)
+          add_absent(call);
+        else
+          add_value(call, i, param, false);
+        break;
+      case ParamKind::Number:
+        if (value == Py_None && param.default_value == Py_None)
+          add_absent(call);
+        else
+          add_value(call, i, param, true);
+        break;
+      case ParamKind::TensorList:
+        add_list(call, i, param);
+        break;
+      case ParamKind::Attribute:
+      case ParamKind::Attributes:
+        if (is_live_number(value)) {
+          Ref pinned = pin_number(value);
+          call.values[i] = value = pinned.get();
+          call.kept.push_back(std::move(pinned));
+        }
+        if (is_symbolic(value))
+          call.traced = true;
+        else
+          encode_attribute(value, &call.key, &call.kept, call.op, param);
+        break;
+      case ParamKind::Sizes:
+        add_sizes(call, i, param);
+        break;
+      case ParamKind::Size:
+        if (value == Py_None && param.default_value == Py_None) {
+          call.key.push_back(0);
+        } else {
+          call.key.push_back(1);
+          add_size(call, param, value);
+        }
+        break;
+    }
+  }
+  call.key[0] = header_word(call.operands.size());
+}
+
+// The attrs tuple of the compile hooks.
+Ref attribute_tuple(const Call& call) {
+  const std::vector<Param>& params = *call.op->params;
+  Ref list = owned(PyList_New(0));
+  for (size_t i = 0; i < params.size(); ++i) {
+    PyObject* value = call.values[i];
+    Ref item;
+    switch (params[i].kind) {
+      case ParamKind::Attribute:
+      case ParamKind::Attributes:
+        item = canonical_attribute(value);
+        break;
+      case ParamKind::TensorList:
+        item = owned(PyLong_FromSsize_t(PyTuple_GET_SIZE(value)));
+        break;
+      case ParamKind::Size:
+        item = Ref::borrow(value == Py_None ? Py_None : Py_True);
+        break;
+      case ParamKind::Sizes: {
+        Ref positions = owned(PyList_New(0));
+        const Py_ssize_t count = PySequence_Fast_GET_SIZE(value);
+        for (Py_ssize_t d = 0; d < count; ++d) {
+          PyObject* size = PySequence_Fast_GET_ITEM(value, d);
+          if (PyLong_Check(size) && PyLong_AsLongLong(size) == -1)
+            check_status(PyList_Append(positions.get(), owned(PyLong_FromSsize_t(d)).get()));
+        }
+        item = owned(Py_BuildValue("(nN)", count, checked(PyList_AsTuple(positions.get()))));
+        break;
+      }
+      default:
+        continue;
+    }
+    check_status(PyList_Append(list.get(), item.get()));
+  }
+  return owned(PyList_AsTuple(list.get()));
+}
+
+// Runs the shape rule in Python on the arguments as given; returns if it finds nothing wrong.
+void explain_failure(OpObject* op, PyObject* args, int64_t code) {
+  Ref code_object = owned(PyLong_FromLongLong(code));
+  PyObject* parameters[] = {reinterpret_cast<PyObject*>(op), args, code_object.get()};
+  owned(PyObject_Vectorcall(hook(Hook::RaiseError), parameters, 3, nullptr));
+}
+
+// A compilation that failed met symbolic sizes; the same rule over the real arguments says it in the user's numbers.
+[[noreturn]] void raise_compile_failure(OpObject* op, PyObject* args) {
+  PyObject *type, *value, *traceback;
+  PyErr_Fetch(&type, &value, &traceback);
+  PyErr_NormalizeException(&type, &value, &traceback);
+  Ref module(PyImport_ImportModule("duograph.errors"));
+  Ref base(module ? PyObject_GetAttrString(module.get(), "Error") : nullptr);
+  Ref internal(module ? PyObject_GetAttrString(module.get(), "InternalError") : nullptr);
+  PyErr_Clear();
+  if (base && internal && hook_or_null(Hook::RaiseError) && PyErr_GivenExceptionMatches(value, base.get()) &&
+      !PyErr_GivenExceptionMatches(value, internal.get())) {
+    Ref keep_type(type), keep_value(value), keep_traceback(traceback);
+    explain_failure(op, args, 0);
+    PyErr_Restore(keep_type.release(), keep_value.release(), keep_traceback.release());
+    throw ErrorSet{};
+  }
+  PyErr_Restore(type, value, traceback);
+  throw ErrorSet{};
+}
+
+Entry* compile_entry(Call& call) {
+  auto entry = std::make_unique<Entry>();
+  entry->op = call.op;
+  entry->key.assign(call.key.begin(), call.key.end());
+  entry->hash = hash_words(call.key.data(), call.key.size());
+  entry->attrs = attribute_tuple(call);
+  const size_t count = call.operands.size();
+  entry->specs = owned(PyTuple_New(static_cast<Py_ssize_t>(count)));
+  const uint64_t* words = call.key.data() + call.key.size() - count;
+  for (size_t i = 0; i < count; ++i) PyTuple_SET_ITEM(entry->specs.get(), i, spec_of_word(words[i]).release());
+  Ref n_sizes = owned(PyLong_FromSize_t(call.sizes.size()));
+  Ref args = value_tuple(call.values.data(), call.values.size());
+  PyObject* parameters[] = {reinterpret_cast<PyObject*>(call.op), entry->specs.get(), entry->attrs.get(),
+                            n_sizes.get()};
+  PyObject* compiled = PyObject_Vectorcall(hook(Hook::CompileEntry), parameters, 4, nullptr);
+  if (!compiled) raise_compile_failure(call.op, args.get());
+  entry->program_object = Ref(compiled);
+  entry->program = program_of(compiled, call.op);
+  size_t tensors = 0, numbers = 0;
+  for (const Operand& operand : call.operands) {
+    tensors += operand.kind == OperandKind::Tensor;
+    numbers += operand.kind == OperandKind::Number;
+  }
+  if (entry->program->n_inputs != static_cast<int>(tensors) || entry->program->n_numbers != static_cast<int>(numbers) ||
+      entry->program->n_sizes != static_cast<int>(call.sizes.size()))
+    raise_error("InternalError", "%s: the compiled program takes %d tensors, %d numbers and %d sizes, not %zu, %zu, %zu",
+                op_name(call.op), entry->program->n_inputs, entry->program->n_numbers, entry->program->n_sizes, tensors,
+                numbers, call.sizes.size());
+  for (const Ref& kept : call.kept)
+    if (PyUnicode_Check(kept.get())) entry->kept.push_back(kept);
+  return call.op->entries->insert(std::move(entry));
+}
+
+bool has_internal_overlap(const TensorObject* tensor) {
+  for (int d = 0; d < tensor->rank; ++d)
+    if (tensor->strides[d] == 0 && tensor->sizes[d] > 1) return true;
+  return false;
+}
+
+TensorObject* contiguous_copy(const TensorObject* tensor) {
+  TensorObject* copy = make_empty(tensor->dtype, tensor->rank, tensor->sizes);
+  strided_copy(copy->data, copy->strides, tensor->data, tensor->strides, tensor->rank, tensor->sizes,
+               itemsize(tensor->dtype));
+  return copy;
+}
+
+// Checks what will be written and copies operands that overlap it without being the very same view.
+void prepare_inplace(Call& call) {
+  Operands& operands = call.operands;
+  if (call.op->flags & kInplaceLists) {
+    for (size_t i = 0; i < call.op->params->size(); ++i) {
+      if (!(call.op->writes >> i & 1)) continue;
+      for (Py_ssize_t j = 0; j < PyTuple_GET_SIZE(call.values[i]); ++j)
+        check_inplace_target(call.op, as_tensor(PyTuple_GET_ITEM(call.values[i], j)));
+    }
+    return;
+  }
+  if (call.op->params->front().kind == ParamKind::TensorList) {
+    const Py_ssize_t count = PyTuple_GET_SIZE(call.values[0]);
+    for (Py_ssize_t i = 0; i < count; ++i) check_inplace_target(call.op, operands[i].tensor);
+    return;
+  }
+  if (operands[0].kind != OperandKind::Tensor)
+    refuse_value(call.op, call.op->params->front(), "a Tensor", call.values[0]);
+  TensorObject* target = operands[0].tensor;
+  check_inplace_target(call.op, target);
+  if (has_internal_overlap(target))
+    raise_error_hint("ShapeError", "write to a copy: x = x.clone()",
+                     "%s: the target shows one element at several places (it was expanded)", op_name(call.op));
+  for (size_t i = 1; i < operands.size(); ++i) {
+    if (operands[i].kind != OperandKind::Tensor || operands[i].tensor->buffer != target->buffer) continue;
+    if (same_view(operands[i].tensor, target) || !may_overlap(operands[i].tensor, target)) continue;
+    Ref copy(as_object(contiguous_copy(operands[i].tensor)));
+    TensorObject* plain = as_tensor(copy.get());
+    if (requires_grad(operands[i].tensor) && mode.grad) {  // keep its place on the tape
+      Edge edge = edge_of(operands[i].tensor);
+      if (edge.node) set_node(plain, edge.node, edge.index);
+      if (edge.leaf) {
+        Py_DECREF(as_object(edge.leaf));
+        raise_error("GradError", "%s: an operand that requires grad overlaps the tensor written", op_name(call.op));
+      }
+    }
+    operands[i].tensor = plain;
+    call.kept.push_back(std::move(copy));
+  }
+}
+
+// What the program gave back, as tensors. `joint`: the broadcast shape of an elementwise operator, or null.
+TensorObject* make_output(const Call& call, RunOutput& out, const IndexSpace* joint, const int* input_operands) {
+  if (out.alias >= 0) {
+    TensorObject* source = call.operands[input_operands[out.alias]].tensor;
+    if (out.inplace) {
+      release(out.buffer);
+      bump_version(source);
+      Py_INCREF(as_object(source));
+      return source;
+    }
+    if (joint) {  // an identity: the merged view says nothing about the shape
+      release(out.buffer);
+      TensorObject* same = make_detached(source);
+      return same;
+    }
+    TensorObject* view = make_tensor(out.buffer, out.offset, out.dtype, out.rank, out.sizes, out.strides);
+    if (call.op->flags & kView) {
+      view->base = Ref::borrow(source->base ? source->base : as_object(source)).release();
+      view->view_version = view->buffer->version.load(std::memory_order_relaxed);
+    }
+    return view;
+  }
+  if (joint) return make_contiguous(out.buffer, out.offset, out.dtype, joint->rank, joint->sizes);
+  return make_tensor(out.buffer, out.offset, out.dtype, out.rank, out.sizes, out.strides);
+}
+
+// Frees the buffers of outputs that did not become tensors when making one of them threw.
+struct OutputGuard {
+  RunOutput* outputs;
+  size_t begin, end;
+  ~OutputGuard() {
+    for (; begin < end; ++begin) release(outputs[begin].buffer);
+  }
+};
+
+PyObject* run_call(Call& call) {
+  OpObject* op = call.op;
+  if (op->flags & (kInplace | kInplaceLists)) prepare_inplace(call);
+  Operands& operands = call.operands;
+  const size_t count = operands.size();
+
+  SmallVector<RunInput, 8> inputs;
+  SmallVector<int, 8> input_operands;
+  SmallVector<View, 8> views;
+  for (size_t i = 0; i < count; ++i) {
+    if (operands[i].kind != OperandKind::Tensor) continue;
+    const TensorObject* t = operands[i].tensor;
+    inputs.push_back({t->data, t->sizes, t->strides, t->rank, t->buffer, t->offset});
+    input_operands.push_back(static_cast<int>(i));
+    views.push_back({t->sizes, t->strides, t->rank, is_contiguous(t)});
+  }
+
+  IndexSpace space;
+  MergedViews merged;
+  const bool joint = op->flags & kElementwise;
+  if (joint) {
+    if (!broadcast_sizes(views.data(), views.size(), &space)) {
+      explain_failure(op, value_tuple(call.values.data(), call.values.size()).get(), 0);
+      raise_error("InternalError", "%s: the operands do not broadcast", op_name(op));
+    }
+    if (op->flags & kInplace) {
+      const TensorObject* target = operands[0].tensor;
+      if (space.rank != target->rank || !std::equal(target->sizes, target->sizes + target->rank, space.sizes)) {
+        explain_failure(op, value_tuple(call.values.data(), call.values.size()).get(), 0);
+        raise_error("ShapeError", "%s: the result does not have the shape of the tensor written", op_name(op));
+      }
+    }
+    merge_dimensions(views.data(), views.size(), &space, &merged);
+    for (size_t k = 0; k < inputs.size(); ++k) {
+      inputs[k].rank = space.merged_rank;
+      inputs[k].sizes = merged.dims.data() + k * 2 * space.merged_rank;
+      inputs[k].strides = inputs[k].sizes + space.merged_rank;
+    }
+  }
+  size_t input = 0;
+  for (size_t i = 0; i < count; ++i) {
+    if (operands[i].kind == OperandKind::Absent) {
+      call.key.push_back(kAbsentWord);
+    } else if (operands[i].kind == OperandKind::Number) {
+      call.key.push_back(number_word(operands[i].number_kind));
+    } else {
+      const RunInput& in = inputs[input];
+      uint16_t ones = 0;
+      if (joint)
+        ones = merged.ones[input];
+      else
+        for (int d = 0; d < in.rank; ++d) ones |= static_cast<uint16_t>((in.sizes[d] == 1) << d);
+      call.key.push_back(
+          operand_word(operands[i].tensor->dtype, in.rank, in.sizes, in.strides, ones, operands[i].tensor->rank == 0));
+      ++input;
+    }
+  }
+
+  Entry* entry = op->entries->find(call.key);
+  if (!entry) entry = compile_entry(call);
+  Program* program = entry->program;
+
+  SmallVector<Cell8, 8> cells;
+  for (const Operand& operand : operands) {
+    if (operand.kind != OperandKind::Number) continue;
+    Cell8 cell;
+    store_operand_number(operand, program->number_dtype(static_cast<int>(cells.size())), &cell);
+    cells.push_back(cell);
+  }
+
+  Mask needs;
+  NeedsRow* row = nullptr;
+  const bool recorded = wanted_gradients(op, operands.data(), count, &needs);
+  if (recorded) row = needs_row(entry, needs, count, program->n_outputs);
+  // An in-place operator overwrites values that its own gradient may read: copies are saved instead.
+  SmallVector<TensorObject*, 8> sources;
+  if (recorded) {
+    sources.resize(count);
+    for (size_t i = 0; i < count; ++i) {
+      sources[i] = operands[i].tensor;
+      if (!(op->flags & kInplace) || operands[i].kind != OperandKind::Tensor) continue;
+      if (!mask_bit(row->operand_mask.data(), i) || !may_overlap(operands[i].tensor, operands[0].tensor)) continue;
+      sources[i] = contiguous_copy(operands[i].tensor);
+      call.kept.push_back(Ref(as_object(sources[i])));
+    }
+  }
+
+  SmallVector<RunOutput, 2> outputs;
+  outputs.resize(program->n_outputs);
+  RunStatus status;
+  if (!program->run(inputs.data(), cells.data(), call.sizes.data(), outputs.data(), &status))
+    raise_run_failure(op, value_tuple(call.values.data(), call.values.size()).get(), status);
+
+  OutputGuard guard{outputs.data(), 0, outputs.size()};
+  SmallVector<TensorObject*, 4> outs;
+  std::vector<Ref> made;
+  made.reserve(outputs.size());
+  while (guard.begin < guard.end) {
+    RunOutput& out = outputs[guard.begin++];
+    TensorObject* tensor = make_output(call, out, joint ? &space : nullptr, input_operands.data());
+    made.push_back(Ref(as_object(tensor)));
+    outs.push_back(tensor);
+  }
+  if (recorded)
+    record_compiled(op, entry, operands.data(), count, sources.data(), call.sizes.data(), call.sizes.size(), outs.data(),
+                    outs.size(), row);
+  if (op->flags & kInplace && op->params->front().kind == ParamKind::Tensor)
+    return Ref::borrow(call.values[0]).release();
+  if (op->flags & kInplaceLists) Py_RETURN_NONE;
+  if (made.size() == 1) return made[0].release();
+  Ref result = owned(PyTuple_New(static_cast<Py_ssize_t>(made.size())));
+  for (size_t i = 0; i < made.size(); ++i) PyTuple_SET_ITEM(result.get(), i, made[i].release());
+  return result.release();
+}
+
+// `a + b` with tensors of one shape, contiguous, or a Python number beside a tensor: no merging, no vectors.
+// Null when the call is not of that kind or is not compiled yet.
+PyObject* call_plain(OpObject* op, PyObject* const* values, size_t count) {
+  static const int64_t one = 1;
+  Operand operands[2];
+  uint64_t key[3];
+  RunInput inputs[2];
+  TensorObject* first = nullptr;
+  size_t n_inputs = 0;
+  for (size_t i = 0; i < count; ++i) {
+    PyObject* value = values[i];
+    Operand& operand = operands[i];
+    if (is_tensor(value)) {
+      TensorObject* t = as_tensor(value);
+      if (!t->buffer || !is_contiguous(t)) return nullptr;
+      if (first) {
+        if (t->rank != first->rank) return nullptr;
+        for (int d = 0; d < t->rank; ++d)
+          if (t->sizes[d] != first->sizes[d]) return nullptr;
+      } else {
+        first = t;
+      }
+      operand.tensor = t;
+      operand.kind = OperandKind::Tensor;
+      key[i + 1] = flat_word(t->dtype, t->rank == 0);
+      inputs[n_inputs++] = {t->data, &t->numel, &one, 1, t->buffer, t->offset};
+    } else {
+      operand.tensor = nullptr;
+      operand.kind = OperandKind::Number;
+      if (!read_number(value, &operand)) return nullptr;
+      key[i + 1] = number_word(operand.number_kind);
+    }
+  }
+  if (!first) return nullptr;
+  key[0] = header_word(count);
+  Entry* entry = op->entries->last();
+  if (!entry || entry->key.size() != count + 1 || std::memcmp(entry->key.data(), key, (count + 1) * 8) != 0) {
+    entry = op->entries->find(key, count + 1, hash_words(key, count + 1));
+    if (!entry) return nullptr;
+    op->entries->set_last(entry);
+  }
+  Program* program = entry->program;
+  if (program->n_outputs != 1) return nullptr;
+  Cell8 cells[2];
+  int n_cells = 0;
+  for (size_t i = 0; i < count; ++i)
+    if (operands[i].kind == OperandKind::Number) {
+      store_operand_number(operands[i], program->number_dtype(n_cells), &cells[n_cells]);
+      ++n_cells;
+    }
+  RunOutput output;
+  RunStatus status;
+  if (!program->run(inputs, cells, nullptr, &output, &status))
+    raise_run_failure(op, value_tuple(values, count).get(), status);
+  TensorObject* result;
+  if (output.alias >= 0) {
+    release(output.buffer);
+    result = make_detached(n_inputs == 2 && output.alias == 1 ? operands[1].tensor : first);
+  } else {
+    result = make_contiguous(output.buffer, output.offset, output.dtype, first->rank, first->sizes);
+  }
+  Mask needs;
+  if (wanted_gradients(op, operands, count, &needs)) {
+    Ref kept(as_object(result));
+    NeedsRow* row = needs_row(entry, needs, count, 1);
+    TensorObject* sources[2] = {operands[0].tensor, count > 1 ? operands[1].tensor : nullptr};
+    record_compiled(op, entry, operands, count, sources, nullptr, 0, &result, 1, row);
+    kept.release();
+  }
+  return as_object(result);
+}
+
+}  // namespace
+
+bool is_symbolic(PyObject* value) {
+  return dim_type && (Py_TYPE(value) == dim_type || PyType_IsSubtype(Py_TYPE(value), dim_type));
+}
+
+void set_dim_type(PyObject* type) {
+  if (!PyType_Check(type)) raise_error("ArgumentError", "set_dim_type: expected a class");
+  Py_INCREF(type);
+  dim_type = reinterpret_cast<PyTypeObject*>(type);
+}
+
+bool is_live_number(PyObject* value) {
+  return live_number_type && (Py_TYPE(value) == live_number_type || PyType_IsSubtype(Py_TYPE(value), live_number_type));
+}
+
+void set_number_type(PyObject* type) {
+  if (!PyType_Check(type)) raise_error("ArgumentError", "set_number_type: expected a class");
+  Py_INCREF(type);
+  live_number_type = reinterpret_cast<PyTypeObject*>(type);
+}
+
+Ref pin_number(PyObject* value) { return owned(PyObject_CallMethod(value, "pin", nullptr)); }
+
+bool read_number(PyObject* value, Operand* operand) {
+  if (PyFloat_Check(value)) {
+    operand->number_kind = NumberKind::Float;
+    operand->real = PyFloat_AS_DOUBLE(value);
+    return true;
+  }
+  if (PyBool_Check(value)) {
+    operand->number_kind = NumberKind::Bool;
+    operand->integer = value == Py_True;
+    return true;
+  }
+  if (!PyLong_Check(value)) return false;
+  operand->number_kind = NumberKind::Int;
+  int overflow;
+  operand->integer = PyLong_AsLongLongAndOverflow(value, &overflow);
+  if (overflow) {
+    // The upper half of uint64 has the same bits; anything beyond has no dtype to live in.
+    unsigned long long wide = overflow > 0 ? PyLong_AsUnsignedLongLong(value) : 0;
+    if (overflow < 0 || PyErr_Occurred()) {
+      PyErr_Clear();
+      raise_error("NumberError", "the number does not fit into 64 bits");
+    }
+    operand->integer = static_cast<int64_t>(wide);
+  }
+  return true;
+}
+
+Ref unwrap_numpy_scalar(PyObject* value) {
+  const char* type = Py_TYPE(value)->tp_name;
+  if (std::strncmp(type, "numpy.", 6) != 0 || std::strcmp(type, "numpy.ndarray") == 0) return Ref();
+  Ref item(PyObject_CallMethod(value, "item", nullptr));
+  if (!item) PyErr_Clear();
+  if (item && !PyLong_Check(item.get()) && !PyFloat_Check(item.get())) return Ref();
+  return item;
+}
+
+void store_operand_number(const Operand& operand, DType dtype, Cell8* cell) {
+  if (operand.number_kind == NumberKind::Float) {
+    if (dtype == DType::Float64)
+      std::memcpy(cell->bytes, &operand.real, 8);
+    else
+      store_number(cell->bytes, dtype, operand.real);
+  } else {
+    store_number(cell->bytes, dtype, operand.integer);
+  }
+}
+
+Ref value_tuple(PyObject* const* values, size_t count) {
+  Ref tuple = owned(PyTuple_New(static_cast<Py_ssize_t>(count)));
+  for (size_t i = 0; i < count; ++i) PyTuple_SET_ITEM(tuple.get(), i, Ref::borrow(values[i]).release());
+  return tuple;
+}
+
+void raise_run_failure(OpObject* op, PyObject* args, const RunStatus& status) {
+  const char* name = op ? op_name(op) : "program";
+  switch (status.kernel_status[0]) {
+    case 0: break;
+    case 1:
+      raise_error("IndexError_", "%s: index %lld is out of range for a dimension of size %lld", name,
+                  static_cast<long long>(status.kernel_status[1]), static_cast<long long>(status.kernel_status[2]));
+    case 2: raise_error("DivisionError", "%s: integer division by zero", name);
+    case 3: raise_error("ValueError_", "%s: integers to negative integer powers are not allowed", name);
+    default:
+      raise_error("InternalError", "%s: a kernel failed with code %lld", name,
+                  static_cast<long long>(status.kernel_status[0]));
+  }
+  if (op) explain_failure(op, args, status.check_code);
+  raise_error("InternalError", "%s: check %lld failed", name, static_cast<long long>(status.check_code));
+}
+
+PyObject* call_op(OpObject* op, PyObject* const* values, size_t count) {
+  if (mode.tracing) return trace_call(op, values, count);
+  if (op->plain) {
+    PyObject* result = call_plain(op, values, count);
+    if (result) return result;
+  }
+  Call call;
+  call.op = op;
+  call.values.resize(count);
+  std::copy(values, values + count, call.values.begin());
+  flatten(call);
+  if (call.traced) return trace_call(op, call.values.data(), count);
+  return run_call(call);
+}
+
+PyObject* call_positional(OpObject* op, PyObject* const* values, size_t count) {
+  const std::vector<Param>& params = *op->params;
+  if (count == params.size()) return call_op(op, values, count);
+  Bound bound;
+  bind_arguments(op, values, count, nullptr, &bound);
+  return call_op(op, bound.values.data(), bound.values.size());
+}
+
+PyObject* call_vector(PyObject* self, PyObject* const* args, size_t flagged_count, PyObject* keyword_names) {
+  return guarded([&]() -> PyObject* {
+    OpObject* op = as_op(self);
+    const size_t count = PyVectorcall_NARGS(flagged_count);
+    if (!keyword_names && count == static_cast<size_t>(op->n_positional_tensors) && count == op->params->size())
+      return call_op(op, args, count);
+    Bound bound;
+    bind_arguments(op, args, count, keyword_names, &bound);
+    return call_op(op, bound.values.data(), bound.values.size());
+  });
+}
+
+}  // namespace dg

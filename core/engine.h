@@ -1,0 +1,16 @@
+// Reverse mode: walks the tape from some outputs, node by node, in an order fixed by when nodes were recorded.
+#pragma once
+
+#include "tape.h"
+
+namespace dg {
+
+// Adds gradients to the leaves that `tensors` depend on (or to `inputs` only, if given: a tuple). `grads`: a tuple of
+// Tensor or None as long as `tensors`.
+void run_backward(PyObject* tensors, PyObject* grads, PyObject* inputs, bool retain_graph, bool create_graph);
+
+// The gradients of `outputs` with respect to `inputs`, as a tuple; nothing is accumulated.
+PyObject* compute_gradients(PyObject* outputs, PyObject* inputs, PyObject* grads, bool retain_graph, bool create_graph,
+                            bool allow_unused);
+
+}  // namespace dg

@@ -1,0 +1,24 @@
+// What each thread is doing: recording gradients or not, tracing or not.
+#pragma once
+
+namespace dg {
+
+struct Mode {
+  bool grad = true;  // operators record onto the tape
+  int tracing = 0;   // above zero: every operator goes to the tracer
+};
+
+extern constinit thread_local Mode mode;
+
+// Sets the gradient mode for a scope.
+class GradMode {
+ public:
+  explicit GradMode(bool enabled) : previous_(mode.grad) { mode.grad = enabled; }
+  ~GradMode() { mode.grad = previous_; }
+  GradMode(const GradMode&) = delete;
+
+ private:
+  bool previous_;
+};
+
+}  // namespace dg

@@ -1,0 +1,369 @@
+#include "tape.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "call.h"
+#include "geometry.h"
+#include "view_grad.h"
+
+namespace dg {
+
+namespace {
+
+uint64_t next_sequence = 1;
+
+// Dead nodes whose references are still to be dropped: emptied by the outermost release, so that a chain of any length
+// costs no stack. The tape is only touched under the GIL.
+std::vector<Node*> dead_nodes;
+bool emptying = false;
+
+void drop_edge(Edge& edge) {
+  if (edge.node) release_node(edge.node);
+  Py_XDECREF(reinterpret_cast<PyObject*>(edge.leaf));
+  edge = Edge{};
+}
+
+void destroy_node(Node* node) {
+  free_saved(node);
+  for (uint32_t i = 0; i < node->n_edges; ++i) drop_edge(node->edges[i]);
+  if (NodeExtra* extra = std::exchange(node->extra, nullptr)) {
+    Py_XDECREF(extra->python);
+    for (PyObject* meta : extra->metas) Py_XDECREF(meta);
+    for (auto& [index, callable] : extra->hooks) Py_XDECREF(callable);
+    delete extra;
+  }
+  drop_mark(&node->mark);
+  Py_XDECREF(reinterpret_cast<PyObject*>(node->op));
+  PyObject_Free(node);
+}
+
+// Copies sizes and strides into the node's own storage.
+void save_dims(Saved* saved, const TensorObject* tensor, int64_t** storage) {
+  saved->sizes = *storage;
+  std::memcpy(*storage, tensor->sizes, 2 * tensor->rank * sizeof(int64_t));
+  *storage += 2 * tensor->rank;
+  saved->dtype = tensor->dtype;
+  saved->rank = tensor->rank;
+  saved->contiguous = is_contiguous(tensor);
+  saved->offset = tensor->offset;
+}
+
+void save_value(Saved* saved, const TensorObject* tensor) {
+  retain(tensor->buffer);
+  saved->buffer = tensor->buffer;
+  saved->version = tensor->buffer->version.load(std::memory_order_relaxed);
+}
+
+}  // namespace
+
+void release_node(Node* node) {
+  if (--node->refs > 0) return;
+  dead_nodes.push_back(node);
+  if (emptying) return;
+  emptying = true;
+  while (!dead_nodes.empty()) {
+    Node* dead = dead_nodes.back();
+    dead_nodes.pop_back();
+    destroy_node(dead);
+  }
+  emptying = false;
+}
+
+int visit_node(Node* node, visitproc visit, void* arg) {
+  // Only a node that this tensor alone holds is the collector's business through it.
+  if (node->refs != 1) return 0;
+  for (uint32_t i = 0; i < node->n_edges; ++i) Py_VISIT(reinterpret_cast<PyObject*>(node->edges[i].leaf));
+  if (!node->extra) return 0;
+  Py_VISIT(node->extra->python);
+  Py_VISIT(node->extra->args);
+  Py_VISIT(node->extra->outs);
+  for (auto& [index, callable] : node->extra->hooks) Py_VISIT(callable);
+  return 0;
+}
+
+void drop_node(TensorObject* tensor) {
+  Node* node = std::exchange(tensor->node, nullptr);
+  if (!node) return;
+  if (tensor->flags & kRetainGrad && node->extra) {
+    auto& retained = node->extra->retained;
+    retained.erase(std::remove_if(retained.begin(), retained.end(),
+                                  [tensor](const Retained& entry) { return entry.tensor == tensor; }),
+                   retained.end());
+  }
+  tensor->flags &= ~kRetainGrad;
+  release_node(node);
+}
+
+void set_node(TensorObject* tensor, Node* node, uint32_t index) {
+  const bool retained = tensor->flags & kRetainGrad;
+  drop_node(tensor);
+  tensor->node = node;
+  tensor->output_index = index;
+  if (tensor->base && tensor->buffer)
+    tensor->view_version = tensor->buffer->version.load(std::memory_order_relaxed);
+  if (retained) {
+    tensor->flags |= kRetainGrad;
+    extra_of(node).retained.push_back({index, tensor});
+  }
+  if (node->kind != NodeKind::Compiled) track(tensor);
+}
+
+NodeExtra& extra_of(Node* node) {
+  if (!node->extra) node->extra = new NodeExtra();
+  return *node->extra;
+}
+
+Node* new_node(NodeKind kind, OpObject* op, uint32_t n_edges, uint32_t n_operands, uint32_t n_outputs, uint32_t n_dims,
+               uint32_t n_sizes) {
+  const size_t bytes = sizeof(Node) + n_edges * sizeof(Edge) + (n_operands + n_outputs) * sizeof(Saved) +
+                       (n_dims + n_sizes) * sizeof(int64_t);
+  void* memory = PyObject_Malloc(bytes);
+  if (!memory) throw std::bad_alloc();
+  std::memset(memory, 0, bytes - (n_dims + n_sizes) * sizeof(int64_t));
+  Node* node = static_cast<Node*>(memory);
+  node->refs = 1;
+  node->kind = kind;
+  node->n_outputs = static_cast<uint32_t>(n_outputs);
+  node->n_edges = n_edges;
+  node->n_operands = n_operands;
+  node->n_sizes = n_sizes;
+  node->sequence = next_sequence++;
+  Py_XINCREF(reinterpret_cast<PyObject*>(op));
+  node->op = op;
+  node->edges = reinterpret_cast<Edge*>(node + 1);
+  node->operands = reinterpret_cast<Saved*>(node->edges + n_edges);
+  node->outs = node->operands + n_operands;
+  node->sizes = reinterpret_cast<int64_t*>(node->outs + n_outputs);
+  node->mark = take_mark();
+  return node;
+}
+
+Edge edge_of(TensorObject* tensor) {
+  if (tensor->base && tensor->buffer && tensor->base != Py_None) refresh_view(tensor);
+  Edge edge;
+  if (tensor->node) {
+    retain_node(tensor->node);
+    edge.node = tensor->node;
+    edge.index = tensor->output_index;
+  } else if (tensor->flags & kRequiresGrad) {
+    Py_INCREF(as_object(tensor));
+    edge.leaf = tensor;
+  }
+  return edge;
+}
+
+void free_saved(Node* node) {
+  node->freed = true;
+  for (uint32_t i = 0; i < node->n_operands + node->n_outputs; ++i)
+    if (Buffer* buffer = std::exchange(node->operands[i].buffer, nullptr)) release(buffer);
+  if (node->extra && node->kind == NodeKind::Traced) {
+    Py_CLEAR(node->extra->args);
+    Py_CLEAR(node->extra->outs);
+  }
+}
+
+const char* node_name(const Node* node) {
+  switch (node->kind) {
+    case NodeKind::View: return "view";
+    case NodeKind::CopySlices: return "write_view";
+    case NodeKind::Python: return node->extra ? node->extra->name.c_str() : "python";
+    default: return op_name(node->op);
+  }
+}
+
+Ref node_location(const Node* node) {
+  if (!node->mark.code) return Ref::borrow(Py_None);
+  Ref module = owned(PyImport_ImportModule("duograph._stack"));
+  return owned(PyObject_CallMethod(module.get(), "code_location", "Oi", node->mark.code, mark_line(node->mark)));
+}
+
+bool wanted_gradients(const OpObject* op, const Operand* operands, size_t count, Mask* needs) {
+  if (!mode.grad || op->flags & kNondifferentiable) return false;
+  bool any = false;
+  for (size_t i = 0; i < count; ++i) {
+    if (operands[i].kind != OperandKind::Tensor) continue;
+    TensorObject* tensor = operands[i].tensor;
+    if (tensor->base && tensor->buffer) refresh_view(tensor);
+    if (!requires_grad(tensor)) continue;
+    if (!any) clear_mask(*needs, count);
+    any = true;
+    set_mask_bit(*needs, i);
+  }
+  return any;
+}
+
+NeedsRow* needs_row(Entry* entry, const Mask& needs, size_t n_operands, size_t n_outs) {
+  for (auto& row : entry->needs)
+    if (std::equal(needs.begin(), needs.end(), row->needs.begin())) return row.get();
+  Ref wanted = mask_to_int(needs.data(), needs.size());
+  PyObject* parameters[] = {reinterpret_cast<PyObject*>(entry->op), entry->specs.get(), entry->attrs.get(),
+                            wanted.get()};
+  Ref masks = owned(PyObject_Vectorcall(hook(Hook::GradientNeeds), parameters, 4, nullptr));
+  if (!PyTuple_Check(masks.get()) || PyTuple_GET_SIZE(masks.get()) != 2)
+    raise_error("InternalError", "%s: gradient_needs must give (input_mask, output_mask)", op_name(entry->op));
+  auto row = std::make_unique<NeedsRow>();
+  row->needs.assign(needs.begin(), needs.end());
+  int_to_mask(PyTuple_GET_ITEM(masks.get(), 0), n_operands, &row->operand_mask);
+  int_to_mask(PyTuple_GET_ITEM(masks.get(), 1), n_outs, &row->output_mask);
+  entry->needs.push_back(std::move(row));
+  return entry->needs.back().get();
+}
+
+void record_compiled(OpObject* op, Entry* entry, const Operand* operands, size_t count, TensorObject* const* sources,
+                     const int64_t* sizes, size_t n_sizes, TensorObject* const* outs, size_t n_outs,
+                     const NeedsRow* row) {
+  bool differentiable = false;
+  uint32_t n_dims = 0;
+  for (size_t i = 0; i < n_outs; ++i) {
+    differentiable = differentiable || is_floating(outs[i]->dtype);
+    n_dims += 2 * outs[i]->rank;
+  }
+  if (!differentiable) return;
+  for (size_t i = 0; i < count; ++i)
+    if (operands[i].kind == OperandKind::Tensor) n_dims += 2 * operands[i].tensor->rank;
+  Node* node = new_node(NodeKind::Compiled, op, static_cast<uint32_t>(count), static_cast<uint32_t>(count),
+                        static_cast<uint32_t>(n_outs), n_dims, static_cast<uint32_t>(n_sizes));
+  node->entry = entry;
+  if (n_sizes) std::memcpy(node->sizes, sizes, n_sizes * sizeof(int64_t));
+  int64_t* storage = node->sizes + n_sizes;
+  for (size_t i = 0; i < count; ++i) {
+    Saved* saved = node->operands + i;
+    saved->kind = static_cast<uint8_t>(operands[i].kind);
+    if (operands[i].kind == OperandKind::Number) {
+      saved->number_kind = static_cast<uint8_t>(operands[i].number_kind);
+      saved->integer = operands[i].integer;
+    } else if (operands[i].kind == OperandKind::Tensor) {
+      save_dims(saved, sources[i], &storage);
+      if (mask_bit(row->operand_mask.data(), i)) save_value(saved, sources[i]);
+      if (mask_bit(row->needs.data(), i)) node->edges[i] = edge_of(operands[i].tensor);
+    }
+  }
+  for (size_t i = 0; i < n_outs; ++i) {
+    Saved* saved = node->outs + i;
+    saved->kind = static_cast<uint8_t>(OperandKind::Tensor);
+    save_dims(saved, outs[i], &storage);
+    if (mask_bit(row->output_mask.data(), i)) save_value(saved, outs[i]);
+  }
+  for (size_t i = 0; i < n_outs; ++i) {
+    if (!is_floating(outs[i]->dtype)) continue;
+    retain_node(node);
+    if (op->flags & kInplace && outs[i]->base)
+      rebase_view(outs[i], node, static_cast<uint32_t>(i));
+    else
+      set_node(outs[i], node, static_cast<uint32_t>(i));
+  }
+  release_node(node);
+}
+
+namespace {
+
+// What a traced node keeps of a tensor: its present value without history. A concrete tensor is lifted, so that a later
+// write to it does not change what the gradient reads.
+Ref traced_value(PyObject* value) {
+  if (is_tensor(value)) {
+    if (!as_tensor(value)->traced && hook_or_null(Hook::Lift)) {
+      Ref lifted = owned(PyObject_CallOneArg(hook(Hook::Lift), value));
+      if (is_tensor(lifted.get())) return Ref(as_object(make_detached(as_tensor(lifted.get()))));
+    }
+    return Ref(as_object(make_detached(as_tensor(value))));
+  }
+  if (!PyTuple_CheckExact(value)) return Ref::borrow(value);
+  Ref result = owned(PyTuple_New(PyTuple_GET_SIZE(value)));
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(value); ++i)
+    PyTuple_SET_ITEM(result.get(), i, traced_value(PyTuple_GET_ITEM(value, i)).release());
+  return result;
+}
+
+}  // namespace
+
+Ref traced_arguments(PyObject* args) { return traced_value(args); }
+
+void record_traced(OpObject* op, PyObject* args, PyObject* before, PyObject* outs) {
+  if (!mode.grad || op->flags & kNondifferentiable) return;
+  const std::vector<Param>& params = *op->params;
+  // Flattened operands in the order of the compile hooks: one per tensor-like parameter, each element of a list.
+  std::vector<PyObject*> flat;
+  for (size_t i = 0; i < params.size(); ++i) {
+    PyObject* value = PyTuple_GET_ITEM(args, i);
+    if (params[i].kind == ParamKind::TensorList && PyTuple_Check(value)) {
+      for (Py_ssize_t j = 0; j < PyTuple_GET_SIZE(value); ++j) flat.push_back(PyTuple_GET_ITEM(value, j));
+    } else if (params[i].kind <= ParamKind::Number) {
+      flat.push_back(value);
+    }
+  }
+  bool any = false;
+  for (PyObject* value : flat) any = any || (is_tensor(value) && requires_grad(as_tensor(value)));
+  if (!any) return;
+  const Py_ssize_t n_outs = is_tensor(outs) ? 1 : PyTuple_GET_SIZE(outs);
+  auto out = [&](Py_ssize_t i) { return as_tensor(is_tensor(outs) ? outs : PyTuple_GET_ITEM(outs, i)); };
+  bool differentiable = false;
+  for (Py_ssize_t i = 0; i < n_outs; ++i) differentiable = differentiable || is_floating(out(i)->dtype);
+  if (!differentiable) return;
+  Ref saved_args = before ? Ref::borrow(before) : traced_arguments(args);
+  Ref tuple = is_tensor(outs) ? owned(PyTuple_Pack(1, outs)) : Ref::borrow(outs);
+  Ref saved_outs = traced_value(tuple.get());
+  Node* node = new_node(NodeKind::Traced, op, static_cast<uint32_t>(flat.size()), 0, 0, 0, 0);
+  node->n_outputs = static_cast<uint32_t>(n_outs);
+  NodeExtra& extra = extra_of(node);
+  extra.args = saved_args.release();
+  extra.outs = saved_outs.release();
+  for (size_t i = 0; i < flat.size(); ++i)
+    if (is_tensor(flat[i])) node->edges[i] = edge_of(as_tensor(flat[i]));
+  for (Py_ssize_t i = 0; i < n_outs; ++i) {
+    if (!is_floating(out(i)->dtype)) continue;
+    retain_node(node);
+    set_node(out(i), node, static_cast<uint32_t>(i));
+  }
+  release_node(node);
+}
+
+PyObject* record_python(PyObject* outputs, PyObject* inputs, const char* name, PyObject* backward) {
+  if (!PyCallable_Check(backward)) raise_error("ArgumentError", "record_python: expected a function for backward");
+  Ref ins = owned(PySequence_Tuple(inputs)), outs = owned(PySequence_Tuple(outputs));
+  const Py_ssize_t n_inputs = PyTuple_GET_SIZE(ins.get()), n_outs = PyTuple_GET_SIZE(outs.get());
+  bool any = false;
+  for (Py_ssize_t i = 0; i < n_inputs; ++i)
+    any = any || requires_grad(require_tensor(PyTuple_GET_ITEM(ins.get(), i), "record_python"));
+  for (Py_ssize_t i = 0; i < n_outs; ++i) require_tensor(PyTuple_GET_ITEM(outs.get(), i), "record_python");
+  if (!any || !mode.grad) return outs.release();
+  Ref result = owned(PyTuple_New(n_outs));
+  Node* node = new_node(NodeKind::Python, nullptr, static_cast<uint32_t>(n_inputs), 0, 0, 0, 0);
+  NodeExtra& extra = extra_of(node);
+  extra.python = Ref::borrow(backward).release();
+  extra.name = name;
+  node->n_outputs = static_cast<uint32_t>(n_outs);
+  for (Py_ssize_t i = 0; i < n_inputs; ++i) node->edges[i] = edge_of(as_tensor(PyTuple_GET_ITEM(ins.get(), i)));
+  for (Py_ssize_t i = 0; i < n_outs; ++i) {
+    TensorObject* out = as_tensor(PyTuple_GET_ITEM(outs.get(), i));
+    Ref own = Ref::borrow(as_object(out));
+    bool alias = requires_grad(out);
+    for (Py_ssize_t j = 0; j < n_inputs && !alias; ++j) alias = PyTuple_GET_ITEM(ins.get(), j) == as_object(out);
+    if (alias) own = Ref(as_object(make_detached(out)));
+    extra.metas.push_back(as_object(make_detached(out)));
+    if (is_floating(out->dtype)) {
+      retain_node(node);
+      set_node(as_tensor(own.get()), node, static_cast<uint32_t>(i));
+    }
+    PyTuple_SET_ITEM(result.get(), i, own.release());
+  }
+  release_node(node);
+  return result.release();
+}
+
+void record_python(PyObject* object, PyObject* inputs, PyObject* outputs) {
+  Ref apply = owned(PyObject_GetAttrString(object, "apply"));
+  owned(record_python(outputs, inputs, Py_TYPE(object)->tp_name, apply.get()));
+}
+
+void check_inplace_target(OpObject* op, TensorObject* target) {
+  if (!mode.grad) return;
+  const char* hint = "update it under no_grad, or write to a copy: x = x.clone()";
+  if (target->flags & kRequiresGrad && !target->node)
+    raise_error_hint("GradError", hint, "%s: a leaf tensor that requires grad cannot be written in place", op_name(op));
+  if (target->base && as_tensor(target->base)->flags & kRequiresGrad && !as_tensor(target->base)->node)
+    raise_error_hint("GradError", hint, "%s: a view of a leaf tensor that requires grad cannot be written in place",
+                     op_name(op));
+}
+
+}  // namespace dg

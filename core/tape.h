@@ -1,0 +1,117 @@
+// The tape: what was computed from what. A node keeps operator, entry, edges to what computed its inputs, the values
+// its gradient will read, and a mark of the user's line that is resolved only when asked for.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "mark.h"
+#include "mode.h"
+#include "op.h"
+#include "tensor.h"
+
+namespace dg {
+
+struct Entry;
+struct Node;
+
+enum class NodeKind : uint8_t { Compiled, Traced, Python, View, CopySlices };
+
+// Where a gradient goes: output `index` of a node, or a leaf tensor, or nowhere.
+struct Edge {
+  Node* node = nullptr;  // owned
+  TensorObject* leaf = nullptr;  // owned
+  uint32_t index = 0;
+  explicit operator bool() const { return node || leaf; }
+};
+
+// A tensor operand or output as the node remembers it. Sizes always; the buffer only if the gradient reads values.
+struct Saved {
+  Buffer* buffer;  // owned, or null
+  int64_t offset;
+  int64_t* sizes;  // into the node's own storage; then as many strides
+  uint32_t version;
+  DType dtype;
+  uint8_t rank;
+  uint8_t kind;  // OperandKind
+  bool contiguous;
+  uint8_t number_kind;
+  union {
+    int64_t integer;
+    double real;
+  };
+};
+
+struct Retained {
+  uint32_t index;
+  TensorObject* tensor;  // borrowed: the tensor takes itself out when it dies
+};
+
+// What few nodes need.
+struct NodeExtra {
+  PyObject* python = nullptr;    // Python nodes: the function from gradients to gradients
+  std::string name;              // Python nodes
+  PyObject* args = nullptr;    // Traced nodes: bound arguments, detached
+  PyObject* outs = nullptr;    // Traced nodes: the outputs, detached
+  std::vector<PyObject*> metas;  // Python nodes: an output's shape-only tensor
+  std::vector<Retained> retained;
+  std::vector<std::pair<uint32_t, PyObject*>> hooks;  // (output, callable)
+};
+
+struct Node {
+  int32_t refs;
+  NodeKind kind;
+  bool freed;  // saved values were given up
+  uint32_t n_outputs;
+  uint32_t n_edges;
+  uint32_t n_sizes;
+  uint64_t sequence;
+  uint64_t run;    // engine: the run that visited this node last ...
+  uint32_t state;  // ... and the index of its state there
+  uint32_t n_operands;
+  OpObject* op;    // owned; null for Python, View and CopySlices nodes
+  Entry* entry;    // lives as long as the op
+  Edge* edges;     // one per flattened operand
+  Saved* operands;
+  Saved* outs;
+  int64_t* sizes;
+  NodeExtra* extra;
+  Mark mark;
+};
+
+inline void retain_node(Node* node) { ++node->refs; }
+void release_node(Node* node);  // never recursive: chains of any length
+int visit_node(Node* node, visitproc visit, void* arg);
+void drop_node(TensorObject* tensor);  // lets go of the tensor's node
+void set_node(TensorObject* tensor, Node* node, uint32_t index);  // takes over one reference
+NodeExtra& extra_of(Node* node);
+
+// A node with room for its arrays, all edges empty.
+Node* new_node(NodeKind kind, OpObject* op, uint32_t n_edges, uint32_t n_operands, uint32_t n_outputs, uint32_t n_dims,
+               uint32_t n_sizes);
+// The edge through which a gradient for this tensor leaves; empty if it needs none.
+Edge edge_of(TensorObject* tensor);
+// Gives up the saved values (after backward without retain_graph).
+void free_saved(Node* node);
+const char* node_name(const Node* node);
+// "file:line in function:    text" or empty.
+Ref node_location(const Node* node);
+
+
+// Records a call that was traced: `args` bound arguments, `before` what to save of them if the call wrote to one (else
+// null), `outs` a Tensor or tuple of them.
+void record_traced(OpObject* op, PyObject* args, PyObject* before, PyObject* outs);
+// The arguments with every tensor detached: what a traced node keeps.
+Ref traced_arguments(PyObject* args);
+// Records a Python-defined function: backward(grads of the outputs) -> grads of the inputs. Gives the outputs with their
+// place on the tape; an output that has one already, or is an input, comes back as an alias.
+PyObject* record_python(PyObject* outputs, PyObject* inputs, const char* name, PyObject* backward);
+// The same for outputs that are new: `object` has apply(grads).
+void record_python(PyObject* object, PyObject* inputs, PyObject* outputs);
+
+// The Python view of a node (node_object.cpp).
+void create_node_type(PyObject* module);
+PyObject* node_object(Node* node, uint32_t index);  // new reference
+
+}  // namespace dg

@@ -1,0 +1,93 @@
+// Calls that meet a traced tensor: Python emits the graph, the core keeps the tape as it does for concrete calls.
+#include "call.h"
+#include "interop.h"
+
+namespace dg {
+
+namespace {
+
+// The value the tracer sees: lists as tuples, arrays as tensors, foreign integers as int.
+Ref trace_value(const Param& param, PyObject* value) {
+  if (is_tensor(value) || value == Py_None || PyFloat_Check(value) || PyLong_Check(value) || is_symbolic(value))
+    return Ref::borrow(value);
+  if (is_live_number(value)) return param.kind <= ParamKind::Number ? Ref::borrow(value) : pin_number(value);
+  switch (param.kind) {
+    case ParamKind::Tensor:
+    case ParamKind::OptionalTensor:
+    case ParamKind::Number: {
+      Ref scalar = unwrap_numpy_scalar(value);
+      if (scalar) return scalar;
+      Ref converted = tensor_from_array(value);
+      return converted ? converted : Ref::borrow(value);
+    }
+    case ParamKind::TensorList:
+    case ParamKind::Sizes:
+      if (PyTuple_CheckExact(value)) return Ref::borrow(value);
+      if (PyUnicode_Check(value) || !PySequence_Check(value)) return Ref::borrow(value);
+      return owned(PySequence_Tuple(value));
+    default:
+      return canonical_attribute(value);
+  }
+}
+
+}  // namespace
+
+PyObject* trace_call(OpObject* op, PyObject* const* values, size_t count) {
+  const std::vector<Param>& params = *op->params;
+  Ref args = owned(PyTuple_New(static_cast<Py_ssize_t>(count)));
+  for (size_t i = 0; i < count; ++i) {
+    Ref value = trace_value(params[i], values[i]);
+    if (params[i].kind == ParamKind::Sizes && !PyTuple_Check(value.get())) value = owned(PyTuple_Pack(1, value.get()));
+    PyTuple_SET_ITEM(args.get(), i, value.release());
+  }
+  TensorObject* target = nullptr;
+  for (size_t i = 0; op->writes && i < count; ++i) {
+    PyObject* list = PyTuple_GET_ITEM(args.get(), i);
+    if (!(op->writes >> i & 1) || !PyTuple_Check(list)) continue;
+    for (Py_ssize_t j = 0; j < PyTuple_GET_SIZE(list); ++j)
+      if (is_tensor(PyTuple_GET_ITEM(list, j))) check_inplace_target(op, as_tensor(PyTuple_GET_ITEM(list, j)));
+  }
+  if (op->flags & kInplace) {
+    PyObject* first = PyTuple_GET_ITEM(args.get(), 0);
+    if (is_tensor(first)) {
+      target = as_tensor(first);
+      check_inplace_target(op, target);
+    } else if (PyTuple_Check(first)) {
+      for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(first); ++i)
+        if (is_tensor(PyTuple_GET_ITEM(first, i))) check_inplace_target(op, as_tensor(PyTuple_GET_ITEM(first, i)));
+    } else {
+      raise_error("ArgumentError", "%s: the first argument must be a Tensor, not %s", op_name(op),
+                  Py_TYPE(first)->tp_name);
+    }
+  }
+  PyObject* parameters[] = {reinterpret_cast<PyObject*>(op), args.get()};
+  // What the tape needs of the target is its value before the write.
+  Ref before = target && mode.grad ? traced_arguments(args.get()) : Ref();
+  Ref result = owned(PyObject_Vectorcall(hook(Hook::TraceOp), parameters, 2, nullptr));
+  if (target && is_tensor(result.get()) && result.get() != as_object(target)) {
+    TensorObject* value = as_tensor(result.get());
+    if (target->traced && value->traced) Py_SETREF(target->traced, Ref::borrow(value->traced).release());
+    result = Ref::borrow(as_object(target));
+  }
+  if (result.get() == Py_None) return result.release();
+  if (!is_tensor(result.get())) {
+    bool tensors = PyTuple_Check(result.get());
+    for (Py_ssize_t i = 0; tensors && i < PyTuple_GET_SIZE(result.get()); ++i)
+      tensors = is_tensor(PyTuple_GET_ITEM(result.get(), i));
+    if (!tensors)
+      raise_error("InternalError", "%s: tracing gave %s, not Tensors", op_name(op), Py_TYPE(result.get())->tp_name);
+  }
+  if (op->flags & kView && is_tensor(result.get())) {
+    TensorObject* view = as_tensor(result.get());
+    PyObject* source = PyTuple_GET_ITEM(args.get(), 0);
+    if (is_tensor(source) && source != result.get() && !view->base) {
+      PyObject* base = as_tensor(source)->base ? as_tensor(source)->base : source;
+      view->base = Ref::borrow(base).release();
+      track(view);
+    }
+  }
+  record_traced(op, args.get(), before.get(), result.get());
+  return result.release();
+}
+
+}  // namespace dg

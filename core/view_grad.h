@@ -1,0 +1,22 @@
+// Views and in-place writes on the tape. A write to a view changes what its base was computed from: the base's history
+// becomes "its old history with the view's region replaced", and each view of it is again a region of the base.
+#pragma once
+
+#include "tape.h"
+
+namespace dg {
+
+// If the view's base was written through another view since, gives the view its new place on the tape.
+void refresh_view_slow(TensorObject* view);
+inline void refresh_view(TensorObject* view) {
+  if (view->view_version != view->buffer->version.load(std::memory_order_relaxed)) refresh_view_slow(view);
+}
+
+// After an in-place operator on a view: `write` (one reference taken over) computed the view's new values as its output
+// `index`.
+void rebase_view(TensorObject* view, Node* write, uint32_t index);
+
+// Gradients of the two node kinds; contiguous new tensors.
+TensorObject* view_backward(const Node* node, const TensorObject* grad);
+
+}  // namespace dg
