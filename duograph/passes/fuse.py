@@ -1,0 +1,653 @@
+"""fuse: which nodes share a kernel, which values get memory.
+
+Nodes are visited from the last to the first, so that all uses of a value are known as *requests* of groups (a group,
+the indices wanted) before it is decided whether the value is computed inside those groups or gets memory of its own,
+written by one of them (its host) or by a new one. Everything is decided in one pass and by program order only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from duograph.errors import InternalError
+from duograph.ir.dim import Expr, contiguous_strides, product
+from duograph.ir.graph import Graph, Node, Value
+from duograph.ir.primitives import CONTROL, ELEMENTWISE, INDEXING, MOVEMENT, NULLARY, PRIMITIVES, RANDOM
+
+from .access import (
+    ZERO,
+    Access,
+    Index,
+    Mask,
+    Split,
+    divided,
+    is_plain,
+    loop_index,
+    through_broadcast,
+    through_flip,
+    through_permute,
+    through_reshape,
+    through_slice,
+)
+from .groups import Buffer, Group, Placement, Request, Store, Target, reaches
+from .reductions import plan_reduction, reduce_operand
+
+LOAD_COST = 2
+EXPENSIVE = 1000
+CHEAP = 10  # a value that costs at most this is computed again rather than kept for several kernels
+MAX_STORES = 8
+MAX_SCALAR_STORES = 48
+
+
+class Fusion:
+    """The groups of one graph (the program or a region).
+
+    placements  where the graph's inputs lie
+    targets     where values must be written
+    """
+
+    def __init__(self, graph: Graph, placements: dict[Value, Placement], targets: dict[Value, list[Target]], share: bool) -> None:
+        self.graph = graph
+        self.placements = placements
+        self.targets = targets
+        self.share = share
+        self.groups: list[Group] = []
+        self.requesters: dict[Value, dict[Group, None]] = {}
+        self.hosts: dict[Value, list[Group]] = {}
+        self.copies: dict[Value, tuple[Placement, Group]] = {}
+        self.temporaries: list[Buffer] = []
+        self.index: dict[Value, int] = {value: i for i, node in enumerate(graph.nodes) for value in node.outputs}
+        self.costs = self._costs()
+        self.scalar_group: Group | None = None
+        self.next_random: Group | None = None
+
+    def run(self) -> None:
+        """Visit every node, last to first, then the inputs."""
+        for node in reversed(self.graph.nodes):
+            if node.op == "assign":
+                continue
+            if node.op == "random_key":
+                self._random_key(node)
+            elif PRIMITIVES[node.op].kind == CONTROL:
+                self._control(node)
+            else:
+                self._visit(node.outputs[0], node)
+        for value in self.graph.inputs:
+            self._visit_input(value)
+
+    # Costs
+
+    def _costs(self) -> dict[Value, int]:
+        """What it takes to compute an element of each value again from memory, saturating."""
+        costs: dict[Value, int] = {}
+        for node in self.graph.nodes:
+            row = PRIMITIVES[node.op]
+            if row.kind == ELEMENTWISE or row.kind == MOVEMENT:
+                cost = row.cost
+                for value in node.inputs:
+                    cost += costs.get(value, LOAD_COST)
+                costs[node.outputs[0]] = min(cost, EXPENSIVE)
+            elif row.kind == NULLARY or node.op in ("random_uniform", "random_bits"):
+                costs[node.outputs[0]] = row.cost
+        return costs
+
+    # Groups and requests
+
+    def group(self, kind: str, node: Node | None = None) -> Group:
+        made = Group(kind, len(self.groups), node)
+        self.groups.append(made)
+        return made
+
+    def map_group(self, shape: Sequence[Expr]) -> tuple[Group, Access]:
+        """A loop group over a shape, and the indices that are its loops."""
+        group = self.group("loop")
+        return group, self._loops(group, shape)
+
+    @staticmethod
+    def _loops(group: Group, shape: Sequence[Expr]) -> Access:
+        indices = []
+        for size in shape:
+            if size.__class__ is int and size == 1:
+                indices.append(ZERO)
+                continue
+            loop = group.loop(size)
+            group.order.append(loop)
+            indices.append(loop_index(loop))
+        return tuple(indices)
+
+    def ask(
+        self, group: Group, value: Value, access: Access, mask: Mask = (), leaf: bool = False, inner: bool = False
+    ) -> Request:
+        """Request a value in a group."""
+        request, first = group.request(value, access, mask, leaf, inner)
+        if first:
+            self.requesters.setdefault(value, {})[group] = None
+        return request
+
+    def temporary(self, value: Value) -> Placement:
+        """New memory for a value."""
+        buffer = Buffer("temp", len(self.temporaries), value.dtype, value.shape, value.name)
+        self.temporaries.append(buffer)
+        return Placement.contiguous(buffer, value.shape)
+
+    def _requests(self, value: Value) -> list[tuple[Group, Request]]:
+        return [(group, request) for group in self.requesters.get(value, ()) for request in group.requests[value]]
+
+    # Visiting one value
+
+    def _visit(self, value: Value, node: Node) -> None:
+        requests = self._requests(value)
+        targets = self.targets.get(value, [])
+        if not requests and not targets:
+            return
+        row = PRIMITIVES[node.op]
+        if node.op == "constant" and isinstance(node.attrs["value"], bytes):
+            self._constant_array(value, node, requests, targets)
+        elif node.op == "contraction":
+            self._contraction(value, node, requests, targets)
+        elif node.op in ("concat", "slice_update") or (row.kind == INDEXING and node.op not in ("gather", "take")):
+            self._update(value, node, requests, targets)
+        elif node.op == "reshape":
+            self._place_reshape(value, node, requests, targets)
+        else:
+            self._place(value, node, requests, targets)
+
+    def _place(self, value: Value, node: Node, requests: list[tuple[Group, Request]], targets: list[Target]) -> None:
+        """Decide where a value that can be computed inside a group is computed and where it is loaded."""
+        inline = [pair for pair in requests if self._can_inline(value, node, *pair)]
+        cost = self.costs.get(value, EXPENSIVE)
+        kept = cost > CHEAP and (
+            len(inline) > 1 or (len(inline) == 1 and node.op != "reduce" and self._is_smaller(value, *inline[0]))
+        )
+        if targets or kept or len(inline) < len(requests):
+            host = self._host(value, node, inline, requests, targets)
+            again = [] if kept or cost > LOAD_COST + 1 else [pair for pair in inline if pair[0] is not host]
+            loads = [pair for pair in requests if pair[0] is not host and pair not in again]
+            self._load(value, loads, self._store(value, host, targets, bool(loads)), [host])
+            inline = again + [(host, request) for request in host.requests[value]]
+        for group, request in inline:
+            self._expand(node, group, request)
+
+    def _place_reshape(self, value: Value, node: Node, requests: list[tuple[Group, Request]], targets: list[Target]) -> None:
+        """A reshape is followed where the indices can say it; else its operand is written in row-major order."""
+        operand = node.inputs[0]
+        row_major = contiguous_strides(value.shape)
+        strided = [target for target in targets if target.placement.strides != row_major]
+        placement: Placement | None = None
+        waiters: list[Group] = []
+        for target in targets:
+            if target in strided:
+                continue
+            old = target.placement
+            forwarded = Target(Placement(old.buffer, contiguous_strides(operand.shape), old.offset), target.readable)
+            forwarded.hosts, forwarded.waiters = target.hosts, target.waiters
+            self.targets.setdefault(operand, []).append(forwarded)
+            if target.readable and placement is None:
+                placement, waiters = old, forwarded.waiters
+        if strided:
+            group, access = self.map_group(value.shape)
+            self._write(group, self.ask(group, value, access), strided[0])
+            group.placed(self.index[value])
+            requests = [*requests, (group, group.requests[value][0])]
+            if strided[1:]:
+                raise InternalError("a reshaped value is written to two strided tensors")
+        loads = []
+        for group, request in requests:
+            if self._through(node, group, request) is None:
+                loads.append((group, request))
+            else:
+                self._expand(node, group, request)
+        if not loads:
+            return
+        if placement is None:
+            placement, waiters = self._row_major(operand, value)
+        for group, request in loads:
+            request.placement = placement
+            waiters.append(group)
+
+    def _row_major(self, operand: Value, value: Value) -> tuple[Placement, list[Group]]:
+        """The operand's memory in row-major order, seen in the shape of its reshape, and who waits for it."""
+        place = self.placements.get(operand)
+        if place is not None and place.strides == contiguous_strides(operand.shape):
+            return Placement(place.buffer, contiguous_strides(value.shape), place.offset), []
+        target = Target(self.temporary(operand))
+        self.targets.setdefault(operand, []).append(target)
+        return Placement.contiguous(target.placement.buffer, value.shape), target.waiters
+
+    def _is_smaller(self, value: Value, group: Group, request: Request) -> bool:
+        """Whether computing the value in the group would repeat it for each index of another loop."""
+        used = {term[0] for index in request.access for term in index.terms}
+        return any(loop not in used for loop in group.outer)
+
+    def _can_inline(self, value: Value, node: Node, group: Group, request: Request) -> bool:
+        row = PRIMITIVES[node.op]
+        if row.kind == MOVEMENT:
+            return self._through(node, group, request) is not None
+        if request.leaf or request.mask or group.kind not in ("loop", "contraction", "scatter"):
+            return False
+        if row.kind == ELEMENTWISE or node.op in ("constant", "size"):
+            return True
+        if group.kind == "contraction":
+            return False
+        if node.op == "reduce":
+            return plan_reduction(group, request, node) is not None
+        return True
+
+    # Hosts
+
+    def _host(
+        self,
+        value: Value,
+        node: Node,
+        inline: list[tuple[Group, Request]],
+        requests: list[tuple[Group, Request]],
+        targets: list[Target],
+    ) -> Group:
+        """The group that writes a value: the first that needs every element of it anyway, one beside it, or a new one."""
+        others = [group for group, _ in requests] + [waiter for target in targets for waiter in target.waiters]
+        if self.share:
+            first = min((group for group, _ in inline), key=lambda g: (g.low, g.number), default=None)
+            if first is not None and self._may_host(value, node, first, inline, others):
+                return first
+            beside = self._beside(value, node, others)
+            if beside is not None:
+                return beside
+        group, access = self.map_group(value.shape)
+        self.ask(group, value, access)
+        if not value.shape and node.op != "reduce":
+            self.scalar_group = group
+        return group
+
+    def _may_host(
+        self, value: Value, node: Node, group: Group, inline: list[tuple[Group, Request]], others: Sequence[Group]
+    ) -> bool:
+        mine = group.requests[value]
+        return (
+            group.kind == "loop"
+            and (len(mine) == 1 or node.op != "reduce")
+            and len(group.stores) < (MAX_STORES if group.order else MAX_SCALAR_STORES)
+            and all((group, request) in inline for request in mine)
+            and all(not r.mask and not r.leaf for r in mine)
+            and any(group.coverage(value, request.access) for request in mine)
+            and not any(other is not group and reaches(group, other) for other in others)
+        )
+
+    def _beside(self, value: Value, node: Node, others: Sequence[Group]) -> Group | None:
+        """A group over the same space that reads the same operand, or any group of scalars for a scalar."""
+        sizes = [size for size in value.shape if size != 1]
+        count = product(value.shape)
+        candidates: list[Group] = []
+        if not sizes and self.scalar_group is not None and node.op != "reduce":
+            candidates.append(self.scalar_group)
+        for operand in node.inputs:
+            if sizes and (product(operand.shape) == count or node.op == "reduce"):
+                candidates.extend(list(self.requesters.get(operand, ()))[:4])
+        limit = MAX_STORES if sizes else MAX_SCALAR_STORES
+        for group in candidates:
+            if group.kind != "loop" or group.frozen or len(group.stores) >= limit or value in group.requests:
+                continue
+            loops = group.order if node.op != "reduce" else group.outer
+            if (group.reduce is not None) != (node.op == "reduce") or [group.extents[loop] for loop in loops] != sizes:
+                continue
+            if any(other is group or reaches(group, other) for other in others):
+                continue
+            access = self._onto(value.shape, loops)
+            if node.op == "reduce" and plan_reduction(group, Request(value, access, (), False, False), node) is None:
+                continue
+            self.ask(group, value, access)
+            return group
+        return None
+
+    @staticmethod
+    def _onto(shape: Sequence[Expr], loops: Sequence[int]) -> Access:
+        left = iter(loops)
+        return tuple(ZERO if size == 1 else loop_index(next(left)) for size in shape)
+
+    def _store(self, value: Value, host: Group, targets: list[Target], loaded: bool) -> Placement | None:
+        """Let the host write all targets, and new memory if others load the value from none of them."""
+        request = next(r for r in host.requests[value] if host.coverage(value, r.access) or not host.order)
+        for target in targets:
+            self._write(host, request, target)
+        placement = next((target.placement for target in targets if target.readable), None)
+        if placement is None and (loaded or not targets):
+            placement = self.temporary(value)
+            self._add_store(host, request, placement)
+        host.placed(self.index.get(value, -1))
+        self.hosts[value] = [host]
+        return placement
+
+    def _write(self, host: Group, request: Request, target: Target) -> None:
+        self._add_store(host, request, target.placement)
+        target.hosts.append(host)
+        for waiter in target.waiters:
+            waiter.deps[host] = None
+
+    @staticmethod
+    def _add_store(host: Group, request: Request, placement: Placement) -> None:
+        host.stores.append(Store(request, request.access, placement))
+
+    def _load(
+        self, value: Value, loads: Sequence[tuple[Group, Request]], placement: Placement | None, hosts: Sequence[Group]
+    ) -> None:
+        """Let requests be loads; what cannot be addressed there is loaded from a copy in row-major order."""
+        for group, request in loads:
+            assert placement is not None
+            request.placement = placement
+            sources = hosts
+            if not is_plain(request.address()):
+                request.placement, copier = self._copy(value, placement, hosts)
+                sources = [copier]
+            for host in sources:
+                if host is not group:
+                    group.deps[host] = None
+
+    def _copy(self, value: Value, placement: Placement, hosts: Sequence[Group]) -> tuple[Placement, Group]:
+        found = self.copies.get(value)
+        if found is None:
+            group, access = self.map_group(value.shape)
+            request = self.ask(group, value, access)
+            request.placement = placement
+            copied = self.temporary(value)
+            self._add_store(group, request, copied)
+            group.placed(self.index.get(value, -1))
+            for host in hosts:
+                group.deps[host] = None
+            found = self.copies[value] = (copied, group)
+        return found
+
+    def _visit_input(self, value: Value) -> None:
+        placement = self.placements[value]
+        requests = self._requests(value)
+        self._load(value, requests, placement, [])
+        for target in self.targets.get(value, []):
+            group, access = self.map_group(value.shape)
+            request = self.ask(group, value, access)
+            request.placement = placement
+            self._write(group, request, target)
+            group.placed(-1)
+
+    def _constant_array(self, value: Value, node: Node, requests: list[tuple[Group, Request]], targets: list[Target]) -> None:
+        buffer = Buffer("const", 0, value.dtype, value.shape, value.name, node.attrs["value"])
+        placement = Placement.contiguous(buffer, value.shape)
+        self.placements[value] = placement
+        self._visit_input(value)
+
+    # Computing a value inside a group
+
+    def _expand(self, node: Node, group: Group, request: Request) -> None:
+        """Request what the value is computed from."""
+        if request.operands is not None:
+            return
+        row = PRIMITIVES[node.op]
+        access, inner = request.access, request.inner
+        if row.kind == ELEMENTWISE:
+            request.operands = [self.ask(group, operand, access, inner=inner) for operand in node.inputs]
+            return
+        if row.kind == MOVEMENT:
+            self._expand_movement(node, group, request)
+            return
+        if node.op in ("constant", "size"):
+            request.operands = []
+            return
+        group.scalar_only = False
+        if node.op == "iota":
+            request.operands = []
+        elif row.kind == RANDOM:
+            request.operands = [self.ask(group, node.inputs[0], (ZERO,), leaf=True)]
+        elif node.op == "reduce":
+            plan = plan_reduction(group, request, node)
+            assert plan is not None
+            inside = reduce_operand(group, request, node, plan)
+            request.operands = [self.ask(group, node.inputs[0], inside, inner=True)]
+        else:
+            request.operands = self._expand_gather(node, group, request)
+
+    def _expand_movement(self, node: Node, group: Group, request: Request) -> None:
+        found = self._through(node, group, request)
+        while isinstance(found, Split):
+            if not group.split(found.loop, found.sizes):
+                raise InternalError("a loop under a padding mask was to be split")
+            found = self._through(node, group, request)
+        if found is None:
+            raise InternalError(f"{node.op}: the indices asked for cannot be followed")
+        access, mask = found
+        leaf = request.leaf or bool(mask)
+        request.operands = [self.ask(group, node.inputs[0], access, mask, leaf, request.inner)]
+
+    def _through(self, node: Node, group: Group, request: Request) -> tuple[Access, Mask] | Split | None:
+        """Indices and mask at the operand of a movement node; None where they cannot be expressed."""
+        access, mask = request.access, request.mask
+        shape, target = node.inputs[0].shape, node.outputs[0].shape
+        if node.op == "reshape":
+            found = through_reshape(access, shape, target, group.extents, group.splittable())
+            if found is None:
+                return None
+            if isinstance(found, Split):
+                masked = any(entry[0] == found.loop for r in group.all_requests() for entry in r.mask)
+                return None if masked else found
+            return found, mask
+        if divided(access) and not (node.op == "broadcast" and product(shape) == 1):
+            return None
+        if node.op == "broadcast":
+            return through_broadcast(access, shape, target), mask
+        if node.op == "permute":
+            return through_permute(access, node.attrs["dims"]), mask
+        if node.op == "slice":
+            return through_slice(access, node.attrs["starts"], node.attrs["steps"]), mask
+        if node.op == "flip":
+            return through_flip(access, node.attrs["dims"], shape), mask
+        if node.op == "pad":
+            return self._through_pad(node, group, access, mask)
+        return None
+
+    def _through_pad(self, node: Node, group: Group, access: Access, mask: Mask) -> tuple[Access, Mask] | None:
+        if group.kind != "loop":
+            return None
+        indices: list[Index] = []
+        entries = list(mask)
+        for d, index in enumerate(access):
+            low, size = node.attrs["low"][d], node.inputs[0].shape[d]
+            if low == 0 and node.attrs["high"][d] == 0:
+                indices.append(index)
+                continue
+            loop = index.loop if index.offset == 0 else Index(0, index.terms).loop
+            if loop is None or loop < 0 or loop == group.reduce:
+                return None
+            start = low - index.offset
+            entries.append((loop, start, start + size))
+            indices.append(Index(index.offset - low, index.terms))
+        return tuple(indices), tuple(entries)
+
+    def _expand_gather(self, node: Node, group: Group, request: Request) -> list[Request]:
+        table, index = node.inputs
+        dim = node.attrs["dim"]
+        access = request.access
+        if node.op == "gather":
+            where = access
+            rest = list(access)
+            before, after = rest[:dim], rest[dim + 1 :]
+        else:
+            rank = len(index.shape)
+            where = access[dim : dim + rank]
+            before, after = list(access[:dim]), list(access[dim + rank :])
+        position = self.ask(group, index, where, inner=request.inner)
+        pseudo = self._pseudo_loop(group, position, table.shape[dim])
+        found = self.ask(group, table, (*before, loop_index(pseudo), *after), inner=request.inner)
+        return [position, found]
+
+    @staticmethod
+    def _pseudo_loop(group: Group, position: Request, extent: Expr) -> int:
+        for number, (known, size) in enumerate(group.gathers):
+            if known is position and size == extent:
+                return -1 - number
+        group.gathers.append((position, extent))
+        return -len(group.gathers)
+
+    # Nodes with kernels or steps of their own
+
+    def _contraction(self, value: Value, node: Node, requests: list[tuple[Group, Request]], targets: list[Target]) -> None:
+        """Fuse with the one elementwise group that uses it whole, or write it out."""
+        if len(requests) == 1 and not targets:
+            group, request = requests[0]
+            if self._is_epilogue(value, group, request):
+                group.kind, group.frozen, group.node, group.anchor = "contraction", True, node, request
+                request.operands = []
+                self._contract(node, group, request.access)
+                return
+        group = self.group("contraction", node)
+        group.frozen = True
+        access = self._loops(group, value.shape)
+        group.anchor = self.ask(group, value, access)
+        group.anchor.operands = []
+        copies = targets[1:] if targets and targets[0].readable else targets
+        placement = targets[0].placement if targets and targets[0].readable else self.temporary(value)
+        self._add_store(group, group.anchor, placement)
+        group.placed(self.index[value])
+        if targets and targets[0].readable:
+            targets[0].hosts.append(group)
+            for waiter in targets[0].waiters:
+                waiter.deps[group] = None
+        self._load(value, requests, placement, [group])
+        self._copy_to(value, placement, [group], copies)
+        self._contract(node, group, access)
+
+    def _copy_to(self, value: Value, placement: Placement, hosts: Sequence[Group], targets: Sequence[Target]) -> None:
+        """Copy a placed value to further targets."""
+        for target in targets:
+            copier, loops = self.map_group(value.shape)
+            request = self.ask(copier, value, loops)
+            request.placement = placement
+            for host in hosts:
+                copier.deps[host] = None
+            self._write(copier, request, target)
+            copier.placed(self.index.get(value, -1))
+
+    def _is_epilogue(self, value: Value, group: Group, request: Request) -> bool:
+        if group.kind != "loop" or group.reduce is not None or not group.scalar_only or len(group.stores) != 1:
+            return False
+        if request.leaf or request.mask or group.coverage(value, request.access) != "full" or group.gathers:
+            return False
+        if any(r.mask for r in group.all_requests()):
+            return False
+        return all(size == 1 or index.loop is not None for size, index in zip(value.shape, request.access))
+
+    def _contract(self, node: Node, group: Group, access: Access) -> None:
+        """Request the operands over the loops of the letters."""
+        letters: dict[str, Index] = dict(zip(node.attrs["out"], access))
+        for name, operand in zip(("a", "b"), node.inputs):
+            for letter, size in zip(node.attrs[name], operand.shape):
+                if letter not in letters:
+                    letters[letter] = ZERO if size == 1 else loop_index(group.loop(size))
+        for name, operand in zip(("a", "b"), node.inputs):
+            where = tuple(ZERO if size == 1 else letters[letter] for letter, size in zip(node.attrs[name], operand.shape))
+            group.operands.append(self.ask(group, operand, where, leaf=True))
+
+    def _update(self, value: Value, node: Node, requests: list[tuple[Group, Request]], targets: list[Target]) -> None:
+        """Nodes that write parts of their result: concatenation, assignment to a slice, scatters."""
+        first = targets[0] if targets and targets[0].readable else None
+        placement = first.placement if first else self.temporary(value)
+        writers: list[Group] = []
+        if node.op == "concat":
+            self._concat(node, placement, writers)
+        else:
+            initial = node.inputs[0]
+            in_place = first is not None and first.cell is initial
+            if not in_place:
+                filler, access = self.map_group(value.shape)
+                self._add_store(filler, self.ask(filler, initial, access), placement)
+                filler.placed(self.index[value])
+                writers.append(filler)
+            writer = self._slice_update(node, placement) if node.op == "slice_update" else self._scatter(node, placement)
+            for group in writers:
+                writer.deps[group] = None
+            writers.append(writer)
+        for group in writers:
+            group.placed(self.index[value])
+        if first:
+            first.hosts.extend(writers)
+            for waiter in first.waiters:
+                waiter.deps.update(dict.fromkeys(writers))
+        self._load(value, requests, placement, writers)
+        self._copy_to(value, placement, writers, targets[1:] if first else targets)
+
+    def _concat(self, node: Node, placement: Placement, writers: list[Group]) -> None:
+        dim = node.attrs["dim"]
+        offset: Expr = placement.offset
+        for part in node.inputs:
+            group, access = self.map_group(part.shape)
+            self._add_store(group, self.ask(group, part, access), Placement(placement.buffer, placement.strides, offset))
+            offset = offset + part.shape[dim] * placement.strides[dim]
+            writers.append(group)
+
+    def _slice_update(self, node: Node, placement: Placement) -> Group:
+        source = node.inputs[1]
+        group, access = self.map_group(source.shape)
+        offset = placement.offset
+        strides = []
+        for start, step, stride in zip(node.attrs["starts"], node.attrs["steps"], placement.strides):
+            offset = offset + start * stride
+            strides.append(stride * step)
+        self._add_store(group, self.ask(group, source, access), Placement(placement.buffer, tuple(strides), offset))
+        return group
+
+    def _scatter(self, node: Node, placement: Placement) -> Group:
+        """Loops over the source; the target's dimension `dim` is addressed by the index."""
+        target, index, source = node.inputs
+        dim = node.attrs["dim"]
+        group = self.group("scatter", node)
+        group.frozen = True
+        if node.op in ("scatter", "scatter_add"):
+            access = self._loops(group, index.shape)
+            where, serial = access, {dim}
+            before, after = access[:dim], access[dim + 1 :]
+        else:
+            rank = len(index.shape)
+            access = self._loops(group, source.shape)
+            where, serial = access[dim : dim + rank], set(range(dim, dim + rank))
+            before, after = access[:dim], access[dim + rank :]
+        position = self.ask(group, index, where)
+        request = self.ask(group, source, access)
+        pseudo = self._pseudo_loop(group, position, target.shape[dim])
+        group.stores.append(Store(request, (*before, loop_index(pseudo), *after), placement))
+        group.serial = tuple(access[d].terms[0][0] for d in sorted(serial) if access[d].terms)
+        return group
+
+    def _random_key(self, node: Node) -> None:
+        value = node.outputs[0]
+        group = self.group("random", node)
+        group.placed(self.index[value])
+        if self.next_random is not None:
+            self.next_random.deps[group] = None
+        self.next_random = group
+        placement = self.temporary(value)
+        request = self.ask(group, value, (ZERO,))
+        request.operands = []
+        self._add_store(group, request, placement)
+        self._load(value, [pair for pair in self._requests(value) if pair[0] is not group], placement, [group])
+
+    def _control(self, node: Node) -> None:
+        """A branch or a loop is one step; the carried variables of a loop are written before it."""
+        if not any(value in self.requesters or value in self.targets for value in node.outputs):
+            return
+        group = self.group("control", node)
+        group.placed(self.index[node.outputs[0]])
+        carried = node.attrs["carried"] if node.op == "while_loop" else 0
+        for value in node.outputs:
+            targets = self.targets.get(value, [])
+            first = targets[0] if targets and targets[0].readable and targets[0].cell is None else None
+            placement = first.placement if first else self.temporary(value)
+            if first:
+                first.hosts.append(group)
+                for waiter in first.waiters:
+                    waiter.deps[group] = None
+            group.carried.append(Target(placement, readable=False))
+            self._load(value, self._requests(value), placement, [group])
+            self._copy_to(value, placement, [group], targets[1:] if first else targets)
+        for position, value in enumerate(node.inputs):
+            if position < carried:
+                target = group.carried[position]
+                target.waiters.append(group)
+                self.targets.setdefault(value, []).append(target)
+            else:
+                loops = tuple(ZERO if size == 1 else loop_index(group.loop(size)) for size in value.shape)
+                group.operands.append(self.ask(group, value, loops, leaf=True))

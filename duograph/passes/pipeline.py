@@ -1,0 +1,61 @@
+"""The passes in order, and the driver that runs them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+from duograph.ir.graph import Graph
+from duograph.ir.verify import verify
+
+from .cleanup import drop_dead, merge_common
+from .contract_fma import contract_fma
+from .expand import expand
+from .fold import fold_constants
+from .reductions import split_reductions
+from .simplify import simplify
+
+
+class Options(NamedTuple):
+    """How to compile a graph.
+
+    strict  no pass may change floating-point results (dynamic mode, and static mode on request)
+    fuse    share kernels between operators; off only in tests and reports
+    verify  check the graph after each pass
+    """
+
+    strict: bool = True
+    fuse: bool = True
+    verify: bool = False
+
+
+Pass = tuple[str, Callable[[Graph, Options], Graph]]
+
+PIPELINE: tuple[Pass, ...] = (
+    ("expand", lambda graph, options: expand(graph)),
+    ("fold_constants", lambda graph, options: fold_constants(graph)),
+    ("split_reductions", lambda graph, options: split_reductions(graph)),
+    ("simplify", lambda graph, options: simplify(graph, options.strict)),
+    ("merge_common", lambda graph, options: merge_common(graph)),
+    ("drop_dead", lambda graph, options: drop_dead(graph)),
+    ("contract_fma", lambda graph, options: graph if options.strict else contract_fma(graph)),
+    ("drop_dead", lambda graph, options: drop_dead(graph)),
+)
+
+
+def optimise(graph: Graph, options: Options, trace: Callable[[str, Graph], None] | None = None) -> Graph:
+    """Run all passes; `trace` sees the graph after each pass that changed it."""
+    checking = options.verify or "DUOGRAPH_VERIFY" in os.environ
+    if checking:
+        verify(graph)
+    for name, function in PIPELINE:
+        after = function(graph, options)
+        if after is graph:
+            continue
+        graph = after
+        if checking:
+            verify(graph)
+        if trace is not None:
+            trace(name, graph)
+    return graph

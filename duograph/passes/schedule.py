@@ -1,0 +1,102 @@
+"""What fusion ends in: steps in order, over buffers. Plain data that the memory planner and the runtime read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from duograph.codegen.kernel import ContractionKernel, Kernel, LoopKernel, ScatterKernel
+from duograph.ir.dim import Expr
+from duograph.ir.graph import Node
+from duograph.ir.location import Location
+
+from .groups import Buffer, Placement
+
+
+@dataclass(frozen=True)
+class KernelStep:
+    """One kernel: `buffers` are its operands; `nodes` what it computes; `locations` the user lines they come from."""
+
+    kernel: Kernel
+    buffers: tuple[Buffer, ...]
+    nodes: tuple[Node, ...]
+    locations: tuple[Location, ...]
+    flops: Expr
+    bytes: Expr
+
+    @property
+    def writes(self) -> tuple[Buffer, ...]:
+        return tuple(b for b, operand in zip(self.buffers, self.kernel.operands) if operand.role != "in")
+
+
+@dataclass(frozen=True)
+class CopyStep:
+    """All bytes of one buffer into another."""
+
+    target: Buffer
+    source: Buffer
+
+
+@dataclass(frozen=True)
+class RandomStep:
+    """Reserve `count` random numbers; key and counter go to the buffer."""
+
+    buffer: Buffer
+    count: Expr
+
+
+@dataclass(frozen=True)
+class CondStep:
+    """Run the first steps if the bool in `predicate` is true, else the second."""
+
+    predicate: Buffer
+    then: tuple[Step, ...]
+    otherwise: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class WhileStep:
+    """Run `condition`; while the bool in `predicate` is true then, run `body` and `condition` again."""
+
+    condition: tuple[Step, ...]
+    predicate: Buffer
+    body: tuple[Step, ...]
+
+
+Step: TypeAlias = "KernelStep | CopyStep | RandomStep | CondStep | WhileStep"
+
+
+@dataclass
+class Result:
+    """One output of the program: a fresh buffer, or a view of an input (`placement`), or the input itself (`inplace`)."""
+
+    dtype_code: int
+    shape: tuple[Expr, ...]
+    buffer: Buffer | None = None
+    placement: Placement | None = None
+    inplace: int | None = None
+
+
+@dataclass
+class Schedule:
+    """A program: steps, the buffers they use besides inputs, and the results."""
+
+    steps: tuple[Step, ...]
+    results: tuple[Result, ...]
+    buffers: list[Buffer] = field(default_factory=list)
+    checks: list[tuple[str, Expr, Expr, int]] = field(default_factory=list)
+
+
+__all__ = [
+    "CondStep",
+    "ContractionKernel",
+    "CopyStep",
+    "KernelStep",
+    "LoopKernel",
+    "RandomStep",
+    "Result",
+    "ScatterKernel",
+    "Schedule",
+    "Step",
+    "WhileStep",
+]

@@ -1,0 +1,255 @@
+"""From a graph of primitives to a schedule: fuse, order, lower; writes to mutable inputs; branches and loops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from duograph.errors import InternalError
+from duograph.ir.dim import Expr, contiguous_strides
+from duograph.ir.graph import Graph, Node, Value
+
+from .access import linear, loop_index
+from .fuse import Fusion
+from .groups import Buffer, CyclicGroups, Group, Placement, Request, Store, Target, in_order, reaches
+from .lower import lower_loop, lower_scatter
+from .lower_contraction import lower_contraction
+from .schedule import CondStep, CopyStep, KernelStep, RandomStep, Result, Schedule, Step, WhileStep
+from .views import view_of
+
+
+def schedule(graph: Graph) -> Schedule:
+    """The steps of a program."""
+    graph, cells = _resolve_writes(graph)
+    placements = {}
+    for i, (value, argument) in enumerate(zip(graph.inputs, graph.arguments)):
+        buffer = Buffer("input", i, value.dtype, value.shape, value.name)
+        strides = contiguous_strides(value.shape) if argument.strides is None else argument.strides
+        placements[value] = Placement(buffer, strides, number=argument.kind == "number")
+    plan = Schedule((), ())
+    results: list[Result] = []
+    targets: list[tuple[Value, Target]] = []
+    for j, value in enumerate(graph.outputs):
+        result = _alias(value, placements, plan)
+        if result is None:
+            buffer = Buffer("output", j, value.dtype, value.shape, value.name or "result")
+            targets.append((value, Target(Placement.contiguous(buffer, value.shape))))
+            result = Result(value.dtype.code, value.shape, buffer)
+            plan.buffers.append(buffer)
+        results.append(result)
+    for cell, value in cells.items():
+        if value is not cell:
+            targets.append((value, Target(placements[cell], cell=cell)))
+    plan.steps = _steps(graph, placements, targets, plan)
+    plan.results = tuple(results)
+    plan.checks += [(check.relation, check.left, check.right, check.code) for check in graph.checks]
+    return plan
+
+
+def _resolve_writes(graph: Graph) -> tuple[Graph, dict[Value, Value]]:
+    """The graph without `assign` nodes, and what each written input holds in the end.
+
+    A result that is what an assignment returned is the input itself; elsewhere it is the assigned value.
+    """
+    cells: dict[Value, Value] = {}
+    written: dict[Value, Value] = {}
+    values: dict[Value, Value] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        inputs = tuple(values.get(value, value) for value in node.inputs)
+        if node.op == "assign":
+            cells[node.inputs[0]] = inputs[1]
+            for output in node.outputs:
+                values[output] = inputs[1]
+                written[output] = node.inputs[0]
+            continue
+        if inputs != node.inputs:
+            made = node.with_inputs(inputs)
+            values.update(zip(node.outputs, made.outputs))
+            node = made
+        nodes.append(node)
+    outputs = tuple(written.get(value) or values.get(value, value) for value in graph.outputs)
+    return graph.replace(nodes=tuple(nodes), outputs=outputs), cells
+
+
+def _alias(value: Value, placements: Mapping[Value, Placement], plan: Schedule) -> Result | None:
+    """The result that shares an input's memory, if the value is an input or a view of one."""
+    if value in placements:
+        place = placements[value]
+        return None if place.number else Result(value.dtype.code, value.shape, inplace=place.buffer.index)
+    found = view_of(value, placements)
+    if found is None:
+        return None
+    placement, checks = found
+    plan.checks += checks
+    return Result(value.dtype.code, value.shape, placement=placement)
+
+
+def _steps(
+    graph: Graph, placements: dict[Value, Placement], targets: Sequence[tuple[Value, Target]], plan: Schedule
+) -> tuple[Step, ...]:
+    """Fuse, again with more caution while writes to inputs get into each other's way."""
+    apart: set[Value] = set()
+    share = True
+    while True:
+        fusion, final = _fuse(graph, placements, targets, apart, share)
+        clashes = _order_writes(fusion, final, placements)
+        if clashes - apart:
+            apart |= clashes
+            continue
+        try:
+            groups = in_order(fusion.groups)
+        except CyclicGroups:
+            if not share:
+                raise InternalError("fusion found no order of kernels") from None
+            share = False
+            continue
+        break
+    plan.buffers += fusion.temporaries
+    lowering = _GroupSteps(plan)
+    return tuple(step for group in groups for step in lowering.steps(group))
+
+
+def _fuse(
+    graph: Graph,
+    placements: dict[Value, Placement],
+    targets: Sequence[tuple[Value, Target]],
+    apart: set[Value],
+    share: bool,
+) -> tuple[Fusion, list[tuple[Value, Target]]]:
+    """One attempt. Cells in `apart` are written by a copy at the end; returns the writes to cells there are."""
+    wanted: dict[Value, list[Target]] = {}
+    final: list[tuple[Value, Target]] = []
+    late: list[tuple[Value, Target]] = []
+    for value, target in targets:
+        fresh = Target(target.placement, target.readable, target.cell)
+        if target.cell is not None and target.cell in apart:
+            late.append((value, fresh))
+            continue
+        wanted.setdefault(value, []).append(fresh)
+        if target.cell is not None:
+            final.append((value, fresh))
+    fusion = Fusion(graph, dict(placements), wanted, share)
+    kept: list[tuple[Group, Target, Target]] = []
+    for value, target in late:
+        saved = Target(fusion.temporary(value))
+        wanted.setdefault(value, []).append(saved)
+        copier, access = fusion.map_group(value.shape)
+        request = Request(value, access, (), True, False)
+        request.placement = saved.placement
+        request.operands = None
+        copier.requests[value] = [request]
+        saved.waiters.append(copier)
+        copier.stores.append(Store(request, access, target.placement))
+        copier.placed(len(graph.nodes) + len(kept))
+        target.hosts.append(copier)
+        kept.append((copier, saved, target))
+        final.append((value, target))
+    fusion.run()
+    return fusion, final
+
+
+def _order_writes(fusion: Fusion, final: Sequence[tuple[Value, Target]], placements: Mapping[Value, Placement]) -> set[Value]:
+    """Let whoever reads an input run before it is written; returns the inputs for which that cannot be."""
+    clashes: set[Value] = set()
+    for _, target in final:
+        cell = target.cell
+        assert cell is not None
+        for writer in target.hosts:
+            for reader in list(fusion.requesters.get(cell, ())):
+                old = [r for r in reader.requests[cell] if r.placement is placements[cell]]
+                if not old:
+                    continue
+                if reader is writer:
+                    if not all(_same_place(writer, request, target) for request in old):
+                        clashes.add(cell)
+                elif reaches(reader, writer):
+                    clashes.add(cell)
+                else:
+                    writer.deps[reader] = None
+    return clashes
+
+
+def _same_place(group: Group, request: Request, target: Target) -> bool:
+    """Whether a group reads an element only where it writes it."""
+    stores = [store for store in group.stores if store.placement.buffer is target.placement.buffer]
+    if request.leaf or request.mask or group.kind == "scatter" or len(stores) != 1:
+        return False
+    read, written = request.address(), stores[0].address()
+    return read.offset == written.offset and set(read.terms) == set(written.terms)
+
+
+class _GroupSteps:
+    """Steps of groups; regions become schedules of their own inside."""
+
+    def __init__(self, plan: Schedule) -> None:
+        self.plan = plan
+
+    def steps(self, group: Group) -> list[Step]:
+        if group.kind == "loop":
+            return [lower_loop(group)]
+        if group.kind == "scatter":
+            return [lower_scatter(group)]
+        if group.kind == "contraction":
+            return [lower_contraction(group)]
+        if group.kind == "random":
+            assert group.node is not None
+            return [RandomStep(group.stores[0].placement.buffer, group.node.attrs["count"])]
+        return [self._control(group)]
+
+    def _control(self, group: Group) -> Step:
+        node = group.node
+        assert node is not None
+        operands = [_operand_placement(request) for request in group.operands]
+        if node.op == "cond":
+            predicate = self._whole(operands[0])
+            then, otherwise = (self._branch(region, operands[1:], group) for region in node.regions)
+            return CondStep(predicate, then, otherwise)
+        carried = [target.placement for target in group.carried]
+        test, body = node.regions
+        predicate = Buffer("temp", -1, test.outputs[0].dtype, (), "condition")
+        self.plan.buffers.append(predicate)
+        inputs = [*carried, *operands]
+        condition = self._region(test, inputs, [Target(Placement.contiguous(predicate, ()))])
+        targets = [
+            Target(placement, cell=body.inputs[i]) if body.outputs[i] is not body.inputs[i] else None
+            for i, placement in enumerate(carried)
+        ]
+        return WhileStep(condition, predicate, self._region(body, inputs, targets))
+
+    def _whole(self, placement: Placement) -> Buffer:
+        """A bool that is the first element of its buffer."""
+        return placement.buffer.view(placement.offset)
+
+    def _branch(self, region: Graph, inputs: Sequence[Placement], group: Group) -> tuple[Step, ...]:
+        return self._region(region, inputs, [Target(target.placement) for target in group.carried])
+
+    def _region(self, region: Graph, inputs: Sequence[Placement], targets: Sequence[Target | None]) -> tuple[Step, ...]:
+        placements = dict(zip(region.inputs, inputs))
+        wanted = [(value, target) for value, target in zip(region.outputs, targets) if target is not None]
+        return _steps(region, placements, wanted, self.plan)
+
+
+def _operand_placement(request: Request) -> Placement:
+    """Where an operand of a branch or loop lies, per dimension of the operand."""
+    assert request.placement is not None
+    if request.placement.number:
+        return request.placement
+    index = linear(request.access, request.placement.strides)
+    by_loop: dict[int, Expr] = {loop: coefficient for loop, coefficient, _, _ in index.terms}
+    loop = 0
+    strides: list[Expr] = []
+    for size in request.value.shape:
+        if size == 1:
+            strides.append(0)
+        else:
+            strides.append(by_loop.get(_nth_loop(request, loop), 0))
+            loop += 1
+    return Placement(request.placement.buffer, tuple(strides), index.offset + request.placement.offset)
+
+
+def _nth_loop(request: Request, position: int) -> int:
+    found = [index.loop for index in request.access if index.loop is not None]
+    return found[position] if position < len(found) else -1
+
+
+__all__ = ["CopyStep", "KernelStep", "loop_index", "schedule"]
