@@ -68,7 +68,7 @@ int64_t evaluate(const RegInstr& instr, const int64_t* regs) {
     case RegOp::Max:
       return std::max(a, b);
     case RegOp::CeilDiv:
-      return wrap_sub(0, floor_divide(wrap_sub(0, a), b));
+      return floor_divide(a, b) + (floor_modulo(a, b) != 0);
     case RegOp::Eq:
       return a == b;
     case RegOp::Ne:
@@ -81,6 +81,12 @@ int64_t evaluate(const RegInstr& instr, const int64_t* regs) {
       return a && b;
     case RegOp::Or:
       return a || b;
+    case RegOp::FloorShift:
+      return a >> instr.value;
+    case RegOp::CeilShift:
+      return (a >> instr.value) + ((a & ((int64_t{1} << instr.value) - 1)) != 0);
+    case RegOp::ModMask:
+      return a & instr.value;
     default:
       return regs[instr.c] ? a : b;  // Select
   }

@@ -169,6 +169,7 @@ class Parser {
             std::find_if(std::begin(kRegOps), std::end(kRegOps), [&](const RegOpName& row) { return op == row.name; });
         if (known == std::end(kRegOps)) fail(item.where(), "unknown register operation '" + op + "'");
         instr = {known->op, reg(item[1]), reg(item[2])};
+        divide_by_shifting(instr);
       }
       p_.instrs.push_back(instr);
       ++p_.n_regs;
@@ -180,6 +181,17 @@ class Parser {
       p_.checks.push_back({reg(checks[i][int64_t{0}]), code});
     }
     p_.arena_reg = optional_reg(spec_["arena"]);
+  }
+
+  void divide_by_shifting(RegInstr& instr) const {
+    const int32_t divisor = instr.b - p_.first_instr_reg;
+    if (divisor < 0 || p_.instrs[static_cast<size_t>(divisor)].op != RegOp::Const) return;
+    const int64_t value = p_.instrs[static_cast<size_t>(divisor)].value;
+    if (value <= 0 || (value & (value - 1))) return;
+    instr.value = instr.op == RegOp::Mod ? value - 1 : __builtin_ctzll(static_cast<uint64_t>(value));
+    if (instr.op == RegOp::FloorDiv) instr.op = RegOp::FloorShift;
+    if (instr.op == RegOp::CeilDiv) instr.op = RegOp::CeilShift;
+    if (instr.op == RegOp::Mod) instr.op = RegOp::ModMask;
   }
 
   void data() {

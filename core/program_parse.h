@@ -11,7 +11,27 @@ namespace dg {
 
 // The integer operations of the register program. Arithmetic wraps; division by zero gives 0, so that a program whose
 // checks fail later never traps.
-enum class RegOp : uint8_t { Const, Add, Sub, Mul, FloorDiv, Mod, Min, Max, CeilDiv, Eq, Ne, Lt, Le, And, Or, Select };
+enum class RegOp : uint8_t {
+  Const,
+  Add,
+  Sub,
+  Mul,
+  FloorDiv,
+  Mod,
+  Min,
+  Max,
+  CeilDiv,
+  Eq,
+  Ne,
+  Lt,
+  Le,
+  And,
+  Or,
+  Select,
+  FloorShift,  // division by a power of two, which the parser puts in the place of FloorDiv, CeilDiv and Mod:
+  CeilShift,   // an integer division costs as much as all the rest of a small program's registers
+  ModMask
+};
 
 struct RegInstr {
   RegOp op;

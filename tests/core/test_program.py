@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -47,6 +48,17 @@ def test_register_arithmetic_is_pythons(a: int, b: int) -> None:
     assert evaluate("and", a, b) == bool(a and b)
     assert evaluate("or", a, b) == bool(a or b)
     assert evaluate("select", a, b, 3) == (b if a else 3)
+
+
+@pytest.mark.parametrize("a", [-(2**63), -1025, -1024, -7, -1, 0, 1, 5, 1023, 1024, 2**63 - 1])
+@pytest.mark.parametrize("b", [1, 2, 1024, 3, 2**62])
+@pytest.mark.parametrize(
+    ("op", "expected"), [("floordiv", lambda a, b: a // b), ("mod", lambda a, b: a % b), ("ceildiv", lambda a, b: -(-a // b))]
+)
+def test_division_by_a_constant(a: int, b: int, op: str, expected: Callable[[int, int], int]) -> None:
+    regs: list[list[object]] = [["const", b], [op, 0, 2], ["eq", 1, 3]]
+    program = registers_program(regs, 2, 1)
+    assert program.run_raw([], [], [a, expected(a, b)])[0]["shape"] == [1]
 
 
 def test_division_by_zero_and_overflow_do_not_trap() -> None:
