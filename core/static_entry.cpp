@@ -217,6 +217,10 @@ Guard read_guard(PyObject* row) {
       if (pair.size() != 2) malformed("guard");
       guard.pairs.emplace_back(pair[0], pair[1]);
     }
+  } else if (is(kind, "aliased")) {
+    of_read(Guard::Aliased);
+    guard.other = static_cast<int>(integer(item(row, 2, "guard")));
+    guard.epoch = integer(item(row, 3, "guard"));
   } else {
     malformed("guard");
   }
@@ -342,6 +346,10 @@ void check_entry(const StaticEntry& entry) {
   const size_t n_inputs = entry.inputs.size();
   for (const Guard& guard : entry.guards) {
     if (guard.kind <= Guard::Tensor) check_range(guard.read, entry.reads.size(), "guard");
+    if (guard.kind == Guard::Aliased) {
+      check_range(guard.read, entry.reads.size(), "guard");
+      check_range(guard.other, entry.reads.size(), "guard");
+    }
     if (guard.kind == Guard::Expression) check_postfix(guard.postfix, entry.reads.size());
     for (auto [a, b] : guard.pairs) {
       check_range(a, n_inputs, "guard");
@@ -359,6 +367,7 @@ void check_entry(const StaticEntry& entry) {
   for (int i : entry.writes) check_range(i, n_inputs, "writes");
   for (const Effect& effect : entry.effects)
     for (const Template& value : effect.values) check_template(value, entry);
+  for (const Postfix& number : entry.tape_numbers) check_postfix(number, entry.reads.size());
   for (int i : entry.tape_inputs) check_range(i, n_inputs, "tape");
   for (int i : entry.tape_outputs) check_range(i, entry.program->n_outputs, "tape");
   for (auto [output, i] : entry.tape_saved) check_range(i, output ? entry.program->n_outputs : n_inputs, "tape");
@@ -454,6 +463,9 @@ StaticEntry* StaticEntry::parse(PyObject* description) {
     entry->tape_make = item(tape, 0, "tape");
     entry->tape_inputs = indices(item(tape, 1, "tape"), "tape");
     entry->tape_outputs = indices(item(tape, 2, "tape"), "tape");
+    PyObject* numbers = item(tape, 4, "tape");
+    for (Py_ssize_t i = 0; i < length(numbers, "tape"); ++i)
+      entry->tape_numbers.push_back(read_postfix(item(numbers, i, "tape")));
     PyObject* saved = item(tape, 3, "tape");
     for (Py_ssize_t i = 0; i < length(saved, "tape"); ++i) {
       PyObject* row = item(saved, i, "tape");

@@ -10,7 +10,8 @@
 //  guards   ("is", read, object) · ("eq", read, object) · ("type", read, type)
 //           ("tensor", read, dtype, shape, strides | None, requires_grad | None)
 //           ("list", list, items) · ("dict", dict, keys, items) · ("expr", postfix, bool) · ("call", callable)
-//           ("epoch", value, callable) · ("distinct", [(input, input)])
+//           ("epoch", value, callable) · ("distinct", [(input, input)]): they share no memory
+//           ("aliased", read, read, offset): both are on one buffer, the second so many elements further on
 //  inputs   of the program: ("read", r) · ("tensor", tensor, dtype, shape, strides | None, requires_grad | None)
 //  numbers  of the program: a postfix list each, over ("read", r, is_float), ("const", number) and (operation,)
 //  outputs  a template: ("output", j) · ("read", r) · ("const", object) · ("number", postfix)
@@ -19,8 +20,8 @@
 //  writes   [input] that the program writes in place
 //  effects  after the run: ("grad", template, template) · ("setattr", object, name, template)
 //           ("setitem", object, key, template) · ("setcell", cell, template) · ("call", callable, [template])
-//  tape     None | (make, [input], [output], [("output", j) | ("input", i)]): make(inputs, saved) gives the object with
-//           apply(grads) that differentiates the listed outputs
+//  tape     None | (make, [input], [output], [("output", j) | ("input", i)], [postfix]): make(arguments, inputs, saved,
+//           numbers) gives the object with apply(grads) that differentiates the listed outputs
 #pragma once
 
 #include <string>
@@ -70,14 +71,15 @@ struct Token {
 using Postfix = std::vector<Token>;
 
 struct Guard {
-  enum Kind : uint8_t { Is, Eq, Type, Tensor, List, Dict, Expression, Call, Epoch, Distinct } kind;
+  enum Kind : uint8_t { Is, Eq, Type, Tensor, List, Dict, Expression, Call, Epoch, Distinct, Aliased } kind;
   int read = 0;
   PyObject* object = nullptr;
   PyObject* items = nullptr;
   TensorSpec spec;
   Postfix postfix;
   bool expected = false;
-  int64_t epoch = 0;
+  int other = 0;  // the second read
+  int64_t epoch = 0;  // or the offset
   std::vector<std::pair<int, int>> pairs;
 };
 
@@ -124,6 +126,7 @@ struct StaticEntry {
   std::vector<Effect> effects;
   PyObject* tape_make = nullptr;
   std::vector<int> tape_inputs, tape_outputs;
+  std::vector<Postfix> tape_numbers;
   std::vector<std::pair<bool, int>> tape_saved;  // (is an output, index)
   int64_t hits = 0;
 

@@ -33,8 +33,8 @@ struct Number {
 
 // What one call has found so far.
 struct Call {
-  StaticEntry* entry;
-  PyObject* const* args;
+  StaticEntry* entry = nullptr;
+  PyObject* const* args = nullptr;
   SmallVector<TensorObject*, 8> tensors;  // borrowed from the arguments
   SmallVector<PyObject*, 8> numbers;      // borrowed from the arguments
   SmallVector<PyObject*, 32> reads;       // owned
@@ -118,6 +118,7 @@ bool match_arguments(StaticEntry* entry, PyObject* const* args, size_t n_positio
   for (size_t i = 0; i < n_keywords; ++i)
     if (!same_value(PyTuple_GET_ITEM(keyword_names, i), entry->keywords[i])) return false;
   call->entry = entry;
+  call->args = args;
   call->tensors.resize(entry->n_tensors);
   call->numbers.resize(entry->n_numbers);
   for (size_t i = 0; i < entry->leaves.size(); ++i)
@@ -343,6 +344,11 @@ bool check_guard(Guard& guard, Call* call) {
       guard.epoch = now;
       return true;
     }
+    case Guard::Aliased: {
+      PyObject *a = call->reads[guard.read], *b = call->reads[guard.other];
+      return is_tensor(a) && is_tensor(b) && as_tensor(a)->buffer == as_tensor(b)->buffer &&
+             as_tensor(b)->offset - as_tensor(a)->offset == guard.epoch;
+    }
     case Guard::Distinct:
       return true;  // when the inputs are known
   }
@@ -373,6 +379,12 @@ bool matches(StaticEntry* entry, PyObject* const* args, size_t n_positional, PyO
   return collect_inputs(call);
 }
 
+PyObject* number_object(const Postfix& postfix, Call* call) {  // new reference
+  Number number;
+  if (!evaluate(postfix, call, &number)) raise_error("InternalError", "a number of a static function was lost");
+  return checked(number.is_float ? PyFloat_FromDouble(number.real) : PyLong_FromLongLong(number.integer));
+}
+
 PyObject* build(const Template& made, Call* call);  // new reference
 
 Ref build_all(const std::vector<Template>& children, Call* call) {
@@ -389,11 +401,8 @@ PyObject* build(const Template& made, Call* call) {
       return Ref::borrow(call->reads[made.index]).release();
     case Template::Const:
       return Ref::borrow(made.object).release();
-    case Template::Number: {
-      Number number;
-      if (!evaluate(made.postfix, call, &number)) raise_error("InternalError", "a number of a static function was lost");
-      return checked(number.is_float ? PyFloat_FromDouble(number.real) : PyLong_FromLongLong(number.integer));
-    }
+    case Template::Number:
+      return number_object(made.postfix, call);
     case Template::Tuple:
       return build_all(made.children, call).release();
     case Template::List: {
@@ -470,7 +479,12 @@ void record_tape(Call* call) {
     auto [is_output, index] = entry->tape_saved[i];
     return is_output ? call->outputs[index] : as_object(call->inputs[index]);
   });
-  Ref node = owned(PyObject_CallFunctionObjArgs(entry->tape_make, inputs.get(), saved.get(), nullptr));
+  Ref arguments = tuple_of(entry->leaves.size(), [&](size_t i) { return call->args[i]; });
+  Ref numbers = owned(PyTuple_New(static_cast<Py_ssize_t>(entry->tape_numbers.size())));
+  for (size_t i = 0; i < entry->tape_numbers.size(); ++i)
+    PyTuple_SET_ITEM(numbers.get(), i, number_object(entry->tape_numbers[i], call));
+  Ref node = owned(PyObject_CallFunctionObjArgs(entry->tape_make, arguments.get(), inputs.get(), saved.get(),
+                                                numbers.get(), nullptr));
   record_python(node.get(), inputs.get(), outputs.get());
 }
 
@@ -518,7 +532,7 @@ PyObject* run(StaticFunctionObject* self, PyObject* entry_object, Call* call) {
       RunOutput& result = results[made];
       if (result.inplace) {
         release(result.buffer);
-        call->outputs[made] = Ref::borrow(as_object(call->inputs[result.alias])).release();
+        call->outputs[made] = as_object(make_detached(call->inputs[result.alias]));
       } else {
         call->outputs[made] =
             as_object(make_tensor(result.buffer, result.offset, result.dtype, result.rank, result.sizes, result.strides));

@@ -1,0 +1,10 @@
+"""Turning a Python function into a static program: source conversion, recorded reads, guards."""
+
+from __future__ import annotations
+
+from duograph import _core as core
+
+from .numbers import LiveNumber
+
+core.set_number_type(LiveNumber)
+core.set_hook("value_read", "duograph.capture.refuse:value_read")

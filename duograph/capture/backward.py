@@ -1,0 +1,146 @@
+"""The static backward of a static function: the same tape over traced values, cut off as a program of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from duograph import _core as core
+from duograph.errors import GradError
+from duograph.ir.graph import Argument, Graph, Node, Value
+from duograph.ir.types import TensorType
+from duograph.ops.tracing import wrap
+
+from .builder import CaptureBuilder
+
+
+class Backward(NamedTuple):
+    """A gradient program and how it hangs on the forward one."""
+
+    graph: Graph  # inputs: the saved values, one gradient per output, then numbers
+    saved: list[Value]  # values of the forward graph
+    numbers: list[Value]  # number inputs of the forward graph that it reads too
+    outputs: list[tuple[int, Any]]  # (program output, tensor) that can be differentiated
+    inputs: list[Value]  # tensor inputs that get a gradient, in the order of the graph's outputs
+
+
+def differentiate(
+    builder: CaptureBuilder, outputs: list[tuple[int, Any]], inputs: list[tuple[Value, Any]]
+) -> Backward | None:
+    """Run the tape from `outputs` to `inputs`; the nodes this adds leave the builder again as a graph."""
+    if not inputs:
+        return None
+    nodes = builder.body()
+    mark = len(nodes)
+    seeds = [Value(TensorType(t.dtype, tuple(t.shape)), None, i, f"grad_{i}") for i, (_, t) in enumerate(outputs)]
+    grads = core.grad(
+        tuple(t for _, t in outputs), tuple(t for _, t in inputs), tuple(wrap(s) for s in seeds),
+        retain_graph=True, create_graph=False, allow_unused=True,
+    )  # fmt: skip
+    results = [(value, builder.read(grad)) for (value, _), grad in zip(inputs, grads) if grad is not None]
+    added = nodes[mark:]
+    del nodes[mark:]
+    if not results:
+        return None
+    live = _live(added, [grad for _, grad in results])
+    made: set[Value] = set(seeds)
+    for node in live:
+        made.update(node.outputs)
+    saved: dict[Value, None] = {}
+    numbers: dict[Value, None] = {}
+    number_inputs = set(builder.number_inputs.values())
+    constants: dict[Node, None] = {}
+
+    def needs(value: Value) -> None:
+        if value in made:
+            return
+        if value in number_inputs:
+            numbers.setdefault(value)
+        elif value.node is not None and value.node.op == "constant":
+            constants.setdefault(value.node)
+        else:
+            saved.setdefault(value)
+
+    for node in live:
+        for value in node.inputs:
+            needs(value)
+    for _, grad in results:
+        needs(grad)
+    stand_ins = {value: Value(value.type, None, i, value.name) for i, value in enumerate((*saved, *seeds, *numbers))}
+    graph = _graph(builder, [*constants, *live], stand_ins, [grad for _, grad in results], len(numbers))
+    return Backward(graph, list(saved), list(numbers), outputs, [value for value, _ in results])
+
+
+def _live(nodes: list[Node], results: list[Value]) -> list[Node]:
+    """The nodes that results depend on, in order."""
+    wanted: set[Value] = set(results)
+    live: list[Node] = []
+    for node in reversed(nodes):
+        if any(value in wanted for value in node.outputs):
+            live.append(node)
+            wanted.update(node.inputs)
+    live.reverse()
+    return live
+
+
+def _graph(
+    builder: CaptureBuilder, nodes: list[Node], inputs: dict[Value, Value], results: list[Value], n_numbers: int
+) -> Graph:
+    from duograph.ir.builder import rename
+
+    whole = Graph((), tuple(nodes), tuple(results), name=f"{builder.name}.backward")
+    values = dict(inputs)
+    renamed, outputs = rename(whole, values)
+    n_tensors = len(inputs) - n_numbers
+    arguments = []
+    for i, value in enumerate(inputs):
+        known = builder.inputs.index(value) if value.node is None and value in builder.inputs else None
+        strides = builder.arguments[known].strides if known is not None else None
+        arguments.append(Argument("tensor" if i < n_tensors else "number", strides, "argument"))
+    return Graph(tuple(inputs.values()), renamed, outputs, tuple(arguments), name=whole.name)
+
+
+class StaticGradient:
+    """What the tape holds for one call of a static function: its saved values and how to differentiate it."""
+
+    __slots__ = ("arguments", "inputs", "numbers", "recipe", "saved", "versions")
+
+    def __init__(self, recipe: GradientRecipe, *parts: tuple[Any, ...]) -> None:
+        self.recipe = recipe
+        self.arguments, self.inputs, self.saved, self.numbers = parts
+        self.versions = tuple(t._version for t in self.saved)
+
+    def apply(self, grads: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Gradients of the inputs from those of the results."""
+        for tensor, version in zip(self.saved, self.versions):
+            if tensor._version != version:
+                raise GradError(
+                    f"backward: a value that the gradient of {self.recipe.name} needs was overwritten since the call",
+                    hint="clone it before the in-place write",
+                )
+        if core.is_grad_enabled() or core.tracing():
+            return tuple(self.recipe.again(self.arguments, self.inputs, grads))
+        return tuple(self.recipe.run(self, grads))
+
+
+class GradientRecipe:
+    """The gradient program of one entry."""
+
+    def __init__(self, name: str, program: Any, outputs: list[Any], again: Callable[..., Any]) -> None:
+        self.name = name
+        self.program = program
+        self.output_specs = [(t.dtype, tuple(t.shape)) for t in outputs]
+        self.again = again  # the same by recording the call anew: for gradients of gradients
+
+    def __call__(self, *parts: tuple[Any, ...]) -> StaticGradient:
+        return StaticGradient(self, *parts)
+
+    def run(self, call: StaticGradient, grads: tuple[Any, ...]) -> list[Any]:
+        from duograph.tensor.creation import zeros
+
+        seeds = [
+            zeros(shape, dtype=dtype) if g is None else g if g.is_contiguous() else g.contiguous()
+            for g, (dtype, shape) in zip(grads, self.output_specs)
+        ]
+        found: list[Any] = self.program.run([*call.saved, *seeds], list(call.numbers), [])
+        return found

@@ -1,0 +1,250 @@
+"""The graph builder of a capture: concrete tensors become state inputs, in-place writes become new values of cells."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Sequence
+from types import CodeType
+from typing import Any
+
+from duograph import _core as core
+from duograph._stack import is_internal
+from duograph.errors import CaptureError
+from duograph.ir.builder import Builder
+from duograph.ir.graph import Graph, Value
+from duograph.ir.location import Location
+from duograph.ir.types import TensorType
+from duograph.ops.definition import FLAG_VIEW
+
+from .cells import Cell, Geometry, View, contiguous, relate, steps_between, strides_after
+from .numbers import LiveNumber, Postfix
+
+_internal_codes: dict[CodeType, bool] = {}
+_locations: dict[tuple[CodeType, int], Location] = {}
+
+
+def user_location() -> Location | None:
+    """The user's line that is running."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        code = frame.f_code
+        internal = _internal_codes.get(code)
+        if internal is None:
+            internal = _internal_codes[code] = is_internal(code.co_filename) or code.co_filename.startswith("<frozen")
+        if not internal:
+            key = (code, frame.f_lineno)
+            found = _locations.get(key)
+            if found is None:
+                text = linecache.getline(code.co_filename, frame.f_lineno).strip()
+                found = _locations[key] = Location(code.co_filename, frame.f_lineno, code.co_qualname, text)
+            return found
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+class Storage:
+    """All tensors met so far on one concrete buffer."""
+
+    __slots__ = ("tensors", "views", "written")
+
+    def __init__(self) -> None:
+        self.views: dict[Geometry, View] = {}
+        self.tensors: dict[Geometry, Any] = {}
+        self.written = False
+
+
+class CaptureBuilder(Builder):
+    """See the module."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.views: dict[Value, View] = {}
+        self.handles: set[Value] = set()
+        self.storages: dict[int, Storage] = {}
+        self.tensor_inputs: list[tuple[Value, Any]] = []
+        self.input_tensors: dict[int, Value] = {}  # id of a tensor object → its input
+        self.number_inputs: dict[Postfix, Value] = {}
+        self.related: list[tuple[Any, Any]] = []  # tensors found to overlap, one of which is written
+        self.keep: list[Any] = []
+
+    # ---- what operators call
+
+    def emit(
+        self,
+        op: str,
+        inputs: Sequence[Value],
+        attrs: dict[str, Any],
+        types: Sequence[TensorType],
+        regions: tuple[Graph, ...] = (),
+    ) -> list[Value]:
+        self.location = user_location()
+        return super().emit(op, inputs, attrs, types, regions)
+
+    def read(self, tensor: Any) -> Value:
+        handle: Value | None = tensor._traced
+        if handle is None:
+            return self.concrete(tensor).current(self)
+        view = self.views.get(handle)
+        return handle if view is None else view.current(self)
+
+    def lift(self, tensor: Any) -> Value:
+        return self.concrete(tensor).current(self)
+
+    def number(self, number: Any) -> Value:
+        if type(number) is not LiveNumber:
+            return super().number(number)
+        found = self.number_inputs.get(number.postfix)
+        if found is None:
+            dtype = core.float64 if type(number.value) is float else core.int64
+            found = self.input(TensorType(dtype, (), weak=True), kind="number")
+            self.number_inputs[number.postfix] = found
+        return found
+
+    def write(self, tensor: Any, value: Value) -> None:
+        if tensor._traced is None:
+            self._prepare_write(tensor)
+        self.view_of(tensor).write(self, value)
+
+    def results(self, op: Any, operands: Sequence[Any], values: Sequence[Value]) -> Sequence[Value]:
+        if op.flags & FLAG_VIEW and operands:
+            return [self._view_result(operands[0], value) for value in values]
+        return [self._fresh(value) for value in values]
+
+    # ---- handles
+
+    def view_of(self, tensor: Any) -> View:
+        """The view that a tensor is."""
+        handle = tensor._traced
+        if handle is None:
+            return self.concrete(tensor)
+        view = self.views.get(handle)
+        if view is None:
+            view = self.views[handle] = Cell(handle).root
+        return view
+
+    def _fresh(self, value: Value) -> Value:
+        """A handle that no other tensor has: the value itself unless it is known already (a copy is another storage)."""
+        if value in self.handles or value in self.views:
+            alias = Value(value.type, value.node, value.index, value.name)
+            self.views[alias] = Cell(value).root
+            self.handles.add(alias)
+            return alias
+        self.handles.add(value)
+        return value
+
+    def _view_result(self, base: Any, value: Value) -> Value:
+        view = self.view_of(base)
+        steps = steps_between(view.current(self), value)
+        if steps is None:
+            view.cell.opaque = True
+            handle = self._fresh(value)
+            self.view_of_handle(handle).cell.opaque = True
+            return handle
+        strides: tuple[int, ...] | None = view.strides
+        for step in steps:
+            strides = strides_after(step, strides) if strides is not None else None
+        handle = self._fresh(value)
+        if strides is not None:
+            made = View(view.cell, view.chain + steps, value, strides)
+            self.views[handle] = made
+        return handle
+
+    def view_of_handle(self, handle: Value) -> View:
+        view = self.views.get(handle)
+        if view is None:
+            view = self.views[handle] = Cell(handle).root
+        return view
+
+    # ---- concrete tensors
+
+    def concrete(self, tensor: Any) -> View:
+        """The view of a tensor that has memory: an input of the program, or a constant if it was made during capture."""
+        key = core.storage_id(tensor)
+        storage = self.storages.get(key)
+        if storage is None:
+            storage = self.storages[key] = Storage()
+            self.keep.append(tensor)
+        geometry: Geometry = (tensor.storage_offset(), tuple(tensor.shape), tuple(tensor.stride()))
+        view = storage.views.get(geometry)
+        if view is None:
+            view = self._new_view(storage, tensor, geometry)
+            storage.views[geometry] = view
+            storage.tensors[geometry] = tensor
+        return view
+
+    def _new_view(self, storage: Storage, tensor: Any, geometry: Geometry) -> View:
+        if tensor._born_traced:
+            view = Cell(self._embedded(tensor)).root
+            view.strides = geometry[2]
+            return view
+        if storage.written:
+            for other in list(storage.views):
+                written = storage.views[other].cell
+                if written.written and overlap(other, geometry):
+                    return self._derived(storage, other, tensor, geometry)
+        type_ = TensorType(tensor.dtype, geometry[1])
+        strides = None if geometry[2] == contiguous(geometry[1]) else geometry[2]
+        value = self.input(type_, strides=strides, origin="state")
+        self.handles.add(value)
+        self.tensor_inputs.append((value, tensor))
+        self.input_tensors[id(tensor)] = value
+        cell = Cell(value, value)
+        cell.root.strides = geometry[2]
+        return cell.root
+
+    def _derived(self, storage: Storage, outer: Geometry, tensor: Any, geometry: Geometry) -> View:
+        base = storage.views[outer]
+        steps = relate(outer, geometry, tensor.dtype)
+        if steps is None:
+            raise CaptureError(
+                f"static: a tensor of shape {geometry[1]} overlaps one of shape {outer[1]} that is written, "
+                "in a way that is not a plain view of it",
+                hint="clone one of them before the write",
+            )
+        self.related.append((storage.tensors[outer], tensor))
+        view = View(base.cell, base.chain + steps, base.value, geometry[2])
+        view.version = -1
+        return view
+
+    def _prepare_write(self, tensor: Any) -> None:
+        """Before a concrete tensor is written: every tensor seen on the same memory becomes a view of one of them."""
+        target = self.concrete(tensor)
+        storage = self.storages[core.storage_id(tensor)]
+        storage.written = True
+        geometry = (tensor.storage_offset(), tuple(tensor.shape), tuple(tensor.stride()))
+        rivals = [g for g, v in storage.views.items() if v.cell is not target.cell and overlap(g, geometry)]
+        if not rivals:
+            return
+        group = [geometry, *rivals]
+        group.sort(key=lambda g: -_elements(g))
+        outer = group[0]
+        for other in group[1:]:
+            storage.views[other] = self._derived(storage, outer, storage.tensors[other], other)
+
+    def _embedded(self, tensor: Any) -> Value:
+        old = core.set_tracing(False)
+        try:
+            data: Any = tensor.item() if tensor.ndim == 0 else bytes(core.to_bytes(tensor.detach().contiguous()))
+        finally:
+            core.set_tracing(old)
+        return self.constant(data, tensor.dtype, tuple(tensor.shape))
+
+
+def _elements(geometry: Geometry) -> int:
+    count = 1
+    for n in geometry[1]:
+        count *= n
+    return count
+
+
+def overlap(a: Geometry, b: Geometry) -> bool:
+    """Whether the memory ranges of two tensors on one buffer meet."""
+    if 0 in a[1] or 0 in b[1]:
+        return False
+
+    def extent(g: Geometry) -> tuple[int, int]:
+        return g[0], g[0] + sum((n - 1) * s for n, s in zip(g[1], g[2]))
+
+    (a_low, a_high), (b_low, b_high) = extent(a), extent(b)
+    return a_low <= b_high and b_low <= a_high

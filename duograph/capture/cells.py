@@ -1,0 +1,225 @@
+"""Mutable storages of a captured program, made functional.
+
+A storage is a `Cell` that holds the current value of its root; every tensor on it is a `View`: the root, or a chain of
+steps (slice, permute, reshape, broadcast) away from it. A write goes up the chain and gives the cell its next value; a
+read of a view whose cell was written since goes down the chain again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from duograph.errors import CaptureError
+from duograph.ir.builder import Builder
+from duograph.ir.graph import Node, Value
+from duograph.ir.types import TensorType
+
+STEPS = frozenset({"slice", "permute", "reshape", "broadcast"})
+Geometry = tuple[int, tuple[int, ...], tuple[int, ...]]  # offset, shape, strides
+
+
+class Step(NamedTuple):
+    """One index map of a view."""
+
+    op: str
+    attrs: dict[str, Any]
+    before: TensorType
+    after: TensorType
+
+
+class Cell:
+    """One storage. `input`: the program input it starts as, None for storages born in the program."""
+
+    __slots__ = ("input", "opaque", "root", "value", "version")
+
+    def __init__(self, value: Value, input: Value | None = None) -> None:
+        self.value = value
+        self.input = input
+        self.version = 0
+        self.root = View(self, (), value, contiguous(value.shape))
+        self.opaque = False  # some view of it has an index map that is not known
+
+    @property
+    def written(self) -> bool:
+        return self.version > 0
+
+
+class View:
+    """A tensor on a cell."""
+
+    __slots__ = ("cell", "chain", "strides", "value", "version")
+
+    def __init__(self, cell: Cell, chain: tuple[Step, ...], value: Value, strides: tuple[int, ...]) -> None:
+        self.cell = cell
+        self.chain = chain
+        self.value = value
+        self.version = cell.version
+        self.strides = strides
+
+    def current(self, builder: Builder) -> Value:
+        """The value the tensor has now."""
+        if self.version != self.cell.version:
+            self.value = apply_chain(builder, self.chain, self.cell.value)
+            self.version = self.cell.version
+        return self.value
+
+    def write(self, builder: Builder, value: Value) -> None:
+        """The tensor's elements become `value`."""
+        cell = self.cell
+        if cell.opaque:
+            raise CaptureError("static: a write to a tensor with views whose layout is not known at capture")
+        levels = [cell.value]
+        for step in self.chain[:-1]:
+            levels.append(_down(builder, step, levels[-1]))
+        result = value
+        for step, whole in zip(reversed(self.chain), reversed(levels)):
+            result = _up(builder, step, whole, result)
+        cell.value = result
+        cell.version += 1
+        self.value = value
+        self.version = cell.version
+
+
+def apply_chain(builder: Builder, chain: tuple[Step, ...], value: Value) -> Value:
+    for step in chain:
+        value = _down(builder, step, value)
+    return value
+
+
+def _down(builder: Builder, step: Step, value: Value) -> Value:
+    return builder.emit(step.op, [value], step.attrs, [step.after])[0]
+
+
+def _up(builder: Builder, step: Step, whole: Value, part: Value) -> Value:
+    """`whole` after `part` was written through the step."""
+    if step.op == "reshape":
+        return builder.emit("reshape", [part], {}, [step.before])[0]
+    if step.op == "permute":
+        dims = step.attrs["dims"]
+        inverse = tuple(sorted(range(len(dims)), key=dims.__getitem__))
+        return builder.emit("permute", [part], {"dims": inverse}, [step.before])[0]
+    if step.op == "slice":
+        attrs = {"starts": step.attrs["starts"], "steps": step.attrs["steps"]}
+        return builder.emit("slice_update", [whole, part], attrs, [step.before])[0]
+    if step.before.size == step.after.size:  # a broadcast that only adds dimensions of size 1
+        return builder.emit("reshape", [part], {}, [step.before])[0]
+    raise CaptureError("in-place write into an expanded tensor: several of its elements share one place in memory")
+
+
+def contiguous(shape: tuple[Any, ...]) -> tuple[int, ...]:
+    strides: list[int] = []
+    step = 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
+
+
+def steps_between(base: Value, view: Value) -> tuple[Step, ...] | None:
+    """The movement nodes that lead from one value to another; None if they do not."""
+    found: list[Step] = []
+    value = view
+    while value is not base:
+        node: Node | None = value.node
+        if node is None or node.op not in STEPS:
+            return None
+        found.append(Step(node.op, node.attrs, node.inputs[0].type, value.type))
+        value = node.inputs[0]
+    return tuple(reversed(found))
+
+
+def strides_after(step: Step, strides: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The strides a step gives in memory; None where it must copy."""
+    if step.op == "permute":
+        return tuple(strides[d] for d in step.attrs["dims"])
+    if step.op == "slice":
+        return tuple(s * k for s, k in zip(strides, step.attrs["steps"]))
+    before: tuple[Any, ...] = step.before.shape
+    after: tuple[Any, ...] = step.after.shape
+    if step.op == "broadcast":
+        lead = len(after) - len(before)
+        kept = (0 if b == 1 and a != 1 else s for a, b, s in zip(after[lead:], before, strides))
+        return (*[0] * lead, *kept)
+    return reshaped_strides(before, strides, after)
+
+
+def reshaped_strides(
+    before: tuple[int, ...], strides: tuple[int, ...], after: tuple[int, ...]
+) -> tuple[int, ...] | None:
+    """Strides of a reshape that moves nothing, as NumPy and PyTorch find them; None if there are none."""
+    if 0 in before:
+        return contiguous(after)
+    old = [(n, s) for n, s in zip(before, strides) if n != 1]
+    result = [0] * len(after)
+    at = len(after) - 1
+    while old:
+        # One run of old dimensions that lie in memory like one.
+        size, stride = old.pop()
+        run, step = size, stride
+        while old and old[-1][1] == run * stride:
+            run *= old.pop()[0]
+        left = run
+        while at >= 0 and (left > 1 or after[at] == 1):
+            if left % after[at]:
+                return None
+            result[at] = step
+            step *= after[at]
+            left //= after[at]
+            at -= 1
+        if left != 1:
+            return None
+    while at >= 0:
+        if after[at] != 1:
+            return None
+        result[at] = 1
+        at -= 1
+    return tuple(result)
+
+
+def relate(outer: Geometry, inner: Geometry, dtype: Any) -> tuple[Step, ...] | None:
+    """How a tensor that lies inside a contiguous one is a view of it; None if it is not a plain one."""
+    shape, strides = outer[1], outer[2]
+    if strides != contiguous(shape) or 0 in shape or 0 in inner[1]:
+        return None
+    total = 1
+    for n in shape:
+        total *= n
+    offset = inner[0] - outer[0]
+    dims = [(s, n, d) for d, (n, s) in enumerate(zip(inner[1], inner[2])) if n != 1]
+    if any(s <= 0 for s, _, _ in dims) or offset < 0:
+        return None
+    dims.sort(key=lambda x: -x[0])
+    # Cut the flat storage into digits, one per dimension of the view, from the widest to the narrowest.
+    digits: list[int] = []
+    above = total
+    for s, _, _ in dims:
+        if above % s:
+            return None
+        digits.append(above // s)
+        above = s
+    digits.append(above)
+    starts: list[int] = []
+    rest = offset
+    for s, _, _ in dims:
+        starts.append(rest // s)
+        rest %= s
+    starts.append(rest)
+    sizes = [n for _, n, _ in dims] + [1]
+    if any(start + n > digit for start, n, digit in zip(starts, sizes, digits)):
+        return None
+    steps = [
+        Step("reshape", {}, TensorType(dtype, shape), TensorType(dtype, tuple(digits))),
+        Step(
+            "slice", {"starts": tuple(starts), "steps": (1,) * len(starts)},
+            TensorType(dtype, tuple(digits)), TensorType(dtype, tuple(sizes)),
+        ),
+    ]  # fmt: skip
+    order = [d for _, _, d in dims]
+    flat = tuple(n for n in sizes[:-1])
+    steps.append(Step("reshape", {}, steps[-1].after, TensorType(dtype, flat)))
+    permutation = tuple(sorted(range(len(order)), key=order.__getitem__))
+    moved = tuple(flat[p] for p in permutation)
+    if permutation != tuple(range(len(permutation))):
+        steps.append(Step("permute", {"dims": permutation}, steps[-1].after, TensorType(dtype, moved)))
+    steps.append(Step("reshape", {}, steps[-1].after, TensorType(dtype, inner[1])))
+    return tuple(step for step in steps if step.op == "slice" or step.before.shape != step.after.shape or step.op == "permute")

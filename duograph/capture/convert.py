@@ -1,0 +1,314 @@
+"""Which function to call in a capture: user code is converted on the way, the library's own is left alone."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import os
+import random
+import sysconfig
+import types
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from duograph import _core as core
+from duograph._recorded import state
+from duograph._stack import PACKAGE_FOLDER
+from duograph.errors import CaptureError
+
+from .modules import is_module
+from .numbers import LiveNumber
+from .source import HELPER, Converted, SourceMissing, convert
+
+if TYPE_CHECKING:
+    from .recorder import Recorder
+
+_STDLIB = tuple(
+    {os.path.realpath(p) + os.sep for p in (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")) if p}
+    | {os.path.abspath(p) + os.sep for p in (sysconfig.get_path("stdlib"),) if p}
+)
+_SITE = f"{os.sep}site-packages{os.sep}"
+# Installed packages that know nothing of tensors: their code is not worth converting.
+_FOREIGN = tuple(f"{_SITE}{name}{os.sep}" for name in ("numpy", "_pytest", "pluggy", "scipy", "torch", "jax", "tqdm"))
+_INVENTING = {"random", "time", "secrets", "uuid", "_random"}  # modules whose functions give something new at each call
+_HARMLESS = {"sleep", "seed"}
+_MUTATORS = frozenset(
+    "append extend insert pop remove clear sort reverse update setdefault popitem add discard appendleft popleft".split()
+)
+_TAKE_FUNCTIONS = (map, filter, sorted, min, max, functools.reduce, functools.partial)
+
+
+def is_user_file(file: str) -> bool:
+    """Whether code of this file is the user's: not the package's own, not Python's library."""
+    if not file or file.startswith(PACKAGE_FOLDER) or file.startswith("<frozen"):
+        return False
+    if file.startswith(_STDLIB):
+        return _SITE in file and not any(name in file for name in _FOREIGN)
+    return not any(name in file for name in _FOREIGN)
+
+
+class Sites:
+    """What converted code calls: the `_dg_` of one converted function object. Outside a capture all is plain Python."""
+
+    __slots__ = ("sites",)
+
+    def __init__(self, sites: list[tuple[str, Any, str]]) -> None:
+        self.sites = sites
+
+    slice = slice
+
+    def read(self, number: int, value: Any) -> Any:
+        recorder = state.recorder
+        return value if recorder is None else recorder.site(self, number, value, False)
+
+    def read_base(self, number: int, value: Any) -> Any:
+        recorder = state.recorder
+        return value if recorder is None else recorder.site(self, number, value, True)
+
+    def attr(self, holder: Any, name: str) -> Any:
+        recorder = state.recorder
+        return getattr(holder, name) if recorder is None else recorder.attribute(holder, name)
+
+    def attr_base(self, holder: Any, name: str) -> Any:
+        recorder = state.recorder
+        return getattr(holder, name) if recorder is None else recorder.attribute(holder, name, True)
+
+    def item(self, holder: Any, key: Any) -> Any:
+        recorder = state.recorder
+        return holder[key] if recorder is None else recorder.item(holder, key)
+
+    def item_base(self, holder: Any, key: Any) -> Any:
+        recorder = state.recorder
+        return holder[key] if recorder is None else recorder.item(holder, key, True)
+
+    def callee(self, function: Any) -> Any:
+        recorder = state.recorder
+        return function if recorder is None else callee(recorder, function)
+
+    def set_attr(self, value: Any, holder: Any, name: str) -> None:
+        recorder = state.recorder
+        if recorder is None:
+            setattr(holder, name, value)
+        else:
+            recorder.set_attribute(value, holder, name)
+
+    def set_item(self, value: Any, holder: Any, key: Any) -> None:
+        recorder = state.recorder
+        if recorder is None:
+            holder[key] = value
+        else:
+            recorder.set_item(value, holder, key)
+
+    def aug_attr(self, holder: Any, name: str, how: str, value: Any) -> None:
+        self.set_attr(getattr(operator, how)(self.attr(holder, name), value), holder, name)
+
+    def aug_item(self, holder: Any, key: Any, how: str, value: Any) -> None:
+        self.set_item(getattr(operator, how)(self.item(holder, key), value), holder, key)
+
+    def aug(self, number: int, old: Any, how: str, value: Any) -> Any:
+        return self.store(number, getattr(operator, how)(self.read(number, old), value))
+
+    def store(self, number: int, value: Any) -> Any:
+        recorder = state.recorder
+        return value if recorder is None else recorder.store_site(self, number, value)
+
+
+# ---- converted functions ------------------------------------------------------------------------------------------
+
+_converted: dict[types.CodeType, Converted | None] = {}
+_own_codes: set[types.CodeType] = set()
+
+
+def converted_code(function: types.FunctionType) -> Converted | None:
+    """The conversion of a function's code; None if it has no source."""
+    code = function.__code__
+    try:
+        return _converted[code]
+    except KeyError:
+        pass
+    try:
+        made: Converted | None = convert(function)
+    except SourceMissing:
+        made = None
+    if made is not None:
+        _own_codes.update(made.codes)
+    _converted[code] = made
+    return made
+
+
+def convert_function(function: types.FunctionType) -> types.FunctionType:
+    """The function to run during a capture: converted, or itself if it has no source or is not the user's."""
+    code = function.__code__
+    if code in _own_codes or not is_user_file(code.co_filename):
+        return function
+    made = converted_code(function)
+    if made is None:
+        return function
+    cells = dict(zip(code.co_freevars, function.__closure__ or ()))
+    sites: list[tuple[str, Any, str]] = [
+        ("cell", cells[name], name) if kind == "free" and name in cells else ("item", function.__globals__, name)
+        for kind, name in made.sites
+    ]
+    cells[HELPER] = types.CellType(Sites(sites))
+    closure = tuple(cells[name] for name in made.code.co_freevars)
+    result = types.FunctionType(made.code, function.__globals__, function.__name__, function.__defaults__, closure)
+    result.__kwdefaults__ = function.__kwdefaults__
+    result.__dict__.update(function.__dict__)
+    result.__module__ = function.__module__
+    return result
+
+
+def callee(recorder: Recorder, function: Any) -> Any:
+    """What to call instead of `function` during a capture."""
+    kind = type(function)
+    if kind is types.FunctionType:
+        if not is_user_file(function.__code__.co_filename):
+            _refuse_invention(function)
+            return function
+        return convert_function(function)
+    if kind is types.MethodType:
+        inner = callee(recorder, function.__func__)
+        holder = function.__self__
+        if is_module(holder):
+            recorder.enter(holder)
+        return function if inner is function.__func__ else types.MethodType(inner, holder)
+    if kind is core.Op:
+        return function
+    if kind is core.StaticFunction:
+        return callee(recorder, function.__wrapped__)
+    if isinstance(function, type):
+        return _class(recorder, function)
+    if kind in (types.BuiltinFunctionType, types.MethodWrapperType, types.MethodDescriptorType, types.WrapperDescriptorType):
+        return _builtin(recorder, function)
+    if kind is functools.partial:
+        return functools.partial(callee(recorder, function.func), *function.args, **function.keywords)
+    if is_module(function):
+        recorder.enter(function)
+    call = getattr(kind, "__call__", None)
+    if isinstance(call, types.FunctionType) and is_user_file(call.__code__.co_filename):
+        return types.MethodType(convert_function(call), function)
+    if id(function) not in recorder.external and kind.__module__.partition(".")[0] == "numpy":
+        _refuse_invention(function)
+    return function
+
+
+def _class(recorder: Recorder, cls: type) -> Any:
+    if cls in _TAKE_FUNCTIONS:
+        return _converting_arguments(recorder, cls)
+    if cls is float or cls is int:
+        return _to_number(cls)
+    if cls is type:
+        return lambda *args: type(args[0].value) if len(args) == 1 and type(args[0]) is LiveNumber else type(*args)
+    if cls is random.Random or cls.__module__.startswith("numpy.random"):
+        raise _invention(cls.__name__)
+    init = cls.__init__
+    plain = type(cls) is type and cls.__new__ is object.__new__ and isinstance(init, types.FunctionType)
+    if plain and is_user_file(init.__code__.co_filename) and converted_code(init) is not None:
+        converted = convert_function(init)
+
+        def construct(*args: Any, **kwargs: Any) -> Any:
+            made = object.__new__(cls)
+            converted(made, *args, **kwargs)
+            return made
+
+        return construct
+    return cls
+
+
+def _to_number(cls: type) -> Any:
+    """float(x) of a live float and int(x) of a live int stay live."""
+    return lambda *args: args[0] if len(args) == 1 and type(args[0]) is LiveNumber and type(args[0].value) is cls else cls(*args)
+
+
+def _converting_arguments(recorder: Recorder, function: Any) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        args = tuple(callee(recorder, a) if isinstance(a, (types.FunctionType, types.MethodType)) else a for a in args)
+        kwargs = {k: callee(recorder, v) if isinstance(v, types.FunctionType) else v for k, v in kwargs.items()}
+        return function(*args, **kwargs)
+
+    return call
+
+
+def _builtin(recorder: Recorder, function: Any) -> Any:
+    if function in _TAKE_FUNCTIONS:
+        return _converting_arguments(recorder, function)
+    if function is print:
+        return functools.partial(_print, recorder)
+    if function is getattr or function is setattr:
+        return _attribute_builtin(recorder, function)
+    holder = getattr(function, "__self__", None)
+    if holder is not None and not isinstance(holder, types.ModuleType):
+        if id(holder) in recorder.external and isinstance(holder, (list, dict, set)):
+            if function.__name__ in _MUTATORS:
+                return _mutator(recorder, holder, function)
+            if function.__name__ == "get" and isinstance(holder, dict):
+                return lambda key, default=None: recorder.item(holder, key) if key in holder else _absent(recorder, holder, default)
+            recorder.contents(holder)
+        if isinstance(holder, random.Random) or type(holder).__module__.startswith("numpy.random"):
+            if function.__name__ not in _HARMLESS:
+                raise _invention(f"random.{function.__name__}")
+        if isinstance(holder, type) and holder.__module__ == "datetime" and function.__name__ in ("now", "today", "utcnow"):
+            raise _invention(f"{holder.__name__}.{function.__name__}")
+        return function
+    _refuse_invention(function)
+    return function
+
+
+def _absent(recorder: Recorder, holder: Any, default: Any) -> Any:
+    recorder.contents(holder)
+    return default
+
+
+def _attribute_builtin(recorder: Recorder, function: Any) -> Any:
+    if function is setattr:
+        return lambda holder, name, value: recorder.set_attribute(value, holder, name)
+
+    def get(holder: Any, name: str, *default: Any) -> Any:
+        if default and not hasattr(holder, name):
+            if id(holder) in recorder.external:
+                recorder.guard("call", lambda: not hasattr(holder, name))
+            return default[0]
+        return recorder.attribute(holder, name)
+
+    return get
+
+
+def _mutator(recorder: Recorder, holder: Any, function: Callable[..., Any]) -> Any:
+    def call(*args: Any) -> Any:
+        recorder.journal_container(holder)
+        result = function(*args)
+        if result is not None and function.__name__ not in ("setdefault",):
+            raise CaptureError(
+                f"static: {type(holder).__name__}.{function.__name__} takes out of a container from outside the function",
+                hint="take the item before the call and pass it as an argument",
+            )
+        recorder.calls.append((function, args))
+        return result
+
+    return call
+
+
+def _print(recorder: Recorder, *args: Any, **kwargs: Any) -> None:
+    """Printed after each run, with that run's values."""
+    printing = functools.partial(print, **kwargs) if kwargs else print
+    recorder.calls.append((printing, args))
+
+
+def _refuse_invention(function: Any) -> None:
+    module = getattr(function, "__module__", None) or ""
+    name = getattr(function, "__name__", "?")
+    if (module in _INVENTING or module.startswith("numpy.random")) and name not in _HARMLESS:
+        raise _invention(f"{module}.{name}")
+    if module in ("posix", "os") and name == "urandom":
+        raise _invention("os.urandom")
+    if module == "builtins" and name == "input" and function is input:
+        raise _invention("input")
+
+
+def _invention(name: str) -> CaptureError:
+    return CaptureError(
+        f"static: {name}() gives something new at each call, which a static graph would freeze at its first value",
+        hint="call it outside and pass the result as an argument (a number, or a tensor)",
+    )
+
+

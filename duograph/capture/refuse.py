@@ -1,0 +1,46 @@
+"""Reading a tensor's value while a static function is captured: there is none yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from duograph import _core as core
+from duograph._recorded import state
+from duograph._stack import user_location
+from duograph.errors import CaptureError
+
+_WHAT = {
+    "bool": "the truth of a tensor decides here what Python does",
+    "__bool__": "the truth of a tensor decides here what Python does",
+    "numpy": "NumPy wants a tensor's values here",
+    "__array__": "NumPy wants a tensor's values here",
+    "format": "a tensor's values are to become text here",
+    "repr": "a tensor's values are to become text here",
+}
+
+
+def value_read(tensor: Any, what: str) -> Any:
+    """Hook of the core: `what` ("bool", "item", …) was asked of a tensor while a graph is recorded."""
+    if state.recorder is None and tensor._traced is None:  # an operator is being compiled: its constants are real
+        return _really(tensor, what)
+    reason = _WHAT.get(what, f"{what}() reads a tensor's value here")
+    spec = f"{tensor.dtype.name}[{', '.join(map(str, tensor.shape))}]"
+    branch = what in ("bool", "__bool__")
+    raise CaptureError(
+        f"static: {reason}, but while a static graph is captured there is no value yet ({spec})",
+        hint=(
+            "choose with where(condition, a, b), or leave this function dynamic"
+            if branch
+            else "return the tensor and read it outside, or leave this function dynamic"
+        ),
+        location=user_location(),
+    )
+
+
+def _really(tensor: Any, what: str) -> Any:
+    old = core.set_tracing(False)
+    try:
+        value = tensor.tolist() if what == "tolist" else tensor.item()
+    finally:
+        core.set_tracing(old)
+    return bool(value) if "bool" in what else float(value) if "float" in what else int(value) if "int" in what else value

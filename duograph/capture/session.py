@@ -1,0 +1,336 @@
+"""One capture: run the Python once on traced values, undo what it did, and make an entry for the core of the record."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from duograph import _core as core
+from duograph._recorded import state
+from duograph.errors import CaptureError
+from duograph.ir.graph import Argument, Graph, Value
+
+from .backward import Backward, differentiate
+from .builder import CaptureBuilder
+from .convert import callee
+from .recorder import Recorder
+from .tree import Arguments, Row, argument_names, template, tensor_spec
+
+
+class Captured(NamedTuple):
+    """The record of a capture, with its program still a graph."""
+
+    graph: Graph
+    backward: Backward | None
+    description: dict[str, Any]  # of the entry, without program and tape
+    tape: tuple[Any, ...] | None
+    strides: list[tuple[int, ...] | None]
+    input_tensors: list[Any]
+
+
+class Session:
+    """The capture of one call."""
+
+    def __init__(self, function: Callable[..., Any], name: str, differentiable: bool) -> None:
+        self.function = function
+        self.recorder = Recorder()
+        self.builder = CaptureBuilder(name)
+        self.grad_mode = core.is_grad_enabled()
+        self.differentiable = differentiable and self.grad_mode
+        self.arguments = Arguments(self.recorder, self.grad_mode)
+        self.journal: list[tuple[str, Any, Any]] = []
+        self.outputs: list[Value] = []
+        self.output_numbers: dict[int, int] = {}
+        self.output_tensors: list[Any] = []
+
+    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Captured:
+        """Capture the call; everything outside is as before when this returns or raises."""
+        names = [*argument_names(self.function, len(args)), *kwargs]
+        pairs = [self.arguments.leaf(value, name) for value, name in zip((*args, *kwargs.values()), names)]
+        leaves = [row for row, _ in pairs]
+        given = [value for _, value in pairs]
+        outer, epoch = state.recorder, core.epoch()
+        tracing = core.set_tracing(True)
+        journal = core.set_grad_journal(self.journal)
+        state.recorder = self.recorder
+        try:
+            with self.builder:
+                function = callee(self.recorder, self.function)
+                if isinstance(self.function, types.MethodType):
+                    self.recorder.enter(self.function.__self__)
+                result = function(*given[: len(args)], **dict(zip(kwargs, given[len(args) :])))
+                self.arguments.check_unchanged()
+                gradients = self._gradients()
+                outputs = template(result, self._tensor_row)
+                effects = self._effects(gradients)
+                backward = self._backward()
+        finally:
+            core.set_grad_journal(None)
+            self._restore_gradients()
+            core.set_grad_journal(journal)
+            state.recorder = outer
+            core.set_tracing(tracing)
+            core.set_grad_enabled(self.grad_mode)
+            self.recorder.roll_back()
+        return self._captured(leaves, len(args), tuple(kwargs), outputs, effects, backward, epoch)
+
+    # ---- gradients written
+
+    def _gradients(self) -> list[tuple[Any, Any]]:
+        """(tensor, its gradient after the call) for every tensor whose gradient was written."""
+        core.set_grad_journal(None)
+        known: set[int] = set()
+        written: dict[int, Any] = {}
+        for kind, tensor, value in self.journal:
+            if id(tensor) not in known and kind == "read":
+                read = self.recorder.read("grad", tensor, None)
+                if value is None:
+                    self.recorder.guard("is", read, None)
+                else:
+                    self.recorder.tensor_reads.setdefault(id(value), []).append(read)
+                    self.recorder.keep.append(value)
+            known.add(id(tensor))
+            if kind == "write":
+                written[id(tensor)] = tensor
+        return [(tensor, tensor.grad) for tensor in written.values()]
+
+    def _restore_gradients(self) -> None:
+        restored: set[int] = set()
+        for kind, tensor, old in self.journal:
+            if kind == "write" and id(tensor) not in restored:
+                restored.add(id(tensor))
+                tensor.grad = old
+
+    # ---- results
+
+    def _tensor_row(self, tensor: Any) -> Row:
+        """The template row of a tensor that the call returns or leaves behind."""
+        if tensor._traced is None:
+            return self._concrete_row(tensor)
+        known = self.output_numbers.get(id(tensor))
+        if known is not None:
+            return ("output", known)
+        view = self.builder.views.get(tensor._traced)
+        if view is not None and view.cell.input is not None and not (self.differentiable and tensor.requires_grad):
+            row = self._input_view(view)
+            if row is not None:
+                return row
+        number = len(self.outputs)
+        self.outputs.append(self.builder.read(tensor))
+        self.output_numbers[id(tensor)] = number
+        self.output_tensors.append(tensor)
+        return ("output", number)
+
+    def _input_view(self, view: Any) -> Row | None:
+        """A result that is a view of an input: made from the input itself, so that memory is shared as in dynamic mode."""
+        tensor = next((t for value, t in self.builder.tensor_inputs if value is view.cell.input), None)
+        if tensor is None:
+            return None
+        offset, strides = tensor.storage_offset(), tuple(tensor.stride())
+        shape = tuple(tensor.shape)
+        from .cells import strides_after
+
+        for step in view.chain:
+            if step.op == "slice":
+                offset += sum(a * s for a, s in zip(step.attrs["starts"], strides))
+            after = strides_after(step, strides)
+            if after is None:
+                return None
+            strides, shape = after, step.after.shape
+        base = self._concrete_row(tensor)
+        return ("make", _ViewOf(shape, strides, offset - tensor.storage_offset()), [base])
+
+    def _concrete_row(self, tensor: Any) -> Row:
+        slot = self.arguments.slots.get(id(tensor))
+        if slot is not None:
+            return ("read", self.recorder.read("arg", None, slot))
+        reads = self._source(tensor)
+        return ("const", tensor) if reads is None else ("read", reads)
+
+    def _effects(self, gradients: list[tuple[Any, Any]]) -> list[Row]:
+        effects: list[Row] = []
+        for tensor, grad in gradients:
+            effects.append(("grad", self._concrete_row(tensor), template(grad, self._tensor_row)))
+        for function, args in self.recorder.calls:
+            effects.append(("call", function, [template(a, self._tensor_row) for a in args]))
+        for kind, holder, key, current in self.recorder.stores.values():
+            row = template(current(), self._tensor_row)
+            effects.append((kind, holder, row) if kind == "setcell" else (kind, holder, key, row))
+        return effects
+
+    def _backward(self) -> Backward | None:
+        """The gradient program of results that require gradients, when the call itself is to be differentiated."""
+        if not self.differentiable:
+            return None
+        wanted = [
+            (number, tensor)
+            for number, tensor in enumerate(self.output_tensors)
+            if tensor.requires_grad and not (tensor.grad_fn is not None and tensor.grad_fn.freed)
+        ]
+        if not wanted:
+            return None
+        inputs = [(value, t) for value, t in self.builder.tensor_inputs if t.requires_grad and t.dtype.is_floating_point]
+        return differentiate(self.builder, wanted, inputs)
+
+    # ---- the entry
+
+    def _source(self, tensor: Any) -> int | None:
+        """The read through which runs find a state tensor; None if it is this very object at every run."""
+        reads = self.recorder.tensor_reads.get(id(tensor), [])
+        skipped = self.recorder.watch.tensors
+        if len(reads) == 1 and not tensor.requires_grad:
+            kind, holder, key = self.recorder.reads[reads[0]]
+            if id(tensor) not in skipped or (id(holder), key) in self.recorder.watch.skipped:
+                return reads[0]
+        return None
+
+    def _captured(
+        self,
+        leaves: list[Row],
+        n_positional: int,
+        keywords: tuple[str, ...],
+        outputs: Row,
+        effects: list[Row],
+        backward: Backward | None,
+        epoch: int,
+    ) -> Captured:
+        builder, recorder = self.builder, self.recorder
+        builder.location = None
+        written = self._assign()
+        saved = backward.saved if backward is not None else []
+        graph_outputs, saved_rows = list(self.outputs), []
+        tensor_numbers: dict[Value, int] = {value: i for i, (value, _) in enumerate(builder.tensor_inputs)}
+        for value in saved:
+            if value in tensor_numbers:
+                if value in written:
+                    raise CaptureError(
+                        f"static: {self.builder.name}: an input is overwritten that the gradient of its result needs",
+                        location=None,
+                    )
+                saved_rows.append(("input", tensor_numbers[value]))
+            else:
+                if value not in graph_outputs:
+                    graph_outputs.append(value)
+                saved_rows.append(("output", graph_outputs.index(value)))
+        graph = builder.finish(graph_outputs)
+        numbers = [(value, postfix) for postfix, value in builder.number_inputs.items()]
+        graph = self._ordered(graph, [v for v, _ in builder.tensor_inputs], [v for v, _ in numbers], written)
+        inputs = [self._input_row(t) for _, t in builder.tensor_inputs]
+        self._alias_guards(written, tensor_numbers)
+        for tensor, reads in self._ambiguous():
+            for read in reads:
+                recorder.guard("is", read, tensor)
+        guards: list[Row] = list(recorder.guards)
+        if recorder.watch.modules:
+            guards.insert(0, ("epoch", epoch, recorder.watch.unchanged))
+        description = {
+            "grad_mode": self.grad_mode,
+            "default_dtype": core.get_default_dtype(),
+            "n_positional": n_positional,
+            "kwnames": list(keywords),
+            "leaves": leaves,
+            "inputs": inputs,
+            "numbers": [list(postfix) for _, postfix in numbers],
+            "outputs": outputs,
+            "writes": [tensor_numbers[value] for value in written],
+            "effects": effects,
+            "reads": recorder.reads,
+            "guards": guards,
+        }
+        tape = None
+        if backward is not None:
+            tape_numbers = [next(list(p) for v, p in numbers if v is n) for n in backward.numbers]
+            tape = ([tensor_numbers[v] for v in backward.inputs], [n for n, _ in backward.outputs], saved_rows, tape_numbers)
+        strides = [builder.arguments[v.index].strides for v, _ in builder.tensor_inputs]
+        return Captured(graph, backward, description, tape, strides, [t for _, t in builder.tensor_inputs])
+
+    def _assign(self) -> list[Value]:
+        """Write every changed input cell back at the end of the program; returns the inputs written."""
+        written: list[Value] = []
+        seen: set[int] = set()
+        with self.builder:
+            for storage in self.builder.storages.values():
+                for view in storage.views.values():
+                    cell = view.cell
+                    if cell.written and cell.input is not None and id(cell) not in seen:
+                        seen.add(id(cell))
+                        if cell.value is not cell.input:
+                            self.builder.assign(cell.input, cell.value)
+                            written.append(cell.input)
+        return written
+
+    def _ordered(self, graph: Graph, tensors: list[Value], numbers: list[Value], written: list[Value]) -> Graph:
+        """The graph with tensor inputs first, then numbers; cells and names marked."""
+        arguments: list[Argument] = []
+        known = {id(t): name for t, name in ((t, self.arguments.names[id(t)]) for t in self.arguments.tensors)}
+        for value, tensor in self.builder.tensor_inputs:
+            argument = self.builder.arguments[value.index]
+            kind = "cell" if value in written else "tensor"
+            name = known.get(id(tensor))
+            arguments.append(Argument(kind, argument.strides, "argument" if name is not None else "state"))
+            if not value.name:
+                value.name = name or self.recorder.tensor_names.get(id(tensor), "")
+        arguments += [self.builder.arguments[v.index] for v in numbers]
+        ordered = (*tensors, *numbers)
+        for index, value in enumerate(ordered):
+            value.index = index
+        return graph.replace(inputs=ordered, arguments=tuple(arguments))
+
+    def _input_row(self, tensor: Any) -> Row:
+        spec = tensor_spec(tensor, tensor.requires_grad if self.grad_mode else None)
+        slot = self.arguments.slots.get(id(tensor))
+        if slot is not None:
+            return ("read", self.recorder.read("arg", None, slot))
+        read = self._source(tensor)
+        if read is None:
+            return ("tensor", tensor, *spec)
+        self.recorder.guard("tensor", read, *spec)
+        return ("read", read)
+
+    def _ambiguous(self) -> list[tuple[Any, list[int]]]:
+        """Tensors read from outside that runs do not look up anew: where they were found they must stay."""
+        found = []
+        kept = {id(x): x for x in self.recorder.keep if isinstance(x, core.Tensor)}
+        for identity, reads in self.recorder.tensor_reads.items():
+            tensor = kept.get(identity)
+            if tensor is None or identity in self.arguments.slots:
+                continue
+            if identity not in self.builder.input_tensors or self._source(tensor) is None:
+                own = [r for r in reads if not self.recorder.watch.owns(self.recorder.reads[r][1])]
+                found.append((tensor, own))
+        return found
+
+    def _alias_guards(self, written: list[Value], numbers: dict[Value, int]) -> None:
+        tensors = [t for _, t in self.builder.tensor_inputs]
+        movable = {i for i, t in enumerate(tensors) if id(t) in self.arguments.slots or self._source(t) is not None}
+        pairs = []
+        for value in written:
+            i = numbers[value]
+            pairs += [(i, j) for j in range(len(tensors)) if j != i and (i in movable or j in movable)]
+        if pairs:
+            self.recorder.guards.append(("distinct", pairs))
+        for outer, inner in self.builder.related:
+            a, b = self._read_of(outer), self._read_of(inner)
+            if a is not None or b is not None:
+                if a is None or b is None:
+                    raise CaptureError("static: an argument overlaps state that is written", location=None)
+                self.recorder.guards.append(("aliased", a, b, inner.storage_offset() - outer.storage_offset()))
+
+    def _read_of(self, tensor: Any) -> int | None:
+        slot = self.arguments.slots.get(id(tensor))
+        return self._source(tensor) if slot is None else self.recorder.read("arg", None, slot)
+
+
+class _ViewOf:
+    """Makes a view with a known layout of a tensor."""
+
+    def __init__(self, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> None:
+        self.shape = shape
+        self.strides = strides
+        self.offset = offset
+
+    def __call__(self, tensor: Any) -> Any:
+        return core.as_strided(tensor, self.shape, self.strides, tensor.storage_offset() + self.offset)
+
+

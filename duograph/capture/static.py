@@ -1,0 +1,220 @@
+"""`static`: a function, a method, a Module or a whole training step as a static program that replays without Python."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from duograph import _core as core
+from duograph._recorded import state
+from duograph.errors import ArgumentError
+
+from .backward import GradientRecipe
+from .convert import callee
+from .session import Captured, Session
+
+if TYPE_CHECKING:
+    from .report import Report
+
+F = TypeVar("F", bound=Callable[..., Any])
+_LIMIT = 32  # captures kept by one static function, the last used first
+_lock = threading.RLock()  # one capture at a time; runs go in parallel
+if os.environ.get("DUOGRAPH_DYNAMIC", "") not in ("", "0"):
+    core.set_dynamic_mode(True, True)
+
+
+class Handler:
+    """What a static function does when no capture fits: make one. Its public attributes show on the function."""
+
+    def __init__(self, target: Callable[..., Any], strict: bool, single_path: bool = False) -> None:
+        self.target = target
+        self.strict = strict
+        self.single_path = single_path
+        self.captures = 0
+        self.compilations = 0
+        self.function: Any = None  # the core's StaticFunction around this
+        self.__name__ = getattr(target, "__name__", type(target).__name__)
+        self.__qualname__ = getattr(target, "__qualname__", self.__name__)
+        self.__doc__ = getattr(target, "__doc__", None)
+        self.__module__ = getattr(target, "__module__", "")
+
+    def inline(self, *args: Any, **kwargs: Any) -> Any:
+        """Inside another capture, and in dynamic mode: the Python itself."""
+        if state.recorder is not None:
+            return callee(state.recorder, self.target)(*args, **kwargs)
+        return self.target(*args, **kwargs)
+
+    def miss(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Hook of the core: no capture fits this call. Makes one, as a `core.StaticEntry`."""
+        with _lock:
+            entry, _ = self.capture(args, kwargs)
+            self.function.add(entry, _LIMIT)
+            return entry
+
+    def capture(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
+        """(the entry for this call, the build results of its programs)."""
+        self.captures += 1
+        session = Session(self.target, self.__name__, differentiable=True)
+        captured = session.run(args, kwargs)
+        return self.compile(captured, args, kwargs)
+
+    def compile(self, captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
+        from duograph.runtime.build import build
+
+        built = [build(captured.graph, strict=self.strict)]
+        description = dict(captured.description, program=built[0].program, tape=None)
+        if captured.backward is not None and captured.tape is not None:
+            built.append(build(captured.backward.graph, strict=self.strict))
+            outputs = [tensor for _, tensor in captured.backward.outputs]
+            again = Again(self.target, len(args), tuple(kwargs), [n for n, _ in captured.backward.outputs])
+            recipe = GradientRecipe(self.__name__, built[1].program, outputs, again)
+            description["tape"] = (recipe, *captured.tape)
+        self.compilations += 1
+        return core.StaticEntry(description), built
+
+    def failed(self, entry: Any, code: int, status: tuple[int, ...], node: int) -> None:
+        """Hook of the core: a run of the program failed."""
+        from .failures import raise_failure
+
+        raise_failure(self.__name__, entry, code, status, node)
+
+    def explain(self, *args: Any, time: bool = False, **kwargs: Any) -> Report:
+        """What the static program does for these arguments, beside the dynamic graph. Changes nothing.
+
+        Args:
+            time: also run every kernel and give its microseconds.
+        """
+        from .report import explain
+
+        with _lock:
+            return explain(self, args, kwargs, time)
+
+    def clear_captures(self) -> None:
+        """Forgets all captures."""
+        self.function.clear()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "target":
+            raise AttributeError(name)
+        return getattr(self.target, name)
+
+
+class Again:
+    """Gradients of a call by recording it anew, dynamically: what gradients of gradients run on."""
+
+    def __init__(self, target: Callable[..., Any], n_positional: int, keywords: tuple[str, ...], numbers: list[int]) -> None:
+        self.target = target
+        self.n_positional = n_positional
+        self.keywords = keywords
+        self.numbers = numbers
+
+    def __call__(self, arguments: tuple[Any, ...], inputs: tuple[Any, ...], grads: tuple[Any, ...]) -> tuple[Any, ...]:
+        args, kwargs = arguments[: self.n_positional], dict(zip(self.keywords, arguments[self.n_positional :]))
+        old = core.set_grad_enabled(True)
+        core.set_dynamic_mode(True)
+        try:
+            recorder = state.recorder
+            function = self.target if recorder is None else callee(recorder, self.target)
+            outputs = tensors_of(function(*args, **kwargs), {id(x) for x in tensors_of(list(arguments), set())})
+        finally:
+            core.set_dynamic_mode(False)
+            core.set_grad_enabled(old)
+        wanted = [outputs[n] for n in self.numbers]
+        chosen = [(o, g) for o, g in zip(wanted, grads) if g is not None and o.requires_grad]
+        found: tuple[Any, ...] = core.grad(
+            tuple(o for o, _ in chosen), inputs, tuple(g for _, g in chosen), create_graph=core.is_grad_enabled(), allow_unused=True
+        )
+        return found
+
+
+def tensors_of(result: Any, arguments: set[int]) -> list[Any]:
+    """The tensors of a result in the order of its template, arguments and repetitions left out."""
+    from .tree import template
+
+    found: list[Any] = []
+
+    def note(tensor: Any) -> tuple[Any, ...]:
+        if id(tensor) not in arguments:
+            arguments.add(id(tensor))
+            found.append(tensor)
+        return ()
+
+    template(result, note)
+    return found
+
+
+@overload
+def static(target: F, /, *, strict: bool = False) -> F: ...
+@overload
+def static(target: None = None, /, *, strict: bool = False) -> Callable[[F], F]: ...
+def static(target: Any = None, /, *, strict: bool = False) -> Any:
+    """Make a function, method, Module or training step static: captured at the first call, then run by the core.
+
+    The program is fused and memory-planned, and replayed for every call it fits. A new shape, a changed global,
+    closure variable, attribute or `train()`/`eval()` captures again; a changed learning rate or number argument does
+    not. Gradients written by `backward()`, optimiser state and Module buffers end up as in dynamic mode.
+
+    Args:
+        target: what to make static; left out: `static` is a decorator with options.
+        strict: the dynamic graph's very bits (by default a product may fuse with the sum it goes to).
+
+    Errors:   CaptureError, with the line, where Python asks for a tensor's value or for a random number
+
+    >>> import duograph as dg
+    >>> @dg.static
+    ... def line(w, x, b):
+    ...     return w * x + b
+    >>> line(dg.tensor([2.0]), dg.tensor([3.0]), dg.tensor([1.0]))
+    tensor([7.])
+    """
+    if target is None:
+        return lambda function: static(function, strict=strict)
+    if isinstance(target, (staticmethod, classmethod)):
+        return type(target)(static(target.__func__, strict=strict))
+    if isinstance(target, core.StaticFunction):
+        target = target.__wrapped__
+    if isinstance(target, type):
+        if any(c.__name__ == "Module" and c.__module__ == "duograph.nn.module" for c in target.__mro__):
+            target.forward = static(target.forward, strict=strict)  # type: ignore[attr-defined]
+            return target
+        raise ArgumentError(f"static: {target.__name__} is a class", hint="make its methods static, or an instance")
+    if not callable(target):
+        raise ArgumentError(f"static: expected a function or a Module, got {type(target).__name__}")
+    return make_static(target, Handler(target, strict))
+
+
+def make_static(target: Callable[..., Any], handler: Handler) -> Any:
+    function = core.StaticFunction(target, handler)
+    handler.function = function
+    function.__dict__["__name__"] = handler.__name__
+    function.__dict__["__qualname__"] = handler.__qualname__
+    function.__dict__["__doc__"] = handler.__doc__
+    function.__dict__["__module__"] = handler.__module__
+    return function
+
+
+class dynamic_mode:
+    """Inside, static functions run their Python line by line (under pdb, say), with the same results. Also a decorator.
+
+    The environment variable DUOGRAPH_DYNAMIC=1 does the same for the whole program.
+    """
+
+    def __enter__(self) -> dynamic_mode:
+        core.set_dynamic_mode(True)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        core.set_dynamic_mode(False)
+
+    def __call__(self, function: F) -> F:
+        import functools
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with dynamic_mode():
+                return function(*args, **kwargs)
+
+        return wrapper  # type: ignore[return-value]
+

@@ -1,0 +1,187 @@
+"""Arguments as leaves, and results as templates that each run fills in."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from duograph import _core as core
+from duograph.errors import CaptureError
+
+from .cells import contiguous
+from .numbers import LiveNumber
+from .recorder import Recorder
+
+_EQUAL = (bool, type(None), str, bytes, complex, core.DType)
+Row = tuple[Any, ...]
+
+
+def is_namedtuple(value: Any) -> bool:
+    return isinstance(value, tuple) and hasattr(type(value), "_fields")
+
+
+def dataclass_fields(value: Any) -> list[str] | None:
+    """Names of the fields of a dataclass instance; None for anything else."""
+    fields = getattr(type(value), "__dataclass_fields__", None)
+    return None if fields is None or isinstance(value, type) else list(fields)
+
+
+def tensor_spec(tensor: Any, requires_grad: bool | None) -> Row:
+    """dtype, shape, strides (None: contiguous) and requires_grad, as the core compares them."""
+    shape, strides = tuple(tensor.shape), tuple(tensor.stride())
+    return (tensor.dtype, shape, None if strides == contiguous(shape) else strides, requires_grad)
+
+
+class Arguments:
+    """The arguments of one call: leaf specs for the core, and what the captured function is called with."""
+
+    def __init__(self, recorder: Recorder, grad_mode: bool) -> None:
+        self.recorder = recorder
+        self.grad_mode = grad_mode
+        self.tensors: list[Any] = []
+        self.slots: dict[int, int] = {}
+        self.names: dict[int, str] = {}
+        self.n_numbers = 0
+        self.rebuilt: list[tuple[Any, Any, Any]] = []
+
+    def leaf(self, value: Any, name: str) -> tuple[Row, Any]:
+        """(the leaf spec, the value to pass)."""
+        kind = type(value)
+        if isinstance(value, core.Tensor):
+            return self._tensor(value, name), value
+        if kind is int or kind is float:
+            slot = self.n_numbers
+            self.n_numbers += 1
+            read = self.recorder.read("number", None, slot)
+            return ("number", slot, kind), LiveNumber(self.recorder, (("read", read, kind is float),), value)
+        if isinstance(value, _EQUAL):
+            return ("const", value, "eq"), value
+        if kind is tuple or kind is list:
+            return self._sequence(value, kind, name)
+        if is_namedtuple(value):
+            rows, children = self._children(list(value), name)
+            return ("tuple", kind, rows), kind(*children)
+        if kind is dict:
+            rows, children = self._children(list(value.values()), name)
+            made = dict(zip(value, children))
+            self.rebuilt.append((made, dict(made), name))
+            return ("dict", list(value), rows), made
+        fields = dataclass_fields(value)
+        if fields is not None and hasattr(value, "__dict__"):
+            return self._dataclass(value, fields, name)
+        if type(value).__module__.partition(".")[0] == "numpy" and hasattr(value, "__array__"):
+            raise CaptureError(
+                f"static: argument {name} is a NumPy {kind.__name__}, whose values a static graph would freeze",
+                hint=f"pass duograph.from_numpy({name})",
+            )
+        self.recorder.enter(value)
+        return ("const", value, "is"), value
+
+    def _tensor(self, value: Any, name: str) -> Row:
+        slot = self.slots.get(id(value))
+        if slot is not None:
+            return ("same", slot)
+        slot = self.slots[id(value)] = len(self.tensors)
+        self.tensors.append(value)
+        self.names[id(value)] = name
+        return ("tensor", slot, *tensor_spec(value, value.requires_grad if self.grad_mode else None), type(value))
+
+    def _children(self, values: list[Any], name: str) -> tuple[list[Row], list[Any]]:
+        pairs = [self.leaf(value, f"{name}_{i}" if name else "") for i, value in enumerate(values)]
+        return [row for row, _ in pairs], [made for _, made in pairs]
+
+    def _sequence(self, value: Any, kind: type, name: str) -> tuple[Row, Any]:
+        rows, children = self._children(list(value), name)
+        if kind is tuple:
+            return ("tuple", kind, rows), tuple(children)
+        self.rebuilt.append((children, list(children), name))
+        return ("list", kind, rows), children
+
+    def _dataclass(self, value: Any, fields: list[str], name: str) -> tuple[Row, Any]:
+        rows, children = self._children([getattr(value, f) for f in fields], name)
+        made = object.__new__(type(value))
+        made.__dict__.update(value.__dict__)
+        for field, child in zip(fields, children):
+            object.__setattr__(made, field, child)
+        self.rebuilt.append((made.__dict__, dict(made.__dict__), name))
+        return ("attrs", type(value), fields, rows), made
+
+    def check_unchanged(self) -> None:
+        """Lists and dicts that came as arguments are rebuilt for the capture: a change of them would be lost."""
+        for made, before, name in self.rebuilt:
+            same = len(made) == len(before) and all(
+                a is b
+                for a, b in zip(
+                    made if isinstance(made, list) else made.values(), before if isinstance(before, list) else before.values()
+                )
+            )
+            if not same or (isinstance(made, dict) and list(made) != list(before)):
+                raise CaptureError(
+                    f"static: the {type(made).__name__} passed as argument {name} is changed by the function",
+                    hint="return the new one instead",
+                    location=None,
+                )
+
+
+def template(value: Any, tensor: Callable[[Any], Row]) -> Row:
+    """How each run rebuilds a result; `tensor` gives the row of a Tensor."""
+    if isinstance(value, core.Tensor):
+        return tensor(value)
+    kind = type(value)
+    if kind is LiveNumber:
+        return ("number", list(value.postfix))
+    if kind is tuple or kind is list:
+        rows = [template(item, tensor) for item in value]
+        return ("tuple" if kind is tuple else "list", rows)
+    if kind is dict:
+        return ("dict", list(value), [template(item, tensor) for item in value.values()])
+    if is_namedtuple(value):
+        if not _holds_tensors(value):
+            return ("const", value)
+        return ("make", kind._make, [("tuple", [template(item, tensor) for item in value])])
+    fields = dataclass_fields(value)
+    if fields is not None and _holds_tensors([getattr(value, f) for f in fields]):
+        return ("make", _Remake(kind, fields), [template(getattr(value, f), tensor) for f in fields])
+    return ("const", value)
+
+
+def _holds_tensors(values: Any) -> bool:
+    for value in values:
+        if isinstance(value, (core.Tensor, LiveNumber)) or type(value) is LiveNumber:
+            return True
+        if isinstance(value, (list, tuple)) and _holds_tensors(value):
+            return True
+        if isinstance(value, dict) and _holds_tensors(value.values()):
+            return True
+    return False
+
+
+class _Remake:
+    """Makes a dataclass instance from its fields, without running its __init__."""
+
+    def __init__(self, cls: type, fields: list[str]) -> None:
+        self.cls = cls
+        self.fields = fields
+
+    def __call__(self, *values: Any) -> Any:
+        made = object.__new__(self.cls)
+        for field, value in zip(self.fields, values):
+            object.__setattr__(made, field, value)
+        return made
+
+
+def argument_names(function: Any, n_positional: int) -> list[str]:
+    """Names for positional arguments, for the report and messages."""
+    function = getattr(function, "forward", function) if not hasattr(function, "__code__") else function
+    code = getattr(function, "__code__", None) or getattr(getattr(function, "__func__", None), "__code__", None)
+    if code is None:
+        return [f"x{i}" for i in range(n_positional)]
+    names = list(code.co_varnames[: code.co_argcount])
+    if hasattr(function, "__self__") and names:
+        names = names[1:]
+    extra = [f"{code.co_varnames[code.co_argcount + code.co_kwonlyargcount]}_{i}" for i in range(n_positional)] if (
+        code.co_flags & 0x04
+    ) else [f"x{i}" for i in range(n_positional)]  # fmt: skip
+    names += extra[: max(0, n_positional - len(names))]
+    return [sys.intern(n) for n in names[:n_positional]]
