@@ -7,55 +7,139 @@ Write it dynamic, run it static:
 >>> f(dg.zeros(2))
 tensor([0.7616, 0.7616])
 
-What is heavy (code generation, networks, optimisers, NumPy) is imported when it is first needed.
+Importing the package loads the core alone. Everything else (operators, networks, code generation, NumPy) is imported when
+one of its names is first asked for.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from . import _core
+from . import _core, _hooks
 from ._core import (
     DType,
     Tensor,
     bfloat16,
-    bool,
+    empty_cache,
     float16,
     float32,
     float64,
     get_default_dtype,
+    get_num_threads,
     int8,
     int16,
     int32,
     int64,
+    manual_seed,
+    memory_stats,
     set_default_dtype,
+    set_num_threads,
     uint8,
     uint16,
     uint32,
     uint64,
 )
-from .errors import Error
+
+TYPE_CHECKING = False  # as typing's, whose import takes longer than all of the above
+if TYPE_CHECKING:
+    from typing import Any
+
+    from . import autograd as autograd
+    from . import cuda as cuda
+    from . import errors as errors
+    from . import jit as jit
+    from . import nn as nn
+    from . import ops as ops
+    from . import optim as optim
+    from . import utils as utils
+    from .autograd import enable_grad as enable_grad
+    from .autograd import is_grad_enabled as is_grad_enabled
+    from .autograd import no_grad as no_grad
+    from .autograd import set_grad_enabled as set_grad_enabled
+    from .autograd import tape as tape
+    from .errors import Error as Error
+    from .jit import compile as compile
+    from .jit import dynamic_mode as dynamic_mode
+    from .jit import static as static
+    from .ops import *
+    from .serialization import load as load
+    from .serialization import save as save
+    from .tensor.creation import arange as arange
+    from .tensor.creation import as_tensor as as_tensor
+    from .tensor.creation import empty as empty
+    from .tensor.creation import empty_like as empty_like
+    from .tensor.creation import eye as eye
+    from .tensor.creation import from_dlpack as from_dlpack
+    from .tensor.creation import from_numpy as from_numpy
+    from .tensor.creation import full as full
+    from .tensor.creation import full_like as full_like
+    from .tensor.creation import linspace as linspace
+    from .tensor.creation import ones as ones
+    from .tensor.creation import ones_like as ones_like
+    from .tensor.creation import rand as rand
+    from .tensor.creation import rand_like as rand_like
+    from .tensor.creation import randint as randint
+    from .tensor.creation import randn as randn
+    from .tensor.creation import randn_like as randn_like
+    from .tensor.creation import randperm as randperm
+    from .tensor.creation import tensor as tensor
+    from .tensor.creation import zeros as zeros
+    from .tensor.creation import zeros_like as zeros_like
+    from .tensor.device import device as device
+    from .tensor.size import Size as Size
+    from .tensor.text import set_printoptions as set_printoptions
 
 __version__ = "0.1.0"
 
-from . import hooks as _hooks  # isort: skip  # the core finds its Python half by these names
-from .ops import *  # isort: skip
-from .tensor.creation import (  # isort: skip
-    arange,
-    as_tensor,
-    empty,
-    empty_like,
-    eye,
-    from_dlpack,
-    from_numpy,
-    full,
-    full_like,
-    linspace,
-    ones,
-    ones_like,
-    tensor,
-    zeros,
-    zeros_like,
-)
-from .tensor.device import device  # isort: skip
-from .tensor.size import Size  # isort: skip
+bool = _core.bool
+float, double, half = float32, float64, float16
+short, int, long = int16, int32, int64
+
+# Where names come from that are imported when first asked for. All others are operators.
+_LAZY = {
+    "autograd": ("enable_grad", "is_grad_enabled", "no_grad", "set_grad_enabled", "tape"),
+    "cuda": (),
+    "errors": ("Error",),
+    "jit": ("compile", "static"),
+    "nn": (),
+    "ops": (),
+    "optim": (),
+    "serialization": ("load", "save"),
+    "tensor.creation": (
+        "arange", "as_tensor", "empty", "empty_like", "eye", "from_dlpack", "from_numpy", "full", "full_like", "linspace",
+        "ones", "ones_like", "rand", "rand_like", "randint", "randn", "randn_like", "randperm", "tensor", "zeros",
+        "zeros_like",
+    ),
+    "tensor.device": ("device",),
+    "tensor.size": ("Size",),
+    "tensor.text": ("set_printoptions",),
+    "utils": (),
+}  # fmt: skip
+_OWNERS = {name: module for module, names in _LAZY.items() for name in names}
+
+
+def _load(module: str) -> Any:
+    from importlib import import_module
+
+    return import_module("." + module, __name__)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OWNERS:
+        found = getattr(_load(_OWNERS[name]), name)
+    elif name in _LAZY:
+        found = _load(name)
+    else:
+        found = None if name.startswith("_") else _operators().get(name)
+        if found is None:
+            raise AttributeError(f"module 'duograph' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def _operators() -> dict[str, Any]:
+    """The public operators by name and alias."""
+    rows = [definition for definition in _load("ops.definition").REGISTRY.values() if definition.public]
+    return {name: row.op for row in rows for name in (row.name, *row.aliases)}
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_OWNERS, *_LAZY, *_operators()})

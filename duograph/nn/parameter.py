@@ -34,18 +34,3 @@ class Parameter(core.Tensor):
         parameter: Parameter = core.as_subclass(data.detach(), cls)
         parameter.requires_grad = requires_grad
         return parameter
-
-    def __deepcopy__(self, memo: dict[int, object]) -> Parameter:
-        copied = memo.get(id(self))
-        if copied is None:
-            copied = type(self)(self.detach().clone(), self.requires_grad)
-            memo[id(self)] = copied
-        assert isinstance(copied, Parameter)
-        return copied
-
-    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
-        return (_rebuild, (type(self), self.detach(), self.requires_grad))
-
-
-def _rebuild(cls: type[Parameter], data: core.Tensor, requires_grad: bool) -> Parameter:
-    return cls(data, requires_grad)

@@ -56,7 +56,8 @@ class Adam(Optimizer):
             means.append(state["exp_avg"])
             squares.append(state["exp_avg_sq"])
             steps.append(state["step"])
-        betas = group["betas"]
+        beta1, beta2 = recorded(group, "betas")
+        weight_decay = recorded(group, "weight_decay")
         adam_update_(
             params,
             grads,
@@ -64,10 +65,10 @@ class Adam(Optimizer):
             squares,
             steps,
             recorded(group, "lr"),
-            recorded(betas, 0),
-            recorded(betas, 1),
+            beta1,
+            beta2,
             recorded(group, "eps"),
-            recorded(group, "weight_decay"),
+            None if weight_decay == 0 else weight_decay,
             self.decoupled,
             recorded(group, "maximize"),
         )

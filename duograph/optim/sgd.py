@@ -60,6 +60,8 @@ class SGD(Optimizer):
         momentum = recorded(group, "momentum")
         dampening = recorded(group, "dampening")
         weight_decay = recorded(group, "weight_decay")
+        if weight_decay == 0:
+            weight_decay = None
         nesterov, maximize = recorded(group, "nesterov"), recorded(group, "maximize")
         if momentum == 0:
             sgd_update_(params, grads, [], lr, momentum, dampening, weight_decay, nesterov, maximize, False)

@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import _core as core
 from .. import ops
-from ..errors import ArgumentError, DTypeError
+from ..errors import ArgumentError, DTypeError, ValueError_
 from .device import check_device
 
 Tensor = core.Tensor
@@ -32,7 +32,7 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Any = None, require
     if isinstance(data, Tensor):
         made = data.detach().clone() if dtype is None or dtype is data.dtype else data.detach().to(dtype)
     else:
-        made = core.tensor(data, _checked_dtype("tensor", dtype))
+        made = core.tensor_from_data(data, _checked_dtype("tensor", dtype))
     return _with_grad("tensor", made, requires_grad)
 
 
@@ -66,7 +66,7 @@ def tensor_new(cls: type[Tensor], *args: Any, device: Any = None, dtype: DType |
     if len(args) == 1 and isinstance(args[0], Tensor):
         made = args[0].detach().to(wanted)
     elif len(args) == 1 and not isinstance(args[0], int) and type(args[0]).__name__ != "Size":
-        made = core.tensor(args[0], wanted)
+        made = core.tensor_from_data(args[0], wanted)
     else:
         made = empty(*(args or (0,)))
     return made if cls is Tensor else core.as_subclass(made, cls)
@@ -95,7 +95,9 @@ def zeros(*size: Any, dtype: DType | None = None, device: Any = None, requires_g
     tensor([0., 0.])
     """
     check_device("zeros", device)
-    made = ops.full(_sizes("zeros", size), 0, _checked_dtype("zeros", dtype) or core.get_default_dtype())
+    shape = _sizes("zeros", size)
+    made_of = _checked_dtype("zeros", dtype) or core.get_default_dtype()
+    made = ops.full(shape, 0, made_of) if core.tracing() else core.zeros(shape, made_of)
     return _with_grad("zeros", made, requires_grad)
 
 
@@ -180,6 +182,80 @@ def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Any
     """Ones on the diagonal of an n × m matrix (n × n if m is left out), zeros elsewhere."""
     check_device("eye", device)
     return _with_grad("eye", ops.eye(n, m, dtype), requires_grad)
+
+
+# Random -------------------------------------------------------------------------------------------------------------------
+
+
+def rand(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Numbers drawn uniformly from [0, 1).
+
+    >>> rand(2, 3).shape
+    duograph.Size([2, 3])
+    """
+    check_device("rand", device)
+    made = ops.rand(_sizes("rand", size), _checked_dtype("rand", dtype) or core.get_default_dtype())
+    return _with_grad("rand", made, requires_grad)
+
+
+def randn(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Numbers drawn from the normal distribution with mean 0 and variance 1.
+
+    >>> randn(2, 3).shape
+    duograph.Size([2, 3])
+    """
+    check_device("randn", device)
+    made = ops.randn(_sizes("randn", size), _checked_dtype("randn", dtype) or core.get_default_dtype())
+    return _with_grad("randn", made, requires_grad)
+
+
+def randint(
+    low: int,
+    high: Any = None,
+    size: Any = None,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Integers drawn uniformly from low (0 in `randint(high, size)`) to high − 1.
+
+    >>> randint(0, 10, (3,)).dtype
+    duograph.int64
+    """
+    check_device("randint", device)
+    if size is None:
+        low, high, size = 0, low, high
+    elif high is None:
+        low, high = 0, low
+    if not isinstance(size, (tuple, list)):
+        raise ArgumentError(
+            f"randint: the size must be a tuple or list of ints, got {size!r}", hint="write randint(low, high, (n,))"
+        )
+    if isinstance(low, int) and isinstance(high, int) and low >= high:
+        raise ValueError_(f"randint: low must be below high, got low = {low}, high = {high}")
+    made = ops.randint(low, high, _sizes("randint", (size,)), _checked_dtype("randint", dtype) or core.int64)
+    return _with_grad("randint", made, requires_grad)
+
+
+def randperm(n: int, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """The numbers 0 … n − 1 in random order."""
+    check_device("randperm", device)
+    if isinstance(n, int) and n < 0:
+        raise ValueError_(f"randperm: n must be at least 0, got {n}")
+    return _with_grad("randperm", ops.randperm(n, _checked_dtype("randperm", dtype) or core.int64), requires_grad)
+
+
+def rand_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Numbers drawn uniformly from [0, 1), in the size and dtype of another tensor."""
+    _checked_tensor("rand_like", input)
+    return rand(input.shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+
+
+def randn_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Numbers drawn from the normal distribution, in the size and dtype of another tensor."""
+    _checked_tensor("randn_like", input)
+    return randn(input.shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
 
 # Arguments ----------------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ class device:
             if not number.isdecimal() or index is not None:
                 raise DeviceError(f"device: {type!r} is not a device", hint="write 'cpu', or a type and a number: 'cuda:0'")
             index = int(number)
-        if name not in _KNOWN and core.find_device(name) < 0:
+        if name not in _KNOWN and name not in core.device_names():
             raise DeviceError(f"device: there is no device type {name!r}; known are {', '.join(_KNOWN)}")
         self.type = name
         self.index = index
@@ -55,6 +55,7 @@ class device:
 
 
 CPU = device("cpu")
+core.set_device_type(device)
 
 
 def check_device(owner: str, wanted: object) -> None:

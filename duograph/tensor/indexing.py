@@ -164,12 +164,12 @@ def _dims_used(item: Any) -> int:
 def _slice(x: Tensor, dim: int, item: slice) -> Tensor:
     start, stop, step = item.start, item.stop, item.step
     if start is None and stop is None and step is None:
-        return x if dim or x.dim() > 1 else ops.slice(x, 0, None, None, 1)
+        return x if dim or x.dim() > 1 else ops.slice(x, 0, None, None)
     if step is not None:
         step = operator.index(step)
         if step <= 0:
             raise ValueError_(f"index: the step of a slice must be above 0, got {step}", hint="x.flip(dim) reverses a dimension")
-    return ops.slice(x, dim, _bound(start), _bound(stop), 1 if step is None else step)
+    return ops.slice(x, dim, _bound(start), _bound(stop), step)
 
 
 def _bound(value: Any) -> Any:
