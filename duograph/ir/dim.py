@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
+from duograph import _core
+
 INFINITY = float("inf")
 
 Bound: TypeAlias = "int | float"
@@ -465,3 +467,6 @@ def contiguous_strides(shape: tuple[Expr, ...] | list[Expr]) -> tuple[Expr, ...]
         strides.append(0 if isinstance(size, int) and size == 1 else step)
         step = step * size
     return tuple(reversed(strides))
+
+
+_core.set_dim_type(Dim)

@@ -96,4 +96,4 @@ def kind_of(op: str) -> str:
 
 def has_effect(op: str) -> bool:
     """Whether a node must stay although nobody reads its outputs."""
-    return op == "assign"
+    return op == "assign" or op == "random_key"

@@ -1,0 +1,312 @@
+"""plan_memory: where each temporary of a schedule lies, so that few bytes are alive at once.
+
+A temporary lies in the program's arena or in the memory of a result that is not written yet; where a kernel reads an
+element of a dying buffer only to write the same element of a new one, the new one takes the old one's place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+
+from duograph.codegen.kernel import Address, Gather, LoopKernel
+from duograph.ir.dim import Expr, ceildiv, known_le
+
+from .groups import Buffer
+from .schedule import CondStep, CopyStep, KernelStep, RandomStep, Step, WhileStep
+
+ALIGNMENT = 64
+EXACT_LIMIT = 600  # above this many temporaries places are found in order of time, in one sweep
+
+
+@dataclass
+class Life:
+    """From the step that writes a buffer first to the last that uses it; `heir` may take its place at that step."""
+
+    buffer: Buffer
+    size: Expr
+    first: int
+    last: int
+    inherits: set[Buffer] = field(default_factory=set)  # buffers this one may replace at `first`
+
+
+@dataclass
+class Plan:
+    """Offsets in the arena in bytes, temporaries that lie in a result's memory, and the arena's size."""
+
+    offsets: dict[Buffer, Expr]
+    inside: dict[Buffer, Buffer]
+    arena: Expr
+    lives: list[Life]
+
+
+def aligned(size: Expr) -> Expr:
+    """The size rounded up to whole cache lines."""
+    return ceildiv(size, ALIGNMENT) * ALIGNMENT
+
+
+def plan_memory(steps: Sequence[Step], extra: Mapping[int, Sequence[Buffer]] | None = None) -> Plan:
+    """Places for all temporaries of the steps; `extra` are further ones needed only at a step (by its number)."""
+    lives = lifetimes(steps, extra or {})
+    temporaries = [life for life in lives if life.buffer.kind == "temp"]
+    results = [life for life in lives if life.buffer.kind == "output"]
+    inside = _place_inside(temporaries, results)
+    rest = [life for life in temporaries if life.buffer not in inside]
+    known = [life for life in rest if isinstance(life.size, int)]
+    place = _place_exactly if len(known) <= EXACT_LIMIT else _place_in_time
+    offsets, end = place(known)
+    symbolic, arena = _place_symbolic([life for life in rest if not isinstance(life.size, int)], end)
+    return Plan({**offsets, **symbolic}, inside, arena, lives)
+
+
+# Lifetimes
+
+
+class _Walk:
+    """Numbers the steps, regions inside their step, and notes first and last uses."""
+
+    def __init__(self, extra: Mapping[int, Sequence[Buffer]]) -> None:
+        self.extra = extra
+        self.clock = 0
+        self.lives: dict[Buffer, Life] = {}
+
+    def use(self, buffer: Buffer, start: int | None = None) -> None:
+        owner = buffer.owner
+        if owner.kind not in ("temp", "output"):
+            return
+        life = self.lives.get(owner)
+        if life is None:
+            first = self.clock if start is None else start
+            life = self.lives[owner] = Life(owner, aligned(owner.bytes), first, self.clock)
+        life.last = self.clock
+
+    def walk(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            self.clock += 1
+            if isinstance(step, KernelStep):
+                self.kernel(step)
+            elif isinstance(step, CopyStep):
+                self.use(step.source)
+                self.use(step.target)
+            elif isinstance(step, RandomStep):
+                self.use(step.buffer)
+            elif isinstance(step, CondStep):
+                self.use(step.predicate)
+                self.branches(step)
+            else:
+                self.loop(step)
+
+    def kernel(self, step: KernelStep) -> None:
+        fresh = [b.owner for b in step.writes if b.owner not in self.lives]
+        for buffer in step.buffers:
+            self.use(buffer)
+        for buffer in self.extra.get(id(step), ()):
+            self.use(buffer)
+        for buffer in fresh:
+            if buffer in self.lives:
+                self.lives[buffer].inherits = {old for old in _replaceable(step, buffer) if old in self.lives}
+
+    def branches(self, step: CondStep) -> None:
+        """What either branch writes and somebody reads later is alive through both."""
+        start = self.clock
+        before = set(self.lives)
+        self.walk(step.then)
+        self.walk(step.otherwise)
+        self.clock += 1
+        written = [set(_touched(branch)) for branch in (step.then, step.otherwise)]
+        for buffer in written[0] & written[1]:
+            if buffer in self.lives and buffer not in before:
+                self.lives[buffer].first = start
+                self.lives[buffer].inherits = set()
+
+    def loop(self, step: WhileStep) -> None:
+        """Everything a loop uses that was there before it stays until it ends; its condition too."""
+        start = self.clock
+        before = set(self.lives)
+        self.use(step.predicate, start)
+        self.walk(step.condition)
+        self.walk(step.body)
+        self.clock += 1
+        self.use(step.predicate)
+        for buffer in _touched((*step.condition, *step.body)):
+            if buffer in before:
+                self.use(buffer)
+
+
+def _touched(steps: Sequence[Step]) -> Iterator[Buffer]:
+    """All buffers that steps use, in order."""
+    for step in steps:
+        if isinstance(step, KernelStep):
+            yield from (buffer.owner for buffer in step.buffers)
+        elif isinstance(step, CopyStep):
+            yield from (step.source.owner, step.target.owner)
+        elif isinstance(step, RandomStep):
+            yield step.buffer.owner
+        elif isinstance(step, CondStep):
+            yield step.predicate.owner
+            yield from _touched(step.then)
+            yield from _touched(step.otherwise)
+        else:
+            yield step.predicate.owner
+            yield from _touched(step.condition)
+            yield from _touched(step.body)
+
+
+def lifetimes(steps: Sequence[Step], extra: Mapping[int, Sequence[Buffer]]) -> list[Life]:
+    """The lives of temporaries and results, by first use. Results live to the end."""
+    walk = _Walk(extra)
+    walk.walk(steps)
+    for life in walk.lives.values():
+        if life.buffer.kind == "output":
+            life.last = walk.clock + 1
+    return sorted(walk.lives.values(), key=lambda life: life.first)
+
+
+def _replaceable(step: KernelStep, written: Buffer) -> list[Buffer]:
+    """Operands of a kernel that `written` may overlay: each element is read exactly where it is written."""
+    kernel = step.kernel
+    if not isinstance(kernel, LoopKernel) or kernel.reduce_dims:
+        return []
+    addresses: dict[int, list[Address]] = {}
+    stores: dict[int, list[Address]] = {}
+    gathered: set[int] = set()
+    for instr in kernel.body:
+        if isinstance(instr.attr, Gather):
+            gathered.add(instr.attr.address.arg)
+        elif isinstance(instr.attr, Address):
+            (stores if instr.op == "store" else addresses).setdefault(instr.attr.arg, []).append(instr.attr)
+    position = next(i for i, buffer in enumerate(step.buffers) if buffer.owner is written)
+    if len(stores.get(position, ())) != 1:
+        return []
+    target = stores[position][0]
+    found = []
+    for arg, loads in addresses.items():
+        buffer = step.buffers[arg]
+        same = all(load.strides == target.strides and load.offset == target.offset and not load.mask for load in loads)
+        alone = arg not in stores and arg not in gathered and sum(b.owner is buffer.owner for b in step.buffers) == 1
+        if same and alone and buffer.dtype.itemsize == written.dtype.itemsize and buffer.base is None:
+            found.append(buffer.owner)
+    return found
+
+
+def clash(a: Life, b: Life) -> bool:
+    """Whether two buffers must not share memory."""
+    if a.last < b.first or b.last < a.first:
+        return False
+    if a.last == b.first and a.first < b.first:
+        return a.buffer not in b.inherits
+    if b.last == a.first and b.first < a.first:
+        return b.buffer not in a.inherits
+    return True
+
+
+# Places
+
+
+def _place_inside(temporaries: Sequence[Life], results: Sequence[Life]) -> dict[Buffer, Buffer]:
+    """Temporaries that fit into the memory of a result before it is written."""
+    inside: dict[Buffer, Buffer] = {}
+    guests: dict[Buffer, list[Life]] = {}
+    by_size: dict[Expr, list[Life]] = {}
+    for result in results:
+        by_size.setdefault(result.size, []).append(result)
+    for life in temporaries:
+        hosts = by_size.get(life.size, ()) or [r for r in results[:8] if known_le(life.size, r.size)]
+        for host in hosts[:8]:
+            if host.first < life.last or clash(life, host):
+                continue
+            if not any(clash(life, guest) for guest in guests.get(host.buffer, ())):
+                inside[life.buffer] = host.buffer
+                guests.setdefault(host.buffer, []).append(life)
+                break
+    return inside
+
+
+def _place_exactly(lives: Sequence[Life]) -> tuple[dict[Buffer, Expr], int]:
+    """Largest first, each at the lowest offset where no clashing buffer lies."""
+    placed: list[tuple[int, int, Life]] = []
+    offsets: dict[Buffer, Expr] = {}
+    end = 0
+    for life in sorted(lives, key=lambda life: (-_known(life.size), life.first)):
+        size = _known(life.size)
+        offset = 0
+        for start, stop, other in placed:
+            if start >= offset + size:
+                break
+            if stop > offset and clash(life, other):
+                offset = stop
+        offsets[life.buffer] = offset
+        end = max(end, offset + size)
+        placed.append((offset, offset + size, life))
+        placed.sort(key=_start)
+    return offsets, end
+
+
+def _start(entry: tuple[int, int, Life]) -> int:
+    return entry[0]
+
+
+def _known(size: Expr) -> int:
+    assert isinstance(size, int)
+    return size
+
+
+def _place_in_time(lives: Sequence[Life]) -> tuple[dict[Buffer, Expr], int]:
+    """In order of first use, each in the smallest free gap that holds it."""
+    offsets: dict[Buffer, Expr] = {}
+    free: list[tuple[int, int]] = []  # (offset, size), by offset
+    busy: list[tuple[int, int, int, int]] = []  # (last, number, offset, size)
+    end = 0
+    for number, life in enumerate(sorted(lives, key=lambda life: life.first)):
+        while busy and busy[0][0] < life.first:
+            _, _, offset, size = heappop(busy)
+            free = _release(free, offset, size)
+        size = _known(life.size)
+        fitting = [gap for gap in free if gap[1] >= size]
+        if fitting:
+            offset, room = min(fitting, key=lambda gap: gap[1])
+            free.remove((offset, room))
+            if room > size:
+                free = _release(free, offset + size, room - size)
+        elif free and free[-1][0] + free[-1][1] == end:
+            offset, room = free.pop()
+            end = offset + size
+        else:
+            offset, end = end, end + size
+        offsets[life.buffer] = offset
+        heappush(busy, (life.last, number, offset, size))
+    return offsets, end
+
+
+def _release(free: list[tuple[int, int]], offset: int, size: int) -> list[tuple[int, int]]:
+    """The gaps with one more, neighbours joined."""
+    joined: list[tuple[int, int]] = []
+    for gap in sorted([*free, (offset, size)]):
+        if joined and joined[-1][0] + joined[-1][1] == gap[0]:
+            joined[-1] = (joined[-1][0], joined[-1][1] + gap[1])
+        else:
+            joined.append(gap)
+    return joined
+
+
+def _fits(life: Life, slot: tuple[Expr, list[Life]]) -> bool:
+    size, members = slot
+    return (size == life.size or known_le(life.size, size)) and not any(clash(life, other) for other in members)
+
+
+def _place_symbolic(lives: Sequence[Life], end: Expr) -> tuple[dict[Buffer, Expr], Expr]:
+    """Behind the known ones: slots whose size is an expression, shared by buffers that provably fit and do not clash."""
+    slots: list[tuple[Expr, list[Life]]] = []
+    for life in lives:
+        slot = next((slot for slot in slots if _fits(life, slot)), None)
+        if slot is None:
+            slots.append((life.size, [life]))
+        else:
+            slot[1].append(life)
+    offsets: dict[Buffer, Expr] = {}
+    for size, members in slots:
+        for life in members:
+            offsets[life.buffer] = end
+        end = end + size
+    return offsets, end
