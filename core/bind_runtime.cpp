@@ -272,7 +272,7 @@ void bind_threads(nb::module_& m) {
       [](int count) {
         if (count < 1)
           translated(
-              [&] { raise_error("ArgumentError", "set_num_threads: expected a count of at least 1, got %d", count); });
+              [&] { raise_error("ValueError_", "set_num_threads: expected a count of at least 1, got %d", count); });
         set_num_threads(count);
       },
       nb::arg("count"), "How many threads one operator may use.");

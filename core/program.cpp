@@ -157,8 +157,30 @@ class Run {
     return false;
   }
 
-  bool prepare(const Cell8* numbers, const int64_t* sizes) {
-    return read_registers(sizes) && make_outputs() && resolve_slots(numbers);
+  bool prepare(const int64_t* sizes) { return read_registers(sizes) && make_outputs(); }
+  bool resolve(const Cell8* numbers) { return resolve_slots(numbers); }
+
+  // Whether the run is the one call of one kernel in this thread, with nothing to set up but its arguments.
+  bool is_direct() const {
+    return p_.direct && !profiling_ && reg_or(p_.all_steps[0]->cost_reg, 0) <= kReleaseGilBytes;
+  }
+
+  Outcome execute_direct(const Cell8* numbers) {
+    const Step& step = *p_.all_steps[0];
+    const int64_t chunks = reg_or(step.chunks_reg, 1);
+    if (chunks <= 0) return Outcome::Fine;
+    const int32_t* index = p_.indices.data() + step.args;
+    for (int32_t i = 0; i < step.n_args; ++i) {
+      const Slot& slot = p_.slots[static_cast<size_t>(index[i])];
+      args_[i] = slot.kind == SlotKind::Input    ? inputs_[slot.index].data
+                 : slot.kind == SlotKind::Output ? output_data(slot.index)
+                                                 : const_cast<char*>(numbers[slot.index].bytes);
+    }
+    index = p_.indices.data() + step.sizes;
+    for (int32_t i = 0; i < step.n_sizes; ++i) sizes_[i] = regs_[index[i]];
+    int64_t result[4] = {0, 0, 0, reinterpret_cast<int64_t>(SignalFlag::never())};
+    step.function(args_.data(), sizes_.data(), 0, chunks, nullptr, result);
+    return result[0] ? failed(step, result) : Outcome::Fine;
   }
 
   Outcome execute() {
@@ -287,6 +309,11 @@ class Run {
     return low >= 0 && high < elements;
   }
 
+  void* output_data(int32_t index) const {
+    const RunOutput& output = outputs_[index];
+    return static_cast<char*>(output.buffer->data) + output.offset * static_cast<int64_t>(itemsize(output.dtype));
+  }
+
   bool resolve_slots(const Cell8* numbers) {
     char* arena = nullptr;
     int64_t arena_bytes = 0;
@@ -306,12 +333,9 @@ class Run {
         case SlotKind::Number:
           *slot++ = const_cast<char*>(numbers[spec.index].bytes);
           break;
-        case SlotKind::Output: {
-          const RunOutput& output = outputs_[spec.index];
-          *slot++ =
-              static_cast<char*>(output.buffer->data) + output.offset * static_cast<int64_t>(itemsize(output.dtype));
+        case SlotKind::Output:
+          *slot++ = output_data(spec.index);
           break;
-        }
         case SlotKind::Temp: {
           const int64_t offset = regs_[spec.offset_reg], bytes = regs_[spec.bytes_reg];
           if (offset < 0 || bytes < 0 || offset > arena_bytes || bytes > arena_bytes - offset)
@@ -485,8 +509,14 @@ Program::~Program() = default;
 bool Program::run(const RunInput* inputs, const Cell8* numbers, const int64_t* sizes, RunOutput* outputs,
                   RunStatus* status) {
   Run run(*impl_, inputs, outputs, status);
-  if (!run.prepare(numbers, sizes)) return false;
-  const Outcome outcome = run.execute();
+  if (!run.prepare(sizes)) return false;
+  Outcome outcome;
+  if (run.is_direct()) [[likely]] {
+    outcome = run.execute_direct(numbers);
+  } else {
+    if (!run.resolve(numbers)) return false;
+    outcome = run.execute();
+  }
   if (outcome == Outcome::Interrupted) throw Interrupted();
   if (outcome == Outcome::Failed) return false;
   run.keep_outputs();

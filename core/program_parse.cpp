@@ -128,6 +128,7 @@ class Parser {
     block(spec_["steps"], 0, 0);
     commits();
     number_steps();
+    p_.direct = is_direct();
   }
 
  private:
@@ -418,6 +419,17 @@ class Parser {
       p_.first_commit = std::min(p_.first_commit, static_cast<int32_t>(i));
       p_.last_commit = static_cast<int32_t>(i);
     }
+  }
+
+  bool is_direct() const {
+    if (p_.all_steps.size() != 1 || p_.arena_reg >= 0) return false;
+    const Step& step = *p_.all_steps[0];
+    return step.kind == StepKind::Kernel && step.scratch_reg < 0 &&
+           std::all_of(
+               p_.slots.begin(), p_.slots.end(),
+               [](const Slot& slot) {
+                 return slot.kind == SlotKind::Input || slot.kind == SlotKind::Number || slot.kind == SlotKind::Output;
+               });
   }
 
   void number_block(int32_t index) {

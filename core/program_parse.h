@@ -102,7 +102,8 @@ struct Program::Impl {
   int32_t max_args = 0, max_sizes = 0;
   int32_t first_commit = INT32_MAX, last_commit = -1;  // in block 0
   bool loops = false;                                  // cost is not known beforehand
-  std::vector<int32_t> cost_regs;                      // of every step
+  bool direct = false;             // one kernel over inputs, numbers and outputs: what nearly every dynamic operator is
+  std::vector<int32_t> cost_regs;  // of every step
   BufferRef data;
   std::shared_ptr<LoadedObject> code;
   std::atomic<bool> profiling{false};
