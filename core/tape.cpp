@@ -262,7 +262,7 @@ namespace {
 // write to it does not change what the gradient reads.
 Ref traced_value(PyObject* value) {
   if (is_tensor(value)) {
-    if (!as_tensor(value)->traced && hook_or_null(Hook::Lift)) {
+    if (hook_or_null(Hook::Lift)) {  // the value as it is now: an in-place write later is none of its business
       Ref lifted = owned(PyObject_CallOneArg(hook(Hook::Lift), value));
       if (is_tensor(lifted.get())) return Ref(as_object(make_detached(as_tensor(lifted.get()))));
     }

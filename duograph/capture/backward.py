@@ -136,7 +136,7 @@ class GradientRecipe:
         return StaticGradient(self, *parts)
 
     def run(self, call: StaticGradient, grads: tuple[Any, ...]) -> list[Any]:
-        from duograph.tensor.creation import zeros
+        from duograph.tensors.creation import zeros
 
         seeds = [
             zeros(shape, dtype=dtype) if g is None else g if g.is_contiguous() else g.contiguous()

@@ -11,11 +11,12 @@ from typing import Any
 from duograph import _core as core
 from duograph._stack import is_internal
 from duograph.errors import CaptureError
-from duograph.ir.builder import Builder
-from duograph.ir.graph import Graph, Value
+from duograph.ir.builder import Builder, active, current
+from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.location import Location
 from duograph.ir.types import TensorType
 from duograph.ops.definition import FLAG_VIEW
+from duograph.ops.tracing import wrap
 
 from .cells import Cell, Geometry, View, contiguous, relate, steps_between, strides_after
 from .numbers import LiveNumber, Postfix
@@ -41,6 +42,14 @@ def user_location() -> Location | None:
             return found
         frame = frame.f_back  # type: ignore[assignment]
     return None
+
+
+def snapshot(tensor: Any) -> Any:
+    """Hook of the core: what the tape keeps of an operand, its value now, whatever is written later."""
+    builder = current() if active() else None
+    if not isinstance(builder, CaptureBuilder):
+        return tensor
+    return wrap(builder.another_handle(builder.read(tensor)))
 
 
 class Storage:
@@ -111,6 +120,10 @@ class CaptureBuilder(Builder):
             return [self._view_result(operands[0], value) for value in values]
         return [self._fresh(value) for value in values]
 
+    def body(self) -> list[Node]:
+        """The nodes emitted so far; taking some out again is allowed."""
+        return self._nodes[0]
+
     # ---- handles
 
     def view_of(self, tensor: Any) -> View:
@@ -126,12 +139,15 @@ class CaptureBuilder(Builder):
     def _fresh(self, value: Value) -> Value:
         """A handle that no other tensor has: the value itself unless it is known already (a copy is another storage)."""
         if value in self.handles or value in self.views:
-            alias = Value(value.type, value.node, value.index, value.name)
-            self.views[alias] = Cell(value).root
-            self.handles.add(alias)
-            return alias
+            return self.another_handle(value)
         self.handles.add(value)
         return value
+
+    def another_handle(self, value: Value) -> Value:
+        """A handle for a storage of its own that starts as `value`."""
+        alias = Value(value.type, value.node, value.index, value.name)
+        self.views[alias] = Cell(value).root
+        return alias
 
     def _view_result(self, base: Any, value: Value) -> Value:
         view = self.view_of(base)
