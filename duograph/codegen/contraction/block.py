@@ -25,12 +25,13 @@ PARAMETERS = (
     ("ptr", "finish"),
 )
 # A block of B in elements: it stays in the second level cache while rows of A pass by.
-_BLOCK_ELEMENTS = 1 << 18
-_NARROWEST, _WIDEST = 128, 512
+_BLOCK_ELEMENTS = 1 << 19
+_NARROWEST, _WIDEST = 128, 1024
 # Up to so many rows B is read where it lies; to _FEW_ROWS even if its rows lie in the same cache sets.
 _FEW_ROWS, _SOME_ROWS = 28, 64
 # Copying rows of A pays from so many panels on.
 _PANELS_PER_COPY = 3
+_LEVEL = 2
 _PANEL_GAP = 128  # bytes between panels, so that no two share cache sets
 
 
@@ -75,7 +76,8 @@ def add_block(module: Module, shape: TileShape) -> None:
     longest = f.and_(f.add(f.ceildiv("%k", blocks), BLOCK_UNIT - 1), -BLOCK_UNIT)
     by_rows = f.icmp("eq", "%b_n", shape.size)
     in_place = _in_place(f, by_rows)
-    row = f.op(f"and i1 {by_rows}, {f.icmp('eq', '%m', 1)}")
+    by_columns = f.icmp("eq", "%b_k", shape.size)
+    row = f.op(f"and i1 {f.op(f'or i1 {by_rows}, {by_columns}')}, {f.icmp('eq', '%m', 1)}")
     widest = f.and_(f.umax(f.umin(f.udiv(_BLOCK_ELEMENTS, longest), _WIDEST), _NARROWEST), -shape.width)
     widest = f.select(row, gemv.LONGEST_STRIP, widest)
     slots = [f.alloca("ptr"), f.alloca("i64"), f.alloca("i64")]
@@ -90,10 +92,10 @@ def add_block(module: Module, shape: TileShape) -> None:
             one, many, done = f.label("row"), f.label("rows"), f.label("next")
             f.cond_br(row, one, many)
             f.place(one)
-            _one_row(f, block)
+            _one_row(f, block, by_rows)
             f.br(done)
             f.place(many)
-            _prepare_b(f, block, in_place, by_rows)
+            _prepare_b(f, block, in_place, by_rows, by_columns)
             _rows(f, block)
             f.br(done)
             f.place(done)
@@ -116,15 +118,25 @@ def _place_of_b(f: TileFunction, block: _Block) -> str:
     return f.gep("%b", f.add(f.mul(block.j0, "%b_n"), f.mul(block.k0, "%b_k")))
 
 
-def _one_row(f: TileFunction, block: _Block) -> None:
+def _one_row(f: TileFunction, block: _Block, by_rows: str) -> None:
     a = f.gep("%a", f.mul(block.k0, "%a_k"))
     c = f.gep("%c", f.mul(block.j0, f.shape.size))
-    values = [a, "%a_k", _place_of_b(f, block), "%b_k", block.kc, c, block.columns, block.add, "%scratch"]
+    b = _place_of_b(f, block)
+    values = [a, "%a_k", b, "%b_k", block.kc, c, block.columns, block.add, "%scratch"]
+    rows, columns, done = f.label("rows"), f.label("columns"), f.label("done")
+    f.cond_br(by_rows, rows, columns)
+    f.place(rows)
     f.call("row", [(type, value) for (type, _), value in zip(gemv.PARAMETERS, values)])
+    f.br(done)
+    f.place(columns)
+    values[3] = "%b_n"
+    f.call("row_columns", [(type, value) for (type, _), value in zip(gemv.COLUMNS_PARAMETERS, values)])
+    f.br(done)
+    f.place(done)
     _finish(f, block, 0, 1)
 
 
-def _prepare_b(f: TileFunction, block: _Block, in_place: str, by_rows: str) -> None:
+def _prepare_b(f: TileFunction, block: _Block, in_place: str, by_rows: str, by_columns: str) -> None:
     shape = f.shape
     source = _place_of_b(f, block)
     row_bytes = shape.vectors * shape.vector_bytes
@@ -144,7 +156,6 @@ def _prepare_b(f: TileFunction, block: _Block, in_place: str, by_rows: str) -> N
     f.store("i64", row_bytes, block.b_k)
     values = [source, "%b_k", "%b_n", packed, step, block.kc, block.columns]
     arguments = [(type, value) for (type, _), value in zip(pack.PACK_B, values)]
-    by_columns = f.icmp("eq", "%b_k", shape.size)
     rows, other, columns, any_strides = (f.label(hint) for hint in ("rows", "other", "columns", "any"))
     f.cond_br(by_rows, rows, other)
     f.place(other)
@@ -167,6 +178,9 @@ def _rows(f: TileFunction, block: _Block) -> None:
     copied = [f.alloca("ptr"), f.alloca("i64"), f.alloca("i64")]
     by_rows, by_columns = _copies_a(f, block)
     first, panel_step, b_k = f.load("ptr", block.b), f.load("i64", block.b_panel), f.load("i64", block.b_k)
+    # each panel prefetches its share of every row of the next tile of A; no share if k is not contiguous
+    slice_bytes = f.and_(f.add(f.udiv(f.mul(block.kc, shape.size), block.panels), 63), -64)
+    slice_bytes = f.select(f.icmp("eq", "%a_k", shape.size), slice_bytes, 0)
     with f.loop(0, tiles) as t:
         rows = f.add(base, f.select(f.icmp("ult", t, extra), 1, 0))
         row = f.add(f.mul(t, base), f.umin(t, extra))
@@ -184,10 +198,21 @@ def _rows(f: TileFunction, block: _Block) -> None:
             arguments = ", ".join(f"{type} {value}" for (type, _), value in zip(tile.PARAMETERS, values))
             f.emit(f"call void {function}({arguments})")
 
+        following = f.gep(a, f.mul(rows, "%a_row"))
         with f.loop(0, last_panel) as panel:
+            _prefetch_a(f, following, rows, panel, slice_bytes)
             call(whole, panel, shape.lanes)
+        _prefetch_a(f, following, rows, last_panel, slice_bytes)
         call(edge, last_panel, lanes)
         _finish(f, block, row, rows)
+
+
+def _prefetch_a(f: TileFunction, following: str, rows: Value, panel: Value, slice_bytes: Value) -> None:
+    first = f.gep(following, f.mul(panel, slice_bytes))
+    with f.loop(0, slice_bytes, 64) as offset:
+        column = f.gep(first, offset)
+        with f.loop(0, rows) as row:
+            f.prefetch(f.gep(column, f.mul(row, "%a_row")), locality=_LEVEL)
 
 
 def _copies_a(f: TileFunction, block: _Block) -> tuple[str, str]:

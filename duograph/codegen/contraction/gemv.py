@@ -1,11 +1,12 @@
-"""One row times a matrix whose columns are contiguous: memory bound, so rows of B stream side by side."""
+"""One row times a matrix: memory bound. The chain per element is that of the tiles, whichever way B lies."""
 
 from __future__ import annotations
 
+from duograph.codegen.contraction.pack import transpose
 from duograph.codegen.contraction.shape import TileFunction, TileShape
 from duograph.codegen.llvm import Module, Value
 
-# Row k of A is ``a + k * a_k``; ``sums`` is scratch for ``columns`` elements, rounded up to whole vectors.
+# Element k of A is ``a + k * a_k``; ``sums`` is scratch for ``columns`` elements, rounded up to whole vectors.
 PARAMETERS = (
     ("ptr", "a"),
     ("i64", "a_k"),
@@ -17,14 +18,15 @@ PARAMETERS = (
     ("i64", "add"),
     ("ptr", "sums"),
 )
+# For `row_columns`; element (k, n) of B is at ``b + k * size + n * b_n``.
+COLUMNS_PARAMETERS = (*PARAMETERS[:3], ("i64", "b_n"), *PARAMETERS[4:8])
 LONGEST_STRIP = 4096  # columns: the sums stay in L1
 _ROWS = 8
 _VECTORS = 4
-_AHEAD = 512
 
 
 def add_row(module: Module, shape: TileShape) -> None:
-    """``row``: C[columns] (+)= sum over k, the same chain per element as the tiles."""
+    """``row``: C[columns] (+)= sum over k, columns of B contiguous: some rows of B stream side by side."""
     f = TileFunction(module, "row", PARAMETERS, linkage="internal")
     f.shape = shape
     whole = f.and_("%columns", -shape.lanes)
@@ -71,8 +73,6 @@ def _accumulate(f: TileFunction, k: str, count: int, whole: Value, ragged: str, 
 def _chain(f: TileFunction, sums: list[str], scale: str, place: str, mask: str | None) -> None:
     for v in range(len(sums)):
         here = f.gep(place, v * f.shape.vector_bytes)
-        if mask is None:
-            f.prefetch(f.gep(here, _AHEAD))
         sums[v] = f.multiply_add(scale, f.load_vector(here, mask), sums[v])
 
 
@@ -93,3 +93,45 @@ def _finish(f: TileFunction, whole: Value, ragged: str, tail: str) -> None:
         move(column, None)
     with f.when(ragged):
         move(whole, tail)
+
+
+def add_row_columns(module: Module, shape: TileShape) -> None:
+    """``row_columns``: C[columns] (+)= sum over k, k contiguous in B: square blocks are transposed in registers."""
+    f = TileFunction(module, "row_columns", COLUMNS_PARAMETERS, linkage="internal")
+    f.shape = shape
+    lanes = shape.lanes
+    reads = f.low_mask(lanes, f.mul("%add", lanes))
+    offsets, block = f.alloca("i64", 64, lanes), f.alloca(shape.vector, 64, lanes)
+    blocks = f.and_("%k", -lanes)
+    rest = f.sub("%k", blocks)
+    rest_mask = f.low_mask(lanes, rest)
+    last = f.sub("%columns", 1)
+    sums = f.alloca(shape.vector, 64)
+    with f.loop(0, "%columns", lanes) as column:
+        for i in range(lanes):  # columns past the end repeat the last one
+            f.store("i64", f.mul(f.umin(f.add(column, i), last), "%b_n"), f.gep(offsets, 8 * i))
+
+        def load(k: Value, mask: str | None) -> list[str]:
+            place = f.gep("%b", f.mul(k, shape.size))
+            return [f.load_vector(f.gep(place, f.load("i64", f.gep(offsets, 8 * i))), mask) for i in range(lanes)]
+
+        f.store(shape.vector, "zeroinitializer", sums, 64)
+        with f.loop(0, blocks, lanes) as k:
+            total = f.load(shape.vector, sums, 64)
+            a = f.gep("%a", f.mul(k, "%a_k"))
+            for value in transpose(f, load(k, None)):
+                total = f.multiply_add(f.broadcast(a), value, total)
+                a = f.gep(a, "%a_k")
+            f.store(shape.vector, total, sums, 64)
+        with f.when(f.icmp("ne", rest, 0)):
+            for i, value in enumerate(transpose(f, load(blocks, rest_mask))):
+                f.store(shape.vector, value, f.gep(block, i * shape.vector_bytes), 64)
+            with f.loop(0, rest) as i:
+                a = f.broadcast(f.gep("%a", f.mul(f.add(blocks, i), "%a_k")))
+                value = f.load(shape.vector, f.gep(block, i, shape.vector_bytes), shape.vector_bytes)
+                f.store(shape.vector, f.multiply_add(a, value, f.load(shape.vector, sums, 64)), sums, 64)
+        mask = f.low_mask(lanes, f.umin(f.sub("%columns", column), lanes))
+        place = f.gep("%c", f.mul(column, shape.size))
+        held = f.load_vector(place, f.op(f"and <{lanes} x i1> {reads}, {mask}"))
+        f.store_vector(f.op(f"fadd {shape.vector} {held}, {f.load(shape.vector, sums, 64)}"), place, mask)
+    module.add(f)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from duograph.codegen.contraction.driver import RUN, add_driver
-from duograph.codegen.contraction.gemv import add_row
+from duograph.codegen.contraction.gemv import add_row, add_row_columns
 from duograph.codegen.contraction.pack import add_packers
 from duograph.codegen.contraction.shape import tile_shape
 from duograph.codegen.contraction.tile import add_tile
@@ -34,6 +34,7 @@ def library_text(name: str, target: Target) -> str:
                 add_tile(module, shape, rows, vectors)
         add_packers(module, shape)
         add_row(module, shape)
+        add_row_columns(module, shape)
         add_driver(module, shape)
         return module.text()
     raise ValueError(f"there is no library {name!r}")

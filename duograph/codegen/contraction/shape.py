@@ -9,7 +9,7 @@ from duograph.codegen.target import Target
 
 # A sum over k is one multiply-add chain inside a block of k, and the blocks are added in order. The block length is
 # part of the numeric contract: it depends on k and on nothing else.
-LONGEST_BLOCK = 1024
+LONGEST_BLOCK = 512
 BLOCK_UNIT = 16
 
 
