@@ -62,30 +62,30 @@ if TYPE_CHECKING:
     from .ops import *
     from .serialization import load as load
     from .serialization import save as save
-    from .tensor.creation import arange as arange
-    from .tensor.creation import as_tensor as as_tensor
-    from .tensor.creation import empty as empty
-    from .tensor.creation import empty_like as empty_like
-    from .tensor.creation import eye as eye
-    from .tensor.creation import from_dlpack as from_dlpack
-    from .tensor.creation import from_numpy as from_numpy
-    from .tensor.creation import full as full
-    from .tensor.creation import full_like as full_like
-    from .tensor.creation import linspace as linspace
-    from .tensor.creation import ones as ones
-    from .tensor.creation import ones_like as ones_like
-    from .tensor.creation import rand as rand
-    from .tensor.creation import rand_like as rand_like
-    from .tensor.creation import randint as randint
-    from .tensor.creation import randn as randn
-    from .tensor.creation import randn_like as randn_like
-    from .tensor.creation import randperm as randperm
-    from .tensor.creation import tensor as tensor
-    from .tensor.creation import zeros as zeros
-    from .tensor.creation import zeros_like as zeros_like
-    from .tensor.device import device as device
-    from .tensor.size import Size as Size
-    from .tensor.text import set_printoptions as set_printoptions
+    from .tensors.creation import arange as arange
+    from .tensors.creation import as_tensor as as_tensor
+    from .tensors.creation import empty as empty
+    from .tensors.creation import empty_like as empty_like
+    from .tensors.creation import eye as eye
+    from .tensors.creation import from_dlpack as from_dlpack
+    from .tensors.creation import from_numpy as from_numpy
+    from .tensors.creation import full as full
+    from .tensors.creation import full_like as full_like
+    from .tensors.creation import linspace as linspace
+    from .tensors.creation import ones as ones
+    from .tensors.creation import ones_like as ones_like
+    from .tensors.creation import rand as rand
+    from .tensors.creation import rand_like as rand_like
+    from .tensors.creation import randint as randint
+    from .tensors.creation import randn as randn
+    from .tensors.creation import randn_like as randn_like
+    from .tensors.creation import randperm as randperm
+    from .tensors.creation import tensor as tensor
+    from .tensors.creation import zeros as zeros
+    from .tensors.creation import zeros_like as zeros_like
+    from .tensors.device import device as device
+    from .tensors.size import Size as Size
+    from .tensors.text import set_printoptions as set_printoptions
 
 __version__ = "0.1.0"
 
@@ -103,14 +103,14 @@ _LAZY = {
     "ops": (),
     "optim": (),
     "serialization": ("load", "save"),
-    "tensor.creation": (
+    "tensors.creation": (
         "arange", "as_tensor", "empty", "empty_like", "eye", "from_dlpack", "from_numpy", "full", "full_like", "linspace",
         "ones", "ones_like", "rand", "rand_like", "randint", "randn", "randn_like", "randperm", "tensor", "zeros",
         "zeros_like",
     ),
-    "tensor.device": ("device",),
-    "tensor.size": ("Size",),
-    "tensor.text": ("set_printoptions",),
+    "tensors.device": ("device",),
+    "tensors.size": ("Size",),
+    "tensors.text": ("set_printoptions",),
     "utils": (),
 }  # fmt: skip
 _OWNERS = {name: module for module, names in _LAZY.items() for name in names}

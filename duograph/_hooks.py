@@ -17,11 +17,11 @@ HOOKS = {
     "trace_op": "duograph.ops.tracing:trace_op",
     "python_gradient": "duograph.ops.gradient:python_gradient",
     "raise_error": "duograph.ops.tracing:raise_error",
-    "getitem": "duograph.tensor.indexing:getitem",
-    "setitem": "duograph.tensor.indexing:setitem",
-    "tensor_repr": "duograph.tensor.text:tensor_repr",
-    "tensor_format": "duograph.tensor.text:tensor_format",
-    "tensor_new": "duograph.tensor.creation:tensor_new",
+    "getitem": "duograph.tensors.indexing:getitem",
+    "setitem": "duograph.tensors.indexing:setitem",
+    "tensor_repr": "duograph.tensors.text:tensor_repr",
+    "tensor_format": "duograph.tensors.text:tensor_format",
+    "tensor_new": "duograph.tensors.creation:tensor_new",
 }
 
 for _name, _target in HOOKS.items():
@@ -34,7 +34,7 @@ _rebuild = core._rebuild_tensor
 
 def _rebuild_tensor(*args: Any) -> core.Tensor:
     """What pickle calls: a tensor may arrive in a process that has not used an operator yet."""
-    from . import ops  # noqa: F401  # gives Tensor its methods
+    from . import tensors  # noqa: F401  # gives Tensor its methods
 
     return _rebuild(*args)
 

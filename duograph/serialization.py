@@ -16,7 +16,7 @@ from typing import IO, Any, NamedTuple
 
 from . import _core as core
 from .errors import ArgumentError, Error, FileError
-from .tensor.device import check_device
+from .tensors.device import check_device
 
 Tensor = core.Tensor
 Path = str | os.PathLike[str]

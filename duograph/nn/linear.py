@@ -8,7 +8,7 @@ from typing import Any
 from .. import _core as core
 from .. import ops
 from ..errors import ValueError_
-from ..tensor.creation import empty
+from ..tensors.creation import empty
 from . import init
 from .module import Module
 from .parameter import Parameter

@@ -327,7 +327,7 @@ class Module:
 
     def to(self: Self, *args: Any, **kwargs: Any) -> Self:
         """Moves and converts: `to(device)`, `to(dtype)`, `to(device, dtype)`, `to(tensor)`. Integers keep their dtype."""
-        from ..tensor.convert import parse_to
+        from ..tensors.convert import parse_to
 
         target = parse_to(f"{type(self).__name__}.to", args, kwargs)
         if target.dtype is not None and not target.dtype.is_floating_point:

@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import _core as core
 from .._recorded import callee, iterate, pause
-from ..autograd import enable_grad, no_grad
+from ..autograd import enable_grad
 from ..errors import ArgumentError, Error, ValueError_
 
 Tensor = core.Tensor
@@ -117,11 +117,14 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = callee(closure)()
-        with no_grad():
+        recording = core.set_grad_enabled(False)
+        try:
             for group in iterate(self.param_groups):
                 params = [parameter for parameter in iterate(group["params"]) if parameter.grad is not None]
                 if params:
                     self.update(group, params, [parameter.grad for parameter in params])
+        finally:
+            core.set_grad_enabled(recording)
         return loss
 
     def update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:

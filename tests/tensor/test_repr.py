@@ -114,9 +114,18 @@ tensor([0.1235, 0.2000, 0.3000, 0.4000, 0.5000, 0.6000, 0.7000, 0.8000],
 ]
 
 
+class Names(dict[str, object]):
+    """The package's names, also those imported when first asked for."""
+
+    def __missing__(self, name: str) -> object:
+        if name == "float":
+            raise KeyError(name)
+        return getattr(dg, name)
+
+
 @pytest.mark.parametrize(("expression", "expected"), CASES, ids=[case[0] for case in CASES])
 def test_layout(expression: str, expected: str) -> None:
-    assert repr(eval(expression, {**vars(dg), "float": float})) == expected
+    assert repr(eval(expression, {"float": float}, Names())) == expected
 
 
 def test_views_print_what_they_show() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from ... import _core as core
 from ...errors import ArgumentError, IndexError_, ShapeError, ValueError_
-from ...tensor.creation import randperm
+from ...tensors.creation import randperm
 
 T = TypeVar("T", covariant=True)
 

@@ -8,7 +8,7 @@ from typing import Any
 from ... import _core as core
 from ... import ops
 from ...errors import ArgumentError, DTypeError, ShapeError, ValueError_
-from ...tensor.creation import randint, randperm, tensor
+from ...tensors.creation import randint, randperm, tensor
 from .dataset import TensorDataset
 
 Collate = Callable[[list[Any]], Any]

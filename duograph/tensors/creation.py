@@ -12,6 +12,7 @@ from typing import Any
 from .. import _core as core
 from .. import ops
 from ..errors import ArgumentError, DTypeError, ValueError_
+from .convert import as_dtype
 from .device import check_device
 
 Tensor = core.Tensor
@@ -32,7 +33,7 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Any = None, require
     if isinstance(data, Tensor):
         made = data.detach().clone() if dtype is None or dtype is data.dtype else data.detach().to(dtype)
     else:
-        made = core.tensor_from_data(data, _checked_dtype("tensor", dtype))
+        made = core.tensor_from_data(data, as_dtype("tensor", dtype))
     return _with_grad("tensor", made, requires_grad)
 
 
@@ -83,7 +84,7 @@ def empty(*size: Any, dtype: DType | None = None, device: Any = None, requires_g
     """
     check_device("empty", device)
     shape = _sizes("empty", size)
-    made_of = _checked_dtype("empty", dtype) or core.get_default_dtype()
+    made_of = as_dtype("empty", dtype) or core.get_default_dtype()
     made = ops.full(shape, 0, made_of) if core.tracing() else core.empty(shape, made_of)
     return _with_grad("empty", made, requires_grad)
 
@@ -96,7 +97,7 @@ def zeros(*size: Any, dtype: DType | None = None, device: Any = None, requires_g
     """
     check_device("zeros", device)
     shape = _sizes("zeros", size)
-    made_of = _checked_dtype("zeros", dtype) or core.get_default_dtype()
+    made_of = as_dtype("zeros", dtype) or core.get_default_dtype()
     made = ops.full(shape, 0, made_of) if core.tracing() else core.zeros(shape, made_of)
     return _with_grad("zeros", made, requires_grad)
 
@@ -108,7 +109,7 @@ def ones(*size: Any, dtype: DType | None = None, device: Any = None, requires_gr
     tensor([1., 1.])
     """
     check_device("ones", device)
-    made = ops.full(_sizes("ones", size), 1, _checked_dtype("ones", dtype) or core.get_default_dtype())
+    made = ops.full(_sizes("ones", size), 1, as_dtype("ones", dtype) or core.get_default_dtype())
     return _with_grad("ones", made, requires_grad)
 
 
@@ -121,7 +122,7 @@ def full(
     tensor([7, 7])
     """
     check_device("full", device)
-    made = ops.full(_sizes("full", (size,)), fill_value, _checked_dtype("full", dtype))
+    made = ops.full(_sizes("full", (size,)), fill_value, as_dtype("full", dtype))
     return _with_grad("full", made, requires_grad)
 
 
@@ -194,7 +195,7 @@ def rand(*size: Any, dtype: DType | None = None, device: Any = None, requires_gr
     duograph.Size([2, 3])
     """
     check_device("rand", device)
-    made = ops.rand(_sizes("rand", size), _checked_dtype("rand", dtype) or core.get_default_dtype())
+    made = ops.rand(_sizes("rand", size), as_dtype("rand", dtype) or core.get_default_dtype())
     return _with_grad("rand", made, requires_grad)
 
 
@@ -205,7 +206,7 @@ def randn(*size: Any, dtype: DType | None = None, device: Any = None, requires_g
     duograph.Size([2, 3])
     """
     check_device("randn", device)
-    made = ops.randn(_sizes("randn", size), _checked_dtype("randn", dtype) or core.get_default_dtype())
+    made = ops.randn(_sizes("randn", size), as_dtype("randn", dtype) or core.get_default_dtype())
     return _with_grad("randn", made, requires_grad)
 
 
@@ -234,7 +235,7 @@ def randint(
         )
     if isinstance(low, int) and isinstance(high, int) and low >= high:
         raise ValueError_(f"randint: low must be below high, got low = {low}, high = {high}")
-    made = ops.randint(low, high, _sizes("randint", (size,)), _checked_dtype("randint", dtype) or core.int64)
+    made = ops.randint(low, high, _sizes("randint", (size,)), as_dtype("randint", dtype) or core.int64)
     return _with_grad("randint", made, requires_grad)
 
 
@@ -243,7 +244,7 @@ def randperm(n: int, *, dtype: DType | None = None, device: Any = None, requires
     check_device("randperm", device)
     if isinstance(n, int) and n < 0:
         raise ValueError_(f"randperm: n must be at least 0, got {n}")
-    return _with_grad("randperm", ops.randperm(n, _checked_dtype("randperm", dtype) or core.int64), requires_grad)
+    return _with_grad("randperm", ops.randperm(n, as_dtype("randperm", dtype) or core.int64), requires_grad)
 
 
 def rand_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -269,15 +270,6 @@ def _sizes(owner: str, given: tuple[Any, ...]) -> tuple[Any, ...]:
         if isinstance(size, (float, str)) or size is None:
             raise ArgumentError(f"{owner}: sizes must be ints, got {size!r} of type {type(size).__name__}")
     return given
-
-
-def _checked_dtype(owner: str, dtype: Any) -> Any:
-    if dtype is None or isinstance(dtype, DType):
-        return dtype
-    builtin = {float: core.get_default_dtype(), int: core.int64, bool: core.bool}.get(dtype)
-    if builtin is not None:
-        return builtin
-    raise ArgumentError(f"{owner}: dtype must be a duograph dtype, got {dtype!r}", hint="for example duograph.float32")
 
 
 def _checked_tensor(owner: str, value: Any) -> Tensor:
