@@ -187,6 +187,10 @@ class Launch:
     ``args`` are operand positions; len(operands) + i means temporary i of the kernel. ``size_exprs`` are the values
     of ``sizes`` in order. ``scratch`` is bytes per worker, ``cost`` a rough count of bytes touched by all chunks.
     Launches of one kernel run in order, each finished before the next.
+
+    ``symbol`` may be "LIBRARY:FUNCTION", a function of a shared library object. ``functions`` are functions of this
+    unit whose addresses follow the args. ``whole``: each worker gets its share of the chunks in one call, and the
+    kernel itself watches the interrupt flag whose address is in status[3].
     """
 
     symbol: str
@@ -195,6 +199,8 @@ class Launch:
     chunks: Extent
     scratch: Extent
     cost: Extent
+    functions: tuple[str, ...] = ()
+    whole: bool = False
 
 
 @dataclass(frozen=True)
