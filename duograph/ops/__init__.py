@@ -1,13 +1,66 @@
-"""The operators, one block each."""
+"""The operators, by family. Each is one block; see `definition` for what a block says."""
 
-from .arithmetic import *
-from .comparison import *
-from .creation import *
-from .definition import REGISTRY as REGISTRY
-from .movement import *
-from .reductions import *
-from .slicing import *
-from .unary import *
+from __future__ import annotations
 
-for _definition in REGISTRY.values():  # also what the modules' __all__ leave out
-    globals().setdefault(_definition.name, _definition.op)
+from typing import TYPE_CHECKING
+
+from duograph import _core as core
+
+from . import (
+    activations,
+    arithmetic,
+    comparison,
+    contractions,
+    conversion,
+    creation,
+    indexing,
+    losses,
+    movement,
+    normalisation,
+    optimizer_steps,
+    random,
+    reductions,
+    slicing,
+    unary,
+)
+from .definition import REGISTRY
+
+if TYPE_CHECKING:
+    from .activations import *
+    from .arithmetic import *
+    from .comparison import *
+    from .contractions import *
+    from .conversion import *
+    from .creation import *
+    from .indexing import *
+    from .losses import *
+    from .movement import *
+    from .normalisation import *
+    from .optimizer_steps import *
+    from .random import *
+    from .reductions import *
+    from .slicing import *
+    from .unary import *
+
+for _name, _hook in (
+    ("trace_op", "duograph.ops.tracing:trace_op"),
+    ("raise_error", "duograph.ops.tracing:raise_error"),
+    ("python_gradient", "duograph.ops.gradient:python_gradient"),
+    ("gradient_needs", "duograph.ops.entries:gradient_needs"),
+):
+    core.set_hook(_name, _hook)
+
+
+def __getattr__(name: str) -> object:
+    """An operator by name, those included that were defined elsewhere."""
+    found = REGISTRY.get(name)
+    if found is None:
+        for definition in REGISTRY.values():
+            if name in definition.aliases:
+                found = definition
+                break
+        else:
+            raise AttributeError(f"module 'duograph.ops' has no attribute {name!r}")
+    globals()[name] = found.exported
+    exported: object = found.exported
+    return exported

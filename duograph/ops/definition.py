@@ -1,0 +1,400 @@
+"""What an operator is: one `@op` block gives the eager function, the method, the graph node, the gradient and the tests.
+
+The decorated function's signature says what the parameters are, read from the annotation *strings*:
+
+| annotation | parameter | may change without a new compilation |
+| --- | --- | --- |
+| `Tensor`, `Operand` | a tensor (`Operand`: or a Python number) | its sizes and values |
+| `Tensor \\| None` | the same, or absent | |
+| `Sequence[Tensor]` | a list of tensors | sizes and values, not its length |
+| `Number`, `Number \\| None` | a number that takes part as a value | yes |
+| `Sizes`, `*name: int` | several integers | their values, not how many they are |
+| `*name: Axis` | several axes | no |
+| `Size`, `Size \\| None` | one integer | its value |
+| anything else | structure: axes, modes, flags, dtypes | no |
+
+The body says what the operator means, in one of three ways:
+* `primitive="exp"`: it *is* that scalar primitive of the IR; the body is `...`;
+* `lowers=True`: the body emits IR nodes itself (`ops.tracing.emit`), with its own type and shape rule;
+* otherwise a composition: Tensor code that calls other operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar, cast
+
+from duograph import _core as core
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from duograph._core import Tensor
+
+    from .dtypes import Rule
+
+    Axis: TypeAlias = int
+    Number: TypeAlias = float | Tensor
+    Operand: TypeAlias = Tensor | float
+    Size: TypeAlias = int
+    Sizes: TypeAlias = Sequence[int]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Kinds of parameters and flags of `core.Op`.
+TENSOR, OPTIONAL_TENSOR, TENSOR_LIST, NUMBER, ATTR, SIZES, SIZE, ATTRS = range(8)
+OPERAND_KINDS = (TENSOR, OPTIONAL_TENSOR, TENSOR_LIST, NUMBER)
+FLAG_ELEMENTWISE, FLAG_VIEW, FLAG_INPLACE, FLAG_NONDIFFERENTIABLE, FLAG_RANDOM, FLAG_CREATION = 1, 2, 4, 8, 16, 32
+
+# Kinds of operators: `kind` drives fusion, the documentation's chapters and which generated tests apply.
+ELEMENTWISE = "elementwise"
+REDUCTION = "reduction"
+MOVEMENT = "movement"
+VIEW = "view"
+CONTRACTION = "contraction"
+COMPOSITION = "composition"
+INDEXING = "indexing"
+RANDOM = "random"
+CREATION = "creation"
+LOSS = "loss"
+UPDATE = "update"
+FUNCTION = "function"  # plain Python that only picks among operators
+
+_KIND_FLAGS = {
+    ELEMENTWISE: FLAG_ELEMENTWISE,
+    VIEW: FLAG_VIEW,
+    RANDOM: FLAG_RANDOM,
+    CREATION: FLAG_CREATION | FLAG_NONDIFFERENTIABLE,
+    UPDATE: FLAG_INPLACE | FLAG_NONDIFFERENTIABLE,
+}
+_ANNOTATIONS = {
+    "Tensor": TENSOR,
+    "Operand": TENSOR,
+    "Tensor | None": OPTIONAL_TENSOR,
+    "Operand | None": OPTIONAL_TENSOR,
+    "Sequence[Tensor]": TENSOR_LIST,
+    "Number": NUMBER,
+    "Number | None": NUMBER,
+    "Sizes": SIZES,
+    "Size": SIZE,
+    "Size | None": SIZE,
+}
+
+Param: TypeAlias = "tuple[str, int, Any]"
+GradientRule: TypeAlias = "Callable[..., Any]"
+
+
+class Definition:
+    """Everything known about one operator. `core.Op` carries it; the core itself reads none of it."""
+
+    __slots__ = (
+        "aliases", "base", "dtypes", "exported", "flags", "function", "gradient", "inplace", "kind", "lowers", "method", "name", "op",
+        "params", "primitive", "public", "reference", "samples", "slot", "tolerance", "write", "writes",
+    )  # fmt: skip
+
+    name: str
+    function: Callable[..., Any]
+    kind: str
+    params: tuple[Param, ...]
+    flags: int
+    dtypes: Rule | None
+    primitive: str | None
+    lowers: bool
+    reference: str | Callable[..., Any] | None
+    samples: Any
+    tolerance: float
+    gradient: GradientRule | None
+    write: Callable[..., Any] | None
+    base: Definition | None
+    op: Any
+    exported: Any  # what the package's namespace shows: `op`, or a function over it
+    inplace: str | None
+    slot: str | None
+    aliases: tuple[str, ...]
+    method: bool
+    public: bool
+    writes: tuple[str, ...]
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]
+        return self.function.__doc__
+
+    @property
+    def __module__(self) -> str:  # type: ignore[override]
+        return self.function.__module__
+
+    @property
+    def __wrapped__(self) -> Callable[..., Any]:
+        return self.function
+
+    @property
+    def differentiable(self) -> bool:
+        return not self.flags & FLAG_NONDIFFERENTIABLE
+
+    def vjp(self, rule: GradientRule) -> GradientRule:
+        """Decorator: `rule(g, out, *args)` gives one gradient per tensor parameter, written with operators.
+
+        Gradients of broadcast operands of elementwise operators come back in the broadcast shape.
+        """
+        self.gradient = rule
+        return rule
+
+    def writes_through(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorator for views: `rule(base, value, *args)` is `base` after `value` was written into the view."""
+        self.write = rule
+        return rule
+
+    def __repr__(self) -> str:
+        return f"<operator {self.name}>"
+
+
+if TYPE_CHECKING:
+
+    class Operator(Generic[P, R]):
+        """The static face of `core.Op`."""
+
+        definition: Definition
+        name: str
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+        def vjp(self, rule: GradientRule) -> GradientRule: ...
+        def writes_through(self, rule: Callable[..., Any]) -> Callable[..., Any]: ...
+
+
+REGISTRY: dict[str, Definition] = {}
+_BOUND: list[tuple[str, Any]] = []
+
+
+def read_parameters(function: Callable[..., Any]) -> tuple[Param, ...]:
+    """The parameters of a signature, in order, as `core.Op` wants them: (name, kind, default)."""
+    code = function.__code__
+    annotations = function.__annotations__
+    count = code.co_argcount
+    names = code.co_varnames
+    defaults = function.__defaults__ or ()
+    first_default = count - len(defaults)
+    params: list[Param] = []
+    for i in range(count):
+        name = names[i]
+        default = defaults[i - first_default] if i >= first_default else core.REQUIRED
+        params.append((name, _ANNOTATIONS.get(annotations[name], ATTR), default))
+    if code.co_flags & 0x04:  # *name
+        name = names[count]
+        params.append((name, ATTRS if annotations[name] == "Axis" else SIZES, core.REQUIRED))
+    return tuple(params)
+
+
+def op(
+    *,
+    kind: str,
+    dtypes: Rule | None = None,
+    primitive: str | None = None,
+    lowers: bool = False,
+    differentiable: bool = True,
+    reference: str | Callable[..., Any] | None = None,
+    samples: Any = None,
+    tolerance: float = 1.0,
+    method: bool | str = True,
+    public: bool = True,
+    slot: str | None = None,
+    inplace: str | None = None,
+    inplace_slot: str | None = None,
+    aliases: tuple[str, ...] = (),
+    writes: tuple[str, ...] = (),
+) -> Callable[[Callable[P, R]], Operator[P, R]]:
+    """Make an operator of a typed function. See this module's docstring for what signature and body say.
+
+    Args:
+        kind: the operator's family (`ELEMENTWISE`, `REDUCTION`, …).
+        dtypes: which dtypes are taken and which comes out (`ops.dtypes`).
+        primitive, lowers: what the body is; neither: a composition.
+        differentiable: False for results that never carry a gradient.
+        reference: a NumPy function by name ("numpy.exp") or a function of (numpy, *args); samples: what to test it on.
+        tolerance: how many times the usual tolerance the generated tests allow.
+        method: whether (or by which name) it is a method of Tensor; public: whether it is in the package's namespace.
+        slot, inplace_slot: the operator symbols it implements, "__add__" and "__iadd__".
+        inplace: the name of its in-place form; aliases: further names; writes: list parameters written in place.
+    """
+
+    def make(function: Callable[P, R]) -> Operator[P, R]:
+        definition = Definition()
+        name = function.__name__
+        if name[-1] == "_" and kind != UPDATE:
+            name = name[:-1]  # sum_, max_: a trailing underscore only avoids a builtin's name
+        params = read_parameters(function)
+        flags = _KIND_FLAGS.get(kind, 0)
+        if not differentiable:
+            flags |= FLAG_NONDIFFERENTIABLE
+        definition.name = name
+        definition.function = function
+        definition.kind = kind
+        definition.params = params
+        definition.flags = flags
+        definition.dtypes = dtypes
+        definition.primitive = primitive
+        definition.lowers = lowers
+        definition.reference = reference
+        definition.samples = samples
+        definition.tolerance = tolerance
+        definition.gradient = definition.write = definition.base = None
+        definition.inplace = inplace
+        definition.slot = slot
+        definition.aliases = aliases
+        definition.method = bool(method)
+        definition.public = public
+        definition.writes = writes
+        operator = core.Op(name, params, flags, definition)
+        operator.__doc__ = function.__doc__
+        operator.vjp = definition.vjp
+        if kind == VIEW:
+            operator.writes_through = definition.writes_through
+        definition.op = definition.exported = operator
+        REGISTRY[name] = definition
+        if method:
+            for bound in (name if method is True else method, *aliases):
+                setattr(core.Tensor, bound, operator)
+        if slot:
+            core.bind_slot(slot, operator)
+        if inplace:
+            in_place = _in_place_form(definition, inplace)
+            setattr(core.Tensor, inplace, in_place)
+            if inplace_slot:
+                core.bind_slot(inplace_slot, in_place)
+        return cast("Operator[P, R]", operator)
+
+    return make
+
+
+def _in_place_form(base: Definition, name: str) -> Any:
+    """The operator that writes `base`'s result into its first operand."""
+    form = Definition()
+    for field in Definition.__slots__:
+        setattr(form, field, getattr(base, field))
+    form.name = name
+    form.base = base
+    form.aliases = ()
+    form.flags = base.flags | FLAG_INPLACE
+    form.op = form.exported = core.Op(name, base.params, form.flags, form, inplace_of=base.op)
+    form.public = form.method = False
+    REGISTRY[name] = form
+    return form.op
+
+
+def function(
+    *,
+    reference: str | Callable[..., Any] | None = None,
+    samples: Any = None,
+    method: bool | str = True,
+    public: bool = True,
+    differentiable: bool = True,
+    tolerance: float = 1.0,
+    aliases: tuple[str, ...] = (),
+    over: str | None = None,
+    slot: str | None = None,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Register a plain Python function that picks among operators by its arguments; documented and tested like one.
+
+    With `over` it takes the place of the operator of that name in the namespace and as a method (it takes further
+    arguments that the operator has not), the operator keeps its symbol; `slot` gives the function the symbol.
+    """
+
+    def make(f: Callable[P, R]) -> Callable[P, R]:
+        name = f.__name__
+        if slot:
+            setattr(core.Tensor, slot, f)
+        if over:
+            if over in REGISTRY:
+                REGISTRY[over].exported = f
+            for bound in (over, *aliases) if method else ():
+                setattr(core.Tensor, bound, f)
+            return f
+        definition = Definition()
+        if name[-1] == "_":
+            name = name[:-1]
+        definition.name = name
+        definition.function = definition.op = definition.exported = f
+        definition.kind = FUNCTION
+        definition.params = ()
+        definition.flags = 0 if differentiable else FLAG_NONDIFFERENTIABLE
+        definition.dtypes = definition.primitive = definition.gradient = definition.write = definition.base = None
+        definition.lowers = False
+        definition.reference = reference
+        definition.samples = samples
+        definition.tolerance = tolerance
+        definition.inplace = definition.slot = None
+        definition.aliases = aliases
+        definition.method = bool(method)
+        definition.public = public
+        definition.writes = ()
+        REGISTRY[name] = definition
+        if method:
+            for bound in (name if method is True else method, *aliases):
+                setattr(core.Tensor, bound, f)
+        return f
+
+    return make
+
+
+def bind(definition: Definition, operands: Sequence[Any], attrs: Sequence[Any], sizes: Sequence[Any]) -> list[Any]:
+    """The arguments of a call in parameter order, from its flattened parts.
+
+    Args:
+        operands: one entry per TENSOR, OPTIONAL_TENSOR and NUMBER and per element of a TENSOR_LIST; None: absent.
+        attrs: in parameter order an ATTR's value; a SIZES' (length, positions of -1); True or None for a SIZE (None:
+            absent); a TENSOR_LIST's length.
+        sizes: the integers of SIZES and SIZE parameters in order.
+    """
+    args: list[Any] = []
+    operand = attr = size = 0
+    for _, kind, _ in definition.params:
+        if kind in (TENSOR, OPTIONAL_TENSOR, NUMBER):
+            args.append(operands[operand])
+            operand += 1
+            continue
+        value = attrs[attr]
+        attr += 1
+        if kind == TENSOR_LIST:
+            args.append(list(operands[operand : operand + value]))
+            operand += value
+        elif kind == SIZES:
+            length, minus_ones = value
+            given = list(sizes[size : size + length])
+            for position in minus_ones:
+                given[position] = -1
+            args.append(tuple(given))
+            size += length
+        elif kind == SIZE:
+            args.append(None if value is None else sizes[size])
+            size += value is not None
+        else:
+            args.append(value)
+    return args
+
+
+def call_body(definition: Definition, args: Sequence[Any]) -> Any:
+    """Run the body (or a rule with the same signature) on arguments in parameter order."""
+    return definition.function(*spread(definition, args))
+
+
+def spread(definition: Definition, args: Sequence[Any]) -> tuple[Any, ...]:
+    """Arguments in parameter order as positional ones: a `*sizes` parameter is unpacked."""
+    if definition.function.__code__.co_flags & 0x04:
+        last = args[-1]
+        return (*args[:-1], *(last if isinstance(last, (tuple, list)) else (last,)))
+    return tuple(args)
+
+
+def flatten_operands(definition: Definition, args: Sequence[Any]) -> list[Any]:
+    """The tensor-like arguments (TENSOR, OPTIONAL_TENSOR, TENSOR_LIST's elements, NUMBER) in order."""
+    flat: list[Any] = []
+    for (_, kind, _), value in zip(definition.params, args):
+        if kind == TENSOR_LIST:
+            flat.extend(value)
+        elif kind in OPERAND_KINDS:
+            flat.append(value)
+    return flat

@@ -1,0 +1,174 @@
+"""Which dtypes an operator takes, in which it computes and which comes out: PyTorch's promotion rules.
+
+Operands fall in three classes, and a higher one decides unless a lower one is of a higher kind (bool < integer < float):
+tensors with dimensions, 0-d tensors, Python numbers (weak). 16-bit floats compute in float32 and round once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from duograph import _core as core
+from duograph.errors import DTypeError
+
+if TYPE_CHECKING:
+    from duograph._core import DType
+
+DIMENSIONED, ZERO_DIMENSIONAL, WEAK = range(3)
+_KIND_ORDER = {"b": 0, "u": 1, "i": 1, "f": 2}
+
+
+class OperandType(NamedTuple):
+    """What the rules look at: a dtype and the operand's class."""
+
+    dtype: DType
+    rank_class: int
+
+
+class Signature(NamedTuple):
+    """The dtype that operands are converted to, and the result's."""
+
+    compute: DType
+    result: DType
+
+
+class Rule(NamedTuple):
+    """A dtype rule: `decide(name, operand types)`, for the operands called `names` (all tensor operands if None)."""
+
+    title: str
+    decide: Callable[[str, Sequence[OperandType]], Signature]
+    names: tuple[str, ...] | None = None
+
+    def on(self, *names: str) -> Rule:
+        """The same rule for some of the operands only; the others keep their dtypes."""
+        return Rule(self.title, self.decide, names)
+
+
+def weak_dtype(value: object) -> DType:
+    """The dtype in which a Python number arrives."""
+    if isinstance(value, bool):
+        return core.bool
+    return core.int64 if isinstance(value, int) else core.float64
+
+
+def compute_dtype(dtype: DType) -> DType:
+    """Where arithmetic on `dtype` happens: 16-bit floats in float32."""
+    return core.float32 if dtype.is_floating_point and dtype.itemsize == 2 else dtype
+
+
+def _combine(higher: DType | None, lower: DType | None) -> DType | None:
+    if higher is None or lower is None:
+        return higher if lower is None else lower
+    if higher.kind == "f":
+        return higher
+    if higher.kind == "b" or lower.kind == "f":
+        return core.promote(higher, lower)
+    return higher
+
+
+def result_type(operands: Sequence[OperandType]) -> DType:
+    """The dtype that operands promote to, as `torch.result_type`."""
+    classes: list[DType | None] = [None, None, None]
+    for dtype, rank_class in operands:
+        if rank_class == WEAK:
+            dtype = core.get_default_dtype() if dtype.kind == "f" else dtype
+        seen = classes[rank_class]
+        classes[rank_class] = dtype if seen is None else core.promote(seen, dtype)
+    result = _combine(classes[DIMENSIONED], _combine(classes[ZERO_DIMENSIONAL], classes[WEAK]))
+    assert result is not None
+    return result
+
+
+def _names(operands: Sequence[OperandType]) -> str:
+    return ", ".join(o.dtype.name for o in operands)
+
+
+def _promote(name: str, operands: Sequence[OperandType]) -> Signature:
+    result = result_type(operands)
+    return Signature(compute_dtype(result), result)
+
+
+def _numeric(name: str, operands: Sequence[OperandType]) -> Signature:
+    result = result_type(operands)
+    if result.kind == "b":
+        raise DTypeError(f"{name}: not defined for bool", hint="use logical operators, or convert with .to(dg.int64)")
+    return Signature(compute_dtype(result), result)
+
+
+def _float_promote(name: str, operands: Sequence[OperandType]) -> Signature:
+    result = result_type(operands)
+    if result.kind != "f":
+        result = core.get_default_dtype()
+    return Signature(compute_dtype(result), result)
+
+
+def _floats(name: str, operands: Sequence[OperandType]) -> Signature:
+    result = result_type(operands)
+    if result.kind != "f":
+        raise DTypeError(
+            f"{name}: needs a floating-point dtype, got {_names(operands)}", hint="convert with .float() or .to(dg.float32)"
+        )
+    return Signature(compute_dtype(result), result)
+
+
+def _same_floats(name: str, operands: Sequence[OperandType]) -> Signature:
+    signature = _floats(name, operands)
+    _require_same(name, operands)
+    return signature
+
+
+def _same(name: str, operands: Sequence[OperandType]) -> Signature:
+    _require_same(name, operands)
+    result = operands[0].dtype
+    return Signature(compute_dtype(result), result)
+
+
+def _require_same(name: str, operands: Sequence[OperandType]) -> None:
+    strong = [o.dtype for o in operands if o.rank_class != WEAK]
+    if any(d is not strong[0] for d in strong):
+        raise DTypeError(
+            f"{name}: operands must have one dtype, got {', '.join(d.name for d in strong)}", hint="convert one with .to(dtype)"
+        )
+
+
+def _compare(name: str, operands: Sequence[OperandType]) -> Signature:
+    return Signature(compute_dtype(result_type(operands)), core.bool)
+
+
+def _integral(name: str, operands: Sequence[OperandType]) -> Signature:
+    result = result_type(operands)
+    if result.kind == "f":
+        raise DTypeError(f"{name}: needs integers or bool, got {_names(operands)}")
+    return Signature(result, result)
+
+
+def _integers(name: str, operands: Sequence[OperandType]) -> Signature:
+    signature = _integral(name, operands)
+    if signature.result.kind == "b":
+        raise DTypeError(f"{name}: needs integers, got {_names(operands)}")
+    return signature
+
+
+def _logical(name: str, operands: Sequence[OperandType]) -> Signature:
+    return Signature(core.bool, core.bool)
+
+
+def _accumulate(name: str, operands: Sequence[OperandType]) -> Signature:
+    result = result_type(operands)
+    if result.kind != "f":
+        result = core.int64
+    return Signature(compute_dtype(result), result)
+
+
+promote = Rule("promote", _promote)
+numeric = Rule("promote; bool is rejected", _numeric)
+float_promote = Rule("floats promote, integers become the default float", _float_promote)
+floats = Rule("floats promote, others are rejected", _floats)
+same_floats = Rule("one float dtype", _same_floats)
+same = Rule("one dtype", _same)
+compare = Rule("promote, result bool", _compare)
+integral = Rule("integers and bool", _integral)
+integers = Rule("integers", _integers)
+logical = Rule("any, result bool", _logical)
+accumulate = Rule("floats promote, integers and bool become int64", _accumulate)

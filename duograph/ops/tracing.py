@@ -1,0 +1,441 @@
+"""Running an operator on traced tensors: type and shape rules, and the IR nodes that come out.
+
+A traced tensor has no memory but an `ir.Value`. Operator bodies are the same Python either way; here their innermost
+calls become nodes of the thread's current `ir.Builder`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import local
+from typing import TYPE_CHECKING, Any
+
+from duograph import _core as core
+from duograph.errors import DTypeError, Error, InternalError, ShapeError
+from duograph.ir.builder import Builder, active, current
+from duograph.ir.dim import Dim
+from duograph.ir.types import TensorType
+
+from .definition import ATTR, ELEMENTWISE, OPTIONAL_TENSOR, REGISTRY, TENSOR, TENSOR_LIST, VIEW, Definition, spread
+from .dtypes import DIMENSIONED, WEAK, ZERO_DIMENSIONAL, OperandType, Signature, weak_dtype
+
+if TYPE_CHECKING:
+    from duograph._core import DType, Tensor
+    from duograph.ir.dim import Expr
+    from duograph.ir.graph import Value
+
+    Shape = tuple[Expr, ...]
+
+
+class _State(local):
+    """The operators being traced, outermost first."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+
+_STATE = _State()
+
+
+def user_operator(fallback: str = "") -> str:
+    """The operator the user called, while its body is being traced."""
+    return _STATE.names[0] if _STATE.names else fallback
+
+
+# Values and tensors
+
+
+def wrap(value: Value) -> Tensor:
+    """The traced tensor of a value."""
+    shape = value.type.shape
+    traced: Tensor = core.traced(value, value.type.dtype, len(shape), shape)
+    return traced
+
+
+def value_of(x: Any) -> Value:
+    """The value of an operand: a tensor (traced or concrete) or a number."""
+    builder = current()
+    if isinstance(x, core.Tensor):
+        return builder.read(x)
+    if isinstance(x, Dim):
+        return builder.emit("size", [], {"value": x}, [TensorType(core.int64, (), weak=True)])[0]
+    return builder.number(x)
+
+
+def is_weak(x: Any) -> bool:
+    """Whether an operand is a Python number, or stands for one."""
+    if not isinstance(x, core.Tensor):
+        return True
+    value = x._traced
+    return value is not None and value.type.weak
+
+
+def emit(name: str, inputs: Sequence[Any], dtype: DType, shape: Shape, **attrs: Any) -> Tensor:
+    """Append a node with one output to the current graph; inputs are operands, the result is a traced tensor."""
+    values = [value_of(x) for x in inputs]
+    return wrap(current().emit(name, values, attrs, [TensorType(dtype, tuple(shape))])[0])
+
+
+def constant(value: float, dtype: DType, shape: Shape = ()) -> Tensor:
+    """A constant of any shape."""
+    return wrap(current().constant(value, dtype, tuple(shape)))
+
+
+def cast_value(value: Value, dtype: DType) -> Value:
+    """The value converted to a dtype."""
+    if value.type.dtype is dtype and not value.type.weak:
+        return value
+    return current().emit("cast", [value], {}, [TensorType(dtype, value.type.shape)])[0]
+
+
+def operand_type(x: Any) -> OperandType:
+    """What the dtype rules want to know about an operand."""
+    if isinstance(x, core.Tensor):
+        value = x._traced
+        if value is None:
+            return OperandType(x.dtype, DIMENSIONED if x.ndim else ZERO_DIMENSIONAL)
+        kind = value.type
+        return OperandType(kind.dtype, WEAK if kind.weak else DIMENSIONED if kind.shape else ZERO_DIMENSIONAL)
+    if isinstance(x, Dim):
+        return OperandType(core.int64, WEAK)
+    return OperandType(current().number(x).type.dtype if active() else weak_dtype(x), WEAK)
+
+
+def describe(name: str, x: Any) -> str:
+    """An operand in an error message: `a: float32[8, 64]`."""
+    if isinstance(x, core.Tensor):
+        return f"{name}: {x.dtype.name}[{', '.join(map(str, x.shape))}]"
+    return f"{name}: {x!r}"
+
+
+# Shapes
+
+
+def broadcast_shapes(name: str, operands: Sequence[tuple[str, Shape]]) -> Shape:
+    """The shape that operands stretch to together; sizes are compared from the right, and 1 repeats."""
+    rank = 0
+    for _, shape in operands:
+        rank = max(rank, len(shape))
+    result: list[Expr] = [1] * rank
+    for operand, shape in operands:
+        for d in range(1, len(shape) + 1):
+            size, seen = shape[-d], result[-d]
+            if size is seen or size == seen or (isinstance(size, int) and size == 1):
+                continue
+            if isinstance(seen, int) and seen == 1:
+                result[-d] = size
+            elif isinstance(size, int) and isinstance(seen, int):
+                texts = [f"{who}.shape = ({', '.join(map(str, s))}{',' if len(s) == 1 else ''})" for who, s in operands]
+                raise ShapeError(
+                    f"{name}: shapes do not broadcast: {', '.join(texts)}",
+                    hint=f"sizes {seen} and {size} of dimension {-d} must be equal, or one of them 1",
+                )
+            else:
+                result[-d] = current().unify(seen, size)
+    return tuple(result)
+
+
+def require_equal(name: str, left: Expr, right: Expr, message: str) -> Expr:
+    """The size that two sizes have in common; a ShapeError with `message` if they are known to differ."""
+    if left is right or left == right:
+        return left
+    if isinstance(left, int) and isinstance(right, int):
+        raise ShapeError(f"{name}: {message}")
+    return current().unify(left, right)
+
+
+def require(relation: str, left: Expr, right: Expr, error: type[Error], message: str, hint: str | None = None) -> None:
+    """Check a relation ("eq", "ne", "lt", "le") of sizes: at once if both are known, when the program runs otherwise."""
+    if isinstance(left, int) and isinstance(right, int):
+        if not {"eq": left == right, "ne": left != right, "lt": left < right, "le": left <= right}[relation]:
+            raise error(message, hint=hint)
+        return
+    current().check(relation, left, right, 0)
+
+
+# Operators
+
+
+def trace_op(op: Any, args: Sequence[Any]) -> Any:
+    """Hook of the core: an operator was called with traced tensors (or while a graph is being recorded)."""
+    definition: Definition = op.definition
+    if definition.base is not None:
+        return _trace_in_place(definition, args)
+    if definition.writes:
+        updates = update_values(definition, args)
+        for target, value in updates:
+            current().write(target, value)
+        return tuple(target for target, _ in updates)
+    result = trace(definition, args)
+    if _STATE.names:
+        return result
+    return _user_results(definition, args, result)
+
+
+def _user_results(definition: Definition, args: Sequence[Any], result: Any) -> Any:
+    """Let the builder see the results of an operator that the user called."""
+    tensors = [x for x in args if isinstance(x, core.Tensor)]
+    many = isinstance(result, tuple)
+    before = [r._traced for r in (result if many else (result,))]
+    after = current().results(definition.op, tensors, before)
+    if all(a is b for a, b in zip(before, after)):
+        return result
+    wrapped = tuple(wrap(value) for value in after)
+    return wrapped if many else wrapped[0]
+
+
+def trace(definition: Definition, args: Sequence[Any]) -> Any:
+    """Run an operator on arguments in parameter order; the results are traced tensors, nothing is recorded on the tape."""
+    grad_mode = core.set_grad_enabled(False)
+    tracing = core.set_tracing(True)
+    try:
+        if definition.kind == VIEW or definition.lowers or definition.primitive or _STATE.names:
+            return evaluate(definition, args)
+        return _trace_composite(definition, args)
+    finally:
+        core.set_tracing(tracing)
+        core.set_grad_enabled(grad_mode)
+
+
+def evaluate(definition: Definition, args: Sequence[Any]) -> Any:
+    """Run an operator's meaning as it is, under whatever grad mode there is: conversions, body, conversion back."""
+    if definition.primitive:
+        return _elementwise(definition, args)
+    if definition.lowers:
+        _STATE.names.append(definition.name)
+        try:
+            return definition.function(*spread(definition, args))
+        finally:
+            _STATE.names.pop()
+    args, result_dtype = _convert_operands(definition, args)
+    _STATE.names.append(definition.name)
+    try:
+        result = definition.function(*spread(definition, args))
+    finally:
+        _STATE.names.pop()
+    return result if result_dtype is None else _convert_results(result, *result_dtype)
+
+
+def _trace_composite(definition: Definition, args: Sequence[Any]) -> Any:
+    """A composition becomes one node of its name whose region is the body."""
+    builder = current()
+    attrs = {
+        name: value
+        for (name, kind, _), value in zip(definition.params, args)
+        if kind == ATTR and isinstance(value, (bool, int, float, str, tuple))
+    }
+    args = [_traced_argument(kind, value) for (_, kind, _), value in zip(definition.params, args)]
+    with builder.composite(definition.name, attrs) as results:
+        result = evaluate(definition, args)
+        if result is None:
+            return None
+        many = isinstance(result, tuple)
+        results.extend(value_of(r) for r in (result if many else (result,)))
+    outputs = tuple(wrap(value) for value in results)
+    return outputs if many else outputs[0]
+
+
+def _traced_argument(kind: int, value: Any) -> Any:
+    """The argument with concrete tensors read into the graph, outside of the composite's region."""
+    if kind == TENSOR_LIST:
+        return [_traced_argument(TENSOR, x) for x in value]
+    if kind in (TENSOR, OPTIONAL_TENSOR) and isinstance(value, core.Tensor):
+        return wrap(current().read(value))
+    return value
+
+
+# dtypes of operands and results
+
+
+def signature_of(definition: Definition, args: Sequence[Any]) -> Signature | None:
+    """What the dtype rule of an operator says about these arguments; None without a rule."""
+    rule = definition.dtypes
+    if rule is None:
+        return None
+    types: list[OperandType] = []
+    for (name, kind, _), value in zip(definition.params, args):
+        if value is None or (rule.names is not None and name not in rule.names):
+            continue
+        if kind == TENSOR_LIST:
+            types.extend(operand_type(x) for x in value)
+        elif kind in (TENSOR, OPTIONAL_TENSOR):
+            types.append(operand_type(value))
+    return rule.decide(user_operator(definition.name), types) if types else None
+
+
+def _convert_operands(definition: Definition, args: Sequence[Any]) -> tuple[Sequence[Any], tuple[DType, DType] | None]:
+    """Tensor operands in the rule's compute dtype, and what the results are to be converted from and to."""
+    signature = signature_of(definition, args)
+    if signature is None:
+        return args, None
+    assert definition.dtypes is not None
+    names, compute = definition.dtypes.names, signature.compute
+    converted = [
+        value if names is not None and name not in names else _convert(kind, value, compute)
+        for (name, kind, _), value in zip(definition.params, args)
+    ]
+    return converted, None if signature.result is compute else (compute, signature.result)
+
+
+def _convert(kind: int, value: Any, dtype: DType) -> Any:
+    if kind == TENSOR_LIST:
+        return [convert(x, dtype) for x in value]
+    return convert(value, dtype) if kind in (TENSOR, OPTIONAL_TENSOR) and value is not None else value
+
+
+def convert(x: Any, dtype: DType) -> Any:
+    """A tensor operand in a dtype, recorded on the tape; Python numbers stay as they are."""
+    if is_weak(x) or x.dtype is dtype:
+        return x
+    return REGISTRY["cast"].op(x, dtype)
+
+
+def _convert_results(result: Any, compute: DType, dtype: DType) -> Any:
+    if isinstance(result, tuple):
+        return tuple(convert(r, dtype) if r.dtype is compute else r for r in result)
+    return convert(result, dtype) if result.dtype is compute else result
+
+
+# Scalar primitives
+
+# What a primitive means where its own arithmetic would be none: bool has `or` and `and`, whole numbers are round.
+_BOOL_FORMS = {"add": "logical_or", "mul": "logical_and", "maximum": "logical_or", "minimum": "logical_and", "sign": "copy"}
+_BOOL_FORMS |= {"bit_and": "logical_and", "bit_or": "logical_or", "bit_xor": "logical_xor", "bit_not": "logical_not"}
+_WHOLE_FORMS = {"floor": "copy", "ceil": "copy", "round": "copy", "trunc": "copy"}
+
+
+def _elementwise(definition: Definition, args: Sequence[Any]) -> Tensor:
+    """One scalar primitive: conversions and broadcasts made explicit, computed in the compute dtype, rounded once."""
+    name = user_operator(definition.name)
+    assert definition.dtypes is not None and definition.primitive is not None
+    rule_names = definition.dtypes.names
+    _STATE.names.append(definition.name)
+    try:
+        signature = signature_of(definition, args)
+    finally:
+        _STATE.names.pop()
+    assert signature is not None
+    compute, result = signature
+    values = [value_of(x) for x in args]
+    weak = bool(_STATE.names) and all(v.type.weak for v in values)
+    if weak and compute.kind == "f":  # Python numbers stay Python numbers inside a body
+        compute, result = core.float64, core.float64 if result.kind == "f" else result
+    shape = broadcast_shapes(name, [(p[0], v.type.shape) for p, v in zip(definition.params, values)])
+    builder = current()
+    converted = []
+    for (param, _, _), value in zip(definition.params, values):
+        if rule_names is None or param in rule_names:
+            value = to_bool(value) if compute is core.bool else cast_value(value, compute)
+        elif value.type.dtype.kind != "b":
+            raise DTypeError(f"{name}: {param} must be bool, got {value.type.dtype.name}", hint=f"compare {param} with something")
+        converted.append(builder.broadcast(value, shape))
+    produced = core.bool if result is core.bool else compute
+    primitive = definition.primitive
+    if compute.kind != "f":
+        primitive = _WHOLE_FORMS.get(primitive, primitive)
+        if compute.kind == "b":
+            primitive = _BOOL_FORMS.get(primitive, primitive)
+    output = builder.emit(primitive, converted, {}, [TensorType(produced, shape, weak)])[0]
+    return wrap(output if weak else cast_value(output, result))
+
+
+def to_bool(value: Value) -> Value:
+    """value != 0."""
+    if value.type.dtype.kind == "b":
+        return cast_value(value, core.bool)
+    builder = current()
+    zero = builder.constant(0, value.type.dtype, value.type.shape)
+    return builder.emit("ne", [value, zero], {}, [TensorType(core.bool, value.type.shape)])[0]
+
+
+# In-place forms
+
+
+def _trace_in_place(definition: Definition, args: Sequence[Any]) -> Tensor:
+    """Compute the new value out of place, then let the builder write it into the target."""
+    assert definition.base is not None
+    target: Tensor = args[0]
+    builder = current()
+    if _STATE.names:
+        raise InternalError(f"{definition.name}: in-place operators are not used inside operator bodies")
+    value = in_place_value(definition, args)
+    builder.write(target, value)
+    return target
+
+
+def in_place_value(definition: Definition, args: Sequence[Any]) -> Value:
+    """What an in-place form writes: the base operator's result in the target's dtype and shape."""
+    base, target = definition.base, args[0]
+    assert base is not None
+    result = trace(base, args)
+    if result.dtype is not target.dtype:
+        order = "buif"
+        if order.index(result.dtype.kind) > order.index(target.dtype.kind) and not (
+            result.dtype.kind in "ui" and target.dtype.kind in "ui"
+        ):
+            raise DTypeError(
+                f"{definition.name}: the result is {result.dtype.name} and cannot be written into a {target.dtype.name} tensor",
+                hint=f"use {base.name} and keep its result",
+            )
+        result = wrap(cast_value(value_of(result), target.dtype))
+    if tuple(result.shape) != tuple(target.shape):
+        fits = len(result.shape) == len(target.shape)
+        for have, want in zip(result.shape, target.shape):
+            if isinstance(have, Dim) or isinstance(want, Dim):
+                current().unify(want, have)
+            else:
+                fits = fits and have == want
+        if not fits:
+            raise ShapeError(
+                f"{definition.name}: the result has shape {tuple(result.shape)}, "
+                f"the tensor written to has {tuple(target.shape)}",
+                operands=[describe(p[0], x) for p, x in zip(definition.params, args) if isinstance(x, core.Tensor)],
+            )
+    return value_of(result)
+
+
+def update_values(definition: Definition, args: Sequence[Any]) -> list[tuple[Tensor, Value]]:
+    """The tensors that a multi-tensor update writes, each with its new value in its own dtype and shape."""
+    lists = [value for (name, _, _), value in zip(definition.params, args) if name in definition.writes]
+    grad_mode = core.set_grad_enabled(False)
+    tracing = core.set_tracing(True)
+    try:
+        results = evaluate(definition, args)
+    finally:
+        core.set_tracing(tracing)
+        core.set_grad_enabled(grad_mode)
+    return [
+        (target, cast_value(value_of(new), target.dtype))
+        for targets, news in zip(lists, results, strict=True)
+        for target, new in zip(targets, news, strict=True)
+    ]
+
+
+# Errors
+
+
+def raise_error(op: Any, args: Sequence[Any], message_code: int) -> None:
+    """Hook of the core: a check of a compiled program failed. The rules, run on the real sizes, say what is wrong."""
+    definition: Definition = op.definition
+    with Builder(definition.name):
+        symbolic = [_sizes_only(kind, value) for (_, kind, _), value in zip(definition.params, args)]
+        if definition.base is not None:
+            in_place_value(definition, symbolic)
+        elif definition.writes:
+            update_values(definition, symbolic)
+        else:
+            trace(definition, symbolic)
+    operands = [describe(p[0], x) for p, x in zip(definition.params, args) if isinstance(x, core.Tensor)]
+    raise InternalError(f"{definition.name}: check {message_code} failed, but its shape rule accepts the arguments", operands)
+
+
+def _sizes_only(kind: int, value: Any) -> Any:
+    """A traced stand-in of an argument, with its real sizes."""
+    if kind == TENSOR_LIST:
+        return [_sizes_only(TENSOR, x) for x in value]
+    if isinstance(value, core.Tensor):
+        return wrap(current().input(TensorType(value.dtype, tuple(value.shape))))
+    return value
+
+
+__all__ = ["ELEMENTWISE", "broadcast_shapes", "constant", "emit", "evaluate", "require", "require_equal", "trace", "wrap"]
