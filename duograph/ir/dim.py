@@ -35,6 +35,13 @@ class Atom:
         self.low = low
         self.high = high
 
+    @property
+    def dim(self) -> Dim:
+        """The expression that is this atom alone."""
+        made = _make({(self,): 1})
+        assert isinstance(made, Dim)
+        return made
+
     def __repr__(self) -> str:
         return self.key
 
@@ -408,10 +415,8 @@ def substitute(value: Expr, values: Mapping[Dim, Expr]) -> Expr:
 
 
 def _substitute_atom(atom: Atom, values: Mapping[Dim, Expr]) -> Expr:
-    itself = _make({(atom,): 1})
     if atom.kind == "symbol":
-        assert isinstance(itself, Dim)
-        return values.get(itself, itself)
+        return values.get(atom.dim, atom.dim)
     return _OPERATIONS[atom.kind](substitute(atom.args[0], values), substitute(atom.args[1], values))
 
 
@@ -444,9 +449,7 @@ def symbols(value: Expr) -> list[Dim]:
         for monomial, _ in expression.terms:
             for atom in monomial:
                 if atom.kind == "symbol":
-                    made = _make({(atom,): 1})
-                    assert isinstance(made, Dim)
-                    found.setdefault(made)
+                    found.setdefault(atom.dim)
                 pending.extend(atom.args)
     return list(found)
 

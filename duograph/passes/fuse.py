@@ -46,11 +46,14 @@ class Fusion:
     targets     where values must be written
     """
 
-    def __init__(self, graph: Graph, placements: dict[Value, Placement], targets: dict[Value, list[Target]], share: bool) -> None:
+    def __init__(
+        self, graph: Graph, placements: dict[Value, Placement], targets: dict[Value, list[Target]], share: bool, fuse: bool = True
+    ) -> None:
         self.graph = graph
         self.placements = placements
         self.targets = targets
-        self.share = share
+        self.share = share and fuse
+        self.fuse = fuse
         self.groups: list[Group] = []
         self.requesters: dict[Value, dict[Group, None]] = {}
         self.hosts: dict[Value, list[Group]] = {}
@@ -155,6 +158,8 @@ class Fusion:
     def _place(self, value: Value, node: Node, requests: list[tuple[Group, Request]], targets: list[Target]) -> None:
         """Decide where a value that can be computed inside a group is computed and where it is loaded."""
         inline = [pair for pair in requests if self._can_inline(value, node, *pair)]
+        if not self.fuse and PRIMITIVES[node.op].kind != MOVEMENT and node.inputs:
+            inline = []
         cost = self.costs.get(value, EXPENSIVE)
         kept = cost > CHEAP and (
             len(inline) > 1 or (len(inline) == 1 and node.op != "reduce" and self._is_smaller(value, *inline[0]))
@@ -487,7 +492,7 @@ class Fusion:
 
     def _contraction(self, value: Value, node: Node, requests: list[tuple[Group, Request]], targets: list[Target]) -> None:
         """Fuse with the one elementwise group that uses it whole, or write it out."""
-        if len(requests) == 1 and not targets:
+        if len(requests) == 1 and not targets and self.fuse:
             group, request = requests[0]
             if self._is_epilogue(value, group, request):
                 group.kind, group.frozen, group.node, group.anchor = "contraction", True, node, request

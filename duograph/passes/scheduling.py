@@ -8,17 +8,17 @@ from duograph.errors import InternalError
 from duograph.ir.dim import Expr, contiguous_strides
 from duograph.ir.graph import Graph, Node, Value
 
-from .access import linear, loop_index
+from .access import linear
 from .fuse import Fusion
 from .groups import Buffer, CyclicGroups, Group, Placement, Request, Store, Target, in_order, reaches
 from .lower import lower_loop, lower_scatter
 from .lower_contraction import lower_contraction
-from .schedule import CondStep, CopyStep, KernelStep, RandomStep, Result, Schedule, Step, WhileStep
+from .schedule import CondStep, RandomStep, Result, Schedule, Step, WhileStep
 from .views import view_of
 
 
-def schedule(graph: Graph) -> Schedule:
-    """The steps of a program."""
+def schedule(graph: Graph, fuse: bool = True) -> Schedule:
+    """The steps of a program; without `fuse` every elementwise node is a kernel."""
     graph, cells = _resolve_writes(graph)
     placements = {}
     for i, (value, argument) in enumerate(zip(graph.inputs, graph.arguments)):
@@ -39,7 +39,7 @@ def schedule(graph: Graph) -> Schedule:
     for cell, value in cells.items():
         if value is not cell:
             targets.append((value, Target(placements[cell], cell=cell)))
-    plan.steps = _steps(graph, placements, targets, plan)
+    plan.steps = _steps(graph, placements, targets, plan, fuse)
     plan.results = tuple(results)
     plan.checks += [(check.relation, check.left, check.right, check.code) for check in graph.checks]
     return plan
@@ -85,13 +85,17 @@ def _alias(value: Value, placements: Mapping[Value, Placement], plan: Schedule) 
 
 
 def _steps(
-    graph: Graph, placements: dict[Value, Placement], targets: Sequence[tuple[Value, Target]], plan: Schedule
+    graph: Graph,
+    placements: dict[Value, Placement],
+    targets: Sequence[tuple[Value, Target]],
+    plan: Schedule,
+    fuse: bool,
 ) -> tuple[Step, ...]:
     """Fuse, again with more caution while writes to inputs get into each other's way."""
     apart: set[Value] = set()
     share = True
     while True:
-        fusion, final = _fuse(graph, placements, targets, apart, share)
+        fusion, final = _fuse(graph, placements, targets, apart, share, fuse)
         clashes = _order_writes(fusion, final, placements)
         if clashes - apart:
             apart |= clashes
@@ -105,7 +109,7 @@ def _steps(
             continue
         break
     plan.buffers += fusion.temporaries
-    lowering = _GroupSteps(plan)
+    lowering = _GroupSteps(plan, fuse)
     return tuple(step for group in groups for step in lowering.steps(group))
 
 
@@ -115,6 +119,7 @@ def _fuse(
     targets: Sequence[tuple[Value, Target]],
     apart: set[Value],
     share: bool,
+    fuse: bool,
 ) -> tuple[Fusion, list[tuple[Value, Target]]]:
     """One attempt. Cells in `apart` are written by a copy at the end; returns the writes to cells there are."""
     wanted: dict[Value, list[Target]] = {}
@@ -128,7 +133,7 @@ def _fuse(
         wanted.setdefault(value, []).append(fresh)
         if target.cell is not None:
             final.append((value, fresh))
-    fusion = Fusion(graph, dict(placements), wanted, share)
+    fusion = Fusion(graph, dict(placements), wanted, share, fuse)
     kept: list[tuple[Group, Target, Target]] = []
     for value, target in late:
         saved = Target(fusion.temporary(value))
@@ -181,8 +186,9 @@ def _same_place(group: Group, request: Request, target: Target) -> bool:
 class _GroupSteps:
     """Steps of groups; regions become schedules of their own inside."""
 
-    def __init__(self, plan: Schedule) -> None:
+    def __init__(self, plan: Schedule, fuse: bool) -> None:
         self.plan = plan
+        self.fuse = fuse
 
     def steps(self, group: Group) -> list[Step]:
         if group.kind == "loop":
@@ -226,7 +232,7 @@ class _GroupSteps:
     def _region(self, region: Graph, inputs: Sequence[Placement], targets: Sequence[Target | None]) -> tuple[Step, ...]:
         placements = dict(zip(region.inputs, inputs))
         wanted = [(value, target) for value, target in zip(region.outputs, targets) if target is not None]
-        return _steps(region, placements, wanted, self.plan)
+        return _steps(region, placements, wanted, self.plan, self.fuse)
 
 
 def _operand_placement(request: Request) -> Placement:
@@ -250,6 +256,3 @@ def _operand_placement(request: Request) -> Placement:
 def _nth_loop(request: Request, position: int) -> int:
     found = [index.loop for index in request.access if index.loop is not None]
     return found[position] if position < len(found) else -1
-
-
-__all__ = ["CopyStep", "KernelStep", "loop_index", "schedule"]

@@ -1,0 +1,216 @@
+"""The object cache on disk: compiled programs by key, for all processes of one user.
+
+A file is found before any graph is built and before llvmlite is imported. Keys cover the generator's sources, LLVM and
+the exact CPU. Files appear by renaming, carry their length and a checksum, and lie in a folder that only their owner
+may enter; whatever does not check out is a miss. Least recently used files go when the folder grows past its limit.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Any
+
+_MAGIC = b"duograph1\n"
+_HEADER = len(_MAGIC) + 24  # then: length of the description, length of the code, checksum, 8 bytes each
+_LIMIT = 512 << 20
+_TRIM_EVERY = 64
+_DAY = 86400.0
+_LARGEST = 256 << 20
+
+_generator: str | None = None
+_folder: str | None = None
+_folder_setting: str | None = None
+_stored = 0
+
+
+def folder() -> str | None:
+    """The cache's folder, made on first use; None if it is turned off or not ours alone."""
+    global _folder, _folder_setting
+    setting = os.environ.get("DUOGRAPH_CACHE_DIR")
+    if _folder_setting is None or setting != _folder_setting[1:]:
+        _folder_setting = "=" + (setting or "")
+        _folder = _prepare(setting)
+    return _folder
+
+
+def _prepare(setting: str | None) -> str | None:
+    if setting is not None and setting in ("", "0"):
+        return None
+    path = setting
+    if path is None:
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        path = os.path.join(home, "duograph")
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        status = os.stat(path)
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+            return None
+        if status.st_mode & 0o077:
+            os.chmod(path, 0o700)
+    except OSError:
+        return None
+    return path
+
+
+def _generator_stamp() -> str:
+    """Names, sizes and times of all sources that decide what code comes out, and of the core."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    parts: list[str] = []
+    for name in ("codegen", "codegen/contraction", "ir", "ops", "passes", "runtime"):
+        with os.scandir(os.path.join(package, name)) as entries:
+            for entry in entries:
+                if entry.name.endswith(".py"):
+                    status = entry.stat()
+                    parts.append(f"{name}/{entry.name}:{status.st_size}:{status.st_mtime_ns}")
+    from duograph import _core
+
+    status = os.stat(_core.__file__)
+    parts.append(f"core:{status.st_size}:{status.st_mtime_ns}")
+    return ",".join(sorted(parts))
+
+
+def _target_stamp() -> str:
+    from duograph.codegen.target import cache_key
+
+    return cache_key()
+
+
+def _digest(text: str) -> str:
+    from _blake2 import blake2b
+
+    made: str = blake2b(text.encode(), digest_size=20).hexdigest()
+    return made
+
+
+def key(*parts: Any) -> str:
+    """The name under which something made from these parts, here and now, is kept."""
+    global _generator
+    if _generator is None:
+        _generator = _digest(_generator_stamp())
+    return _digest("\0".join([_generator, _target_stamp(), *map(repr, parts)]))
+
+
+def load(name: str) -> tuple[Any, bytes] | None:
+    """The description and code kept under a key; None if there is nothing valid."""
+    place = folder()
+    if place is None:
+        return None
+    try:
+        content = _read(os.path.join(place, name))
+        return None if content is None else _unpack(content)
+    except (OSError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _read(path: str) -> bytes | None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or not _HEADER <= status.st_size <= _LARGEST:
+            return None
+        chunks = []
+        left = status.st_size
+        while left > 0 and (chunk := os.read(descriptor, left)):
+            chunks.append(chunk)
+            left -= len(chunk)
+        # Time of last use, kept to the day so that a hit rarely writes.
+        if status.st_atime - status.st_mtime > _DAY:
+            os.utime(descriptor)
+        return b"".join(chunks)
+    finally:
+        os.close(descriptor)
+
+
+def _checksum(content: bytes) -> int:
+    from zlib import crc32
+
+    return crc32(content)
+
+
+def _pack(description: Any, code: bytes) -> bytes:
+    from json import dumps
+
+    text = dumps(description, separators=(",", ":")).encode()
+    body = text + code
+    numbers = (len(text), len(code), _checksum(body))
+    return _MAGIC + b"".join(number.to_bytes(8, "little") for number in numbers) + body
+
+
+def _unpack(content: bytes) -> tuple[Any, bytes] | None:
+    if not content.startswith(_MAGIC):
+        return None
+    start = len(_MAGIC)
+    length, code_length, checksum = (int.from_bytes(content[start + 8 * i : start + 8 * i + 8], "little") for i in range(3))
+    body = content[_HEADER:]
+    if len(body) != length + code_length or _checksum(body) != checksum:
+        return None
+    from json import loads
+
+    return loads(body[:length]), body[length:]
+
+
+def store(name: str, description: Any, code: bytes) -> None:
+    """Keep something under a key. Failing to (a full disk, a folder taken away) is no error."""
+    global _stored
+    place = folder()
+    if place is None:
+        return
+    from threading import get_ident
+
+    path = os.path.join(place, name)
+    scratch = f"{path}.{os.getpid()}.{get_ident()}.tmp"
+    try:
+        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(_pack(description, code))
+            os.rename(scratch, path)
+        except BaseException:
+            os.unlink(scratch)
+            raise
+        if _stored % _TRIM_EVERY == 0:
+            trim(place)
+        _stored += 1
+    except OSError:
+        return
+
+
+def _limit() -> int:
+    try:
+        return int(os.environ["DUOGRAPH_CACHE_SIZE"]) << 20
+    except (KeyError, ValueError):
+        return _LIMIT
+
+
+def trim(place: str, limit: int | None = None) -> None:
+    """Remove the least recently used files until the folder is within its limit, and what crashed writers left."""
+    from time import time
+
+    limit = _limit() if limit is None else limit
+    files: list[tuple[float, int, str]] = []
+    with os.scandir(place) as entries:
+        for entry in entries:
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue
+            if entry.name.endswith(".tmp") and status.st_mtime < time() - 3600:
+                _remove(entry.path)
+            elif stat.S_ISREG(status.st_mode):
+                files.append((max(status.st_mtime, status.st_atime), status.st_size, entry.path))
+    total = sum(size for _, size, _ in files)
+    if total <= limit:
+        return
+    for _, size, path in sorted(files):
+        _remove(path)
+        total -= size
+        if total <= limit * 3 // 4:
+            return
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass

@@ -1,0 +1,148 @@
+"""Compiling kernel specs once per structure: kernels that differ only in run-time sizes share one function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from duograph.codegen.emit import compile_kernels
+from duograph.codegen.kernel import (
+    Address,
+    CompiledKernel,
+    ContractionKernel,
+    Gather,
+    Instr,
+    Kernel,
+    Launch,
+    LoopKernel,
+    Philox,
+    ScatterKernel,
+)
+from duograph.codegen.target import get_target
+from duograph.ir.dim import Dim, Expr, substitute, symbol
+
+
+class _Canonical:
+    """Replaces every size of a kernel that is not a compile-time fact (0 or 1) by a placeholder, equal ones by the same."""
+
+    def __init__(self) -> None:
+        self.places: dict[Expr, Dim] = {}
+
+    def size(self, value: Expr) -> Expr:
+        if value.__class__ is int and (value == 0 or value == 1):
+            return value
+        found = self.places.get(value)
+        if found is None:
+            found = self.places[value] = symbol(f"z{len(self.places)}")
+        return found
+
+    def sizes(self, values: Sequence[Expr]) -> tuple[Expr, ...]:
+        return tuple(self.size(value) for value in values)
+
+    def address(self, address: Address) -> Address:
+        mask = tuple((dim, self.size(low), self.size(high)) for dim, low, high in address.mask)
+        return Address(address.arg, self.sizes(address.strides), self.size(address.offset), mask)
+
+    def indices(self, indices: Sequence[tuple[int, Expr, Expr]]) -> tuple[tuple[int, Expr, Expr], ...]:
+        return tuple((number, self.size(stride), self.size(extent)) for number, stride, extent in indices)
+
+    def instr(self, instr: Instr) -> Instr:
+        attr = instr.attr
+        if attr is None:
+            return instr
+        if isinstance(attr, Address):
+            attr = self.address(attr)
+        elif isinstance(attr, Gather):
+            attr = Gather(self.address(attr.address), self.indices(attr.indices))
+        elif isinstance(attr, Philox):
+            attr = Philox(attr.arg, self.sizes(attr.strides), self.size(attr.offset))
+        elif instr.op == "size":
+            assert isinstance(attr, (int, Dim))
+            attr = self.size(attr)
+        else:
+            return instr
+        return Instr(instr.op, instr.inputs, instr.dtype, attr)
+
+    def kernel(self, kernel: Kernel) -> Kernel:
+        if isinstance(kernel, LoopKernel):
+            extents = self.sizes(kernel.extents)
+            return replace(kernel, extents=extents, body=tuple(map(self.instr, kernel.body)))
+        if isinstance(kernel, ScatterKernel):
+            return replace(
+                kernel,
+                extents=self.sizes(kernel.extents),
+                body=tuple(map(self.instr, kernel.body)),
+                target=self.address(kernel.target),
+                indices=self.indices(kernel.indices),
+            )
+        return ContractionKernel(
+            kernel.name,
+            kernel.dtype,
+            self.sizes(kernel.batch),
+            self.sizes(kernel.m),
+            self.sizes(kernel.n),
+            self.sizes(kernel.k),
+            self.sizes(kernel.a_strides),
+            self.sizes(kernel.b_strides),
+            self.sizes(kernel.c_strides),
+            kernel.operands,
+            tuple(map(self.instr, kernel.epilogue)),
+        )
+
+
+@dataclass(frozen=True)
+class CompiledUnit:
+    """Object code and, for each kernel asked for, how to run it with its own sizes."""
+
+    object: bytes
+    kernels: tuple[CompiledKernel, ...]
+
+
+def _key(kernel: Kernel) -> str:
+    """Structure in full; text, because 1, 1.0 and True are equal but not the same constant."""
+    return repr(kernel)
+
+
+def compile_unit(kernels: Sequence[Kernel]) -> CompiledUnit:
+    """Compile kernels, one function for all that have one structure."""
+    numbers: dict[str, int] = {}
+    distinct: list[Kernel] = []
+    uses: list[tuple[int, dict[Dim, Expr]]] = []
+    for kernel in kernels:
+        canonical = _Canonical()
+        form = canonical.kernel(kernel)
+        key = _key(form)
+        number = numbers.get(key)
+        if number is None:
+            number = numbers[key] = len(distinct)
+            distinct.append(form)
+        uses.append((number, {place: value for value, place in canonical.places.items()}))
+    unit = compile_kernels(distinct, get_target())
+    return CompiledUnit(unit.object, tuple(_with_sizes(unit.kernels[number], sizes) for number, sizes in uses))
+
+
+def _with_sizes(compiled: CompiledKernel, sizes: dict[Dim, Expr]) -> CompiledKernel:
+    """The kernel's launches with the placeholders' values in place."""
+    memo: dict[Expr, Expr] = {**sizes}
+
+    def value(expression: Expr) -> Expr:
+        if isinstance(expression, int):
+            return expression
+        found = memo.get(expression)
+        if found is None:
+            found = memo[expression] = substitute(expression, sizes)
+        return found
+
+    launches = tuple(_launch(launch, value) for launch in compiled.launches)
+    return replace(compiled, launches=launches, temporaries=tuple(map(value, compiled.temporaries)))
+
+
+def _launch(launch: Launch, value: object) -> Launch:
+    assert callable(value)
+    return replace(
+        launch,
+        size_exprs=tuple(map(value, launch.size_exprs)),
+        chunks=value(launch.chunks),
+        scratch=value(launch.scratch),
+        cost=value(launch.cost),
+    )

@@ -1,0 +1,210 @@
+"""What a program does, for people: kernels with their expressions and lines, variables, bytes, operations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from duograph.codegen.kernel import Address, CompiledKernel, ContractionKernel, Gather, Instr, LoopKernel
+from duograph.ir.dim import Expr
+from duograph.ir.graph import Graph
+from duograph.ir.location import Location
+from duograph.ir.primitives import PRIMITIVES
+from duograph.passes.groups import Buffer
+from duograph.passes.plan_memory import Plan
+from duograph.passes.schedule import KernelStep, Schedule
+
+
+@dataclass(frozen=True)
+class KernelReport:
+    """One kernel: its fused expression, the user's line, operations and bytes moved, its symbols, its number."""
+
+    expression: str
+    location: Location | None
+    locations: tuple[Location, ...]
+    flops: Expr
+    bytes: Expr
+    symbols: tuple[str, ...]
+    step: int
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One distinct piece of memory: an argument, state, intermediate or result."""
+
+    what: str
+    name: str
+    bytes: Expr
+
+
+@dataclass(frozen=True)
+class PlanReport:
+    """A program in figures."""
+
+    kernels: tuple[KernelReport, ...] = ()
+    variables: tuple[Variable, ...] = ()
+    arena: Expr = 0
+    results: int = field(default=0)
+
+    @property
+    def bytes(self) -> Expr:
+        """Bytes of all variables."""
+        return _total(variable.bytes for variable in self.variables)
+
+    @property
+    def flops(self) -> Expr:
+        return _total(kernel.flops for kernel in self.kernels)
+
+    @property
+    def bytes_moved(self) -> Expr:
+        return _total(kernel.bytes for kernel in self.kernels)
+
+
+def _total(values: object) -> Expr:
+    total: Expr = 0
+    for value in values:  # type: ignore[attr-defined]
+        total = total + value
+    return total
+
+
+def describe(
+    graph: Graph, plan: Schedule, steps: Sequence[KernelStep], compiled: dict[int, CompiledKernel], memory: Plan
+) -> PlanReport:
+    """The report of a program."""
+    kernels = tuple(
+        KernelReport(
+            expression(step),
+            step.locations[-1] if step.locations else None,
+            step.locations,
+            step.flops,
+            step.bytes,
+            tuple(launch.symbol for launch in compiled[id(step)].launches),
+            number,
+        )
+        for number, step in enumerate(steps)
+    )
+    variables: list[Variable] = []
+    for value, argument in zip(graph.inputs, graph.arguments):
+        if argument.kind != "number":
+            variables.append(Variable(argument.origin, value.name, value.type.bytes))
+    for number, size in enumerate(_places(memory)):
+        variables.append(Variable("intermediate", f"t{number}", size))
+    buffers = [result.buffer for result in plan.results if result.buffer is not None]
+    variables += [Variable("result", buffer.name, buffer.bytes) for buffer in buffers]
+    return PlanReport(kernels, tuple(variables), memory.arena, len(plan.results))
+
+
+def _places(memory: Plan) -> list[Expr]:
+    """Bytes of each distinct place in the arena; temporaries that take turns at one place count once."""
+    places: dict[Expr, Expr] = {}
+    for life in memory.lives:
+        offset = memory.offsets.get(life.buffer)
+        if offset is None:
+            continue
+        size, known = life.buffer.bytes, places.get(offset)
+        if known is None or (isinstance(size, int) and isinstance(known, int) and size > known):
+            places[offset] = size
+    return list(places.values())
+
+
+# Expressions
+
+
+def expression(step: KernelStep) -> str:
+    """What a kernel computes, as a line of arithmetic over its operands."""
+    return _Printer(step).text()
+
+
+class _Printer:
+    """Prints instructions that several others use once, under a name."""
+
+    def __init__(self, step: KernelStep) -> None:
+        kernel = step.kernel
+        self.step = step
+        self.body: Sequence[Instr] = kernel.epilogue if isinstance(kernel, ContractionKernel) else kernel.body
+        self.uses = [0] * len(self.body)
+        for instr in self.body:
+            for i in instr.inputs:
+                self.uses[i] += 1
+        self.texts: list[tuple[str, bool]] = []
+        self.lines: list[str] = []
+        self.names: dict[int, str] = {}
+
+    def text(self) -> str:
+        kernel = self.step.kernel
+        results: list[str] = []
+        for number, instr in enumerate(self.body):
+            if instr.op == "store":
+                assert isinstance(instr.attr, Address)
+                results.append(self._stored(instr.attr.arg, self.texts[instr.inputs[0]][0]))
+                self.texts.append(("", True))
+                continue
+            text, atomic = self._instr(instr)
+            if self.uses[number] > 1 and not atomic:
+                name = f"t{len(self.names)}"
+                self.names[number] = name
+                self.lines.append(f"{name} = {text}")
+                text, atomic = name, True
+            self.texts.append((text, atomic))
+        if isinstance(kernel, ContractionKernel):
+            results.append(self.texts[-1][0])
+        elif not isinstance(kernel, LoopKernel):
+            value = self.texts[kernel.value][0]
+            results.append(f"scatter_{kernel.kind}({self._name(kernel.target.arg)}, {value})")
+        if len(results) > 1 or (results and "=" in results[0].split("(")[0]):
+            results = [", ".join(results)]
+        return "; ".join([*self.lines, *results])
+
+    def _stored(self, arg: int, text: str) -> str:
+        several = sum(instr.op == "store" for instr in self.body) > 1
+        buffer = self.step.buffers[arg]
+        return f"{buffer} = {text}" if several or buffer.kind == "input" else text
+
+    def _name(self, arg: int) -> str:
+        return str(self.step.buffers[arg])
+
+    def _operand(self, number: int) -> str:
+        text, atomic = self.texts[number]
+        return text if atomic else f"({text})"
+
+    def _instr(self, instr: Instr) -> tuple[str, bool]:
+        attr = instr.attr
+        if isinstance(attr, Gather):
+            indices = ", ".join(self.texts[number][0] for number, _, _ in attr.indices)
+            return f"{self._name(attr.address.arg)}[{indices}]", True
+        if isinstance(attr, Address):
+            return self._name(attr.arg), True
+        if instr.op == "number":
+            assert isinstance(attr, int)
+            return self._name(attr), True
+        if instr.op == "const":
+            return _number(attr), True
+        if instr.op in ("size", "index"):
+            return (str(attr) if instr.op == "size" else f"i{attr}"), True
+        if instr.op == "accumulator":
+            return f"{self._name(0)} @ {self._name(1)}", False
+        if instr.op == "philox":
+            return "random()", True
+        if instr.op == "reduce":
+            return f"{attr}({self.texts[instr.inputs[0]][0]})", True
+        return self._scalar(instr)
+
+    def _scalar(self, instr: Instr) -> tuple[str, bool]:
+        if instr.op == "cast":
+            return f"{instr.dtype}({self.texts[instr.inputs[0]][0]})", True
+        row = PRIMITIVES.get(instr.op)
+        symbol = row.symbol if row else ""
+        if symbol and len(instr.inputs) == 2:
+            return f"{self._operand(instr.inputs[0])} {symbol} {self._operand(instr.inputs[1])}", False
+        if symbol:
+            return f"{symbol}{self._operand(instr.inputs[0])}", False
+        return f"{instr.op}({', '.join(self.texts[number][0] for number in instr.inputs)})", True
+
+
+def _number(value: object) -> str:
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e6 else f"{value:.6g}"
+    return str(value)
+
+
+__all__ = ["Buffer", "KernelReport", "PlanReport", "Variable", "describe", "expression"]
