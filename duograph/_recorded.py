@@ -41,7 +41,8 @@ def callee(function: Callable[..., Any]) -> Callable[..., Any]:
     recorder = _state.recorder
     if recorder is None:
         return function
-    return recorder.callee(function)
+    found: Callable[..., Any] = recorder.callee(function)
+    return found
 
 
 class pause:

@@ -283,7 +283,7 @@ class _FunctionNode:
     def apply(self, grads: tuple[Any, ...]) -> tuple[Any, ...]:
         ctx = self.ctx
         if ctx.materialize_grads:
-            from .tensor.creation import zeros
+            from .tensors.creation import zeros
 
             grads = tuple(zeros(s, dtype=d) if g is None else g for g, (s, d) in zip(grads, self.specs))
         ctx._node_outputs = tuple(ref() if ref() is not None else plain for ref, plain in self.outputs)

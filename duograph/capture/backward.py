@@ -24,9 +24,7 @@ class Backward(NamedTuple):
     inputs: list[Value]  # tensor inputs that get a gradient, in the order of the graph's outputs
 
 
-def differentiate(
-    builder: CaptureBuilder, outputs: list[tuple[int, Any]], inputs: list[tuple[Value, Any]]
-) -> Backward | None:
+def differentiate(builder: CaptureBuilder, outputs: list[tuple[int, Any]], inputs: list[tuple[Value, Any]]) -> Backward | None:
     """Run the tape from `outputs` to `inputs`; the nodes this adds leave the builder again as a graph."""
     if not inputs:
         return None
@@ -83,9 +81,7 @@ def _live(nodes: list[Node], results: list[Value]) -> list[Node]:
     return live
 
 
-def _graph(
-    builder: CaptureBuilder, nodes: list[Node], inputs: dict[Value, Value], results: list[Value], n_numbers: int
-) -> Graph:
+def _graph(builder: CaptureBuilder, nodes: list[Node], inputs: dict[Value, Value], results: list[Value], n_numbers: int) -> Graph:
     from duograph.ir.builder import rename
 
     whole = Graph((), tuple(nodes), tuple(results), name=f"{builder.name}.backward")

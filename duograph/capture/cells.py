@@ -143,9 +143,7 @@ def strides_after(step: Step, strides: tuple[int, ...]) -> tuple[int, ...] | Non
     return reshaped_strides(before, strides, after)
 
 
-def reshaped_strides(
-    before: tuple[int, ...], strides: tuple[int, ...], after: tuple[int, ...]
-) -> tuple[int, ...] | None:
+def reshaped_strides(before: tuple[int, ...], strides: tuple[int, ...], after: tuple[int, ...]) -> tuple[int, ...] | None:
     """Strides of a reshape that moves nothing, as NumPy and PyTorch find them; None if there are none."""
     if 0 in before:
         return contiguous(after)

@@ -201,13 +201,13 @@ def _class(recorder: Recorder, cls: type) -> Any:
         return lambda *args: type(args[0].value) if len(args) == 1 and type(args[0]) is LiveNumber else type(*args)
     if cls is random.Random or cls.__module__.startswith("numpy.random"):
         raise _invention(cls.__name__)
-    init = cls.__init__
-    plain = type(cls) is type and cls.__new__ is object.__new__ and isinstance(init, types.FunctionType)
-    if plain and is_user_file(init.__code__.co_filename) and converted_code(init) is not None:
+    init = getattr(cls, "__init__", None)
+    plain = type(cls) is type and getattr(cls, "__new__", None) is object.__new__
+    if plain and isinstance(init, types.FunctionType) and is_user_file(init.__code__.co_filename) and converted_code(init):
         converted = convert_function(init)
 
         def construct(*args: Any, **kwargs: Any) -> Any:
-            made = object.__new__(cls)
+            made: Any = object.__new__(cls)
             converted(made, *args, **kwargs)
             return made
 
@@ -242,7 +242,9 @@ def _builtin(recorder: Recorder, function: Any) -> Any:
             if function.__name__ in _MUTATORS:
                 return _mutator(recorder, holder, function)
             if function.__name__ == "get" and isinstance(holder, dict):
-                return lambda key, default=None: recorder.item(holder, key) if key in holder else _absent(recorder, holder, default)
+                return lambda key, default=None: (
+                    recorder.item(holder, key) if key in holder else _absent(recorder, holder, default)
+                )
             recorder.contents(holder)
         if isinstance(holder, random.Random) or type(holder).__module__.startswith("numpy.random"):
             if function.__name__ not in _HARMLESS:
@@ -310,5 +312,3 @@ def _invention(name: str) -> CaptureError:
         f"static: {name}() gives something new at each call, which a static graph would freeze at its first value",
         hint="call it outside and pass the result as an argument (a number, or a tensor)",
     )
-
-

@@ -31,7 +31,7 @@ class LiveNumber:
 
     # isinstance(x, float) is to hold as for the number itself.
     @property
-    def __class__(self) -> type:
+    def __class__(self) -> type:  # type: ignore[override,misc]
         return type(self.value)
 
     def pin(self) -> int | float:
@@ -43,7 +43,7 @@ class LiveNumber:
         return bool(_outcome(self, 0, "ne", operator.ne))
 
     def __index__(self) -> int:
-        return operator.index(self.pin())
+        return operator.index(self.pin())  # type: ignore[arg-type]  # a float raises as Python's own does
 
     def __int__(self) -> int:
         return int(self.pin())
@@ -90,7 +90,7 @@ class LiveNumber:
         return self
 
     def __abs__(self) -> Any:
-        return self if self >= 0 else -self
+        return -self if _outcome(self, 0, "lt", operator.lt) else self
 
 
 def is_live(value: Any) -> bool:
@@ -185,7 +185,7 @@ for _name, _function in {
     _forward, _reflected = _integer(_function)
     setattr(LiveNumber, f"__{_name}__", _forward)
     setattr(LiveNumber, f"__r{_name}__", _reflected)
-LiveNumber.__invert__ = lambda self: ~self.pin()  # type: ignore[attr-defined]
+setattr(LiveNumber, "__invert__", lambda self: ~self.pin())  # noqa: B010
 
 
 def evaluate(postfix: Postfix, reads: Callable[[int], Any]) -> Any:

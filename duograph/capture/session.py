@@ -25,7 +25,6 @@ class Captured(NamedTuple):
     backward: Backward | None
     description: dict[str, Any]  # of the entry, without program and tape
     tape: tuple[Any, ...] | None
-    strides: list[tuple[int, ...] | None]
     input_tensors: list[Any]
 
 
@@ -242,8 +241,7 @@ class Session:
         if backward is not None:
             tape_numbers = [next(list(p) for v, p in numbers if v is n) for n in backward.numbers]
             tape = ([tensor_numbers[v] for v in backward.inputs], [n for n, _ in backward.outputs], saved_rows, tape_numbers)
-        strides = [builder.arguments[v.index].strides for v, _ in builder.tensor_inputs]
-        return Captured(graph, backward, description, tape, strides, [t for _, t in builder.tensor_inputs])
+        return Captured(graph, backward, description, tape, [t for _, t in builder.tensor_inputs])
 
     def _assign(self) -> list[Value]:
         """Write every changed input cell back at the end of the program; returns the inputs written."""
@@ -332,5 +330,3 @@ class _ViewOf:
 
     def __call__(self, tensor: Any) -> Any:
         return core.as_strided(tensor, self.shape, self.strides, tensor.storage_offset() + self.offset)
-
-

@@ -138,7 +138,7 @@ def _contains(node: FunctionNode, code: types.CodeType) -> bool:
     for line, end_line, column, end_column in code.co_positions():
         if None in (line, end_line, column, end_column) or (line, column) == (line, 0):
             continue
-        if not (start <= (line, column) and (end_line, end_column) <= end):  # type: ignore[operator]
+        if not (start <= (line, column) and (end_line, end_column) <= end):
             return False
     return True
 
@@ -193,9 +193,7 @@ def _bound(node: ast.AST) -> set[str]:
             continue
         elif isinstance(child, (ast.Import, ast.ImportFrom)):
             names.update((a.asname or a.name).split(".")[0] for a in child.names)
-        elif isinstance(child, ast.ExceptHandler) and child.name:
-            names.add(child.name)
-        elif isinstance(child, (ast.MatchAs, ast.MatchStar)) and child.name:
+        elif isinstance(child, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and child.name:
             names.add(child.name)
         elif isinstance(child, ast.MatchMapping) and child.rest:
             names.add(child.rest)
@@ -407,13 +405,13 @@ class _Rewriter(ast.NodeTransformer):
         if isinstance(target, ast.Subscript):
             stored = self.helper(at, "set_item", value, self.base(target.value), self.index(target.slice))
             return [self.statement(stored, at)]
-        after: list[ast.stmt] = []
         if isinstance(target, ast.Name):
             site = self.site(target.id)
             if site is not None:
                 value = self.helper(at, "store", ast.Constant(site), value)
-        new = self.target(target, at, after)
-        return [ast.copy_location(ast.Assign([new], value), at), *after]
+            return [ast.copy_location(ast.Assign([self.visit(target)], value), at)]
+        after: list[ast.stmt] = []
+        return [ast.copy_location(ast.Assign([self.target(target, at, after)], value), at), *after]
 
     def target(self, target: ast.expr, at: ast.stmt, after: list[ast.stmt]) -> ast.expr:
         """A target that stores locals; what stores elsewhere goes through temporaries and `after`."""
@@ -422,20 +420,12 @@ class _Rewriter(ast.NodeTransformer):
             return ast.copy_location(type(target)(elements, ast.Store()), target)
         if isinstance(target, ast.Starred):
             return ast.copy_location(ast.Starred(self.target(target.value, at, after), ast.Store()), target)
-        outside = isinstance(target, ast.Name) and self.site(target.id) is not None and bool(after or True)
-        if isinstance(target, (ast.Attribute, ast.Subscript)) or (outside and not self.is_plain(at, target)):
-            temporary = self.temporary(at)
-            after += self.assign(target, ast.copy_location(ast.Name(temporary.id, ast.Load()), at), at)
-            return temporary
-        visited: ast.expr = self.visit(target)
-        return visited
-
-    @staticmethod
-    def is_plain(at: ast.stmt, target: ast.expr) -> bool:
-        """`target` is all that this statement assigns to (its value was wrapped in `store` already)."""
-        return not isinstance(at, (ast.For, ast.AsyncFor)) and not any(
-            isinstance(t, (ast.Tuple, ast.List)) and target in ast.walk(t) for t in getattr(at, "targets", ())
-        )
+        if isinstance(target, ast.Name) and self.site(target.id) is None:
+            local: ast.expr = self.visit(target)
+            return local
+        temporary = self.temporary(at)
+        after += self.assign(target, ast.copy_location(ast.Name(temporary.id, ast.Load()), at), at)
+        return temporary
 
     @staticmethod
     def statement(value: ast.expr, at: ast.stmt) -> ast.stmt:
@@ -493,14 +483,11 @@ def _definition(node: FunctionNode, body: list[ast.stmt], name: str) -> ast.Func
 def _compile(inner: ast.FunctionDef | ast.AsyncFunctionDef, original: types.CodeType) -> types.CodeType:
     free = [ast.arg(name) for name in (*original.co_freevars, HELPER)]
     load = ast.Name(inner.name, ast.Load())
-    use = ast.Expr(ast.Name(HELPER, ast.Load()))
-    # Every free variable of the original stays one, also those the rewriting no longer mentions.
     factory = ast.FunctionDef(
         "_dg_factory_",
         ast.arguments([], free, None, [], [], None, []),
         [inner, ast.Return(load)], [], None, None,
     )  # fmt: skip
-    del use
     module = ast.Module([factory], [])
     for child in (factory, *factory.args.args, factory.body[1], load):
         ast.copy_location(child, inner)

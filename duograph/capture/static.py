@@ -123,9 +123,9 @@ class Again:
             core.set_grad_enabled(old)
         wanted = [outputs[n] for n in self.numbers]
         chosen = [(o, g) for o, g in zip(wanted, grads) if g is not None and o.requires_grad]
-        found: tuple[Any, ...] = core.grad(
-            tuple(o for o, _ in chosen), inputs, tuple(g for _, g in chosen), create_graph=core.is_grad_enabled(), allow_unused=True
-        )
+        seeds = tuple(g for _, g in chosen)
+        create = core.is_grad_enabled()
+        found: tuple[Any, ...] = core.grad(tuple(o for o, _ in chosen), inputs, seeds, create_graph=create, allow_unused=True)
         return found
 
 
@@ -217,4 +217,3 @@ class dynamic_mode:
                 return function(*args, **kwargs)
 
         return wrapper  # type: ignore[return-value]
-

@@ -42,7 +42,7 @@ class Arguments:
         self.tensors: list[Any] = []
         self.slots: dict[int, int] = {}
         self.names: dict[int, str] = {}
-        self.n_numbers = 0
+        self.number_values: list[int | float] = []
         self.rebuilt: list[tuple[Any, Any, Any]] = []
 
     def leaf(self, value: Any, name: str) -> tuple[Row, Any]:
@@ -51,8 +51,8 @@ class Arguments:
         if isinstance(value, core.Tensor):
             return self._tensor(value, name), value
         if kind is int or kind is float:
-            slot = self.n_numbers
-            self.n_numbers += 1
+            slot = len(self.number_values)
+            self.number_values.append(value)
             read = self.recorder.read("number", None, slot)
             return ("number", slot, kind), LiveNumber(self.recorder, (("read", read, kind is float),), value)
         if isinstance(value, _EQUAL):
@@ -100,7 +100,7 @@ class Arguments:
 
     def _dataclass(self, value: Any, fields: list[str], name: str) -> tuple[Row, Any]:
         rows, children = self._children([getattr(value, f) for f in fields], name)
-        made = object.__new__(type(value))
+        made: Any = object.__new__(type(value))
         made.__dict__.update(value.__dict__)
         for field, child in zip(fields, children):
             object.__setattr__(made, field, child)
@@ -165,7 +165,7 @@ class _Remake:
         self.fields = fields
 
     def __call__(self, *values: Any) -> Any:
-        made = object.__new__(self.cls)
+        made: Any = object.__new__(self.cls)
         for field, value in zip(self.fields, values):
             object.__setattr__(made, field, value)
         return made
