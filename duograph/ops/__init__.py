@@ -11,7 +11,6 @@ from . import (
     arithmetic,
     comparison,
     contractions,
-    conversion,
     creation,
     indexing,
     losses,
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from .arithmetic import *
     from .comparison import *
     from .contractions import *
-    from .conversion import *
     from .creation import *
     from .indexing import *
     from .losses import *

@@ -10,6 +10,7 @@ from duograph.ir.dim import product
 from .definition import CONTRACTION, function, op
 from .dtypes import same
 from .movement import broadcast_to, reshape, transpose
+from .reductions import sum
 from .tracing import broadcast_shapes, describe, emit, require_equal, user_operator
 
 if TYPE_CHECKING:
@@ -151,6 +152,16 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             raise ShapeError(f"{name}: bias must have shape ({weight.shape[0]},), got {tuple(bias.shape)}")
         result = result + bias
     return result if flat else reshape(result, *x.shape[:-1], weight.shape[0])
+
+
+@linear.vjp
+def _(g: Any, out: Any, x: Any, weight: Any, bias: Any) -> Any:
+    flat = len(x.shape) == 2
+    count = product(tuple(x.shape[:-1]))
+    rows, slopes = (x, g) if flat else (reshape(x, count, x.shape[-1]), reshape(g, count, g.shape[-1]))
+    first = contraction(slopes, weight, "mn,nk->mk")
+    to_bias = None if bias is None else sum(slopes, 0)
+    return first if flat else reshape(first, *x.shape), contraction(slopes, rows, "mn,mk->nk"), to_bias
 
 
 def _of_ranks(name: str, *pairs: tuple[Any, int]) -> None:

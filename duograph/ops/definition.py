@@ -46,6 +46,7 @@ R = TypeVar("R")
 TENSOR, OPTIONAL_TENSOR, TENSOR_LIST, NUMBER, ATTR, SIZES, SIZE, ATTRS = range(8)
 OPERAND_KINDS = (TENSOR, OPTIONAL_TENSOR, TENSOR_LIST, NUMBER)
 FLAG_ELEMENTWISE, FLAG_VIEW, FLAG_INPLACE, FLAG_NONDIFFERENTIABLE, FLAG_RANDOM, FLAG_CREATION = 1, 2, 4, 8, 16, 32
+FLAG_INPLACE_LISTS = 64
 
 # Kinds of operators: `kind` drives fusion, the documentation's chapters and which generated tests apply.
 ELEMENTWISE = "elementwise"
@@ -66,7 +67,7 @@ _KIND_FLAGS = {
     VIEW: FLAG_VIEW,
     RANDOM: FLAG_RANDOM,
     CREATION: FLAG_CREATION | FLAG_NONDIFFERENTIABLE,
-    UPDATE: FLAG_INPLACE | FLAG_NONDIFFERENTIABLE,
+    UPDATE: FLAG_INPLACE_LISTS | FLAG_NONDIFFERENTIABLE,
 }
 _ANNOTATIONS = {
     "Tensor": TENSOR,
@@ -248,11 +249,8 @@ def op(
         definition.method = bool(method)
         definition.public = public
         definition.writes = writes
-        operator = core.Op(name, params, flags, definition)
-        operator.__doc__ = function.__doc__
-        operator.vjp = definition.vjp
-        if kind == VIEW:
-            operator.writes_through = definition.writes_through
+        written = tuple(i for i, p in enumerate(params) if p[0] in writes)
+        operator = core.Op(name, params, flags, definition, writes=written)
         definition.op = definition.exported = operator
         REGISTRY[name] = definition
         if method:

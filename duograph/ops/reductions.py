@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -175,7 +176,7 @@ def _(g: Any, out: Any, x: Any, dim: Any, keepdim: bool, dtype: Any) -> Any:
 def _extremum(kind: str, x: Any, dim: Any, keepdim: bool) -> Tensor:
     name = user_operator("a" + kind)
     dims = axes(name, dim, len(x.shape))
-    if any(isinstance(x.shape[d], int) and x.shape[d] == 0 for d in dims):
+    if builtins.any(isinstance(x.shape[d], int) and x.shape[d] == 0 for d in dims):
         raise ShapeError(f"{name}: an extremum over no elements: shape {tuple(x.shape)}, dim {dim}")
     return _reduce(kind, x, dims, keepdim, x.dtype)
 
@@ -249,7 +250,7 @@ def _arg_samples(m: Any) -> Any:
 def _arg_extremum(kind: str, x: Any, dim: Any, keepdim: bool) -> Tensor:
     name = user_operator(kind)
     dims = axes(name, dim, len(x.shape))
-    if any(isinstance(x.shape[d], int) and x.shape[d] == 0 for d in dims):
+    if builtins.any(isinstance(x.shape[d], int) and x.shape[d] == 0 for d in dims):
         raise ShapeError(f"{name}: an extremum over no elements: shape {tuple(x.shape)}, dim {dim}")
     value = value_of(x)
     if value.type.dtype.kind == "b":
