@@ -138,7 +138,7 @@ def __getattr__(name: str) -> Any:
 def _operators() -> dict[str, Any]:
     """The public operators by name and alias."""
     rows = [definition for definition in _load("ops.definition").REGISTRY.values() if definition.public]
-    return {name: row.op for row in rows for name in (row.name, *row.aliases)}
+    return {name: row.exported for row in rows for name in (row.name, *row.aliases)}
 
 
 def __dir__() -> list[str]:

@@ -7,7 +7,7 @@ import math
 from .. import _core as core
 from ..autograd import no_grad
 from ..errors import ShapeError, ValueError_
-from ..tensor import creation
+from ..tensors import creation
 
 Tensor = core.Tensor
 
@@ -57,13 +57,13 @@ def _correct_fan(tensor: Tensor, mode: str) -> int:
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """Draws from the uniform distribution on [a, b)."""
     with no_grad():
-        return tensor.copy_(creation.rand(tensor.shape, dtype=tensor.dtype) * (b - a) + a)
+        return tensor.uniform_(a, b)
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Draws from the normal distribution."""
     with no_grad():
-        return tensor.copy_(creation.randn(tensor.shape, dtype=tensor.dtype) * std + mean)
+        return tensor.normal_(mean, std)
 
 
 def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Tensor:

@@ -83,4 +83,4 @@ class BCEWithLogitsLoss(_WeightedLoss):
         self.register_buffer("pos_weight", pos_weight)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return functional.binary_cross_entropy_with_logits(input, target, self.weight, self.reduction, self.pos_weight)
+        return functional.binary_cross_entropy_with_logits(input, target, self.weight, self.pos_weight, self.reduction)

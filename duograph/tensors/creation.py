@@ -59,7 +59,7 @@ def from_dlpack(array: Any) -> Tensor:
 
 
 def tensor_new(cls: type[Tensor], *args: Any, device: Any = None, dtype: DType | None = None) -> Tensor:
-    """The core's hook for `Tensor(...)`, always of the default dtype: `Tensor(2, 3)` is uninitialised, `Tensor([0])` holds data."""
+    """The core's hook for `Tensor(...)`, default dtype: `Tensor(2, 3)` is uninitialised, `Tensor([0])` holds data."""
     check_device("Tensor", device)
     if dtype is not None:
         raise ArgumentError("Tensor: takes no dtype", hint="write duograph.tensor(data, dtype=...)")

@@ -13,6 +13,7 @@ from typing import Any
 from .. import _core as core
 from .. import ops
 from ..errors import CaptureError, DTypeError, IndexError_, ShapeError, ValueError_
+from ..ir.dim import Dim, ceildiv, maximum, minimum
 
 Tensor = core.Tensor
 
@@ -27,7 +28,7 @@ def getitem(x: Tensor, index: Any) -> Tensor:
     view, gathers = _view(x, index, gather_scalars=True)
     if gathers:
         return _gather(view, gathers)
-    return view if view is not x else ops.alias(x)
+    return view if view is not x else ops.identity(x)
 
 
 def setitem(x: Tensor, index: Any, value: Any) -> None:
@@ -43,8 +44,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     if gathers:
         if not isinstance(value, Tensor):
             value = ops.full((), value, x.dtype)
-        dims = [dim for dim, _ in gathers]
-        ops.index_put_(view, [at for _, at in gathers], _drop_ones(value, view.dim() + 8), dims)
+        ops.index_put_(view, [at for _, at in gathers], value, tuple(dim for dim, _ in gathers))
     elif isinstance(value, Tensor):
         if not _same_memory(view, value):  # `x[i] += v` assigns what it has just written
             view.copy_(_drop_ones(value, view.dim()))
@@ -62,7 +62,7 @@ def _fill_masked(x: Tensor, mask: Tensor, value: Any) -> None:
     """`x[mask] = one value`: the same size whatever the mask holds, so that a static graph may do it."""
     _check_mask(x, mask, 0)
     mask = mask.reshape(tuple(mask.shape) + (1,) * (x.dim() - mask.dim()))
-    x.copy_(ops.where(mask, value, x))
+    x.masked_fill_(mask, value)
 
 
 def _drop_ones(value: Tensor, dims: int) -> Tensor:
@@ -115,7 +115,7 @@ def _view(x: Tensor, index: Any, gather_scalars: bool) -> tuple[Tensor, list[tup
             if item.dtype is core.bool:
                 x, dim = _add_mask(x, item, dim, gathers)
             elif item.dim() == 0 and (gather_scalars or item._traced is None):
-                x = ops.index(x, [item], [dim]) if gather_scalars else ops.select(x, dim, item.item())
+                x = ops.index(x, [item], (dim,)) if gather_scalars else ops.select(x, dim, item.item())
             else:
                 gathers.append((dim, item))
                 dim += 1
@@ -164,16 +164,28 @@ def _dims_used(item: Any) -> int:
 def _slice(x: Tensor, dim: int, item: slice) -> Tensor:
     start, stop, step = item.start, item.stop, item.step
     if start is None and stop is None and step is None:
-        return x if dim or x.dim() > 1 else ops.slice(x, 0, None, None)
+        return x if dim or x.dim() > 1 else ops.identity(x)
     if step is not None:
         step = operator.index(step)
         if step <= 0:
             raise ValueError_(f"index: the step of a slice must be above 0, got {step}", hint="x.flip(dim) reverses a dimension")
-    return ops.slice(x, dim, _bound(start), _bound(stop), step)
+    size = x.shape[dim]
+    if type(size) is int and not isinstance(start, Dim) and not isinstance(stop, Dim):
+        start, stop, step = slice(start, stop, step).indices(size)
+        return ops.slice(x, dim, start, max(0, -((start - stop) // step)), step)
+    start, stop = _clamped(start, 0, size), _clamped(stop, size, size)
+    step = 1 if step is None else step
+    return ops.slice(x, dim, start, maximum(0, ceildiv(stop - start, step)), step)
 
 
-def _bound(value: Any) -> Any:
-    return value if value is None or type(value) is int else operator.index(value)
+def _clamped(bound: Any, default: Any, size: Any) -> Any:
+    """A bound of a slice within a dimension, where one of them is symbolic."""
+    if bound is None:
+        return default
+    if not isinstance(bound, Dim):
+        bound = operator.index(bound)
+        bound = maximum(0, bound + size) if bound < 0 else bound
+    return minimum(bound, size)
 
 
 def _add_mask(x: Tensor, mask: Tensor, dim: int, gathers: list[tuple[int, Tensor]]) -> tuple[Tensor, int]:
@@ -188,10 +200,7 @@ def _add_mask(x: Tensor, mask: Tensor, dim: int, gathers: list[tuple[int, Tensor
         gathers.append((dim, _integers([0] if mask.item() else [])))
         return x, dim + 1
     _check_mask(x, mask, dim)
-    import numpy as np
-
-    for offset, positions in enumerate(np.nonzero(mask.detach().numpy())):
-        gathers.append((dim + offset, core.from_numpy(np.ascontiguousarray(positions))))
+    gathers += [(dim + offset, positions) for offset, positions in enumerate(ops.nonzero_tuple(mask))]
     return x, dim + mask.dim()
 
 
@@ -205,7 +214,7 @@ def _check_mask(x: Tensor, mask: Tensor, dim: int) -> None:
 
 
 def _gather(x: Tensor, gathers: list[tuple[int, Tensor]]) -> Tensor:
-    return ops.index(x, [at for _, at in gathers], [dim for dim, _ in gathers])
+    return ops.index(x, [at for _, at in gathers], tuple(dim for dim, _ in gathers))
 
 
 def _integers(values: list[int]) -> Tensor:
