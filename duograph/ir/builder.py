@@ -107,8 +107,10 @@ class Builder:
             dtype = _core.bool
         elif isinstance(number, int):
             dtype = _core.int64
-        else:
+        elif isinstance(number, float):
             dtype = _core.float64
+        else:
+            raise TypeError(f"expected a number, got {number.__class__.__name__}")
         key = ("weak", number.__class__, repr(number))
         found = self._constants[-1].get(key)
         if found is None:
@@ -271,8 +273,9 @@ def close_regions(regions: Sequence[Graph]) -> tuple[list[Graph], list[Value]]:
     closed = []
     for region in regions:
         inner = {value: Value(value.type, None, len(region.inputs) + i, value.name) for i, value in enumerate(outer)}
+        inputs = (*region.inputs, *inner.values())
         nodes, outputs = rename(region, inner)
-        closed.append(Graph((*region.inputs, *inner.values()), nodes, outputs, name=region.name))
+        closed.append(Graph(inputs, nodes, outputs, name=region.name))
     return closed, list(outer)
 
 
