@@ -1,8 +1,463 @@
 #include "engine.h"
 
+#include <algorithm>
+#include <queue>
+#include <unordered_map>
+
+#include "call.h"
+#include "geometry.h"
+#include "gradient.h"
+#include "grad_journal.h"
+#include "mode.h"
+
 namespace dg {
 
-void run_backward(PyObject*, PyObject*, PyObject*, bool, bool) { raise_error("InternalError", "not yet"); }
-PyObject* compute_gradients(PyObject*, PyObject*, PyObject*, bool, bool, bool) { raise_error("InternalError", "not yet"); }
+namespace {
+
+uint32_t next_run = 1;
+int active_runs = 0;
+
+struct NodeState {
+  Node* node;
+  uint32_t slots;         // first of its output gradients in Run::slots
+  int32_t dependencies;   // consumers that have not delivered yet
+  bool needed;
+};
+
+struct LeafState {
+  TensorObject* leaf;  // kept alive by the edge, or by the caller
+  Ref grad;
+  bool wanted;
+};
+
+struct Capture {
+  Node* node;  // null: a leaf
+  TensorObject* leaf;
+  uint32_t index;
+  Ref grad;
+};
+
+// One backward pass. Marks what it visits in the nodes themselves, or in maps when another pass is under way (in a hook,
+// or in another thread).
+class Run {
+ public:
+  Run(bool retain_graph, bool create_graph)
+      : retain_graph_(retain_graph), create_graph_(create_graph), id_(next_run++), use_maps_(active_runs > 0) {
+    if (id_ == 0) id_ = next_run++;
+    ++active_runs;
+  }
+  ~Run() {
+    --active_runs;
+    for (TensorObject* grad : slots_) Py_XDECREF(reinterpret_cast<PyObject*>(grad));
+    // Only now: a node freed earlier could have taken others with it that are still to be visited.
+    for (NodeState& state : states_) release_node(state.node);
+    for (LeafState& state : leaves_) Py_DECREF(as_object(state.leaf));
+  }
+  Run(const Run&) = delete;
+
+  void add_root(TensorObject* tensor, Ref grad);
+  void restrict_to(PyObject* inputs);
+  void go();
+  void accumulate_leaves();
+  std::vector<Capture>& captures() { return captures_; }
+
+ private:
+  uint32_t state_of(Node* node);
+  uint32_t leaf_of(TensorObject* leaf);
+  void discover();
+  void choose_needed();
+  void count_dependencies();
+  void deliver(const Edge& edge, Ref grad);
+  void add_to(TensorObject** slot, Ref grad);
+  void run_node(uint32_t index);
+  void apply_hooks(Node* node, TensorObject** grads);
+
+  struct Root {
+    Edge edge;  // borrowed
+    Ref grad;
+    Ref kept;
+  };
+
+  const bool retain_graph_, create_graph_;
+  uint32_t id_;
+  const bool use_maps_;
+  bool restricted_ = false;
+  std::vector<NodeState> states_;
+  std::vector<LeafState> leaves_;
+  std::vector<TensorObject*> slots_;
+  std::vector<Root> roots_;
+  std::vector<Capture> captures_;
+  std::unordered_map<Node*, uint32_t> node_map_;
+  std::unordered_map<TensorObject*, uint32_t> leaf_map_;
+};
+
+uint32_t Run::state_of(Node* node) {
+  if (use_maps_) {
+    auto [found, fresh] = node_map_.try_emplace(node, static_cast<uint32_t>(states_.size()));
+    if (!fresh) return found->second;
+  } else {
+    if (node->run == id_) return node->state;
+    node->run = id_;
+    node->state = static_cast<uint32_t>(states_.size());
+  }
+  retain_node(node);
+  states_.push_back({node, static_cast<uint32_t>(slots_.size()), 0, true});
+  slots_.resize(slots_.size() + node->n_outputs, nullptr);
+  return static_cast<uint32_t>(states_.size() - 1);
+}
+
+uint32_t Run::leaf_of(TensorObject* leaf) {
+  if (use_maps_) {
+    auto [found, fresh] = leaf_map_.try_emplace(leaf, static_cast<uint32_t>(leaves_.size()));
+    if (!fresh) return found->second;
+  } else {
+    if (leaf->leaf_run == id_) return leaf->leaf_state;
+    leaf->leaf_run = id_;
+    leaf->leaf_state = static_cast<uint32_t>(leaves_.size());
+  }
+  Py_INCREF(as_object(leaf));
+  leaves_.push_back({leaf, Ref(), true});
+  return static_cast<uint32_t>(leaves_.size() - 1);
+}
+
+void Run::add_root(TensorObject* tensor, Ref grad) {
+  Edge edge = edge_of(tensor);
+  Root root{edge, std::move(grad), Ref::borrow(as_object(tensor))};
+  // The tensor keeps node and leaf alive from here on.
+  if (edge.node) release_node(edge.node);
+  Py_XDECREF(reinterpret_cast<PyObject*>(edge.leaf));
+  roots_.push_back(std::move(root));
+}
+
+void Run::restrict_to(PyObject* inputs) {
+  restricted_ = true;
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(inputs); ++i) {
+    TensorObject* input = require_tensor(PyTuple_GET_ITEM(inputs, i), "grad: inputs");
+    if (!requires_grad(input))
+      raise_error("GradError", "grad: input %zd does not require grad", i);
+    Edge edge = edge_of(input);
+    captures_.push_back({edge.node, edge.leaf, edge.index, Ref()});
+    if (edge.node) release_node(edge.node);
+    Py_XDECREF(reinterpret_cast<PyObject*>(edge.leaf));
+  }
+}
+
+void Run::discover() {
+  for (const Root& root : roots_)
+    if (root.edge.node) state_of(root.edge.node);
+  // `states_` grows while it is walked: a breadth-first search without a queue of its own.
+  for (size_t i = 0; i < states_.size(); ++i) {
+    Node* node = states_[i].node;
+    for (uint32_t e = 0; e < node->n_edges; ++e) {
+      if (node->edges[e].node) state_of(node->edges[e].node);
+      if (node->edges[e].leaf) leaf_of(node->edges[e].leaf);
+    }
+  }
+  for (const Root& root : roots_)
+    if (root.edge.leaf) leaf_of(root.edge.leaf);
+}
+
+// With chosen inputs, only the nodes on a way to them run. A node is recorded after what it depends on, so by increasing
+// sequence each node's inputs are decided before it.
+void Run::choose_needed() {
+  for (LeafState& leaf : leaves_) leaf.wanted = false;
+  for (NodeState& state : states_) state.needed = false;
+  std::vector<char> captured(slots_.size(), 0);
+  auto known = [&](Node* node) { return use_maps_ ? node_map_.count(node) > 0 : node->run == id_; };
+  auto known_leaf = [&](TensorObject* leaf) { return use_maps_ ? leaf_map_.count(leaf) > 0 : leaf->leaf_run == id_; };
+  for (const Capture& capture : captures_) {
+    if (capture.node && known(capture.node)) captured[states_[state_of(capture.node)].slots + capture.index] = 1;
+    if (capture.leaf && known_leaf(capture.leaf)) leaves_[leaf_of(capture.leaf)].wanted = true;
+  }
+  std::vector<uint32_t> order(states_.size());
+  for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::sort(order.begin(), order.end(),
+            [&](uint32_t a, uint32_t b) { return states_[a].node->sequence < states_[b].node->sequence; });
+  for (uint32_t i : order) {
+    Node* node = states_[i].node;
+    bool needed = false;
+    for (uint32_t e = 0; e < node->n_edges && !needed; ++e) {
+      const Edge& edge = node->edges[e];
+      if (edge.leaf) needed = leaves_[leaf_of(edge.leaf)].wanted;
+      if (edge.node) {
+        const NodeState& input = states_[state_of(edge.node)];
+        needed = input.needed || captured[input.slots + edge.index];
+      }
+    }
+    states_[i].needed = needed;
+  }
+}
+
+void Run::count_dependencies() {
+  for (const NodeState& state : states_) {
+    if (!state.needed) continue;
+    for (uint32_t e = 0; e < state.node->n_edges; ++e)
+      if (Node* input = state.node->edges[e].node) ++states_[state_of(input)].dependencies;
+  }
+}
+
+// Adds in place where nobody else can see the gradient that is there.
+void Run::add_to(TensorObject** slot, Ref grad) {
+  TensorObject* there = *slot;
+  if (!there) {
+    *slot = as_tensor(grad.release());
+    return;
+  }
+  const bool own = !create_graph_ && there->buffer && !there->traced && Py_REFCNT(as_object(there)) == 1 &&
+                   there->buffer->refs.load(std::memory_order_relaxed) == 1 && !there->node && !mode.tracing &&
+                   !as_tensor(grad.get())->traced;
+  PyObject* values[] = {as_object(there), grad.get()};
+  OpObject* op = require_slot(own && slot_op(Slot::InplaceAdd) ? Slot::InplaceAdd : Slot::Add);
+  Ref sum = owned(call_positional(op, values, 2));
+  Py_SETREF(*reinterpret_cast<PyObject**>(slot), sum.release());
+}
+
+void Run::deliver(const Edge& edge, Ref grad) {
+  if (edge.leaf) {
+    LeafState& leaf = leaves_[leaf_of(edge.leaf)];
+    if (!leaf.wanted) return;
+    TensorObject* there = as_tensor(leaf.grad.release());
+    try {
+      add_to(&there, std::move(grad));
+    } catch (...) {
+      leaf.grad = Ref(reinterpret_cast<PyObject*>(there));
+      throw;
+    }
+    leaf.grad = Ref(as_object(there));
+  } else {
+    add_to(&slots_[states_[state_of(edge.node)].slots + edge.index], std::move(grad));
+  }
+}
+
+void Run::apply_hooks(Node* node, TensorObject** grads) {
+  for (size_t h = 0; h < node->extra->hooks.size(); ++h) {  // a hook may register another
+    auto [index, callable] = node->extra->hooks[h];
+    if (!grads[index]) continue;
+    Ref kept = Ref::borrow(callable);
+    Ref changed = owned(PyObject_CallOneArg(callable, as_object(grads[index])));
+    if (changed.get() == Py_None) continue;
+    if (!is_tensor(changed.get()))
+      raise_node_error("GradError", node, nullptr, "%s: a gradient hook gave %s, not a Tensor", node_name(node),
+                       Py_TYPE(changed.get())->tp_name);
+    check_gradient(node, index, Edge{node, nullptr, index}, as_tensor(changed.get()));
+    Py_SETREF(*reinterpret_cast<PyObject**>(&grads[index]), changed.release());
+  }
+  for (size_t r = 0; r < node->extra->retained.size(); ++r) {
+    Retained entry = node->extra->retained[r];
+    if (!grads[entry.index]) continue;
+    Ref kept = Ref::borrow(as_object(entry.tensor));
+    TensorObject* there = reinterpret_cast<TensorObject*>(Ref::borrow(entry.tensor->grad).release());
+    Ref guard;
+    try {
+      add_to(&there, Ref::borrow(as_object(grads[entry.index])));
+    } catch (...) {
+      Py_XDECREF(reinterpret_cast<PyObject*>(there));
+      throw;
+    }
+    guard = Ref(as_object(there));
+    set_grad(entry.tensor, guard.get());
+  }
+}
+
+void Run::run_node(uint32_t index) {
+  Node* node = states_[index].node;
+  // Out of the run's own list first: what executes may not reach them any more.
+  SmallVector<TensorObject*, 4> grads;
+  grads.resize(node->n_outputs);
+  bool any = false;
+  for (uint32_t i = 0; i < node->n_outputs; ++i) {
+    grads[i] = std::exchange(slots_[states_[index].slots + i], nullptr);
+    any = any || grads[i];
+  }
+  struct Guard {
+    SmallVector<TensorObject*, 4>& tensors;
+    ~Guard() {
+      for (TensorObject* tensor : tensors) Py_XDECREF(reinterpret_cast<PyObject*>(tensor));
+    }
+  };
+  Guard guard{grads};
+  if (!any) return;
+  if (node->extra) apply_hooks(node, grads.data());
+  for (Capture& capture : captures_)
+    if (capture.node == node && grads[capture.index]) capture.grad = Ref::borrow(as_object(grads[capture.index]));
+  if (!states_[index].needed) return;
+  Gradients results;
+  Guard results_guard{results};
+  node_gradients(node, grads.data(), create_graph_, &results);
+  if (!retain_graph_) free_saved(node);
+  for (uint32_t e = 0; e < node->n_edges; ++e) {
+    TensorObject* grad = std::exchange(results[e], nullptr);
+    if (grad && node->edges[e])
+      deliver(node->edges[e], Ref(as_object(grad)));
+    else
+      Py_XDECREF(reinterpret_cast<PyObject*>(grad));
+  }
+}
+
+void Run::go() {
+  GradMode grad_mode(create_graph_);
+  discover();
+  if (restricted_) choose_needed();
+  count_dependencies();
+  for (Root& root : roots_)
+    if (root.edge) deliver(root.edge, std::move(root.grad));
+  // Ready nodes, the last recorded first: the order of accumulation is then fixed by the program alone.
+  auto earlier = [this](uint32_t a, uint32_t b) { return states_[a].node->sequence < states_[b].node->sequence; };
+  std::vector<uint32_t> ready;
+  for (uint32_t i = 0; i < states_.size(); ++i)
+    if (states_[i].dependencies == 0) ready.push_back(i);
+  std::make_heap(ready.begin(), ready.end(), earlier);
+  uint32_t count = 0;
+  while (!ready.empty()) {
+    std::pop_heap(ready.begin(), ready.end(), earlier);
+    const uint32_t index = ready.back();
+    ready.pop_back();
+    if ((++count & 1023) == 0) check_status(PyErr_CheckSignals());
+    run_node(index);
+    if (!states_[index].needed) continue;
+    Node* node = states_[index].node;
+    for (uint32_t e = 0; e < node->n_edges; ++e) {
+      if (!node->edges[e].node) continue;
+      const uint32_t input = state_of(node->edges[e].node);
+      if (--states_[input].dependencies > 0) continue;
+      ready.push_back(input);
+      std::push_heap(ready.begin(), ready.end(), earlier);
+    }
+  }
+  for (LeafState& state : leaves_) {
+    if (!state.grad || !state.leaf->hooks) continue;
+    Ref hooks = Ref::borrow(state.leaf->hooks);
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(hooks.get()); ++i) {
+      Ref function = Ref::borrow(PyList_GET_ITEM(hooks.get(), i));
+      Ref changed = owned(PyObject_CallOneArg(function.get(), state.grad.get()));
+      if (changed.get() != Py_None) state.grad = owned(as_object(require_tensor(changed.release(), "a gradient hook")));
+    }
+  }
+  for (Capture& capture : captures_)
+    if (capture.leaf)
+      for (LeafState& state : leaves_)
+        if (state.leaf == capture.leaf) capture.grad = state.grad;
+}
+
+// The gradient as what `.grad` will hold: contiguous memory of its own, unless the graph is recorded.
+Ref own_gradient(Ref grad, bool create_graph) {
+  TensorObject* tensor = as_tensor(grad.get());
+  if (create_graph) {
+    if (Py_REFCNT(grad.get()) == 1) return grad;
+    TensorObject* alias = make_detached(tensor);
+    Ref result(as_object(alias));
+    if (tensor->node) {
+      retain_node(tensor->node);
+      set_node(alias, tensor->node, tensor->output_index);
+    }
+    return result;
+  }
+  if (tensor->traced) return Py_REFCNT(grad.get()) == 1 ? grad : Ref(as_object(make_detached(tensor)));
+  const bool alone = Py_REFCNT(grad.get()) == 1 && tensor->buffer->refs.load(std::memory_order_relaxed) == 1;
+  if (is_contiguous(tensor) && alone) return grad;
+  if (OpObject* op = is_contiguous(tensor) ? nullptr : slot_op(Slot::Contiguous); op && !mode.tracing) {
+    PyObject* value = grad.get();
+    return owned(call_positional(op, &value, 1));
+  }
+  TensorObject* copy = make_empty(tensor->dtype, tensor->rank, tensor->sizes);
+  Ref result(as_object(copy));
+  strided_copy(copy->data, copy->strides, tensor->data, tensor->strides, tensor->rank, tensor->sizes,
+               itemsize(tensor->dtype));
+  return result;
+}
+
+void Run::accumulate_leaves() {
+  GradMode grad_mode(create_graph_);
+  for (LeafState& state : leaves_) {
+    if (!state.grad) continue;
+    TensorObject* leaf = state.leaf;
+    note_grad_read(leaf);
+    if (!leaf->grad) {
+      Ref grad = own_gradient(std::move(state.grad), create_graph_);
+      set_grad(leaf, grad.get());
+      continue;
+    }
+    PyObject* values[] = {leaf->grad, state.grad.get()};
+    Ref kept = Ref::borrow(leaf->grad);
+    if (create_graph_ || !slot_op(Slot::InplaceAdd) || as_tensor(leaf->grad)->node) {
+      Ref sum = owned(call_positional(require_slot(Slot::Add), values, 2));
+      set_grad(leaf, sum.get());
+    } else {
+      GradMode off(false);
+      owned(call_positional(require_slot(Slot::InplaceAdd), values, 2));
+    }
+  }
+}
+
+// The gradient to start from: the one given, or 1 for a scalar.
+Ref starting_gradient(TensorObject* output, PyObject* given, const char* what) {
+  if (!requires_grad(output))
+    raise_error_hint("GradError", "compute it from tensors with requires_grad=True, with gradients enabled",
+                     "%s: the tensor does not require grad and was not recorded", what);
+  if (given != Py_None) {
+    TensorObject* grad = require_tensor(given, what);
+    bool fits = grad->rank == output->rank && grad->dtype == output->dtype;
+    for (int d = 0; fits && grad->sizes && output->sizes && d < grad->rank; ++d)
+      fits = grad->sizes[d] == output->sizes[d];
+    if (!fits) {
+      Ref wanted(describe(output)), got(describe(grad));
+      raise_error("GradError", "%s: the gradient must be %s as the tensor is, got %s", what,
+                  PyUnicode_AsUTF8(wanted.get()), PyUnicode_AsUTF8(got.get()));
+    }
+    return Ref::borrow(given);
+  }
+  if (output->numel != 1) {
+    Ref shape(describe(output));
+    raise_error_hint("GradError", "reduce it to one number, as with .sum(), or pass gradient=",
+                     "%s: a gradient can be left out only for a tensor of one element, this is %s", what,
+                     PyUnicode_AsUTF8(shape.get()));
+  }
+  int64_t sizes[kMaxRank];
+  for (int d = 0; d < output->rank; ++d) sizes[d] = 1;
+  TensorObject* one = make_empty(output->dtype, output->rank, sizes);
+  store_number(one->data, output->dtype, 1.0);
+  if (mode.tracing) one->flags |= kBornTraced;
+  return Ref(as_object(one));
+}
+
+void add_roots(Run& run, PyObject* tensors, PyObject* grads, const char* what) {
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tensors); ++i) {
+    TensorObject* output = require_tensor(PyTuple_GET_ITEM(tensors, i), what);
+    run.add_root(output, starting_gradient(output, PyTuple_GET_ITEM(grads, i), what));
+  }
+}
+
+}  // namespace
+
+void run_backward(PyObject* tensors, PyObject* grads, PyObject* inputs, bool retain_graph, bool create_graph) {
+  Run run(retain_graph, create_graph);
+  add_roots(run, tensors, grads, "backward");
+  if (inputs) run.restrict_to(inputs);
+  run.go();
+  run.accumulate_leaves();
+  // Chosen inputs that are not leaves keep their gradient all the same.
+  for (Py_ssize_t i = 0; inputs && i < PyTuple_GET_SIZE(inputs); ++i) {
+    Capture& capture = run.captures()[static_cast<size_t>(i)];
+    if (capture.node && capture.grad) set_grad(as_tensor(PyTuple_GET_ITEM(inputs, i)), capture.grad.get());
+  }
+}
+
+PyObject* compute_gradients(PyObject* outputs, PyObject* inputs, PyObject* grads, bool retain_graph, bool create_graph,
+                            bool allow_unused) {
+  Run run(retain_graph, create_graph);
+  add_roots(run, outputs, grads, "grad");
+  run.restrict_to(inputs);
+  run.go();
+  const Py_ssize_t count = PyTuple_GET_SIZE(inputs);
+  Ref result = owned(PyTuple_New(count));
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    Capture& capture = run.captures()[static_cast<size_t>(i)];
+    if (!capture.grad && !allow_unused)
+      raise_error_hint("GradError", "pass allow_unused=True to get None for it",
+                       "grad: the outputs do not depend on input %zd", i);
+    PyTuple_SET_ITEM(result.get(), i, capture.grad ? capture.grad.release() : Ref::borrow(Py_None).release());
+  }
+  return result.release();
+}
 
 }  // namespace dg

@@ -45,16 +45,6 @@ void set_error(const char* name, const char* hint, const std::string& text) {
   if (error) PyErr_SetObject(type.get(), error.get());
 }
 
-std::string format_text(const char* format, va_list values) {
-  va_list copy;
-  va_copy(copy, values);
-  int length = std::vsnprintf(nullptr, 0, format, copy);
-  va_end(copy);
-  std::string text(length > 0 ? length : 0, '\0');
-  if (length > 0) std::vsnprintf(text.data(), text.size() + 1, format, values);
-  return text;
-}
-
 PyObject* resolve(PyObject* target) {
   if (!PyUnicode_Check(target)) return Ref::borrow(target).release();
   const char* text = PyUnicode_AsUTF8(target);
@@ -65,6 +55,16 @@ PyObject* resolve(PyObject* target) {
 }
 
 }  // namespace
+
+std::string format_message(const char* format, va_list values) {
+  va_list copy;
+  va_copy(copy, values);
+  int length = std::vsnprintf(nullptr, 0, format, copy);
+  va_end(copy);
+  std::string text(length > 0 ? length : 0, '\0');
+  if (length > 0) std::vsnprintf(text.data(), text.size() + 1, format, values);
+  return text;
+}
 
 void set_error_from_current_exception() noexcept {
   try {
@@ -90,7 +90,7 @@ void set_error_from_current_exception() noexcept {
 void raise_error(const char* name, const char* format, ...) {
   va_list values;
   va_start(values, format);
-  std::string text = format_text(format, values);
+  std::string text = format_message(format, values);
   va_end(values);
   set_error(name, nullptr, text);
   throw ErrorSet{};
@@ -99,7 +99,7 @@ void raise_error(const char* name, const char* format, ...) {
 void raise_error_hint(const char* name, const char* hint, const char* format, ...) {
   va_list values;
   va_start(values, format);
-  std::string text = format_text(format, values);
+  std::string text = format_message(format, values);
   va_end(values);
   set_error(name, hint, text);
   throw ErrorSet{};

@@ -4,6 +4,9 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <cstdarg>
+#include <string>
+#include <type_traits>
 #include <utility>
 
 namespace dg {
@@ -61,6 +64,8 @@ class Ref {
 
 // Owned and not null, or ErrorSet.
 inline Ref owned(PyObject* object) { return Ref(checked(object)); }
+
+std::string format_message(const char* format, va_list values);
 
 // Raises duograph.errors.<name>(text); the class adds the user's line.
 [[noreturn]] void raise_error(const char* name, const char* format, ...) __attribute__((format(printf, 2, 3)));

@@ -1,6 +1,7 @@
 #include "tape.h"
 
 #include <algorithm>
+#include <cstdarg>
 #include <cstring>
 
 #include "call.h"
@@ -29,6 +30,8 @@ void destroy_node(Node* node) {
   for (uint32_t i = 0; i < node->n_edges; ++i) drop_edge(node->edges[i]);
   if (NodeExtra* extra = std::exchange(node->extra, nullptr)) {
     Py_XDECREF(extra->python);
+    Py_XDECREF(extra->args);
+    Py_XDECREF(extra->outs);
     for (PyObject* meta : extra->metas) Py_XDECREF(meta);
     for (auto& [index, callable] : extra->hooks) Py_XDECREF(callable);
     delete extra;
@@ -154,12 +157,11 @@ Edge edge_of(TensorObject* tensor) {
 }
 
 void free_saved(Node* node) {
-  node->freed = true;
-  for (uint32_t i = 0; i < node->n_operands + node->n_outputs; ++i)
-    if (Buffer* buffer = std::exchange(node->operands[i].buffer, nullptr)) release(buffer);
-  if (node->extra && node->kind == NodeKind::Traced) {
-    Py_CLEAR(node->extra->args);
-    Py_CLEAR(node->extra->outs);
+  for (uint32_t i = 0; i < node->n_operands + node->n_outputs; ++i) {
+    Buffer* buffer = std::exchange(node->operands[i].buffer, nullptr);
+    if (!buffer) continue;
+    node->freed = true;  // a node that saved nothing can be gone through again
+    release(buffer);
   }
 }
 
@@ -176,6 +178,22 @@ Ref node_location(const Node* node) {
   if (!node->mark.code) return Ref::borrow(Py_None);
   Ref module = owned(PyImport_ImportModule("duograph._stack"));
   return owned(PyObject_CallMethod(module.get(), "code_location", "Oi", node->mark.code, mark_line(node->mark)));
+}
+
+void raise_node_error(const char* type, const Node* node, const char* hint, const char* format, ...) {
+  va_list values;
+  va_start(values, format);
+  Ref text(PyUnicode_FromString(format_message(format, values).c_str()));
+  va_end(values);
+  checked(text.get());
+  Ref where = node_location(node);
+  Ref line = owned(where.get() == Py_None ? PyTuple_New(0)
+                                          : Py_BuildValue("(N)", PyUnicode_FromFormat("recorded at %S", where.get())));
+  Ref module = owned(PyImport_ImportModule("duograph.errors"));
+  Ref error_type = owned(PyObject_GetAttrString(module.get(), type));
+  Ref error = owned(PyObject_CallFunction(error_type.get(), "OOz", text.get(), line.get(), hint));
+  PyErr_SetObject(error_type.get(), error.get());
+  throw ErrorSet{};
 }
 
 bool wanted_gradients(const OpObject* op, const Operand* operands, size_t count, Mask* needs) {

@@ -67,7 +67,7 @@ struct Node {
   uint32_t n_edges;
   uint32_t n_sizes;
   uint64_t sequence;
-  uint64_t run;    // engine: the run that visited this node last ...
+  uint32_t run;    // engine: the run that visited this node last ...
   uint32_t state;  // ... and the index of its state there
   uint32_t n_operands;
   OpObject* op;    // owned; null for Python, View and CopySlices nodes
@@ -90,6 +90,9 @@ NodeExtra& extra_of(Node* node);
 // A node with room for its arrays, all edges empty.
 Node* new_node(NodeKind kind, OpObject* op, uint32_t n_edges, uint32_t n_operands, uint32_t n_outputs, uint32_t n_dims,
                uint32_t n_sizes);
+// Raises an error about a recorded operation; adds the line where it was recorded.
+[[noreturn]] void raise_node_error(const char* type, const Node* node, const char* hint, const char* format, ...)
+    __attribute__((format(printf, 4, 5)));
 // The edge through which a gradient for this tensor leaves; empty if it needs none.
 Edge edge_of(TensorObject* tensor);
 // Gives up the saved values (after backward without retain_graph).

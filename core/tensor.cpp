@@ -48,6 +48,7 @@ TensorObject* new_object() {
   tensor->flags = 0;
   tensor->output_index = 0;
   tensor->view_version = 0;
+  tensor->leaf_run = 0;
   tensor->node = nullptr;
   tensor->grad = tensor->traced = tensor->shape = tensor->base = tensor->hooks = tensor->weak_references = nullptr;
   return tensor;

@@ -33,6 +33,8 @@ struct TensorObject {
   uint8_t rank;
   uint8_t flags;
   uint32_t output_index;  // of `node`
+  uint32_t leaf_run;       // engine: the run that met this leaf last ...
+  uint32_t leaf_state;     // ... and its index there
   uint32_t view_version;  // the buffer's version when `node` was set: tells a view whose base was written since
   Node* node;             // what computed this tensor, if recorded
   PyObject* grad;

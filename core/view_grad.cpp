@@ -13,4 +13,8 @@ void rebase_view(TensorObject* view, Node* write, uint32_t) {
                    "%s: writing to a view of a tensor that takes part in differentiation", node_name(write));
 }
 
+void view_gradients(Node* node, TensorObject*, bool, SmallVector<TensorObject*, 4>*) {
+  raise_error("InternalError", "%s: no gradient", node_name(node));
+}
+
 }  // namespace dg

@@ -2,6 +2,7 @@
 // becomes "its old history with the view's region replaced", and each view of it is again a region of the base.
 #pragma once
 
+#include "small_vector.h"
 #include "tape.h"
 
 namespace dg {
@@ -16,7 +17,7 @@ inline void refresh_view(TensorObject* view) {
 // `index`.
 void rebase_view(TensorObject* view, Node* write, uint32_t index);
 
-// Gradients of the two node kinds; contiguous new tensors.
-TensorObject* view_backward(const Node* node, const TensorObject* grad);
+// Gradients of the two node kinds.
+void view_gradients(Node* node, TensorObject* grad, bool recorded, SmallVector<TensorObject*, 4>* results);
 
 }  // namespace dg

@@ -1,0 +1,21 @@
+// The gradient of one node: its cached program if values are at hand, its rule as Python otherwise.
+#pragma once
+
+#include <vector>
+
+#include "engine.h"
+#include "small_vector.h"
+#include "tape.h"
+
+namespace dg {
+
+// Gradients of a node's operands, one per edge, null where there is none; owned.
+using Gradients = SmallVector<TensorObject*, 4>;
+
+// `grads`: one per output, null where nothing flows; borrowed. Fills `results`, whose references the caller owns.
+void node_gradients(Node* node, TensorObject* const* grads, bool create_graph, Gradients* results);
+
+// Raises GradError unless a gradient that Python gave has the shape and dtype its edge expects.
+void check_gradient(const Node* node, size_t operand, const Edge& edge, TensorObject* grad);
+
+}  // namespace dg
