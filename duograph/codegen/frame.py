@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from duograph.codegen.kernel import Extent, Launch
 from duograph.codegen.llvm import Function, Module, Value
 from duograph.codegen.target import Target
@@ -20,12 +22,21 @@ PARAMETERS = [
 class Frame:
     """The function, and what it asks its caller for: size expressions and scratch bytes."""
 
-    def __init__(self, module: Module, target: Target, symbol: str, args: tuple[int, ...]) -> None:
-        self.function = Function(module, symbol, PARAMETERS)
+    def __init__(
+        self,
+        module: Module,
+        target: Target,
+        symbol: str,
+        args: tuple[int, ...],
+        parameters: Sequence[tuple[str, str]] = PARAMETERS,
+        sizes: Sequence[Extent] = (),
+    ) -> None:
+        """``sizes``: what already stands at the front of the sizes array."""
+        self.function = Function(module, symbol, parameters)
         self.target = target
         self.args = args
         self.scratch: Extent = 0
-        self._sizes: list[Extent] = []
+        self._sizes: list[Extent] = list(sizes)
         self._size_values: list[Value] = []
         self._known: dict[object, Value] = {}
         self._pointers: dict[int, str] = {}

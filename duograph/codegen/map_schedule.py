@@ -42,7 +42,7 @@ def _emit_flat(body: Body, dim: int) -> None:
     low = f.mul("%begin", BLOCK)
     high = f.umin(f.mul("%end", BLOCK), body.extent(dim))
     row = Scope(body.frame.vectors(1), {})
-    _emit_run(body, row, dim, low, high)
+    emit_run(body, row, dim, low, high)
 
 
 def _emit_rows(body: Body, outer: Sequence[int], dim: int, blocks: Extent) -> None:
@@ -53,12 +53,12 @@ def _emit_rows(body: Body, outer: Sequence[int], dim: int, blocks: Extent) -> No
         row = Scope(body.frame.vectors(1), dict(zip(outer, indices)))
         low = f.mul(indices[-1], BLOCK)
         high = f.umin(f.add(low, BLOCK), body.extent(dim))
-        _emit_run(body, row, dim, low, high)
+        emit_run(body, row, dim, low, high)
 
     for_chunks(body.frame, extents, chunk)
 
 
-def _emit_run(body: Body, row: Scope, dim: int, low: Value, high: Value) -> None:
+def emit_run(body: Body, row: Scope, dim: int, low: Value, high: Value) -> None:
     """The body along ``dim`` over [low, high)."""
     facts = body.facts
     uniform = [i for i in range(len(facts.body)) if dim not in facts.deps[i] and facts.body[i].op != "store"]
