@@ -236,7 +236,8 @@ class Fusion:
             return False
         if node.op == "reduce":
             return plan_reduction(group, request, node) is not None
-        return True
+        # Of the digits of a merged loop a table needs all, and the computed index takes some.
+        return row.kind != INDEXING or not divided(request.access)
 
     # Hosts
 

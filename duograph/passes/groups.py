@@ -104,6 +104,13 @@ class Request:
         self.operands: list[Request] | None = None
         self.placement: Placement | None = None
 
+    def loaded(self) -> Request:
+        """The request whose memory this one reads: itself, or the one behind movement."""
+        request = self
+        while request.operands:
+            (request,) = request.operands
+        return request
+
     def address(self) -> Index:
         """The element address over the group's loops."""
         assert self.placement is not None

@@ -33,7 +33,8 @@ def lower_contraction(group: Group) -> KernelStep:
     assert node is not None and anchor is not None
     (store,) = group.stores
     batch, m, n, k, swapped = _classes(group, node, anchor, store)
-    left, right = reversed(group.operands) if swapped else group.operands
+    operands = [request.loaded() for request in group.operands]
+    left, right = reversed(operands) if swapped else operands
     lowering = Lowering(group, [*batch, *m, *n])
     lowering.buffers = [_start(left), _start(right), _store_start(store)]
     lowering.roles = ["in", "in", "out"]
@@ -61,7 +62,7 @@ def lower_contraction(group: Group) -> KernelStep:
     )
     lowering.flops = lowering.flops + 2 * product([group.extents[loop] for loop in (*batch, *m, *n, *k)])
     traffic: Expr = lowering.traffic()
-    for value in (left.value, right.value, store.request.value):
+    for value in (*node.inputs, store.request.value):
         traffic = traffic + value.type.bytes
     return lowering.step(merge_contraction(kernel), traffic)
 

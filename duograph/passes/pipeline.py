@@ -32,30 +32,48 @@ class Options(NamedTuple):
 
 Pass = tuple[str, Callable[[Graph, Options], Graph]]
 
-PIPELINE: tuple[Pass, ...] = (
+LOWER: tuple[Pass, ...] = (
     ("expand", lambda graph, options: expand(graph)),
-    ("fold_constants", lambda graph, options: fold_constants(graph)),
     ("split_reductions", lambda graph, options: split_reductions(graph)),
+)
+TIDY: tuple[Pass, ...] = (  # until nothing changes
+    ("fold_constants", lambda graph, options: fold_constants(graph)),
     ("simplify", lambda graph, options: simplify(graph, options.strict)),
     ("merge_common", lambda graph, options: merge_common(graph)),
     ("drop_dead", lambda graph, options: drop_dead(graph)),
+)
+CONTRACT: tuple[Pass, ...] = (
     ("contract_fma", lambda graph, options: graph if options.strict else contract_fma(graph)),
     ("drop_dead", lambda graph, options: drop_dead(graph)),
 )
+PIPELINE = (LOWER, TIDY, CONTRACT)
+MAX_ROUNDS = 16
+
+Trace = Callable[[str, Graph], None]
 
 
-def optimise(graph: Graph, options: Options, trace: Callable[[str, Graph], None] | None = None) -> Graph:
+def optimise(graph: Graph, options: Options, trace: Trace | None = None) -> Graph:
     """Run all passes; `trace` sees the graph after each pass that changed it."""
     checking = options.verify or "DUOGRAPH_VERIFY" in os.environ
     if checking:
         verify(graph)
-    for name, function in PIPELINE:
-        after = function(graph, options)
+
+    def run(passes: tuple[Pass, ...], graph: Graph) -> Graph:
+        for name, function in passes:
+            after = function(graph, options)
+            if after is graph:
+                continue
+            graph = after
+            if checking:
+                verify(graph)
+            if trace is not None:
+                trace(name, graph)
+        return graph
+
+    graph = run(LOWER, graph)
+    for _ in range(MAX_ROUNDS):
+        after = run(TIDY, graph)
         if after is graph:
-            continue
+            break
         graph = after
-        if checking:
-            verify(graph)
-        if trace is not None:
-            trace(name, graph)
-    return graph
+    return run(CONTRACT, graph)

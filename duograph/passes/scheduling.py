@@ -8,7 +8,6 @@ from duograph.errors import InternalError
 from duograph.ir.dim import Expr, contiguous_strides
 from duograph.ir.graph import Graph, Node, Value
 
-from .access import linear
 from .fuse import Fusion
 from .groups import Buffer, CyclicGroups, Group, Placement, Request, Store, Target, in_order, reaches
 from .lower import lower_loop, lower_scatter
@@ -237,22 +236,12 @@ class _GroupSteps:
 
 def _operand_placement(request: Request) -> Placement:
     """Where an operand of a branch or loop lies, per dimension of the operand."""
-    assert request.placement is not None
-    if request.placement.number:
-        return request.placement
-    index = linear(request.access, request.placement.strides)
-    by_loop: dict[int, Expr] = {loop: coefficient for loop, coefficient, _, _ in index.terms}
-    loop = 0
-    strides: list[Expr] = []
-    for size in request.value.shape:
-        if size == 1:
-            strides.append(0)
-        else:
-            strides.append(by_loop.get(_nth_loop(request, loop), 0))
-            loop += 1
-    return Placement(request.placement.buffer, tuple(strides), index.offset + request.placement.offset)
-
-
-def _nth_loop(request: Request, position: int) -> int:
-    found = [index.loop for index in request.access if index.loop is not None]
-    return found[position] if position < len(found) else -1
+    loaded = request.loaded()
+    placement = loaded.placement
+    assert placement is not None
+    if placement.number:
+        return placement
+    address = loaded.address()
+    by_loop: dict[int, Expr] = {loop: coefficient for loop, coefficient, _, _ in address.terms}
+    strides = tuple(0 if index.loop is None else by_loop.get(index.loop, 0) for index in request.access)
+    return Placement(placement.buffer, strides, address.offset)
