@@ -5,6 +5,7 @@
 
 #include "call.h"
 #include "coalesce.h"
+#include "count.h"
 #include "view_grad.h"
 
 namespace dg {
@@ -309,6 +310,8 @@ void run_compiled(Node* node, TensorObject* const* grads, Gradients* results) {
     raise_node_error("InternalError", node, "please report it", "%s: check %lld of the gradient failed", node_name(node),
                      static_cast<long long>(status.check_code));
   }
+  if (counting)
+    count_run(op_name(node->op), feed.inputs.data(), feed.inputs.size(), entry->program, outputs.data(), outputs.size());
   size_t made = 0;
   try {
     for (; made < outputs.size(); ++made) {
@@ -541,8 +544,7 @@ void node_gradients(Node* node, TensorObject* const* grads, bool create_graph, G
   for (TensorObject*& result : *results) result = nullptr;
   if (node->freed)
     raise_node_error("GradError", node, "call the first backward() with retain_graph=True",
-                     "%s: its saved values were freed by an earlier backward(); pass retain_graph=True there to go through "
-                     "the graph again", node_name(node));
+                     "%s: the values its gradient needs were freed by an earlier backward()", node_name(node));
   bool traced = mode.tracing > 0;
   for (uint32_t i = 0; i < node->n_outputs; ++i) traced = traced || (grads[i] && grads[i]->traced);
   switch (node->kind) {

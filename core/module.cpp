@@ -5,6 +5,7 @@
 #include <atomic>
 
 #include "call.h"
+#include "count.h"
 #include "dtype_object.h"
 #include "engine.h"
 #include "grad_journal.h"
@@ -57,6 +58,8 @@ void bind_modes(nb::module_& m) {
   m.def("tracing", [] { return mode.tracing > 0; });
   m.def("epoch", [] { return epoch.load(); });
   m.def("bump_epoch", [] { return ++epoch; });
+  m.def("begin_count", [] { begin_count(); });
+  m.def("end_count", [] { return nb::steal(end_count().release()); });
   m.def("begin_journal", [] { begin_journal(); });
   m.def("end_journal", [](bool rollback) { end_journal(rollback); }, nb::arg("rollback"));
   m.def("set_grad_journal", [](nb::object list) { set_grad_journal(list.ptr()); }, nb::arg("list").none());

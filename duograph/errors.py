@@ -69,7 +69,7 @@ class ArgumentError(Error, TypeError):
     """A call with a missing, unknown or wrongly typed argument."""
 
 
-class ValueError_(Error, ValueError):
+class ValueError_(Error, ValueError, RuntimeError):
     """An argument of the right type with a value that has no meaning."""
 
 
