@@ -321,7 +321,7 @@ void record_traced(OpObject* op, PyObject* args, PyObject* before, PyObject* out
   Ref saved_args = before ? Ref::borrow(before) : traced_arguments(args);
   Ref tuple = is_tensor(outs) ? owned(PyTuple_Pack(1, outs)) : Ref::borrow(outs);
   Ref saved_outs = traced_value(tuple.get());
-  Node* node = new_node(NodeKind::Traced, op, static_cast<uint32_t>(flat.size()), 0, 0, 0, 0);
+  Node* node = new_node(NodeKind::Traced, op, static_cast<uint32_t>(flat.size()), 0, static_cast<uint32_t>(n_outs), 0, 0);
   node->n_outputs = static_cast<uint32_t>(n_outs);
   NodeExtra& extra = extra_of(node);
   extra.args = saved_args.release();
@@ -346,7 +346,7 @@ PyObject* record_python(PyObject* outputs, PyObject* inputs, const char* name, P
   for (Py_ssize_t i = 0; i < n_outs; ++i) require_tensor(PyTuple_GET_ITEM(outs.get(), i), "record_python");
   if (!any || !mode.grad) return outs.release();
   Ref result = owned(PyTuple_New(n_outs));
-  Node* node = new_node(NodeKind::Python, nullptr, static_cast<uint32_t>(n_inputs), 0, 0, 0, 0);
+  Node* node = new_node(NodeKind::Python, nullptr, static_cast<uint32_t>(n_inputs), 0, static_cast<uint32_t>(n_outs), 0, 0);
   NodeExtra& extra = extra_of(node);
   extra.python = Ref::borrow(backward).release();
   extra.name = name;
