@@ -13,7 +13,8 @@ one of its names is first asked for.
 
 from __future__ import annotations
 
-from . import _core, _hooks
+from . import _core as _core
+from . import _hooks as _hooks
 from ._core import (
     DType,
     Tensor,
@@ -62,27 +63,7 @@ if TYPE_CHECKING:
     from .ops import *
     from .serialization import load as load
     from .serialization import save as save
-    from .tensors.creation import arange as arange
-    from .tensors.creation import as_tensor as as_tensor
-    from .tensors.creation import empty as empty
-    from .tensors.creation import empty_like as empty_like
-    from .tensors.creation import eye as eye
-    from .tensors.creation import from_dlpack as from_dlpack
-    from .tensors.creation import from_numpy as from_numpy
-    from .tensors.creation import full as full
-    from .tensors.creation import full_like as full_like
-    from .tensors.creation import linspace as linspace
-    from .tensors.creation import ones as ones
-    from .tensors.creation import ones_like as ones_like
-    from .tensors.creation import rand as rand
-    from .tensors.creation import rand_like as rand_like
-    from .tensors.creation import randint as randint
-    from .tensors.creation import randn as randn
-    from .tensors.creation import randn_like as randn_like
-    from .tensors.creation import randperm as randperm
-    from .tensors.creation import tensor as tensor
-    from .tensors.creation import zeros as zeros
-    from .tensors.creation import zeros_like as zeros_like
+    from .tensors.creation import *
     from .tensors.device import device as device
     from .tensors.size import Size as Size
     from .tensors.text import set_printoptions as set_printoptions

@@ -253,10 +253,11 @@ def _opened(f: Path | IO[bytes]) -> Iterator[tuple[IO[bytes], str]]:
 
 
 def _read_header(file: IO[bytes], name: str, size: int) -> tuple[list[_Entry], Any, int]:
-    head = file.read(8)
-    if not isinstance(head, bytes):
+    start = file.read(9)
+    if not isinstance(start, bytes):
         raise ArgumentError(f"load: {name} is open as text", hint='open it with mode "rb"')
-    if head[:4] == b"PK\x03\x04" or head[:1] == b"\x80":
+    head, is_header = start[:8], start[8:] == b"{"
+    if not is_header and (head[:4] == b"PK\x03\x04" or head[:1] == b"\x80"):
         raise FileError(
             f"load: {name} is a pickle, as PyTorch writes it: reading one can run any code that its author put into it",
             hint="convert it where PyTorch is and the file is trusted: "
@@ -272,7 +273,7 @@ def _read_header(file: IO[bytes], name: str, size: int) -> tuple[list[_Entry], A
             f"load: {name} is damaged, truncated or no safetensors file: "
             f"it announces a header of {length} bytes and has {size - 8} after the first 8"
         )
-    text = file.read(length)
+    text = start[8:] + file.read(max(0, length - 1)) if length else b""
     try:
         header = json.loads(text.decode(), object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:
@@ -307,7 +308,8 @@ def _structure(name: str, text: object) -> Any:
 def _entry(name: str, key: str, value: Any) -> _Entry:
     fields = value if isinstance(value, dict) else {}
     dtype = _DTYPES.get(fields["dtype"]) if isinstance(fields.get("dtype"), str) else None
-    shape, offsets = fields.get("shape"), fields.get("data_offsets")
+    shape: Any = fields.get("shape")
+    offsets: Any = fields.get("data_offsets")
     if dtype is None:
         raise FileError(
             f"load: {name}: tensor {key!r} has the unknown dtype {fields.get('dtype')!r}; known are {', '.join(_DTYPES)}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .. import _core as core
-from .. import ops
 from ..errors import ValueError_
+from ..ops.activations import gelu, relu
+from ..ops.unary import sigmoid, tanh
 from . import functional
 from .module import Module
 
@@ -19,7 +20,7 @@ class ReLU(Module):
         self.inplace = inplace
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(x, True) if self.inplace else ops.relu(x)
+        return functional.relu(x, True) if self.inplace else relu(x)
 
     def extra_repr(self) -> str:
         return "inplace=True" if self.inplace else ""
@@ -49,7 +50,7 @@ class GELU(Module):
         self.approximate = approximate
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.gelu(x, self.approximate)
+        return gelu(x, self.approximate)
 
     def extra_repr(self) -> str:
         return f"approximate={self.approximate!r}"
@@ -59,14 +60,14 @@ class Tanh(Module):
     """tanh(x)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.tanh(x)
+        return tanh(x)
 
 
 class Sigmoid(Module):
     """1 / (1 + exp(−x))."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.sigmoid(x)
+        return sigmoid(x)
 
 
 class Softmax(Module):

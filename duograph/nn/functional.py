@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from .. import _core as core
-from .. import ops
-from ..ops import (
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    dropout,
-    elu,
-    embedding,
-    gelu,
-    l1_loss,
-    layer_norm,
-    leaky_relu,
-    linear,
-    mse_loss,
-    nll_loss,
-    one_hot,
-    rms_norm,
-    sigmoid,
-    softplus,
-    tanh,
-)
+from ..ops.activations import elu, gelu, leaky_relu, log_softmax_of, softmax_of, softplus
+from ..ops.activations import relu as relu_of
+from ..ops.activations import silu as silu_of
+from ..ops.contractions import linear
+from ..ops.indexing import embedding, one_hot
+from ..ops.losses import binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse_loss, nll_loss
+from ..ops.normalisation import layer_norm, rms_norm
+from ..ops.random import dropout
+from ..ops.unary import sigmoid, tanh
 
 Tensor = core.Tensor
 
@@ -58,8 +47,11 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
     >>> relu(dg.tensor([-1.0, 2.0]))
     tensor([0., 2.])
     """
-    result = ops.relu(input)
-    return input.copy_(result) if inplace else result
+    result = relu_of(input)
+    if inplace:
+        input.copy_(result)
+        return input
+    return result
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -69,8 +61,11 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
     >>> silu(dg.tensor([0.0, 2.0]))
     tensor([0.0000, 1.7616])
     """
-    result = ops.silu(input)
-    return input.copy_(result) if inplace else result
+    result = silu_of(input)
+    if inplace:
+        input.copy_(result)
+        return input
+    return result
 
 
 def softmax(input: Tensor, dim: int | None = None, dtype: core.DType | None = None) -> Tensor:
@@ -80,7 +75,7 @@ def softmax(input: Tensor, dim: int | None = None, dtype: core.DType | None = No
     >>> softmax(dg.tensor([0.0, 0.0]), dim=0)
     tensor([0.5000, 0.5000])
     """
-    return ops.softmax(input, _softmax_dim(input, dim), dtype)
+    return softmax_of(input, _softmax_dim(input, dim), dtype)
 
 
 def log_softmax(input: Tensor, dim: int | None = None, dtype: core.DType | None = None) -> Tensor:
@@ -90,7 +85,7 @@ def log_softmax(input: Tensor, dim: int | None = None, dtype: core.DType | None 
     >>> log_softmax(dg.tensor([0.0, 0.0]), dim=0)
     tensor([-0.6931, -0.6931])
     """
-    return ops.log_softmax(input, _softmax_dim(input, dim), dtype)
+    return log_softmax_of(input, _softmax_dim(input, dim), dtype)
 
 
 def _softmax_dim(input: Tensor, dim: int | None) -> int:

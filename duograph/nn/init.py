@@ -7,6 +7,7 @@ import math
 from .. import _core as core
 from ..autograd import no_grad
 from ..errors import ShapeError, ValueError_
+from ..ops.arithmetic import where
 from ..tensors import creation
 
 Tensor = core.Tensor
@@ -57,13 +58,15 @@ def _correct_fan(tensor: Tensor, mode: str) -> int:
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """Draws from the uniform distribution on [a, b)."""
     with no_grad():
-        return tensor.uniform_(a, b)
+        tensor.uniform_(a, b)
+    return tensor
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Draws from the normal distribution."""
     with no_grad():
-        return tensor.normal_(mean, std)
+        tensor.normal_(mean, std)
+    return tensor
 
 
 def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Tensor:
@@ -76,16 +79,18 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
         drawn = creation.randn(tensor.shape, dtype=tensor.dtype) * std + mean
         while True:
             outside = (drawn < a) | (drawn > b)
-            if not bool(outside.any()):
-                return tensor.copy_(drawn)
+            if not outside.any():
+                tensor.copy_(drawn)
+                return tensor
             again = creation.randn(tensor.shape, dtype=tensor.dtype) * std + mean
-            drawn = outside.where(again, drawn)
+            drawn = where(outside, again, drawn)
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fills with one value."""
     with no_grad():
-        return tensor.fill_(val)
+        tensor.fill_(val)
+    return tensor
 
 
 def ones_(tensor: Tensor) -> Tensor:
@@ -103,7 +108,8 @@ def eye_(tensor: Tensor) -> Tensor:
     if tensor.dim() != 2:
         raise ShapeError(f"eye_: only a matrix can be the identity, the tensor is {list(tensor.shape)}")
     with no_grad():
-        return tensor.copy_(creation.eye(*tensor.shape, dtype=tensor.dtype))
+        tensor.copy_(creation.eye(*tensor.shape, dtype=tensor.dtype))
+    return tensor
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import _core as core
-from .. import ops
 from ..errors import ArgumentError, ValueError_
+from ..ops.movement import flatten
+from ..ops.normalisation import layer_norm
 from ..tensors.creation import empty
 from . import functional, init
 from .module import Module
@@ -88,7 +89,7 @@ class LayerNorm(Module):
             init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+        return layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         affine = f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
@@ -104,7 +105,7 @@ class Flatten(Module):
         self.end_dim = end_dim
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.flatten(x, self.start_dim, self.end_dim)
+        return flatten(x, self.start_dim, self.end_dim)
 
     def extra_repr(self) -> str:
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

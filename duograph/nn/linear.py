@@ -6,8 +6,9 @@ import math
 from typing import Any
 
 from .. import _core as core
-from .. import ops
 from ..errors import ValueError_
+from ..ops.contractions import linear
+from ..ops.indexing import embedding
 from ..tensors.creation import empty
 from . import init
 from .module import Module
@@ -56,7 +57,7 @@ class Linear(Module):
             init.uniform_(self.bias, -bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.linear(x, self.weight, self.bias)
+        return linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
@@ -104,7 +105,7 @@ class Embedding(Module):
             init.zeros_(self.weight.detach()[self.padding_idx])
 
     def forward(self, indices: Tensor) -> Tensor:
-        return ops.embedding(indices, self.weight, self.padding_idx)
+        return embedding(indices, self.weight, self.padding_idx)
 
     def extra_repr(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"

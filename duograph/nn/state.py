@@ -29,8 +29,6 @@ class LoadResult(NamedTuple):
             return "<All keys matched successfully>"
         return f"LoadResult(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
-    __str__ = __repr__
-
 
 def load_into(module: Module, state: Mapping[str, Any], strict: bool, assign: bool) -> LoadResult:
     """See `Module.load_state_dict`."""

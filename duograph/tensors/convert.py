@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .. import _core as core
-from .. import ops
 from ..errors import ArgumentError
+from ..ops.slicing import cast, clone
 from .device import check_device, device
 
 Tensor = core.Tensor
@@ -24,8 +24,8 @@ class Target(NamedTuple):
     def apply(self, tensor: Tensor, dtype: DType | None) -> Tensor:
         """The tensor in this dtype: itself if nothing changes."""
         if dtype is None or dtype is tensor.dtype:
-            return tensor.clone() if self.copy else tensor
-        return ops.cast(tensor, dtype)
+            return clone(tensor) if self.copy else tensor
+        return cast(tensor, dtype)
 
 
 def parse_to(owner: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Target:

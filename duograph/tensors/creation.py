@@ -10,13 +10,39 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import _core as core
-from .. import ops
 from ..errors import ArgumentError, DTypeError, ValueError_
+from ..ops import creation as ops
+from ..ops import random
+from ..ops.slicing import cast, clone
 from .convert import as_dtype
 from .device import check_device
 
 Tensor = core.Tensor
 DType = core.DType
+
+__all__ = [
+    "arange",
+    "as_tensor",
+    "empty",
+    "empty_like",
+    "eye",
+    "from_dlpack",
+    "from_numpy",
+    "full",
+    "full_like",
+    "linspace",
+    "ones",
+    "ones_like",
+    "rand",
+    "rand_like",
+    "randint",
+    "randn",
+    "randn_like",
+    "randperm",
+    "tensor",
+    "zeros",
+    "zeros_like",
+]
 
 
 def tensor(data: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -31,8 +57,16 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Any = None, require
     """
     check_device("tensor", device)
     if isinstance(data, Tensor):
-        made = data.detach().clone() if dtype is None or dtype is data.dtype else data.detach().to(dtype)
+        made = clone(data.detach()) if dtype is None or dtype is data.dtype else cast(data.detach(), dtype)
     else:
+        if isinstance(data, range):
+            data = list(data)
+        elif type(data).__module__ == "numpy" and isinstance(data, float):  # NumPy's float64 is a Python float as well
+            from numpy import asarray
+
+            data = asarray(data)
+        elif data is None:
+            raise ArgumentError("tensor: expected numbers, sequences of them or an array, got None")
         made = core.tensor_from_data(data, as_dtype("tensor", dtype))
     return _with_grad("tensor", made, requires_grad)
 
@@ -41,10 +75,10 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tens
     """Like `tensor`, but shares memory with a tensor or NumPy array that has the dtype already."""
     check_device("as_tensor", device)
     if isinstance(data, Tensor):
-        return data if dtype is None or dtype is data.dtype else data.to(dtype)
+        return data if dtype is None or dtype is data.dtype else cast(data, dtype)
     if type(data).__module__ == "numpy" and type(data).__name__ == "ndarray" and data.flags.writeable:
         made = core.from_numpy(data)
-        return made if dtype is None or dtype is made.dtype else made.to(dtype)
+        return made if dtype is None or dtype is made.dtype else cast(made, dtype)
     return tensor(data, dtype=dtype)
 
 
@@ -65,7 +99,7 @@ def tensor_new(cls: type[Tensor], *args: Any, device: Any = None, dtype: DType |
         raise ArgumentError("Tensor: takes no dtype", hint="write duograph.tensor(data, dtype=...)")
     wanted = core.get_default_dtype()
     if len(args) == 1 and isinstance(args[0], Tensor):
-        made = args[0].detach().to(wanted)
+        made = cast(args[0].detach(), wanted)
     elif len(args) == 1 and not isinstance(args[0], int) and type(args[0]).__name__ != "Size":
         made = core.tensor_from_data(args[0], wanted)
     else:
@@ -164,6 +198,8 @@ def arange(
     tensor([1, 3, 5])
     """
     check_device("arange", device)
+    if dtype is None and (isinstance(start, float) or isinstance(end, float) or isinstance(step, float)):
+        dtype = core.get_default_dtype()
     return _with_grad("arange", ops.arange(start, end, step, dtype), requires_grad)
 
 
@@ -195,7 +231,7 @@ def rand(*size: Any, dtype: DType | None = None, device: Any = None, requires_gr
     duograph.Size([2, 3])
     """
     check_device("rand", device)
-    made = ops.rand(_sizes("rand", size), as_dtype("rand", dtype) or core.get_default_dtype())
+    made = random.rand(_sizes("rand", size), as_dtype("rand", dtype) or core.get_default_dtype())
     return _with_grad("rand", made, requires_grad)
 
 
@@ -206,7 +242,7 @@ def randn(*size: Any, dtype: DType | None = None, device: Any = None, requires_g
     duograph.Size([2, 3])
     """
     check_device("randn", device)
-    made = ops.randn(_sizes("randn", size), as_dtype("randn", dtype) or core.get_default_dtype())
+    made = random.randn(_sizes("randn", size), as_dtype("randn", dtype) or core.get_default_dtype())
     return _with_grad("randn", made, requires_grad)
 
 
@@ -235,7 +271,7 @@ def randint(
         )
     if isinstance(low, int) and isinstance(high, int) and low >= high:
         raise ValueError_(f"randint: low must be below high, got low = {low}, high = {high}")
-    made = ops.randint(low, high, _sizes("randint", (size,)), as_dtype("randint", dtype) or core.int64)
+    made = random.randint(low, high, _sizes("randint", (size,)), as_dtype("randint", dtype) or core.int64)
     return _with_grad("randint", made, requires_grad)
 
 
@@ -244,7 +280,7 @@ def randperm(n: int, *, dtype: DType | None = None, device: Any = None, requires
     check_device("randperm", device)
     if isinstance(n, int) and n < 0:
         raise ValueError_(f"randperm: n must be at least 0, got {n}")
-    return _with_grad("randperm", ops.randperm(n, as_dtype("randperm", dtype) or core.int64), requires_grad)
+    return _with_grad("randperm", random.randperm(n, as_dtype("randperm", dtype) or core.int64), requires_grad)
 
 
 def rand_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:

@@ -11,9 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import _core as core
-from .. import ops
 from ..errors import CaptureError, DTypeError, IndexError_, ShapeError, ValueError_
-from ..ir.dim import Dim, ceildiv, maximum, minimum
+from ..ir.dim import Dim
+from ..ops.creation import full
+from ..ops.indexing import index as gather
+from ..ops.indexing import nonzero_tuple
+from ..ops.movement import broadcast_to, unsqueeze
+from ..ops.slicing import cast, select
+from ..ops.slicing import slice as slice_view
 
 Tensor = core.Tensor
 
@@ -22,13 +27,13 @@ def getitem(x: Tensor, index: Any) -> Tensor:
     """The core's hook for `x[index]`."""
     kind = type(index)
     if kind is int and x.dim():
-        return ops.select(x, 0, index)
+        return select(x, 0, index)
     if kind is slice and x.dim():
         return _slice(x, 0, index)
     view, gathers = _view(x, index, gather_scalars=True)
     if gathers:
         return _gather(view, gathers)
-    return view if view is not x else ops.identity(x)
+    return view if view is not x else broadcast_to(x, x.shape)
 
 
 def setitem(x: Tensor, index: Any, value: Any) -> None:
@@ -43,8 +48,8 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
         value = tensor(value, dtype=x.dtype)
     if gathers:
         if not isinstance(value, Tensor):
-            value = ops.full((), value, x.dtype)
-        ops.index_put_(view, [at for _, at in gathers], value, tuple(dim for dim, _ in gathers))
+            value = full((), value, x.dtype)
+        view.index_put_([at for _, at in gathers], value, tuple(dim for dim, _ in gathers))
     elif isinstance(value, Tensor):
         if not _same_memory(view, value):  # `x[i] += v` assigns what it has just written
             view.copy_(_drop_ones(value, view.dim()))
@@ -100,12 +105,12 @@ def _view(x: Tensor, index: Any, gather_scalars: bool) -> tuple[Tensor, list[tup
     dim = 0
     for item in items:
         if item is None:
-            x = ops.unsqueeze(x, dim)
+            x = unsqueeze(x, dim)
             dim += 1
         elif item is Ellipsis:
             dim += rank - used
         elif isinstance(item, bool):
-            x = ops.unsqueeze(x, dim)
+            x = unsqueeze(x, dim)
             gathers.append((dim, _integers([0] if item else [])))
             dim += 1
         elif isinstance(item, slice):
@@ -115,12 +120,12 @@ def _view(x: Tensor, index: Any, gather_scalars: bool) -> tuple[Tensor, list[tup
             if item.dtype is core.bool:
                 x, dim = _add_mask(x, item, dim, gathers)
             elif item.dim() == 0 and (gather_scalars or item._traced is None):
-                x = ops.index(x, [item], (dim,)) if gather_scalars else ops.select(x, dim, item.item())
+                x = gather(x, [item], (dim,)) if gather_scalars else select(x, dim, item.item())
             else:
                 gathers.append((dim, item))
                 dim += 1
         else:
-            x = ops.select(x, dim, item)
+            x = select(x, dim, item)
     return x, gathers
 
 
@@ -136,7 +141,7 @@ def _normal(item: Any) -> Any:
                 return _normal(item.item())
             item = tensor(item)
             if item.numel() == 0:
-                item = item.to(core.int64)
+                item = cast(item, core.int64)
         elif hasattr(item, "__index__"):
             return operator.index(item)
         else:
@@ -150,7 +155,7 @@ def _normal(item: Any) -> Any:
         raise DTypeError("index: a uint8 tensor is ambiguous", hint="use .bool() for a mask, .long() for positions")
     if item.dtype.is_floating_point:
         raise IndexError_(f"index: tensors used as indices must hold integers or bools, got {_describe(item)}")
-    return item if item.dtype is core.int64 else item.to(core.int64)
+    return item if item.dtype is core.int64 else cast(item, core.int64)
 
 
 def _dims_used(item: Any) -> int:
@@ -162,30 +167,16 @@ def _dims_used(item: Any) -> int:
 
 
 def _slice(x: Tensor, dim: int, item: slice) -> Tensor:
-    start, stop, step = item.start, item.stop, item.step
+    start, stop, step = _bound(item.start), _bound(item.stop), _bound(item.step)
     if start is None and stop is None and step is None:
-        return x if dim or x.dim() > 1 else ops.identity(x)
-    if step is not None:
-        step = operator.index(step)
-        if step <= 0:
-            raise ValueError_(f"index: the step of a slice must be above 0, got {step}", hint="x.flip(dim) reverses a dimension")
-    size = x.shape[dim]
-    if type(size) is int and not isinstance(start, Dim) and not isinstance(stop, Dim):
-        start, stop, step = slice(start, stop, step).indices(size)
-        return ops.slice(x, dim, start, max(0, -((start - stop) // step)), step)
-    start, stop = _clamped(start, 0, size), _clamped(stop, size, size)
-    step = 1 if step is None else step
-    return ops.slice(x, dim, start, maximum(0, ceildiv(stop - start, step)), step)
+        return x if dim or x.dim() > 1 else broadcast_to(x, x.shape)
+    if step is not None and step <= 0:
+        raise ValueError_(f"index: the step of a slice must be above 0, got {step}", hint="x.flip(dim) reverses a dimension")
+    return slice_view(x, dim, start, stop, step)
 
 
-def _clamped(bound: Any, default: Any, size: Any) -> Any:
-    """A bound of a slice within a dimension, where one of them is symbolic."""
-    if bound is None:
-        return default
-    if not isinstance(bound, Dim):
-        bound = operator.index(bound)
-        bound = maximum(0, bound + size) if bound < 0 else bound
-    return minimum(bound, size)
+def _bound(value: Any) -> Any:
+    return value if value is None or type(value) is int or isinstance(value, Dim) else operator.index(value)
 
 
 def _add_mask(x: Tensor, mask: Tensor, dim: int, gathers: list[tuple[int, Tensor]]) -> tuple[Tensor, int]:
@@ -196,11 +187,11 @@ def _add_mask(x: Tensor, mask: Tensor, dim: int, gathers: list[tuple[int, Tensor
             hint="use where(mask, x, other), x.masked_fill(mask, value), or x[mask] = value",
         )
     if mask.dim() == 0:
-        x = ops.unsqueeze(x, dim)
+        x = unsqueeze(x, dim)
         gathers.append((dim, _integers([0] if mask.item() else [])))
         return x, dim + 1
     _check_mask(x, mask, dim)
-    gathers += [(dim + offset, positions) for offset, positions in enumerate(ops.nonzero_tuple(mask))]
+    gathers += [(dim + offset, positions) for offset, positions in enumerate(nonzero_tuple(mask))]
     return x, dim + mask.dim()
 
 
@@ -214,7 +205,7 @@ def _check_mask(x: Tensor, mask: Tensor, dim: int) -> None:
 
 
 def _gather(x: Tensor, gathers: list[tuple[int, Tensor]]) -> Tensor:
-    return ops.index(x, [at for _, at in gathers], tuple(dim for dim, _ in gathers))
+    return gather(x, [at for _, at in gathers], tuple(dim for dim, _ in gathers))
 
 
 def _integers(values: list[int]) -> Tensor:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import _core as core
-from .. import ops
+from ..ops.movement import permute, transpose
+from ..ops.slicing import cast
+from ..ops.slicing import contiguous as contiguous_copy
 from . import creation
 from .convert import as_dtype, parse_to
 
@@ -20,7 +22,7 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     Returns the tensor itself if nothing changes.
     """
     if len(args) == 1 and not kwargs and isinstance(args[0], DType):
-        return self if args[0] is self.dtype else ops.cast(self, args[0])
+        return self if args[0] is self.dtype else cast(self, args[0])
     target = parse_to("to", args, kwargs)
     return target.apply(self, target.dtype)
 
@@ -37,7 +39,7 @@ def type_as(self: Tensor, other: Tensor) -> Tensor:
 
 def contiguous(self: Tensor) -> Tensor:
     """This tensor if its elements lie in row-major order without gaps, else a copy that does."""
-    return self if self.is_contiguous() else ops.contiguous(self)
+    return self if self.is_contiguous() else contiguous_copy(self)
 
 
 def cpu(self: Tensor) -> Tensor:
@@ -79,7 +81,7 @@ def new_tensor(self: Tensor, data: Any, dtype: DType | None = None, device: Any 
 
 def _converter(name: str, dtype: DType) -> Callable[[Tensor], Tensor]:
     def convert(self: Tensor) -> Tensor:
-        return self if dtype is self.dtype else ops.cast(self, dtype)
+        return self if dtype is self.dtype else cast(self, dtype)
 
     convert.__name__ = convert.__qualname__ = name
     convert.__doc__ = f"This tensor as {dtype.name}."
@@ -102,12 +104,12 @@ _CONVERTERS = {
 
 def _transposed(self: Tensor) -> Tensor:
     """All dimensions in reverse order."""
-    return ops.permute(self, tuple(range(self.dim() - 1, -1, -1)))
+    return permute(self, *range(self.dim() - 1, -1, -1))
 
 
 def _matrix_transposed(self: Tensor) -> Tensor:
     """The last two dimensions exchanged."""
-    return ops.transpose(self, -2, -1)
+    return transpose(self, -2, -1)
 
 
 def install() -> None:

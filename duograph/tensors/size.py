@@ -26,17 +26,17 @@ class Size(tuple):  # type: ignore[type-arg]
     def __repr__(self) -> str:
         return f"duograph.Size([{', '.join(str(size) for size in self)}])"
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def, override]
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
         found = tuple.__getitem__(self, index)
         return Size(found) if isinstance(index, slice) else found
 
-    def __add__(self, other):  # type: ignore[no-untyped-def, override]
+    def __add__(self, other):  # type: ignore[no-untyped-def]
         return Size(tuple.__add__(self, tuple(other)))
 
     def __radd__(self, other):  # type: ignore[no-untyped-def]
         return Size(tuple(other) + tuple(self))
 
-    def __mul__(self, count):  # type: ignore[no-untyped-def, override]
+    def __mul__(self, count):  # type: ignore[no-untyped-def]
         return Size(tuple.__mul__(self, count))
 
     __rmul__ = __mul__

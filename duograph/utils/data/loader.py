@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ... import _core as core
-from ... import ops
 from ...errors import ArgumentError, DTypeError, ShapeError, ValueError_
+from ...ops.slicing import stack
 from ...tensors.creation import randint, randperm, tensor
 from .dataset import TensorDataset
 
@@ -187,7 +187,7 @@ def default_collate(batch: list[Any]) -> Any:
                     f"item {number} is {list(item.shape)}",
                     hint="pad them to one size, or pass a collate_fn",
                 )
-        return ops.stack(batch, 0)
+        return stack(batch, 0)
     if isinstance(first, (bool, int, float)):
         return tensor(batch, dtype=core.float64 if isinstance(first, float) else None)
     if isinstance(first, (str, bytes)):
