@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
 
-from duograph.codegen.contraction import driver, library
+from duograph.codegen.contraction import driver, emit_contraction, library
+from duograph.codegen.kernel import CompiledKernel, ContractionKernel, Instr, Operand
+from duograph.codegen.llvm import Module
 from duograph.codegen.target import get_target
 
 SCRATCH = 1 << 23
@@ -64,6 +66,12 @@ def chunk_count(c: np.ndarray, chunk: tuple[int, int]) -> int:
     return int(np.prod(c.shape[:-2], dtype=np.int64)) * -(-m // chunk[0]) * -(-n // chunk[1])
 
 
+def new_status(stop: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """The status words of a launch and the interrupt flag they point to."""
+    flag = np.array([stop], np.int32)
+    return np.array([0, 0, 0, flag.ctypes.data], np.int64), flag
+
+
 def product(
     a: np.ndarray,
     b: np.ndarray,
@@ -83,10 +91,71 @@ def product(
         c = guarded[GUARD : GUARD + count].reshape(*batch, m, n)
     sizes = header(a, b, c, chunk)
     args = np.array([a.ctypes.data, b.ctypes.data, c.ctypes.data], np.uint64)
-    status = np.zeros(4, np.int64)
+    status, flag = new_status()
     run = run_of(str(a.dtype), isa)
     for begin, end in ranges if ranges is not None else [(0, chunk_count(c, chunk))]:
         run(args.ctypes.data, sizes.ctypes.data, begin, end, scratch().ctypes.data, status.ctypes.data)
+    assert not flag.any()
     if guarded is not None:
         assert (guarded[:GUARD] == 77).all() and (guarded[len(guarded) - GUARD :] == 77).all(), "wrote outside C"
     return c
+
+
+def strides_of(x: np.ndarray) -> tuple[int, ...]:
+    """In elements; 0 for extents of 1 would also do."""
+    return tuple(s // x.itemsize for s in x.strides)
+
+
+def contract(
+    a: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray,
+    more: Sequence[np.ndarray] = (),
+    epilogue: tuple[Instr, ...] = (),
+    *,
+    batch: int,
+    m: int = 1,
+    k: int = 1,
+    dtype: str | None = None,
+    cuts: int = 1,
+    isa: str = "native",
+    types: Sequence[str] | None = None,
+) -> CompiledKernel:
+    """Lower and run C = A·B for numpy arrays: ``batch`` leading dims, then ``m`` dims and ``k`` dims of A."""
+    names = list(types) if types else [str(x.dtype) for x in (a, b, c, *more)]
+    operands = tuple(Operand(name, "out" if i == 2 else "in") for i, name in enumerate(names))
+    accumulator = dtype or names[0]
+    kernel = ContractionKernel(
+        "contraction",
+        accumulator,
+        a.shape[:batch],
+        a.shape[batch : batch + m],
+        b.shape[batch + k :],
+        a.shape[batch + m :],
+        strides_of(a),
+        strides_of(b),
+        strides_of(c),
+        operands,
+        epilogue or (Instr("accumulator", (), accumulator),),
+    )
+    target = get_target(isa)
+    module = Module()
+    compiled = emit_contraction(module, target, "k0", kernel)
+    engine = load_object(target.emit_object(module.text()), isa)
+    arrays = [a, b, c, *more]
+    room = [np.full(int(size) + 64, 99, np.uint8) for size in compiled.temporaries]
+    for launch in compiled.launches:
+        addresses = [(arrays[i] if i < len(arrays) else room[i - len(arrays)]).ctypes.data for i in launch.args]
+        addresses += [engine.get_function_address(name) for name in launch.functions]
+        args = np.array(addresses, np.uint64)
+        library_, _, name = launch.symbol.rpartition(":")
+        run = function(engine_of(library_.removeprefix("contraction-"), isa) if library_ else engine, name)
+        sizes = np.array(launch.size_exprs, np.int64)
+        chunks = int(launch.chunks)
+        assert launch.scratch <= SCRATCH
+        bounds = [chunks * i // cuts for i in range(cuts + 1)]
+        status, flag = new_status()
+        for begin, end in zip(bounds, bounds[1:]):
+            run(args.ctypes.data, sizes.ctypes.data, begin, end, scratch().ctypes.data, status.ctypes.data)
+        assert status[0] == 0 and not flag.any()
+    return compiled

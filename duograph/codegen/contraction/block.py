@@ -8,7 +8,7 @@ from duograph.codegen.contraction import gemv, pack, tile
 from duograph.codegen.contraction.shape import BLOCK_UNIT, LONGEST_BLOCK, TileFunction, TileShape
 from duograph.codegen.llvm import Module, Value
 
-# Strides in bytes. ``finish`` is null or the frame that `add_finish` reads.
+# Strides in bytes. ``finish`` is null or the frame that `driver` makes; ``stop`` is the interrupt flag.
 PARAMETERS = (
     ("ptr", "a"),
     ("ptr", "b"),
@@ -23,6 +23,7 @@ PARAMETERS = (
     ("i64", "c_row"),
     ("ptr", "scratch"),
     ("ptr", "finish"),
+    ("ptr", "stop"),
 )
 # A block of B in elements: it stays in the second level cache while rows of A pass by.
 _BLOCK_ELEMENTS = 1 << 19
@@ -31,7 +32,6 @@ _NARROWEST, _WIDEST = 128, 1024
 _FEW_ROWS, _SOME_ROWS = 28, 64
 # Copying rows of A pays from so many panels on.
 _PANELS_PER_COPY = 3
-_LEVEL = 2
 _PANEL_GAP = 128  # bytes between panels, so that no two share cache sets
 
 
@@ -88,7 +88,8 @@ def add_block(module: Module, shape: TileShape) -> None:
             kc = f.umin(f.sub("%k", k0), longest)
             add = f.select(f.icmp("ne", k0, 0), 1, 0)
             last = f.icmp("uge", f.add(k0, kc), "%k")
-            block = _Block(k0, kc, j0, columns, panels, *slots, add, last)
+            block = _Block(k0, kc, j0, columns, panels, slots[0], slots[1], slots[2], add, last)
+            leave_if_stopped(f)
             one, many, done = f.label("row"), f.label("rows"), f.label("next")
             f.cond_br(row, one, many)
             f.place(one)
@@ -100,6 +101,15 @@ def add_block(module: Module, shape: TileShape) -> None:
             f.br(done)
             f.place(done)
     module.add(f)
+
+
+def leave_if_stopped(f: TileFunction) -> None:
+    """Return from the function if the flag that ``%stop`` points to is up."""
+    leave, stay = f.label("leave"), f.label("stay")
+    f.cond_br(f.icmp("ne", f.op("load volatile i32, ptr %stop"), 0, "i32"), leave, stay)
+    f.place(leave)
+    f.ret()
+    f.place(stay)
 
 
 def _in_place(f: TileFunction, by_rows: str) -> str:
@@ -182,6 +192,7 @@ def _rows(f: TileFunction, block: _Block) -> None:
     slice_bytes = f.and_(f.add(f.udiv(f.mul(block.kc, shape.size), block.panels), 63), -64)
     slice_bytes = f.select(f.icmp("eq", "%a_k", shape.size), slice_bytes, 0)
     with f.loop(0, tiles) as t:
+        leave_if_stopped(f)
         rows = f.add(base, f.select(f.icmp("ult", t, extra), 1, 0))
         row = f.add(f.mul(t, base), f.umin(t, extra))
         a = f.gep("%a", f.add(f.mul(row, "%a_row"), f.mul(block.k0, "%a_k")))
@@ -212,7 +223,7 @@ def _prefetch_a(f: TileFunction, following: str, rows: Value, panel: Value, slic
     with f.loop(0, slice_bytes, 64) as offset:
         column = f.gep(first, offset)
         with f.loop(0, rows) as row:
-            f.prefetch(f.gep(column, f.mul(row, "%a_row")), locality=_LEVEL)
+            f.prefetch(f.gep(column, f.mul(row, "%a_row")), locality=2)
 
 
 def _copies_a(f: TileFunction, block: _Block) -> tuple[str, str]:

@@ -41,28 +41,32 @@ class Problem:
     swapped: str = "false"
 
 
+def stop_flag(f: TileFunction) -> str:
+    """The pointer to the interrupt flag of a launch that takes its share in one call."""
+    return f.load("ptr", f.gep("%status", 24))
+
+
 def read_problem(f: TileFunction) -> Problem:
-    values: list[Value] = [f.load("i64", f.gep("%sizes", 8 * i)) for i in range(len(HEADER))]
+    values: dict[str, Value] = {}
     for i, name in enumerate(HEADER):
-        if name[1:2] == "_":
-            values[i] = f.mul(values[i], f.shape.size)
-    return Problem(*values)
+        word = f.load("i64", f.gep("%sizes", 8 * i))
+        values[name] = f.mul(word, f.shape.size) if name[1:2] == "_" else word
+    return Problem(**values)  # type: ignore[arg-type]
 
 
 def add_driver(module: Module, shape: TileShape) -> None:
     """``run``: the kernel ABI over `block`."""
     block.add_block(module, shape)
-    add_clear(module, shape)
-    _add_finish(module, shape)
+    _add_clear(module, shape)
+    add_finish(module, shape)
     f = TileFunction(module, RUN, ABI)
     f.shape = shape
     problem = _swap_column(f, read_problem(f))
-    frame = _frame(f, problem)
+    frame, stop = make_frame(f, problem), stop_flag(f)
     empty = f.icmp("eq", problem.k, 0)
 
     def rectangle(a: str, b: str, c: str, m0: Value, rows: Value, n0: Value, columns: Value) -> None:
-        f.store("i64", m0, f.gep(frame, 32))
-        f.store("i64", n0, f.gep(frame, 40))
+        place_frame(f, frame, m0, n0)
         a = f.gep(a, f.mul(m0, problem.a_m))
         b = f.gep(b, f.mul(n0, problem.b_n))
         c = f.gep(c, f.add(f.mul(m0, problem.c_m), f.mul(n0, shape.size)))
@@ -71,17 +75,16 @@ def add_driver(module: Module, shape: TileShape) -> None:
         f.cond_br(empty, zero, product)
         f.place(zero)
         f.call("clear", [("ptr", c), ("i64", problem.c_m), ("i64", rows), ("i64", columns)])
-        with f.when(f.icmp("ne", problem.epilogue, 0)):
-            f.call("finish", [("ptr", frame), ("i64", 0), ("i64", rows), ("i64", 0), ("i64", columns)])
+        finish_rectangle(f, problem, frame, rows, columns)
         f.br(done)
         f.place(product)
         p = problem
-        values: list[Value] = [a, b, c, rows, columns, p.k, p.a_m, p.a_k, p.b_k, p.b_n, p.c_m, "%scratch", str(finish)]
+        values: list[Value] = [a, b, c, rows, columns, p.k, p.a_m, p.a_k, p.b_k, p.b_n, p.c_m, "%scratch", str(finish), stop]
         f.call("block", [(type, value) for (type, _), value in zip(block.PARAMETERS, values)])
         f.br(done)
         f.place(done)
 
-    over_rectangles(f, problem, f.gep(frame, _FRAME_BATCH), rectangle)
+    over_rectangles(f, problem, frame, rectangle)
     module.add(f)
 
 
@@ -89,13 +92,25 @@ def add_driver(module: Module, shape: TileShape) -> None:
 _FRAME_BATCH = 56
 
 
-def _frame(f: TileFunction, problem: Problem) -> str:
+def make_frame(f: TileFunction, problem: Problem) -> str:
     frame = f.alloca("i64", 64, _FRAME_BATCH // 8 + MOST_BATCH_DIMS)
     function = f.load("ptr", f.gep("%args", problem.epilogue, 8))
     for i, value in enumerate((function, "%args", "%sizes", f.gep(frame, _FRAME_BATCH))):
         f.store("ptr", value, f.gep(frame, 8 * i))
     f.store("i64", f.op(f"zext i1 {problem.swapped} to i64"), f.gep(frame, 48))
     return frame
+
+
+def place_frame(f: TileFunction, frame: str, m0: Value, n0: Value) -> None:
+    """The rectangle that begins at (m0, n0) is next."""
+    f.store("i64", m0, f.gep(frame, 32))
+    f.store("i64", n0, f.gep(frame, 40))
+
+
+def finish_rectangle(f: TileFunction, problem: Problem, frame: str, rows: Value, columns: Value) -> None:
+    """The epilogue, if there is one, on a whole rectangle."""
+    with f.when(f.icmp("ne", problem.epilogue, 0)):
+        f.call("finish", [("ptr", frame), ("i64", 0), ("i64", rows), ("i64", 0), ("i64", columns)])
 
 
 def _swap_column(f: TileFunction, p: Problem) -> Problem:
@@ -124,12 +139,13 @@ def _swap_column(f: TileFunction, p: Problem) -> Problem:
 
 
 def over_rectangles(
-    f: TileFunction, p: Problem, indices: str, rectangle: Callable[[str, str, str, Value, Value, Value, Value], None]
+    f: TileFunction, p: Problem, frame: str, rectangle: Callable[[str, str, str, Value, Value, Value, Value], None]
 ) -> None:
     """Call ``rectangle(a, b, c, first row, rows, first column, columns)`` for each piece of chunks [begin, end)."""
-    a_and_b = [str(f.load("ptr", f.gep("%args", 8 * i))) for i in range(3)]
-    first = f.select(p.swapped, a_and_b[1], a_and_b[0], "ptr")
-    second = f.select(p.swapped, a_and_b[0], a_and_b[1], "ptr")
+    base = [str(f.load("ptr", f.gep("%args", 8 * i))) for i in range(3)]
+    stop = stop_flag(f)
+    first = f.select(p.swapped, base[1], base[0], "ptr")
+    second = f.select(p.swapped, base[0], base[1], "ptr")
     down, across = f.ceildiv(p.m, p.rows_per_chunk), f.ceildiv(p.n, p.columns_per_chunk)
     each = f.mul(down, across)
     slot = f.variable("i64", "%begin")
@@ -150,10 +166,12 @@ def over_rectangles(
     m0, n0 = f.mul(row, p.rows_per_chunk), f.mul(column, p.columns_per_chunk)
     m = f.umin(f.mul(rows, p.rows_per_chunk), f.sub(p.m, m0))
     n = f.umin(f.mul(columns, p.columns_per_chunk), f.sub(p.n, n0))
-    offsets = _batch_offsets(f, p, matrix, indices)
+    offsets = _batch_offsets(f, p, matrix, f.gep(frame, _FRAME_BATCH))
     x, y = f.select(p.swapped, offsets[1], offsets[0]), f.select(p.swapped, offsets[0], offsets[1])
-    rectangle(f.gep(str(first), x), f.gep(str(second), y), f.gep(a_and_b[2], offsets[2]), m0, m, n0, n)
-    f.store("i64", f.add(chunk, f.mul(rows, columns)), slot)
+    rectangle(f.gep(str(first), x), f.gep(str(second), y), f.gep(base[2], offsets[2]), m0, m, n0, n)
+    following = f.add(chunk, f.mul(rows, columns))
+    stopped = f.icmp("ne", f.op(f"load volatile i32, ptr {stop}"), 0, "i32")
+    f.store("i64", f.select(stopped, "%end", following), slot)
     f.br(head)
     f.place(done)
 
@@ -176,7 +194,7 @@ def _batch_offsets(f: TileFunction, p: Problem, matrix: Value, indices: str) -> 
     return [f.mul(f.load("i64", total), f.shape.size) for total in sums]
 
 
-def add_clear(module: Module, shape: TileShape) -> None:
+def _add_clear(module: Module, shape: TileShape) -> None:
     """``clear``: the product over an empty k."""
     f = TileFunction(module, "clear", (("ptr", "c"), ("i64", "c_row"), ("i64", "m"), ("i64", "n")), linkage="internal")
     f.shape = shape
@@ -187,7 +205,7 @@ def add_clear(module: Module, shape: TileShape) -> None:
     module.add(f)
 
 
-def _add_finish(module: Module, shape: TileShape) -> None:
+def add_finish(module: Module, shape: TileShape) -> None:
     """``finish``: calls the epilogue of the frame on a piece of its rectangle."""
     parameters = (("ptr", "frame"), ("i64", "row"), ("i64", "rows"), ("i64", "column"), ("i64", "columns"))
     f = TileFunction(module, "finish", parameters, linkage="internal")

@@ -124,12 +124,12 @@ def add_row_columns(module: Module, shape: TileShape) -> None:
                 a = f.gep(a, "%a_k")
             f.store(shape.vector, total, sums, 64)
         with f.when(f.icmp("ne", rest, 0)):
-            for i, value in enumerate(transpose(f, load(blocks, rest_mask))):
-                f.store(shape.vector, value, f.gep(block, i * shape.vector_bytes), 64)
-            with f.loop(0, rest) as i:
-                a = f.broadcast(f.gep("%a", f.mul(f.add(blocks, i), "%a_k")))
-                value = f.load(shape.vector, f.gep(block, i, shape.vector_bytes), shape.vector_bytes)
-                f.store(shape.vector, f.multiply_add(a, value, f.load(shape.vector, sums, 64)), sums, 64)
+            for row, value in enumerate(transpose(f, load(blocks, rest_mask))):
+                f.store(shape.vector, value, f.gep(block, row * shape.vector_bytes), shape.vector_bytes)
+            with f.loop(0, rest) as step:
+                scale = f.broadcast(f.gep("%a", f.mul(f.add(blocks, step), "%a_k")))
+                value = f.load(shape.vector, f.gep(block, step, shape.vector_bytes), shape.vector_bytes)
+                f.store(shape.vector, f.multiply_add(scale, value, f.load(shape.vector, sums, 64)), sums, 64)
         mask = f.low_mask(lanes, f.umin(f.sub("%columns", column), lanes))
         place = f.gep("%c", f.mul(column, shape.size))
         held = f.load_vector(place, f.op(f"and <{lanes} x i1> {reads}, {mask}"))

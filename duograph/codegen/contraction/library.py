@@ -6,16 +6,26 @@ from duograph.codegen.contraction.driver import RUN, add_driver
 from duograph.codegen.contraction.gemv import add_row, add_row_columns
 from duograph.codegen.contraction.pack import add_packers
 from duograph.codegen.contraction.shape import tile_shape
+from duograph.codegen.contraction.simple import add_simple_driver, integer_shape
 from duograph.codegen.contraction.tile import add_tile
 from duograph.codegen.llvm import Module
 from duograph.codegen.target import Target
 
 _PREFIX = "contraction-"
 TILED = ("float32", "float64")
+INTEGERS = {f"int{bits}": bits for bits in (8, 16, 32, 64)}
 
 
 def library_name(dtype: str) -> str:
     return _PREFIX + dtype
+
+
+def library_dtype(accumulator: str) -> str:
+    """The dtype whose library computes with ``accumulator``; ValueError if none does."""
+    dtype = accumulator.removeprefix("u")
+    if dtype not in TILED and dtype not in INTEGERS:
+        raise ValueError(f"there are no contractions that accumulate in {accumulator}")
+    return dtype
 
 
 def symbol_of(dtype: str) -> str:
@@ -36,6 +46,9 @@ def library_text(name: str, target: Target) -> str:
         add_row(module, shape)
         add_row_columns(module, shape)
         add_driver(module, shape)
+        return module.text()
+    if dtype in INTEGERS:
+        add_simple_driver(module, integer_shape(INTEGERS[dtype]))
         return module.text()
     raise ValueError(f"there is no library {name!r}")
 

@@ -135,9 +135,8 @@ def transpose(f: TileFunction, rows: Sequence[str]) -> list[str]:
                 following[base + i + step] = f.shuffle(shape.vector, a, b, high)
         values, step = following, 2 * step
     order = _unpack_order(inside)
-    columns = []  # columns[c][g]: quarter q of it holds column q * inside + c of rows g * inside...
-    for c in range(inside):
-        columns.append([values[g * inside + order.index(c)] for g in range(quarters)])
+    # columns[c][g]: quarter q of it holds column q * inside + c of rows g * inside...
+    columns = [[values[g * inside + order.index(c)] for g in range(quarters)] for c in range(inside)]
     result = [""] * lanes
     for c in range(inside):
         for q, value in enumerate(_transpose_quarters(f, columns[c], inside)):
@@ -147,7 +146,8 @@ def transpose(f: TileFunction, rows: Sequence[str]) -> list[str]:
 
 def _unpack_indices(lanes: int, inside: int, step: int) -> tuple[list[int], list[int]]:
     """Low: groups of ``step`` elements from the lower half of each quarter of a and b alternately; high: the upper half."""
-    low, high = [], []
+    low: list[int] = []
+    high: list[int] = []
     for quarter in range(0, lanes, inside):
         for half, out in ((0, low), (inside // 2, high)):
             for group in range(0, inside // 2, step):

@@ -1,0 +1,233 @@
+"""From a contraction spec to launches: one of the library's driver, copies of what it cannot read around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from duograph.codegen.analysis import analyse
+from duograph.codegen.contraction.block import scratch_bytes
+from duograph.codegen.contraction.driver import HEADER
+from duograph.codegen.contraction.epilogue import Epilogue, emit_epilogue_function, emit_epilogue_launch, may_run_hot
+from duograph.codegen.contraction.library import TILED, library_dtype, symbol_of
+from duograph.codegen.contraction.shape import tile_shape
+from duograph.codegen.dtypes import DTYPES
+from duograph.codegen.kernel import (
+    Address,
+    CompiledKernel,
+    ContractionKernel,
+    Extent,
+    Gather,
+    Instr,
+    Launch,
+    LoopKernel,
+    Operand,
+    Philox,
+)
+from duograph.codegen.llvm import Module
+from duograph.codegen.map_schedule import emit_map
+from duograph.codegen.target import Target
+from duograph.ir.dim import ceildiv, contiguous_strides, floordiv, maximum, minimum, product
+
+Strides = tuple[Extent, ...]
+
+
+def emit_contraction(module: Module, target: Target, symbol: str, kernel: ContractionKernel) -> CompiledKernel:
+    """The launches of a contraction; ``module`` gets what is not in the library: epilogues and copies, often nothing."""
+    return _Lowering(module, target, symbol, kernel).run()
+
+
+@dataclass
+class _Matrix:
+    """An operand as the driver sees it: its position in args and strides over (batch..., rows..., columns...)."""
+
+    position: int
+    strides: Strides
+
+
+class _Lowering:
+    def __init__(self, module: Module, target: Target, symbol: str, kernel: ContractionKernel) -> None:
+        self.module, self.target, self.symbol = module, target, symbol
+        self.kernel = kernel
+        self.dtype = library_dtype(kernel.dtype)
+        self.launches: list[Launch] = []
+        self.temporaries: list[Extent] = []
+        self.temporary_dtypes: list[str] = []
+
+    def run(self) -> CompiledKernel:
+        kernel = self.kernel
+        batch, m, n, k = kernel.batch, kernel.m, kernel.n, kernel.k
+        space = (*batch, *m, *n)
+        if any(isinstance(extent, int) and extent == 0 for extent in space):
+            return CompiledKernel(())
+        a = self._readable(_Matrix(0, kernel.a_strides), (*batch, *m, *k), len(k), last=True)
+        b = self._readable(_Matrix(1, kernel.b_strides), (*batch, *k, *n), len(k), last=False)
+        direct = self._writable()
+        c = _Matrix(2, kernel.c_strides) if direct else self._temporary(space, kernel.dtype)
+        epilogue = self._epilogue(c)
+        hot = epilogue is not None and direct and len(m) <= 1 and len(n) <= 1 and may_run_hot(kernel.epilogue)
+        self._launch(a, b, c, epilogue if hot else None)
+        if epilogue is not None and not hot:
+            self.launches += emit_epilogue_launch(self.module, self.target, f"{self.symbol}_epilogue", epilogue)
+        return CompiledKernel(tuple(self.launches), tuple(self.temporaries))
+
+    # ---- operands ----
+
+    def _operands(self) -> tuple[Operand, ...]:
+        """The kernel's operands and its temporaries, all to be read and written."""
+        return (*self.kernel.operands, *(Operand(dtype, "inout") for dtype in self.temporary_dtypes))
+
+    def _temporary(self, shape: Sequence[Extent], dtype: str) -> _Matrix:
+        """A contiguous temporary."""
+        position = len(self.kernel.operands) + len(self.temporaries)
+        self.temporaries.append(product(list(shape)) * DTYPES[dtype].size)
+        self.temporary_dtypes.append(dtype)
+        return _Matrix(position, contiguous_strides(list(shape)))
+
+    def _readable(self, matrix: _Matrix, extents: Strides, k_dims: int, *, last: bool) -> _Matrix:
+        """``matrix`` itself if it has the accumulator's dtype and its k dims are one, else a contiguous copy."""
+        first = len(extents) - k_dims if last else len(self.kernel.batch)
+        k = range(first, first + k_dims)
+        given = self.kernel.operands[matrix.position].dtype
+        if _same_bits(given, self.kernel.dtype) and _mergeable(extents, matrix.strides, k):
+            return matrix
+        # Broadcast dims are not copied.
+        kept = [d for d in range(len(extents)) if d in k or matrix.strides[d] != 0]
+        shape = [extents[d] for d in kept]
+        copy = self._temporary(shape, self.kernel.dtype)
+        body = [Instr("load", (), given, Address(matrix.position, tuple(matrix.strides[d] for d in kept)))]
+        if given != self.kernel.dtype:
+            body.append(Instr("cast", (0,), self.kernel.dtype))
+        body.append(Instr("store", (len(body) - 1,), self.kernel.dtype, Address(copy.position, copy.strides)))
+        loop = LoopKernel("copy", tuple(shape), frozenset(), self._operands(), tuple(body))
+        symbol = f"{self.symbol}_copy{matrix.position}"
+        self.launches += emit_map(self.module, self.target, symbol, analyse(loop))
+        strides: list[Extent] = [0] * len(extents)
+        for d, stride in zip(kept, copy.strides):
+            strides[d] = stride
+        return _Matrix(copy.position, tuple(strides))
+
+    def _writable(self) -> bool:
+        """C has the accumulator's dtype and its columns are contiguous."""
+        kernel = self.kernel
+        columns = kernel.c_strides[-1] if kernel.n else 1
+        one = not kernel.n or kernel.n[-1] == 1
+        return _same_bits(kernel.operands[2].dtype, kernel.dtype) and (one or columns == 1)
+
+    def _epilogue(self, c: _Matrix) -> Epilogue | None:
+        """None if the sums in C are already the result."""
+        kernel = self.kernel
+        if c.position == 2 and len(kernel.epilogue) <= 1:
+            return None
+        space = (*kernel.batch, *(kernel.m or (1,)), *(kernel.n or (1,)))
+        insertion = _Insertion(len(kernel.batch), len(kernel.m), len(kernel.n))
+        body = tuple(insertion.instr(instr) for instr in kernel.epilogue)
+        source = Address(c.position, insertion.strides(c.strides))
+        if isinstance(space[-1], int) and space[-1] == 1:
+            source = replace(source, strides=(*source.strides[:-1], 1))
+        target = source if c.position == 2 else Address(2, insertion.strides(kernel.c_strides))
+        body = body or (Instr("accumulator", (), kernel.dtype),)
+        return Epilogue(space, self._operands(), body, source, target)
+
+    # ---- the launch ----
+
+    def _launch(self, a: _Matrix, b: _Matrix, c: _Matrix, epilogue: Epilogue | None) -> None:
+        kernel = self.kernel
+        args = (a.position, b.position, c.position, *range(3, len(kernel.operands))) if epilogue else None
+        args = args or (a.position, b.position, c.position)
+        sizes, chunks, cost = self._sizes(a, b, c, len(args) if epilogue else 0)
+        functions: tuple[str, ...] = ()
+        if epilogue is not None:
+            functions = (f"{self.symbol}_epilogue",)
+            sizes = emit_epilogue_function(self.module, self.target, functions[0], epilogue, args, sizes)
+        tiled = self.dtype in TILED
+        scratch = scratch_bytes(tile_shape(self.dtype, self.target)) if tiled else 0
+        launch = Launch(symbol_of(self.dtype), args, sizes, chunks, scratch, cost, functions, whole=tiled)
+        self.launches.append(launch)
+
+    def _sizes(self, a: _Matrix, b: _Matrix, c: _Matrix, epilogue: int) -> tuple[tuple[Extent, ...], Extent, Extent]:
+        """The header of `driver`, the chunks and the cost."""
+        kernel = self.kernel
+        batch = len(kernel.batch)
+        a_batch, (a_m, a_k) = a.strides[:batch], _split(a.strides[batch:], len(kernel.m))
+        b_batch, (b_k, b_n) = b.strides[:batch], _split(b.strides[batch:], len(kernel.k))
+        c_batch, (c_m, c_n) = c.strides[:batch], _split(c.strides[batch:], len(kernel.m))
+        # Outer dims of m and n that do not merge are batch dims along which the other operand stands still.
+        batches = [
+            *zip(kernel.batch, a_batch, b_batch, c_batch),
+            *((extent, s, 0, t) for extent, s, t in zip(kernel.m[:-1], a_m, c_m)),
+            *((extent, 0, s, t) for extent, s, t in zip(kernel.n[:-1], b_n, c_n)),
+        ]
+        m, n = (kernel.m or (1,))[-1], (kernel.n or (1,))[-1]
+        k = product(list(kernel.k))
+        # Chunks big enough to pack for, small enough to share evenly.
+        rows = minimum(8, maximum(1, floordiv(m, 128))) * 32
+        columns = minimum(4, maximum(2, floordiv(n, 512))) * 64
+        words = {
+            "m": m,
+            "n": n,
+            "k": k,
+            "a_m": _last(a_m),
+            "a_k": _last(a_k),
+            "b_k": _last(b_k),
+            "b_n": 1 if n == 1 else _last(b_n),
+            "c_m": _last(c_m),
+            "rows_per_chunk": rows,
+            "columns_per_chunk": columns,
+            "epilogue": epilogue,
+            "batch_dims": len(batches),
+        }
+        matrices = product([extent for extent, *_ in batches])
+        chunks = matrices * ceildiv(m, rows) * ceildiv(n, columns)
+        cost = floordiv(matrices * k * (m * n + 16 * (m + n)), 4)
+        header = [words[name] for name in HEADER]
+        return (*header, *(word for dim in batches for word in dim)), chunks, cost
+
+
+def _same_bits(dtype: str, accumulator: str) -> bool:
+    """Unsigned integers are multiplied and added as signed ones."""
+    return dtype.removeprefix("u") == accumulator.removeprefix("u")
+
+
+def _mergeable(extents: Strides, strides: Strides, dims: range) -> bool:
+    """Whether ``dims`` can be walked as one with the last one's stride."""
+    return all(strides[d] == strides[d + 1] * extents[d + 1] or extents[d] == 1 for d in dims[:-1])
+
+
+def _split(strides: Strides, first: int) -> tuple[Strides, Strides]:
+    return strides[:first], strides[first:]
+
+
+def _last(strides: Strides) -> Extent:
+    return strides[-1] if strides else 0
+
+
+@dataclass(frozen=True)
+class _Insertion:
+    """From loop dims (batch..., m..., n...) to the same with a dim of extent 1 where m or n is missing."""
+
+    batch: int
+    m: int
+    n: int
+
+    def dim(self, d: int) -> int:
+        return d if d < self.batch + self.m or self.m else d + 1
+
+    def strides(self, strides: Strides) -> Strides:
+        batch, rest = strides[: self.batch], strides[self.batch :]
+        return (*batch, *(rest[: self.m] or (0,)), *(rest[self.m :] or (0,)))
+
+    def instr(self, instr: Instr) -> Instr:
+        attr = instr.attr
+        if instr.op == "index":
+            assert isinstance(attr, int)
+            return replace(instr, attr=self.dim(attr))
+        if isinstance(attr, Gather):
+            return replace(instr, attr=replace(attr, address=self.address(attr.address)))
+        if isinstance(attr, Philox):
+            return replace(instr, attr=replace(attr, strides=self.strides(attr.strides)))
+        return replace(instr, attr=self.address(attr)) if isinstance(attr, Address) else instr
+
+    def address(self, address: Address) -> Address:
+        mask = tuple((self.dim(d), low, high) for d, low, high in address.mask)
+        return replace(address, strides=self.strides(address.strides), mask=mask)

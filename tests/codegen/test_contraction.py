@@ -1,0 +1,250 @@
+"""Contractions against numpy: shapes, layouts, levels, bits, epilogues, dtypes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from duograph.codegen.contraction.library import build_library
+from duograph.codegen.kernel import Address, Instr
+from duograph.codegen.target import LEVELS, get_target
+from tests.codegen.contraction_calls import (
+    chunk_count,
+    contract,
+    engine_of,
+    function,
+    header,
+    new_status,
+    product,
+    scratch,
+    strides_of,
+)
+
+SHAPES = [
+    (1, 1, 1),
+    (1, 17, 5),
+    (5, 1, 9),
+    (14, 32, 64),
+    (15, 33, 129),
+    (31, 47, 1),
+    (64, 10, 100),
+    (70, 200, 300),
+    (3, 300, 1049),
+    (1, 1000, 600),
+    (129, 65, 70),
+    (200, 1, 300),
+]
+EMPTY = [(0, 5, 3), (5, 0, 3), (7, 16, 0), (1, 40, 0), (9, 1, 0)]
+RUNNABLE = ["native"] + [
+    level
+    for level in LEVELS
+    if set(get_target(level).features)
+    <= set(get_target("native").features) | {"evex512", "64bit", "mmx", "x87", "cx8", "cmov", "fxsr", "sahf"}
+]
+RNG = np.random.default_rng(7)
+
+
+def laid_out(x: np.ndarray, layout: str) -> np.ndarray:
+    """The same values by rows, by columns, or with both strides above one."""
+    if layout == "columns":
+        return np.ascontiguousarray(x.swapaxes(-1, -2)).swapaxes(-1, -2)
+    if layout == "spread":
+        wide = np.full((*x.shape[:-2], 2 * x.shape[-2], 3 * x.shape[-1]), np.nan, x.dtype)
+        wide[..., ::2, ::3] = x
+        return wide[..., ::2, ::3]
+    return np.ascontiguousarray(x)
+
+
+def matrices(m: int, n: int, k: int, dtype: str = "float32", batch: Sequence[int] = ()) -> tuple[np.ndarray, np.ndarray]:
+    return RNG.standard_normal((*batch, m, k)).astype(dtype), RNG.standard_normal((*batch, k, n)).astype(dtype)
+
+
+def assert_close(got: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+    """Within the error bound of a chain of len(k) roundings."""
+    exact = a.astype(np.float64) @ b.astype(np.float64)
+    magnitude = np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64)
+    bound = (a.shape[-1] + 2) * np.finfo(got.dtype).eps * magnitude
+    assert (np.abs(got - exact) <= bound).all()
+
+
+@pytest.mark.parametrize("isa", RUNNABLE)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_values_and_bits_over_layouts_and_chunks(dtype: str, isa: str) -> None:
+    """Neither the layouts of A and B nor the cut into chunks change a bit."""
+    for m, n, k in SHAPES + EMPTY:
+        a, b = matrices(m, n, k, dtype)
+        expected = product(a, b, isa=isa)
+        assert_close(expected, a, b)
+        for layout_a, layout_b in itertools.product(("rows", "columns", "spread"), repeat=2):
+            x, y = laid_out(a, layout_a), laid_out(b, layout_b)
+            assert np.array_equal(product(x, y, isa=isa), expected), (m, n, k, layout_a, layout_b)
+        chunks = chunk_count(expected, (32, 64))
+        cuts = sorted({0, chunks, *RNG.integers(0, chunks + 1, 3).tolist()})
+        pieces = product(a, b, chunk=(32, 64), ranges=list(itertools.pairwise(cuts)), isa=isa)
+        assert np.array_equal(pieces, expected), (m, n, k, cuts)
+
+
+def test_a_row_does_not_depend_on_the_others() -> None:
+    """A row of A gives the same bits alone and among others, up to the longest k block and beyond."""
+    for k in (1, 100, 512, 513, 1500):
+        a, b = matrices(40, 70, k)
+        whole = product(a, b)
+        for rows in (slice(0, 1), slice(3, 5), slice(10, 39)):
+            assert np.array_equal(product(a[rows], b), whole[rows])
+        assert np.array_equal(product(a, b[:, :1]), whole[:, :1])
+
+
+def test_levels_with_fused_multiply_add_agree() -> None:
+    a, b = matrices(45, 77, 600)
+    expected = product(a, b)
+    for isa in RUNNABLE:
+        if get_target(isa).fma:
+            assert np.array_equal(product(a, b, isa=isa), expected)
+
+
+@pytest.mark.parametrize("batch", [(3,), (2, 3), (2, 1, 4), (0, 2)])
+def test_batches(batch: tuple[int, ...]) -> None:
+    a, b = matrices(33, 40, 20, batch=batch)
+    assert np.allclose(product(a, b, chunk=(32, 64)), a @ b, atol=1e-4)
+    standing = np.broadcast_to(b[(slice(0, 1),) * len(batch)], b.shape)
+    assert np.allclose(product(a, standing), a @ standing, atol=1e-4)
+
+
+def test_large() -> None:
+    """Several blocks of columns and of k, copies of A and B of every kind."""
+    a, b = matrices(150, 1100, 1024)
+    expected = product(a, b)
+    assert_close(expected, a, b)
+    for layout_a, layout_b in (("columns", "rows"), ("rows", "columns"), ("spread", "spread")):
+        assert np.array_equal(product(laid_out(a, layout_a), laid_out(b, layout_b)), expected)
+
+
+def test_special_values() -> None:
+    """Infinities and NaNs stay in their rows and columns: nothing is computed with padding."""
+    a, b = matrices(17, 35, 21)
+    a[3, 2], b[5, 7] = np.inf, np.nan
+    for layout in ("rows", "columns", "spread"):
+        got = product(a, laid_out(b, layout))
+        assert np.array_equal(np.isfinite(got), np.isfinite(a.astype(np.float64) @ b))
+
+
+def test_interrupt_flag() -> None:
+    """A raised flag ends the launch before it computes."""
+    a, b = matrices(64, 64, 64)
+    c = np.full((64, 64), 3, np.float32)
+    args = np.array([a.ctypes.data, b.ctypes.data, c.ctypes.data], np.uint64)
+    sizes = header(a, b, c, (32, 64))
+    status, _flag = new_status(stop=1)
+    function(engine_of("float32", "native"), "run")(
+        args.ctypes.data, sizes.ctypes.data, 0, 2, scratch().ctypes.data, status.ctypes.data
+    )
+    assert (c == 3).all()
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64"])
+def test_integers(dtype: str) -> None:
+    for m, n, k in ((1, 1, 1), (5, 33, 7), (40, 100, 20), (3, 4, 0)):
+        a, b = (RNG.integers(-100, 100, shape).astype(dtype) for shape in ((2, m, k), (2, k, n)))
+        for layout in ("rows", "columns"):
+            assert np.array_equal(product(a, laid_out(b, layout), chunk=(32, 64)), np.matmul(a, b))
+
+
+def test_libraries_are_deterministic() -> None:
+    target = get_target()
+    assert build_library("contraction-int32", target) == build_library("contraction-int32", target)
+    with pytest.raises(ValueError, match="no library"):
+        build_library("contraction-bool", target)
+
+
+# ---- specs ----
+
+
+def bias_relu(bias: np.ndarray) -> tuple[Instr, ...]:
+    """max(sum + bias[n], 0), by a comparison that lets NaN through."""
+    return (
+        Instr("accumulator", (), "float32"),
+        Instr("load", (), "float32", Address(3, (*(0,) * 1, *strides_of(bias)))),
+        Instr("add", (0, 1), "float32"),
+        Instr("const", (), "float32", 0.0),
+        Instr("maximum", (2, 3), "float32"),
+    )
+
+
+@pytest.mark.parametrize("isa", RUNNABLE)
+@pytest.mark.parametrize("cuts", [1, 3])
+def test_hot_epilogue(cuts: int, isa: str) -> None:
+    for m, n, k in [*SHAPES, *EMPTY]:
+        a, b = matrices(m, n, k)
+        a[:1, :1] = np.nan
+        bias, c = RNG.standard_normal(n).astype("float32"), np.full((m, n), 9, np.float32)
+        compiled = contract(a, b, c, [bias], bias_relu(bias), batch=0, cuts=cuts, isa=isa)
+        assert len(compiled.launches) == (m * n > 0) and all(launch.functions for launch in compiled.launches)
+        assert np.array_equal(c, np.maximum(product(a, b, isa=isa) + bias, 0), equal_nan=True), (m, n, k)
+
+
+def test_hot_epilogue_in_a_batch() -> None:
+    """A residual and a value per matrix: batch indices reach the epilogue."""
+    a, b = matrices(20, 50, 30, batch=(3, 2))
+    c, residual, scale = (
+        np.zeros((3, 2, 20, 50), np.float32),
+        RNG.standard_normal((3, 2, 20, 50)).astype("f"),
+        np.arange(1, 7, dtype="f"),
+    )
+    epilogue = (
+        Instr("accumulator", (), "float32"),
+        Instr("load", (), "float32", Address(4, (2, 1, 0, 0))),
+        Instr("mul", (0, 1), "float32"),
+        Instr("load", (), "float32", Address(3, strides_of(residual))),
+        Instr("add", (2, 3), "float32"),
+    )
+    for cuts in (1, 4):
+        compiled = contract(a, b, c, [residual, scale], epilogue, batch=2, cuts=cuts)
+        assert len(compiled.launches) == 1
+        assert np.array_equal(c, product(a, b) * scale.reshape(3, 2, 1, 1) + residual)
+
+
+def test_plain_needs_no_code() -> None:
+    a, b = matrices(20, 30, 40)
+    compiled = contract(a, b, np.zeros((20, 30), np.float32), batch=0)
+    (launch,) = compiled.launches
+    assert launch.symbol == "contraction-float32:run" and not launch.functions and launch.whole
+
+
+def test_float16() -> None:
+    """16-bit floats are summed in float32 and rounded once."""
+    a, b = (x.astype(np.float16) for x in matrices(30, 40, 50))
+    c = np.zeros((30, 40), np.float16)
+    contract(a, b, c, batch=0, dtype="float32")
+    assert np.array_equal(c, product(a.astype(np.float32), b.astype(np.float32)).astype(np.float16))
+
+
+def test_unsigned() -> None:
+    a, b = (RNG.integers(0, 250, (9, 9)).astype(np.uint8) for _ in range(2))
+    c = np.zeros((9, 9), np.uint8)
+    contract(a, b, c, batch=0)
+    assert np.array_equal(c, a @ b)
+
+
+def test_dims_that_do_not_merge() -> None:
+    """Several m, n and k dims with gaps between them, C with columns apart."""
+    a = RNG.standard_normal((3, 5, 8, 7)).astype("f")[:, :4, ::2]
+    b = RNG.standard_normal((4, 9, 2, 6)).astype("f")[:, :7, :, :5]
+    expected = np.tensordot(a.astype(np.float64), b.astype(np.float64), ((2, 3), (0, 1)))
+    for order in ((0, 1, 2, 3), (3, 2, 1, 0)):
+        c = np.zeros([expected.shape[d] for d in order], np.float32).transpose(np.argsort(order))
+        contract(a, b, c, batch=0, m=2, k=2, dtype="float32")
+        assert np.allclose(c, expected, atol=1e-5)
+
+
+def test_vectors() -> None:
+    a, b = RNG.standard_normal(50).astype("f"), RNG.standard_normal((50, 30)).astype("f")
+    row, dot = np.zeros(30, np.float32), np.zeros((), np.float32)
+    contract(a, b, row, batch=0, m=0)
+    contract(a, a, dot, batch=0, m=0)
+    assert np.allclose(row, a @ b, atol=1e-5) and np.allclose(dot, a @ a, atol=1e-5)
+    column = np.zeros(30, np.float32)
+    contract(b.T, a, column, batch=0)
+    assert np.array_equal(column, row)
