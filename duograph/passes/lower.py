@@ -251,6 +251,9 @@ class Lowering:
 def lower_loop(group: Group) -> KernelStep:
     """A loop group as a `LoopKernel`."""
     lowering = Lowering(group, group.order)
+    # All stores come last: what is read at an index is read before anything is written there.
+    for store in group.stores:
+        lowering.number(store.request)
     for store in group.stores:
         lowering.store(store)
     reduce_dims = frozenset() if group.reduce is None else frozenset([lowering.dims[group.reduce]])

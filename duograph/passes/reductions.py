@@ -9,7 +9,7 @@ from duograph.ir.dim import Expr, product
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.types import TensorType
 
-from .access import ZERO, Access, Index, loop_index, merge_loops
+from .access import ZERO, Access, Index, is_plain, linear, loop_index, merge_loops
 from .groups import Group, Request
 from .rewrite import Rewriter, in_regions
 
@@ -70,6 +70,10 @@ def _plan_adoption(group: Group, used: Sequence[int], rest: list[int], extent: E
         masked = any(entry[0] in rest for request in group.all_requests() for entry in request.mask)
         if masked or any(request.placement is not None for request in group.all_requests()):
             return None
+        sizes = [group.extents[loop] for loop in rest]
+        for store in group.stores:
+            if not is_plain(linear(merge_loops(store.access, rest, sizes, len(group.extents)), store.placement.strides)):
+                return None
     return ReductionPlan("adopt", tuple(rest), extent, orientation)
 
 
