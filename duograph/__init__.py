@@ -11,6 +11,7 @@ Importing the package loads the core alone. Everything else (operators, networks
 one of its names is first asked for.
 """
 
+# ruff: noqa: F401, F403
 from __future__ import annotations
 
 from . import _core as _core
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
     from .ops import *
     from .serialization import load as load
     from .serialization import save as save
-    from .tensors.creation import *
+    from .tensors.creation import *  # type: ignore[has-type]  # over the operators of the same names
     from .tensors.device import device as device
     from .tensors.size import Size as Size
     from .tensors.text import set_printoptions as set_printoptions

@@ -101,7 +101,7 @@ def tensor_repr(tensor: Tensor, name: str | None = None) -> str:
     prefix = f"{name or 'tensor'}("
     text, suffixes = _traced_parts(tensor) if tensor._traced is not None else _value_parts(tensor, len(prefix))
     if tensor.grad_fn is not None:
-        suffixes.append(f"grad_fn={tensor.grad_fn!r}")
+        suffixes.append(f"grad_fn={_node_text(tensor.grad_fn)}")
     elif tensor.requires_grad:
         suffixes.append("requires_grad=True")
     return _container(tensor) + _join(prefix + text, suffixes, len(prefix))
@@ -117,6 +117,14 @@ def tensor_format(tensor: Tensor, specification: str) -> str:
             hint="format an element: x[0], or x.item() of a tensor with one element",
         )
     return tensor_repr(tensor)
+
+
+def _node_text(node: core.Node) -> str:
+    """The operator and the user's line: `<mul at train.py:12>`."""
+    if node.location is None:
+        return f"<{node.name}>"
+    file, line, *_ = node.location
+    return f"<{node.name} at {file[file.rfind('/') + 1 :]}:{line}>"
 
 
 def _container(tensor: Tensor) -> str:

@@ -99,7 +99,7 @@ def test_write_tensor_like_numpy(index: Any) -> None:
     values = -1 - np.arange(shape.numel(), dtype=np.float32).reshape(shape)
     if index is False or shape.numel() == 0:
         return
-    x[index] = dg.from_numpy(values)
+    x[index] = dg.tensor(values)
     if not (isinstance(index, (list, np.ndarray)) and x[index].shape.numel() and index == [2, 0, 0]):
         np.testing.assert_array_equal(x[index].numpy(), values)
     reference = expected[index]
