@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from duograph.ir.dim import Expr, product
+from duograph.ir.dim import Expr, contiguous_strides, product
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.types import TensorType
 
@@ -67,14 +67,29 @@ def _plan_adoption(group: Group, used: Sequence[int], rest: list[int], extent: E
     if not used and not (isinstance(extent, int) and extent <= WHOLE_LIMIT):
         return None
     if len(rest) > 1:
-        masked = any(entry[0] in rest for request in group.all_requests() for entry in request.mask)
-        if masked or any(request.placement is not None for request in group.all_requests()):
+        merged = _Merged(rest, [group.extents[loop] for loop in rest], len(group.extents))
+        if any(merged.masks(request) or request.placement is not None for request in group.all_requests()):
             return None
-        sizes = [group.extents[loop] for loop in rest]
-        for store in group.stores:
-            if not is_plain(linear(merge_loops(store.access, rest, sizes, len(group.extents)), store.placement.strides)):
-                return None
+        # One loop must say every index that the several said: in row-major order, nothing left out.
+        if not all(merged.follows(r.access, contiguous_strides(r.value.shape)) for r in group.all_requests()):
+            return None
+        if not all(merged.follows(store.access, store.placement.strides) for store in group.stores):
+            return None
     return ReductionPlan("adopt", tuple(rest), extent, orientation)
+
+
+class _Merged(NamedTuple):
+    """Loops that would become one."""
+
+    loops: Sequence[int]
+    sizes: Sequence[Expr]
+    loop: int
+
+    def masks(self, request: Request) -> bool:
+        return any(entry[0] in self.loops for entry in request.mask)
+
+    def follows(self, access: Access, strides: Sequence[Expr]) -> bool:
+        return is_plain(linear(merge_loops(access, self.loops, self.sizes, self.loop), strides))
 
 
 def reduce_operand(group: Group, request: Request, node: Node, plan: ReductionPlan) -> Access:
