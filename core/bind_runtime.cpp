@@ -9,6 +9,7 @@
 #include "device.h"
 #include "loader.h"
 #include "memory.h"
+#include "memory_limits.h"
 #include "program.h"
 #include "python_api.h"
 #include "rng.h"
@@ -229,6 +230,8 @@ void bind_memory(nb::module_& m) {
   m.def("empty_cache", empty_cache, "Gives cached memory back to the system.");
   m.def("reset_peak", reset_peak, "Starts `peak` of memory_stats() anew from what is allocated now.");
   m.def("available_memory", available_memory, "Bytes a request may still take, of the machine and its control group.");
+  m.def("groups_available", groups_available, nb::arg("membership"), nb::arg("root"),
+        "What control groups allow, read from given files: for tests.");
   nb::class_<BufferRef>(m, "Block", "A buffer of the pool, for tests.")
       .def(
           "__init__",

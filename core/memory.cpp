@@ -1,22 +1,19 @@
 #include "memory.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <limits>
 #include <mutex>
 #include <vector>
 
 #include "device.h"
+#include "memory_limits.h"
 
 namespace dg {
 
@@ -135,78 +132,12 @@ size_t parse_bytes(const char* text, size_t fallback) {
   return static_cast<size_t>(std::min(number * unit, 0x1p62));
 }
 
-// The number after `key` in a file of "key number" lines; SIZE_MAX if there is none.
-size_t field(const char* path, const char* key) {
-  std::ifstream file(path);
-  for (std::string line; std::getline(file, line);)
-    if (line.rfind(key, 0) == 0) return std::strtoull(line.c_str() + std::strlen(key), nullptr, 10);
-  return SIZE_MAX;
-}
-
-size_t first_number(const std::string& path) {
-  std::ifstream file(path);
-  std::string word;
-  if (!(file >> word) || word.empty() || word[0] < '0' || word[0] > '9') return SIZE_MAX;  // "max"
-  return std::strtoull(word.c_str(), nullptr, 10);
-}
-
-// What is left of one control group and its parents, page cache counted as free.
-size_t group_available(const std::string& mount, std::string path, const char* limit, const char* usage,
-                       const char* reclaimable) {
-  size_t available = SIZE_MAX;
-  while (true) {
-    const std::string folder = mount + (path == "/" ? "" : path);
-    const size_t most = first_number(folder + limit);
-    const size_t used = first_number(folder + usage);
-    // Version 1 writes "no limit" as a number near 2^63.
-    if (most < (SIZE_MAX >> 2) && used != SIZE_MAX) {
-      const size_t cache = field((folder + "/memory.stat").c_str(), reclaimable);
-      const size_t held = used - (cache == SIZE_MAX ? 0 : std::min(cache, used));
-      available = std::min(available, most > held ? most - held : 0);
-    }
-    if (path.empty() || path == "/") return available;
-    path.resize(path.rfind('/'));
-    if (path.empty()) path = "/";
-  }
-}
-
-size_t groups_available() {
-  size_t available = SIZE_MAX;
-  std::ifstream file("/proc/self/cgroup");
-  for (std::string line; std::getline(file, line);) {
-    const size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    std::string path = line.substr(second + 1);
-    if (path.empty() || path[0] != '/' || path.find("..") != std::string::npos) path = "/";
-    if (controllers.empty())
-      available = std::min(available,
-                           group_available("/sys/fs/cgroup", path, "/memory.max", "/memory.current", "inactive_file "));
-    else if (("," + controllers + ",").find(",memory,") != std::string::npos)
-      available = std::min(available, group_available("/sys/fs/cgroup/memory", path, "/memory.limit_in_bytes",
-                                                      "/memory.usage_in_bytes", "total_inactive_file "));
-  }
-  return available;
-}
-
 // What the system can still give, less what this pool was given and has not touched yet.
 size_t system_available() {
-  size_t available = field("/proc/meminfo", "MemAvailable:");
-  if (available != SIZE_MAX) available *= 1024;
-  available = std::min(available, groups_available());
-  size_t total = 0, resident = 0, shared = 0;
-  std::ifstream statm("/proc/self/statm");
-  if (statm >> total >> resident >> shared) {
-    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-    const size_t touched = (resident > shared ? resident - shared : 0) * page;
-    const size_t reserved = static_cast<size_t>(pool().reserved.load());
-    const size_t untouched = reserved > touched ? reserved - touched : 0;
-    available -= std::min(available, untouched);
-    rlimit space{};
-    if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY)
-      available = std::min<size_t>(available, space.rlim_cur - std::min<size_t>(space.rlim_cur, total * page));
-  }
-  return available;
+  const SystemMemory system = system_memory();
+  const auto reserved = static_cast<size_t>(pool().reserved.load());
+  const size_t untouched = reserved > system.touched ? reserved - system.touched : 0;
+  return system.available - std::min(system.available, untouched);
 }
 
 void free_small(Buffer* buffer);
@@ -301,10 +232,8 @@ void end_thread(void* argument) {
 
 void prepare_pool() {
   Pool& p = pool();
-  size_t total = field("/proc/meminfo", "MemTotal:");
-  total = total == SIZE_MAX ? size_t{8} << 30 : total * 1024;
   p.large.reserve(1024);
-  p.limit = parse_bytes(std::getenv("DUOGRAPH_MEMORY_CACHE"), std::min(total, groups_available()) / 4);
+  p.limit = parse_bytes(std::getenv("DUOGRAPH_MEMORY_CACHE"), system_memory().total / 4);
   pthread_atfork([] { pool().mutex.lock(); }, [] { pool().mutex.unlock(); }, [] { pool().mutex.unlock(); });
 }
 

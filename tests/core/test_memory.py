@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -242,3 +243,43 @@ print("not reached")
     assert done.returncode < 0
     with pytest.raises(RuntimeError, match="there is no device 9"):
         core.Block(10, 9)
+
+
+def write_group(folder: Path, limit: str, used: int, cache: int, version: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ("memory.max", "memory.current") if version == 2 else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    (folder / names[0]).write_text(f"{limit}\n")
+    (folder / names[1]).write_text(f"{used}\n")
+    prefix = "" if version == 2 else "total_"
+    (folder / "memory.stat").write_text(f"anon 5\n{prefix}inactive_file {cache}\n{prefix}active_file 7\n")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_control_groups_and_their_parents_limit_memory(tmp_path: Path, version: int) -> None:
+    membership = tmp_path / "membership"
+    root = tmp_path / "root"
+    mount = root if version == 2 else root / "memory"
+    unlimited = "max" if version == 2 else str(2**63 - 4096)
+    controllers = "" if version == 2 else "cpu,memory"
+    membership.write_text(f"9:name=systemd:/\n3:cpuset:/a/b\n1:{controllers}:/a/b\n")
+
+    def available() -> int:
+        return core.groups_available(str(membership), str(root))
+
+    no_limit = 2**64 - 1
+    assert available() == no_limit
+    write_group(mount / "a" / "b", unlimited, 100, 10, version)
+    assert available() == no_limit
+    write_group(mount / "a", "1000", 600, 50, version)
+    assert available() == 450
+    write_group(mount / "a" / "b", "500", 200, 30, version)
+    assert available() == 330
+    write_group(mount / "a" / "b", "500", 600, 30, version)
+    assert available() == 0
+    # Inside a container the group's own folder may be the root of what can be seen.
+    membership.write_text(f"1:{controllers}:/not/there\n")
+    write_group(mount, "900", 100, 0, version)
+    assert available() == 800
+    for text in ("", "1\n", "1:memory\n", "::::\n", "0::../../x\n"):
+        membership.write_text(text)
+        available()

@@ -1,0 +1,20 @@
+// How much memory the machine, the control groups of this process and its own limits still allow.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace dg {
+
+struct SystemMemory {
+  size_t total;      // of the machine, or what the control group has left if that is less
+  size_t available;  // what a new request may take
+  size_t touched;    // private memory of this process that has pages
+};
+SystemMemory system_memory();
+
+// What the control groups that `membership` (/proc/self/cgroup) lists under `root` (/sys/fs/cgroup) and their parents
+// still allow, page cache counted as free; SIZE_MAX without a limit. Versions 1 and 2.
+size_t groups_available(const std::string& membership, const std::string& root);
+
+}  // namespace dg
