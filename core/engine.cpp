@@ -284,7 +284,10 @@ void Run::run_node(uint32_t index) {
   Gradients results;
   Guard results_guard{results};
   node_gradients(node, grads.data(), create_graph_, &results);
-  if (!retain_graph_) free_saved(node);
+  if (!retain_graph_) {
+    node->used = true;
+    free_saved(node);
+  }
   for (uint32_t e = 0; e < node->n_edges; ++e) {
     TensorObject* grad = std::exchange(results[e], nullptr);
     if (grad && node->edges[e])

@@ -24,6 +24,7 @@ void node_dealloc(PyObject* self) {
 
 PyObject* get_name(PyObject* self, void*) { return PyUnicode_FromString(node_name(node_of(self))); }
 PyObject* get_freed(PyObject* self, void*) { return PyBool_FromLong(node_of(self)->freed); }
+PyObject* get_used(PyObject* self, void*) { return PyBool_FromLong(node_of(self)->used); }
 PyObject* get_index(PyObject* self, void*) { return PyLong_FromUnsignedLong(reinterpret_cast<NodeObject*>(self)->index); }
 PyObject* get_sequence(PyObject* self, void*) { return PyLong_FromUnsignedLongLong(node_of(self)->sequence); }
 
@@ -117,6 +118,7 @@ PyGetSetDef attributes[] = {
     {"output_index", get_index, nullptr, "which output the tensor is that it was asked of", nullptr},
     {"location", get_location, nullptr, "the user's line, or None", nullptr},
     {"freed", get_freed, nullptr, "whether backward gave up the saved values", nullptr},
+    {"used", get_used, nullptr, "whether a backward that does not retain the graph has gone through", nullptr},
     {"sequence", get_sequence, nullptr, "when it was recorded", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };

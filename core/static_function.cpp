@@ -485,7 +485,11 @@ void record_tape(Call* call) {
     PyTuple_SET_ITEM(numbers.get(), i, number_object(entry->tape_numbers[i], call));
   Ref node = owned(PyObject_CallFunctionObjArgs(entry->tape_make, arguments.get(), inputs.get(), saved.get(),
                                                 numbers.get(), nullptr));
-  record_python(node.get(), inputs.get(), outputs.get());
+  Ref name = owned(PyObject_GetAttrString(node.get(), "name"));
+  Ref apply = owned(PyObject_GetAttrString(node.get(), "apply"));
+  const char* text = PyUnicode_AsUTF8(name.get());
+  if (!text) throw ErrorSet{};
+  owned(record_python(outputs.get(), inputs.get(), text, apply.get()));
 }
 
 [[noreturn]] void failed(StaticFunctionObject* self, PyObject* entry, const RunStatus& status) {

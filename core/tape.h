@@ -63,6 +63,7 @@ struct Node {
   int32_t refs;
   NodeKind kind;
   bool freed;  // saved values were given up
+  bool used;   // a backward that does not retain the graph has gone through
   uint32_t n_outputs;
   uint32_t n_edges;
   uint32_t n_sizes;

@@ -106,6 +106,11 @@ class StaticGradient:
         self.arguments, self.inputs, self.saved, self.numbers = parts
         self.versions = tuple(t._version for t in self.saved)
 
+    @property
+    def name(self) -> str:
+        """How the tape calls it."""
+        return f"static {self.recipe.name}"
+
     def apply(self, grads: tuple[Any, ...]) -> tuple[Any, ...]:
         """Gradients of the inputs from those of the results."""
         for tensor, version in zip(self.saved, self.versions):

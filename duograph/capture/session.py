@@ -165,7 +165,7 @@ class Session:
         wanted = [
             (number, tensor)
             for number, tensor in enumerate(self.output_tensors)
-            if tensor.requires_grad and not (tensor.grad_fn is not None and tensor.grad_fn.freed)
+            if tensor.requires_grad and not (tensor.grad_fn is not None and tensor.grad_fn.used)
         ]
         if not wanted:
             return None
