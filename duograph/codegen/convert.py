@@ -39,7 +39,9 @@ def _from_float(v: Vectors, value: Vec, source: DTypeInfo, result: DTypeInfo) ->
     if result.bits < 32:
         # saturate in 32 bits, then clamp: narrow saturating conversions select badly
         wide = v.call("fptosi.sat", value, element="i32")
-        low, high = (-(1 << (result.bits - 1)), (1 << (result.bits - 1)) - 1) if result.kind == "i" else (0, (1 << result.bits) - 1)
+        low, high = (
+            (-(1 << (result.bits - 1)), (1 << (result.bits - 1)) - 1) if result.kind == "i" else (0, (1 << result.bits) - 1)
+        )
         wide = v.call("smax", v.call("smin", wide, v.like(wide, high)), v.like(wide, low))
         return v.convert("trunc", wide, result.element)
     return v.call("fptosi.sat" if result.kind == "i" else "fptoui.sat", value, element=result.element)

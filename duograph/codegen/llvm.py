@@ -89,7 +89,14 @@ class Function:
     """One function under construction. ``parameters`` are (type, name) pairs."""
 
     def __init__(
-        self, module: Module, name: str, parameters: Sequence[tuple[str, str]], *, linkage: str = "", result: str = "void"
+        self,
+        module: Module,
+        name: str,
+        parameters: Sequence[tuple[str, str]],
+        *,
+        linkage: str = "",
+        result: str = "void",
+        attributes: str = "",
     ) -> None:
         self.module = module
         self.name = name
@@ -98,8 +105,7 @@ class Function:
         self._allocas: list[str] = []
         self._count = 0
         signature = ", ".join(f"{type} %{parameter}" for type, parameter in parameters)
-        self._head = f"define {linkage}{' ' if linkage else ''}{result} @{name}({signature}) nounwind {{"
-        self._returns = False
+        self._head = f"define {linkage}{' ' if linkage else ''}{result} @{name}({signature}) nounwind {attributes} {{"
 
     # ---- text ----
 

@@ -1,2 +1,5 @@
 from duograph.codegen.kernel import *
-def emit_scatter(*a): raise NotImplementedError
+
+
+def emit_scatter(*a):
+    raise NotImplementedError

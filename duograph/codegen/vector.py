@@ -205,11 +205,19 @@ class Vectors:
         return self.convert("fptrunc", self.floats(moved), "float")
 
     def _fma_double(self, a: Vec, b: Vec, c: Vec) -> Vec:
+        # operands near the top of the range are scaled down, so that the splitting does not overflow
+        one, scale = self.like(a, 1.0), 2.0**-110
+        big = [self.fcmp("ogt", self.fabs(x), self.like(a, 2.0**900)) for x in (a, b)]
+        down = [self.select(condition, self.like(a, scale), one) for condition in big]
+        any_big = self.or_(*big)
+        a, b = self.fmul(a, down[0]), self.fmul(b, self.select(big[0], one, down[1]))
+        c = self.fmul(c, self.select(any_big, self.like(a, scale), one))
         product, low = self.two_product(a, b)
         total, error = self.two_sum(product, c)
         corrected = self.fadd(total, self.fadd(error, low))
-        # Infinities and overflow in the splitting make the correction NaN: keep the plain result there.
-        return self.select(self.fcmp("ord", corrected, corrected), corrected, total)
+        # infinities make the correction NaN: keep the plain result there
+        result = self.select(self.fcmp("ord", corrected, corrected), corrected, total)
+        return self.fmul(result, self.select(any_big, self.like(a, 1 / scale), one))
 
     def two_sum(self, a: Vec, b: Vec) -> tuple[Vec, Vec]:
         """(s, e) with s = fl(a + b) and s + e = a + b exactly."""
@@ -227,10 +235,10 @@ class Vectors:
         product = self.fmul(a, b)
         if self.target.fma:
             return product, self.call("fma", a, b, self.fneg(product))
+        # Dekker: each of these differences is exact
         (ah, al), (bh, bl) = self._split(a), self._split(b)
-        error = self.fsub(self.fmul(ah, bh), product)
-        error = self.fadd(error, self.fadd(self.fmul(ah, bl), self.fmul(al, bh)))
-        return product, self.fadd(error, self.fmul(al, bl))
+        rest = self.fsub(self.fsub(self.fsub(product, self.fmul(ah, bh)), self.fmul(al, bh)), self.fmul(ah, bl))
+        return product, self.fsub(self.fmul(al, bl), rest)
 
     def _split(self, a: Vec) -> tuple[Vec, Vec]:
         factor = self.like(a, float(2 ** (12 if a.element == "float" else 27) + 1))

@@ -1,0 +1,109 @@
+"""exp, exp2, expm1 and tanh.
+
+x = k ln 2 + r with |r| <= ln(2) / 2, and e**r - 1 = r + r**2 P(r); P is a minimax fit in the relative error of e**r - 1
+(float32: 2**-26, float64: 2**-55).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from duograph.codegen.vector import Vec, Vectors
+from duograph.codegen.vmath_format import clamp, nearest, power_of_two, scale
+
+LOG2E = 1.4426950408889634
+LN2 = 0.6931471805599453
+
+
+@dataclass(frozen=True)
+class _Constants:
+    ln2_high: float  # few enough bits that k * ln2_high is exact
+    ln2_low: float
+    polynomial: tuple[float, ...]
+    expm1_limit: float  # the result is infinite from here on, its exponent not yet out of range
+    exp_range: tuple[float, float]  # beyond it the result is 0 or infinity
+    exp2_range: tuple[float, float]
+    saturation: float  # tanh(x) rounds to 1 from here on
+    tanh: tuple[float, ...]
+
+
+_FLOAT = _Constants(
+    0.693359375,
+    -2.12194440054690583e-4,
+    (0.0013946044, 0.008366375, 0.04166629, 0.16666545, 0.5),
+    88.9,
+    (-105.0, 90.0),
+    (-152.0, 130.0),
+    10.0,
+    (-0.0062806923, 0.021078456, -0.05385463, 0.13332617, -0.3333332),
+)
+_DOUBLE = _Constants(
+    float.fromhex("0x1.62e42feep-1"),
+    float.fromhex("0x1.a39ef35793c76p-33"),
+    (
+        2.5114040000910056e-08, 2.762560007739795e-07, 2.7557229449083966e-06, 2.4801506562228994e-05,
+        0.0001984126990119516, 0.0013888888930269942, 0.008333333333315523, 0.041666666666581795,
+        0.16666666666666685, 0.5000000000000004,
+    ),
+    709.9,
+    (-746.0, 711.0),
+    (-1076.0, 1026.0),
+    20.0,
+    (
+        -1.9529250174086795e-05, 8.338916195827902e-05, -0.0002334455118966922, 0.0005884755924368673,
+        -0.0014555521091652564, 0.0035920937868050866, -0.00886323281428747, 0.02186948840191322,
+        -0.05396825396446752, 0.1333333333332821, -0.3333333333333331,
+    ),
+)  # fmt: skip
+
+
+def _constants(x: Vec) -> _Constants:
+    return _FLOAT if x.element == "float" else _DOUBLE
+
+
+def _reduce(v: Vectors, x: Vec) -> tuple[Vec, Vec, Vec]:
+    """(r, k as float, k as integer)."""
+    c = _constants(x)
+    whole, exponent = nearest(v, x, LOG2E)
+    r = v.mul_add(whole, v.like(x, -c.ln2_high), x)
+    return v.mul_add(whole, v.like(x, -c.ln2_low), r), whole, exponent
+
+
+def expm1_reduced(v: Vectors, r: Vec) -> Vec:
+    """e**r - 1 for |r| <= ln(2) / 2."""
+    return v.mul_add(v.fmul(r, r), v.polynomial(r, _constants(r).polynomial), r)
+
+
+def exp(v: Vectors, x: Vec) -> Vec:
+    r, whole, exponent = _reduce(v, clamp(v, x, *_constants(x).exp_range))
+    return scale(v, v.fadd(expm1_reduced(v, r), v.like(x, 1.0)), whole, exponent)
+
+
+def exp2(v: Vectors, x: Vec) -> Vec:
+    x = clamp(v, x, *_constants(x).exp2_range)
+    whole, exponent = nearest(v, x, 1.0)
+    r = v.fmul(v.fsub(x, whole), v.like(x, LN2))
+    return scale(v, v.fadd(expm1_reduced(v, r), v.like(x, 1.0)), whole, exponent)
+
+
+def expm1(v: Vectors, x: Vec) -> Vec:
+    c = _constants(x)
+    r, whole, exponent = _reduce(v, clamp(v, x, -60.0, c.expm1_limit))
+    q = expm1_reduced(v, r)
+    # with s = 2**(k-1), which does not overflow: e**x - 1 = 2 (s q + (s - 1/2))
+    half = power_of_two(v, v.sub(exponent, v.like(exponent, 1)))
+    scaled = v.mul_add(half, q, v.fsub(half, v.like(x, 0.5)))
+    return v.select(v.fcmp("oeq", whole, v.like(x, 0.0)), v.copysign(q, x), v.fadd(scaled, scaled))
+
+
+def tanh(v: Vectors, x: Vec) -> Vec:
+    """x + x**3 P(x**2) below 0.55, 1 - 2 / (e**(2|x|) + 1) above."""
+    c, size, one = _constants(x), v.fabs(x), v.like(x, 1.0)
+    z = v.fmul(x, x)
+    small = v.mul_add(v.fmul(z, x), v.polynomial(z, c.tanh), x)
+    limited = v.fmin(v.like(x, c.saturation), size)
+    r, _, exponent = _reduce(v, v.fadd(limited, limited))
+    s = power_of_two(v, exponent)
+    divisor = v.mul_add(s, expm1_reduced(v, r), v.fadd(s, one))
+    large = v.fsub(one, v.fdiv(v.like(x, 2.0), divisor))
+    return v.copysign(v.select(v.fcmp("olt", size, v.like(x, 0.55)), small, large), x)
