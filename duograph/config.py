@@ -47,6 +47,7 @@ class Flag(Generic[T]):
 FLAGS: tuple[Flag[bool] | Flag[int] | Flag[str], ...] = (
     Flag("isa", "native", "instruction level of generated code", ("x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4", "native")),
     Flag("num_threads", 0, "threads of the core; 0 takes the cores this process may use"),
+    Flag("memory_cache", "", "freed memory the buffer pool keeps, as 512M or 2G; empty: a quarter of the memory there is"),
     Flag("cache", True, "keep compiled kernels on disk"),
     Flag("cache_dir", "", "folder of the kernel cache; empty is ~/.cache/duograph"),
     Flag("cache_size", 512, "bound of the kernel cache in MiB"),
@@ -62,6 +63,7 @@ class Config:
 
     isa: str
     num_threads: int
+    memory_cache: str
     cache: bool
     cache_dir: str
     cache_size: int

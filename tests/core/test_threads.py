@@ -119,7 +119,7 @@ def run_python(code: str, **environment: str) -> str:
 def test_thread_count_from_the_environment() -> None:
     code = "from duograph import _core as core; print(core.get_num_threads())"
     assert run_python(code, DUOGRAPH_NUM_THREADS="5") == "5\n"
-    assert run_python(code, DUOGRAPH_NUM_THREADS="none") == f"{len(os.sched_getaffinity(0))}\n"
+    assert run_python(code, DUOGRAPH_NUM_THREADS="0") == f"{len(os.sched_getaffinity(0))}\n"
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5, 16])
