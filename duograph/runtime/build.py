@@ -49,6 +49,8 @@ def load(spec: Spec, code: bytes) -> Any:
 
 def build(graph: Graph, strict: bool = True, fuse: bool = True, optimised: bool = False) -> Built:
     """Compile a graph. `strict`: no pass changes floating-point results."""
+    given = graph
+    arrival = graph
     if not optimised:
         graph = optimise(graph, Options(strict=strict, fuse=fuse))
     plan = schedule(graph, fuse)
@@ -60,7 +62,7 @@ def build(graph: Graph, strict: bool = True, fuse: bool = True, optimised: bool 
         for key, kernel in compiled.items()
     }
     memory = plan_memory(plan.steps, temporaries)
-    writer = _SpecWriter(graph, memory, compiled, temporaries)
+    writer = _SpecWriter(graph, given, memory, compiled, temporaries)
     spec = writer.write(plan)
     return Built(spec, unit.object, describe(graph, plan, steps, compiled, memory))
 
@@ -82,7 +84,7 @@ class _SpecWriter:
     """Writes the dict that `core.Program` takes."""
 
     def __init__(
-        self, graph: Graph, memory: Plan, compiled: dict[int, CompiledKernel], temporaries: dict[int, list[Buffer]]
+        self, graph: Graph, given: Graph, memory: Plan, compiled: dict[int, CompiledKernel], temporaries: dict[int, list[Buffer]]
     ) -> None:
         self.graph = graph
         self.memory = memory
@@ -93,17 +95,18 @@ class _SpecWriter:
         self.position = {i: p for p, i in enumerate(self.tensors)} | {i: p for p, i in enumerate(self.numbers)}
         ranks = [graph.inputs[i].type.rank for i in self.tensors]
         self.registers = Registers(2 * sum(ranks) + len(graph.sizes))
-        self._bind(ranks)
+        self._bind(given, ranks)
         self.slots: list[list[object]] = []
         self.slot_of: dict[Any, int] = {}
         self.symbols: dict[str, int] = {}
         self.nodes: list[list[object]] = []
         self.data = bytearray()
 
-    def _bind(self, ranks: Sequence[int]) -> None:
+    def _bind(self, given: Graph, ranks: Sequence[int]) -> None:
+        """Registers of the symbols, as the graph had them before equal ones were made one: checks speak of all."""
         register = 0
         for i, rank in zip(self.tensors, ranks):
-            shape, strides = self.graph.inputs[i].shape, self.graph.arguments[i].strides or ()
+            shape, strides = given.inputs[i].shape, given.arguments[i].strides or ()
             for values in (shape, strides or (0,) * rank):
                 for value in values:
                     if isinstance(value, Dim) and value.is_symbol:
