@@ -287,7 +287,7 @@ def trunc_divide(a: Operand, b: Operand) -> Tensor:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=promote, primitive="pow", reference="numpy.power", inplace="pow_",
+    kind=ELEMENTWISE, dtypes=numeric, primitive="pow", reference="numpy.power", inplace="pow_",
     samples=lambda m: [(m(3, 5, low=0.3, high=2.5), m(3, 5, low=0, high=2.5)), (m(7, low=0.3, high=2.5), 2.5 if m.is_float else 2),
                        (2, m(2, 3, low=0, high=2.5)), (m(0, 3, low=0.3), m(3, low=0)), (m(low=0.3), m(4, low=0))],
 )  # fmt: skip
@@ -513,7 +513,7 @@ def _clip(np: Any, x: Any, low: Any = None, high: Any = None) -> Any:
 
 @op(
     kind=ELEMENTWISE, dtypes=promote, reference=_clip, inplace="clamp_", aliases=("clip",),
-    samples=lambda m: [(m(3, 5), -1, 1), (m(70), None, 1), (m(4, 4), -1, None), (m(2, 3), m(3), m(2, 1)), (m(0, 2), 0, 1), (m(), 0, 1)],
+    samples=lambda m: [(m(3, 5), 0, 1), (m(70), None, 1), (m(4, 4), 1, None), (m(2, 3), m(3), m(2, 1)), (m(0, 2), 0, 1), (m(), 0, 1)],
 )  # fmt: skip
 def clamp(x: Operand, min: Operand | None = None, max: Operand | None = None) -> Tensor:
     """x with values below `min` raised to it and values above `max` lowered to it; bounds are numbers or tensors.

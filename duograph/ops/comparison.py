@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from duograph import _core as core
+
 from .arithmetic import abs
 from .definition import ELEMENTWISE, function, op
 from .dtypes import compare, integers, integral, logical
 from .samples import SPECIAL, binary, unary
+from .slicing import cast
 
 if TYPE_CHECKING:
     from duograph._core import Tensor
@@ -393,6 +396,8 @@ def isclose(a: Tensor, b: Tensor, rtol: Number = 1e-5, atol: Number = 1e-8, equa
         return same
     if equal_nan and a.dtype.is_floating_point:
         same = same | ((a != a) & (b != b))
+    if not a.dtype.is_floating_point:
+        a, b = cast(a, core.float64), cast(b, core.float64)
     gap = abs(a - b)
     close = gap <= atol + rtol * abs(b)
     if a.dtype.is_floating_point:

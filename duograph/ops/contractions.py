@@ -96,7 +96,7 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     shape = tuple(result.shape)
     if ranks[0] == 1:
         return reshape(result, *shape[:-2], shape[-1])
-    return reshape(result, *shape[:-1]) if ranks[1] == 1 else result
+    return reshape(result, shape[:-1]) if ranks[1] == 1 else result
 
 
 def _matrix_product(name: str, a: Any, b: Any) -> Any:
@@ -161,7 +161,7 @@ def _(g: Any, out: Any, x: Any, weight: Any, bias: Any) -> Any:
     rows, slopes = (x, g) if flat else (reshape(x, count, x.shape[-1]), reshape(g, count, g.shape[-1]))
     first = contraction(slopes, weight, "mn,nk->mk")
     to_bias = None if bias is None else sum(slopes, 0)
-    return first if flat else reshape(first, *x.shape), contraction(slopes, rows, "mn,mk->nk"), to_bias
+    return first if flat else reshape(first, x.shape), contraction(slopes, rows, "mn,mk->nk"), to_bias
 
 
 def _of_ranks(name: str, *pairs: tuple[Any, int]) -> None:

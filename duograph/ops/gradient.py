@@ -166,5 +166,5 @@ def unbroadcast(gradient: Tensor, shape: Sequence[Any]) -> Tensor:
     if dims:
         gradient = REGISTRY["sum"].op(gradient, tuple(dims), True)
     if extra:
-        gradient = REGISTRY["reshape"].op(gradient, *tuple(gradient.shape)[extra:])
+        gradient = REGISTRY["reshape"].op(gradient, tuple(gradient.shape)[extra:])
     return REGISTRY["broadcast_to"].op(gradient, shape) if stretch else gradient

@@ -152,7 +152,7 @@ def _nll(name: str, logp: Any, target: Any, weight: Any, ignore_index: Any, redu
 
 
 def _first(x: Any, dim: int) -> Any:
-    return reshape(x, *(s for d, s in enumerate(x.shape) if d != dim))
+    return reshape(x, tuple(s for d, s in enumerate(x.shape) if d != dim))
 
 
 def _np_nll(np: Any, logp: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:

@@ -120,12 +120,12 @@ def reshape(x: Tensor, *shape: int) -> Tensor:
 
 @reshape.vjp
 def _(g: Any, out: Any, x: Any, *shape: Any) -> Any:
-    return reshape(g, *x.shape)
+    return reshape(g, x.shape)
 
 
 @reshape.writes_through
 def _(base: Any, value: Any, *shape: Any) -> Any:
-    return reshape(value, *base.shape)
+    return reshape(value, base.shape)
 
 
 @op(kind=VIEW, lowers=True, method="view", public=False, reference=_np_reshape, samples=_reshape_samples)
@@ -147,12 +147,12 @@ def view(x: Tensor, *shape: int) -> Tensor:
 
 @view.vjp
 def _(g: Any, out: Any, x: Any, *shape: Any) -> Any:
-    return reshape(g, *x.shape)
+    return reshape(g, x.shape)
 
 
 @view.writes_through
 def _(base: Any, value: Any, *shape: Any) -> Any:
-    return reshape(value, *base.shape)
+    return reshape(value, base.shape)
 
 
 @op(
@@ -182,12 +182,12 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 @flatten.vjp
 def _(g: Any, out: Any, x: Any, start_dim: int, end_dim: int) -> Any:
-    return reshape(g, *x.shape)
+    return reshape(g, x.shape)
 
 
 @flatten.writes_through
 def _(base: Any, value: Any, start_dim: int, end_dim: int) -> Any:
-    return reshape(value, *base.shape)
+    return reshape(value, base.shape)
 
 
 def _np_squeeze(np: Any, x: Any, dim: Any = None) -> Any:
@@ -218,12 +218,12 @@ def squeeze(x: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
 
 @squeeze.vjp
 def _(g: Any, out: Any, x: Any, dim: Any) -> Any:
-    return reshape(g, *x.shape)
+    return reshape(g, x.shape)
 
 
 @squeeze.writes_through
 def _(base: Any, value: Any, dim: Any) -> Any:
-    return reshape(value, *base.shape)
+    return reshape(value, base.shape)
 
 
 @op(
@@ -249,12 +249,12 @@ def unsqueeze(x: Tensor, dim: int) -> Tensor:
 
 @unsqueeze.vjp
 def _(g: Any, out: Any, x: Any, dim: int) -> Any:
-    return reshape(g, *x.shape)
+    return reshape(g, x.shape)
 
 
 @unsqueeze.writes_through
 def _(base: Any, value: Any, dim: int) -> Any:
-    return reshape(value, *base.shape)
+    return reshape(value, base.shape)
 
 
 @function(public=False, samples=lambda m: [(m(2, 6), m(3, 4))], reference=lambda np, x, y: np.reshape(x, y.shape))
@@ -271,7 +271,7 @@ def view_as(x: Tensor, other: Tensor) -> Tensor:
     tensor([[1],
             [2]])
     """
-    return view(x, *other.shape)
+    return view(x, other.shape)
 
 
 @function(public=False, samples=lambda m: [(m(2, 6), m(3, 4))], reference=lambda np, x, y: np.reshape(x, y.shape))
@@ -288,7 +288,7 @@ def reshape_as(x: Tensor, other: Tensor) -> Tensor:
     tensor([[1],
             [2]])
     """
-    return reshape(x, *other.shape)
+    return reshape(x, other.shape)
 
 
 # Order of dimensions
@@ -337,12 +337,12 @@ def permute(x: Tensor, *dims: Axis) -> Tensor:
 
 @permute.vjp
 def _(g: Any, out: Any, x: Any, *dims: Any) -> Any:
-    return permute(g, *_inverse(_permutation("permute", dims, len(x.shape))))
+    return permute(g, _inverse(_permutation("permute", dims, len(x.shape))))
 
 
 @permute.writes_through
 def _(base: Any, value: Any, *dims: Any) -> Any:
-    return permute(value, *_inverse(_permutation("permute", dims, len(base.shape))))
+    return permute(value, _inverse(_permutation("permute", dims, len(base.shape))))
 
 
 @op(
@@ -500,7 +500,7 @@ def expand_as(x: Tensor, other: Tensor) -> Tensor:
     >>> tensor([1]).expand_as(tensor([0, 0]))
     tensor([1, 1])
     """
-    return expand(x, *other.shape)
+    return expand(x, other.shape)
 
 
 @function(method=False, samples=lambda m: [(m(3, 1), m(4)), (m(2), m(3, 1), m())], reference="numpy.broadcast_arrays")
@@ -517,7 +517,7 @@ def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     tensor([[3, 3]])
     """
     shape = broadcast_shapes("broadcast_tensors", [(f"tensors[{i}]", tuple(x.shape)) for i, x in enumerate(tensors)])
-    return tuple(expand(x, *shape) for x in tensors)
+    return tuple(expand(x, shape) for x in tensors)
 
 
 __all__ = ["axes", "axis", "cast_value", "core", "current", "to_bool"]

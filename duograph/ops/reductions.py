@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def _reduce(kind: str, x: Any, dims: tuple[int, ...], keepdim: bool, dtype: DType) -> Tensor:
     """One `reduce` node, and the reduced dimensions as size 1 if they are kept."""
-    shape = tuple(x.type.shape if hasattr(x, "type") else x.shape)
+    shape = tuple(x.shape)
     kept = tuple(s for d, s in enumerate(shape) if d not in dims)
     if not dims:
         from duograph.ir.builder import current
@@ -58,7 +58,7 @@ def restore(g: Any, x: Any, dim: Any, keepdim: bool) -> Any:
     shape = tuple(x.shape)
     dims = axes("", dim, len(shape))
     if not keepdim:
-        g = reshape(g, *(1 if d in dims else s for d, s in enumerate(shape)))
+        g = reshape(g, tuple(1 if d in dims else s for d, s in enumerate(shape)))
     return broadcast_to(g, shape)
 
 
@@ -581,7 +581,7 @@ def logsumexp(x: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     if keepdim:
         return result
     dims = axes("logsumexp", dim, len(x.shape))
-    return reshape(result, *(s for d, s in enumerate(x.shape) if d not in dims))
+    return reshape(result, tuple(s for d, s in enumerate(x.shape) if d not in dims))
 
 
 

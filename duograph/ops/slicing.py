@@ -457,7 +457,7 @@ def flip(x: Tensor, *dims: Axis) -> Tensor:
 
 @flip.vjp
 def _(g: Any, out: Any, x: Any, *dims: Any) -> Any:
-    return flip(g, *dims)
+    return flip(g, dims)
 
 
 # Copies and conversions
@@ -557,7 +557,7 @@ def copy(x: Tensor, source: Operand) -> Tensor:
     if len(found) != len(shape) or any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(found, shape)):
         raise ShapeError(f"copy_: source of shape {value.type.shape} does not stretch to {shape}")
     value = to_bool(value) if x.dtype.kind == "b" else cast_value(value, x.dtype)
-    return emit("copy", [current().broadcast(value, shape)], x.dtype, shape)
+    return emit("copy", [wrap(current().broadcast(value, shape))], x.dtype, shape)
 
 
 @copy.vjp

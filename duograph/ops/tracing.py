@@ -14,6 +14,7 @@ from duograph import _core as core
 from duograph.errors import DTypeError, Error, InternalError, ShapeError
 from duograph.ir.builder import Builder, active, current
 from duograph.ir.dim import Dim
+from duograph.ir.graph import Value
 from duograph.ir.types import TensorType
 
 from .definition import ATTR, ELEMENTWISE, OPTIONAL_TENSOR, REGISTRY, TENSOR, TENSOR_LIST, VIEW, Definition, spread
@@ -22,7 +23,6 @@ from .dtypes import DIMENSIONED, WEAK, ZERO_DIMENSIONAL, OperandType, Signature,
 if TYPE_CHECKING:
     from duograph._core import DType, Tensor
     from duograph.ir.dim import Expr
-    from duograph.ir.graph import Value
 
     Shape = tuple[Expr, ...]
 
@@ -53,10 +53,12 @@ def wrap(value: Value) -> Tensor:
 
 
 def value_of(x: Any) -> Value:
-    """The value of an operand: a tensor (traced or concrete) or a number."""
+    """The value of an operand: a tensor (traced or concrete), a number, a size, or a value already."""
     builder = current()
     if isinstance(x, core.Tensor):
         return builder.read(x)
+    if isinstance(x, Value):
+        return x
     if isinstance(x, Dim):
         return builder.emit("size", [], {"value": x}, [TensorType(core.int64, (), weak=True)])[0]
     return builder.number(x)
