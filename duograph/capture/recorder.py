@@ -105,7 +105,7 @@ class Recorder:
                     if not isinstance(item, (*_ATOMS, *_BY_IDENTITY, int, float, core.Tensor)):
                         self.enter(item)
 
-    def contents(self, container: Any) -> None:
+    def contents(self, container: Any, deep: bool = True) -> None:
         """The captured function may look at all of a container: the capture holds for these very items."""
         if any(key[0] == id(container) for key in self.written):
             return
@@ -124,7 +124,7 @@ class Recorder:
                 self.keep.append(item)
             elif not isinstance(item, (*_ATOMS, *_BY_IDENTITY, int, float)) and id(item) not in self.external:
                 self.enter(item)
-                if isinstance(item, CONTAINERS):
+                if deep and isinstance(item, CONTAINERS):
                     self.contents(item)
 
     def attribute(self, holder: Any, name: str, base: bool = False) -> Any:
@@ -213,7 +213,7 @@ class Recorder:
 
     def library_contents(self, container: Any) -> None:
         if isinstance(container, CONTAINERS):
-            self.contents(container)
+            self.contents(container, deep=False)
 
     def callee(self, function: Any) -> Any:
         from .convert import callee
