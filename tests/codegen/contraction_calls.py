@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -155,7 +156,7 @@ def contract(
         assert launch.scratch <= SCRATCH
         bounds = [chunks * i // cuts for i in range(cuts + 1)]
         status, flag = new_status()
-        for begin, end in zip(bounds, bounds[1:]):
+        for begin, end in itertools.pairwise(bounds):
             run(args.ctypes.data, sizes.ctypes.data, begin, end, scratch().ctypes.data, status.ctypes.data)
         assert status[0] == 0 and not flag.any()
     return compiled

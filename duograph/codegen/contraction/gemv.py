@@ -23,6 +23,7 @@ COLUMNS_PARAMETERS = (*PARAMETERS[:3], ("i64", "b_n"), *PARAMETERS[4:8])
 LONGEST_STRIP = 4096  # columns: the sums stay in L1
 _ROWS = 8
 _VECTORS = 4
+_AHEAD = 512  # bytes
 
 
 def add_row(module: Module, shape: TileShape) -> None:
@@ -101,37 +102,39 @@ def add_row_columns(module: Module, shape: TileShape) -> None:
     f.shape = shape
     lanes = shape.lanes
     reads = f.low_mask(lanes, f.mul("%add", lanes))
-    offsets, block = f.alloca("i64", 64, lanes), f.alloca(shape.vector, 64, lanes)
+    offsets, gathered = f.alloca("i64", 64, lanes), f.alloca(shape.vector, 64)
     blocks = f.and_("%k", -lanes)
-    rest = f.sub("%k", blocks)
-    rest_mask = f.low_mask(lanes, rest)
     last = f.sub("%columns", 1)
-    sums = f.alloca(shape.vector, 64)
     with f.loop(0, "%columns", lanes) as column:
         for i in range(lanes):  # columns past the end repeat the last one
             f.store("i64", f.mul(f.umin(f.add(column, i), last), "%b_n"), f.gep(offsets, 8 * i))
 
-        def load(k: Value, mask: str | None) -> list[str]:
+        def block(k: str, values: list[str]) -> list[str]:
+            total, a = values
             place = f.gep("%b", f.mul(k, shape.size))
-            return [f.load_vector(f.gep(place, f.load("i64", f.gep(offsets, 8 * i))), mask) for i in range(lanes)]
-
-        f.store(shape.vector, "zeroinitializer", sums, 64)
-        with f.loop(0, blocks, lanes) as k:
-            total = f.load(shape.vector, sums, 64)
-            a = f.gep("%a", f.mul(k, "%a_k"))
-            for value in transpose(f, load(k, None)):
+            rows = []
+            for i in range(lanes):
+                here = f.gep(place, f.load("i64", f.gep(offsets, 8 * i)))
+                f.prefetch(f.gep(here, _AHEAD), locality=2)
+                rows.append(f.load_vector(here))
+            for value in transpose(f, rows):
                 total = f.multiply_add(f.broadcast(a), value, total)
                 a = f.gep(a, "%a_k")
-            f.store(shape.vector, total, sums, 64)
-        with f.when(f.icmp("ne", rest, 0)):
-            for row, value in enumerate(transpose(f, load(blocks, rest_mask))):
-                f.store(shape.vector, value, f.gep(block, row * shape.vector_bytes), shape.vector_bytes)
-            with f.loop(0, rest) as step:
-                scale = f.broadcast(f.gep("%a", f.mul(f.add(blocks, step), "%a_k")))
-                value = f.load(shape.vector, f.gep(block, step, shape.vector_bytes), shape.vector_bytes)
-                f.store(shape.vector, f.multiply_add(scale, value, f.load(shape.vector, sums, 64)), sums, 64)
+            return [total, a]
+
+        def single(k: str, values: list[str]) -> list[str]:
+            place = f.gep("%b", f.mul(k, shape.size))
+            with f.loop(0, lanes) as i:
+                value = f.load(shape.element, f.gep(place, f.load("i64", f.gep(offsets, i, 8))), shape.size)
+                f.store(shape.element, value, f.gep(gathered, i, shape.size), shape.size)
+            scale = f.broadcast(values[1])
+            return [f.multiply_add(scale, f.load(shape.vector, gathered, 64), values[0]), f.gep(values[1], "%a_k")]
+
+        carried = [(shape.vector, "zeroinitializer"), ("ptr", "%a")]
+        total, a = f.carried_loop(0, blocks, lanes, carried, block)
+        total, _ = f.carried_loop(blocks, "%k", 1, [(shape.vector, total), ("ptr", a)], single)
         mask = f.low_mask(lanes, f.umin(f.sub("%columns", column), lanes))
         place = f.gep("%c", f.mul(column, shape.size))
         held = f.load_vector(place, f.op(f"and <{lanes} x i1> {reads}, {mask}"))
-        f.store_vector(f.op(f"fadd {shape.vector} {held}, {f.load(shape.vector, sums, 64)}"), place, mask)
+        f.store_vector(f.op(f"fadd {shape.vector} {held}, {total}"), place, mask)
     module.add(f)
