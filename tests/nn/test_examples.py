@@ -1,0 +1,31 @@
+"""The examples in the docstrings of tensors, networks, optimisers and data run as written."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+from typing import Any
+
+import pytest
+
+import duograph as dg
+
+PACKAGES = ("duograph.tensors", "duograph.nn", "duograph.optim", "duograph.utils")
+SINGLE = ("duograph", "duograph.serialization", "duograph.cuda")
+
+
+def modules() -> list[str]:
+    names = list(SINGLE)
+    for package in PACKAGES:
+        names.append(package)
+        names += [info.name for info in pkgutil.walk_packages(importlib.import_module(package).__path__, package + ".")]
+    return names
+
+
+@pytest.mark.parametrize("name", modules())
+def test_examples(name: str) -> None:
+    module: Any = importlib.import_module(name)
+    dg.manual_seed(0)
+    result = doctest.testmod(module, extraglobs={"dg": dg}, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert result.failed == 0
