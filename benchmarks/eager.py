@@ -17,6 +17,7 @@ THREADS = (1,)
 def cases() -> Iterator[Case]:
     import duograph as dg
 
+    load("paddle")  # its library and TensorFlow's clash in one process unless paddle's is loaded first
     torch = load("torch")
     yield _add(dg, torch)
     yield _recorded(dg, torch)
