@@ -34,8 +34,9 @@ _rebuild = core._rebuild_tensor
 
 def _rebuild_tensor(*args: Any) -> core.Tensor:
     """What pickle calls: a tensor may arrive in a process that has not used an operator yet."""
-    from . import tensors  # noqa: F401  # gives Tensor its methods
+    from importlib import import_module
 
+    import_module("duograph.tensors")  # gives Tensor its operators and methods
     return _rebuild(*args)
 
 

@@ -51,8 +51,11 @@ class Adam(Optimizer):
 
     def update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
         means, squares, steps = [], [], []
+        states = self.state
         for parameter in params:
-            state = self.state_of(parameter, ("exp_avg", "exp_avg_sq"), counter=True)
+            state = states.get(parameter)
+            if state is None or len(state) < 3:
+                state = self.state_of(parameter, ("exp_avg", "exp_avg_sq"), counter=True)
             means.append(state["exp_avg"])
             squares.append(state["exp_avg_sq"])
             steps.append(state["step"])
