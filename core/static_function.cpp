@@ -668,6 +668,19 @@ PyObject* function_add(PyObject* object, PyObject* args) {
   });
 }
 
+// find(*args, **kwargs): the capture that fits the call, or None.
+PyObject* function_find(PyObject* object, PyObject* const* args, Py_ssize_t n_positional, PyObject* keyword_names) {
+  return guarded([&]() -> PyObject* {
+    for (PyObject* candidate : std::vector<PyObject*>(*as_function(object)->entries)) {
+      Call call;
+      Ref entry = Ref::borrow(candidate);
+      if (matches(as_static_entry(candidate), args, static_cast<size_t>(n_positional), keyword_names, false, &call))
+        return entry.release();
+    }
+    Py_RETURN_NONE;
+  });
+}
+
 PyObject* function_clear_entries(PyObject* object, PyObject*) {
   std::vector<PyObject*> entries;
   entries.swap(*as_function(object)->entries);
@@ -686,6 +699,8 @@ PyObject* get_entries(PyObject* object, void*) {
 
 PyMethodDef methods[] = {
     {"add", function_add, METH_VARARGS, "add(entry, limit): the entry is tried first from now on"},
+    {"find", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function_find)), METH_FASTCALL | METH_KEYWORDS,
+     "find(*args, **kwargs): the capture that fits the call, or None"},
     {"clear", function_clear_entries, METH_NOARGS, "Forgets all captures."},
     {nullptr, nullptr, 0, nullptr},
 };

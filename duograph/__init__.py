@@ -80,7 +80,7 @@ _LAZY = {
     "autograd": ("enable_grad", "is_grad_enabled", "no_grad", "set_grad_enabled", "tape"),
     "cuda": (),
     "errors": ("Error",),
-    "jit": ("compile", "static"),
+    "jit": ("compile", "dynamic_mode", "static"),
     "nn": (),
     "ops": (),
     "optim": (),

@@ -143,6 +143,20 @@ def strides_after(step: Step, strides: tuple[int, ...]) -> tuple[int, ...] | Non
     return reshaped_strides(before, strides, after)
 
 
+def view_layout(
+    chain: tuple[Step, ...], offset: int, strides: tuple[int, ...]
+) -> tuple[int, tuple[int, ...]] | None:
+    """Offset and strides of a view in the memory of its root; None if a step copies."""
+    for step in chain:
+        if step.op == "slice":
+            offset += sum(a * s for a, s in zip(step.attrs["starts"], strides))
+        after = strides_after(step, strides)
+        if after is None:
+            return None
+        strides = after
+    return offset, strides
+
+
 def reshaped_strides(before: tuple[int, ...], strides: tuple[int, ...], after: tuple[int, ...]) -> tuple[int, ...] | None:
     """Strides of a reshape that moves nothing, as NumPy and PyTorch find them; None if there are none."""
     if 0 in before:

@@ -184,12 +184,20 @@ def callee(recorder: Recorder, function: Any) -> Any:
         return functools.partial(callee(recorder, function.func), *function.args, **function.keywords)
     if is_module(function):
         recorder.enter(function)
-    call = getattr(kind, "__call__", None)
+    call = getattr(kind, "__call__", None)  # noqa: B004
     if isinstance(call, types.FunctionType) and is_user_file(call.__code__.co_filename):
         return types.MethodType(convert_function(call), function)
-    if id(function) not in recorder.external and kind.__module__.partition(".")[0] == "numpy":
-        _refuse_invention(function)
+    _refuse_generator(function)
     return function
+
+
+def _refuse_generator(function: Any) -> None:
+    """Methods of random generators, of Python and of NumPy."""
+    holder = getattr(function, "__self__", None)
+    if isinstance(holder, random.Random) or type(holder).__module__.startswith("numpy.random"):
+        name = getattr(function, "__name__", "?")
+        if name not in _HARMLESS:
+            raise _invention(f"random.{name}")
 
 
 def _class(recorder: Recorder, cls: type) -> Any:
@@ -246,9 +254,7 @@ def _builtin(recorder: Recorder, function: Any) -> Any:
                     recorder.item(holder, key) if key in holder else _absent(recorder, holder, default)
                 )
             recorder.contents(holder)
-        if isinstance(holder, random.Random) or type(holder).__module__.startswith("numpy.random"):
-            if function.__name__ not in _HARMLESS:
-                raise _invention(f"random.{function.__name__}")
+        _refuse_generator(function)
         if isinstance(holder, type) and holder.__module__ == "datetime" and function.__name__ in ("now", "today", "utcnow"):
             raise _invention(f"{holder.__name__}.{function.__name__}")
         return function
@@ -256,7 +262,10 @@ def _builtin(recorder: Recorder, function: Any) -> Any:
     return function
 
 
-def _absent(recorder: Recorder, holder: Any, default: Any) -> Any:
+def _get(recorder: Recorder, holder: dict[Any, Any], key: Any, default: Any = None) -> Any:
+    """`holder.get(key, default)`."""
+    if key in holder:
+        return recorder.item(holder, key)
     recorder.contents(holder)
     return default
 

@@ -13,6 +13,7 @@ from duograph.ir.graph import Argument, Graph, Value
 
 from .backward import Backward, differentiate
 from .builder import CaptureBuilder
+from .cells import contiguous, view_layout
 from .convert import callee
 from .recorder import Recorder
 from .tree import Arguments, Row, argument_names, template, tensor_spec
@@ -42,6 +43,9 @@ class Session:
         self.outputs: list[Value] = []
         self.output_numbers: dict[int, int] = {}
         self.output_tensors: list[Any] = []
+        self.cell_outputs: dict[int, int] = {}
+        self.cell_roots: dict[int, Any] = {}
+        self.sharing: dict[int, set[int]] = {}
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Captured:
         """Capture the call; everything outside is as before when this returns or raises."""
@@ -61,6 +65,7 @@ class Session:
                 result = function(*given[: len(args)], **dict(zip(kwargs, given[len(args) :])))
                 self.arguments.check_unchanged()
                 gradients = self._gradients()
+                self._note_sharing(result)
                 outputs = template(result, self._tensor_row)
                 effects = self._effects(gradients)
                 backward = self._backward()
@@ -105,40 +110,63 @@ class Session:
 
     def _tensor_row(self, tensor: Any) -> Row:
         """The template row of a tensor that the call returns or leaves behind."""
-        if tensor._traced is None:
+        if tensor._traced is None and not tensor._born_traced:
             return self._concrete_row(tensor)
         known = self.output_numbers.get(id(tensor))
         if known is not None:
             return ("output", known)
-        view = self.builder.views.get(tensor._traced)
-        if view is not None and view.cell.input is not None and not (self.differentiable and tensor.requires_grad):
-            row = self._input_view(view)
+        view = None if tensor._traced is None else self.builder.views.get(tensor._traced)
+        if view is not None and not (self.differentiable and tensor.requires_grad):
+            row = None
+            if view.cell.input is not None:
+                row = self._input_view(view)
+            elif len(self.sharing.get(id(view.cell), ())) > 1:
+                row = self._part_of_result(view, tensor)
             if row is not None:
                 return row
-        number = len(self.outputs)
-        self.outputs.append(self.builder.read(tensor))
+        number = self._output(self.builder.read(tensor), tensor)
         self.output_numbers[id(tensor)] = number
-        self.output_tensors.append(tensor)
         return ("output", number)
+
+    def _output(self, value: Value, tensor: Any) -> int:
+        self.outputs.append(value)
+        self.output_tensors.append(tensor)
+        return len(self.outputs) - 1
+
+    def _note_sharing(self, result: Any) -> None:
+        """Which storages several tensors of the result lie on."""
+
+        def note(tensor: Any) -> Row:
+            view = None if tensor._traced is None else self.builder.views.get(tensor._traced)
+            if view is not None:
+                self.sharing.setdefault(id(view.cell), set()).add(id(tensor))
+            return ()
+
+        template(result, note)
+
+    def _part_of_result(self, view: Any, tensor: Any) -> Row | None:
+        """A result that shares its storage with another: a view of the whole storage, which is one output."""
+        layout = view_layout(view.chain, 0, contiguous(view.cell.root.value.shape))
+        if layout is None:
+            return None
+        number = self.cell_outputs.get(id(view.cell))
+        if number is None:
+            number = self.cell_outputs[id(view.cell)] = self._output(view.cell.value, None)
+        shape = view.chain[-1].after.shape if view.chain else view.cell.value.shape
+        if not view.chain and self.cell_roots.setdefault(number, tensor) is tensor:
+            return ("output", number)
+        return ("view", number, shape, layout[1], layout[0])
 
     def _input_view(self, view: Any) -> Row | None:
         """A result that is a view of an input: made from the input itself, so that memory is shared as in dynamic mode."""
         tensor = next((t for value, t in self.builder.tensor_inputs if value is view.cell.input), None)
         if tensor is None:
             return None
-        offset, strides = tensor.storage_offset(), tuple(tensor.stride())
-        shape = tuple(tensor.shape)
-        from .cells import strides_after
-
-        for step in view.chain:
-            if step.op == "slice":
-                offset += sum(a * s for a, s in zip(step.attrs["starts"], strides))
-            after = strides_after(step, strides)
-            if after is None:
-                return None
-            strides, shape = after, step.after.shape
-        base = self._concrete_row(tensor)
-        return ("make", _ViewOf(shape, strides, offset - tensor.storage_offset()), [base])
+        layout = view_layout(view.chain, 0, tuple(tensor.stride()))
+        if layout is None:
+            return None
+        shape = view.chain[-1].after.shape if view.chain else tuple(tensor.shape)
+        return ("make", _ViewOf(shape, layout[1], layout[0]), [self._concrete_row(tensor)])
 
     def _concrete_row(self, tensor: Any) -> Row:
         slot = self.arguments.slots.get(id(tensor))
@@ -165,7 +193,7 @@ class Session:
         wanted = [
             (number, tensor)
             for number, tensor in enumerate(self.output_tensors)
-            if tensor.requires_grad and not (tensor.grad_fn is not None and tensor.grad_fn.used)
+            if tensor is not None and tensor.requires_grad and not (tensor.grad_fn is not None and tensor.grad_fn.used)
         ]
         if not wanted:
             return None
@@ -179,7 +207,7 @@ class Session:
         reads = self.recorder.tensor_reads.get(id(tensor), [])
         skipped = self.recorder.watch.tensors
         if len(reads) == 1 and not tensor.requires_grad:
-            kind, holder, key = self.recorder.reads[reads[0]]
+            _, holder, key = self.recorder.reads[reads[0]]
             if id(tensor) not in skipped or (id(holder), key) in self.recorder.watch.skipped:
                 return reads[0]
         return None

@@ -49,6 +49,9 @@ class Handler:
     def miss(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Hook of the core: no capture fits this call. Makes one, as a `core.StaticEntry`."""
         with _lock:
+            entry = self.function.find(*args, **kwargs)
+            if entry is not None:  # another thread was faster
+                return entry
             entry, _ = self.capture(args, kwargs)
             self.function.add(entry, _LIMIT)
             return entry
