@@ -7,6 +7,7 @@ written by one of them (its host) or by a new one. Everything is decided in one 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from duograph.errors import InternalError
@@ -61,6 +62,7 @@ class Fusion:
         self.temporaries: list[Buffer] = []
         self.index: dict[Value, int] = {value: i for i, node in enumerate(graph.nodes) for value in node.outputs}
         self.costs = self._costs()
+        self.epilogues = self._epilogues()
         self.scalar_group: Group | None = None
         self.next_random: Group | None = None
 
@@ -81,18 +83,31 @@ class Fusion:
     # Costs
 
     def _costs(self) -> dict[Value, int]:
-        """What it takes to compute an element of each value again from memory, saturating."""
+        """What it takes to compute an element of each value again; operands that are not cheap are loaded for it."""
         costs: dict[Value, int] = {}
         for node in self.graph.nodes:
             row = PRIMITIVES[node.op]
             if row.kind == ELEMENTWISE or row.kind == MOVEMENT:
                 cost = row.cost
                 for value in node.inputs:
-                    cost += costs.get(value, LOAD_COST)
-                costs[node.outputs[0]] = min(cost, EXPENSIVE)
+                    operand = costs.get(value, LOAD_COST)
+                    cost += operand if operand <= CHEAP else LOAD_COST
+                costs[node.outputs[0]] = cost
             elif row.kind == NULLARY or node.op in ("random_uniform", "random_bits"):
                 costs[node.outputs[0]] = row.cost
         return costs
+
+    def _epilogues(self) -> set[Value]:
+        """Elementwise values that a contraction's kernel can end in: nobody else reads what they are made of."""
+        uses = Counter(value for node in self.graph.nodes for value in node.inputs)
+        uses.update(self.targets.keys())
+        ends: set[Value] = set()
+        for node in self.graph.nodes:
+            if node.op == "contraction":
+                ends.add(node.outputs[0])
+            elif PRIMITIVES[node.op].kind == ELEMENTWISE and any(value in ends and uses[value] == 1 for value in node.inputs):
+                ends.add(node.outputs[0])
+        return ends
 
     # Groups and requests
 
@@ -160,7 +175,7 @@ class Fusion:
         inline = [pair for pair in requests if self._can_inline(value, node, *pair)]
         if not self.fuse and PRIMITIVES[node.op].kind != MOVEMENT and node.inputs:
             inline = []
-        cost = self.costs.get(value, EXPENSIVE)
+        cost = EXPENSIVE if value in self.epilogues else self.costs.get(value, EXPENSIVE)
         kept = cost > CHEAP and (
             len(inline) > 1 or (len(inline) == 1 and node.op != "reduce" and self._is_smaller(value, *inline[0]))
         )
@@ -251,7 +266,7 @@ class Fusion:
     ) -> Group:
         """The group that writes a value: the first that needs every element of it anyway, one beside it, or a new one."""
         others = [group for group, _ in requests] + [waiter for target in targets for waiter in target.waiters]
-        if self.share:
+        if self.share and value not in self.epilogues:
             first = min((group for group, _ in inline), key=lambda g: (g.low, g.number), default=None)
             if first is not None and self._may_host(value, node, first, inline, others):
                 return first
