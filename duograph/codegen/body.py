@@ -250,7 +250,7 @@ class Body:
         indices = [(self.raw_value(i, scope), (i, stride, extent)) for i, stride, extent in attr.indices]
         uniform = all(index.lanes == 1 for index, _ in indices)
         for index, (number, _, extent) in indices:
-            self._check_index(index, self.frame.fixed((id(attr), number, "extent"), extent), valid, scope)
+            self.check_index(index, self.frame.fixed((id(attr), number, "extent"), extent), valid, scope)
         pointer = self._row(attr.address, scope)
         stride: Value = 0
         if scope.vector_dim is not None:
@@ -283,7 +283,7 @@ class Body:
             place = place.outer
         raise KeyError(number)
 
-    def _check_index(self, index: Vec, extent: Value, valid: Vec | None, scope: Scope) -> None:
+    def check_index(self, index: Vec, extent: Value, valid: Vec | None, scope: Scope) -> None:
         v = scope.v.narrowed(index.lanes)
         outside = v.icmp("uge", index, v.splat("i64", extent))
         for lanes in (valid, scope.mask):

@@ -18,7 +18,7 @@ from duograph.codegen.target import Target
 from duograph.codegen.vector import Vec, Vectors
 from duograph.ir.dim import ceildiv, product
 
-VECTORS = 4  # vectors side by side in a full block
+VECTORS = 4  # vectors in a block
 WIDTH = VECTORS * LANES
 
 
@@ -70,7 +70,11 @@ class Columns:
         whole, part, done = f.label("whole"), f.label("part"), f.label("done")
         f.cond_br(f.icmp("eq", f.sub(high, low), WIDTH), whole, part)
         f.place(whole)
-        self._block(index, low, LANES, VECTORS, None)
+        if self.frame.target.vector_bytes == 64:
+            self._block(index, low, LANES, VECTORS, None)
+        else:  # side by side they would not fit the registers
+            with f.loop(low, high, LANES) as column:
+                self._block(index, column, LANES, 1, None)
         f.br(done)
         f.place(part)
         if self.masked:
@@ -133,7 +137,10 @@ class Columns:
         for reduction, j, scope in each:
             slots = results[reduction.number, j]
             acc = [Vec(f.load(f"<{v.lanes} x {e}>", slot), e, v.lanes) for e, slot in zip(reduction.elements, slots)]
-            scope.values[reduction.number] = reduction.result(v, acc)
+            value = reduction.result(v, acc)
+            scope.values[reduction.number] = value
+            if self.dim not in self.facts.deps[reduction.number]:
+                row.values[reduction.number] = row.v.splat(value.element, v.extract(value))
 
     def _slot(self, reduction: Reduction, part: int, level: int, lane: Value, j: int, lanes: int) -> tuple[str, int]:
         f, size = self.frame.function, ELEMENT_BYTES[reduction.elements[part]]

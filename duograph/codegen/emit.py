@@ -18,8 +18,9 @@ from duograph.codegen.target import Target
 
 def compile_kernels(kernels: Sequence[Kernel], target: Target) -> Unit:
     """Object code for ``kernels``; the same specs and target give the same bytes."""
-    text, compiled = emit_text(kernels, target)
-    return Unit(target.emit_object(text), compiled)
+    module = Module()
+    compiled = tuple(emit_kernel(module, target, f"k{i}", kernel) for i, kernel in enumerate(kernels))
+    return Unit(b"" if module.empty else target.emit_object(module.text()), compiled)
 
 
 def emit_text(kernels: Sequence[Kernel], target: Target) -> tuple[str, tuple[CompiledKernel, ...]]:

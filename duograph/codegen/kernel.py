@@ -25,6 +25,7 @@ ScatterKind = Literal["add", "put"]
 # status[0] of the kernel ABI
 STATUS_INDEX = 1  # status[1] = the index, status[2] = the extent it exceeds
 STATUS_ZERO_DIVISION = 2
+STATUS_NEGATIVE_POWER = 3  # an integer to a negative integer power
 
 # Sums: 16 interleaved partials (logical index mod 16) within chunks of 4096 elements; see docs of `LoopKernel`.
 SUM_LANES = 16

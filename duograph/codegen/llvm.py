@@ -64,6 +64,10 @@ class Module:
         if self._functions.setdefault(function.name, text) != text:
             raise ValueError(f"two different functions are called {function.name}")
 
+    @property
+    def empty(self) -> bool:
+        return not self._functions
+
     def has(self, name: str) -> bool:
         return name in self._functions
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from duograph.codegen import integer, vmath
 from duograph.codegen.convert import cast, round_to
 from duograph.codegen.dtypes import DTYPES, DTypeInfo
-from duograph.codegen.kernel import STATUS_ZERO_DIVISION
+from duograph.codegen.kernel import STATUS_NEGATIVE_POWER, STATUS_ZERO_DIVISION
 from duograph.codegen.vector import Vec, Vectors
 
 Fail = Callable[[Vec, int], None]
@@ -151,7 +151,11 @@ def _where(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
 
 
 def _power(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
-    return vmath.power(s.v, x[0], x[1]) if info.kind == "f" else integer.power(s.v, info, x[0], x[1])
+    if info.kind == "f":
+        return vmath.power(s.v, x[0], x[1])
+    if info.kind == "i":
+        s.fail(s.v.icmp("slt", x[1], s.v.like(x[1], 0)), STATUS_NEGATIVE_POWER)
+    return integer.power(s.v, info, x[0], x[1])
 
 
 def _fma(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:

@@ -1,5 +1,122 @@
-from duograph.codegen.kernel import *
+"""Indexed writes in the row-major order of their serial dims; parallel over the others, vectors along a contiguous one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from duograph.codegen.analysis import Facts, address_of, is_unit, item_bytes, plain_access
+from duograph.codegen.body import Body, Scope
+from duograph.codegen.dtypes import DTYPES
+from duograph.codegen.frame import Frame
+from duograph.codegen.kernel import Launch, ScatterKernel
+from duograph.codegen.llvm import Module, Value
+from duograph.codegen.nest import Carried, for_chunks, vector_loop
+from duograph.codegen.scalar import PRIMITIVES, Scalars
+from duograph.codegen.target import Target
+from duograph.codegen.vector import Vec
+from duograph.ir.dim import ceildiv, product
+
+BLOCK = 256  # elements of the vector dim in one chunk
 
 
-def emit_scatter(*a):
-    raise NotImplementedError
+def emit_scatter(module: Module, target: Target, symbol: str, facts: Facts, kernel: ScatterKernel) -> list[Launch]:
+    frame = Frame(module, target, symbol, tuple(range(len(facts.operands))))
+    scatter = Scatter(frame, facts, kernel)
+    dim = scatter.dim
+    outer = [d for d in facts.parallel_dims if d not in kernel.serial_dims and d != dim]
+    extents = [scatter.body.extent(d) for d in outer]
+    sizes = [facts.extents[d] for d in outer]
+    if dim is not None:
+        blocks = ceildiv(facts.extents[dim], BLOCK)
+        extents.append(frame.fixed("blocks", blocks))
+        sizes.append(blocks)
+    for_chunks(frame, extents, lambda indices: scatter.emit(dict(zip(outer, indices)), indices[-1] if indices else 0))
+    points = product(list(facts.extents))
+    weight = item_bytes(facts) + 2 * DTYPES[facts.operands[kernel.target.arg].dtype].size
+    return [frame.finish(product(sizes), points * weight)]
+
+
+class Scatter:
+    def __init__(self, frame: Frame, facts: Facts, kernel: ScatterKernel) -> None:
+        self.frame = frame
+        self.facts = facts
+        self.kernel = kernel
+        self.body = Body(frame, facts)
+        self.serial = [d for d in facts.parallel_dims if d in kernel.serial_dims]
+        self.dim = self._vector_dim()
+
+    def _vector_dim(self) -> int | None:
+        """A parallel dim along which the target is contiguous and the written positions do not depend on an index."""
+        moving = {d for i, _, _ in self.kernel.indices for d in self.facts.deps[i]}
+        for d in reversed(self.facts.parallel_dims):
+            if d not in self.kernel.serial_dims and d not in moving and is_unit(self.kernel.target.strides[d]):
+                return d
+        return None
+
+    def emit(self, index: dict[int, Value], block: Value) -> None:
+        """All writes of one chunk, in order."""
+        row = Scope(self.frame.vectors(1), index)
+        self._loops(list(self.serial), row, block)
+
+    def _loops(self, dims: Sequence[int], row: Scope, block: Value) -> None:
+        if not dims:
+            self._write(row, block)
+            return
+        with self.frame.function.loop(0, self.body.extent(dims[0])) as i:
+            self._loops(dims[1:], Scope(row.v, {**row.index, dims[0]: i}), block)
+
+    def _write(self, line: Scope, block: Value) -> None:
+        facts, dim, f = self.facts, self.dim, self.frame.function
+        varying = [] if dim is None else [i for i in range(len(facts.body)) if dim in facts.deps[i]]
+        self.body.emit([i for i in range(len(facts.body)) if i not in varying], [line])
+        pointer = self._pointer(line)
+        if dim is None:
+            self._combine(line, pointer)
+            return
+        for number in varying:
+            address = address_of(facts.body[number])
+            if address is not None:
+                self.body.prepare(address, line, dim)
+        low = f.mul(block, BLOCK)
+        high = f.umin(f.add(low, BLOCK), self.body.extent(dim))
+
+        def step(scopes: Sequence[Scope], carried: Carried) -> Carried:
+            self.body.emit(varying, scopes)
+            for scope in scopes:
+                size = DTYPES[facts.operands[self.kernel.target.arg].dtype].size
+                position = f.gep(pointer, scope.index[dim], size)
+                self._combine(scope, f.gep(position, scope.shift * size))
+            return carried
+
+        masked = self.frame.target.masks and plain_access(facts, dim)
+        vector_loop(self.body, line, dim, low, high, unroll=1, masked=masked, step=step)
+
+    def _pointer(self, line: Scope) -> str:
+        """Where the target is written, but for the vector dim."""
+        f, target = self.frame.function, self.kernel.target
+        size = DTYPES[self.facts.operands[target.arg].dtype].size
+        offset = self.body.offset(target, line, self.dim)
+        for number, stride, extent in self.kernel.indices:
+            value = line.value(number)
+            self.body.check_index(value, self.frame.fixed((id(self.kernel), number, "extent"), extent), None, line)
+            step = self.frame.fixed((id(self.kernel), number, "stride"), stride)
+            offset = f.add(offset, f.mul(line.v.extract(value), step))
+        return f.gep(self.frame.pointer(target.arg), offset, size)
+
+    def _combine(self, scope: Scope, pointer: str) -> None:
+        f, v = self.frame.function, scope.v
+        dtype = self.facts.operands[self.kernel.target.arg].dtype
+        info, value = DTYPES[dtype], scope.value(self.kernel.value)
+        kind = f"<{v.lanes} x {info.storage}>"
+        mask = scope.mask
+        if self.kernel.kind == "add":
+            ref = f.load(kind, pointer, info.size) if mask is None else f.masked_load(kind, pointer, mask.ref, info.size)
+            before = self.body.to_value(v, Vec(ref, info.storage, v.lanes), dtype)
+            value = PRIMITIVES["add"].emit(Scalars(v, lambda lanes, code: None), info, [before, value])
+        raw = self.body.to_storage(v, value, dtype)
+        if mask is None:
+            f.store(raw.type, raw.ref, pointer, info.size)
+        else:
+            f.masked_store(raw.type, raw.ref, pointer, mask.ref, info.size)
+
+
