@@ -167,6 +167,7 @@ def callee(recorder: Recorder, function: Any) -> Any:
             return function
         return convert_function(function)
     if kind is types.MethodType:
+        _refuse_generator(function)
         inner = callee(recorder, function.__func__)
         holder = function.__self__
         if is_module(holder):
