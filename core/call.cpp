@@ -6,6 +6,7 @@
 #include "count.h"
 #include "dtype_object.h"
 #include "flatten.h"
+#include "view_grad.h"
 
 namespace dg {
 
@@ -110,12 +111,6 @@ Entry* compile_entry(Call& call) {
   return call.op->entries->insert(std::move(entry));
 }
 
-bool has_internal_overlap(const TensorObject* tensor) {
-  for (int d = 0; d < tensor->rank; ++d)
-    if (tensor->strides[d] == 0 && tensor->sizes[d] > 1) return true;
-  return false;
-}
-
 TensorObject* contiguous_copy(const TensorObject* tensor) {
   TensorObject* copy = make_empty(tensor->dtype, tensor->rank, tensor->sizes);
   strided_copy(copy->data, copy->strides, tensor->data, tensor->strides, tensor->rank, tensor->sizes,
@@ -143,7 +138,7 @@ void prepare_inplace(Call& call) {
     refuse_value(call.op, call.op->params->front(), "a Tensor", call.values[0]);
   TensorObject* target = operands[0].tensor;
   check_inplace_target(call.op, target);
-  if (has_internal_overlap(target))
+  if (overlaps_itself_now(target))
     raise_error_hint("ShapeError", "write to a copy: x = x.clone()",
                      "%s: the target shows one element at several places (it was expanded)", op_name(call.op));
   for (size_t i = 1; i < operands.size(); ++i) {
@@ -183,6 +178,7 @@ TensorObject* make_output(const Call& call, RunOutput& out, const IndexSpace* jo
     if (call.op->flags & kView) {
       view->base = Ref::borrow(source->base ? source->base : as_object(source)).release();
       view->view_version = view->buffer->version.load(std::memory_order_relaxed);
+      if (source->flags & kDetachedView || (!mode.grad && requires_grad(source))) view->flags |= kDetachedView;
     }
     return view;
   }

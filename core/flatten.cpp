@@ -84,7 +84,9 @@ void add_list(Call& call, size_t index, const Param& param) {
   const Py_ssize_t count = PyTuple_GET_SIZE(items.get());
   for (Py_ssize_t i = 0; i < count; ++i) {
     PyObject* item = PyTuple_GET_ITEM(items.get(), i);
-    if (!is_tensor(item)) refuse_value(call.op, param, "a sequence of Tensors; one element is", item);
+    if (!is_tensor(item))
+      raise_error("ArgumentError", "%s: %s must be a sequence of Tensors; one element is not a Tensor but %s",
+                  op_name(call.op), PyUnicode_AsUTF8(param.name), Py_TYPE(item)->tp_name);
     add_tensor(call, item);
   }
   call.key.push_back(static_cast<uint64_t>(count));

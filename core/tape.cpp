@@ -30,6 +30,7 @@ void destroy_node(Node* node) {
   for (uint32_t i = 0; i < node->n_edges; ++i) drop_edge(node->edges[i]);
   if (NodeExtra* extra = std::exchange(node->extra, nullptr)) {
     Py_XDECREF(extra->python);
+    if (extra->write) release_node(extra->write);
     Py_XDECREF(extra->args);
     Py_XDECREF(extra->outs);
     for (PyObject* meta : extra->metas) Py_XDECREF(meta);
@@ -168,7 +169,7 @@ void free_saved(Node* node) {
 const char* node_name(const Node* node) {
   switch (node->kind) {
     case NodeKind::View: return "view";
-    case NodeKind::CopySlices: return "write_view";
+    case NodeKind::CopySlices: return node->extra && node->extra->write ? node_name(node->extra->write) : "write";
     case NodeKind::Python: return node->extra ? node->extra->name.c_str() : "python";
     default: return op_name(node->op);
   }
@@ -242,6 +243,7 @@ void record_compiled(OpObject* op, Entry* entry, const Operand* operands, size_t
     if (operands[i].kind == OperandKind::Tensor) n_dims += 2 * operands[i].tensor->rank;
   Node* node = new_node(NodeKind::Compiled, op, static_cast<uint32_t>(count), static_cast<uint32_t>(count),
                         static_cast<uint32_t>(n_outs), n_dims, static_cast<uint32_t>(n_sizes));
+  NodeRef owned_node(node);
   node->entry = entry;
   if (n_sizes) std::memcpy(node->sizes, sizes, n_sizes * sizeof(int64_t));
   int64_t* storage = node->sizes + n_sizes;
@@ -267,11 +269,10 @@ void record_compiled(OpObject* op, Entry* entry, const Operand* operands, size_t
     if (!is_floating(outs[i]->dtype)) continue;
     retain_node(node);
     if (op->flags & kInplace && outs[i]->base)
-      rebase_view(outs[i], node, static_cast<uint32_t>(i));
+      rebase_view(outs[i], node);
     else
       set_node(outs[i], node, static_cast<uint32_t>(i));
   }
-  release_node(node);
 }
 
 namespace {
@@ -313,6 +314,10 @@ void record_traced(OpObject* op, PyObject* args, PyObject* before, PyObject* out
   bool any = false;
   for (PyObject* value : flat) any = any || (is_tensor(value) && requires_grad(as_tensor(value)));
   if (!any) return;
+  if (op->flags & kInplace && is_tensor(outs) && as_tensor(outs)->base)
+    raise_error_hint("GradError", "write to the whole tensor, or build the result with where, cat or stack",
+                     "%s: a view cannot be written in a captured function while it takes part in differentiation",
+                     op_name(op));
   const Py_ssize_t n_outs = is_tensor(outs) ? 1 : PyTuple_GET_SIZE(outs);
   auto out = [&](Py_ssize_t i) { return as_tensor(is_tensor(outs) ? outs : PyTuple_GET_ITEM(outs, i)); };
   bool differentiable = false;
@@ -379,6 +384,9 @@ void check_inplace_target(OpObject* op, TensorObject* target) {
   const char* hint = "update it under no_grad, or write to a copy: x = x.clone()";
   if (target->flags & kRequiresGrad && !target->node)
     raise_error_hint("GradError", hint, "%s: a leaf tensor that requires grad cannot be written in place", op_name(op));
+  if (target->flags & kDetachedView && target->base && requires_grad(as_tensor(target->base)))
+    raise_error_hint("GradError", hint, "%s: a view made under no_grad of a tensor that requires grad cannot be written "
+                     "with gradients enabled", op_name(op));
   if (target->base && as_tensor(target->base)->flags & kRequiresGrad && !as_tensor(target->base)->node)
     raise_error_hint("GradError", hint, "%s: a view of a leaf tensor that requires grad cannot be written in place",
                      op_name(op));

@@ -54,6 +54,7 @@ struct NodeExtra {
   std::string name;              // Python nodes
   PyObject* args = nullptr;    // Traced nodes: bound arguments, detached
   PyObject* outs = nullptr;    // Traced nodes: the outputs, detached
+  Node* write = nullptr;         // CopySlices: the operator that wrote the view, owned
   std::vector<PyObject*> metas;  // Python nodes: an output's shape-only tensor
   std::vector<Retained> retained;
   std::vector<std::pair<uint32_t, PyObject*>> hooks;  // (output, callable)
@@ -83,6 +84,20 @@ struct Node {
 
 inline void retain_node(Node* node) { ++node->refs; }
 void release_node(Node* node);  // never recursive: chains of any length
+// An owned reference to a node.
+class NodeRef {
+ public:
+  explicit NodeRef(Node* owned) : node_(owned) {}
+  NodeRef(const NodeRef&) = delete;
+  ~NodeRef() {
+    if (node_) release_node(node_);
+  }
+  Node* release() { return std::exchange(node_, nullptr); }
+
+ private:
+  Node* node_;
+};
+
 int visit_node(Node* node, visitproc visit, void* arg);
 void drop_node(TensorObject* tensor);  // lets go of the tensor's node
 void set_node(TensorObject* tensor, Node* node, uint32_t index);  // takes over one reference

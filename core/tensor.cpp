@@ -208,6 +208,7 @@ void set_data(TensorObject* target, const TensorObject* source) {
   if (target == source) return;
   Ref keep = Ref::borrow(const_cast<PyObject*>(reinterpret_cast<const PyObject*>(source)));
   drop_contents(target);
+  Py_CLEAR(target->base);
   copy_contents(target, source);
   if (target->traced) track(target);
 }

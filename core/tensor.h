@@ -18,6 +18,7 @@ enum TensorFlags : uint8_t {
   kRequiresGrad = 1,  // set by the user on a leaf; non-leaves say so by having a node
   kContiguous = 2,
   kRetainGrad = 4,  // a non-leaf that keeps its gradient
+  kDetachedView = 16,  // a view made without recording of a tensor that requires grad
   kBornTraced = 8,  // made from Python data while a capture was under way
 };
 

@@ -20,8 +20,19 @@ PyObject* get_shape(PyObject* self, void*) {
 }
 PyObject* get_dtype(PyObject* self, void*) { return Ref::borrow(dtype_object(as_tensor(self)->dtype)).release(); }
 PyObject* get_ndim(PyObject* self, void*) { return PyLong_FromLong(as_tensor(self)->rank); }
-PyObject* get_requires_grad(PyObject* self, void*) { return PyBool_FromLong(requires_grad(as_tensor(self))); }
-PyObject* get_is_leaf(PyObject* self, void*) { return PyBool_FromLong(!as_tensor(self)->node); }
+// A view's place on the tape is settled when somebody asks for it.
+TensorObject* settled(PyObject* self) {
+  TensorObject* tensor = as_tensor(self);
+  if (tensor->base && tensor->buffer) refresh_view(tensor);
+  return tensor;
+}
+
+PyObject* get_requires_grad(PyObject* self, void*) {
+  return guarded([&] { return PyBool_FromLong(requires_grad(settled(self))); });
+}
+PyObject* get_is_leaf(PyObject* self, void*) {
+  return guarded([&] { return PyBool_FromLong(!settled(self)->node); });
+}
 PyObject* get_traced(PyObject* self, void*) {
   PyObject* traced = as_tensor(self)->traced;
   return Ref::borrow(traced ? traced : Py_None).release();
@@ -106,8 +117,7 @@ int put_requires_grad(PyObject* self, PyObject* value, void*) {
 
 PyObject* get_grad_fn(PyObject* self, void*) {
   return guarded([&]() -> PyObject* {
-    TensorObject* tensor = as_tensor(self);
-    if (tensor->base && tensor->buffer) refresh_view(tensor);
+    TensorObject* tensor = settled(self);
     if (!tensor->node) Py_RETURN_NONE;
     return node_object(tensor->node, tensor->output_index);
   });

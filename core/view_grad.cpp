@@ -1,20 +1,173 @@
 #include "view_grad.h"
 
+#include <cstring>
+
+#include "geometry.h"
+#include "gradient.h"
+
 namespace dg {
 
+namespace {
+
+void note_dims(Saved* saved, const TensorObject* tensor, int64_t** storage) {
+  saved->kind = 1;  // OperandKind::Tensor
+  saved->sizes = *storage;
+  std::memcpy(*storage, tensor->sizes, 2 * tensor->rank * sizeof(int64_t));
+  *storage += 2 * tensor->rank;
+  saved->dtype = tensor->dtype;
+  saved->rank = tensor->rank;
+  saved->offset = tensor->offset;
+  saved->contiguous = is_contiguous(tensor);
+}
+
+// operands[0] is the base's geometry, operands[1] the view's.
+Node* region_node(NodeKind kind, uint32_t n_edges, const TensorObject* base, const TensorObject* view,
+                  const TensorObject* output) {
+  const uint32_t dims = 2 * (base->rank + view->rank + output->rank);
+  Node* node = new_node(kind, nullptr, n_edges, 2, 1, dims, 0);
+  int64_t* storage = node->sizes;
+  note_dims(&node->operands[0], base, &storage);
+  note_dims(&node->operands[1], view, &storage);
+  note_dims(&node->outs[0], output, &storage);
+  return node;
+}
+
+// The view becomes "this region of the base as it now is".
+void place_view(TensorObject* view) {
+  TensorObject* base = as_tensor(view->base);
+  Node* node = region_node(NodeKind::View, 1, base, view, view);
+  node->edges[0] = edge_of(base);
+  set_node(view, node, 0);
+}
+
+// New memory laid out as the base: row-major bases stay row-major.
+TensorObject* like_base(const Saved& base, bool zero) {
+  const Extent extent = view_extent(base.rank, base.sizes, base.sizes + base.rank);
+  Buffer* buffer = allocate(static_cast<size_t>(extent.high) * itemsize(base.dtype));
+  if (zero) std::memset(buffer->data, 0, static_cast<size_t>(extent.high) * itemsize(base.dtype));
+  return make_tensor(buffer, 0, base.dtype, base.rank, base.sizes, base.sizes + base.rank);
+}
+
+char* region_data(const TensorObject* whole, const Saved& base, const Saved& view) {
+  return whole->data + (view.offset - base.offset) * static_cast<int64_t>(itemsize(base.dtype));
+}
+
+// Adds element by element: for views that show an element more than once.
+void add_region(char* target, const Saved& view, const TensorObject* grad) {
+  Dims index;
+  index.resize(view.rank);
+  for (int64_t& i : index) i = 0;
+  const int64_t* strides = view.sizes + view.rank;
+  const auto size = static_cast<int64_t>(itemsize(view.dtype));
+  for (int64_t count = 0; count < grad->numel; ++count) {
+    int64_t to = 0, from = 0;
+    for (int d = 0; d < view.rank; ++d) {
+      to += index[d] * strides[d];
+      from += index[d] * grad->strides[d];
+    }
+    store_number(target + to * size, view.dtype,
+                 load_as_double(target + to * size, view.dtype) + load_as_double(grad->data + from * size, view.dtype));
+    for (int d = view.rank - 1; d >= 0; --d) {
+      if (++index[d] < view.sizes[d]) break;
+      index[d] = 0;
+    }
+  }
+}
+
+bool overlaps_itself(const Saved& view) {
+  for (int d = 0; d < view.rank; ++d)
+    if (view.sizes[d] > 1 && view.sizes[view.rank + d] == 0) return true;
+  return false;
+}
+
+void copy_region(char* target, const int64_t* target_strides, const char* source, const int64_t* source_strides,
+                 const Saved& view) {
+  strided_copy(target, target_strides, source, source_strides, view.rank, view.sizes, itemsize(view.dtype));
+}
+
+void view_gradient(Node* node, const TensorObject* grad, Gradients* results) {
+  const Saved &base = node->operands[0], &view = node->operands[1];
+  TensorObject* whole = like_base(base, true);
+  (*results)[0] = whole;
+  if (overlaps_itself(view))
+    add_region(region_data(whole, base, view), view, grad);
+  else
+    copy_region(region_data(whole, base, view), view.sizes + view.rank, grad->data, grad->strides, view);
+}
+
+void write_gradient(Node* node, const TensorObject* grad, Gradients* results) {
+  const Saved &base = node->operands[0], &view = node->operands[1];
+  Node* write = node->extra->write;
+  Ref whole(as_object(like_base(base, false)));
+  copy_region(as_tensor(whole.get())->data, base.sizes + base.rank, grad->data, grad->strides, base);
+  char* region = region_data(as_tensor(whole.get()), base, view);
+  Ref of_view(as_object(make_empty(view.dtype, view.rank, view.sizes)));
+  copy_region(as_tensor(of_view.get())->data, as_tensor(of_view.get())->strides, region, view.sizes + view.rank, view);
+  TensorObject* grads[] = {as_tensor(of_view.get())};
+  Gradients inner;
+  struct Guard {
+    Gradients& tensors;
+    ~Guard() {
+      for (TensorObject* tensor : tensors) Py_XDECREF(reinterpret_cast<PyObject*>(tensor));
+    }
+  } guard{inner};
+  node_gradients(write, grads, false, &inner);
+  // What the region held before: its gradient, or nothing if it was simply overwritten.
+  Ref before;
+  if (inner[0])
+    before = Ref::borrow(as_object(inner[0]));
+  else
+    before = Ref(as_object(make_zeros(view.dtype, view.rank, view.sizes)));
+  copy_region(region, view.sizes + view.rank, as_tensor(before.get())->data, as_tensor(before.get())->strides, view);
+  (*results)[0] = as_tensor(whole.release());
+  for (uint32_t i = 1; i < write->n_edges; ++i) (*results)[i] = std::exchange(inner[i], nullptr);
+}
+
+}  // namespace
+
 void refresh_view_slow(TensorObject* view) {
-  view->view_version = view->buffer->version.load(std::memory_order_relaxed);
+  TensorObject* base = as_tensor(view->base);
+  const uint32_t version = view->buffer->version.load(std::memory_order_relaxed);
+  if (!(view->flags & kDetachedView) && base->buffer == view->buffer && base->dtype == view->dtype &&
+      requires_grad(base))
+    place_view(view);
+  view->view_version = version;
 }
 
-void rebase_view(TensorObject* view, Node* write, uint32_t) {
-  (void)view;
-  release_node(write);
-  raise_error_hint("GradError", "write to the whole tensor, or build the result with where, cat or stack",
-                   "%s: writing to a view of a tensor that takes part in differentiation", node_name(write));
+void rebase_view(TensorObject* view, Node* write) {
+  NodeRef owned_write(write);
+  TensorObject* base = as_tensor(view->base);
+  if (base->buffer != view->buffer || base->dtype != view->dtype || overlaps_itself_now(view))
+    raise_error_hint("GradError", "write to the whole tensor, or build the result with where, cat or stack",
+                     "%s: this view cannot be written while it takes part in differentiation", node_name(write));
+  Node* node = region_node(NodeKind::CopySlices, write->n_edges, base, view, base);
+  NodeRef owned_node(node);
+  node->edges[0] = edge_of(base);
+  for (uint32_t i = 1; i < write->n_edges; ++i) {
+    node->edges[i] = write->edges[i];
+    if (node->edges[i].node) retain_node(node->edges[i].node);
+    Py_XINCREF(reinterpret_cast<PyObject*>(node->edges[i].leaf));
+  }
+  extra_of(node).write = owned_write.release();
+  set_node(base, owned_node.release(), 0);
+  place_view(view);
 }
 
-void view_gradients(Node* node, TensorObject*, bool, SmallVector<TensorObject*, 4>*) {
-  raise_error("InternalError", "%s: no gradient", node_name(node));
+void view_gradients(Node* node, TensorObject* grad, bool recorded, Gradients* results) {
+  if (recorded)
+    raise_node_error("GradError", node, "build the tensor with where, cat or stack instead of writing to a view",
+                     "%s: gradients through a write to a view cannot be differentiated again or captured",
+                     node_name(node));
+  if (node->kind == NodeKind::View)
+    view_gradient(node, grad, results);
+  else
+    write_gradient(node, grad, results);
+}
+
+bool overlaps_itself_now(const TensorObject* tensor) {
+  for (int d = 0; d < tensor->rank; ++d)
+    if (tensor->sizes[d] > 1 && tensor->strides[d] == 0) return true;
+  return false;
 }
 
 }  // namespace dg

@@ -13,11 +13,13 @@ inline void refresh_view(TensorObject* view) {
   if (view->view_version != view->buffer->version.load(std::memory_order_relaxed)) refresh_view_slow(view);
 }
 
-// After an in-place operator on a view: `write` (one reference taken over) computed the view's new values as its output
-// `index`.
-void rebase_view(TensorObject* view, Node* write, uint32_t index);
+// After an in-place operator on a view: `write` (one reference taken over) computed the view's new values.
+void rebase_view(TensorObject* view, Node* write);
 
 // Gradients of the two node kinds.
 void view_gradients(Node* node, TensorObject* grad, bool recorded, SmallVector<TensorObject*, 4>* results);
+
+// Whether some element is shown at several places.
+bool overlaps_itself_now(const TensorObject* tensor);
 
 }  // namespace dg
