@@ -61,8 +61,9 @@ class Fusion:
         self.copies: dict[Value, tuple[Placement, Group]] = {}
         self.temporaries: list[Buffer] = []
         self.index: dict[Value, int] = {value: i for i, node in enumerate(graph.nodes) for value in node.outputs}
-        self.costs = self._costs()
         self.epilogues = self._epilogues()
+        self.costs = self._costs(CHEAP)
+        self.deep_costs = self._costs(EXPENSIVE)
         self.scalar_group: Group | None = None
         self.next_random: Group | None = None
 
@@ -82,16 +83,16 @@ class Fusion:
 
     # Costs
 
-    def _costs(self) -> dict[Value, int]:
-        """What it takes to compute an element of each value again; operands that are not cheap are loaded for it."""
+    def _costs(self, limit: int) -> dict[Value, int]:
+        """What it takes to compute an element of each value again, where operands that cost more than `limit` are loaded."""
         costs: dict[Value, int] = {}
         for node in self.graph.nodes:
             row = PRIMITIVES[node.op]
             if row.kind == ELEMENTWISE or row.kind == MOVEMENT:
                 cost = row.cost
                 for value in node.inputs:
-                    operand = costs.get(value, LOAD_COST)
-                    cost += operand if operand <= CHEAP else LOAD_COST
+                    operand = LOAD_COST if value in self.epilogues else costs.get(value, LOAD_COST)
+                    cost += operand if operand <= limit else LOAD_COST
                 costs[node.outputs[0]] = cost
             elif row.kind == NULLARY or node.op in ("random_uniform", "random_bits"):
                 costs[node.outputs[0]] = row.cost
@@ -176,9 +177,9 @@ class Fusion:
         if not self.fuse and PRIMITIVES[node.op].kind != MOVEMENT and node.inputs:
             inline = []
         cost = EXPENSIVE if value in self.epilogues else self.costs.get(value, EXPENSIVE)
-        kept = cost > CHEAP and (
-            len(inline) > 1 or (len(inline) == 1 and node.op != "reduce" and self._is_smaller(value, *inline[0]))
-        )
+        kept = len(inline) > 1 and cost > CHEAP
+        if not kept and node.op != "reduce" and self.deep_costs.get(value, EXPENSIVE) > CHEAP:
+            kept = any(self._is_smaller(value, *pair) for pair in inline)
         if targets or kept or len(inline) < len(requests):
             host = self._host(value, node, inline, requests, targets)
             again = [] if kept or cost > LOAD_COST + 1 else [pair for pair in inline if pair[0] is not host]
