@@ -121,6 +121,8 @@ def _same_floats(name: str, operands: Sequence[OperandType]) -> Signature:
 def _same(name: str, operands: Sequence[OperandType]) -> Signature:
     _require_same(name, operands)
     result = operands[0].dtype
+    if result.kind == "b":
+        raise DTypeError(f"{name}: not defined for bool", hint="convert with .float() or .long()")
     return Signature(compute_dtype(result), result)
 
 
@@ -166,7 +168,7 @@ numeric = Rule("promote; bool is rejected", _numeric)
 float_promote = Rule("floats promote, integers become the default float", _float_promote)
 floats = Rule("floats promote, others are rejected", _floats)
 same_floats = Rule("one float dtype", _same_floats)
-same = Rule("one dtype", _same)
+same = Rule("one dtype, not bool", _same)
 compare = Rule("promote, result bool", _compare)
 integral = Rule("integers and bool", _integral)
 integers = Rule("integers", _integers)

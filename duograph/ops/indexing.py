@@ -527,7 +527,7 @@ def nonzero_tuple(x: Tensor) -> tuple[Tensor, ...]:
     """The indices of nonzero elements, one tensor per dimension. Reads the values, so it has no place in a static graph."""
     import numpy
 
-    return tuple(core.from_numpy(numpy.ascontiguousarray(found)) for found in numpy.nonzero(x.detach().numpy()))
+    return tuple(core.from_numpy(numpy.ascontiguousarray(found)) for found in numpy.nonzero((x.detach() != 0).numpy()))
 
 
 @function(differentiable=False, reference=lambda np, x: np.argwhere(x), samples=lambda m: [(m.bools(3, 4),), (m.of([0, 1, 2]),)])

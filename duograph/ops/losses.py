@@ -357,15 +357,18 @@ def binary_cross_entropy_with_logits(
 
 @binary_cross_entropy_with_logits.vjp
 def _(g: Any, out: Any, input: Any, target: Any, weight: Any, pos_weight: Any, reduction: str) -> Any:
-    slope = _spread(g, input, reduction)
-    if weight is not None:
-        slope = slope * weight
+    share = _spread(g, input, reduction)
+    slope = share if weight is None else share * weight
     softplus = log1p(exp(-abs(input))) + maximum(-input, 0.0)
+    positive = 1.0 if pos_weight is None else (pos_weight - 1) * target + 1
+    to_weight = None
+    if weight is not None:
+        to_weight = unbroadcast(share * ((1 - target) * input + positive * softplus), weight.shape)
     if pos_weight is None:
-        return slope * (sigmoid(input) - target), -slope * input, None, None
-    positive = (pos_weight - 1) * target + 1
+        return slope * (sigmoid(input) - target), -slope * input, to_weight, None
     first = slope * ((1 - target) - positive * sigmoid(-input))
-    return first, slope * ((pos_weight - 1) * softplus - input), None, unbroadcast(slope * target * softplus, pos_weight.shape)
+    second = slope * ((pos_weight - 1) * softplus - input)
+    return first, second, to_weight, unbroadcast(slope * target * softplus, pos_weight.shape)
 
 
 __all__ = ["core"]

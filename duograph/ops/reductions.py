@@ -573,7 +573,7 @@ def logsumexp(x: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     Source:   torch.logsumexp
 
     >>> logsumexp(tensor([1000.0, 1000.0]), 0)
-    tensor(1000.6931)
+    tensor(1000.6932)
     """
     top = amax(x, dim, True)
     top = where(abs(top) < float("inf"), top, 0.0)
