@@ -10,7 +10,6 @@
 #include "device.h"
 #include "program_parse.h"
 #include "rng.h"
-#include "small_vector.h"
 
 namespace dg {
 
@@ -24,72 +23,6 @@ int64_t now_nanoseconds() {
   timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);
   return time.tv_sec * 1'000'000'000LL + time.tv_nsec;
-}
-
-int64_t wrap_add(int64_t a, int64_t b) {
-  return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
-}
-int64_t wrap_sub(int64_t a, int64_t b) {
-  return static_cast<int64_t>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b));
-}
-int64_t wrap_mul(int64_t a, int64_t b) {
-  return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
-}
-
-// Rounds down like Python's //; 0 for a zero divisor.
-int64_t floor_divide(int64_t a, int64_t b) {
-  if (b == 0) return 0;
-  if (b == -1) return wrap_sub(0, a);
-  const int64_t quotient = a / b;
-  return quotient - ((a % b != 0) && ((a < 0) != (b < 0)));
-}
-int64_t floor_modulo(int64_t a, int64_t b) {
-  if (b == 0 || b == -1) return 0;
-  const int64_t remainder = a % b;
-  return remainder != 0 && ((remainder < 0) != (b < 0)) ? remainder + b : remainder;
-}
-
-int64_t evaluate(const RegInstr& instr, const int64_t* regs) {
-  if (instr.op == RegOp::Const) return instr.value;
-  const int64_t a = regs[instr.a], b = regs[instr.b];
-  switch (instr.op) {
-    case RegOp::Add:
-      return wrap_add(a, b);
-    case RegOp::Sub:
-      return wrap_sub(a, b);
-    case RegOp::Mul:
-      return wrap_mul(a, b);
-    case RegOp::FloorDiv:
-      return floor_divide(a, b);
-    case RegOp::Mod:
-      return floor_modulo(a, b);
-    case RegOp::Min:
-      return std::min(a, b);
-    case RegOp::Max:
-      return std::max(a, b);
-    case RegOp::CeilDiv:
-      return floor_divide(a, b) + (floor_modulo(a, b) != 0);
-    case RegOp::Eq:
-      return a == b;
-    case RegOp::Ne:
-      return a != b;
-    case RegOp::Lt:
-      return a < b;
-    case RegOp::Le:
-      return a <= b;
-    case RegOp::And:
-      return a && b;
-    case RegOp::Or:
-      return a || b;
-    case RegOp::FloorShift:
-      return a >> instr.value;
-    case RegOp::CeilShift:
-      return (a >> instr.value) + ((a & ((int64_t{1} << instr.value) - 1)) != 0);
-    case RegOp::ModMask:
-      return a & instr.value;
-    default:
-      return regs[instr.c] ? a : b;  // Select
-  }
 }
 
 // What a step ended with.
@@ -143,14 +76,20 @@ class Run {
         outputs_(outputs),
         status_(status),
         profiling_(program.profiling.load(std::memory_order_relaxed)) {
-    regs_.resize(static_cast<size_t>(p_.n_regs) + 1);
-    slots_.resize(p_.slots.size());
-    args_.resize(static_cast<size_t>(p_.max_args));
-    sizes_.resize(static_cast<size_t>(p_.max_sizes));
+    int64_t* frame = local_;
+    if (p_.frame_words > kLocalWords) [[unlikely]]
+      frame = new int64_t[static_cast<size_t>(p_.frame_words)];
+    regs_ = frame;
+    sizes_ = regs_ + p_.n_regs;
+    args_ = reinterpret_cast<void**>(sizes_ + p_.max_sizes);
+    slots_ = args_ + p_.max_args;
   }
   ~Run() {
     for (int j = 0; j < n_outputs_; ++j) release(outputs_[j].buffer);  // of a run that did not end well
+    if (regs_ != local_) [[unlikely]]
+      delete[] regs_;
   }
+  Run(const Run&) = delete;
 
   bool fail(int64_t code) {
     status_->check_code = code;
@@ -178,8 +117,11 @@ class Run {
     }
     index = p_.indices.data() + step.sizes;
     for (int32_t i = 0; i < step.n_sizes; ++i) sizes_[i] = regs_[index[i]];
+    BufferRef memory;
+    const int64_t scratch = reg_or(step.scratch_reg, 0);
+    if (scratch > 0) memory.reset(allocate(static_cast<size_t>(scratch)));
     int64_t result[4] = {0, 0, 0, reinterpret_cast<int64_t>(SignalFlag::never())};
-    step.function(args_.data(), sizes_.data(), 0, chunks, nullptr, result);
+    step.function(args_, sizes_, 0, chunks, scratch > 0 ? memory.get()->data : nullptr, result);
     return result[0] ? failed(step, result) : Outcome::Fine;
   }
 
@@ -207,7 +149,7 @@ class Run {
 
  private:
   bool read_registers(const int64_t* sizes) {
-    int64_t* reg = regs_.data();
+    int64_t* reg = regs_;
     const auto n_inputs = p_.ranks.size();
     for (size_t i = 0; i < n_inputs; ++i) {
       const RunInput& input = inputs_[i];
@@ -219,9 +161,10 @@ class Run {
       for (int d = 0; d < rank; ++d) *reg++ = input.sizes[d];
       for (int d = 0; d < rank; ++d) *reg++ = input.strides[d];
     }
-    const int64_t* first = regs_.data() + p_.first_instr_reg;
+    const int64_t* first = regs_ + p_.first_instr_reg;
     while (reg < first) *reg++ = *sizes++;
-    for (const RegInstr& instr : p_.instrs) *reg++ = evaluate(instr, regs_.data());
+    std::copy(p_.constants.begin(), p_.constants.end(), reg);
+    for (const RegInstr& instr : p_.instrs) regs_[instr.target] = instr.evaluate(regs_);
     for (const Check& check : p_.checks)
       if (!regs_[check.reg]) [[unlikely]]
         return fail(check.code);
@@ -324,7 +267,7 @@ class Run {
       arena = static_cast<char*>(arena_.get()->data);
       const_cast<std::atomic<int64_t>&>(p_.arena_bytes).store(arena_bytes, std::memory_order_relaxed);
     }
-    void** slot = slots_.data();
+    void** slot = slots_;
     for (const Slot& spec : p_.slots) {
       switch (spec.kind) {
         case SlotKind::Input:
@@ -426,7 +369,7 @@ class Run {
     BufferRef memory;
     if (scratch) memory.reset(allocate(static_cast<size_t>(scratch)));
     int64_t result[4] = {0, 0, 0, reinterpret_cast<int64_t>(SignalFlag::never())};
-    step.function(args_.data(), sizes_.data(), 0, chunks, scratch ? memory.get()->data : nullptr, result);
+    step.function(args_, sizes_, 0, chunks, scratch ? memory.get()->data : nullptr, result);
     if (result[0]) [[unlikely]]
       return failed(step, result);
     return Outcome::Fine;
@@ -437,8 +380,8 @@ class Run {
                                                int64_t scratch, InterruptPoll* poll) {
     Launch launch;
     launch.function = step.function;
-    launch.args = args_.data();
-    launch.sizes = sizes_.data();
+    launch.args = args_;
+    launch.sizes = sizes_;
     launch.scratch_bytes = (scratch + static_cast<int64_t>(kAlignment) - 1) & -static_cast<int64_t>(kAlignment);
     BufferRef memory;
     if (scratch) memory.reset(allocate(static_cast<size_t>(launch.scratch_bytes) * static_cast<size_t>(workers)));
@@ -495,10 +438,13 @@ class Run {
   bool drew_numbers_ = false;
   RngState rng_before_{};
   BufferRef arena_;
-  SmallVector<int64_t, 96> regs_;
-  SmallVector<void*, 32> slots_;
-  SmallVector<void*, 24> args_;
-  SmallVector<int64_t, 48> sizes_;
+  // One frame: registers, then the sizes and arguments of the step that runs, then the addresses of the slots.
+  static constexpr int64_t kLocalWords = 200;
+  int64_t* regs_;
+  int64_t* sizes_;
+  void** args_;
+  void** slots_;
+  int64_t local_[kLocalWords];
 };
 
 }  // namespace

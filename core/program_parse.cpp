@@ -129,6 +129,7 @@ class Parser {
     commits();
     number_steps();
     p_.direct = is_direct();
+    p_.frame_words = int64_t{p_.n_regs} + p_.max_sizes + p_.max_args + static_cast<int64_t>(p_.slots.size());
   }
 
  private:
@@ -172,8 +173,8 @@ class Parser {
         instr = {known->op, reg(item[1]), reg(item[2])};
         divide_by_shifting(instr);
       }
-      p_.instrs.push_back(instr);
-      ++p_.n_regs;
+      instr.target = p_.n_regs++;
+      add_register(instr);
     }
     const Field checks = spec_["checks"];
     for (int64_t i = 0; i < limited(checks); ++i) {
@@ -184,15 +185,29 @@ class Parser {
     p_.arena_reg = optional_reg(spec_["arena"]);
   }
 
+  bool is_constant(int32_t reg) const {
+    return reg >= p_.first_instr_reg && constant_[static_cast<size_t>(reg - p_.first_instr_reg)];
+  }
+
+  // Registers that do not depend on sizes are computed here, once.
+  void add_register(const RegInstr& instr) {
+    const bool constant = instr.op == RegOp::Const || (is_constant(instr.a) && is_constant(instr.b) &&
+                                                       (instr.op != RegOp::Select || is_constant(instr.c)));
+    constant_.push_back(constant);
+    // Register numbers count from the sizes, the constants do not.
+    p_.constants.push_back(constant ? instr.evaluate(p_.constants.data() - p_.first_instr_reg) : 0);
+    if (!constant) p_.instrs.push_back(instr);
+  }
+
   void divide_by_shifting(RegInstr& instr) const {
-    const int32_t divisor = instr.b - p_.first_instr_reg;
-    if (divisor < 0 || p_.instrs[static_cast<size_t>(divisor)].op != RegOp::Const) return;
-    const int64_t value = p_.instrs[static_cast<size_t>(divisor)].value;
+    if (!is_constant(instr.b)) return;
+    const int64_t value = p_.constants[static_cast<size_t>(instr.b - p_.first_instr_reg)];
     if (value <= 0 || (value & (value - 1))) return;
+    if (instr.op != RegOp::FloorDiv && instr.op != RegOp::CeilDiv && instr.op != RegOp::Mod) return;
     instr.value = instr.op == RegOp::Mod ? value - 1 : __builtin_ctzll(static_cast<uint64_t>(value));
-    if (instr.op == RegOp::FloorDiv) instr.op = RegOp::FloorShift;
-    if (instr.op == RegOp::CeilDiv) instr.op = RegOp::CeilShift;
-    if (instr.op == RegOp::Mod) instr.op = RegOp::ModMask;
+    instr.op = instr.op == RegOp::Mod        ? RegOp::ModMask
+               : instr.op == RegOp::FloorDiv ? RegOp::FloorShift
+                                             : RegOp::CeilShift;
   }
 
   void data() {
@@ -424,12 +439,9 @@ class Parser {
   bool is_direct() const {
     if (p_.all_steps.size() != 1 || p_.arena_reg >= 0) return false;
     const Step& step = *p_.all_steps[0];
-    return step.kind == StepKind::Kernel && step.scratch_reg < 0 &&
-           std::all_of(
-               p_.slots.begin(), p_.slots.end(),
-               [](const Slot& slot) {
-                 return slot.kind == SlotKind::Input || slot.kind == SlotKind::Number || slot.kind == SlotKind::Output;
-               });
+    return step.kind == StepKind::Kernel && std::all_of(p_.slots.begin(), p_.slots.end(), [](const Slot& slot) {
+             return slot.kind == SlotKind::Input || slot.kind == SlotKind::Number || slot.kind == SlotKind::Output;
+           });
   }
 
   void number_block(int32_t index) {
@@ -447,6 +459,7 @@ class Parser {
 
   Program::Impl& p_;
   Field spec_;
+  std::vector<bool> constant_;  // per register after the sizes
   int64_t n_outputs_ = 0, n_nodes_ = 0, data_bytes_ = 0;
 };
 

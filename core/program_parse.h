@@ -6,38 +6,9 @@
 #include <vector>
 
 #include "program.h"
+#include "registers.h"
 
 namespace dg {
-
-// The integer operations of the register program. Arithmetic wraps; division by zero gives 0, so that a program whose
-// checks fail later never traps.
-enum class RegOp : uint8_t {
-  Const,
-  Add,
-  Sub,
-  Mul,
-  FloorDiv,
-  Mod,
-  Min,
-  Max,
-  CeilDiv,
-  Eq,
-  Ne,
-  Lt,
-  Le,
-  And,
-  Or,
-  Select,
-  FloorShift,  // division by a power of two, which the parser puts in the place of FloorDiv, CeilDiv and Mod:
-  CeilShift,   // an integer division costs as much as all the rest of a small program's registers
-  ModMask
-};
-
-struct RegInstr {
-  RegOp op;
-  int32_t a = 0, b = 0, c = 0;
-  int64_t value = 0;  // of Const
-};
 
 struct Check {
   int32_t reg;
@@ -89,7 +60,8 @@ struct StepTimer {
 struct Program::Impl {
   std::vector<int32_t> ranks;
   std::vector<DType> number_dtypes;
-  std::vector<RegInstr> instrs;
+  std::vector<int64_t> constants;  // of all registers after the sizes, those computed in a run included
+  std::vector<RegInstr> instrs;    // what is left to compute in a run
   std::vector<Check> checks;
   std::vector<Slot> slots;
   std::vector<OutputSpec> outputs;
@@ -100,6 +72,7 @@ struct Program::Impl {
   int32_t first_instr_reg = 0, n_regs = 0;
   int32_t arena_reg = -1;
   int32_t max_args = 0, max_sizes = 0;
+  int64_t frame_words = 0;                             // registers, sizes, arguments and slots of a run
   int32_t first_commit = INT32_MAX, last_commit = -1;  // in block 0
   bool loops = false;                                  // cost is not known beforehand
   bool direct = false;             // one kernel over inputs, numbers and outputs: what nearly every dynamic operator is

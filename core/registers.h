@@ -1,0 +1,108 @@
+// The register program: integer arithmetic over sizes and strides, run before the steps of a program.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace dg {
+
+// The integer operations of the register program. Arithmetic wraps; division by zero gives 0, so that a program whose
+// checks fail later never traps.
+enum class RegOp : uint8_t {
+  Const,
+  Add,
+  Sub,
+  Mul,
+  FloorDiv,
+  Mod,
+  Min,
+  Max,
+  CeilDiv,
+  Eq,
+  Ne,
+  Lt,
+  Le,
+  And,
+  Or,
+  Select,
+  FloorShift,  // division by a power of two, which the parser puts in the place of FloorDiv, CeilDiv and Mod:
+  CeilShift,   // an integer division costs as much as all the rest of a small program's registers
+  ModMask
+};
+
+struct RegInstr {
+  RegOp op;
+  int32_t a = 0, b = 0, c = 0;
+  int64_t value = 0;  // of Const; of a division by a power of two, its shift or mask
+  int32_t target = 0;
+
+  int64_t evaluate(const int64_t* regs) const;
+};
+
+inline int64_t wrap_add(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+}
+inline int64_t wrap_sub(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b));
+}
+inline int64_t wrap_mul(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+}
+
+// Rounds down like Python's //; 0 for a zero divisor.
+inline int64_t floor_divide(int64_t a, int64_t b) {
+  if (b == 0) return 0;
+  if (b == -1) return wrap_sub(0, a);
+  const int64_t quotient = a / b;
+  return quotient - ((a % b != 0) && ((a < 0) != (b < 0)));
+}
+inline int64_t floor_modulo(int64_t a, int64_t b) {
+  if (b == 0 || b == -1) return 0;
+  const int64_t remainder = a % b;
+  return remainder != 0 && ((remainder < 0) != (b < 0)) ? remainder + b : remainder;
+}
+
+inline int64_t RegInstr::evaluate(const int64_t* regs) const {
+  if (op == RegOp::Const) return value;
+  const int64_t x = regs[a], y = regs[b];
+  switch (op) {
+    case RegOp::Add:
+      return wrap_add(x, y);
+    case RegOp::Sub:
+      return wrap_sub(x, y);
+    case RegOp::Mul:
+      return wrap_mul(x, y);
+    case RegOp::FloorDiv:
+      return floor_divide(x, y);
+    case RegOp::Mod:
+      return floor_modulo(x, y);
+    case RegOp::Min:
+      return std::min(x, y);
+    case RegOp::Max:
+      return std::max(x, y);
+    case RegOp::CeilDiv:
+      return floor_divide(x, y) + (floor_modulo(x, y) != 0);
+    case RegOp::Eq:
+      return x == y;
+    case RegOp::Ne:
+      return x != y;
+    case RegOp::Lt:
+      return x < y;
+    case RegOp::Le:
+      return x <= y;
+    case RegOp::And:
+      return x && y;
+    case RegOp::Or:
+      return x || y;
+    case RegOp::FloorShift:
+      return x >> value;
+    case RegOp::CeilShift:
+      return (x >> value) + ((x & ((int64_t{1} << value) - 1)) != 0);
+    case RegOp::ModMask:
+      return x & value;
+    default:
+      return regs[c] ? x : y;  // Select
+  }
+}
+
+}  // namespace dg
