@@ -15,12 +15,13 @@ from ..errors import CaptureError, DTypeError, IndexError_, ShapeError, ValueErr
 from ..ir.dim import Dim
 from ..ops.creation import full
 from ..ops.indexing import index as gather
-from ..ops.indexing import nonzero_tuple
+from ..ops.indexing import index_put, nonzero_tuple
 from ..ops.movement import broadcast_to, unsqueeze
 from ..ops.slicing import cast, select
 from ..ops.slicing import slice as slice_view
 
 Tensor = core.Tensor
+Step = tuple[Any, Tensor, tuple[Any, ...]]  # a view operator, what it was applied to, its further arguments
 
 
 def getitem(x: Tensor, index: Any) -> Tensor:
@@ -28,8 +29,8 @@ def getitem(x: Tensor, index: Any) -> Tensor:
     kind = type(index)
     if kind is int and x.dim():
         return select(x, 0, index)
-    if kind is slice and x.dim():
-        return _slice(x, 0, index)
+    if kind is slice and x.dim() and (bounds := _bounds(index)) is not None:
+        return slice_view(x, 0, *bounds)
     view, gathers = _view(x, index, gather_scalars=True)
     if gathers:
         return _gather(view, gathers)
@@ -41,11 +42,14 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     if isinstance(index, Tensor) and index.dtype is core.bool and _is_single(value):
         _fill_masked(x, index, value)
         return
-    view, gathers = _view(x, index, gather_scalars=False)
     if not isinstance(value, Tensor) and not isinstance(value, (bool, int, float)):
         from .creation import tensor
 
         value = tensor(value, dtype=x.dtype)
+    if core.tracing() and core.is_grad_enabled() and (x.requires_grad or (isinstance(value, Tensor) and value.requires_grad)):
+        x.copy_(_replaced(x, index, value))
+        return
+    view, gathers = _view(x, index, gather_scalars=False)
     if gathers:
         if not isinstance(value, Tensor):
             value = full((), value, x.dtype)
@@ -55,6 +59,20 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
             view.copy_(_drop_ones(value, view.dim()))
     else:
         view.fill_(value)
+
+
+def _replaced(x: Tensor, index: Any, value: Any) -> Tensor:
+    """`x` after `x[index] = value`, without writing: in a static graph gradients flow through values, not through views."""
+    steps: list[Step] = []
+    view, gathers = _view(x, index, gather_scalars=False, steps=steps)
+    value = cast(value, x.dtype) if isinstance(value, Tensor) else full((), value, x.dtype)
+    if gathers:
+        new = index_put(view, [at for _, at in gathers], value, tuple(dim for dim, _ in gathers))
+    else:
+        new = broadcast_to(_drop_ones(value, view.dim()), view.shape)
+    for view_op, base, args in reversed(steps):
+        new = view_op.definition.write(base, new, *args)
+    return new
 
 
 def _is_single(value: Any) -> bool:
@@ -88,8 +106,17 @@ def _same_memory(a: Tensor, b: Tensor) -> bool:
     )
 
 
-def _view(x: Tensor, index: Any, gather_scalars: bool) -> tuple[Tensor, list[tuple[int, Tensor]]]:
+def _view(
+    x: Tensor, index: Any, gather_scalars: bool, steps: list[Step] | None = None
+) -> tuple[Tensor, list[tuple[int, Tensor]]]:
     """Applies the views in an index. Returns the view and the (dimension, integer tensor) pairs still to gather."""
+
+    def apply(view_op: Any, *args: Any) -> Tensor:
+        if steps is not None:
+            steps.append((view_op, x, args))
+        found: Tensor = view_op(x, *args)
+        return found
+
     items = index if isinstance(index, tuple) else (index,)
     items = tuple(_normal(item) for item in items)
     used = sum(_dims_used(item) for item in items)
@@ -105,27 +132,38 @@ def _view(x: Tensor, index: Any, gather_scalars: bool) -> tuple[Tensor, list[tup
     dim = 0
     for item in items:
         if item is None:
-            x = unsqueeze(x, dim)
+            x = apply(unsqueeze, dim)
             dim += 1
         elif item is Ellipsis:
             dim += rank - used
         elif isinstance(item, bool):
-            x = unsqueeze(x, dim)
+            x = apply(unsqueeze, dim)
             gathers.append((dim, _integers([0] if item else [])))
             dim += 1
         elif isinstance(item, slice):
-            x = _slice(x, dim, item)
+            bounds = _bounds(item)
+            if bounds is not None:
+                x = apply(slice_view, dim, *bounds)
             dim += 1
         elif isinstance(item, Tensor):
             if item.dtype is core.bool:
-                x, dim = _add_mask(x, item, dim, gathers)
-            elif item.dim() == 0 and (gather_scalars or item._traced is None):
-                x = gather(x, [item], (dim,)) if gather_scalars else select(x, dim, item.item())
+                if item.dim() == 0:
+                    x = apply(unsqueeze, dim)
+                dim = _add_mask(x, item, dim, gathers)
+            elif item.dim() == 0 and gather_scalars:
+                x = gather(x, [item], (dim,))
+            elif item.dim() == 0 and not core.tracing():
+                x = apply(select, dim, item.item())
             else:
                 gathers.append((dim, item))
                 dim += 1
         else:
-            x = select(x, dim, item)
+            x = apply(select, dim, item)
+    if not gather_scalars and len(gathers) > 1 and any(at.dim() == 0 for _, at in gathers):
+        raise CaptureError(
+            "index: writing by an integer tensor without dimensions beside other indices is not defined in a static graph",
+            hint="give it a dimension: at.reshape(1)",
+        )
     return x, gathers
 
 
@@ -166,33 +204,33 @@ def _dims_used(item: Any) -> int:
     return 1
 
 
-def _slice(x: Tensor, dim: int, item: slice) -> Tensor:
+def _bounds(item: slice) -> tuple[Any, Any, Any] | None:
+    """(start, stop, step) of a slice; None if it takes everything."""
     start, stop, step = _bound(item.start), _bound(item.stop), _bound(item.step)
     if start is None and stop is None and step is None:
-        return x if dim or x.dim() > 1 else broadcast_to(x, x.shape)
+        return None
     if step is not None and step <= 0:
         raise ValueError_(f"index: the step of a slice must be above 0, got {step}", hint="x.flip(dim) reverses a dimension")
-    return slice_view(x, dim, start, stop, step)
+    return start, stop, step
 
 
 def _bound(value: Any) -> Any:
     return value if value is None or type(value) is int or isinstance(value, Dim) else operator.index(value)
 
 
-def _add_mask(x: Tensor, mask: Tensor, dim: int, gathers: list[tuple[int, Tensor]]) -> tuple[Tensor, int]:
-    """Turns a boolean tensor over the dimensions from `dim` into positions."""
+def _add_mask(x: Tensor, mask: Tensor, dim: int, gathers: list[tuple[int, Tensor]]) -> int:
+    """Turns a boolean tensor over the dimensions from `dim` into positions; returns the dimension behind them."""
     if mask._traced is not None:
         raise CaptureError(
             f"index: the size of x[mask] depends on the values of mask, {_describe(mask)}; a static graph needs a fixed size",
             hint="use where(mask, x, other), x.masked_fill(mask, value), or x[mask] = value",
         )
     if mask.dim() == 0:
-        x = unsqueeze(x, dim)
         gathers.append((dim, _integers([0] if mask.item() else [])))
-        return x, dim + 1
+        return dim + 1
     _check_mask(x, mask, dim)
     gathers += [(dim + offset, positions) for offset, positions in enumerate(nonzero_tuple(mask))]
-    return x, dim + mask.dim()
+    return dim + mask.dim()
 
 
 def _check_mask(x: Tensor, mask: Tensor, dim: int) -> None:
