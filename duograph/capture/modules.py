@@ -44,12 +44,16 @@ class ModuleWatch:
         self.modules.append(module)
         self.dicts[id(own)] = own
         library = _library_code_reads(type(module))
+        self.remember(own, "_hooks", own.get("_hooks", _MISSING))
+        for table in own.get("_hooks", {}).values():
+            if isinstance(table, dict):
+                self.tables.append((table, list(table.items())))
         for name, value in own.items():
             if name in _TABLES and isinstance(value, dict):
                 self.dicts[id(value)] = value
                 self.tables.append((value, list(value.items())))
                 self.tensors.update(id(x) for x in value.values())
-            elif library or name in ("training", "_hooks"):
+            elif library or name == "training":
                 self.remember(own, name, value)
                 if isinstance(value, dict):
                     self.tables.append((value, list(value.items())))
@@ -62,7 +66,6 @@ class ModuleWatch:
 
     def forget(self, holder: Any, key: Any) -> None:
         """The captured function writes this place itself."""
-        self.seen.pop((id(holder), key), None)
         self.skipped.add((id(holder), key))
 
     def unchanged(self) -> bool:

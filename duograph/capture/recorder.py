@@ -64,7 +64,7 @@ class Recorder:
 
     def guard(self, *row: Any) -> None:
         identity = tuple(id(x) if i else x for i, x in enumerate(row)) if row[0] not in ("is", "eq") else row[:2]
-        if identity not in self.guard_keys and not self.closed:
+        if identity not in self.guard_keys:
             self.guard_keys.add(identity)
             self.guards.append(row)
             self.keep.append(row)
@@ -75,8 +75,7 @@ class Recorder:
             return value
         if isinstance(value, core.Tensor):
             if value._traced is None:
-                self.keep.append(value)
-                self.tensor_reads.setdefault(id(value), []).append(self.read(kind, holder, key))
+                self.found(value, self.read(kind, holder, key))
                 self.tensor_names.setdefault(id(value), name or (key if type(key) is str else ""))
             return value
         if type(value) is int or type(value) is float:
@@ -93,6 +92,13 @@ class Recorder:
         if not base and isinstance(value, CONTAINERS):
             self.contents(value)
         return value
+
+    def found(self, tensor: Any, read: int) -> None:
+        """A tensor from outside was found by this read."""
+        self.keep.append(tensor)
+        reads = self.tensor_reads.setdefault(id(tensor), [])
+        if read not in reads:
+            reads.append(read)
 
     def enter(self, value: Any) -> None:
         """`value` existed before the capture: what is read from it matters."""

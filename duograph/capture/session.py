@@ -92,8 +92,7 @@ class Session:
                 if value is None:
                     self.recorder.guard("is", read, None)
                 else:
-                    self.recorder.tensor_reads.setdefault(id(value), []).append(read)
-                    self.recorder.keep.append(value)
+                    self.recorder.found(value, read)
             known.add(id(tensor))
             if kind == "write":
                 written[id(tensor)] = tensor
