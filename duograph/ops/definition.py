@@ -118,22 +118,6 @@ class Definition:
     writes: tuple[str, ...]
 
     @property
-    def __name__(self) -> str:
-        return self.name
-
-    @property
-    def __doc__(self) -> str | None:  # type: ignore[override]
-        return self.function.__doc__
-
-    @property
-    def __module__(self) -> str:  # type: ignore[override]
-        return self.function.__module__
-
-    @property
-    def __wrapped__(self) -> Callable[..., Any]:
-        return self.function
-
-    @property
     def differentiable(self) -> bool:
         return not self.flags & FLAG_NONDIFFERENTIABLE
 
@@ -251,6 +235,7 @@ def op(
         definition.writes = writes
         written = tuple(i for i, p in enumerate(params) if p[0] in writes)
         operator = core.Op(name, params, flags, definition, writes=written)
+        operator.__doc__, operator.__module__, operator.__wrapped__ = function.__doc__, function.__module__, function
         definition.op = definition.exported = operator
         REGISTRY[name] = definition
         if method:

@@ -428,6 +428,12 @@ def raise_error(op: Any, args: Sequence[Any], message_code: int) -> None:
         else:
             trace(definition, symbolic)
     operands = [describe(p[0], x) for p, x in zip(definition.params, args) if isinstance(x, core.Tensor)]
+    if definition.kind == VIEW and not args[0].is_contiguous():
+        raise ShapeError(
+            f"{definition.name}: no view of a tensor with strides {tuple(args[0].stride())} has that shape",
+            operands,
+            hint="use reshape, which copies where it must",
+        )
     raise InternalError(f"{definition.name}: check {message_code} failed, but its shape rule accepts the arguments", operands)
 
 

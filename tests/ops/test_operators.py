@@ -38,12 +38,21 @@ def test_values(definition: Definition) -> None:
             break
 
 
+def first_dtype(definition: Definition) -> str:
+    """float32, or int64 for operators that take no floats."""
+    made = harness.calls(definition, "float32")
+    return "float32" if not made or harness.accepts(definition, made[0], "float32") else "int64"
+
+
 @pytest.mark.parametrize("definition", [d for d in SAMPLED if d.kind != CREATION], ids=harness.name_of)
 def test_layouts(definition: Definition) -> None:
     """Operands with gaps and exchanged dimensions give the very bits of contiguous ones."""
-    for call in harness.calls(definition, "float32"):
-        plain = harness.tensors(call, "float32")
-        strided = harness.tensors(call, "float32", lambda a: harness.noncontiguous(a, "float32"))
+    if definition.name in ("view", "view_as"):
+        pytest.skip("refuses most of them: see test_views")
+    dtype = first_dtype(definition)
+    for call in harness.calls(definition, dtype):
+        plain = harness.tensors(call, dtype)
+        strided = harness.tensors(call, dtype, lambda a: harness.noncontiguous(a, dtype))
         for a, b in zip(
             harness.flat(definition.exported(*plain.args, **plain.kwargs)),
             harness.flat(definition.exported(*strided.args, **strided.kwargs)),
@@ -80,8 +89,9 @@ def test_static(definition: Definition) -> None:
         return definition.exported(*args, **kwargs)
 
     static = dg.static(run, strict=True)
-    for call in harness.calls(definition, "float32")[:4]:
-        given = harness.tensors(call, "float32")
+    dtype = first_dtype(definition)
+    for call in harness.calls(definition, dtype)[:4]:
+        given = harness.tensors(call, dtype)
         expected = harness.flat(run(list(given.args), given.kwargs))
         found = harness.flat(static(list(given.args), given.kwargs))
         for a, b in zip(expected, found, strict=True):
