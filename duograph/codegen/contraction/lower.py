@@ -27,9 +27,12 @@ from duograph.codegen.kernel import (
 from duograph.codegen.llvm import Module
 from duograph.codegen.map_schedule import emit_map
 from duograph.codegen.target import Target
-from duograph.ir.dim import ceildiv, contiguous_strides, floordiv, maximum, minimum, product
+from duograph.ir.dim import ceildiv, contiguous_strides, floordiv, product
 
 Strides = tuple[Extent, ...]
+
+# A chunk of C. A worker's share comes in one call and is merged to rectangles: small chunks only share evenly.
+_ROWS, _COLUMNS = 32, 128
 
 
 def emit_contraction(module: Module, target: Target, symbol: str, kernel: ContractionKernel) -> CompiledKernel:
@@ -160,9 +163,6 @@ class _Lowering:
         ]
         m, n = (kernel.m or (1,))[-1], (kernel.n or (1,))[-1]
         k = product(list(kernel.k))
-        # Chunks big enough to pack for, small enough to share evenly.
-        rows = minimum(8, maximum(1, floordiv(m, 128))) * 32
-        columns = minimum(4, maximum(2, floordiv(n, 512))) * 64
         words = {
             "m": m,
             "n": n,
@@ -172,14 +172,14 @@ class _Lowering:
             "b_k": _last(b_k),
             "b_n": 1 if n == 1 else _last(b_n),
             "c_m": _last(c_m),
-            "rows_per_chunk": rows,
-            "columns_per_chunk": columns,
+            "rows_per_chunk": _ROWS,
+            "columns_per_chunk": _COLUMNS,
             "epilogue": epilogue,
             "batch_dims": len(batches),
         }
         matrices = product([extent for extent, *_ in batches])
-        chunks = matrices * ceildiv(m, rows) * ceildiv(n, columns)
-        cost = floordiv(matrices * k * (m * n + 16 * (m + n)), 4)
+        chunks = matrices * ceildiv(m, _ROWS) * ceildiv(n, _COLUMNS)
+        cost = floordiv(matrices * m * n * k, 2)
         header = [words[name] for name in HEADER]
         return (*header, *(word for dim in batches for word in dim)), chunks, cost
 
