@@ -42,7 +42,8 @@ bool takes_rest(const Param& param) { return param.kind == ParamKind::Sizes || p
 
 void bind_arguments(OpObject* op, PyObject* const* args, size_t n_positional, PyObject* keyword_names, Bound* bound) {
   const std::vector<Param>& params = *op->params;
-  bound->values.assign(params.size(), nullptr);
+  bound->values.resize(params.size());
+  for (PyObject*& value : bound->values) value = nullptr;
   size_t next = 0;
   for (size_t i = 0; i < n_positional;) {
     if (next == params.size())

@@ -195,6 +195,14 @@ struct OutputGuard {
   }
 };
 
+// Owned tensors.
+struct TensorList {
+  SmallVector<TensorObject*, 4> tensors;
+  ~TensorList() {
+    for (TensorObject* tensor : tensors) Py_XDECREF(reinterpret_cast<PyObject*>(tensor));
+  }
+};
+
 PyObject* run_call(Call& call) {
   OpObject* op = call.op;
   if (op->flags & (kInplace | kInplaceLists)) prepare_inplace(call);
@@ -291,24 +299,22 @@ PyObject* run_call(Call& call) {
   if (counting)
     count_run(op_name(op), inputs.data(), inputs.size(), program, outputs.data(), outputs.size());
   OutputGuard guard{outputs.data(), 0, outputs.size()};
-  SmallVector<TensorObject*, 4> outs;
-  std::vector<Ref> made;
-  made.reserve(outputs.size());
+  TensorList made;
   while (guard.begin < guard.end) {
     RunOutput& out = outputs[guard.begin++];
-    TensorObject* tensor = make_output(call, out, joint ? &space : nullptr, input_operands.data());
-    made.push_back(Ref(as_object(tensor)));
-    outs.push_back(tensor);
+    made.tensors.push_back(make_output(call, out, joint ? &space : nullptr, input_operands.data()));
   }
+  SmallVector<TensorObject*, 4>& outs = made.tensors;
   if (recorded)
     record_compiled(op, entry, operands.data(), count, sources.data(), call.sizes.data(), call.sizes.size(), outs.data(),
                     outs.size(), row);
   if (op->flags & kInplace && op->params->front().kind == ParamKind::Tensor)
     return Ref::borrow(call.values[0]).release();
   if (op->flags & kInplaceLists) Py_RETURN_NONE;
-  if (made.size() == 1) return made[0].release();
-  Ref result = owned(PyTuple_New(static_cast<Py_ssize_t>(made.size())));
-  for (size_t i = 0; i < made.size(); ++i) PyTuple_SET_ITEM(result.get(), i, made[i].release());
+  if (outs.size() == 1) return as_object(std::exchange(outs[0], nullptr));
+  Ref result = owned(PyTuple_New(static_cast<Py_ssize_t>(outs.size())));
+  for (size_t i = 0; i < outs.size(); ++i)
+    PyTuple_SET_ITEM(result.get(), i, as_object(std::exchange(outs[i], nullptr)));
   return result.release();
 }
 

@@ -311,7 +311,7 @@ void run_compiled(Node* node, TensorObject* const* grads, Gradients* results) {
                      static_cast<long long>(status.check_code));
   }
   if (counting)
-    count_run(op_name(node->op), feed.inputs.data(), feed.inputs.size(), entry->program, outputs.data(), outputs.size());
+    count_run((std::string(op_name(node->op)) + " backward").c_str(), feed.inputs.data(), feed.inputs.size(), entry->program, outputs.data(), outputs.size());
   size_t made = 0;
   try {
     for (; made < outputs.size(); ++made) {

@@ -2,8 +2,6 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 
-#include <atomic>
-
 #include "call.h"
 #include "count.h"
 #include "dtype_object.h"
@@ -18,11 +16,9 @@ namespace nb = nanobind;
 namespace dg {
 
 void bind_runtime(nb::module_& module);
-__attribute__((weak)) void bind_static_function(PyObject* module);
+void bind_static_function(PyObject* module);
 
 namespace {
-
-std::atomic<int64_t> epoch{0};
 
 nb::object steal(PyObject* object) { return nb::steal(checked(object)); }
 DType dtype_from(nb::handle object, const char* what) { return require_dtype(object.ptr(), what); }
@@ -56,8 +52,6 @@ void bind_modes(nb::module_& m) {
   m.def("pop_tracing", [] { if (mode.tracing > 0) --mode.tracing; });
   m.def("set_tracing", [](bool on) { return std::exchange(mode.tracing, on ? 1 : 0) > 0; }, "Sets tracing; gives the old one.");
   m.def("tracing", [] { return mode.tracing > 0; });
-  m.def("epoch", [] { return epoch.load(); });
-  m.def("bump_epoch", [] { return ++epoch; });
   m.def("begin_count", [] { begin_count(); });
   m.def("end_count", [] { return nb::steal(end_count().release()); });
   m.def("begin_journal", [] { begin_journal(); });
@@ -203,7 +197,7 @@ void initialise(nb::module_& m) {
   bind_tensor_functions(m);
   bind_tape(m);
   bind_runtime(m);
-  if (bind_static_function) bind_static_function(m.ptr());
+  bind_static_function(m.ptr());
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "python_api.h"
+#include "small_vector.h"
 
 namespace dg {
 
@@ -78,7 +79,7 @@ OpObject* require_slot(Slot slot);  // raises InternalError if nothing is bound
 
 // The arguments of one call in parameter order: borrowed, or owned by `owned_values`.
 struct Bound {
-  std::vector<PyObject*> values;
+  SmallVector<PyObject*, 12> values;
   std::vector<Ref> kept;
 };
 void bind_arguments(OpObject* op, PyObject* const* args, size_t n_positional, PyObject* keyword_names, Bound* bound);
