@@ -117,21 +117,19 @@ def _view(
         found: Tensor = view_op(x, *args)
         return found
 
-    items = index if isinstance(index, tuple) else (index,)
-    items = tuple(_normal(item) for item in items)
-    used = sum(_dims_used(item) for item in items)
+    items, used = _items(index)
     rank = x.dim()
     if used > rank:
         raise IndexError_(
             f"index: {used} indices for a tensor of {rank} dimensions, {_describe(x)}",
             hint="x.item() reads a tensor without dimensions" if rank == 0 else None,
         )
-    if sum(item is Ellipsis for item in items) > 1:
-        raise IndexError_("index: an index may hold only one ellipsis (...)")
     gathers: list[tuple[int, Tensor]] = []
     dim = 0
     for item in items:
-        if item is None:
+        if type(item) is int:
+            x = apply(select, dim, item)
+        elif item is None:
             x = apply(unsqueeze, dim)
             dim += 1
         elif item is Ellipsis:
@@ -167,6 +165,25 @@ def _view(
     return x, gathers
 
 
+def _items(index: Any) -> tuple[list[Any], int]:
+    """The items of an index, each an int, bool, slice, None, Ellipsis or integer or boolean Tensor; dimensions they take."""
+    items, used, ellipses = [], 0, 0
+    for item in index if isinstance(index, tuple) else (index,):
+        kind = type(item)
+        if kind is int or kind is slice:
+            used += 1
+        elif item is Ellipsis:
+            ellipses += 1
+        elif item is not None and kind is not bool:
+            item = _normal(item)
+            if not isinstance(item, bool):
+                used += item.dim() if isinstance(item, Tensor) and item.dtype is core.bool else 1
+        items.append(item)
+    if ellipses > 1:
+        raise IndexError_("index: an index may hold only one ellipsis (...)")
+    return items, used
+
+
 def _normal(item: Any) -> Any:
     """One item of an index as an int, bool, slice, None, Ellipsis or integer or boolean Tensor."""
     if item is None or item is Ellipsis or isinstance(item, (int, slice)):
@@ -194,14 +211,6 @@ def _normal(item: Any) -> Any:
     if item.dtype.is_floating_point:
         raise IndexError_(f"index: tensors used as indices must hold integers or bools, got {_describe(item)}")
     return item if item.dtype is core.int64 else cast(item, core.int64)
-
-
-def _dims_used(item: Any) -> int:
-    if item is None or item is Ellipsis or isinstance(item, bool):
-        return 0
-    if isinstance(item, Tensor) and item.dtype is core.bool:
-        return item.dim()
-    return 1
 
 
 def _bounds(item: slice) -> tuple[Any, Any, Any] | None:
