@@ -17,14 +17,14 @@ void set_num_threads(int count);  // 1..kMaxThreads
 int get_num_threads();
 constexpr int kMaxThreads = 256;
 
-// Notices Ctrl-C while the calling thread works without the GIL: at most every 10 ms, and only in the main thread,
+// Notices Ctrl-C while the calling thread works without the GIL: at most every 5 ms, and only in the main thread,
 // takes the GIL and lets Python run its signal handlers.
 class InterruptPoll {
  public:
   // `thread_state`: a PyThreadState*, what PyEval_SaveThread returned; updated when the GIL is taken and given back.
   explicit InterruptPoll(void** thread_state);
   bool check();      // true: stop, a Python error is set
-  bool check_now();  // without waiting for the next 10 ms
+  bool check_now();  // without waiting for the next 5 ms
   bool stopped() const { return stopped_; }
   void hold(bool held) { held_ = held; }  // no interruption while held: in-place commits finish first
   bool held() const { return held_; }
