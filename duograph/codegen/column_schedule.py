@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from duograph.codegen.analysis import Facts, address_of, item_bytes, plain_access, total_cost
 from duograph.codegen.body import Body, Scope
@@ -223,13 +223,13 @@ class Columns:
         self.body.emit(across, scopes)
         for j, scope in enumerate(scopes):
             self._save(stage, scope, k, j)
-        lane = f.and_(k, LANES - 1)
+        lane, lanes = f.and_(k, LANES - 1), columns[0].v.lanes
         for reduction in stage.reductions:
             for j, scope in enumerate(scopes):
                 acc = self._load(reduction, 0, lane, j, scope)
                 item = scope.value(reduction.source)
-                position: Callable[[], Vec] = lambda scope=scope: scope.v.splat("i64", k)  # type: ignore[misc]
-                self._store(reduction, 0, lane, j, scope, reduction.step(scope.v, acc, item, position, None))
+                following = reduction.step(scope.v, acc, item, lambda: row.v.narrowed(lanes).splat("i64", k), None)
+                self._store(reduction, 0, lane, j, scope, following)
 
     # ---- values kept between passes ----
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from duograph.codegen.analysis import Facts, address_of, analyse, best_vector_dim, runs_along
 from duograph.codegen.column_schedule import emit_column
 from duograph.codegen.full_schedule import emit_full
-from duograph.codegen.kernel import CompiledKernel, ContractionKernel, Kernel, LoopKernel, ScatterKernel, Unit
+from duograph.codegen.kernel import CompiledKernel, ContractionKernel, Kernel, ScatterKernel, Unit
 from duograph.codegen.llvm import Module
 from duograph.codegen.map_schedule import emit_map
 from duograph.codegen.row_schedule import emit_row

@@ -205,19 +205,19 @@ class Vectors:
         return self.convert("fptrunc", self.floats(moved), "float")
 
     def _fma_double(self, a: Vec, b: Vec, c: Vec) -> Vec:
-        # operands near the top of the range are scaled down, so that the splitting does not overflow
-        one, scale = self.like(a, 1.0), 2.0**-110
-        big = [self.fcmp("ogt", self.fabs(x), self.like(a, 2.0**900)) for x in (a, b)]
-        down = [self.select(condition, self.like(a, scale), one) for condition in big]
-        any_big = self.or_(*big)
-        a, b = self.fmul(a, down[0]), self.fmul(b, self.select(big[0], one, down[1]))
-        c = self.fmul(c, self.select(any_big, self.like(a, scale), one))
+        # near the top of the range everything is scaled down, so that splitting and product do not overflow
+        one, down, limit = self.like(a, 1.0), self.like(a, 2.0**-110), self.like(a, 2.0**900)
+        big_a, big_b, big_c = (self.fcmp("ogt", self.fabs(x), limit) for x in (a, b, c))
+        any_big = self.or_(self.or_(big_a, big_b), big_c)
+        b = self.select(big_b, self.fmul(b, down), b)
+        a = self.select(self.and_(any_big, self.not_(big_b)), self.fmul(a, down), a)
+        c = self.select(any_big, self.fmul(c, down), c)
         product, low = self.two_product(a, b)
         total, error = self.two_sum(product, c)
         corrected = self.fadd(total, self.fadd(error, low))
         # infinities make the correction NaN: keep the plain result there
         result = self.select(self.fcmp("ord", corrected, corrected), corrected, total)
-        return self.fmul(result, self.select(any_big, self.like(a, 1 / scale), one))
+        return self.fmul(result, self.select(any_big, self.like(a, 2.0**110), one))
 
     def two_sum(self, a: Vec, b: Vec) -> tuple[Vec, Vec]:
         """(s, e) with s = fl(a + b) and s + e = a + b exactly."""

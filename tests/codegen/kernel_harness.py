@@ -18,9 +18,7 @@ from duograph.ir.dim import evaluate
 GUARD = 128
 PATTERN = 0xA5
 ALL_LEVELS = ("native", *LEVELS)
-ENTRY = ctypes.CFUNCTYPE(
-    None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p
-)
+ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
 
 
 class Failure(Exception):
@@ -80,8 +78,9 @@ class Loaded:
                 raise Failure(status[0], status[1], status[2])
         scratch.bytes()
 
-    def run(self, index: int, arrays: Sequence[np.ndarray[Any, Any]], sizes: Mapping[str, int], splits: int = 1,
-            shift: int = 0) -> list[np.ndarray[Any, Any]]:
+    def run(
+        self, index: int, arrays: Sequence[np.ndarray[Any, Any]], sizes: Mapping[str, int], splits: int = 1, shift: int = 0
+    ) -> list[np.ndarray[Any, Any]]:
         """Run kernel ``index`` on the arrays' memory (C order); returns all operands' memory after."""
         compiled = self.unit.kernels[index]
         buffers = [Guarded.make(np.ascontiguousarray(a).tobytes(), shift) for a in arrays]
@@ -101,8 +100,15 @@ def _machine() -> Any:
 _CACHE: dict[tuple[Any, ...], Loaded] = {}
 
 
-def run(kernel: Kernel, arrays: Sequence[np.ndarray[Any, Any]], sizes: Mapping[str, int] | None = None, *,
-        isa: str = "native", splits: int = 1, shift: int = 0) -> list[np.ndarray[Any, Any]]:
+def run(
+    kernel: Kernel,
+    arrays: Sequence[np.ndarray[Any, Any]],
+    sizes: Mapping[str, int] | None = None,
+    *,
+    isa: str = "native",
+    splits: int = 1,
+    shift: int = 0,
+) -> list[np.ndarray[Any, Any]]:
     """Compile (once per kernel and level) and run."""
     key = (kernel, isa)
     if key not in _CACHE:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from kernel_harness import ALL_LEVELS, run
 from kernel_specs import F, M, N, P, load, operands, reduction, store
 

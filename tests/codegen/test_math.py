@@ -1,0 +1,199 @@
+"""Elementary functions: within 2 units in the last place of a high-precision reference, edges included."""
+
+from __future__ import annotations
+
+import math
+
+import mpmath
+import numpy as np
+import pytest
+from kernel_harness import ALL_LEVELS, run
+from kernel_specs import elementwise
+
+LIMIT = 2.0
+FUNCTIONS = ["exp", "exp2", "expm1", "log", "log2", "log1p", "sin", "cos", "tan", "tanh", "erf", "sqrt", "rsqrt"]
+ODD = {"expm1", "log1p", "sin", "tan", "tanh", "erf", "sqrt"}  # f(-0) is -0
+# with FMA and 512-bit instructions; with FMA; with neither
+LEVELS = ["native", "x86-64-v3", "x86-64"]
+
+
+def call(op, *inputs, isa="native"):
+    dtype = inputs[0].dtype.name
+    kernel = elementwise(op, [dtype] * len(inputs), dtype)
+    return run(kernel, [*inputs, np.zeros_like(inputs[0])], {"n": len(inputs[0])}, isa=isa)[-1]
+
+
+def points(dtype, count, seed=1):
+    """Any bit pattern; moderate numbers; numbers near 1; edges and their neighbours."""
+    rng = np.random.default_rng(seed)
+    info = np.finfo(dtype)
+    word = "uint32" if dtype == "float32" else "uint64"
+    patterns = rng.integers(0, np.iinfo(word).max, count, dtype=word, endpoint=True).view(dtype)
+    patterns[np.isnan(patterns)] = np.nan  # a quiet one: NumPy warns of signalling ones
+    moderate = (rng.standard_normal(count) * np.exp(rng.uniform(-8, 5, count))).astype(dtype)
+    near_one = (1 + rng.standard_normal(count) * 0.05).astype(dtype)
+    edges = [0, -0.0, 1, -1, np.inf, -np.inf, np.nan, info.tiny, info.smallest_subnormal, info.max, info.eps, 0.5, 2, 3]
+    edges += [-x for x in edges] + [0.55, 0.89, 3.92, 1e6, math.pi / 2, math.pi, 88.7, -87.4, -103.9, 709.7, -745.1]
+    edges = np.array(edges, dtype)
+    with np.errstate(all="ignore"):
+        around = [np.nextafter(edges, dtype_limit) for dtype_limit in np.array([np.inf, -np.inf], dtype)]
+    return np.concatenate([patterns, moderate, near_one, edges, *around])
+
+
+def wide_reference(op, x):
+    """float32 references, computed in float64."""
+    with np.errstate(all="ignore"):
+        x = x.astype("float64")
+        if op == "erf":
+            return np.array([math.erf(v) for v in x.tolist()])
+        if op == "rsqrt":
+            return 1 / np.sqrt(x)
+        return getattr(np, op)(x)
+
+
+def exact_reference(op, x):
+    """One value in many digits, as an mpmath number (or an infinity or NaN)."""
+    inf = mpmath.inf
+    if math.isnan(x):
+        return mpmath.nan
+    if op in ("sin", "cos", "tan"):
+        if math.isinf(x):
+            return mpmath.nan
+        with mpmath.workprec(1300 if abs(x) > 1e15 else 140):
+            return +getattr(mpmath, op)(mpmath.mpf(x))
+    if op in ("log", "log2", "log1p", "rsqrt", "sqrt"):
+        at = x + 1 if op == "log1p" and x > -1 else x + 1 if op == "log1p" else x
+        if at <= 0 and not (op == "log1p" and x > -1):
+            if op == "sqrt":
+                return mpmath.mpf(0) if x == 0 else mpmath.nan
+            pole = math.copysign(math.inf, x) if op == "rsqrt" else -math.inf
+            return mpmath.mpf(pole) if at == 0 else mpmath.nan
+    if op in ("exp", "exp2", "expm1") and abs(x) > 1e5:
+        return inf if x > 0 else mpmath.mpf(-1 if op == "expm1" else 0)
+    if op in ("tanh", "erf") and abs(x) > 1e3:
+        return mpmath.mpf(math.copysign(1, x))
+    if math.isinf(x):
+        return mpmath.mpf(0) if op == "rsqrt" else inf
+    functions = {"exp2": lambda v: mpmath.mpf(2) ** v, "log2": lambda v: mpmath.log(v, 2), "rsqrt": lambda v: 1 / mpmath.sqrt(v)}
+    with mpmath.workprec(140):
+        return functions.get(op, getattr(mpmath, op, None))(mpmath.mpf(x))
+
+
+def worst_wide(got, expected):
+    """The largest error in units of the last place of float32, against float64 values."""
+    expected = np.asarray(expected, "float64")
+    both_nan = np.isnan(got) & np.isnan(expected)
+    with np.errstate(all="ignore"):
+        rounded = expected.astype("float32")
+        same = (got == rounded) | both_nan
+        exponent = np.maximum(np.frexp(np.where(np.isfinite(expected), expected, 1))[1] - 24, -149)
+        error = np.abs(got.astype("float64") - expected) / np.ldexp(1.0, exponent)
+    error = np.where(same & ~np.isfinite(got), 0, np.where(np.isnan(error), np.inf, error))
+    at = int(np.argmax(error))
+    return float(error[at]), at
+
+
+def exact_error(got, expected):
+    """The error in units of the last place of float64."""
+    if mpmath.isnan(expected) or math.isnan(got):
+        return 0.0 if mpmath.isnan(expected) and math.isnan(got) else math.inf
+    if mpmath.isinf(expected) or math.isinf(got):
+        near = abs(expected) > mpmath.mpf(2) ** 1024 * (1 - mpmath.mpf(2) ** -54)
+        return 0.0 if near and math.isinf(got) and (got > 0) == (expected > 0) else math.inf
+    if expected == 0:
+        return 0.0 if got == 0 else math.inf
+    exponent = max(int(mpmath.floor(mpmath.log(abs(expected), 2))) - 52, -1074)
+    return float(abs(mpmath.mpf(got) - expected) / mpmath.mpf(2) ** exponent)
+
+
+def check_zero_sign(op, x, got):
+    if op in ODD:
+        zeros = (x == 0) & (got == 0)
+        assert (np.signbit(got) == np.signbit(x))[zeros].all()
+
+
+@pytest.mark.parametrize("op", FUNCTIONS)
+@pytest.mark.parametrize("isa", LEVELS)
+def test_float32(op, isa):
+    x = points("float32", 8000)
+    got = call(op, x, isa=isa)
+    error, at = worst_wide(got, wide_reference(op, x))
+    assert error <= LIMIT, (error, x[at], got[at])
+    check_zero_sign(op, x, got)
+
+
+@pytest.mark.parametrize("op", FUNCTIONS)
+def test_float64(op):
+    x = points("float64", 700)
+    expected = [exact_reference(op, v) for v in x.tolist()]
+    for isa in LEVELS:
+        got = call(op, x, isa=isa)
+        errors = [exact_error(g, e) for g, e in zip(got.tolist(), expected)]
+        at = int(np.argmax(errors))
+        assert errors[at] <= LIMIT, (isa, errors[at], x[at], got[at])
+        check_zero_sign(op, x, got)
+
+
+def power_pairs(dtype, count):
+    x = points(dtype, count, 5)
+    rng = np.random.default_rng(6)
+    y = (rng.standard_normal(len(x)) * np.exp(rng.uniform(-3, 5, len(x)))).astype(dtype)
+    bases = np.exp(rng.uniform(-3, 3, count)).astype(dtype)
+    exponents = rng.uniform(-300, 300, count).astype(dtype)
+    edges = np.array([0, -0.0, 1, -1, np.inf, -np.inf, np.nan, 5e-324, 1e30, -1e30, 0.5, -0.5, 2, 3, -2, -3, 1e308], dtype)
+    grid = [a.ravel() for a in np.meshgrid(edges, edges)]
+    return np.concatenate([x, bases, grid[0]]), np.concatenate([y, exponents, grid[1]])
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.parametrize("isa", LEVELS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_power(isa, dtype):
+    x, y = power_pairs(dtype, 700)
+    got = call("pow", x, y, isa=isa)
+    with np.errstate(all="ignore"):
+        approximate = np.power(x.astype("float64"), y.astype("float64"))
+    if dtype == "float32":
+        error, at = worst_wide(got, approximate)
+        assert error <= LIMIT, (error, x[at], y[at], got[at])
+        return
+    for a, b, g, e in zip(x.tolist(), y.tolist(), got.tolist(), approximate.tolist()):
+        if not math.isfinite(e) or e == 0 or g == e:
+            same = g == e and math.copysign(1, g) == math.copysign(1, e)
+            assert same or (g != g and e != e) or (math.isinf(e) and g > 1e308), (a, b, g, e)
+            continue
+        with mpmath.workprec(200):
+            error = exact_error(g, mpmath.power(mpmath.mpf(a), mpmath.mpf(b)))
+        assert error <= LIMIT, (error, a, b, g)
+
+
+@pytest.mark.parametrize("isa", LEVELS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_float_modulo_is_exact(isa, dtype):
+    x = points(dtype, 1000, 8)
+    y = np.random.default_rng(9).permutation(x)
+    for op, function in (("mod", np.mod), ("floordiv", np.floor_divide)):
+        got = call(op, x, y, isa=isa)
+        with np.errstate(all="ignore"):
+            np.testing.assert_array_equal(got, function(x, y), err_msg=op)
+
+
+@pytest.mark.parametrize("op", ["exp", "tanh", "erf", "sin"])
+def test_levels_agree_to_a_unit_or_two(op):
+    """Each level meets the bar by itself; together they cannot be far apart."""
+    x = points("float32", 3000, 12)
+    native = call(op, x)
+    for isa in ALL_LEVELS:
+        error, at = worst_wide(call(op, x, isa=isa), native.astype("float64"))
+        assert error <= 2 * LIMIT, (isa, error, x[at])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("op", FUNCTIONS)
+def test_float32_sweep(op):
+    """Every 97th float32."""
+    for start in range(0, 2**32, 2**28):
+        x = np.arange(start, start + 2**28, 97, dtype="uint64").astype("uint32").view("float32")
+        got = call(op, x)
+        error, at = worst_wide(got, wide_reference(op, x))
+        assert error <= LIMIT, (error, x[at], got[at])
