@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import _core as core
 from ..errors import ValueError_
-from ..ops.activations import gelu, relu
+from ..ops.activations import elu, gelu, leaky_relu, relu, softplus
 from ..ops.unary import sigmoid, tanh
 from . import functional
 from .module import Module
@@ -68,6 +68,49 @@ class Sigmoid(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return sigmoid(x)
+
+
+class LeakyReLU(Module):
+    """x, or negative_slope · x where x is below 0."""
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        super().__init__()
+        self.negative_slope = negative_slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        return leaky_relu(x, self.negative_slope)
+
+    def extra_repr(self) -> str:
+        return f"negative_slope={self.negative_slope}"
+
+
+class ELU(Module):
+    """x, or alpha · (exp(x) − 1) where x is below 0."""
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def forward(self, x: Tensor) -> Tensor:
+        return elu(x, self.alpha)
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha}"
+
+
+class Softplus(Module):
+    """log(1 + exp(beta · x)) / beta; x itself where beta · x is above the threshold."""
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        super().__init__()
+        self.beta = beta
+        self.threshold = threshold
+
+    def forward(self, x: Tensor) -> Tensor:
+        return softplus(x, self.beta, self.threshold)
+
+    def extra_repr(self) -> str:
+        return f"beta={self.beta}, threshold={self.threshold}"
 
 
 class Softmax(Module):

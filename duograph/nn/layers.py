@@ -8,7 +8,7 @@ from typing import Any
 from .. import _core as core
 from ..errors import ArgumentError, ValueError_
 from ..ops.movement import flatten
-from ..ops.normalisation import layer_norm
+from ..ops.normalisation import layer_norm, rms_norm
 from ..tensors.creation import empty
 from . import functional, init
 from .module import Module
@@ -46,6 +46,13 @@ class Dropout(Module):
         return f"p={self.p}, inplace={self.inplace}"
 
 
+def _normalized_shape(owner: str, given: int | Sequence[int]) -> tuple[int, ...]:
+    shape = (given,) if isinstance(given, int) else tuple(given)
+    if not shape or not all(isinstance(n, int) and n >= 0 for n in shape):
+        raise ArgumentError(f"{owner}: normalized_shape must be an int or a sequence of ints, got {given!r}")
+    return shape
+
+
 class LayerNorm(Module):
     """Shifts and scales the last dimensions to mean 0 and variance 1, then applies weight and bias.
 
@@ -65,10 +72,7 @@ class LayerNorm(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-        if not shape or not all(isinstance(n, int) and n >= 0 for n in shape):
-            raise ArgumentError(f"LayerNorm: normalized_shape must be an int or a sequence of ints, got {normalized_shape!r}")
-        self.normalized_shape = shape
+        self.normalized_shape = shape = _normalized_shape("LayerNorm", normalized_shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
         if elementwise_affine:
@@ -94,6 +98,39 @@ class LayerNorm(Module):
     def extra_repr(self) -> str:
         affine = f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
         return f"{self.normalized_shape}, eps={self.eps}, {affine}"
+
+
+class RMSNorm(Module):
+    """Divides by the root of the mean square over the last dimensions, then scales by weight (Zhang and Sennrich 2019).
+
+    Shapes: x [*, *normalized_shape] → the same; weight [*normalized_shape], at first 1
+    """
+
+    weight: Parameter | None
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-6,
+        elementwise_affine: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.normalized_shape = _normalized_shape("RMSNorm", normalized_shape)
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        if elementwise_affine:
+            self.weight = Parameter(empty(self.normalized_shape, device=device, dtype=dtype))
+            init.ones_(self.weight)
+        else:
+            self.register_parameter("weight", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
 class Flatten(Module):
