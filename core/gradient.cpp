@@ -110,8 +110,7 @@ GradientEntry* compile_gradient(Node* node, const Feed& feed, const Mask& needs,
   made->key.assign(feed.key.begin(), feed.key.end());
   const uint64_t* word = feed.key.data() + n_needs_words;
   Ref operands = owned(PyTuple_New(node->n_operands));
-  for (uint32_t i = 0; i < node->n_operands; ++i)
-    PyTuple_SET_ITEM(operands.get(), i, spec_of_word(*word++).release());
+  for (uint32_t i = 0; i < node->n_operands; ++i) PyTuple_SET_ITEM(operands.get(), i, spec_of_word(*word++).release());
   Ref outs = owned(PyTuple_New(node->n_outputs)), grads = owned(PyTuple_New(node->n_outputs));
   for (uint32_t i = 0; i < node->n_outputs; ++i) PyTuple_SET_ITEM(outs.get(), i, spec_of_word(*word++).release());
   for (uint32_t i = 0; i < node->n_outputs; ++i) PyTuple_SET_ITEM(grads.get(), i, spec_of_word(*word++).release());
@@ -139,10 +138,11 @@ GradientEntry* compile_gradient(Node* node, const Feed& feed, const Mask& needs,
     if (made->program->n_inputs != static_cast<int>(feed.inputs.size()) || made->program->n_numbers != numbers ||
         made->program->n_sizes != static_cast<int>(node->n_sizes) ||
         made->program->n_outputs != static_cast<int>(made->targets.size()))
-      raise_error("InternalError", "%s: the gradient's program does not fit: %d inputs for %zu, %d numbers for %d, %d "
-                  "sizes for %u, %d outputs for %zu", op_name(op), made->program->n_inputs, feed.inputs.size(),
-                  made->program->n_numbers, numbers, made->program->n_sizes, node->n_sizes, made->program->n_outputs,
-                  made->targets.size());
+      raise_error("InternalError",
+                  "%s: the gradient's program does not fit: %d inputs for %zu, %d numbers for %d, %d "
+                  "sizes for %u, %d outputs for %zu",
+                  op_name(op), made->program->n_inputs, feed.inputs.size(), made->program->n_numbers, numbers,
+                  made->program->n_sizes, node->n_sizes, made->program->n_outputs, made->targets.size());
     for (int32_t target : made->targets)
       if (target < 0 || target >= static_cast<int32_t>(node->n_operands) ||
           node->operands[target].kind != static_cast<uint8_t>(OperandKind::Tensor))
@@ -181,8 +181,7 @@ TensorObject* make_gradient(const Node* node, const Saved& operand, RunOutput& o
     offset = feed.inputs[out.alias].offset;
   }
   const bool same = rank == operand.rank && std::equal(sizes, sizes + rank, operand.sizes);
-  if (same && (out.alias >= 0 || !joint))
-    return make_tensor(buffer.detach(), offset, out.dtype, rank, sizes, strides);
+  if (same && (out.alias >= 0 || !joint)) return make_tensor(buffer.detach(), offset, out.dtype, rank, sizes, strides);
   if (count_elements(rank, sizes) != count_elements(operand.rank, operand.sizes) || out.dtype != operand.dtype)
     raise_error("InternalError", "%s: the gradient has the wrong shape or dtype", node_name(node));
   if (!joint && !same) raise_error("InternalError", "%s: the gradient has the wrong shape", node_name(node));
@@ -194,8 +193,8 @@ TensorObject* make_gradient(const Node* node, const Saved& operand, RunOutput& o
   plain.resize(rank);
   contiguous_strides(rank, sizes, plain.data());
   strided_copy(copy->data, plain.data(),
-               static_cast<char*>(buffer.get()->data) + offset * static_cast<int64_t>(itemsize(out.dtype)), strides, rank,
-               sizes, itemsize(out.dtype));
+               static_cast<char*>(buffer.get()->data) + offset * static_cast<int64_t>(itemsize(out.dtype)), strides,
+               rank, sizes, itemsize(out.dtype));
   guard.release();
   return copy;
 }
@@ -307,11 +306,12 @@ void run_compiled(Node* node, TensorObject* const* grads, Gradients* results) {
   RunStatus status;
   if (!entry->program->run(feed.inputs.data(), cells.data(), node->sizes, outputs.data(), &status)) {
     if (status.kernel_status[0]) raise_run_failure(node->op, Py_None, status);
-    raise_node_error("InternalError", node, "please report it", "%s: check %lld of the gradient failed", node_name(node),
-                     static_cast<long long>(status.check_code));
+    raise_node_error("InternalError", node, "please report it", "%s: check %lld of the gradient failed",
+                     node_name(node), static_cast<long long>(status.check_code));
   }
   if (counting)
-    count_run((std::string(op_name(node->op)) + " backward").c_str(), feed.inputs.data(), feed.inputs.size(), entry->program, outputs.data(), outputs.size());
+    count_run((std::string(op_name(node->op)) + " backward").c_str(), feed.inputs.data(), feed.inputs.size(),
+              entry->program, outputs.data(), outputs.size());
   size_t made = 0;
   try {
     for (; made < outputs.size(); ++made) {
@@ -326,8 +326,8 @@ void run_compiled(Node* node, TensorObject* const* grads, Gradients* results) {
   }
 }
 
-// A saved tensor as a Tensor again, at its place on the tape if `edge` says so. A value that was not saved is a stand-in
-// of the right shape, which the rule does not look at where it matters.
+// A saved tensor as a Tensor again, at its place on the tape if `edge` says so. A value that was not saved is a
+// stand-in of the right shape, which the rule does not look at where it matters.
 Ref restore(const Node* node, const Saved& saved, const Edge* edge, bool linked, uint32_t index) {
   TensorObject* tensor;
   if (linked && edge && edge->leaf) return Ref::borrow(as_object(edge->leaf));
@@ -353,9 +353,12 @@ Ref restore(const Node* node, const Saved& saved, const Edge* edge, bool linked,
 
 Ref restore_number(const Saved& saved) {
   switch (static_cast<NumberKind>(saved.number_kind)) {
-    case NumberKind::Bool: return Ref::borrow(saved.integer ? Py_True : Py_False);
-    case NumberKind::Int: return owned(PyLong_FromLongLong(saved.integer));
-    default: return owned(PyFloat_FromDouble(saved.real));
+    case NumberKind::Bool:
+      return Ref::borrow(saved.integer ? Py_True : Py_False);
+    case NumberKind::Int:
+      return owned(PyLong_FromLongLong(saved.integer));
+    default:
+      return owned(PyFloat_FromDouble(saved.real));
   }
 }
 
@@ -389,7 +392,8 @@ Ref restore_arguments(const Node* node, bool linked) {
         break;
       }
       case ParamKind::Sizes: {
-        const Py_ssize_t count = PyLong_AsSsize_t(PyTuple_GET_ITEM(PyTuple_GET_ITEM(attrs, attr++), 0));
+        PyObject* layout = PyTuple_GET_ITEM(attrs, attr++);
+        const Py_ssize_t count = PyLong_AsSsize_t(PyTuple_GET_ITEM(layout, 0));
         value = owned(PyTuple_New(count));
         for (Py_ssize_t i = 0; i < count; ++i)
           PyTuple_SET_ITEM(value.get(), i, checked(PyLong_FromLongLong(node->sizes[size++])));
@@ -397,7 +401,7 @@ Ref restore_arguments(const Node* node, bool linked) {
       }
       case ParamKind::Size:
         value = PyTuple_GET_ITEM(attrs, attr++) == Py_None ? Ref::borrow(Py_None)
-                                                            : owned(PyLong_FromLongLong(node->sizes[size++]));
+                                                           : owned(PyLong_FromLongLong(node->sizes[size++]));
         break;
       default:
         value = Ref::borrow(PyTuple_GET_ITEM(attrs, attr++));
