@@ -211,12 +211,8 @@ Guard read_guard(PyObject* row) {
     guard.object = item(row, 2, "guard");
   } else if (is(kind, "distinct")) {
     guard.kind = Guard::Distinct;
-    PyObject* pairs = item(row, 1, "guard");
-    for (Py_ssize_t i = 0; i < length(pairs, "guard"); ++i) {
-      std::vector<int> pair = indices(item(pairs, i, "guard"), "guard");
-      if (pair.size() != 2) malformed("guard");
-      guard.pairs.emplace_back(pair[0], pair[1]);
-    }
+    guard.movable = indices(item(row, 1, "guard"), "guard");
+    guard.written = indices(item(row, 2, "guard"), "guard");
   } else if (is(kind, "aliased")) {
     of_read(Guard::Aliased);
     guard.other = static_cast<int>(integer(item(row, 2, "guard")));
@@ -351,10 +347,8 @@ void check_entry(const StaticEntry& entry) {
       check_range(guard.other, entry.reads.size(), "guard");
     }
     if (guard.kind == Guard::Expression) check_postfix(guard.postfix, entry.reads.size());
-    for (auto [a, b] : guard.pairs) {
-      check_range(a, n_inputs, "guard");
-      check_range(b, n_inputs, "guard");
-    }
+    for (int i : guard.movable) check_range(i, n_inputs, "guard");
+    for (int i : guard.written) check_range(i, n_inputs, "guard");
   }
   for (const Input& input : entry.inputs)
     if (!input.fixed) check_range(input.read, entry.reads.size(), "input");

@@ -10,7 +10,8 @@
 //  guards   ("is", read, object) · ("eq", read, object) · ("type", read, type)
 //           ("tensor", read, dtype, shape, strides | None, requires_grad | None)
 //           ("list", list, items) · ("dict", dict, keys, items) · ("expr", postfix, bool) · ("call", callable)
-//           ("epoch", value, callable) · ("distinct", [(input, input)]): they share no memory
+//           ("epoch", value, callable) · ("distinct", [input], [input]): none of the first shares memory with
+//           another input that is written (the second), and if it is written itself with no other at all
 //           ("aliased", read, read, offset): both are on one buffer, the second so many elements further on
 //  inputs   of the program: ("read", r) · ("tensor", tensor, dtype, shape, strides | None, requires_grad | None)
 //  numbers  of the program: a postfix list each, over ("read", r, is_float), ("const", number) and (operation,)
@@ -80,7 +81,7 @@ struct Guard {
   bool expected = false;
   int other = 0;  // the second read
   int64_t epoch = 0;  // or the offset
-  std::vector<std::pair<int, int>> pairs;
+  std::vector<int> movable, written;
 };
 
 struct Input {

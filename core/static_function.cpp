@@ -355,6 +355,24 @@ bool check_guard(Guard& guard, Call* call) {
   return false;
 }
 
+bool distinct(const Guard& guard, Call* call) {
+  auto meet = [&](int a, int b) {
+    const TensorObject *x = call->inputs[a], *y = call->inputs[b];
+    return a != b && x->buffer == y->buffer && may_overlap(x, y);
+  };
+  for (int m : guard.movable) {
+    bool itself = false;
+    for (int w : guard.written) {
+      itself |= m == w;
+      if (meet(m, w)) return false;
+    }
+    if (!itself) continue;
+    for (int i = 0; i < static_cast<int>(call->inputs.size()); ++i)
+      if (meet(m, i)) return false;
+  }
+  return true;
+}
+
 bool collect_inputs(Call* call) {
   for (const Input& input : call->entry->inputs) {
     PyObject* object = input.fixed ? input.tensor : call->reads[input.read];
@@ -363,8 +381,7 @@ bool collect_inputs(Call* call) {
     call->inputs.push_back(as_tensor(object));
   }
   for (const Guard& guard : call->entry->guards)
-    for (auto [a, b] : guard.pairs)
-      if (may_overlap(call->inputs[a], call->inputs[b])) return false;
+    if (guard.kind == Guard::Distinct && !distinct(guard, call)) return false;
   return true;
 }
 

@@ -328,13 +328,9 @@ class Session:
 
     def _alias_guards(self, written: list[Value], numbers: dict[Value, int]) -> None:
         tensors = [t for _, t in self.builder.tensor_inputs]
-        movable = {i for i, t in enumerate(tensors) if id(t) in self.arguments.slots or self._source(t) is not None}
-        pairs = []
-        for value in written:
-            i = numbers[value]
-            pairs += [(i, j) for j in range(len(tensors)) if j != i and (i in movable or j in movable)]
-        if pairs:
-            self.recorder.guards.append(("distinct", pairs))
+        movable = [i for i, t in enumerate(tensors) if id(t) in self.arguments.slots or self._source(t) is not None]
+        if written and movable:
+            self.recorder.guards.append(("distinct", movable, [numbers[value] for value in written]))
         for outer, inner in self.builder.related:
             a, b = self._read_of(outer), self._read_of(inner)
             if a is not None or b is not None:
