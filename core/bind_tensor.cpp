@@ -1,6 +1,4 @@
 // The Tensor type: number protocol, indexing, reading of values. Operators proper are attributes that Python sets.
-#include "python_api.h"
-
 #include <structmember.h>
 
 #include <cstddef>
@@ -9,6 +7,7 @@
 #include "call.h"
 #include "dtype_object.h"
 #include "interop.h"
+#include "python_api.h"
 #include "tensor_attributes.h"
 
 namespace dg {
@@ -211,7 +210,8 @@ PyType_Slot slots[] = {
     {Py_nb_positive, slot(unary<Slot::Positive>)},
     {Py_nb_absolute, slot(unary<Slot::Absolute>)},
     {Py_nb_invert, slot(unary<Slot::Invert>)},
-    {Py_tp_doc, const_cast<char*>("A multi-dimensional array of one dtype, on a device, perhaps recorded on the tape.")},
+    {Py_tp_doc,
+     const_cast<char*>("A multi-dimensional array of one dtype, on a device, perhaps recorded on the tape.")},
     {0, nullptr},
 };
 PyType_Spec spec = {"duograph._core.Tensor", sizeof(TensorObject), 0,

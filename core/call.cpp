@@ -103,7 +103,8 @@ Entry* compile_entry(Call& call) {
   }
   if (entry->program->n_inputs != static_cast<int>(tensors) || entry->program->n_numbers != static_cast<int>(numbers) ||
       entry->program->n_sizes != static_cast<int>(call.sizes.size()))
-    raise_error("InternalError", "%s: the compiled program takes %d tensors, %d numbers and %d sizes, not %zu, %zu, %zu",
+    raise_error("InternalError",
+                "%s: the compiled program takes %d tensors, %d numbers and %d sizes, not %zu, %zu, %zu",
                 op_name(call.op), entry->program->n_inputs, entry->program->n_numbers, entry->program->n_sizes, tensors,
                 numbers, call.sizes.size());
   for (const Ref& kept : call.kept)
@@ -296,8 +297,7 @@ PyObject* run_call(Call& call) {
   if (!program->run(inputs.data(), cells.data(), call.sizes.data(), outputs.data(), &status))
     raise_run_failure(op, value_tuple(call.values.data(), call.values.size()).get(), status);
 
-  if (counting)
-    count_run(op_name(op), inputs.data(), inputs.size(), program, outputs.data(), outputs.size());
+  if (counting) count_run(op_name(op), inputs.data(), inputs.size(), program, outputs.data(), outputs.size());
   OutputGuard guard{outputs.data(), 0, outputs.size()};
   TensorList made;
   while (guard.begin < guard.end) {
@@ -306,8 +306,8 @@ PyObject* run_call(Call& call) {
   }
   SmallVector<TensorObject*, 4>& outs = made.tensors;
   if (recorded)
-    record_compiled(op, entry, operands.data(), count, sources.data(), call.sizes.data(), call.sizes.size(), outs.data(),
-                    outs.size(), row);
+    record_compiled(op, entry, operands.data(), count, sources.data(), call.sizes.data(), call.sizes.size(),
+                    outs.data(), outs.size(), row);
   if (op->flags & kInplace && op->params->front().kind == ParamKind::Tensor)
     return Ref::borrow(call.values[0]).release();
   if (op->flags & kInplaceLists) Py_RETURN_NONE;
@@ -402,12 +402,15 @@ Ref value_tuple(PyObject* const* values, size_t count) {
 void raise_run_failure(OpObject* op, PyObject* args, const RunStatus& status) {
   const char* name = op ? op_name(op) : "program";
   switch (status.kernel_status[0]) {
-    case 0: break;
+    case 0:
+      break;
     case 1:
       raise_error("IndexError_", "%s: index %lld is out of range for a dimension of size %lld", name,
                   static_cast<long long>(status.kernel_status[1]), static_cast<long long>(status.kernel_status[2]));
-    case 2: raise_error("DivisionError", "%s: integer division by zero", name);
-    case 3: raise_error("ValueError_", "%s: integers to negative integer powers are not allowed", name);
+    case 2:
+      raise_error("DivisionError", "%s: integer division by zero", name);
+    case 3:
+      raise_error("ValueError_", "%s: integers to negative integer powers are not allowed", name);
     default:
       raise_error("InternalError", "%s: a kernel failed with code %lld", name,
                   static_cast<long long>(status.kernel_status[0]));

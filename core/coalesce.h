@@ -14,9 +14,9 @@ struct View {
 };
 
 struct IndexSpace {
-  int rank;                  // broadcast shape
+  int rank;  // broadcast shape
   int64_t sizes[kMaxRank];
-  int merged_rank;           // at least 1
+  int merged_rank;  // at least 1
 };
 
 // The views over the merged index space: for each operand `merged_rank` sizes (1 where it is broadcast), then strides.

@@ -9,7 +9,8 @@ namespace dg {
 
 extern bool counting;
 
-// begin_count / end_count of Python: a list of (name, inputs, outputs, kernels), inputs and outputs as (storage id, bytes).
+// begin_count / end_count of Python: a list of (name, inputs, outputs, kernels), inputs and outputs as (storage id,
+// bytes).
 void begin_count();
 Ref end_count();
 void count_run(const char* name, const RunInput* inputs, size_t n_inputs, const Program* program,

@@ -1,16 +1,15 @@
 #include "dtype_object.h"
 
-#include "python_api.h"
-
 #include <structmember.h>
+
+#include "python_api.h"
 
 namespace dg {
 
 namespace {
 
 struct DTypeObject {
-  PyObject_HEAD
-  DType dtype;
+  PyObject_HEAD DType dtype;
 };
 
 PyTypeObject* dtype_type = nullptr;

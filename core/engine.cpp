@@ -6,8 +6,8 @@
 
 #include "call.h"
 #include "geometry.h"
-#include "gradient.h"
 #include "grad_journal.h"
+#include "gradient.h"
 #include "mode.h"
 
 namespace dg {
@@ -19,8 +19,8 @@ int active_runs = 0;
 
 struct NodeState {
   Node* node;
-  uint32_t slots;         // first of its output gradients in Run::slots
-  int32_t dependencies;   // consumers that have not delivered yet
+  uint32_t slots;        // first of its output gradients in Run::slots
+  int32_t dependencies;  // consumers that have not delivered yet
   bool needed;
 };
 
@@ -37,8 +37,8 @@ struct Capture {
   Ref grad;
 };
 
-// One backward pass. Marks what it visits in the nodes themselves, or in maps when another pass is under way (in a hook,
-// or in another thread).
+// One backward pass. Marks what it visits in the nodes themselves, or in maps when another pass is under way (in a
+// hook, or in another thread).
 class Run {
  public:
   Run(bool retain_graph, bool create_graph)
@@ -133,8 +133,7 @@ void Run::restrict_to(PyObject* inputs) {
   restricted_ = true;
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(inputs); ++i) {
     TensorObject* input = require_tensor(PyTuple_GET_ITEM(inputs, i), "grad: inputs");
-    if (!requires_grad(input))
-      raise_error("GradError", "grad: input %zd does not require grad", i);
+    if (!requires_grad(input)) raise_error("GradError", "grad: input %zd does not require grad", i);
     Edge edge = edge_of(input);
     captures_.push_back({edge.node, edge.leaf, edge.index, Ref()});
     if (edge.node) release_node(edge.node);
@@ -157,8 +156,8 @@ void Run::discover() {
     if (root.edge.leaf) leaf_of(root.edge.leaf);
 }
 
-// With chosen inputs, only the nodes on a way to them run. A node is recorded after what it depends on, so by increasing
-// sequence each node's inputs are decided before it.
+// With chosen inputs, only the nodes on a way to them run. A node is recorded after what it depends on, so by
+// increasing sequence each node's inputs are decided before it.
 void Run::choose_needed() {
   for (LeafState& leaf : leaves_) leaf.wanted = false;
   for (NodeState& state : states_) state.needed = false;

@@ -144,7 +144,8 @@ void encode_object(PyObject* value, Key* key, const OpObject* op, const Param& p
   key->push_back(reinterpret_cast<uint64_t>(first));
 }
 
-void encode_value(PyObject* value, Key* key, std::vector<Ref>* kept, const OpObject* op, const Param& param, int depth) {
+void encode_value(PyObject* value, Key* key, std::vector<Ref>* kept, const OpObject* op, const Param& param,
+                  int depth) {
   DType dtype;
   if (value == Py_None) {
     key->push_back(tagged(kNone));

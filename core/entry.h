@@ -1,5 +1,5 @@
-// The entry cache: an operator's compiled programs by key. A key is structure only (dtypes, stride classes, attributes),
-// compared in full; sizes and numbers are never in it.
+// The entry cache: an operator's compiled programs by key. A key is structure only (dtypes, stride classes,
+// attributes), compared in full; sizes and numbers are never in it.
 #pragma once
 
 #include <cstdint>

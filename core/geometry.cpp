@@ -70,10 +70,14 @@ void copy_rows(char* target, const int64_t* target_strides, const char* source, 
 void strided_copy(char* target, const int64_t* target_strides, const char* source, const int64_t* source_strides,
                   int rank, const int64_t* sizes, size_t itemsize) {
   switch (itemsize) {
-    case 1: return copy_rows<uint8_t>(target, target_strides, source, source_strides, rank, sizes);
-    case 2: return copy_rows<uint16_t>(target, target_strides, source, source_strides, rank, sizes);
-    case 4: return copy_rows<uint32_t>(target, target_strides, source, source_strides, rank, sizes);
-    default: return copy_rows<uint64_t>(target, target_strides, source, source_strides, rank, sizes);
+    case 1:
+      return copy_rows<uint8_t>(target, target_strides, source, source_strides, rank, sizes);
+    case 2:
+      return copy_rows<uint16_t>(target, target_strides, source, source_strides, rank, sizes);
+    case 4:
+      return copy_rows<uint32_t>(target, target_strides, source, source_strides, rank, sizes);
+    default:
+      return copy_rows<uint64_t>(target, target_strides, source, source_strides, rank, sizes);
   }
 }
 

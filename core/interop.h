@@ -16,7 +16,7 @@ PyObject* to_numpy(TensorObject* tensor);
 PyObject* to_list(TensorObject* tensor);
 PyObject* to_scalar(TensorObject* tensor);  // item()
 PyObject* read_element(const char* data, DType dtype);
-PyObject* to_bytes(TensorObject* tensor);  // the elements in order
+PyObject* to_bytes(TensorObject* tensor);                               // the elements in order
 PyObject* from_buffer(PyObject* object, DType dtype, PyObject* shape);  // copies the bytes
 PyObject* from_flat(PyObject* numbers, DType dtype, PyObject* shape);
 // A view by explicit geometry, off the tape; refused where it would leave the memory.

@@ -26,7 +26,8 @@ bool is_sequence(PyObject* value) { return PyList_Check(value) || PyTuple_Check(
 
 void note_array_dtype(Collected& collected, DType dtype) {
   collected.array_dtype = collected.array_dtype == DType::Count ? dtype : promote(collected.array_dtype, dtype);
-  if (collected.array_dtype == DType::Count) raise_error("DTypeError", "tensor: the dtypes of the parts do not promote");
+  if (collected.array_dtype == DType::Count)
+    raise_error("DTypeError", "tensor: the dtypes of the parts do not promote");
 }
 
 void collect(PyObject* data, int depth, Collected& collected) {
@@ -39,7 +40,8 @@ void collect(PyObject* data, int depth, Collected& collected) {
     else
       kept = owned(to_list(as_tensor(data)));
     data = kept.get();
-  } else if (Ref array = is_sequence(data) || PyLong_Check(data) || PyFloat_Check(data) ? Ref() : tensor_from_array(data)) {
+  } else if (Ref array =
+                 is_sequence(data) || PyLong_Check(data) || PyFloat_Check(data) ? Ref() : tensor_from_array(data)) {
     note_array_dtype(collected, as_tensor(array.get())->dtype);
     kept = owned(to_list(as_tensor(array.get())));
     data = kept.get();
@@ -50,9 +52,9 @@ void collect(PyObject* data, int depth, Collected& collected) {
     if (collected.shape.size() == level && collected.numbers.empty()) {
       collected.shape.push_back(count);
     } else if (collected.shape.size() <= level || collected.shape[level] != count) {
-      raise_error("ShapeError", "tensor: the nested sequences are ragged: at level %d one has %zd elements, another %lld",
-                  depth, count,
-                  collected.shape.size() > level ? static_cast<long long>(collected.shape[level]) : -1LL);
+      raise_error("ShapeError",
+                  "tensor: the nested sequences are ragged: at level %d one has %zd elements, another %lld", depth,
+                  count, collected.shape.size() > level ? static_cast<long long>(collected.shape[level]) : -1LL);
     }
     for (Py_ssize_t i = 0; i < count; ++i) {
       if (i >= PySequence_Fast_GET_SIZE(data)) raise_error("ValueError_", "tensor: a list changed while it was read");
@@ -79,7 +81,8 @@ void collect(PyObject* data, int depth, Collected& collected) {
 
 void store_python_number(PyObject* number, char* target, DType dtype) {
   if (PyFloat_Check(number)) return store_number(target, dtype, PyFloat_AS_DOUBLE(number));
-  if (!PyLong_Check(number)) raise_error("ArgumentError", "tensor: elements must be numbers, got %s", Py_TYPE(number)->tp_name);
+  if (!PyLong_Check(number))
+    raise_error("ArgumentError", "tensor: elements must be numbers, got %s", Py_TYPE(number)->tp_name);
   int overflow;
   const long long value = PyLong_AsLongLongAndOverflow(number, &overflow);
   if (is_floating(dtype) && overflow) {
@@ -131,7 +134,7 @@ PyObject* read_element(const char* data, DType dtype) {
 }
 
 PyObject* to_scalar(TensorObject* tensor) {
-  require_data(tensor, "item");
+  require_host(tensor, "item");
   if (tensor->numel != 1)
     raise_error_hint("ValueError_", "use .tolist(), or index one element first",
                      "item: a Tensor with %lld elements is not one number", static_cast<long long>(tensor->numel));
@@ -139,7 +142,7 @@ PyObject* to_scalar(TensorObject* tensor) {
 }
 
 PyObject* to_list(TensorObject* tensor) {
-  require_data(tensor, "tolist");
+  require_host(tensor, "tolist");
   return checked(list_level(tensor, 0, tensor->data));
 }
 
@@ -167,11 +170,16 @@ PyObject* tensor_from_data(PyObject* data, PyObject* dtype_given) {
   if (dtype_given != Py_None) {
     dtype = require_dtype(dtype_given, "tensor");
   } else {
-    if (collected.array_dtype != DType::Count) dtype = collected.array_dtype;
-    else if (collected.any_float) dtype = default_dtype();
-    else if (collected.any_int) dtype = DType::Int64;
-    else if (collected.any_bool) dtype = DType::Bool;
-    else dtype = default_dtype();
+    if (collected.array_dtype != DType::Count)
+      dtype = collected.array_dtype;
+    else if (collected.any_float)
+      dtype = default_dtype();
+    else if (collected.any_int)
+      dtype = DType::Int64;
+    else if (collected.any_bool)
+      dtype = DType::Bool;
+    else
+      dtype = default_dtype();
     if (collected.any_float && !is_floating(dtype)) dtype = default_dtype();
   }
   SmallVector<int64_t, 8> sizes;
@@ -217,14 +225,13 @@ PyObject* from_buffer(PyObject* object, DType dtype, PyObject* shape) {
   int status = given == bytes ? PyBuffer_ToContiguous(tensor->data, &view, given, 'C') : 0;
   PyBuffer_Release(&view);
   check_status(status);
-  if (given != bytes)
-    raise_error("ShapeError", "from_buffer: %zd bytes given, the shape needs %zd", given, bytes);
+  if (given != bytes) raise_error("ShapeError", "from_buffer: %zd bytes given, the shape needs %zd", given, bytes);
   mark_born(tensor);
   return guard.release();
 }
 
 PyObject* to_bytes(TensorObject* tensor) {
-  require_data(tensor, "to_bytes");
+  require_host(tensor, "to_bytes");
   const auto bytes = static_cast<Py_ssize_t>(tensor->numel * static_cast<int64_t>(itemsize(tensor->dtype)));
   Ref result = owned(PyBytes_FromStringAndSize(nullptr, bytes));
   Dims strides;

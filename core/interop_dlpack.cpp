@@ -151,7 +151,7 @@ PyObject* import_managed(Managed* managed, bool read_only) {
 }  // namespace
 
 PyObject* to_dlpack(TensorObject* tensor, PyObject* max_version, bool copy) {
-  require_data(tensor, "dlpack");
+  require_host(tensor, "dlpack");
   if (requires_grad(tensor))
     raise_error_hint("GradError", "use x.detach()", "dlpack: a Tensor that requires grad cannot be shared");
   Ref kept;
@@ -201,8 +201,7 @@ PyObject* from_dlpack(PyObject* object) {
   }
   PyObject* result;
   if (PyCapsule_IsValid(capsule.get(), "dltensor_versioned")) {
-    auto* managed =
-        static_cast<DLManagedTensorVersioned*>(PyCapsule_GetPointer(capsule.get(), "dltensor_versioned"));
+    auto* managed = static_cast<DLManagedTensorVersioned*>(PyCapsule_GetPointer(capsule.get(), "dltensor_versioned"));
     if (managed->version.major > 1)
       raise_error("ArgumentError", "from_dlpack: DLPack version %u is not known", managed->version.major);
     result = import_managed(managed, managed->flags & kReadOnly);

@@ -13,8 +13,7 @@ namespace {
 
 // Exposes a tensor's memory to NumPy and keeps it alive.
 struct MemoryObject {
-  PyObject_HEAD
-  Buffer* buffer;
+  PyObject_HEAD Buffer* buffer;
 };
 PyTypeObject* memory_type = nullptr;
 
@@ -44,11 +43,16 @@ DType dtype_of_format(const char* format, Py_ssize_t size) {
   if (*format == '@' || *format == '=' || *format == '<') ++format;
   if (std::strlen(format) != 1) return DType::Count;
   char kind;
-  if (*format == '?') kind = 'b';
-  else if (std::strchr("bhilqn", *format)) kind = 'i';
-  else if (std::strchr("BHILQN", *format)) kind = 'u';
-  else if (std::strchr("efd", *format)) kind = 'f';
-  else return DType::Count;
+  if (*format == '?')
+    kind = 'b';
+  else if (std::strchr("bhilqn", *format))
+    kind = 'i';
+  else if (std::strchr("BHILQN", *format))
+    kind = 'u';
+  else if (std::strchr("efd", *format))
+    kind = 'f';
+  else
+    return DType::Count;
   for (const DTypeInfo& row : kDTypes)
     if (row.kind == kind && row.itemsize == size && row.code != DType::BFloat16) return row.code;
   return DType::Count;
@@ -109,9 +113,14 @@ Ref tensor_from_array(PyObject* value) {
         if (Ref tensor = copy_of_view(view, dtype)) return tensor;
       // Other byte orders and odd strides: NumPy makes them plain.
       if (std::strncmp(Py_TYPE(value)->tp_name, "numpy.", 6) == 0 && view.format && *view.format == '>') {
-        Ref native = owned(PyObject_CallMethod(value, "astype", "N", checked(PyUnicode_FromFormat(
-            "=%c%zd", view.format[1] == '?' ? 'b' : std::strchr("efd", view.format[1]) ? 'f'
-                      : std::strchr("bhilq", view.format[1]) ? 'i' : 'u', view.itemsize))));
+        Ref native =
+            owned(PyObject_CallMethod(value, "astype", "N",
+                                      checked(PyUnicode_FromFormat("=%c%zd",
+                                                                   view.format[1] == '?'                  ? 'b'
+                                                                   : std::strchr("efd", view.format[1])   ? 'f'
+                                                                   : std::strchr("bhilq", view.format[1]) ? 'i'
+                                                                                                          : 'u',
+                                                                   view.itemsize))));
         return tensor_from_array(native.get());
       }
       return Ref();
@@ -147,20 +156,24 @@ PyObject* from_numpy(PyObject* array) {
     Ref copy = tensor_from_array(array);
     if (!copy) raise_error("DTypeError", "from_numpy: arrays of this dtype cannot become Tensors");
     check_status(PyErr_WarnEx(PyExc_UserWarning,
-                              "from_numpy: the array is read-only and was copied; writes to the Tensor do not reach it", 2));
+                              "from_numpy: the array is read-only and was copied; writes to the Tensor do not reach it",
+                              2));
     return copy.release();
   }
   ViewGuard guard{view.get()};
   const DType dtype = dtype_of_format(view->format, view->itemsize);
   if (dtype == DType::Count)
-    raise_error("DTypeError", "from_numpy: arrays of format '%s' cannot become Tensors", view->format ? view->format : "?");
-  if (view->ndim > kMaxRank) raise_error("ShapeError", "from_numpy: at most %d dimensions, got %d", kMaxRank, view->ndim);
+    raise_error("DTypeError", "from_numpy: arrays of format '%s' cannot become Tensors",
+                view->format ? view->format : "?");
+  if (view->ndim > kMaxRank)
+    raise_error("ShapeError", "from_numpy: at most %d dimensions, got %d", kMaxRank, view->ndim);
   Dims sizes, strides;
   if (!read_geometry(*view, &sizes, &strides))
     raise_error_hint("ShapeError", "copy it first: array.copy()", "from_numpy: the strides are not whole elements");
   for (int d = 0; d < view->ndim; ++d)
     if (strides[d] < 0)
-      raise_error_hint("ShapeError", "copy it first: array.copy()", "from_numpy: the stride of dimension %d is negative", d);
+      raise_error_hint("ShapeError", "copy it first: array.copy()",
+                       "from_numpy: the stride of dimension %d is negative", d);
   const Extent extent = view_extent(view->ndim, sizes.data(), strides.data());
   const int rank = view->ndim;
   void* data = view->buf;
@@ -173,9 +186,10 @@ PyObject* from_numpy(PyObject* array) {
 }
 
 PyObject* to_numpy(TensorObject* tensor) {
-  require_data(tensor, "numpy");
+  require_host(tensor, "numpy");
   if (requires_grad(tensor))
-    raise_error_hint("GradError", "use x.detach().numpy()", "numpy: a Tensor that requires grad cannot be read by NumPy");
+    raise_error_hint("GradError", "use x.detach().numpy()",
+                     "numpy: a Tensor that requires grad cannot be read by NumPy");
   if (tensor->dtype == DType::BFloat16)
     raise_error_hint("DTypeError", "convert it first: x.to(float32).numpy()", "numpy: NumPy has no bfloat16");
   Ref numpy = owned(PyImport_ImportModule("numpy"));

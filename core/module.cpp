@@ -25,14 +25,18 @@ DType dtype_from(nb::handle object, const char* what) { return require_dtype(obj
 TensorObject* tensor_from(nb::handle object, const char* what) { return require_tensor(object.ptr(), what); }
 
 void bind_dtypes(nb::module_& m) {
-  m.def("promote", [](nb::handle a, nb::handle b) -> nb::object {
-    DType result = promote(dtype_from(a, "promote"), dtype_from(b, "promote"));
-    return result == DType::Count ? nb::none() : nb::borrow(dtype_object(result));
-  }, nb::arg("a"), nb::arg("b"), "The dtype that holds both, as PyTorch promotes; None for pairs it refuses.");
+  m.def(
+      "promote",
+      [](nb::handle a, nb::handle b) -> nb::object {
+        DType result = promote(dtype_from(a, "promote"), dtype_from(b, "promote"));
+        return result == DType::Count ? nb::none() : nb::borrow(dtype_object(result));
+      },
+      nb::arg("a"), nb::arg("b"), "The dtype that holds both, as PyTorch promotes; None for pairs it refuses.");
   m.def("get_default_dtype", [] { return nb::borrow(dtype_object(default_dtype())); });
   m.def("set_default_dtype", [](nb::handle dtype) {
     DType value = dtype_from(dtype, "set_default_dtype");
-    if (!is_floating(value)) raise_error("DTypeError", "set_default_dtype: expected a floating dtype, got %s", name(value));
+    if (!is_floating(value))
+      raise_error("DTypeError", "set_default_dtype: expected a floating dtype, got %s", name(value));
     set_default_dtype(value);
   });
   m.def("dtype_from_code", [](int code) -> nb::object {
@@ -45,20 +49,27 @@ void bind_dtypes(nb::module_& m) {
 }
 
 void bind_modes(nb::module_& m) {
-  m.def("set_grad_enabled", [](bool on) { return std::exchange(mode.grad, on); }, "Sets gradient mode; gives the old one.");
+  m.def(
+      "set_grad_enabled", [](bool on) { return std::exchange(mode.grad, on); },
+      "Sets gradient mode; gives the old one.");
   m.def("is_grad_enabled", [] { return mode.grad; });
   m.def("grad_enabled", [] { return mode.grad; });
   m.def("push_tracing", [] { ++mode.tracing; });
-  m.def("pop_tracing", [] { if (mode.tracing > 0) --mode.tracing; });
-  m.def("set_tracing", [](bool on) { return std::exchange(mode.tracing, on ? 1 : 0) > 0; }, "Sets tracing; gives the old one.");
+  m.def("pop_tracing", [] {
+    if (mode.tracing > 0) --mode.tracing;
+  });
+  m.def(
+      "set_tracing", [](bool on) { return std::exchange(mode.tracing, on ? 1 : 0) > 0; },
+      "Sets tracing; gives the old one.");
   m.def("tracing", [] { return mode.tracing > 0; });
   m.def("begin_count", [] { begin_count(); });
   m.def("end_count", [] { return nb::steal(end_count().release()); });
   m.def("begin_journal", [] { begin_journal(); });
   m.def("end_journal", [](bool rollback) { end_journal(rollback); }, nb::arg("rollback"));
   m.def("set_grad_journal", [](nb::object list) { set_grad_journal(list.ptr()); }, nb::arg("list").none());
-  m.def("set_hook", [](const char* name, nb::object target) { set_hook(name, target.ptr()); }, nb::arg("name"),
-        nb::arg("target").none());
+  m.def(
+      "set_hook", [](const char* name, nb::object target) { set_hook(name, target.ptr()); }, nb::arg("name"),
+      nb::arg("target").none());
   m.def("bind_slot", [](const char* name, nb::handle op) { bind_slot(name, op.ptr()); });
   m.def("bind_method", [](const char* name, nb::handle value) {
     check_status(PyObject_SetAttrString(reinterpret_cast<PyObject*>(tensor_type), name, value.ptr()));
@@ -71,23 +82,32 @@ void bind_modes(nb::module_& m) {
 }
 
 void bind_tensor_functions(nb::module_& m) {
-  m.def("empty", [](nb::handle shape, nb::handle dtype) {
-    SmallVector<int64_t, 8> sizes;
-    read_sizes(shape.ptr(), &sizes, "empty");
-    return steal(as_object(make_empty(dtype_from(dtype, "empty"), static_cast<int>(sizes.size()), sizes.data())));
-  }, nb::arg("shape"), nb::arg("dtype"), "An uninitialised tensor.");
-  m.def("zeros", [](nb::handle shape, nb::handle dtype) {
-    SmallVector<int64_t, 8> sizes;
-    read_sizes(shape.ptr(), &sizes, "zeros");
-    return steal(as_object(make_zeros(dtype_from(dtype, "zeros"), static_cast<int>(sizes.size()), sizes.data())));
-  }, nb::arg("shape"), nb::arg("dtype"));
-  m.def("traced", [](nb::handle value, nb::handle dtype, int rank, nb::handle shape, bool grad) {
-    if (!PyTuple_Check(shape.ptr()) || PyTuple_GET_SIZE(shape.ptr()) != rank || rank > kMaxRank)
-      raise_error("InternalError", "traced: the shape must be a tuple of %d sizes", rank);
-    TensorObject* tensor = make_traced(value.ptr(), dtype_from(dtype, "traced"), rank, shape.ptr());
-    if (grad) tensor->flags |= kRequiresGrad;
-    return steal(as_object(tensor));
-  }, nb::arg("value"), nb::arg("dtype"), nb::arg("rank"), nb::arg("shape"), nb::arg("requires_grad") = false);
+  m.def(
+      "empty",
+      [](nb::handle shape, nb::handle dtype) {
+        SmallVector<int64_t, 8> sizes;
+        read_sizes(shape.ptr(), &sizes, "empty");
+        return steal(as_object(make_empty(dtype_from(dtype, "empty"), static_cast<int>(sizes.size()), sizes.data())));
+      },
+      nb::arg("shape"), nb::arg("dtype"), "An uninitialised tensor.");
+  m.def(
+      "zeros",
+      [](nb::handle shape, nb::handle dtype) {
+        SmallVector<int64_t, 8> sizes;
+        read_sizes(shape.ptr(), &sizes, "zeros");
+        return steal(as_object(make_zeros(dtype_from(dtype, "zeros"), static_cast<int>(sizes.size()), sizes.data())));
+      },
+      nb::arg("shape"), nb::arg("dtype"));
+  m.def(
+      "traced",
+      [](nb::handle value, nb::handle dtype, int rank, nb::handle shape, bool grad) {
+        if (!PyTuple_Check(shape.ptr()) || PyTuple_GET_SIZE(shape.ptr()) != rank || rank > kMaxRank)
+          raise_error("InternalError", "traced: the shape must be a tuple of %d sizes", rank);
+        TensorObject* tensor = make_traced(value.ptr(), dtype_from(dtype, "traced"), rank, shape.ptr());
+        if (grad) tensor->flags |= kRequiresGrad;
+        return steal(as_object(tensor));
+      },
+      nb::arg("value"), nb::arg("dtype"), nb::arg("rank"), nb::arg("shape"), nb::arg("requires_grad") = false);
   m.def("set_traced", [](nb::handle tensor, nb::handle value) {
     TensorObject* target = tensor_from(tensor, "set_traced");
     if (!target->traced) raise_error("InternalError", "set_traced: the tensor is not traced");
@@ -101,31 +121,44 @@ void bind_tensor_functions(nb::module_& m) {
   m.def("as_subclass", [](nb::handle tensor, nb::handle cls) {
     if (!PyType_Check(cls.ptr()) || !PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(cls.ptr()), tensor_type))
       raise_error("ArgumentError", "as_subclass: expected a subclass of Tensor");
-    return steal(as_object(make_subclass(reinterpret_cast<PyTypeObject*>(cls.ptr()), tensor_from(tensor, "as_subclass"))));
+    return steal(
+        as_object(make_subclass(reinterpret_cast<PyTypeObject*>(cls.ptr()), tensor_from(tensor, "as_subclass"))));
   });
-  m.def("storage_id", [](nb::handle tensor) {
-    return reinterpret_cast<uintptr_t>(tensor_from(tensor, "storage_id")->buffer);
-  });
+  m.def("storage_id",
+        [](nb::handle tensor) { return reinterpret_cast<uintptr_t>(tensor_from(tensor, "storage_id")->buffer); });
   m.def("bump_version", [](nb::handle tensor) {
     TensorObject* target = tensor_from(tensor, "bump_version");
     if (target->buffer) bump_version(target);
   });
-  m.def("from_numpy", [](nb::handle array) { return steal(from_numpy(array.ptr())); }, nb::arg("array"),
-        "A tensor over the memory of a NumPy array.");
-  m.def("from_dlpack", [](nb::handle object) { return steal(from_dlpack(object.ptr())); }, nb::arg("object"),
-        "A tensor over the memory of an object with __dlpack__.");
-  m.def("tensor_from_data", [](nb::handle data, nb::object dtype) { return steal(tensor_from_data(data.ptr(), dtype.ptr())); },
-        nb::arg("data"), nb::arg("dtype") = nb::none(), "A new tensor from numbers, nested sequences or arrays.");
-  m.def("from_buffer", [](nb::handle object, nb::handle dtype, nb::handle shape) {
-    return steal(from_buffer(object.ptr(), dtype_from(dtype, "from_buffer"), shape.ptr()));
-  }, nb::arg("buffer"), nb::arg("dtype"), nb::arg("shape"));
-  m.def("from_flat", [](nb::handle numbers, nb::handle dtype, nb::handle shape) {
-    return steal(from_flat(numbers.ptr(), dtype_from(dtype, "from_flat"), shape.ptr()));
-  }, nb::arg("numbers"), nb::arg("dtype"), nb::arg("shape"));
+  m.def(
+      "from_numpy", [](nb::handle array) { return steal(from_numpy(array.ptr())); }, nb::arg("array"),
+      "A tensor over the memory of a NumPy array.");
+  m.def(
+      "from_dlpack", [](nb::handle object) { return steal(from_dlpack(object.ptr())); }, nb::arg("object"),
+      "A tensor over the memory of an object with __dlpack__.");
+  m.def(
+      "tensor_from_data",
+      [](nb::handle data, nb::object dtype) { return steal(tensor_from_data(data.ptr(), dtype.ptr())); },
+      nb::arg("data"), nb::arg("dtype") = nb::none(), "A new tensor from numbers, nested sequences or arrays.");
+  m.def(
+      "from_buffer",
+      [](nb::handle object, nb::handle dtype, nb::handle shape) {
+        return steal(from_buffer(object.ptr(), dtype_from(dtype, "from_buffer"), shape.ptr()));
+      },
+      nb::arg("buffer"), nb::arg("dtype"), nb::arg("shape"));
+  m.def(
+      "from_flat",
+      [](nb::handle numbers, nb::handle dtype, nb::handle shape) {
+        return steal(from_flat(numbers.ptr(), dtype_from(dtype, "from_flat"), shape.ptr()));
+      },
+      nb::arg("numbers"), nb::arg("dtype"), nb::arg("shape"));
   m.def("to_bytes", [](nb::handle tensor) { return steal(to_bytes(tensor_from(tensor, "to_bytes"))); });
-  m.def("as_strided", [](nb::handle tensor, nb::handle shape, nb::handle strides, int64_t offset) {
-    return steal(as_strided(tensor_from(tensor, "as_strided"), shape.ptr(), strides.ptr(), offset));
-  }, nb::arg("tensor"), nb::arg("shape"), nb::arg("strides"), nb::arg("offset") = 0);
+  m.def(
+      "as_strided",
+      [](nb::handle tensor, nb::handle shape, nb::handle strides, int64_t offset) {
+        return steal(as_strided(tensor_from(tensor, "as_strided"), shape.ptr(), strides.ptr(), offset));
+      },
+      nb::arg("tensor"), nb::arg("shape"), nb::arg("strides"), nb::arg("offset") = 0);
   m.def("describe", [](nb::handle tensor) { return steal(describe(tensor_from(tensor, "describe"))); });
 }
 
@@ -148,21 +181,31 @@ Ref gradients_for(const Ref& tensors, nb::handle grads) {
 }
 
 void bind_tape(nb::module_& m) {
-  m.def("backward", [](nb::handle tensors, nb::object grads, nb::object retain, bool create, nb::object inputs) {
-    Ref outputs = sequence_of(tensors), gradients = gradients_for(outputs, grads), chosen;
-    if (!inputs.is_none()) chosen = sequence_of(inputs);
-    run_backward(outputs.get(), gradients.get(), chosen.get(), retain.is_none() ? create : nb::cast<bool>(retain), create);
-  }, nb::arg("tensors"), nb::arg("grads") = nb::none(), nb::arg("retain_graph") = nb::none(),
-     nb::arg("create_graph") = false, nb::arg("inputs") = nb::none());
-  m.def("grad", [](nb::handle outputs, nb::handle inputs, nb::object grads, nb::object retain, bool create, bool unused) {
-    Ref outs = sequence_of(outputs), ins = sequence_of(inputs), gradients = gradients_for(outs, grads);
-    return steal(compute_gradients(outs.get(), ins.get(), gradients.get(), retain.is_none() ? create : nb::cast<bool>(retain),
-                                   create, unused));
-  }, nb::arg("outputs"), nb::arg("inputs"), nb::arg("grad_outputs") = nb::none(), nb::arg("retain_graph") = nb::none(),
-     nb::arg("create_graph") = false, nb::arg("allow_unused") = false);
-  m.def("record_python", [](nb::handle outputs, nb::handle inputs, const char* name, nb::handle backward) {
-    return steal(record_python(outputs.ptr(), inputs.ptr(), name, backward.ptr()));
-  }, nb::arg("outputs"), nb::arg("inputs"), nb::arg("name"), nb::arg("backward"));
+  m.def(
+      "backward",
+      [](nb::handle tensors, nb::object grads, nb::object retain, bool create, nb::object inputs) {
+        Ref outputs = sequence_of(tensors), gradients = gradients_for(outputs, grads), chosen;
+        if (!inputs.is_none()) chosen = sequence_of(inputs);
+        run_backward(outputs.get(), gradients.get(), chosen.get(), retain.is_none() ? create : nb::cast<bool>(retain),
+                     create);
+      },
+      nb::arg("tensors"), nb::arg("grads") = nb::none(), nb::arg("retain_graph") = nb::none(),
+      nb::arg("create_graph") = false, nb::arg("inputs") = nb::none());
+  m.def(
+      "grad",
+      [](nb::handle outputs, nb::handle inputs, nb::object grads, nb::object retain, bool create, bool unused) {
+        Ref outs = sequence_of(outputs), ins = sequence_of(inputs), gradients = gradients_for(outs, grads);
+        return steal(compute_gradients(outs.get(), ins.get(), gradients.get(),
+                                       retain.is_none() ? create : nb::cast<bool>(retain), create, unused));
+      },
+      nb::arg("outputs"), nb::arg("inputs"), nb::arg("grad_outputs") = nb::none(), nb::arg("retain_graph") = nb::none(),
+      nb::arg("create_graph") = false, nb::arg("allow_unused") = false);
+  m.def(
+      "record_python",
+      [](nb::handle outputs, nb::handle inputs, const char* name, nb::handle backward) {
+        return steal(record_python(outputs.ptr(), inputs.ptr(), name, backward.ptr()));
+      },
+      nb::arg("outputs"), nb::arg("inputs"), nb::arg("name"), nb::arg("backward"));
 }
 
 // What a pickled tensor calls: a plain built-in function, because those pickle by name.

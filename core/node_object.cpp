@@ -7,8 +7,7 @@ namespace dg {
 namespace {
 
 struct NodeObject {
-  PyObject_HEAD
-  Node* node;
+  PyObject_HEAD Node* node;
   uint32_t index;  // the output of the tensor it was asked of
 };
 PyTypeObject* node_type = nullptr;
@@ -25,7 +24,9 @@ void node_dealloc(PyObject* self) {
 PyObject* get_name(PyObject* self, void*) { return PyUnicode_FromString(node_name(node_of(self))); }
 PyObject* get_freed(PyObject* self, void*) { return PyBool_FromLong(node_of(self)->freed); }
 PyObject* get_used(PyObject* self, void*) { return PyBool_FromLong(node_of(self)->used); }
-PyObject* get_index(PyObject* self, void*) { return PyLong_FromUnsignedLong(reinterpret_cast<NodeObject*>(self)->index); }
+PyObject* get_index(PyObject* self, void*) {
+  return PyLong_FromUnsignedLong(reinterpret_cast<NodeObject*>(self)->index);
+}
 PyObject* get_sequence(PyObject* self, void*) { return PyLong_FromUnsignedLongLong(node_of(self)->sequence); }
 
 PyObject* get_op(PyObject* self, void*) {
@@ -55,8 +56,9 @@ PyObject* get_next(PyObject* self, void*) {
     Ref pairs = owned(PyTuple_New(node->n_edges));
     Ref inputs = owned(get_inputs(self, nullptr));
     for (uint32_t i = 0; i < node->n_edges; ++i)
-      PyTuple_SET_ITEM(pairs.get(), i, checked(Py_BuildValue("(OI)", PyTuple_GET_ITEM(inputs.get(), i),
-                                                            static_cast<unsigned>(node->edges[i].index))));
+      PyTuple_SET_ITEM(pairs.get(), i,
+                       checked(Py_BuildValue("(OI)", PyTuple_GET_ITEM(inputs.get(), i),
+                                             static_cast<unsigned>(node->edges[i].index))));
     return pairs.release();
   });
 }
@@ -75,7 +77,8 @@ PyObject* get_outputs(PyObject* self, void*) {
     if (node->kind == NodeKind::Compiled || node->kind == NodeKind::View || node->kind == NodeKind::CopySlices) {
       for (uint32_t i = 0; i < node->n_outputs; ++i) {
         Ref shape = owned(make_size(node->outs[i].rank, node->outs[i].sizes));
-        check_status(PyList_Append(list.get(), owned(Py_BuildValue("(sO)", name(node->outs[i].dtype), shape.get())).get()));
+        check_status(
+            PyList_Append(list.get(), owned(Py_BuildValue("(sO)", name(node->outs[i].dtype), shape.get())).get()));
       }
     } else if (node->extra && node->extra->outs) {
       for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(node->extra->outs); ++i)

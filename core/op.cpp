@@ -1,7 +1,5 @@
 #include "op.h"
 
-#include "python_api.h"
-
 #include <structmember.h>
 
 #include <cstddef>
@@ -10,6 +8,7 @@
 
 #include "call.h"
 #include "entry.h"
+#include "python_api.h"
 
 namespace dg {
 
@@ -21,12 +20,11 @@ namespace {
 PyObject* required_marker = nullptr;
 
 const char* const kSlotNames[static_cast<int>(Slot::Count)] = {
-    "__add__",  "__sub__",      "__mul__",    "__truediv__", "__floordiv__", "__mod__",       "__pow__",
-    "__matmul__", "__and__",    "__or__",     "__xor__",     "__lshift__",   "__rshift__",    "__iadd__",
-    "__isub__", "__imul__",     "__itruediv__", "__ifloordiv__", "__imod__", "__ipow__",      "__imatmul__",
-    "__iand__", "__ior__",      "__ixor__",   "__ilshift__", "__irshift__",  "__lt__",        "__le__",
-    "__eq__",   "__ne__",       "__gt__",     "__ge__",      "__neg__",      "__pos__",       "__abs__",
-    "__invert__", "clone",      "contiguous", "to"};
+    "__add__",      "__sub__",       "__mul__",  "__truediv__", "__floordiv__", "__mod__",    "__pow__",  "__matmul__",
+    "__and__",      "__or__",        "__xor__",  "__lshift__",  "__rshift__",   "__iadd__",   "__isub__", "__imul__",
+    "__itruediv__", "__ifloordiv__", "__imod__", "__ipow__",    "__imatmul__",  "__iand__",   "__ior__",  "__ixor__",
+    "__ilshift__",  "__irshift__",   "__lt__",   "__le__",      "__eq__",       "__ne__",     "__gt__",   "__ge__",
+    "__neg__",      "__pos__",       "__abs__",  "__invert__",  "clone",        "contiguous", "to"};
 
 // A param table row: (name, kind, default) with core.REQUIRED for no default.
 Param read_param(PyObject* row) {
@@ -220,10 +218,21 @@ void create_op_type(PyObject* module) {
     int value;
   };
   const Constant constants[] = {
-      {"PARAM_TENSOR", 0},    {"PARAM_OPTIONAL_TENSOR", 1}, {"PARAM_TENSOR_LIST", 2}, {"PARAM_NUMBER", 3},
-      {"PARAM_ATTR", 4},      {"PARAM_SIZES", 5},           {"PARAM_SIZE", 6},        {"PARAM_ATTRS", 7},
-      {"FLAG_ELEMENTWISE", kElementwise}, {"FLAG_VIEW", kView}, {"FLAG_INPLACE", kInplace},
-      {"FLAG_NONDIFFERENTIABLE", kNondifferentiable}, {"FLAG_RANDOM", kRandom}, {"FLAG_CREATION", kCreation}, {"FLAG_INPLACE_LISTS", kInplaceLists},
+      {"PARAM_TENSOR", 0},
+      {"PARAM_OPTIONAL_TENSOR", 1},
+      {"PARAM_TENSOR_LIST", 2},
+      {"PARAM_NUMBER", 3},
+      {"PARAM_ATTR", 4},
+      {"PARAM_SIZES", 5},
+      {"PARAM_SIZE", 6},
+      {"PARAM_ATTRS", 7},
+      {"FLAG_ELEMENTWISE", kElementwise},
+      {"FLAG_VIEW", kView},
+      {"FLAG_INPLACE", kInplace},
+      {"FLAG_NONDIFFERENTIABLE", kNondifferentiable},
+      {"FLAG_RANDOM", kRandom},
+      {"FLAG_CREATION", kCreation},
+      {"FLAG_INPLACE_LISTS", kInplaceLists},
   };
   for (const Constant& constant : constants)
     check_status(PyModule_AddIntConstant(module, constant.name, constant.value));

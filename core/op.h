@@ -34,14 +34,13 @@ enum OpFlags : int {
 };
 
 struct Param {
-  PyObject* name;           // interned
+  PyObject* name;  // interned
   ParamKind kind;
   PyObject* default_value;  // null: required
 };
 
 struct OpObject {
-  PyObject_HEAD
-  vectorcallfunc vectorcall;
+  PyObject_HEAD vectorcallfunc vectorcall;
   PyObject* name;
   PyObject* definition;
   PyObject* inplace_of;
@@ -49,7 +48,7 @@ struct OpObject {
   PyObject* weak_references;
   std::vector<Param>* params;
   int flags;
-  uint64_t writes;  // bit i: parameter i is a list that is written
+  uint64_t writes;           // bit i: parameter i is a list that is written
   int n_positional_tensors;  // leading parameters of kind Tensor
   bool plain;                // elementwise over one or two tensors and nothing else: the short path
   EntryTable* entries;
@@ -64,12 +63,45 @@ const char* op_name(const OpObject* op);
 
 // The operators behind Tensor's number slots.
 enum class Slot {
-  Add, Subtract, Multiply, TrueDivide, FloorDivide, Remainder, Power, MatMul, And, Or, Xor, LeftShift, RightShift,
-  InplaceAdd, InplaceSubtract, InplaceMultiply, InplaceTrueDivide, InplaceFloorDivide, InplaceRemainder, InplacePower,
-  InplaceMatMul, InplaceAnd, InplaceOr, InplaceXor, InplaceLeftShift, InplaceRightShift,
-  Less, LessEqual, Equal, NotEqual, Greater, GreaterEqual,
-  Negative, Positive, Absolute, Invert,
-  Clone, Contiguous, To,
+  Add,
+  Subtract,
+  Multiply,
+  TrueDivide,
+  FloorDivide,
+  Remainder,
+  Power,
+  MatMul,
+  And,
+  Or,
+  Xor,
+  LeftShift,
+  RightShift,
+  InplaceAdd,
+  InplaceSubtract,
+  InplaceMultiply,
+  InplaceTrueDivide,
+  InplaceFloorDivide,
+  InplaceRemainder,
+  InplacePower,
+  InplaceMatMul,
+  InplaceAnd,
+  InplaceOr,
+  InplaceXor,
+  InplaceLeftShift,
+  InplaceRightShift,
+  Less,
+  LessEqual,
+  Equal,
+  NotEqual,
+  Greater,
+  GreaterEqual,
+  Negative,
+  Positive,
+  Absolute,
+  Invert,
+  Clone,
+  Contiguous,
+  To,
   Count
 };
 extern OpObject* slot_ops[static_cast<int>(Slot::Count)];

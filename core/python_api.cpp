@@ -22,9 +22,11 @@ struct HookSlot {
 };
 
 HookSlot hooks[static_cast<int>(Hook::Count)] = {
-    {"compile_entry"}, {"gradient_needs"}, {"compile_gradient"}, {"trace_op"},      {"python_gradient"},
-    {"raise_error"},   {"getitem"},        {"setitem"},          {"tensor_repr"},   {"tensor_format"},
-    {"tensor_new"},    {"value_read"},     {"lift"},             {"capture_miss"},
+    {"compile_entry"}, {"gradient_needs"},  {"compile_gradient"},
+    {"trace_op"},      {"python_gradient"}, {"raise_error"},
+    {"getitem"},       {"setitem"},         {"tensor_repr"},
+    {"tensor_format"}, {"tensor_new"},      {"value_read"},
+    {"lift"},          {"capture_miss"},
 };
 
 PyObject* error_class(const char* name) {

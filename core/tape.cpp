@@ -104,8 +104,7 @@ void set_node(TensorObject* tensor, Node* node, uint32_t index) {
   drop_node(tensor);
   tensor->node = node;
   tensor->output_index = index;
-  if (tensor->base && tensor->buffer)
-    tensor->view_version = tensor->buffer->version.load(std::memory_order_relaxed);
+  if (tensor->base && tensor->buffer) tensor->view_version = tensor->buffer->version.load(std::memory_order_relaxed);
   if (retained) {
     tensor->flags |= kRetainGrad;
     extra_of(node).retained.push_back({index, tensor});
@@ -168,10 +167,14 @@ void free_saved(Node* node) {
 
 const char* node_name(const Node* node) {
   switch (node->kind) {
-    case NodeKind::View: return "view";
-    case NodeKind::CopySlices: return node->extra && node->extra->write ? node_name(node->extra->write) : "write";
-    case NodeKind::Python: return node->extra ? node->extra->name.c_str() : "python";
-    default: return op_name(node->op);
+    case NodeKind::View:
+      return "view";
+    case NodeKind::CopySlices:
+      return node->extra && node->extra->write ? node_name(node->extra->write) : "write";
+    case NodeKind::Python:
+      return node->extra ? node->extra->name.c_str() : "python";
+    default:
+      return op_name(node->op);
   }
 }
 
@@ -326,7 +329,8 @@ void record_traced(OpObject* op, PyObject* args, PyObject* before, PyObject* out
   Ref saved_args = before ? Ref::borrow(before) : traced_arguments(args);
   Ref tuple = is_tensor(outs) ? owned(PyTuple_Pack(1, outs)) : Ref::borrow(outs);
   Ref saved_outs = traced_value(tuple.get());
-  Node* node = new_node(NodeKind::Traced, op, static_cast<uint32_t>(flat.size()), 0, static_cast<uint32_t>(n_outs), 0, 0);
+  Node* node =
+      new_node(NodeKind::Traced, op, static_cast<uint32_t>(flat.size()), 0, static_cast<uint32_t>(n_outs), 0, 0);
   node->n_outputs = static_cast<uint32_t>(n_outs);
   NodeExtra& extra = extra_of(node);
   extra.args = saved_args.release();
@@ -351,7 +355,8 @@ PyObject* record_python(PyObject* outputs, PyObject* inputs, const char* name, P
   for (Py_ssize_t i = 0; i < n_outs; ++i) require_tensor(PyTuple_GET_ITEM(outs.get(), i), "record_python");
   if (!any || !mode.grad) return outs.release();
   Ref result = owned(PyTuple_New(n_outs));
-  Node* node = new_node(NodeKind::Python, nullptr, static_cast<uint32_t>(n_inputs), 0, static_cast<uint32_t>(n_outs), 0, 0);
+  Node* node =
+      new_node(NodeKind::Python, nullptr, static_cast<uint32_t>(n_inputs), 0, static_cast<uint32_t>(n_outs), 0, 0);
   NodeExtra& extra = extra_of(node);
   extra.python = Ref::borrow(backward).release();
   extra.name = name;
@@ -385,8 +390,10 @@ void check_inplace_target(OpObject* op, TensorObject* target) {
   if (target->flags & kRequiresGrad && !target->node)
     raise_error_hint("GradError", hint, "%s: a leaf tensor that requires grad cannot be written in place", op_name(op));
   if (target->flags & kDetachedView && target->base && requires_grad(as_tensor(target->base)))
-    raise_error_hint("GradError", hint, "%s: a view made under no_grad of a tensor that requires grad cannot be written "
-                     "with gradients enabled", op_name(op));
+    raise_error_hint("GradError", hint,
+                     "%s: a view made under no_grad of a tensor that requires grad cannot be written "
+                     "with gradients enabled",
+                     op_name(op));
   if (target->base && as_tensor(target->base)->flags & kRequiresGrad && !as_tensor(target->base)->node)
     raise_error_hint("GradError", hint, "%s: a view of a leaf tensor that requires grad cannot be written in place",
                      op_name(op));

@@ -20,7 +20,7 @@ enum class NodeKind : uint8_t { Compiled, Traced, Python, View, CopySlices };
 
 // Where a gradient goes: output `index` of a node, or a leaf tensor, or nowhere.
 struct Edge {
-  Node* node = nullptr;  // owned
+  Node* node = nullptr;          // owned
   TensorObject* leaf = nullptr;  // owned
   uint32_t index = 0;
   explicit operator bool() const { return node || leaf; }
@@ -52,8 +52,8 @@ struct Retained {
 struct NodeExtra {
   PyObject* python = nullptr;    // Python nodes: the function from gradients to gradients
   std::string name;              // Python nodes
-  PyObject* args = nullptr;    // Traced nodes: bound arguments, detached
-  PyObject* outs = nullptr;    // Traced nodes: the outputs, detached
+  PyObject* args = nullptr;      // Traced nodes: bound arguments, detached
+  PyObject* outs = nullptr;      // Traced nodes: the outputs, detached
   Node* write = nullptr;         // CopySlices: the operator that wrote the view, owned
   std::vector<PyObject*> metas;  // Python nodes: an output's shape-only tensor
   std::vector<Retained> retained;
@@ -72,9 +72,9 @@ struct Node {
   uint32_t run;    // engine: the run that visited this node last ...
   uint32_t state;  // ... and the index of its state there
   uint32_t n_operands;
-  OpObject* op;    // owned; null for Python, View and CopySlices nodes
-  Entry* entry;    // lives as long as the op
-  Edge* edges;     // one per flattened operand
+  OpObject* op;  // owned; null for Python, View and CopySlices nodes
+  Entry* entry;  // lives as long as the op
+  Edge* edges;   // one per flattened operand
   Saved* operands;
   Saved* outs;
   int64_t* sizes;
@@ -99,7 +99,7 @@ class NodeRef {
 };
 
 int visit_node(Node* node, visitproc visit, void* arg);
-void drop_node(TensorObject* tensor);  // lets go of the tensor's node
+void drop_node(TensorObject* tensor);                             // lets go of the tensor's node
 void set_node(TensorObject* tensor, Node* node, uint32_t index);  // takes over one reference
 NodeExtra& extra_of(Node* node);
 
@@ -117,14 +117,13 @@ const char* node_name(const Node* node);
 // "file:line in function:    text" or empty.
 Ref node_location(const Node* node);
 
-
 // Records a call that was traced: `args` bound arguments, `before` what to save of them if the call wrote to one (else
 // null), `outs` a Tensor or tuple of them.
 void record_traced(OpObject* op, PyObject* args, PyObject* before, PyObject* outs);
 // The arguments with every tensor detached: what a traced node keeps.
 Ref traced_arguments(PyObject* args);
-// Records a Python-defined function: backward(grads of the outputs) -> grads of the inputs. Gives the outputs with their
-// place on the tape; an output that has one already, or is an input, comes back as an alias.
+// Records a Python-defined function: backward(grads of the outputs) -> grads of the inputs. Gives the outputs with
+// their place on the tape; an output that has one already, or is an input, comes back as an alias.
 PyObject* record_python(PyObject* outputs, PyObject* inputs, const char* name, PyObject* backward);
 // The same for outputs that are new: `object` has apply(grads).
 void record_python(PyObject* object, PyObject* inputs, PyObject* outputs);

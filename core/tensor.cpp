@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "device.h"
 #include "dtype_object.h"
 #include "geometry.h"
 #include "grad_journal.h"
@@ -103,6 +104,13 @@ void require_data(const TensorObject* tensor, const char* what) {
   if (tensor->buffer) return;
   raise_error_hint("CaptureError", "compute with tensors instead, or move the reading out of the captured function",
                    "%s: the value of a tensor cannot be read while a static graph is being captured", what);
+}
+
+void require_host(const TensorObject* tensor, const char* what) {
+  require_data(tensor, what);
+  const Device& device = device_row(tensor->buffer->device);
+  if (!device.host_addressable)
+    raise_error_hint("DeviceError", "copy it to the cpu first", "%s: the tensor is on device %s", what, device.name);
 }
 
 Ref intercept_read(TensorObject* tensor, const char* what) {
@@ -244,7 +252,8 @@ bool may_overlap(const TensorObject* a, const TensorObject* b) {
   if (a->buffer != b->buffer || a->numel == 0 || b->numel == 0) return false;
   Extent ea = view_extent(a->rank, a->sizes, a->strides), eb = view_extent(b->rank, b->sizes, b->strides);
   const auto size_a = static_cast<int64_t>(itemsize(a->dtype)), size_b = static_cast<int64_t>(itemsize(b->dtype));
-  return a->data + ea.low * size_a < b->data + eb.high * size_b && b->data + eb.low * size_b < a->data + ea.high * size_a;
+  return a->data + ea.low * size_a < b->data + eb.high * size_b &&
+         b->data + eb.low * size_b < a->data + ea.high * size_a;
 }
 
 PyObject* describe(const TensorObject* tensor) {
@@ -280,8 +289,7 @@ void end_journal(bool roll_back) {
 
 void set_grad(TensorObject* tensor, PyObject* grad) {
   note_grad_write(tensor);
-  if (journal_active)
-    journal.push_back({Ref::borrow(as_object(tensor)), Ref::borrow(tensor->grad), nullptr, 0});
+  if (journal_active) journal.push_back({Ref::borrow(as_object(tensor)), Ref::borrow(tensor->grad), nullptr, 0});
   Py_XINCREF(grad);
   Ref dropped(std::exchange(tensor->grad, grad));
   if (grad) track(tensor);

@@ -17,32 +17,31 @@ constexpr int kInlineRank = 6;
 enum TensorFlags : uint8_t {
   kRequiresGrad = 1,  // set by the user on a leaf; non-leaves say so by having a node
   kContiguous = 2,
-  kRetainGrad = 4,  // a non-leaf that keeps its gradient
+  kRetainGrad = 4,     // a non-leaf that keeps its gradient
   kDetachedView = 16,  // a view made without recording of a tensor that requires grad
-  kBornTraced = 8,  // made from Python data while a capture was under way
+  kBornTraced = 8,     // made from Python data while a capture was under way
 };
 
 struct TensorObject {
-  PyObject_HEAD
-  Buffer* buffer;   // null when traced
-  char* data;       // first element, offset applied
-  int64_t offset;   // elements
-  int64_t numel;    // -1 when traced with a symbolic size
-  int64_t* sizes;   // `rank` entries, then as many strides; null when traced
+  PyObject_HEAD Buffer* buffer;  // null when traced
+  char* data;                    // first element, offset applied
+  int64_t offset;                // elements
+  int64_t numel;                 // -1 when traced with a symbolic size
+  int64_t* sizes;                // `rank` entries, then as many strides; null when traced
   int64_t* strides;
   DType dtype;
   uint8_t rank;
   uint8_t flags;
   uint32_t output_index;  // of `node`
-  uint32_t leaf_run;       // engine: the run that met this leaf last ...
-  uint32_t leaf_state;     // ... and its index there
+  uint32_t leaf_run;      // engine: the run that met this leaf last ...
+  uint32_t leaf_state;    // ... and its index there
   uint32_t view_version;  // the buffer's version when `node` was set: tells a view whose base was written since
   Node* node;             // what computed this tensor, if recorded
   PyObject* grad;
-  PyObject* traced;      // the graph value
-  PyObject* shape;       // the shape of a traced tensor: a tuple of int and Dim
-  PyObject* base;        // the tensor this is a view of
-  PyObject* hooks;       // gradient hooks of a leaf: a list
+  PyObject* traced;  // the graph value
+  PyObject* shape;   // the shape of a traced tensor: a tuple of int and Dim
+  PyObject* base;    // the tensor this is a view of
+  PyObject* hooks;   // gradient hooks of a leaf: a list
   PyObject* weak_references;
   int64_t inline_dims[2 * kInlineRank];
 };
@@ -60,6 +59,8 @@ inline bool requires_grad(const TensorObject* t) { return t->node || (t->flags &
 TensorObject* require_tensor(PyObject* object, const char* what);
 // Raises CaptureError unless the tensor holds data; `what` names the operation that wants to read it.
 void require_data(const TensorObject* tensor, const char* what);
+// Also raises DeviceError if host code cannot read the data.
+void require_host(const TensorObject* tensor, const char* what);
 // Asked before every reading of values into Python. Null: read on. Else the value that the capture under way gives for
 // it (which mostly raises CaptureError instead).
 Ref intercept_read(TensorObject* tensor, const char* what);
@@ -106,8 +107,7 @@ extern bool journal_active;
 
 inline void bump_version(TensorObject* tensor) {
   if (__builtin_expect(journal_active, 0)) note_version_bump(tensor->buffer);
-  tensor->buffer->version.store(tensor->buffer->version.load(std::memory_order_relaxed) + 1,
-                                std::memory_order_relaxed);
+  tensor->buffer->version.store(tensor->buffer->version.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
 
 // Creation of the type (bind_tensor.cpp) and its deallocator's helpers.

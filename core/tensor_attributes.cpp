@@ -279,7 +279,8 @@ PyObject* backward(PyObject* self, PyObject* args, PyObject* keywords) {
     check_status(retain_graph);
     Ref tensors = owned(PyTuple_Pack(1, self)), grads = owned(PyTuple_Pack(1, gradient));
     Ref chosen;
-    if (inputs != Py_None) chosen = is_tensor(inputs) ? owned(PyTuple_Pack(1, inputs)) : owned(PySequence_Tuple(inputs));
+    if (inputs != Py_None)
+      chosen = is_tensor(inputs) ? owned(PyTuple_Pack(1, inputs)) : owned(PySequence_Tuple(inputs));
     run_backward(tensors.get(), grads.get(), chosen.get(), retain_graph, create);
     Py_RETURN_NONE;
   });
@@ -304,7 +305,8 @@ PyObject* register_hook(PyObject* self, PyObject* function) {
 PyObject* format(PyObject* self, PyObject* specification) {
   return guarded([&]() -> PyObject* {
     PyObject* arguments[] = {self, specification};
-    if (PyObject* function = hook_or_null(Hook::TensorFormat)) return PyObject_Vectorcall(function, arguments, 2, nullptr);
+    if (PyObject* function = hook_or_null(Hook::TensorFormat))
+      return PyObject_Vectorcall(function, arguments, 2, nullptr);
     return PyObject_Repr(self);
   });
 }
@@ -313,8 +315,8 @@ PyObject* dlpack(PyObject* self, PyObject* args, PyObject* keywords) {
   return guarded([&]() -> PyObject* {
     static const char* names[] = {"stream", "max_version", "dl_device", "copy", nullptr};
     PyObject *stream = Py_None, *max_version = Py_None, *device = Py_None, *copy = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "|$OOOO", const_cast<char**>(names), &stream, &max_version, &device,
-                                     &copy))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "|$OOOO", const_cast<char**>(names), &stream, &max_version,
+                                     &device, &copy))
       throw ErrorSet{};
     if (Ref value = intercept_read(as_tensor(self), "dlpack")) return value.release();
     if (stream != Py_None) raise_error("ArgumentError", "__dlpack__: a CPU tensor has no stream");
@@ -347,7 +349,7 @@ PyObject* deepcopy(PyObject* self, PyObject* memo) {
       raise_error_hint("GradError", "copy its values: x.detach().clone()",
                        "deepcopy: only leaves can be copied deeply; this tensor was computed by %s",
                        node_name(tensor->node));
-    require_data(tensor, "deepcopy");
+    require_host(tensor, "deepcopy");
     Ref key = owned(PyLong_FromVoidPtr(self));
     if (PyDict_Check(memo))
       if (PyObject* known = PyDict_GetItemWithError(memo, key.get())) return Ref::borrow(known).release();
@@ -375,7 +377,7 @@ PyObject* reduce(PyObject* self, PyObject*) {
     if (tensor->node)
       raise_error_hint("GradError", "pickle its values: x.detach()",
                        "pickle: only leaves can be pickled; this tensor was computed by %s", node_name(tensor->node));
-    require_data(tensor, "pickle");
+    require_host(tensor, "pickle");
     Ref module = owned(PyImport_ImportModule("duograph._core"));
     Ref rebuild = owned(PyObject_GetAttrString(module.get(), "_rebuild_tensor"));
     Ref bytes = owned(to_bytes(tensor));

@@ -154,7 +154,13 @@ def test_sizes():
 def test_strided_views_stay_inside():
     t = dg.arange(12).to(dg.float32)
     assert core.as_strided(t, (2, 2), (6, 1), 1).tolist() == [[1.0, 2.0], [7.0, 8.0]]
-    for shape, strides, offset in [((13,), (1,), 0), ((2,), (12,), 0), ((1,), (1,), 12), ((2,), (-1,), 5), ((2**40,), (2**40,), 0)]:
+    for shape, strides, offset in [
+        ((13,), (1,), 0),
+        ((2,), (12,), 0),
+        ((1,), (1,), 12),
+        ((2,), (-1,), 5),
+        ((2**40,), (2**40,), 0),
+    ]:
         with pytest.raises(ValueError):
             core.as_strided(t, shape, strides, offset)
 
