@@ -30,6 +30,7 @@ class Scope:
     mask: Vec | None = None
     outer: Scope | None = None
     shift: int = 0  # added to the vector dim's index: the position in an unrolled body
+    stream: bool = False  # stores bypass the cache; whole aligned vectors only
     values: dict[int, Vec] = field(default_factory=dict)
     pointers: dict[int, str] = field(default_factory=dict)
 
@@ -233,7 +234,9 @@ class Body:
             stride = self._stride(address, scope.vector_dim)
             pointer = self._first(pointer, scope, stride, info.size)
         if v.lanes == 1 or stride == 1:
-            if scope.mask is None:
+            if scope.stream:
+                f.store(raw.type, raw.ref, pointer, 64, nontemporal=True)
+            elif scope.mask is None:
                 f.store(raw.type, raw.ref, pointer, info.size)
             else:
                 f.masked_store(raw.type, raw.ref, pointer, scope.mask.ref, info.size)

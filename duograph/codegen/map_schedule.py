@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from duograph.codegen.analysis import Facts, address_of, best_vector_dim, item_bytes, plain_access, total_cost
+from duograph.codegen.analysis import Facts, address_of, best_vector_dim, is_unit, item_bytes, plain_access, total_cost
 from duograph.codegen.body import Body, Scope
+from duograph.codegen.dtypes import DTYPES
 from duograph.codegen.frame import Frame
-from duograph.codegen.kernel import Extent, Launch
+from duograph.codegen.kernel import Address, Extent, Launch
 from duograph.codegen.llvm import Module, Value
-from duograph.codegen.nest import Carried, for_chunks, vector_loop
+from duograph.codegen.nest import LANES, Carried, for_chunks, vector_loop
 from duograph.codegen.target import Target
 from duograph.ir.dim import ceildiv, product
 
 BLOCK = 8192  # elements of the vector dim in one chunk
+STREAM_ELEMENTS = 1 << 22  # from here on results do not stay in the caches anyway: write them past
+STREAM_COST = 80
+
+Step = Callable[[Sequence[Scope], Carried], Carried]
 
 
 def emit_map(module: Module, target: Target, symbol: str, facts: Facts) -> list[Launch]:
@@ -42,7 +47,14 @@ def _emit_flat(body: Body, dim: int) -> None:
     low = f.mul("%begin", BLOCK)
     high = f.umin(f.mul("%end", BLOCK), body.extent(dim))
     row = Scope(body.frame.vectors(1), {})
-    emit_run(body, row, dim, low, high)
+    emit_run(body, row, dim, low, high, stream=_streams(body.facts, dim))
+
+
+def _streams(facts: Facts, dim: int) -> bool:
+    """Whether stores past the cache may pay: few instructions, every store a run of whole cache lines."""
+    stores = [instr for instr in facts.body if instr.op == "store"]
+    whole = all(is_unit(s.attr.strides[dim]) and DTYPES[s.dtype].size >= 4 for s in stores if isinstance(s.attr, Address))
+    return whole and total_cost(facts, dim) <= STREAM_COST
 
 
 def _emit_rows(body: Body, outer: Sequence[int], dim: int, blocks: Extent) -> None:
@@ -58,8 +70,8 @@ def _emit_rows(body: Body, outer: Sequence[int], dim: int, blocks: Extent) -> No
     for_chunks(body.frame, extents, chunk)
 
 
-def emit_run(body: Body, row: Scope, dim: int, low: Value, high: Value) -> None:
-    """The body along ``dim`` over [low, high)."""
+def emit_run(body: Body, row: Scope, dim: int, low: Value, high: Value, *, stream: bool = False) -> None:
+    """The body along ``dim`` over [low, high); with ``stream``, large aligned results are written past the cache."""
     facts = body.facts
     uniform = [i for i in range(len(facts.body)) if dim not in facts.deps[i] and facts.body[i].op != "store"]
     varying = [i for i in range(len(facts.body)) if i not in set(uniform)]
@@ -76,4 +88,31 @@ def emit_run(body: Body, row: Scope, dim: int, low: Value, high: Value) -> None:
     masked = body.frame.target.masks and plain_access(facts, dim)
     weight = total_cost(facts, dim)
     unroll = 4 if weight <= 8 else 2 if weight <= 24 else 1
+    if stream:
+        low = _emit_streamed(body, row, dim, low, high, step)
     vector_loop(body, row, dim, low, high, unroll=unroll, masked=masked, step=step)
+
+
+def _emit_streamed(body: Body, row: Scope, dim: int, low: Value, high: Value, step: Step) -> Value:
+    """The whole vectors of [low, high) if the results are large and lie on cache lines; returns where it stopped."""
+    f, facts, v = body.frame.function, body.facts, body.frame.vectors(LANES)
+    pointers = [row.pointers[id(instr.attr)] for instr in facts.body if instr.op == "store"]
+    address: Value = 0
+    for pointer in pointers:
+        address = f.or_(address, f.op(f"ptrtoint ptr {pointer} to i64"))
+    aligned = f.icmp("eq", f.and_(address, 63), 0)
+    large = f.icmp("uge", body.extent(dim), STREAM_ELEMENTS)
+    before, streaming, done = f.block, f.label("stream"), f.label("streamed")
+    f.cond_br(f.op(f"and i1 {aligned}, {large}"), streaming, done)
+    f.place(streaming)
+    full = f.add(low, f.and_(f.sub(high, low), -LANES))
+    with f.loop(low, full, LANES) as i:
+        scope = row.inner(v, dim, i, None)
+        scope.stream = True
+        step([scope], ())
+    f.module.declare("llvm.x86.sse.sfence", "void", [])
+    f.emit("call void @llvm.x86.sse.sfence()")
+    after = f.block
+    f.br(done)
+    f.place(done)
+    return f.phi("i64", [(low, before), (full, after)])
