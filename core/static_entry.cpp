@@ -80,7 +80,8 @@ Leaf read_leaf(PyObject* row, StaticEntry* entry) {
   const char* kind = text(item(row, 0, "leaf"), "leaf");
   Leaf leaf{};
   auto children = [&](PyObject* rows) {
-    for (Py_ssize_t i = 0; i < length(rows, "leaf"); ++i) leaf.children.push_back(read_leaf(item(rows, i, "leaf"), entry));
+    for (Py_ssize_t i = 0; i < length(rows, "leaf"); ++i)
+      leaf.children.push_back(read_leaf(item(rows, i, "leaf"), entry));
   };
   auto keys = [&](PyObject* rows) {
     for (Py_ssize_t i = 0; i < length(rows, "leaf"); ++i) leaf.keys.push_back(item(rows, i, "leaf"));
@@ -136,8 +137,7 @@ Read read_read(PyObject* row) {
   if (read.kind == Read::Index || read.kind == Read::Arg || read.kind == Read::Number)
     read.index = static_cast<Py_ssize_t>(integer(read.key));
   if ((read.kind == Read::Item && !PyDict_Check(read.object)) ||
-      (read.kind == Read::Cell && !PyCell_Check(read.object)) ||
-      (read.kind == Read::Grad && !is_tensor(read.object)))
+      (read.kind == Read::Cell && !PyCell_Check(read.object)) || (read.kind == Read::Grad && !is_tensor(read.object)))
     malformed("read");
   return read;
 }
@@ -258,8 +258,7 @@ Template read_template(PyObject* row) {
     children(first);
   } else if (is(kind, "dict")) {
     made.kind = Template::Dict;
-    for (Py_ssize_t i = 0; i < length(first, "template"); ++i)
-      made.keys.push_back(item(first, i, "template"));
+    for (Py_ssize_t i = 0; i < length(first, "template"); ++i) made.keys.push_back(item(first, i, "template"));
     children(item(row, 2, "template"));
   } else if (is(kind, "make")) {
     made.kind = Template::Make;
@@ -315,8 +314,10 @@ void check_postfix(const Postfix& postfix, size_t reads) {
   int depth = 0;
   for (const Token& token : postfix) {
     if (token.op == Token::Read) check_range(token.index, reads, "number");
-    if (token.op <= Token::ConstFloat) ++depth;
-    else if (token.op != Token::Neg) --depth;
+    if (token.op <= Token::ConstFloat)
+      ++depth;
+    else if (token.op != Token::Neg)
+      --depth;
     if (depth < 1 || depth > 32) malformed("number");
   }
   if (depth != 1) malformed("number");
@@ -355,7 +356,8 @@ void check_entry(const StaticEntry& entry) {
   for (const Postfix& number : entry.numbers) check_postfix(number, entry.reads.size());
   if (static_cast<int>(n_inputs) != entry.program->n_inputs ||
       static_cast<int>(entry.numbers.size()) != entry.program->n_numbers || entry.program->n_sizes != 0)
-    raise_error("InternalError", "static entry: the program takes %d tensors and %d numbers, the entry gives %zu and %zu",
+    raise_error("InternalError",
+                "static entry: the program takes %d tensors and %d numbers, the entry gives %zu and %zu",
                 entry.program->n_inputs, entry.program->n_numbers, n_inputs, entry.numbers.size());
   check_template(entry.outputs, entry);
   for (int i : entry.writes) check_range(i, n_inputs, "writes");
@@ -422,8 +424,8 @@ PyType_Slot slots[] = {
     {Py_tp_doc, const_cast<char*>("One capture of a static function.")},
     {0, nullptr},
 };
-PyType_Spec spec = {"duograph._core.StaticEntry", sizeof(StaticEntryObject), 0,
-                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, slots};
+PyType_Spec spec = {"duograph._core.StaticEntry", sizeof(StaticEntryObject), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+                    slots};
 
 }  // namespace
 

@@ -63,7 +63,25 @@ struct Read {
 };
 
 struct Token {
-  enum Op : uint8_t { Read, ConstInt, ConstFloat, Add, Sub, Mul, Div, FloorDiv, Mod, Pow, Neg, Lt, Le, Eq, Ne, Gt, Ge } op;
+  enum Op : uint8_t {
+    Read,
+    ConstInt,
+    ConstFloat,
+    Add,
+    Sub,
+    Mul,
+    Div,
+    FloorDiv,
+    Mod,
+    Pow,
+    Neg,
+    Lt,
+    Le,
+    Eq,
+    Ne,
+    Gt,
+    Ge
+  } op;
   bool is_float = false;  // of a read
   int index = 0;
   int64_t integer = 0;
@@ -79,7 +97,7 @@ struct Guard {
   TensorSpec spec;
   Postfix postfix;
   bool expected = false;
-  int other = 0;  // the second read
+  int other = 0;      // the second read
   int64_t epoch = 0;  // or the offset
   std::vector<int> movable, written;
 };
@@ -136,8 +154,7 @@ struct StaticEntry {
 
 // The Python object around an entry.
 struct StaticEntryObject {
-  PyObject_HEAD
-  StaticEntry* entry;
+  PyObject_HEAD StaticEntry* entry;
 };
 extern PyTypeObject* static_entry_type;
 void create_static_entry_type(PyObject* module);

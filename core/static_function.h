@@ -8,10 +8,10 @@
 namespace dg {
 
 struct StaticFunctionObject {
-  PyObject_HEAD
-  vectorcallfunc vectorcall;
+  PyObject_HEAD vectorcallfunc vectorcall;
   PyObject* function;  // what the user wrote
-  PyObject* handler;   // miss(args, kwargs) -> StaticEntry, inline(*args, **kwargs), failed(entry, ...); other attributes
+  PyObject*
+      handler;  // miss(args, kwargs) -> StaticEntry, inline(*args, **kwargs), failed(entry, ...); other attributes
   PyObject* dict;
   PyObject* weak_references;
   std::vector<PyObject*>* entries;  // owned StaticEntry objects, the last used first

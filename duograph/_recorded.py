@@ -5,10 +5,9 @@ Outside a capture every function here does the plain thing at the cost of one te
 
 from __future__ import annotations
 
+from _thread import _local
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
-
-from _thread import _local
 
 from duograph import _core as core
 

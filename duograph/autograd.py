@@ -146,10 +146,8 @@ def grad(
     (tensor(18.),)
     """
     outs, ins = _tuple(outputs), _tuple(inputs)
-    found: tuple[Tensor, ...] = core.grad(
-        outs, ins, _gradients("grad", outs, grad_outputs), retain_graph, create_graph, allow_unused
-    )
-    return found
+    seeds = _gradients("grad", outs, grad_outputs)
+    return cast("tuple[Tensor, ...]", core.grad(outs, ins, seeds, retain_graph, create_graph, allow_unused))
 
 
 def backward(

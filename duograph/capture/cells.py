@@ -143,9 +143,7 @@ def strides_after(step: Step, strides: tuple[int, ...]) -> tuple[int, ...] | Non
     return reshaped_strides(before, strides, after)
 
 
-def view_layout(
-    chain: tuple[Step, ...], offset: int, strides: tuple[int, ...]
-) -> tuple[int, tuple[int, ...]] | None:
+def view_layout(chain: tuple[Step, ...], offset: int, strides: tuple[int, ...]) -> tuple[int, tuple[int, ...]] | None:
     """Offset and strides of a view in the memory of its root; None if a step copies."""
     for step in chain:
         if step.op == "slice":

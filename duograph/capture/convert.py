@@ -33,14 +33,30 @@ _FOREIGN = tuple(f"{_SITE}{name}{os.sep}" for name in ("numpy", "_pytest", "plug
 _INVENTING = {"random", "time", "secrets", "uuid", "_random"}  # modules whose functions give something new at each call
 _HARMLESS = {"sleep", "seed"}
 _MUTATORS = frozenset(
-    "append extend insert pop remove clear sort reverse update setdefault popitem add discard appendleft popleft".split()
+    (
+        "append",
+        "extend",
+        "insert",
+        "pop",
+        "remove",
+        "clear",
+        "sort",
+        "reverse",
+        "update",
+        "setdefault",
+        "popitem",
+        "add",
+        "discard",
+        "appendleft",
+        "popleft",
+    )
 )
 _TAKE_FUNCTIONS = (map, filter, sorted, min, max, functools.reduce, functools.partial)
 
 
 def is_user_file(file: str) -> bool:
     """Whether code of this file is the user's: not the package's own, not Python's library."""
-    if not file or file.startswith(PACKAGE_FOLDER) or file.startswith("<frozen"):
+    if not file or file.startswith((PACKAGE_FOLDER, "<frozen")):
         return False
     if file.startswith(_STDLIB):
         return _SITE in file and not any(name in file for name in _FOREIGN)
@@ -251,9 +267,7 @@ def _builtin(recorder: Recorder, function: Any) -> Any:
             if function.__name__ in _MUTATORS:
                 return _mutator(recorder, holder, function)
             if function.__name__ == "get" and isinstance(holder, dict):
-                return lambda key, default=None: (
-                    recorder.item(holder, key) if key in holder else _absent(recorder, holder, default)
-                )
+                return functools.partial(_get, recorder, holder)
             recorder.contents(holder)
         _refuse_generator(function)
         if isinstance(holder, type) and holder.__module__ == "datetime" and function.__name__ in ("now", "today", "utcnow"):

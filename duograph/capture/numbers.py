@@ -30,9 +30,7 @@ class LiveNumber:
         self.value = value
 
     # isinstance(x, float) is to hold as for the number itself.
-    @property
-    def __class__(self) -> type:  # type: ignore[override,misc]
-        return type(self.value)
+    __class__ = property(lambda self: type(self.value))  # type: ignore[assignment]
 
     def pin(self) -> int | float:
         """The number itself; the capture then holds only while it is the same."""

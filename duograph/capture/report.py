@@ -103,7 +103,7 @@ def explain(handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], tim
         microseconds(session, captured, built, static)
     dynamic = dynamic_side(handler, session, captured, args, kwargs)
     dynamic.flops = unfused_flops(captured)
-    return Report(handler.__name__, dynamic, static, built.report.arena)
+    return Report(handler.__name__, dynamic, static, int(built.report.arena))
 
 
 def unfused_flops(captured: Captured) -> int:

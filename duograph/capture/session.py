@@ -352,4 +352,5 @@ class _ViewOf:
         self.offset = offset
 
     def __call__(self, tensor: Any) -> Any:
-        return core.as_strided(tensor, self.shape, self.strides, tensor.storage_offset() + self.offset)
+        offset = 0 if 0 in self.shape else tensor.storage_offset() + self.offset
+        return core.as_strided(tensor, self.shape, self.strides, offset)

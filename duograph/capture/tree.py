@@ -62,6 +62,9 @@ class Arguments:
         if is_namedtuple(value):
             rows, children = self._children(list(value), name)
             return ("tuple", kind, rows), kind(*children)
+        if isinstance(value, tuple):
+            rows, children = self._children(list(value), name)
+            return ("tuple", kind, rows), kind(children)
         if kind is dict:
             rows, children = self._children(list(value.values()), name)
             made = dict(zip(value, children))
@@ -136,10 +139,9 @@ def template(value: Any, tensor: Callable[[Any], Row]) -> Row:
         return ("tuple" if kind is tuple else "list", rows)
     if kind is dict:
         return ("dict", list(value), [template(item, tensor) for item in value.values()])
-    if is_namedtuple(value):
-        if not _holds_tensors(value):
-            return ("const", value)
-        return ("make", kind._make, [("tuple", [template(item, tensor) for item in value])])
+    if isinstance(value, tuple) and _holds_tensors(value):
+        items = ("tuple", [template(item, tensor) for item in value])
+        return ("make", kind._make if is_namedtuple(value) else kind, [items])
     fields = dataclass_fields(value)
     if fields is not None and _holds_tensors([getattr(value, f) for f in fields]):
         return ("make", _Remake(kind, fields), [template(getattr(value, f), tensor) for f in fields])

@@ -1,5 +1,6 @@
 """Static functions: results, guards, numbers, mutation, effects and refusals, each against dynamic mode."""
 
+# ruff: noqa: B007, NPY002  (loops that set globals; the generator that is refused)
 import collections
 import dataclasses
 import gc
@@ -179,7 +180,12 @@ def test_a_changed_global_closure_or_attribute_captures_again():
 
     static = dg.static(f)
     try:
-        for SWITCH, mode, options.negate in [(True, "double", False), (False, "double", False), (True, "x", False), (True, "x", True)]:
+        for SWITCH, mode, options.negate in [
+            (True, "double", False),
+            (False, "double", False),
+            (True, "x", False),
+            (True, "x", True),
+        ]:
             same(static(vector(1, 2)), f(vector(1, 2)))
         assert static.captures == 4
         options.negate = False

@@ -1,0 +1,44 @@
+// One call of a static function on its way through matching, running and handing back.
+#pragma once
+
+#include "small_vector.h"
+#include "static_entry.h"
+
+namespace dg {
+
+struct Number {
+  bool is_float;
+  int64_t integer;
+  double real;
+  double as_double() const { return is_float ? real : static_cast<double>(integer); }
+};
+
+// What one call has found so far.
+struct Call {
+  StaticEntry* entry = nullptr;
+  PyObject* const* args = nullptr;
+  SmallVector<TensorObject*, 8> tensors;  // borrowed from the arguments
+  SmallVector<PyObject*, 8> numbers;      // borrowed from the arguments
+  SmallVector<PyObject*, 32> reads;       // owned
+  SmallVector<TensorObject*, 32> inputs;  // borrowed from arguments, reads and entry
+  SmallVector<PyObject*, 16> outputs;     // owned; null until made
+  ~Call() {
+    for (PyObject* object : reads) Py_XDECREF(object);
+    for (PyObject* object : outputs) Py_XDECREF(object);
+  }
+};
+
+// Whether the entry fits the call; guards may run Python. `fresh`: it was made for this very call.
+bool matches(StaticEntry* entry, PyObject* const* args, size_t n_positional, PyObject* keyword_names, bool fresh,
+             Call* call);
+// False if a read is no longer a number of its type, or the arithmetic would raise in Python.
+bool evaluate(const Postfix& postfix, Call* call, Number* result);
+PyObject* number_object(const Postfix& postfix, Call* call);  // new reference
+
+// What the caller gets; new reference.
+PyObject* build(const Template& made, Call* call);
+void apply_effect(const Effect& effect, Call* call);
+// Makes the call one node of the tape, if an input wants a gradient.
+void record_tape(Call* call);
+
+}  // namespace dg

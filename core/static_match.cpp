@@ -1,0 +1,376 @@
+#include <cmath>
+#include <cstring>
+
+#include "mode.h"
+#include "static_call.h"
+#include "static_function.h"
+
+namespace dg {
+
+namespace {
+
+bool same_value(PyObject* a, PyObject* b) {
+  if (a == b) return true;
+  if (Py_TYPE(a) != Py_TYPE(b)) return false;
+  int equal = PyObject_RichCompareBool(a, b, Py_EQ);
+  check_status(equal);
+  return equal;
+}
+
+bool match_leaf(const Leaf& leaf, PyObject* value, Call* call) {
+  switch (leaf.kind) {
+    case Leaf::Tensor: {
+      if (Py_TYPE(value) != leaf.type || !leaf.spec.matches(as_tensor(value))) return false;
+      // Two arguments that are one tensor are another structure.
+      for (int i = 0; i < leaf.slot; ++i)
+        if (as_object(call->tensors[i]) == value) return false;
+      call->tensors[leaf.slot] = as_tensor(value);
+      return true;
+    }
+    case Leaf::Same:
+      return as_object(call->tensors[leaf.slot]) == value;
+    case Leaf::Number:
+      call->numbers[leaf.slot] = value;
+      return Py_TYPE(value) == leaf.type;
+    case Leaf::Is:
+      return value == leaf.object;
+    case Leaf::Eq:
+      return same_value(value, leaf.object);
+    case Leaf::List:
+    case Leaf::Tuple: {
+      if (Py_TYPE(value) != leaf.type ||
+          PySequence_Fast_GET_SIZE(value) != static_cast<Py_ssize_t>(leaf.children.size()))
+        return false;
+      for (size_t i = 0; i < leaf.children.size(); ++i) {
+        if (PySequence_Fast_GET_SIZE(value) != static_cast<Py_ssize_t>(leaf.children.size())) return false;
+        if (!match_leaf(leaf.children[i], PySequence_Fast_GET_ITEM(value, i), call)) return false;
+      }
+      return true;
+    }
+    case Leaf::Dict: {
+      if (!PyDict_CheckExact(value) || PyDict_GET_SIZE(value) != static_cast<Py_ssize_t>(leaf.children.size()))
+        return false;
+      PyObject *key, *child;
+      Py_ssize_t position = 0;
+      size_t i = 0;
+      while (PyDict_Next(value, &position, &key, &child)) {
+        if (i >= leaf.children.size() || !same_value(key, leaf.keys[i])) return false;
+        if (!match_leaf(leaf.children[i], child, call)) return false;
+        ++i;
+      }
+      return i == leaf.children.size();
+    }
+    case Leaf::Attributes:
+      if (Py_TYPE(value) != leaf.type) return false;
+      for (size_t i = 0; i < leaf.children.size(); ++i) {
+        Ref child(PyObject_GetAttr(value, leaf.keys[i]));
+        if (!child) {
+          PyErr_Clear();
+          return false;
+        }
+        // The instance keeps the child alive unless an attribute is computed; those have no place in a dataclass.
+        if (!match_leaf(leaf.children[i], child.get(), call)) return false;
+      }
+      return true;
+  }
+  return false;
+}
+
+bool match_arguments(StaticEntry* entry, PyObject* const* args, size_t n_positional, PyObject* keyword_names,
+                     Call* call) {
+  const size_t n_keywords = keyword_names ? static_cast<size_t>(PyTuple_GET_SIZE(keyword_names)) : 0;
+  if (n_positional != entry->n_positional || n_keywords != entry->keywords.size()) return false;
+  for (size_t i = 0; i < n_keywords; ++i)
+    if (!same_value(PyTuple_GET_ITEM(keyword_names, i), entry->keywords[i])) return false;
+  call->entry = entry;
+  call->args = args;
+  call->tensors.resize(entry->n_tensors);
+  call->numbers.resize(entry->n_numbers);
+  for (size_t i = 0; i < entry->leaves.size(); ++i)
+    if (!match_leaf(entry->leaves[i], args[i], call)) return false;
+  return true;
+}
+
+// A new reference, or null (no error) if there is nothing to read any more.
+PyObject* fetch(const Read& read, Call* call) {
+  switch (read.kind) {
+    case Read::Item:
+    case Read::Index: {
+      PyObject* found = nullptr;
+      if (read.kind == Read::Item) {
+        found = PyDict_GetItemWithError(read.object, read.key);
+      } else if (PyList_Check(read.object) || PyTuple_Check(read.object)) {
+        const Py_ssize_t count = PySequence_Fast_GET_SIZE(read.object);
+        const Py_ssize_t at = read.index < 0 ? read.index + count : read.index;
+        if (at >= 0 && at < count) found = PySequence_Fast_GET_ITEM(read.object, at);
+      }
+      if (!found && PyErr_Occurred()) throw ErrorSet{};
+      Py_XINCREF(found);
+      return found;
+    }
+    case Read::Attribute: {
+      PyObject* found = PyObject_GetAttr(read.object, read.key);
+      if (!found) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) throw ErrorSet{};
+        PyErr_Clear();
+      }
+      return found;
+    }
+    case Read::Cell: {
+      PyObject* found = PyCell_GET(read.object);
+      Py_XINCREF(found);
+      return found;
+    }
+    case Read::Grad: {
+      PyObject* grad = as_tensor(read.object)->grad;
+      return Ref::borrow(grad ? grad : Py_None).release();
+    }
+    case Read::Arg:
+      return Ref::borrow(as_object(call->tensors[read.index])).release();
+    case Read::Number:
+      return Ref::borrow(call->numbers[read.index]).release();
+  }
+  return nullptr;
+}
+
+bool fetch_all(Call* call) {
+  const auto& reads = call->entry->reads;
+  for (const Read& read : reads) {
+    PyObject* value = fetch(read, call);
+    if (!value) return false;
+    call->reads.push_back(value);
+  }
+  return true;
+}
+
+bool apply(Token::Op op, Number* a, const Number& b) {
+  const bool real = a->is_float || b.is_float;
+  const double x = a->as_double(), y = b.as_double();
+  auto give = [&](double value) {
+    a->is_float = true;
+    a->real = value;
+    return true;
+  };
+  auto whole = [&](int64_t value) {
+    a->is_float = false;
+    a->integer = value;
+    return true;
+  };
+  int64_t result;
+  switch (op) {
+    case Token::Add:
+      return real ? give(x + y) : !__builtin_add_overflow(a->integer, b.integer, &result) && whole(result);
+    case Token::Sub:
+      return real ? give(x - y) : !__builtin_sub_overflow(a->integer, b.integer, &result) && whole(result);
+    case Token::Mul:
+      return real ? give(x * y) : !__builtin_mul_overflow(a->integer, b.integer, &result) && whole(result);
+    case Token::Div:
+      return y != 0 && give(x / y);
+    case Token::FloorDiv:
+    case Token::Mod: {
+      if (y == 0) return false;
+      if (real) {
+        double remainder = std::fmod(x, y);
+        double quotient = (x - remainder) / y;
+        if (remainder != 0 && (y < 0) != (remainder < 0)) {
+          remainder += y;
+          quotient -= 1;
+        } else if (remainder == 0) {
+          remainder = std::copysign(0.0, y);
+        }
+        if (op == Token::Mod) return give(remainder);
+        double floored = quotient != 0 ? std::floor(quotient) : std::copysign(0.0, x / y);
+        if (quotient - floored > 0.5) floored += 1;
+        return give(floored);
+      }
+      if (b.integer == -1) {
+        if (op == Token::Mod) return whole(0);
+        return !__builtin_sub_overflow(int64_t{0}, a->integer, &result) && whole(result);
+      }
+      int64_t quotient = a->integer / b.integer, remainder = a->integer % b.integer;
+      if (remainder != 0 && (remainder < 0) != (b.integer < 0)) {
+        remainder += b.integer;
+        --quotient;
+      }
+      return whole(op == Token::Mod ? remainder : quotient);
+    }
+    case Token::Pow: {
+      double value = std::pow(x, y);
+      return real && std::isfinite(value) && give(value);
+    }
+    case Token::Lt:
+      return whole(real ? x < y : a->integer < b.integer);
+    case Token::Le:
+      return whole(real ? x <= y : a->integer <= b.integer);
+    case Token::Eq:
+      return whole(real ? x == y : a->integer == b.integer);
+    case Token::Ne:
+      return whole(real ? x != y : a->integer != b.integer);
+    case Token::Gt:
+      return whole(real ? x > y : a->integer > b.integer);
+    case Token::Ge:
+      return whole(real ? x >= y : a->integer >= b.integer);
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+bool evaluate(const Postfix& postfix, Call* call, Number* result) {
+  Number stack[33];
+  int depth = 0;
+  for (const Token& token : postfix) {
+    if (token.op == Token::Read) {
+      PyObject* value = call->reads[token.index];
+      Number& number = stack[depth++];
+      number.is_float = token.is_float;
+      if (token.is_float) {
+        if (!PyFloat_CheckExact(value)) return false;
+        number.real = PyFloat_AS_DOUBLE(value);
+      } else {
+        if (!PyLong_CheckExact(value)) return false;
+        int overflow;
+        number.integer = PyLong_AsLongLongAndOverflow(value, &overflow);
+        if (overflow) return false;
+      }
+    } else if (token.op == Token::ConstInt) {
+      stack[depth++] = {false, token.integer, 0};
+    } else if (token.op == Token::ConstFloat) {
+      stack[depth++] = {true, 0, token.real};
+    } else if (token.op == Token::Neg) {
+      Number& number = stack[depth - 1];
+      if (number.is_float)
+        number.real = -number.real;
+      else if (__builtin_sub_overflow(int64_t{0}, number.integer, &number.integer))
+        return false;
+    } else {
+      --depth;
+      if (!apply(token.op, &stack[depth - 1], stack[depth])) return false;
+    }
+  }
+  *result = stack[0];
+  return true;
+}
+
+PyObject* number_object(const Postfix& postfix, Call* call) {  // new reference
+  Number number;
+  if (!evaluate(postfix, call, &number)) raise_error("InternalError", "a number of a static function was lost");
+  return checked(number.is_float ? PyFloat_FromDouble(number.real) : PyLong_FromLongLong(number.integer));
+}
+
+namespace {
+
+bool truthy(PyObject* callable) {
+  Ref answer = owned(PyObject_CallNoArgs(callable));
+  int truth = PyObject_IsTrue(answer.get());
+  check_status(truth);
+  return truth;
+}
+
+bool same_items(PyObject* list, PyObject* items) {
+  if (PyList_GET_SIZE(list) != PyTuple_GET_SIZE(items)) return false;
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items); ++i) {
+    PyObject *now = PyList_GET_ITEM(list, i), *then = PyTuple_GET_ITEM(items, i);
+    if (now != then && !((PyFloat_CheckExact(then) || PyLong_CheckExact(then)) && same_value(now, then))) return false;
+  }
+  return true;
+}
+
+bool same_dict(PyObject* dict, PyObject* items) {  // items: key, value, key, value …
+  if (PyDict_GET_SIZE(dict) * 2 != PyTuple_GET_SIZE(items)) return false;
+  PyObject *key, *value;
+  Py_ssize_t position = 0, i = 0;
+  while (PyDict_Next(dict, &position, &key, &value)) {
+    if (i + 1 >= PyTuple_GET_SIZE(items) || PyTuple_GET_ITEM(items, i) != key) return false;
+    PyObject* then = PyTuple_GET_ITEM(items, i + 1);
+    if (value != then && !((PyFloat_CheckExact(then) || PyLong_CheckExact(then)) && same_value(value, then)))
+      return false;
+    i += 2;
+  }
+  return true;
+}
+
+bool check_guard(Guard& guard, Call* call) {
+  switch (guard.kind) {
+    case Guard::Is:
+      return call->reads[guard.read] == guard.object;
+    case Guard::Eq:
+      return same_value(call->reads[guard.read], guard.object);
+    case Guard::Type:
+      return reinterpret_cast<PyObject*>(Py_TYPE(call->reads[guard.read])) == guard.object;
+    case Guard::Tensor: {
+      PyObject* value = call->reads[guard.read];
+      return is_tensor(value) && guard.spec.matches(as_tensor(value));
+    }
+    case Guard::List:
+      return PyList_Check(guard.object) ? same_items(guard.object, guard.items) : false;
+    case Guard::Dict:
+      return same_dict(guard.object, guard.items);
+    case Guard::Expression: {
+      Number result;
+      return evaluate(guard.postfix, call, &result) && (result.as_double() != 0) == guard.expected;
+    }
+    case Guard::Call:
+      return truthy(guard.object);
+    case Guard::Epoch: {
+      if (guard.epoch == epoch) return true;
+      const int64_t now = epoch;
+      if (!truthy(guard.object)) return false;
+      guard.epoch = now;
+      return true;
+    }
+    case Guard::Aliased: {
+      PyObject *a = call->reads[guard.read], *b = call->reads[guard.other];
+      return is_tensor(a) && is_tensor(b) && as_tensor(a)->buffer == as_tensor(b)->buffer &&
+             as_tensor(b)->offset - as_tensor(a)->offset == guard.epoch;
+    }
+    case Guard::Distinct:
+      return true;  // when the inputs are known
+  }
+  return false;
+}
+
+bool distinct(const Guard& guard, Call* call) {
+  auto meet = [&](int a, int b) {
+    const TensorObject *x = call->inputs[a], *y = call->inputs[b];
+    return a != b && x->buffer == y->buffer && may_overlap(x, y);
+  };
+  for (int m : guard.movable) {
+    bool itself = false;
+    for (int w : guard.written) {
+      itself |= m == w;
+      if (meet(m, w)) return false;
+    }
+    if (!itself) continue;
+    for (int i = 0; i < static_cast<int>(call->inputs.size()); ++i)
+      if (meet(m, i)) return false;
+  }
+  return true;
+}
+
+bool collect_inputs(Call* call) {
+  for (const Input& input : call->entry->inputs) {
+    PyObject* object = input.fixed ? input.tensor : call->reads[input.read];
+    if (!is_tensor(object)) return false;
+    if (input.fixed && !input.spec.matches(as_tensor(object))) return false;
+    call->inputs.push_back(as_tensor(object));
+  }
+  for (const Guard& guard : call->entry->guards)
+    if (guard.kind == Guard::Distinct && !distinct(guard, call)) return false;
+  return true;
+}
+
+}  // namespace
+
+bool matches(StaticEntry* entry, PyObject* const* args, size_t n_positional, PyObject* keyword_names, bool fresh,
+             Call* call) {
+  if (!fresh && (entry->grad_mode != mode.grad || entry->default_dtype != default_dtype())) return false;
+  if (!match_arguments(entry, args, n_positional, keyword_names, call) || !fetch_all(call)) return false;
+  if (!fresh)
+    for (Guard& guard : entry->guards)
+      if (!check_guard(guard, call)) return false;
+  return collect_inputs(call);
+}
+
+}  // namespace dg
