@@ -1,4 +1,5 @@
 // The Tensor type: number protocol, indexing, reading of values. Operators proper are attributes that Python sets.
+#include <Python.h>
 #include <structmember.h>
 
 #include <cstddef>

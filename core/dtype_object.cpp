@@ -1,5 +1,6 @@
 #include "dtype_object.h"
 
+#include <Python.h>
 #include <structmember.h>
 
 #include "python_api.h"

@@ -1,5 +1,6 @@
 #include "op.h"
 
+#include <Python.h>
 #include <structmember.h>
 
 #include <cstddef>

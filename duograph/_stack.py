@@ -32,7 +32,7 @@ class Location(NamedTuple):
 
 def is_internal(file: str) -> bool:
     """Whether a file belongs to this package (or is code that the package generated)."""
-    return file.startswith(PACKAGE_FOLDER) or file.startswith("<duograph")
+    return file.startswith((PACKAGE_FOLDER, "<duograph"))
 
 
 def user_frame(frame: FrameType | None = None) -> FrameType | None:

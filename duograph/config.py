@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import os
-from typing import Generic, TypeVar
-
-T = TypeVar("T", bool, int, str)
+from typing import NamedTuple
 
 
-class Flag(Generic[T]):
-    """One setting: a name, a default, the environment variable that sets it and a line of help."""
+class Flag(NamedTuple):
+    """One setting: its name, its default (which gives its type), a line of help, and the texts it may be."""
 
-    __slots__ = ("choices", "default", "help", "name", "variable")
+    name: str
+    default: bool | int | str
+    help: str
+    choices: tuple[str, ...] = ()
 
-    def __init__(self, name: str, default: T, help: str, choices: tuple[str, ...] = ()) -> None:
-        self.name = name
-        self.default = default
-        self.help = help
-        self.choices = choices
-        self.variable = "DUOGRAPH_" + name.upper()
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return "DUOGRAPH_" + self.name.upper()
 
-    def read(self) -> T:
+    def read(self) -> bool | int | str:
         """The value from the environment, or the default.
 
         Errors: ValueError if the variable holds something else than the setting's type or choices.
         """
         text = os.environ.get(self.variable)
-        if text is None or text == "":
+        if not text:
             return self.default
         if isinstance(self.default, bool):
             if text.lower() in ("1", "true", "yes", "on"):
@@ -44,10 +43,9 @@ class Flag(Generic[T]):
         return text
 
 
-FLAGS: tuple[Flag[bool] | Flag[int] | Flag[str], ...] = (
+FLAGS = (
     Flag("isa", "native", "instruction level of generated code", ("x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4", "native")),
     Flag("num_threads", 0, "threads of the core; 0 takes the cores this process may use"),
-    Flag("memory_cache", "", "freed memory the buffer pool keeps, as 512M or 2G; empty: a quarter of the memory there is"),
     Flag("cache", True, "keep compiled kernels on disk"),
     Flag("cache_dir", "", "folder of the kernel cache; empty is ~/.cache/duograph"),
     Flag("cache_size", 512, "bound of the kernel cache in MiB"),

@@ -30,7 +30,7 @@ class Error(Exception):
         message: str = "",
         operands: Iterable[str] = (),
         hint: str | None = None,
-        location: Location | None | bool = True,
+        location: Location | bool | None = True,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -117,6 +117,6 @@ class InternalError(Error, RuntimeError):
         message: str = "",
         operands: Iterable[str] = (),
         hint: str | None = "this is a fault of duograph, not of your program: please report it with the lines above",
-        location: Location | None | bool = True,
+        location: Location | bool | None = True,
     ) -> None:
         super().__init__(message, operands, hint, location)
