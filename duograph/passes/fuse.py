@@ -106,8 +106,8 @@ class Fusion:
         for node in self.graph.nodes:
             if node.op == "contraction":
                 ends.add(node.outputs[0])
-            elif PRIMITIVES[node.op].kind == ELEMENTWISE and any(value in ends and uses[value] == 1 for value in node.inputs):
-                ends.add(node.outputs[0])
+            if PRIMITIVES[node.op].kind == ELEMENTWISE:
+                ends.update(node.outputs if any(value in ends and uses[value] == 1 for value in node.inputs) else ())
         return ends
 
     # Groups and requests
@@ -549,9 +549,13 @@ class Fusion:
             return False
         if request.leaf or request.mask or group.coverage(value, request.access) != "full" or group.gathers:
             return False
-        if any(r.mask for r in group.all_requests()):
+        if any(r.mask for r in group.all_requests()) or self._rewrites_operand(group):
             return False
         return all(size == 1 or index.loop is not None for size, index in zip(value.shape, request.access))
+
+    def _rewrites_operand(self, group: Group) -> bool:
+        """Whether the group writes an input it also reads: a contraction may not, it writes partial sums first."""
+        return any(any(self.placements.get(value) is store.placement for value in group.requests) for store in group.stores)
 
     def _contract(self, node: Node, group: Group, access: Access) -> None:
         """Request the operands over the loops of the letters."""

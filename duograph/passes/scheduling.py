@@ -176,7 +176,7 @@ def _order_writes(fusion: Fusion, final: Sequence[tuple[Value, Target]], placeme
 def _same_place(group: Group, request: Request, target: Target) -> bool:
     """Whether a group reads an element only where it writes it, and in one pass: a second one would read the new value."""
     stores = [store for store in group.stores if store.placement.buffer is target.placement.buffer]
-    if request.leaf or request.mask or group.kind == "scatter" or len(stores) != 1:
+    if request.leaf or request.mask or group.kind != "loop" or len(stores) != 1:
         return False
     read, written = request.address(), stores[0].address()
     if any(term[0] == group.reduce for term in read.terms):
