@@ -264,6 +264,21 @@ void bind_devices(nb::module_& m) {
     return names;
   });
   m.def(
+      "to_device",
+      [](nb::handle tensor, int device) {
+        return translated([&] {
+          TensorObject* source = require_tensor(tensor.ptr(), "to_device");
+          require_data(source, "to_device");
+          if (device < 0 || device >= device_count()) raise_error("DeviceError", "there is no device %d", device);
+          if (!is_contiguous(source)) raise_error("ValueError_", "to_device: the tensor must be contiguous");
+          const size_t bytes = static_cast<size_t>(source->numel) * itemsize(source->dtype);
+          Buffer* buffer = allocate(bytes, static_cast<uint8_t>(device));
+          copy_between(buffer->device, buffer->data, source->buffer->device, source->data, bytes);
+          return nb::steal(as_object(make_contiguous(buffer, 0, source->dtype, source->rank, source->sizes)));
+        });
+      },
+      nb::arg("tensor"), nb::arg("device"), "A copy of a contiguous tensor on a device, by its number.");
+  m.def(
       "register_fenced_device",
       [](const std::string& name) { return translated([&] { return register_fenced_device(name.c_str()); }); },
       "A second device in host memory whose addresses fault when host code touches them without a copy: for tests.");

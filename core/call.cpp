@@ -415,6 +415,8 @@ void raise_run_failure(OpObject* op, PyObject* args, const RunStatus& status) {
       raise_error("InternalError", "%s: a kernel failed with code %lld", name,
                   static_cast<long long>(status.kernel_status[0]));
   }
+  if (status.check_code == kCheckDevice)
+    raise_error("DeviceError", "%s: the tensors must be in cpu memory; one is on another device", name);
   if (op) explain_failure(op, args, status.check_code);
   raise_error("InternalError", "%s: check %lld failed", name, static_cast<long long>(status.check_code));
 }
