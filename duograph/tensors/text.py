@@ -78,7 +78,7 @@ class NumberLayout:
             largest = max(abs(value) for value in measured)
             smallest = min(abs(value) for value in measured)
             self.scientific = largest / smallest > 1000 or largest > 1e8 or (not self.whole and smallest < 1e-4)
-        if PrintOptions.sci_mode is not None:
+        if PrintOptions.sci_mode is not None and measured:
             self.scientific = PrintOptions.sci_mode
         self.width = max([len(self._digits(value)) for value in measured], default=1)
 
