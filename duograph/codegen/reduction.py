@@ -15,7 +15,11 @@ Accumulator = list[Vec]
 
 @dataclass(frozen=True)
 class Reduction:
-    """One "reduce" instruction. Its accumulator is one vector, or (value, logical index) for argmax and argmin."""
+    """One "reduce" instruction.
+
+    Its accumulator is one vector; for argmax and argmin (value, logical index); for float max and min (value, a NaN
+    that was met or 0), which keeps the test for NaN out of the chain of dependent instructions.
+    """
 
     number: int  # of the instruction
     source: int  # instruction reduced
@@ -32,10 +36,14 @@ class Reduction:
         return self.kind in ("argmax", "argmin")
 
     @property
+    def keeps_nan(self) -> bool:
+        return self.kind in ("max", "min") and self.info.kind == "f"
+
+    @property
     def elements(self) -> list[str]:
         """The LLVM element types of the accumulator; bool is carried as bytes."""
         first = "i8" if self.info.kind == "b" else self.info.element
-        return [first, "i64"] if self.positional else [first]
+        return [first, "i64"] if self.positional else [first, first] if self.keeps_nan else [first]
 
     def item(self, v: Vectors, value: Vec) -> Vec:
         """A value as it enters the accumulator."""
@@ -43,7 +51,15 @@ class Reduction:
 
     def identity(self, v: Vectors) -> Accumulator:
         first = v.const(self.elements[0], _identity(self.kind, self.info))
+        if self.keeps_nan:
+            return [first, v.like(first, 0.0)]
         return [first, v.iota("i64")] if self.positional else [first]
+
+    def of_items(self, v: Vectors, value: Vec, index: Callable[[], Vec]) -> Accumulator:
+        """The accumulator that holds one vector of items."""
+        if self.keeps_nan:
+            return [value, value]
+        return [value, index()] if self.positional else [value]
 
     def step(self, v: Vectors, acc: Accumulator, value: Vec, index: Callable[[], Vec], mask: Vec | None) -> Accumulator:
         """Fold one more vector in; ``index`` gives its logical indices, lanes outside ``mask`` do not count."""
@@ -51,13 +67,14 @@ class Reduction:
         if mask is not None:
             value = v.select(mask, value, v.like(value, _identity(self.kind, self.info)))
         if not self.positional:
-            return [_COMBINE[self.kind](v, self.info, acc[0], value)]
+            return self.combine(v, acc, self.of_items(v, value, index))
         better = self._better(v, value, acc[0])
         return [v.select(better, value, acc[0]), v.select(better, index(), acc[1])]
 
     def combine(self, v: Vectors, a: Accumulator, b: Accumulator) -> Accumulator:
         if not self.positional:
-            return [_COMBINE[self.kind](v, self.info, a[0], b[0])]
+            value = _COMBINE[self.kind](v, self.info, a[0], b[0])
+            return [value, v.select(v.fcmp("uno", b[1], b[1]), b[1], a[1])] if self.keeps_nan else [value]
         # the better value wins, of equals the smaller index
         earlier = v.icmp("slt", b[1], a[1])
         tie = v.and_(v.not_(self._better(v, a[0], b[0])), earlier)
@@ -88,6 +105,8 @@ class Reduction:
             return cast(v, acc[1], "int64", self.dtype)
         if self.info.kind == "b":
             return v.icmp("ne", acc[0], v.like(acc[0], 0))
+        if self.keeps_nan:
+            return v.select(v.fcmp("uno", acc[1], acc[1]), acc[1], acc[0])
         return round_to(v, acc[0], self.dtype)
 
 
@@ -109,8 +128,7 @@ def _identity(kind: str, info: DTypeInfo) -> float:
 def _extreme(word: str) -> Callable[[Vectors, DTypeInfo, Vec, Vec], Vec]:
     def combine(v: Vectors, info: DTypeInfo, a: Vec, b: Vec) -> Vec:
         if info.kind == "f":
-            chosen = v.select(v.fcmp("o" + word, a, b), a, b)
-            return v.select(v.fcmp("uno", a, a), a, chosen)
+            return v.select(v.fcmp("o" + word, a, b), a, b)
         return v.select(v.icmp(("s" if info.kind == "i" else "u") + word, a, b), a, b)
 
     return combine

@@ -225,9 +225,8 @@ class Rows:
         full = f.add(low, f.and_(f.sub(high, low), -LANES))
         for (reduction, buffer), acc in zip(tails, regroup([r for r, _ in tails], accs)):
             element = reduction.elements[0]
-            other = [Vec(f.load(f"<{LANES} x {element}>", buffer, 64), element, LANES)]
-            if reduction.positional:
-                other.append(v.add(v.splat("i64", full), v.iota("i64")))
+            items = Vec(f.load(f"<{LANES} x {element}>", buffer, 64), element, LANES)
+            other = reduction.of_items(v, items, lambda: v.add(v.splat("i64", full), v.iota("i64")))
             folded.append(reduction.combine(v, acc, other))
         return flatten(folded)
 

@@ -118,5 +118,3 @@ class Scatter:
             f.store(raw.type, raw.ref, pointer, info.size)
         else:
             f.masked_store(raw.type, raw.ref, pointer, mask.ref, info.size)
-
-
