@@ -119,11 +119,13 @@ def total_cost(facts: Facts, vector_dim: int | None = None) -> int:
 def best_vector_dim(facts: Facts, candidates: Iterable[int]) -> int | None:
     """The candidate along which most memory is contiguous; the innermost of equals."""
     best, best_score = None, -1
+    reduced = set(facts.reduce_dims)
     for d in candidates:
         score = 0
-        for instr in facts.body:
+        for number, instr in enumerate(facts.body):
             address = address_of(instr)
-            if address is not None:
+            # with reductions only what their loops touch counts: the rest is once per result
+            if address is not None and (not reduced or facts.deps[number] & reduced):
                 stride = address.strides[d]
                 score += (5 if instr.op == "store" else 3) * is_unit(stride) + is_zero(stride)
         if score >= best_score:
