@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from . import optim as optim
     from . import utils as utils
     from .autograd import enable_grad as enable_grad
+    from .autograd import inference_mode as inference_mode
     from .autograd import is_grad_enabled as is_grad_enabled
     from .autograd import no_grad as no_grad
     from .autograd import set_grad_enabled as set_grad_enabled
@@ -77,7 +78,7 @@ short, int, long = int16, int32, int64
 
 # Where names come from that are imported when first asked for. All others are operators.
 _LAZY = {
-    "autograd": ("enable_grad", "is_grad_enabled", "no_grad", "set_grad_enabled", "tape"),
+    "autograd": ("enable_grad", "inference_mode", "is_grad_enabled", "no_grad", "set_grad_enabled", "tape"),
     "cuda": (),
     "errors": ("Error",),
     "jit": ("compile", "dynamic_mode", "static"),

@@ -22,6 +22,7 @@ class Adam(Optimizer):
         betas: how fast the two means forget.
         eps: is added to the root.
         weight_decay: adds weight_decay · p to the gradient (AdamW: shrinks p by lr · weight_decay instead).
+        amsgrad: divides by the largest mean of squares so far (Reddi et al. 2018).
         maximize: ascends instead.
     """
 
@@ -34,10 +35,21 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0,
+        amsgrad: bool = False,
         *,
         maximize: bool = False,
     ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize})
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "amsgrad": amsgrad,
+                "maximize": maximize,
+            },
+        )
 
     def check_group(self, group: Group) -> None:
         owner = type(self).__name__
@@ -50,15 +62,19 @@ class Adam(Optimizer):
                 raise ValueError_(f"{owner}: betas[{number}] must be at least 0 and below 1, got {beta}")
 
     def update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
-        means, squares, steps = [], [], []
+        amsgrad = recorded(group, "amsgrad")
+        names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if amsgrad else ("exp_avg", "exp_avg_sq")
+        means, squares, steps, largest = [], [], [], []
         states = self.state
         for parameter in params:
             state = states.get(parameter)
-            if state is None or len(state) < 3:
-                state = self.state_of(parameter, ("exp_avg", "exp_avg_sq"), counter=True)
+            if state is None or len(state) <= len(names):
+                state = self.state_of(parameter, names, counter=True)
             means.append(state["exp_avg"])
             squares.append(state["exp_avg_sq"])
             steps.append(state["step"])
+            if amsgrad:
+                largest.append(state["max_exp_avg_sq"])
         beta1, beta2 = recorded(group, "betas")
         weight_decay = recorded(group, "weight_decay")
         adam_update_(
@@ -74,6 +90,7 @@ class Adam(Optimizer):
             None if weight_decay == 0 else weight_decay,
             self.decoupled,
             recorded(group, "maximize"),
+            largest,
         )
 
 
@@ -89,7 +106,8 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
+        amsgrad: bool = False,
         *,
         maximize: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, maximize=maximize)
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)

@@ -43,10 +43,12 @@ def adam(
     weight_decay: float = 0,
     decoupled: bool = False,
     maximize: bool = False,
+    amsgrad: bool = False,
 ) -> Any:
     def run() -> list[Any]:
         values = [v.astype(np.float64) for v in start()]
         means, squares = [np.zeros_like(v) for v in values], [np.zeros_like(v) for v in values]
+        largest = [np.zeros_like(v) for v in values]
         for step, gradients in enumerate(GRADIENTS, 1):
             for i, gradient in enumerate(gradients):
                 g = -gradient if maximize else gradient
@@ -56,7 +58,8 @@ def adam(
                     g = g + weight_decay * values[i]
                 means[i] = betas[0] * means[i] + (1 - betas[0]) * g
                 squares[i] = betas[1] * squares[i] + (1 - betas[1]) * g * g
-                root = np.sqrt(squares[i] / (1 - betas[1] ** step)) + eps
+                largest[i] = np.maximum(largest[i], squares[i]) if amsgrad else squares[i]
+                root = np.sqrt(largest[i] / (1 - betas[1] ** step)) + eps
                 values[i] = values[i] - lr * means[i] / (1 - betas[0] ** step) / root
         return values
 
@@ -74,6 +77,7 @@ CASES: list[tuple[str, Any, dict[str, Any], Any]] = [
     ("adam decay", dg.optim.Adam, {"lr": 0.01, "weight_decay": 0.3}, adam(0.01, weight_decay=0.3)),
     ("adam betas", dg.optim.Adam, {"lr": 0.01, "betas": (0.5, 0.7), "eps": 0.1}, adam(0.01, (0.5, 0.7), 0.1)),
     ("adam ascent", dg.optim.Adam, {"lr": 0.01, "maximize": True}, adam(0.01, maximize=True)),
+    ("amsgrad", dg.optim.Adam, {"lr": 0.01, "amsgrad": True}, adam(0.01, amsgrad=True)),
     ("adamw", dg.optim.AdamW, {"lr": 0.01}, adam(0.01, weight_decay=0.01, decoupled=True)),
     ("adamw decay", dg.optim.AdamW, {"lr": 0.01, "weight_decay": 0.5}, adam(0.01, weight_decay=0.5, decoupled=True)),
 ]
