@@ -7,10 +7,10 @@ from ..ops.activations import elu, gelu, leaky_relu, log_softmax_of, softmax_of,
 from ..ops.activations import relu as relu_of
 from ..ops.activations import silu as silu_of
 from ..ops.contractions import linear
-from ..ops.indexing import embedding, one_hot
 from ..ops.losses import binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse_loss, nll_loss
 from ..ops.normalisation import layer_norm, rms_norm
 from ..ops.random import dropout
+from ..ops.tables import embedding, one_hot
 from ..ops.unary import sigmoid, tanh
 
 Tensor = core.Tensor

@@ -7,7 +7,7 @@ import math
 from .. import _core as core
 from ..autograd import no_grad
 from ..errors import ShapeError, ValueError_
-from ..ops.arithmetic import where
+from ..ops.choice import where
 from ..tensors import creation
 
 Tensor = core.Tensor

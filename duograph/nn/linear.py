@@ -8,7 +8,7 @@ from typing import Any
 from .. import _core as core
 from ..errors import ValueError_
 from ..ops.contractions import linear
-from ..ops.indexing import embedding
+from ..ops.tables import embedding
 from ..tensors.creation import empty
 from . import init
 from .module import Module

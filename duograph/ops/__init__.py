@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from duograph import _core as core
 
-from . import (
+from . import (  # noqa: F401
     activations,
     arithmetic,
+    choice,
     comparison,
     contractions,
+    copying,
     creation,
     indexing,
     losses,
@@ -20,6 +22,8 @@ from . import (
     random,
     reductions,
     slicing,
+    statistics,
+    tables,
     unary,
 )
 from .definition import REGISTRY
@@ -27,8 +31,10 @@ from .definition import REGISTRY
 if TYPE_CHECKING:
     from .activations import *
     from .arithmetic import *
+    from .choice import *
     from .comparison import *
     from .contractions import *
+    from .copying import *
     from .creation import *
     from .indexing import *
     from .losses import *
@@ -38,6 +44,8 @@ if TYPE_CHECKING:
     from .random import *
     from .reductions import *
     from .slicing import *
+    from .statistics import *
+    from .tables import *
     from .unary import *
 
 for _name, _hook in (

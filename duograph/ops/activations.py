@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from duograph.errors import ValueError_
 
-from .arithmetic import abs, maximum, minimum, where
+from .arithmetic import abs
+from .choice import maximum, minimum, where
+from .copying import cast
 from .definition import COMPOSITION, ELEMENTWISE, function, op
 from .dtypes import floats, numeric
 from .reductions import amax, sum
 from .samples import unary
-from .slicing import cast
 from .unary import erf, exp, expm1, log, log1p, sigmoid, tanh
 
 if TYPE_CHECKING:
@@ -56,9 +57,12 @@ def _np_gelu(np: Any, x: Any, approximate: str = "none") -> Any:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=floats, reference=_np_gelu, method=False,
+    kind=ELEMENTWISE,
+    dtypes=floats,
+    reference=_np_gelu,
+    method=False,
     samples=lambda m: [*unary(special=(0.0, -0.0, 1.0, 6.0, -6.0))(m), (m(3, 5), "tanh")],
-)  # fmt: skip
+)
 def gelu(x: Operand, approximate: str = "none") -> Tensor:
     """x times the probability that a standard normal variable is below x; approximate="tanh" is the tanh formula.
 
@@ -90,7 +94,13 @@ def _(g: Any, out: Any, x: Any, approximate: str) -> Any:
     return g * (0.5 * (1 + bent) + 0.5 * x * slope)
 
 
-@op(kind=ELEMENTWISE, dtypes=floats, reference=lambda np, x: x / (1 + np.exp(-x)), samples=unary(special=(0.0, -0.0, 1.0, 6.0, -6.0)), method=False)
+@op(
+    kind=ELEMENTWISE,
+    dtypes=floats,
+    reference=lambda np, x: x / (1 + np.exp(-x)),
+    samples=unary(special=(0.0, -0.0, 1.0, 6.0, -6.0)),
+    method=False,
+)
 def silu(x: Operand) -> Tensor:
     """x * sigmoid(x), also called swish.
 
@@ -113,9 +123,12 @@ def _(g: Any, out: Any, x: Any) -> Any:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=floats, reference=lambda np, x, slope=0.01: np.where(x > 0, x, x * slope), method=False,
+    kind=ELEMENTWISE,
+    dtypes=floats,
+    reference=lambda np, x, slope=0.01: np.where(x > 0, x, x * slope),
+    method=False,
     samples=lambda m: [(m(3, 5),), (m(70), 0.2), (m(),), (m(0),)],
-)  # fmt: skip
+)
 def leaky_relu(x: Operand, negative_slope: Number = 0.01) -> Tensor:
     """x where positive, else x * negative_slope.
 
@@ -137,9 +150,12 @@ def _(g: Any, out: Any, x: Any, negative_slope: Any) -> Any:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=floats, reference=lambda np, x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))), method=False,
+    kind=ELEMENTWISE,
+    dtypes=floats,
+    reference=lambda np, x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))),
+    method=False,
     samples=lambda m: [(m(3, 5),), (m(70), 0.5), (m(),), (m(0),)],
-)  # fmt: skip
+)
 def elu(x: Operand, alpha: Number = 1.0) -> Tensor:
     """x where positive, else alpha * (exp(x) - 1).
 
@@ -161,9 +177,14 @@ def _(g: Any, out: Any, x: Any, alpha: Any) -> Any:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=floats, method=False, samples=lambda m: [(m(3, 5),), (m(70, low=-30, high=30),), (m(5), 2.0, 1.0), (m(),), (m(0),)],
-    reference=lambda np, x, beta=1.0, threshold=20.0: np.where(x * beta > threshold, x, np.log1p(np.exp(np.minimum(x * beta, threshold))) / beta),
-)  # fmt: skip
+    kind=ELEMENTWISE,
+    dtypes=floats,
+    method=False,
+    samples=lambda m: [(m(3, 5),), (m(70, low=-30, high=30),), (m(5), 2.0, 1.0), (m(),), (m(0),)],
+    reference=lambda np, x, beta=1.0, threshold=20.0: np.where(
+        x * beta > threshold, x, np.log1p(np.exp(np.minimum(x * beta, threshold))) / beta
+    ),
+)
 def softplus(x: Operand, beta: Number = 1.0, threshold: Number = 20.0) -> Tensor:
     """log(1 + exp(beta * x)) / beta; x itself where beta * x is above the threshold.
 

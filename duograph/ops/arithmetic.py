@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .choice import where
 from .creation import ones_like, zeros_like
 from .definition import ELEMENTWISE, REGISTRY, function, op
 from .dtypes import float_promote, integers, numeric, promote
@@ -19,9 +20,15 @@ _NUMBERS = (int, float)
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=promote, primitive="add", reference="numpy.add", samples=binary(),
-    slot="__add__", inplace="add_", inplace_slot="__iadd__",
-)  # fmt: skip
+    kind=ELEMENTWISE,
+    dtypes=promote,
+    primitive="add",
+    reference="numpy.add",
+    samples=binary(),
+    slot="__add__",
+    inplace="add_",
+    inplace_slot="__iadd__",
+)
 def add(a: Operand, b: Operand) -> Tensor:
     """a + b; for bool the logical or. As a function and method it also takes `alpha`: a + alpha * b.
 
@@ -43,9 +50,15 @@ def _(g: Any, out: Any, a: Any, b: Any) -> Any:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=numeric, primitive="sub", reference="numpy.subtract", samples=binary(),
-    slot="__sub__", inplace="sub_", inplace_slot="__isub__",
-)  # fmt: skip
+    kind=ELEMENTWISE,
+    dtypes=numeric,
+    primitive="sub",
+    reference="numpy.subtract",
+    samples=binary(),
+    slot="__sub__",
+    inplace="sub_",
+    inplace_slot="__isub__",
+)
 def sub(a: Operand, b: Operand) -> Tensor:
     """a - b. As a function and method it also takes `alpha`: a - alpha * b.
 
@@ -111,9 +124,16 @@ def rsub(a: Operand, b: Operand) -> Tensor:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=promote, primitive="mul", reference="numpy.multiply", samples=binary(),
-    slot="__mul__", inplace="mul_", inplace_slot="__imul__", aliases=("multiply",),
-)  # fmt: skip
+    kind=ELEMENTWISE,
+    dtypes=promote,
+    primitive="mul",
+    reference="numpy.multiply",
+    samples=binary(),
+    slot="__mul__",
+    inplace="mul_",
+    inplace_slot="__imul__",
+    aliases=("multiply",),
+)
 def mul(a: Operand, b: Operand) -> Tensor:
     """a * b; for bool the logical and.
 
@@ -135,9 +155,15 @@ def _(g: Any, out: Any, a: Any, b: Any) -> Any:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=float_promote, primitive="div", reference="numpy.true_divide",
-    samples=binary(0.5, 2.5), slot="__truediv__", inplace="div_", inplace_slot="__itruediv__",
-)  # fmt: skip
+    kind=ELEMENTWISE,
+    dtypes=float_promote,
+    primitive="div",
+    reference="numpy.true_divide",
+    samples=binary(0.5, 2.5),
+    slot="__truediv__",
+    inplace="div_",
+    inplace_slot="__itruediv__",
+)
 def div(a: Operand, b: Operand) -> Tensor:
     """a / b. As a function and method it also takes `rounding_mode`: None, "floor" or "trunc".
 
@@ -212,9 +238,15 @@ def _float_floor_divide(a: Any, b: Any) -> tuple[Any, Any]:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=numeric, differentiable=False, reference="numpy.floor_divide", samples=binary(0.6, 3.0),
-    slot="__floordiv__", inplace="floor_divide_", inplace_slot="__ifloordiv__",
-)  # fmt: skip
+    kind=ELEMENTWISE,
+    dtypes=numeric,
+    differentiable=False,
+    reference="numpy.floor_divide",
+    samples=binary(0.6, 3.0),
+    slot="__floordiv__",
+    inplace="floor_divide_",
+    inplace_slot="__ifloordiv__",
+)
 def floor_divide(a: Operand, b: Operand) -> Tensor:
     """The quotient rounded down, as Python's `//`.
 
@@ -234,9 +266,14 @@ def floor_divide(a: Operand, b: Operand) -> Tensor:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=numeric, reference="numpy.remainder", samples=binary(0.6, 3.0), slot="__mod__",
-    inplace="remainder_", inplace_slot="__imod__",
-)  # fmt: skip
+    kind=ELEMENTWISE,
+    dtypes=numeric,
+    reference="numpy.remainder",
+    samples=binary(0.6, 3.0),
+    slot="__mod__",
+    inplace="remainder_",
+    inplace_slot="__imod__",
+)
 def remainder(a: Operand, b: Operand) -> Tensor:
     """a - floor(a / b) * b, with the sign of b, as Python's `%`.
 
@@ -264,9 +301,14 @@ def _(g: Any, out: Any, a: Any, b: Any) -> Any:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=numeric, differentiable=False, method=False, public=False,
-    reference=lambda np, a, b: np.trunc(np.true_divide(a, b)), samples=binary(0.6, 3.0),
-)  # fmt: skip
+    kind=ELEMENTWISE,
+    dtypes=numeric,
+    differentiable=False,
+    method=False,
+    public=False,
+    reference=lambda np, a, b: np.trunc(np.true_divide(a, b)),
+    samples=binary(0.6, 3.0),
+)
 def trunc_divide(a: Operand, b: Operand) -> Tensor:
     """The quotient rounded towards zero.
 
@@ -287,10 +329,19 @@ def trunc_divide(a: Operand, b: Operand) -> Tensor:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=numeric, primitive="pow", reference="numpy.power", inplace="pow_",
-    samples=lambda m: [(m(3, 5, low=0.3, high=2.5), m(3, 5, low=0, high=2.5)), (m(7, low=0.3, high=2.5), 2.5 if m.is_float else 2),
-                       (2, m(2, 3, low=0, high=2.5)), (m(0, 3, low=0.3), m(3, low=0)), (m(low=0.3), m(4, low=0))],
-)  # fmt: skip
+    kind=ELEMENTWISE,
+    dtypes=numeric,
+    primitive="pow",
+    reference="numpy.power",
+    inplace="pow_",
+    samples=lambda m: [
+        (m(3, 5, low=0.3, high=2.5), m(3, 5, low=0, high=2.5)),
+        (m(7, low=0.3, high=2.5), 2.5 if m.is_float else 2),
+        (2, m(2, 3, low=0, high=2.5)),
+        (m(0, 3, low=0.3), m(3, low=0)),
+        (m(low=0.3), m(4, low=0)),
+    ],
+)
 def pow(a: Operand, b: Operand) -> Tensor:
     """a to the power b. For integers b must not be negative.
 
@@ -342,9 +393,12 @@ def reflected_power(b: Operand, a: Operand, modulo: None = None) -> Tensor:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=numeric, reference="numpy.square", samples=unary(),
+    kind=ELEMENTWISE,
+    dtypes=numeric,
+    reference="numpy.square",
+    samples=unary(),
     inplace="square_",
-)  # fmt: skip
+)
 def square(x: Operand) -> Tensor:
     """x * x.
 
@@ -387,9 +441,15 @@ def _(g: Any, out: Any, x: Any) -> Any:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=numeric, primitive="neg", reference="numpy.negative", samples=unary(),
-    slot="__neg__", inplace="neg_", aliases=("negative",),
-)  # fmt: skip
+    kind=ELEMENTWISE,
+    dtypes=numeric,
+    primitive="neg",
+    reference="numpy.negative",
+    samples=unary(),
+    slot="__neg__",
+    inplace="neg_",
+    aliases=("negative",),
+)
 def neg(x: Operand) -> Tensor:
     """-x.
 
@@ -411,9 +471,15 @@ def _(g: Any, out: Any, x: Any) -> Any:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=numeric, primitive="abs", reference="numpy.abs", samples=unary(),
-    slot="__abs__", inplace="abs_", aliases=("absolute",),
-)  # fmt: skip
+    kind=ELEMENTWISE,
+    dtypes=numeric,
+    primitive="abs",
+    reference="numpy.abs",
+    samples=unary(),
+    slot="__abs__",
+    inplace="abs_",
+    aliases=("absolute",),
+)
 def abs(x: Operand) -> Tensor:
     """The absolute value.
 
@@ -455,174 +521,13 @@ def _(g: Any, out: Any, x: Any) -> Any:
     return zeros_like(g)
 
 
-def _tied(g: Any, chosen: Any, a: Any, b: Any) -> Any:
-    """The gradient of an extremum to the operand that `chosen` marks; half at a tie."""
-    return where(a == b, g * 0.5, where(chosen, g, 0.0))
-
-
 @op(
-    kind=ELEMENTWISE, dtypes=promote, primitive="maximum", reference="numpy.maximum", samples=binary(scalar=None),
-)  # fmt: skip
-def maximum(a: Operand, b: Operand) -> Tensor:
-    """The greater of two; NaN if either is.
-
-    Shapes:   a [*S], b [*T] → broadcast(S, T)
-    Dtypes:   promote
-    Gradient: to the greater one; half to each where they are equal
-    Errors:   ShapeError if S and T do not broadcast
-    Source:   torch.maximum
-
-    >>> maximum(tensor([1.0, 5.0]), tensor([3.0, 2.0]))
-    tensor([3., 5.])
-    """
-    ...
-
-
-@maximum.vjp
-def _(g: Any, out: Any, a: Any, b: Any) -> Any:
-    return _tied(g, a > b, a, b), _tied(g, b > a, a, b)
-
-
-@op(
-    kind=ELEMENTWISE, dtypes=promote, primitive="minimum", reference="numpy.minimum", samples=binary(scalar=None),
-)  # fmt: skip
-def minimum(a: Operand, b: Operand) -> Tensor:
-    """The lesser of two; NaN if either is.
-
-    Shapes:   a [*S], b [*T] → broadcast(S, T)
-    Dtypes:   promote
-    Gradient: to the lesser one; half to each where they are equal
-    Errors:   ShapeError if S and T do not broadcast
-    Source:   torch.minimum
-
-    >>> minimum(tensor([1.0, 5.0]), tensor([3.0, 2.0]))
-    tensor([1., 2.])
-    """
-    ...
-
-
-@minimum.vjp
-def _(g: Any, out: Any, a: Any, b: Any) -> Any:
-    return _tied(g, a < b, a, b), _tied(g, b < a, a, b)
-
-
-def _clip(np: Any, x: Any, low: Any = None, high: Any = None) -> Any:
-    low = x if low is None else np.maximum(x, low)
-    return low if high is None else np.minimum(low, high)
-
-
-@op(
-    kind=ELEMENTWISE, dtypes=promote, reference=_clip, inplace="clamp_", aliases=("clip",),
-    samples=lambda m: [(m(3, 5), 0, 1), (m(70), None, 1), (m(4, 4), 1, None), (m(2, 3), m(3), m(2, 1)), (m(0, 2), 0, 1), (m(), 0, 1)],
-)  # fmt: skip
-def clamp(x: Operand, min: Operand | None = None, max: Operand | None = None) -> Tensor:
-    """x with values below `min` raised to it and values above `max` lowered to it; bounds are numbers or tensors.
-
-    Shapes:   x [*S], bounds [*T] → broadcast(S, T)
-    Dtypes:   promote
-    Gradient: to x where it lies within the bounds (ends included), else to the bound taken
-    Errors:   ValueError_ if both bounds are None; ShapeError
-    Source:   torch.clamp
-
-    >>> clamp(tensor([-3.0, 0.5, 3.0]), -1, 1)
-    tensor([-1.0000,  0.5000,  1.0000])
-    """
-    if min is None and max is None:
-        from duograph.errors import ValueError_
-
-        raise ValueError_("clamp: at least one of min and max must be given")
-    if min is not None:
-        x = maximum(x, min)
-    return x if max is None else minimum(x, max)  # type: ignore[return-value]
-
-
-@clamp.vjp
-def _(g: Any, out: Any, x: Any, low: Any, high: Any) -> Any:
-    inside = None if low is None else x >= low
-    if high is not None:
-        inside = x <= high if inside is None else inside & (x <= high)
-    below = None if low is None or isinstance(low, _NUMBERS) else where(x < low, g, 0.0)
-    if below is not None and high is not None:
-        below = where(low < high, below, 0.0)
-    above = None if high is None or isinstance(high, _NUMBERS) else (where(x > high, g, 0.0))
-    if above is not None and low is not None:
-        above = where(low > high, g, above)
-    return where(inside, g, 0.0), below, above
-
-
-@function(method="clamp_min", samples=lambda m: [(m(3, 5), 0)], reference=lambda np, x, low: np.maximum(x, low))
-def clamp_min(x: Tensor, min: Operand) -> Tensor:
-    """x with values below `min` raised to it. See `clamp`.
-
-    Shapes:   x [*S] → [*S]
-    Dtypes:   promote
-    Gradient: as `clamp`
-    Errors:   as `clamp`
-    Source:   torch.clamp_min
-
-    >>> clamp_min(tensor([-3.0, 3.0]), 0)
-    tensor([0., 3.])
-    """
-    return clamp(x, min, None)
-
-
-@function(method="clamp_max", samples=lambda m: [(m(3, 5), 0)], reference=lambda np, x, high: np.minimum(x, high))
-def clamp_max(x: Tensor, max: Operand) -> Tensor:
-    """x with values above `max` lowered to it. See `clamp`.
-
-    Shapes:   x [*S] → [*S]
-    Dtypes:   promote
-    Gradient: as `clamp`
-    Errors:   as `clamp`
-    Source:   torch.clamp_max
-
-    >>> clamp_max(tensor([-3.0, 3.0]), 0)
-    tensor([-3.,  0.])
-    """
-    return clamp(x, None, max)
-
-
-@op(
-    kind=ELEMENTWISE, dtypes=promote.on("a", "b"), primitive="where", reference="numpy.where", method=False,
-    samples=lambda m: [(m.bools(3, 5), m(3, 5), m(3, 5)), (m.bools(3, 1), m(5), m(3, 5)), (m.bools(7), m(7), 0),
-                       (m.bools(7), 1, m(7)), (m.bools(), m(), m()), (m.bools(0, 3), m(3), m(0, 3))],
-)  # fmt: skip
-def where(condition: Tensor, a: Operand, b: Operand) -> Tensor:
-    """a where the condition holds, b elsewhere.
-
-    Shapes:   condition [*R], a [*S], b [*T] → broadcast(R, S, T)
-    Dtypes:   a and b promote; the condition is bool
-    Gradient: to a where the condition holds, to b elsewhere
-    Errors:   DTypeError if the condition is not bool; ShapeError
-    Source:   torch.where
-
-    >>> where(tensor([True, False]), tensor([1.0, 2.0]), 0)
-    tensor([1., 0.])
-    """
-    ...
-
-
-@where.vjp
-def _(g: Any, out: Any, condition: Any, a: Any, b: Any) -> Any:
-    return None, where(condition, g, 0.0), where(condition, 0.0, g)
-
-
-@function(over="where")
-def where_any(condition: Tensor, a: Any = None, b: Any = None) -> Any:
-    """`where`; with the condition alone its indices of nonzero elements; as a method `a.where(condition, b)`."""
-    if a is None and b is None:
-        from .indexing import nonzero_tuple
-
-        return nonzero_tuple(condition)
-    if condition.dtype.kind != "b" and getattr(a, "dtype", None) is not None and a.dtype.kind == "b":
-        condition, a = a, condition  # the method's order
-    return where(condition, a, b)
-
-
-@op(
-    kind=ELEMENTWISE, dtypes=float_promote, reference=lambda np, a, b, w: a + w * (b - a), inplace="lerp_",
+    kind=ELEMENTWISE,
+    dtypes=float_promote,
+    reference=lambda np, a, b, w: a + w * (b - a),
+    inplace="lerp_",
     samples=lambda m: [(m(3, 5), m(3, 5), 0.3), (m(3, 1), m(5), m(3, 5)), (m(0), m(0), 0.5)],
-)  # fmt: skip
+)
 def lerp(a: Operand, b: Operand, weight: Operand) -> Tensor:
     """Linear interpolation: a + weight * (b - a).
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from duograph import _core as core
 
 from .arithmetic import abs
+from .copying import cast
 from .definition import ELEMENTWISE, function, op
 from .dtypes import compare, integers, integral, logical
 from .samples import SPECIAL, binary, unary
-from .slicing import cast
 
 if TYPE_CHECKING:
     from duograph._core import Tensor
@@ -19,9 +19,14 @@ if TYPE_CHECKING:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=compare, primitive="eq", differentiable=False, reference="numpy.equal", samples=binary(),
+    kind=ELEMENTWISE,
+    dtypes=compare,
+    primitive="eq",
+    differentiable=False,
+    reference="numpy.equal",
+    samples=binary(),
     slot="__eq__",
-)  # fmt: skip
+)
 def eq(a: Operand, b: Operand) -> Tensor:
     """Whether a is equal to b, element by element (`a == b`).
 
@@ -38,9 +43,15 @@ def eq(a: Operand, b: Operand) -> Tensor:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=compare, primitive="ne", differentiable=False, reference="numpy.not_equal", samples=binary(),
-    slot="__ne__", aliases=("not_equal",),
-)  # fmt: skip
+    kind=ELEMENTWISE,
+    dtypes=compare,
+    primitive="ne",
+    differentiable=False,
+    reference="numpy.not_equal",
+    samples=binary(),
+    slot="__ne__",
+    aliases=("not_equal",),
+)
 def ne(a: Operand, b: Operand) -> Tensor:
     """Whether a is unlike b, element by element (`a != b`).
 
@@ -57,9 +68,15 @@ def ne(a: Operand, b: Operand) -> Tensor:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=compare, primitive="lt", differentiable=False, reference="numpy.less", samples=binary(),
-    slot="__lt__", aliases=("less",),
-)  # fmt: skip
+    kind=ELEMENTWISE,
+    dtypes=compare,
+    primitive="lt",
+    differentiable=False,
+    reference="numpy.less",
+    samples=binary(),
+    slot="__lt__",
+    aliases=("less",),
+)
 def lt(a: Operand, b: Operand) -> Tensor:
     """Whether a is less than b, element by element (`a < b`).
 
@@ -76,9 +93,15 @@ def lt(a: Operand, b: Operand) -> Tensor:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=compare, primitive="le", differentiable=False, reference="numpy.less_equal", samples=binary(),
-    slot="__le__", aliases=("less_equal",),
-)  # fmt: skip
+    kind=ELEMENTWISE,
+    dtypes=compare,
+    primitive="le",
+    differentiable=False,
+    reference="numpy.less_equal",
+    samples=binary(),
+    slot="__le__",
+    aliases=("less_equal",),
+)
 def le(a: Operand, b: Operand) -> Tensor:
     """Whether a is at most b, element by element (`a <= b`).
 
@@ -95,9 +118,15 @@ def le(a: Operand, b: Operand) -> Tensor:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=compare, primitive="gt", differentiable=False, reference="numpy.greater", samples=binary(),
-    slot="__gt__", aliases=("greater",),
-)  # fmt: skip
+    kind=ELEMENTWISE,
+    dtypes=compare,
+    primitive="gt",
+    differentiable=False,
+    reference="numpy.greater",
+    samples=binary(),
+    slot="__gt__",
+    aliases=("greater",),
+)
 def gt(a: Operand, b: Operand) -> Tensor:
     """Whether a is greater than b, element by element (`a > b`).
 
@@ -114,9 +143,15 @@ def gt(a: Operand, b: Operand) -> Tensor:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=compare, primitive="ge", differentiable=False, reference="numpy.greater_equal", samples=binary(),
-    slot="__ge__", aliases=("greater_equal",),
-)  # fmt: skip
+    kind=ELEMENTWISE,
+    dtypes=compare,
+    primitive="ge",
+    differentiable=False,
+    reference="numpy.greater_equal",
+    samples=binary(),
+    slot="__ge__",
+    aliases=("greater_equal",),
+)
 def ge(a: Operand, b: Operand) -> Tensor:
     """Whether a is at least b, element by element (`a >= b`).
 
@@ -133,9 +168,13 @@ def ge(a: Operand, b: Operand) -> Tensor:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=logical, primitive="logical_and", differentiable=False, reference="numpy.logical_and",
+    kind=ELEMENTWISE,
+    dtypes=logical,
+    primitive="logical_and",
+    differentiable=False,
+    reference="numpy.logical_and",
     samples=binary(scalar=None),
-)  # fmt: skip
+)
 def logical_and(a: Operand, b: Operand) -> Tensor:
     """Whether both are nonzero.
 
@@ -152,9 +191,13 @@ def logical_and(a: Operand, b: Operand) -> Tensor:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=logical, primitive="logical_or", differentiable=False, reference="numpy.logical_or",
+    kind=ELEMENTWISE,
+    dtypes=logical,
+    primitive="logical_or",
+    differentiable=False,
+    reference="numpy.logical_or",
     samples=binary(scalar=None),
-)  # fmt: skip
+)
 def logical_or(a: Operand, b: Operand) -> Tensor:
     """Whether either is nonzero.
 
@@ -171,9 +214,13 @@ def logical_or(a: Operand, b: Operand) -> Tensor:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=logical, primitive="logical_xor", differentiable=False, reference="numpy.logical_xor",
+    kind=ELEMENTWISE,
+    dtypes=logical,
+    primitive="logical_xor",
+    differentiable=False,
+    reference="numpy.logical_xor",
     samples=binary(scalar=None),
-)  # fmt: skip
+)
 def logical_xor(a: Operand, b: Operand) -> Tensor:
     """Whether exactly one is nonzero.
 
@@ -189,7 +236,14 @@ def logical_xor(a: Operand, b: Operand) -> Tensor:
     ...
 
 
-@op(kind=ELEMENTWISE, dtypes=logical, primitive="logical_not", differentiable=False, reference="numpy.logical_not", samples=unary())
+@op(
+    kind=ELEMENTWISE,
+    dtypes=logical,
+    primitive="logical_not",
+    differentiable=False,
+    reference="numpy.logical_not",
+    samples=unary(),
+)
 def logical_not(x: Operand) -> Tensor:
     """Whether x is zero.
 
@@ -206,9 +260,16 @@ def logical_not(x: Operand) -> Tensor:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=integral, primitive="bit_and", differentiable=False, reference="numpy.bitwise_and", samples=binary(0, 9),
-    slot="__and__", inplace="bitwise_and_", inplace_slot="__iand__",
-)  # fmt: skip
+    kind=ELEMENTWISE,
+    dtypes=integral,
+    primitive="bit_and",
+    differentiable=False,
+    reference="numpy.bitwise_and",
+    samples=binary(0, 9),
+    slot="__and__",
+    inplace="bitwise_and_",
+    inplace_slot="__iand__",
+)
 def bitwise_and(a: Operand, b: Operand) -> Tensor:
     """The bits that both have; for bool the logical operation.
 
@@ -225,9 +286,16 @@ def bitwise_and(a: Operand, b: Operand) -> Tensor:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=integral, primitive="bit_or", differentiable=False, reference="numpy.bitwise_or", samples=binary(0, 9),
-    slot="__or__", inplace="bitwise_or_", inplace_slot="__ior__",
-)  # fmt: skip
+    kind=ELEMENTWISE,
+    dtypes=integral,
+    primitive="bit_or",
+    differentiable=False,
+    reference="numpy.bitwise_or",
+    samples=binary(0, 9),
+    slot="__or__",
+    inplace="bitwise_or_",
+    inplace_slot="__ior__",
+)
 def bitwise_or(a: Operand, b: Operand) -> Tensor:
     """The bits that either has; for bool the logical operation.
 
@@ -244,9 +312,16 @@ def bitwise_or(a: Operand, b: Operand) -> Tensor:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=integral, primitive="bit_xor", differentiable=False, reference="numpy.bitwise_xor", samples=binary(0, 9),
-    slot="__xor__", inplace="bitwise_xor_", inplace_slot="__ixor__",
-)  # fmt: skip
+    kind=ELEMENTWISE,
+    dtypes=integral,
+    primitive="bit_xor",
+    differentiable=False,
+    reference="numpy.bitwise_xor",
+    samples=binary(0, 9),
+    slot="__xor__",
+    inplace="bitwise_xor_",
+    inplace_slot="__ixor__",
+)
 def bitwise_xor(a: Operand, b: Operand) -> Tensor:
     """The bits that exactly one has; for bool the logical operation.
 
@@ -263,9 +338,15 @@ def bitwise_xor(a: Operand, b: Operand) -> Tensor:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=integral, primitive="bit_not", differentiable=False, reference="numpy.bitwise_not",
-    samples=unary(), slot="__invert__", inplace="bitwise_not_",
-)  # fmt: skip
+    kind=ELEMENTWISE,
+    dtypes=integral,
+    primitive="bit_not",
+    differentiable=False,
+    reference="numpy.bitwise_not",
+    samples=unary(),
+    slot="__invert__",
+    inplace="bitwise_not_",
+)
 def bitwise_not(x: Operand) -> Tensor:
     """The bits flipped; for bool the logical not.
 
@@ -282,9 +363,16 @@ def bitwise_not(x: Operand) -> Tensor:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=integers, primitive="shl", differentiable=False, reference="numpy.left_shift",
-    samples=binary(0, 5), slot="__lshift__", inplace="bitwise_left_shift_", inplace_slot="__ilshift__",
-)  # fmt: skip
+    kind=ELEMENTWISE,
+    dtypes=integers,
+    primitive="shl",
+    differentiable=False,
+    reference="numpy.left_shift",
+    samples=binary(0, 5),
+    slot="__lshift__",
+    inplace="bitwise_left_shift_",
+    inplace_slot="__ilshift__",
+)
 def bitwise_left_shift(a: Operand, b: Operand) -> Tensor:
     """a with its bits moved up by b places; 0 if b is the width or more.
 
@@ -301,9 +389,16 @@ def bitwise_left_shift(a: Operand, b: Operand) -> Tensor:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=integers, primitive="shr", differentiable=False, reference="numpy.right_shift",
-    samples=binary(0, 5), slot="__rshift__", inplace="bitwise_right_shift_", inplace_slot="__irshift__",
-)  # fmt: skip
+    kind=ELEMENTWISE,
+    dtypes=integers,
+    primitive="shr",
+    differentiable=False,
+    reference="numpy.right_shift",
+    samples=binary(0, 5),
+    slot="__rshift__",
+    inplace="bitwise_right_shift_",
+    inplace_slot="__irshift__",
+)
 def bitwise_right_shift(a: Operand, b: Operand) -> Tensor:
     """a with its bits moved down by b places, the sign kept; 0 or -1 if b is the width or more.
 
@@ -376,9 +471,12 @@ def _isclose(np: Any, a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, eq
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=compare.on("a", "b"), differentiable=False, reference=_isclose,
+    kind=ELEMENTWISE,
+    dtypes=compare.on("a", "b"),
+    differentiable=False,
+    reference=_isclose,
     samples=lambda m: [(m(3, 5), m(3, 5)), (m(4), m(4), 0.5, 0.1), (m.of([1, 2]), m.of([1, 3])), (m(0), m(0))],
-)  # fmt: skip
+)
 def isclose(a: Tensor, b: Tensor, rtol: Number = 1e-5, atol: Number = 1e-8, equal_nan: bool = False) -> Tensor:
     """Whether |a - b| <= atol + rtol * |b|; infinities are close to themselves, NaN only with `equal_nan`.
 
@@ -405,7 +503,11 @@ def isclose(a: Tensor, b: Tensor, rtol: Number = 1e-5, atol: Number = 1e-8, equa
     return same | close
 
 
-@function(differentiable=False, reference=lambda np, a, b: np.allclose(a, b), samples=lambda m: [(m(3, 5), m(3, 5)), (m.of([1, 2]), m.of([1, 2]))])
+@function(
+    differentiable=False,
+    reference=lambda np, a, b: np.allclose(a, b),
+    samples=lambda m: [(m(3, 5), m(3, 5)), (m.of([1, 2]), m.of([1, 2]))],
+)
 def allclose(a: Tensor, b: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """Whether all elements are close, see `isclose`. Reads the result: a Python bool.
 
@@ -423,7 +525,11 @@ def allclose(a: Tensor, b: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal
     return bool(all(isclose(a, b, rtol, atol, equal_nan)))
 
 
-@function(differentiable=False, reference=lambda np, a, b: np.array_equal(a, b), samples=lambda m: [(m(3, 5), m(3, 5)), (m.of([1, 2]), m.of([1, 2])), (m(3), m(4))])
+@function(
+    differentiable=False,
+    reference=lambda np, a, b: np.array_equal(a, b),
+    samples=lambda m: [(m(3, 5), m(3, 5)), (m.of([1, 2]), m.of([1, 2])), (m(3), m(4))],
+)
 def equal(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors have the same size and the same elements. Reads the result: a Python bool.
 

@@ -9,7 +9,7 @@ from duograph.ir.dim import product
 
 from .definition import CONTRACTION, function, op
 from .dtypes import same
-from .movement import broadcast_to, reshape, transpose
+from .movement import broadcast_to, reshape
 from .reductions import sum
 from .tracing import broadcast_shapes, describe, emit, require_equal, user_operator
 
@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 
 @op(
-    kind=CONTRACTION, dtypes=same, lowers=True, method=False, public=False,
+    kind=CONTRACTION,
+    dtypes=same,
+    lowers=True,
+    method=False,
+    public=False,
     reference=lambda np, a, b, equation: np.einsum(equation.replace("->", "->"), a, b),
     samples=lambda m: [(m(3, 4), m(4, 5), "mk,kn->mn"), (m(2, 3, 4), m(2, 5, 4), "bmk,bnk->bmn"), (m(4), m(4), "k,k->")],
-)  # fmt: skip
+)
 def contraction(a: Tensor, b: Tensor, equation: str) -> Tensor:
     """The contraction that an equation "mk,kn->mn" names: letters missing on the right are summed over.
 
@@ -41,10 +45,14 @@ def contraction(a: Tensor, b: Tensor, equation: str) -> Tensor:
     sizes: dict[str, Any] = {}
     for letters, x in ((first, a), (second, b)):
         if len(letters) != len(x.shape):
-            raise ShapeError(f"{user_operator('contraction')}: {letters!r} does not name the {len(x.shape)} dimensions of an operand")
+            raise ShapeError(
+                f"{user_operator('contraction')}: {letters!r} does not name the {len(x.shape)} dimensions of an operand"
+            )
         for letter, size in zip(letters, x.shape):
             seen = sizes.setdefault(letter, size)
-            sizes[letter] = require_equal(user_operator("contraction"), seen, size, f"sizes of {letter!r} differ: {seen} and {size}")
+            sizes[letter] = require_equal(
+                user_operator("contraction"), seen, size, f"sizes of {letter!r} differ: {seen} and {size}"
+            )
     return emit("contraction", [a, b], a.dtype, tuple(sizes[letter] for letter in out), a=first, b=second, out=out)
 
 
@@ -56,9 +64,22 @@ def _(g: Any, out: Any, a: Any, b: Any, equation: str) -> Any:
 
 
 def _matmul_samples(m: Any) -> Any:
-    return [(m(3, 4), m(4, 5)), (m(4), m(4)), (m(3, 4), m(4)), (m(4), m(4, 5)), (m(2, 3, 4), m(2, 4, 5)), (m(2, 3, 4), m(4, 5)),
-            (m(3, 4), m(2, 4, 5)), (m(2, 1, 3, 4), m(5, 4, 2)), (m(4), m(2, 4, 5)), (m(2, 3, 4), m(4)), (m(0, 4), m(4, 3)),
-            (m(3, 0), m(0, 2)), (m(1, 4), m(4, 1)), (m(17, 33), m(33, 65))]  # fmt: skip
+    return [
+        (m(3, 4), m(4, 5)),
+        (m(4), m(4)),
+        (m(3, 4), m(4)),
+        (m(4), m(4, 5)),
+        (m(2, 3, 4), m(2, 4, 5)),
+        (m(2, 3, 4), m(4, 5)),
+        (m(3, 4), m(2, 4, 5)),
+        (m(2, 1, 3, 4), m(5, 4, 2)),
+        (m(4), m(2, 4, 5)),
+        (m(2, 3, 4), m(4)),
+        (m(0, 4), m(4, 3)),
+        (m(3, 0), m(0, 2)),
+        (m(1, 4), m(4, 1)),
+        (m(17, 33), m(33, 65)),
+    ]
 
 
 @op(kind=CONTRACTION, dtypes=same, reference="numpy.matmul", samples=_matmul_samples, slot="__matmul__", tolerance=4.0)
@@ -77,7 +98,9 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     name = user_operator("matmul")
     if not a.shape or not b.shape:
         which = "a" if not a.shape else "b"
-        raise ShapeError(f"{name}: {which} has no dimensions", [describe("a", a), describe("b", b)], hint="use a * b for a number")
+        raise ShapeError(
+            f"{name}: {which} has no dimensions", [describe("a", a), describe("b", b)], hint="use a * b for a number"
+        )
     inner = b.shape[-2 if len(b.shape) > 1 else -1]
     if isinstance(inner, int) and isinstance(a.shape[-1], int) and inner != a.shape[-1]:
         raise ShapeError(
@@ -120,10 +143,20 @@ def _np_linear(np: Any, x: Any, weight: Any, bias: Any = None) -> Any:
 
 
 @op(
-    kind=CONTRACTION, dtypes=same, method=False, reference=_np_linear, tolerance=4.0,
-    samples=lambda m: [(m(3, 4), m(5, 4), m(5)), (m(4), m(5, 4), m(5)), (m(2, 3, 4), m(5, 4), m(5)), (m(3, 4), m(5, 4)), (m(0, 4), m(5, 4), m(5)),
-                       (m(19, 33), m(34, 33), m(34))],
-)  # fmt: skip
+    kind=CONTRACTION,
+    dtypes=same,
+    method=False,
+    reference=_np_linear,
+    tolerance=4.0,
+    samples=lambda m: [
+        (m(3, 4), m(5, 4), m(5)),
+        (m(4), m(5, 4), m(5)),
+        (m(2, 3, 4), m(5, 4), m(5)),
+        (m(3, 4), m(5, 4)),
+        (m(0, 4), m(5, 4), m(5)),
+        (m(19, 33), m(34, 33), m(34)),
+    ],
+)
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x · weightᵀ + bias.
 
@@ -148,7 +181,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     rows = x if flat else reshape(x, product(tuple(x.shape[:-1])), x.shape[-1])
     result = contraction(rows, weight, "mk,nk->mn")
     if bias is not None:
-        if isinstance(bias.shape[0] if bias.shape else 0, int) and tuple(bias.shape) != (weight.shape[0],) and isinstance(weight.shape[0], int):
+        if (
+            isinstance(bias.shape[0] if bias.shape else 0, int)
+            and tuple(bias.shape) != (weight.shape[0],)
+            and isinstance(weight.shape[0], int)
+        ):
             raise ShapeError(f"{name}: bias must have shape ({weight.shape[0]},), got {tuple(bias.shape)}")
         result = result + bias
     return result if flat else reshape(result, *x.shape[:-1], weight.shape[0])
@@ -256,6 +293,3 @@ def outer(a: Tensor, b: Tensor) -> Tensor:
     """
     _of_ranks("outer", (a, 1), (b, 1))
     return a.unsqueeze(1) * b
-
-
-__all__ = ["transpose"]

@@ -8,7 +8,7 @@ from duograph import _core as core
 from duograph.errors import ShapeError, ValueError_
 
 from .definition import CREATION, MOVEMENT, function, op
-from .tracing import cast_value, constant, emit, value_of, wrap
+from .tracing import cast_value, constant, dtype_of, emit, value_of, wrap
 
 if TYPE_CHECKING:
     from duograph._core import DType, Tensor
@@ -30,9 +30,12 @@ def _check_sizes(name: str, sizes: Any) -> None:
 
 
 @op(
-    kind=CREATION, lowers=True, method=False, samples=lambda m: [((2, 3), 1.5), ((), 2), ((0, 2), 1), ((4,), True)],
+    kind=CREATION,
+    lowers=True,
+    method=False,
+    samples=lambda m: [((2, 3), 1.5), ((), 2), ((0, 2), 1), ((4,), True)],
     reference=lambda np, size, value: np.full(size, value, {bool: "bool", int: "int64", float: "float32"}[type(value)]),
-)  # fmt: skip
+)
 def full(size: Sizes, value: Number, dtype: DType | None = None) -> Tensor:
     """A tensor of this size, every element the value.
 
@@ -48,7 +51,7 @@ def full(size: Sizes, value: Number, dtype: DType | None = None) -> Tensor:
     """
     _check_sizes("full", size)
     if dtype is None:
-        found: DType = value_of(value).type.dtype
+        found = dtype_of(value_of(value))
         dtype = core.get_default_dtype() if found.kind == "f" else found
     return _filled(value, dtype, size)
 
@@ -58,9 +61,13 @@ def _like(name: str, x: Any, dtype: DType | None, value: Any) -> Tensor:
 
 
 @op(
-    kind=MOVEMENT, lowers=True, differentiable=False, method=False, reference="numpy.zeros_like",
+    kind=MOVEMENT,
+    lowers=True,
+    differentiable=False,
+    method=False,
+    reference="numpy.zeros_like",
     samples=lambda m: [(m(3, 4),), (m(),), (m(0, 2),)],
-)  # fmt: skip
+)
 def zeros_like(x: Tensor, dtype: DType | None = None) -> Tensor:
     """Zeros in the shape of x.
 
@@ -77,9 +84,13 @@ def zeros_like(x: Tensor, dtype: DType | None = None) -> Tensor:
 
 
 @op(
-    kind=MOVEMENT, lowers=True, differentiable=False, method=False, reference="numpy.ones_like",
+    kind=MOVEMENT,
+    lowers=True,
+    differentiable=False,
+    method=False,
+    reference="numpy.ones_like",
     samples=lambda m: [(m(3, 4),), (m(),), (m(0, 2),)],
-)  # fmt: skip
+)
 def ones_like(x: Tensor, dtype: DType | None = None) -> Tensor:
     """Ones in the shape of x.
 
@@ -96,9 +107,13 @@ def ones_like(x: Tensor, dtype: DType | None = None) -> Tensor:
 
 
 @op(
-    kind=MOVEMENT, lowers=True, differentiable=False, method=False, reference=lambda np, x, value: np.full_like(x, value),
+    kind=MOVEMENT,
+    lowers=True,
+    differentiable=False,
+    method=False,
+    reference=lambda np, x, value: np.full_like(x, value),
     samples=lambda m: [(m(3, 4), 2), (m(), 1), (m(0, 2), 3)],
-)  # fmt: skip
+)
 def full_like(x: Tensor, value: Number, dtype: DType | None = None) -> Tensor:
     """The value in the shape of x.
 
@@ -131,7 +146,13 @@ def iota(length: Size) -> Tensor:
     return emit("iota", [], core.int64, (length,), dim=0)
 
 
-@op(kind=CREATION, method=False, public=False, samples=lambda m: [(5, 1.5, 0.5, None)], reference=lambda np, n, a, s, d: a + s * np.arange(n, dtype="float32"))
+@op(
+    kind=CREATION,
+    method=False,
+    public=False,
+    samples=lambda m: [(5, 1.5, 0.5, None)],
+    reference=lambda np, n, a, s, d: a + s * np.arange(n, dtype="float32"),
+)
 def progression(length: Size, start: Number, step: Number, dtype: DType | None = None) -> Tensor:
     """start + i * step for i in 0 … length - 1.
 
@@ -152,7 +173,9 @@ def progression(length: Size, start: Number, step: Number, dtype: DType | None =
     return wrap(cast_value(value_of(values), target))
 
 
-@function(method=False, differentiable=False, reference="numpy.arange", samples=lambda m: [(5,), (1, 7), (1, 10, 3), (5, 1, -2), (0,)])
+@function(
+    method=False, differentiable=False, reference="numpy.arange", samples=lambda m: [(5,), (1, 7), (1, 10, 3), (5, 1, -2), (0,)]
+)
 def arange(start: float, end: float | None = None, step: float = 1, dtype: DType | None = None) -> Tensor:
     """The numbers from start (0 if only one is given) up to, but without, end, step apart.
 
@@ -176,7 +199,12 @@ def arange(start: float, end: float | None = None, step: float = 1, dtype: DType
     return progression(length, start, step, dtype)
 
 
-@function(method=False, differentiable=False, reference=lambda np, a, b, n: np.linspace(a, b, n), samples=lambda m: [(0.0, 1.0, 5), (3, -2, 4), (1.0, 2.0, 1), (0.0, 1.0, 0)])
+@function(
+    method=False,
+    differentiable=False,
+    reference=lambda np, a, b, n: np.linspace(a, b, n),
+    samples=lambda m: [(0.0, 1.0, 5), (3, -2, 4), (1.0, 2.0, 1), (0.0, 1.0, 0)],
+)
 def linspace(start: float, end: float, steps: int, dtype: DType | None = None) -> Tensor:
     """`steps` numbers evenly spaced from start to end, both included.
 
@@ -192,7 +220,13 @@ def linspace(start: float, end: float, steps: int, dtype: DType | None = None) -
     return spaced(steps, float(start), float(end), dtype or core.get_default_dtype())
 
 
-@op(kind=CREATION, method=False, public=False, samples=lambda m: [(5, 0.0, 1.0, None)], reference=lambda np, n, a, b, d: np.linspace(a, b, n, dtype="float32"))
+@op(
+    kind=CREATION,
+    method=False,
+    public=False,
+    samples=lambda m: [(5, 0.0, 1.0, None)],
+    reference=lambda np, n, a, b, d: np.linspace(a, b, n, dtype="float32"),
+)
 def spaced(steps: Size, start: Number, end: Number, dtype: DType | None = None) -> Tensor:
     """What `linspace` computes: symmetric, so that both ends are exact.
 
@@ -205,7 +239,7 @@ def spaced(steps: Size, start: Number, end: Number, dtype: DType | None = None) 
     >>> dg.ops.spaced(3, 0.0, 1.0)
     tensor([0.0000, 0.5000, 1.0000])
     """
-    from .arithmetic import maximum, where
+    from .choice import maximum, where
 
     index = iota(steps)
     count = emit("size", [], core.int64, (), value=steps)
@@ -216,9 +250,11 @@ def spaced(steps: Size, start: Number, end: Number, dtype: DType | None = None) 
 
 
 @op(
-    kind=CREATION, method=False, samples=lambda m: [(3,), (2, 4), (4, 2), (0,)],
+    kind=CREATION,
+    method=False,
+    samples=lambda m: [(3,), (2, 4), (4, 2), (0,)],
     reference=lambda np, n, m=None: np.eye(n, m, dtype="float32"),
-)  # fmt: skip
+)
 def eye(n: Size, m: Size | None = None, dtype: DType | None = None) -> Tensor:
     """Ones on the diagonal of an n × m matrix (n × n if m is left out), zeros elsewhere.
 

@@ -90,9 +90,29 @@ class Definition:
     """Everything known about one operator. `core.Op` carries it; the core itself reads none of it."""
 
     __slots__ = (
-        "aliases", "base", "dtypes", "exported", "flags", "function", "gradient", "inplace", "kind", "lowers", "method", "name", "op",
-        "params", "primitive", "public", "reference", "samples", "slot", "tolerance", "write", "writes",
-    )  # fmt: skip
+        "aliases",
+        "base",
+        "dtypes",
+        "exported",
+        "flags",
+        "function",
+        "gradient",
+        "inplace",
+        "kind",
+        "lowers",
+        "method",
+        "name",
+        "op",
+        "params",
+        "primitive",
+        "public",
+        "reference",
+        "samples",
+        "slot",
+        "tolerance",
+        "write",
+        "writes",
+    )
 
     name: str
     function: Callable[..., Any]
@@ -140,13 +160,13 @@ class Definition:
 
 if TYPE_CHECKING:
 
-    class Operator(Generic[P, R]):
-        """The static face of `core.Op`."""
+    class Operator(Generic[R]):
+        """The static face of `core.Op`. Arguments are checked by the stubs that the wheel ships."""
 
         definition: Definition
         name: str
 
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+        def __call__(self, *args: Any, **kwargs: Any) -> R: ...
         def vjp(self, rule: GradientRule) -> GradientRule: ...
         def writes_through(self, rule: Callable[..., Any]) -> Callable[..., Any]: ...
 
@@ -191,7 +211,7 @@ def op(
     inplace_slot: str | None = None,
     aliases: tuple[str, ...] = (),
     writes: tuple[str, ...] = (),
-) -> Callable[[Callable[P, R]], Operator[P, R]]:
+) -> Callable[[Callable[..., R]], Operator[R]]:
     """Make an operator of a typed function. See this module's docstring for what signature and body say.
 
     Args:
@@ -206,7 +226,7 @@ def op(
         inplace: the name of its in-place form; aliases: further names; writes: list parameters written in place.
     """
 
-    def make(function: Callable[P, R]) -> Operator[P, R]:
+    def make(function: Callable[..., R]) -> Operator[R]:
         definition = Definition()
         name = function.__name__
         if name[-1] == "_" and kind != UPDATE:
@@ -235,7 +255,7 @@ def op(
         definition.writes = writes
         written = tuple(i for i, p in enumerate(params) if p[0] in writes)
         operator = core.Op(name, params, flags, definition, writes=written)
-        operator.__doc__, operator.__module__, operator.__wrapped__ = function.__doc__, function.__module__, function
+        operator.__doc__, operator.__module__ = function.__doc__, function.__module__
         definition.op = definition.exported = operator
         REGISTRY[name] = definition
         if method:
@@ -248,7 +268,7 @@ def op(
             setattr(core.Tensor, inplace, in_place)
             if inplace_slot:
                 core.bind_slot(inplace_slot, in_place)
-        return cast("Operator[P, R]", operator)
+        return cast("Operator[R]", operator)
 
     return make
 

@@ -16,7 +16,7 @@ from duograph.ir.types import TensorType
 
 from .definition import ELEMENTWISE, SIZE, SIZES, TENSOR_LIST, Definition, bind, flatten_operands
 from .gradient import operand_gradients
-from .tracing import emit, evaluate, in_place_value, trace, update_values, value_of, wrap
+from .tracing import emit, in_place_value, trace, update_values, value_of, wrap
 
 if TYPE_CHECKING:
     from duograph._core import DType, Tensor
@@ -100,7 +100,12 @@ def _size_symbols(definition: Definition, builder: Builder, attrs: Sequence[Any]
 
 
 def _bound(
-    definition: Definition, builder: Builder, operands: Sequence[Spec | None], attrs: Sequence[Any], made: _Operands, cells: set[int]
+    definition: Definition,
+    builder: Builder,
+    operands: Sequence[Spec | None],
+    attrs: Sequence[Any],
+    made: _Operands,
+    cells: set[int],
 ) -> tuple[list[Any], list[Value | None]]:
     """Arguments in parameter order as traced tensors, and the graph inputs of the flattened operands."""
     names = _operand_names(definition, attrs)
@@ -302,6 +307,3 @@ def gradient_needs(
         sum(1 << i for i, value in enumerate(inputs) if value is not None and value in used),
         sum(1 << i for i, value in enumerate(outs) if value in used),
     )
-
-
-__all__ = ["evaluate", "forward_graph", "gradient_graph", "gradient_needs"]

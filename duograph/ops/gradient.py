@@ -91,7 +91,9 @@ def _by_rule(definition: Definition, grads: Sequence[Any], outs: Sequence[Any], 
     """The explicit rule's gradients, flattened."""
     assert definition.gradient is not None
     single = len(outs) == 1
-    result = definition.gradient(grads[0] if single else tuple(grads), outs[0] if single else tuple(outs), *spread(definition, args))
+    result = definition.gradient(
+        grads[0] if single else tuple(grads), outs[0] if single else tuple(outs), *spread(definition, args)
+    )
     kinds = [kind for _, kind, _ in definition.params if kind in OPERAND_KINDS]
     wanted = [kind for kind in kinds if kind != NUMBER]
     parts = list(result) if isinstance(result, (tuple, list)) and (len(wanted) > 1 or len(result) == 1) else [result]
@@ -140,7 +142,9 @@ def _derived(definition: Definition, grads: Sequence[Any], args: Sequence[Any], 
         inputs = [x for x in leaves if x is not None]
         if not pairs or not inputs:
             return [None] * len(leaves)
-        found = iter(core.grad([o for o, _ in pairs], inputs, [g for _, g in pairs], create_graph=create_graph, allow_unused=True))
+        found = iter(
+            core.grad([o for o, _ in pairs], inputs, [g for _, g in pairs], create_graph=create_graph, allow_unused=True)
+        )
     finally:
         core.set_grad_enabled(previous)
     return [None if x is None else next(found) for x in leaves]
@@ -154,7 +158,8 @@ def unbroadcast(gradient: Tensor, shape: Sequence[Any]) -> Tensor:
         return gradient
     extra = len(have) - len(shape)
     if extra < 0:
-        return REGISTRY["broadcast_to"].op(gradient, shape)
+        stretched: Tensor = REGISTRY["broadcast_to"].op(gradient, shape)
+        return stretched
     dims = [*range(extra)]
     stretch = False
     for d, size in enumerate(shape):

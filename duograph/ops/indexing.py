@@ -5,28 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import DTypeError, IndexError_, ShapeError
+from duograph.errors import DTypeError, ShapeError
 from duograph.ir.dim import product
 
-from .arithmetic import where
+from .choice import where
+from .copying import cast
 from .creation import zeros_like
-from .definition import ELEMENTWISE, INDEXING, function, op
-from .movement import axis, broadcast_to, permute, reshape, unsqueeze
-from .slicing import cast
-from .tracing import broadcast_shapes, cast_value, constant, emit, require_equal, user_operator, value_of, wrap
+from .definition import INDEXING, op
+from .movement import axis, broadcast_to, permute, reshape
+from .tracing import broadcast_shapes, cast_value, emit, require_equal, user_operator, value_of, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from duograph._core import Tensor
 
-    from .definition import Number, Operand, Size
+    from .definition import Operand
 
 
 def require_index(name: str, index: Any, what: str = "index") -> None:
     """Indices are integers."""
     if index.dtype.kind not in "ui":
-        raise DTypeError(f"{user_operator(name)}: {what} must hold integers, got {index.dtype.name}", hint="convert it with .long()")
+        raise DTypeError(
+            f"{user_operator(name)}: {what} must hold integers, got {index.dtype.name}", hint="convert it with .long()"
+        )
 
 
 def _indices(name: str, index: Any, what: str = "index") -> Any:
@@ -35,9 +37,18 @@ def _indices(name: str, index: Any, what: str = "index") -> Any:
 
 
 @op(
-    kind=INDEXING, lowers=True, method=False, public=False, reference=lambda np, x, index, dim: np.take(x, index, dim),
-    samples=lambda m: [(m(5, 4), m.ints(3, high=5), 0), (m(5, 4), m.ints(2, 3, high=4), 1), (m(5), m.ints(high=5), 0), (m(5, 4), m.ints(0, high=5), 0)],
-)  # fmt: skip
+    kind=INDEXING,
+    lowers=True,
+    method=False,
+    public=False,
+    reference=lambda np, x, index, dim: np.take(x, index, dim),
+    samples=lambda m: [
+        (m(5, 4), m.ints(3, high=5), 0),
+        (m(5, 4), m.ints(2, 3, high=4), 1),
+        (m(5), m.ints(high=5), 0),
+        (m(5, 4), m.ints(0, high=5), 0),
+    ],
+)
 def take_along(x: Tensor, index: Tensor, dim: int = 0) -> Tensor:
     """Whole slices of x along a dimension, by an index of any rank.
 
@@ -69,9 +80,17 @@ def _np_add_along(np: Any, x: Any, index: Any, source: Any, dim: int = 0) -> Any
 
 
 @op(
-    kind=INDEXING, lowers=True, method=False, public=False, reference=_np_add_along,
-    samples=lambda m: [(m(5, 4), m.ints(3, high=5), m(3, 4), 0), (m(5, 4), m.ints(2, 3, high=4), m(5, 2, 3), 1), (m(5), m.ints(7, high=5), m(7), 0)],
-)  # fmt: skip
+    kind=INDEXING,
+    lowers=True,
+    method=False,
+    public=False,
+    reference=_np_add_along,
+    samples=lambda m: [
+        (m(5, 4), m.ints(3, high=5), m(3, 4), 0),
+        (m(5, 4), m.ints(2, 3, high=4), m(5, 2, 3), 1),
+        (m(5), m.ints(7, high=5), m(7), 0),
+    ],
+)
 def add_along(x: Tensor, index: Tensor, source: Tensor, dim: int = 0) -> Tensor:
     """x with slices of source added at the indices along a dimension, in index order.
 
@@ -112,9 +131,16 @@ def _np_put_along(np: Any, x: Any, index: Any, source: Any, dim: int = 0) -> Any
 
 
 @op(
-    kind=INDEXING, lowers=True, method=False, public=False, reference=_np_put_along,
-    samples=lambda m: [(m(5, 4), m.of([3, 1]).astype("int64"), m(2, 4), 0), (m(5), m.of([[0, 1], [2, 3]]).astype("int64"), m(2, 2), 0)],
-)  # fmt: skip
+    kind=INDEXING,
+    lowers=True,
+    method=False,
+    public=False,
+    reference=_np_put_along,
+    samples=lambda m: [
+        (m(5, 4), m.of([3, 1]).astype("int64"), m(2, 4), 0),
+        (m(5), m.of([[0, 1], [2, 3]]).astype("int64"), m(2, 2), 0),
+    ],
+)
 def put_along(x: Tensor, index: Tensor, source: Tensor, dim: int = 0) -> Tensor:
     """x with slices of source written at the indices along a dimension; of equal indices the last one stays.
 
@@ -137,9 +163,10 @@ def _(g: Any, out: Any, x: Any, index: Any, source: Any, dim: int) -> Any:
 
 
 @op(
-    kind=INDEXING, reference=lambda np, x, dim, index: np.take(x, index, dim),
+    kind=INDEXING,
+    reference=lambda np, x, dim, index: np.take(x, index, dim),
     samples=lambda m: [(m(5, 4), 0, m.ints(3, high=5)), (m(5, 4), -1, m.ints(6, high=4)), (m(5), 0, m.ints(0, high=5))],
-)  # fmt: skip
+)
 def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
     """Slices along a dimension, in the order of the index.
 
@@ -169,9 +196,16 @@ def _np_gather(np: Any, x: Any, dim: int, index: Any) -> Any:
 
 
 @op(
-    kind=INDEXING, lowers=True, reference=_np_gather,
-    samples=lambda m: [(m(5, 4), 0, m.ints(3, 4, high=5)), (m(5, 4), 1, m.ints(5, 7, high=4)), (m(5, 4), -1, m.ints(2, 1, high=4)), (m(6), 0, m.ints(0, high=6))],
-)  # fmt: skip
+    kind=INDEXING,
+    lowers=True,
+    reference=_np_gather,
+    samples=lambda m: [
+        (m(5, 4), 0, m.ints(3, 4, high=5)),
+        (m(5, 4), 1, m.ints(5, 7, high=4)),
+        (m(5, 4), -1, m.ints(2, 1, high=4)),
+        (m(6), 0, m.ints(0, high=6)),
+    ],
+)
 def gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
     """out[i][j] = x[index[i][j]][j] for dim 0, x[i][index[i][j]] for dim 1, and so on.
 
@@ -229,9 +263,16 @@ def _np_scatter(add: bool) -> Any:
 
 
 @op(
-    kind=INDEXING, lowers=True, reference=_np_scatter(True), inplace="scatter_add_",
-    samples=lambda m: [(m(5, 4), 0, m.ints(3, 4, high=5), m(3, 4)), (m(5, 4), 1, m.ints(5, 7, high=4), m(5, 7)), (m(6), -1, m.ints(9, high=6), m(9))],
-)  # fmt: skip
+    kind=INDEXING,
+    lowers=True,
+    reference=_np_scatter(True),
+    inplace="scatter_add_",
+    samples=lambda m: [
+        (m(5, 4), 0, m.ints(3, 4, high=5), m(3, 4)),
+        (m(5, 4), 1, m.ints(5, 7, high=4), m(5, 7)),
+        (m(6), -1, m.ints(9, high=6), m(9)),
+    ],
+)
 def scatter_add(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """x with source's elements added where `gather` with this index would read, in index order.
 
@@ -264,9 +305,15 @@ def _(g: Any, out: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
 
 
 @op(
-    kind=INDEXING, lowers=True, reference=_np_scatter(False), inplace="scatter_",
-    samples=lambda m: [(m(5, 4), 0, m.of([[0, 1, 2, 3], [1, 2, 3, 4]]).astype("int64"), m(2, 4)), (m(6), -1, m.of([1, 3]).astype("int64"), 1)],
-)  # fmt: skip
+    kind=INDEXING,
+    lowers=True,
+    reference=_np_scatter(False),
+    inplace="scatter_",
+    samples=lambda m: [
+        (m(5, 4), 0, m.of([[0, 1, 2, 3], [1, 2, 3, 4]]).astype("int64"), m(2, 4)),
+        (m(6), -1, m.of([1, 3]).astype("int64"), 1),
+    ],
+)
 def scatter(x: Tensor, dim: int, index: Tensor, source: Operand) -> Tensor:
     """x with source's elements (or one number) written where `gather` with this index would read.
 
@@ -333,12 +380,23 @@ def _np_index_tuple(np: Any, x: Any, indices: Any, dims: Any) -> Any:
 
 
 def _index_samples(m: Any) -> Any:
-    return [(m(5, 4), [m.ints(3, high=5)], (0,)), (m(5, 4), [m.ints(3, high=4, low=-4)], (1,)), (m(5, 4), [m.ints(3, high=5), m.ints(3, high=4)], (0, 1)),
-            (m(2, 3, 4), [m.ints(2, 1, high=2), m.ints(5, high=4)], (0, 2)), (m(2, 3, 4), [m.ints(2, 2, high=3), m.ints(2, high=4)], (1, 2)),
-            (m(5, 2), [m.ints(0, high=5)], (0,))]  # fmt: skip
+    return [
+        (m(5, 4), [m.ints(3, high=5)], (0,)),
+        (m(5, 4), [m.ints(3, high=4, low=-4)], (1,)),
+        (m(5, 4), [m.ints(3, high=5), m.ints(3, high=4)], (0, 1)),
+        (m(2, 3, 4), [m.ints(2, 1, high=2), m.ints(5, high=4)], (0, 2)),
+        (m(2, 3, 4), [m.ints(2, 2, high=3), m.ints(2, high=4)], (1, 2)),
+        (m(5, 2), [m.ints(0, high=5)], (0,)),
+    ]
 
 
-@op(kind=INDEXING, method=False, public=False, samples=_index_samples, reference=lambda np, x, indices, dims: x[_np_index_tuple(np, x, indices, dims)])
+@op(
+    kind=INDEXING,
+    method=False,
+    public=False,
+    samples=_index_samples,
+    reference=lambda np, x, indices, dims: x[_np_index_tuple(np, x, indices, dims)],
+)
 def index(x: Tensor, indices: Sequence[Tensor], dims: tuple[int, ...]) -> Tensor:
     """`x[…]` with integer tensors at some dimensions; negative indices count from the end.
 
@@ -374,8 +432,13 @@ def _np_index_put(np: Any, x: Any, indices: Any, values: Any, dims: Any, accumul
 
 def _put_samples(m: Any) -> Any:
     rows = m.of([0, 3]).astype("int64")
-    return [(m(5, 4), [rows], m(2, 4), (0,)), (m(5, 4), [rows], m(4), (0,), True), (m(5, 4), [rows - 5, rows], m(2), (0, 1)),
-            (m(2, 3, 4), [rows[:1], rows[1:]], m(1, 3), (0, 2)), (m(5), [m.ints(9, high=5)], m(9), (0,), True)]  # fmt: skip
+    return [
+        (m(5, 4), [rows], m(2, 4), (0,)),
+        (m(5, 4), [rows], m(4), (0,), True),
+        (m(5, 4), [rows - 5, rows], m(2), (0, 1)),
+        (m(2, 3, 4), [rows[:1], rows[1:]], m(1, 3), (0, 2)),
+        (m(5), [m.ints(9, high=5)], m(9), (0,), True),
+    ]
 
 
 @op(kind=INDEXING, method=False, public=False, samples=_put_samples, reference=_np_index_put, inplace="index_put_")
@@ -415,139 +478,3 @@ def _(g: Any, out: Any, x: Any, indices: Any, values: Any, dims: Any, accumulate
 
     to_values = unbroadcast(index(g, indices, dims), values.shape)
     return g if accumulate else index_put(g, indices, zeros_like(values), dims), None, to_values
-
-
-# Masks, classes, tables
-
-
-@op(
-    kind=ELEMENTWISE, lowers=True, inplace="masked_fill_", reference=lambda np, x, mask, value: np.where(mask, np.asarray(value).astype(x.dtype), x),
-    samples=lambda m: [(m(3, 5), m.bools(3, 5), 1), (m(3, 5), m.bools(5), 0), (m(), m.bools(), 1), (m(0, 2), m.bools(2), 1)],
-)  # fmt: skip
-def masked_fill(x: Tensor, mask: Tensor, value: Operand) -> Tensor:
-    """x with the value where the mask is True.
-
-    Shapes:   x [*S], mask [*T] → broadcast(S, T)
-    Dtypes:   x's; mask bool
-    Gradient: to x where the mask is False, to a 0-d value the sum where it is True
-    Errors:   DTypeError unless the mask is bool; ShapeError
-    Source:   torch.masked_fill
-
-    >>> masked_fill(tensor([1.0, 2.0]), tensor([True, False]), 0)
-    tensor([0., 2.])
-    """
-    if mask.dtype.kind != "b":
-        raise DTypeError(f"masked_fill: mask must be bool, got {mask.dtype.name}", hint="compare it with something")
-    given = value_of(value)
-    filler = wrap(cast_value(given, x.dtype))
-    shape = broadcast_shapes("masked_fill", [("x", tuple(x.shape)), ("mask", tuple(mask.shape)), ("value", tuple(filler.shape))])
-    from duograph.ir.builder import current
-
-    parts = [current().broadcast(value_of(v), shape) for v in (mask, filler, x)]
-    return emit("where", [wrap(v) for v in parts], x.dtype, shape)
-
-
-@masked_fill.vjp
-def _(g: Any, out: Any, x: Any, mask: Any, value: Any) -> Any:
-    return where(mask, 0.0, g), None, where(mask, g, 0.0)
-
-
-@op(
-    kind=INDEXING, differentiable=False, method=False, public=False,
-    reference=lambda np, x, n: np.eye(n, dtype="int64")[x], samples=lambda m: [(m.ints(5, high=4), 4), (m.ints(2, 3, high=4), 6), (m.ints(high=4), 4)],
-)  # fmt: skip
-def one_hot_of(x: Tensor, num_classes: Size) -> Tensor:
-    """`one_hot` with a known number of classes.
-
-    Shapes:   x [*S] → [*S, num_classes]
-    Dtypes:   x integers; int64
-    Gradient: none
-    Errors:   IndexError_ for a class out of range; DTypeError
-    Source:   torch.nn.functional.one_hot
-
-    >>> dg.ops.one_hot_of(tensor([1]), 2)
-    tensor([[0, 1]])
-    """
-    require_index("one_hot", x, "x")
-    empty = constant(0, core.int64, (*x.shape, num_classes))
-    return scatter(empty, -1, unsqueeze(x, -1), 1)
-
-
-@function(method=False, differentiable=False, reference=lambda np, x, n=-1: np.eye(x.max() + 1 if n == -1 else n, dtype="int64")[x],
-          samples=lambda m: [(m.ints(5, high=4), 4), (m.ints(2, 3, high=4), 6), (m.ints(9, high=3),)])  # fmt: skip
-def one_hot(x: Tensor, num_classes: int = -1) -> Tensor:
-    """1 at the position that x names along a new last dimension, 0 elsewhere. -1 classes: the greatest in x plus 1 (a value read).
-
-    Shapes:   x [*S] → [*S, num_classes]
-    Dtypes:   x integers; int64
-    Gradient: none
-    Errors:   IndexError_ for a class out of range; DTypeError
-    Source:   torch.nn.functional.one_hot
-
-    >>> dg.nn.functional.one_hot(tensor([0, 2]))
-    tensor([[1, 0, 0],
-            [0, 0, 1]])
-    """
-    if num_classes == -1:
-        num_classes = int(x.max().item()) + 1
-    return one_hot_of(x, num_classes)
-
-
-@op(
-    kind=INDEXING, method=False, reference=lambda np, x, weight, padding_idx=None: weight[x],
-    samples=lambda m: [(m.ints(5, high=4), m(4, 3)), (m.ints(2, 3, high=4), m(4, 3)), (m.ints(high=4), m(4, 3)), (m.ints(0, high=4), m(4, 3))],
-)  # fmt: skip
-def embedding(x: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
-    """Rows of a table. The row `padding_idx` gets no gradient.
-
-    Shapes:   x [*S], weight [n, d] → [*S, d]
-    Dtypes:   x integers; weight's
-    Gradient: added up at the rows
-    Errors:   IndexError_ for a row out of range; ShapeError; DTypeError
-    Source:   torch.nn.functional.embedding
-
-    >>> dg.nn.functional.embedding(tensor([1]), tensor([[1.0], [2.0]]))
-    tensor([[2.]])
-    """
-    if len(weight.shape) != 2:
-        raise ShapeError(f"embedding: weight must have two dimensions, got shape {tuple(weight.shape)}")
-    require_index("embedding", x, "x")
-    return take_along(weight, x, 0)
-
-
-@embedding.vjp
-def _(g: Any, out: Any, x: Any, weight: Any, padding_idx: int | None) -> Any:
-    if padding_idx is not None:
-        row = padding_idx if padding_idx >= 0 else padding_idx + weight.shape[0]
-        g = where(unsqueeze(x == row, -1), 0.0, g)
-    return None, add_along(zeros_like(weight), x, g, 0)
-
-
-def nonzero_tuple(x: Tensor) -> tuple[Tensor, ...]:
-    """The indices of nonzero elements, one tensor per dimension. Reads the values, so it has no place in a static graph."""
-    import numpy
-
-    return tuple(core.from_numpy(numpy.ascontiguousarray(found)) for found in numpy.nonzero((x.detach() != 0).numpy()))
-
-
-@function(differentiable=False, reference=lambda np, x: np.argwhere(x), samples=lambda m: [(m.bools(3, 4),), (m.of([0, 1, 2]),)])
-def nonzero(x: Tensor, as_tuple: bool = False) -> Any:
-    """The indices of nonzero elements in row-major order. Reads the values.
-
-    Shapes:   x [*S] → [n, rank], or rank times [n] if as_tuple
-    Dtypes:   int64
-    Gradient: none
-    Errors:   CaptureError in a static graph
-    Source:   torch.nonzero
-
-    >>> nonzero(tensor([0, 5, 6]))
-    tensor([[1],
-            [2]])
-    """
-    from .slicing import stack
-
-    found = nonzero_tuple(x)
-    return found if as_tuple else stack(found, 1)
-
-
-__all__ = ["IndexError_"]

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from duograph import _core as core
 from duograph.errors import DTypeError, ShapeError, ValueError_
 
 from .activations import log_softmax
-from .arithmetic import abs, maximum, sign, where
+from .arithmetic import abs, sign
+from .choice import maximum, where
+from .copying import cast
 from .definition import LOSS, function, op
 from .dtypes import floats
 from .gradient import unbroadcast
 from .indexing import gather, take_along
 from .movement import reshape, squeeze, unsqueeze
-from .reductions import count, mean, positions, sum
-from .slicing import cast
+from .reductions import count, positions, sum
+from .statistics import mean
 from .unary import exp, log1p, sigmoid
 
 if TYPE_CHECKING:
@@ -55,9 +56,12 @@ def _same_shape(name: str, x: Any, target: Any) -> None:
 
 
 @op(
-    kind=LOSS, dtypes=floats, method=False, samples=_pair_samples,
+    kind=LOSS,
+    dtypes=floats,
+    method=False,
+    samples=_pair_samples,
     reference=lambda np, x, y, reduction="mean": _np_reduced(np, (x - y) ** 2, reduction),
-)  # fmt: skip
+)
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """(input - target)², reduced.
 
@@ -82,9 +86,12 @@ def _(g: Any, out: Any, input: Any, target: Any, reduction: str) -> Any:
 
 
 @op(
-    kind=LOSS, dtypes=floats, method=False, samples=_pair_samples,
+    kind=LOSS,
+    dtypes=floats,
+    method=False,
+    samples=_pair_samples,
     reference=lambda np, x, y, reduction="mean": _np_reduced(np, np.abs(x - y), reduction),
-)  # fmt: skip
+)
 def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """|input - target|, reduced.
 
@@ -130,7 +137,9 @@ def _check_classes(name: str, x: Any, target: Any, weight: Any) -> None:
     if len(expected) != len(target.shape) or any(
         isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(expected, target.shape)
     ):
-        raise ShapeError(f"{name}: for input of shape {tuple(x.shape)} the target must have shape {expected}, got {tuple(target.shape)}")
+        raise ShapeError(
+            f"{name}: for input of shape {tuple(x.shape)} the target must have shape {expected}, got {tuple(target.shape)}"
+        )
     if weight is not None and len(weight.shape) != 1:
         raise ShapeError(f"{name}: weight must have one element per class, got shape {tuple(weight.shape)}")
 
@@ -146,7 +155,11 @@ def _target_weights(target: Any, weight: Any, ignore_index: Any, dtype: Any) -> 
 def _nll(name: str, logp: Any, target: Any, weight: Any, ignore_index: Any, reduction: str) -> Any:
     dim = _class_dim(logp)
     safe, _, each = _target_weights(target, weight, ignore_index, logp.dtype)
-    picked = squeeze(gather(logp, dim, unsqueeze(safe, dim)), dim) if logp.shape[dim] != 1 else _first(gather(logp, dim, unsqueeze(safe, dim)), dim)
+    picked = (
+        squeeze(gather(logp, dim, unsqueeze(safe, dim)), dim)
+        if logp.shape[dim] != 1
+        else _first(gather(logp, dim, unsqueeze(safe, dim)), dim)
+    )
     loss = -picked * each
     return sum(loss) / sum(each) if reduction == "mean" else _reduced(loss, reduction, name)
 
@@ -167,8 +180,14 @@ def _np_nll(np: Any, logp: Any, target: Any, weight: Any = None, ignore_index: i
 
 def _nll_samples(m: Any) -> Any:
     classes = m.ints(6, high=4)
-    return [(m(6, 4), classes), (m(6, 4), classes, m(4, low=0.5, high=2)), (m(6, 4), classes, None, int(classes[0])), (m(6, 4), classes, None, -100, "none"),
-            (m(2, 4, 3), m.ints(2, 3, high=4), m(4, low=0.5, high=2), -100, "sum"), (m(4), m.ints(high=4))]  # fmt: skip
+    return [
+        (m(6, 4), classes),
+        (m(6, 4), classes, m(4, low=0.5, high=2)),
+        (m(6, 4), classes, None, int(classes[0])),
+        (m(6, 4), classes, None, -100, "none"),
+        (m(2, 4, 3), m.ints(2, 3, high=4), m(4, low=0.5, high=2), -100, "sum"),
+        (m(4), m.ints(high=4)),
+    ]
 
 
 @op(kind=LOSS, dtypes=floats.on("input", "weight"), method=False, reference=_np_nll, samples=_nll_samples)
@@ -221,11 +240,24 @@ def _np_cross_entropy(
 
 def _entropy_samples(m: Any) -> Any:
     likely = m(6, 4, low=0.1, high=1.0)
-    return [*_nll_samples(m), (m(6, 4), m.ints(6, high=4), m(4, low=0.5, high=2), -100, "mean", 0.1), (m(6, 4), likely), (m(6, 4), likely, m(4, low=0.5, high=2), -100, "sum", 0.2),
-            (m(2, 4, 3), m(2, 4, 3, low=0.1, high=1.0), None, -100, "none"), (m(4), m(4, low=0.1, high=1.0))]  # fmt: skip
+    return [
+        *_nll_samples(m),
+        (m(6, 4), m.ints(6, high=4), m(4, low=0.5, high=2), -100, "mean", 0.1),
+        (m(6, 4), likely),
+        (m(6, 4), likely, m(4, low=0.5, high=2), -100, "sum", 0.2),
+        (m(2, 4, 3), m(2, 4, 3, low=0.1, high=1.0), None, -100, "none"),
+        (m(4), m(4, low=0.1, high=1.0)),
+    ]
 
 
-@op(kind=LOSS, dtypes=floats.on("input", "weight"), method=False, public=False, reference=_np_cross_entropy, samples=_entropy_samples)
+@op(
+    kind=LOSS,
+    dtypes=floats.on("input", "weight"),
+    method=False,
+    public=False,
+    reference=_np_cross_entropy,
+    samples=_entropy_samples,
+)
 def cross_entropy_of(
     input: Tensor,
     target: Tensor,
@@ -271,9 +303,7 @@ def _soft_targets(x: Any, target: Any, weight: Any, smoothing: Any) -> Any:
 
 
 @cross_entropy_of.vjp
-def _(
-    g: Any, out: Any, input: Any, target: Any, weight: Any, ignore_index: Any, reduction: str, label_smoothing: Any
-) -> Any:
+def _(g: Any, out: Any, input: Any, target: Any, weight: Any, ignore_index: Any, reduction: str, label_smoothing: Any) -> Any:
     dim = _class_dim(input)
     logp = log_softmax(input, dim)
     likely = target.dtype.is_floating_point
@@ -328,10 +358,18 @@ def _np_bce(np: Any, x: Any, y: Any, weight: Any = None, pos: Any = None, reduct
 
 
 @op(
-    kind=LOSS, dtypes=floats, method=False, reference=_np_bce, aliases=("bce_with_logits",),
-    samples=lambda m: [(m(3, 5), m(3, 5, low=0, high=1)), (m(3, 5), m(3, 5, low=0, high=1), m(5, low=0.5), None, "sum"),
-                       (m(3, 5), m(3, 5, low=0, high=1), None, m(5, low=0.5), "none"), (m(4), m(4, low=0, high=1), m(4, low=0.5), m(4, low=0.5))],
-)  # fmt: skip
+    kind=LOSS,
+    dtypes=floats,
+    method=False,
+    reference=_np_bce,
+    aliases=("bce_with_logits",),
+    samples=lambda m: [
+        (m(3, 5), m(3, 5, low=0, high=1)),
+        (m(3, 5), m(3, 5, low=0, high=1), m(5, low=0.5), None, "sum"),
+        (m(3, 5), m(3, 5, low=0, high=1), None, m(5, low=0.5), "none"),
+        (m(4), m(4, low=0, high=1), m(4, low=0.5), m(4, low=0.5)),
+    ],
+)
 def binary_cross_entropy_with_logits(
     input: Tensor, target: Tensor, weight: Tensor | None = None, pos_weight: Tensor | None = None, reduction: str = "mean"
 ) -> Tensor:
@@ -369,6 +407,3 @@ def _(g: Any, out: Any, input: Any, target: Any, weight: Any, pos_weight: Any, r
     first = slope * ((1 - target) - positive * sigmoid(-input))
     second = slope * ((pos_weight - 1) * softplus - input)
     return first, second, to_weight, unbroadcast(slope * target * softplus, pos_weight.shape)
-
-
-__all__ = ["core"]

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from duograph import _core as core
-from duograph.errors import DimensionError, ShapeError, ValueError_
-from duograph.ir.builder import current
+from duograph.errors import DimensionError, ShapeError
 from duograph.ir.dim import product
 
-from .creation import zeros_like
-from .definition import ELEMENTWISE, INDEXING, MOVEMENT, VIEW, function, op
+from .definition import VIEW, function, op
 from .gradient import unbroadcast
-from .tracing import broadcast_shapes, cast_value, emit, require, require_equal, to_bool, user_operator, value_of, wrap
+from .tracing import broadcast_shapes, emit, require, require_equal, user_operator, value_of, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from duograph._core import DType, Tensor
+    from duograph._core import Tensor
 
-    from .definition import Axis, Number, Operand, Size, Sizes
+    from .definition import Axis, Sizes
 
 
 def axis(name: str, dim: int, rank: int) -> int:
@@ -43,7 +40,14 @@ def axes(name: str, dim: int | Sequence[int] | None, rank: int) -> tuple[int, ..
     return tuple(d for d in found if d < rank)
 
 
-@op(kind=VIEW, lowers=True, method=False, public=False, reference=lambda np, x: x, samples=lambda m: [(m(3, 4),), (m(),), (m(0, 2),)])
+@op(
+    kind=VIEW,
+    lowers=True,
+    method=False,
+    public=False,
+    reference=lambda np, x: x,
+    samples=lambda m: [(m(3, 4),), (m(),), (m(0, 2),)],
+)
 def alias(x: Tensor) -> Tensor:
     """x itself, as a new tensor that shares its memory.
 
@@ -156,9 +160,13 @@ def _(base: Any, value: Any, *shape: Any) -> Any:
 
 
 @op(
-    kind=VIEW, lowers=True, samples=lambda m: [(m(2, 3, 4),), (m(2, 3, 4), 1), (m(2, 3, 4), 0, 1), (m(),), (m(0, 3),), (m(5), -1, -1)],
-    reference=lambda np, x, s=0, e=-1: np.reshape(x, x.shape[: s % (x.ndim or 1)] + (-1 if x.size else 0,) + x.shape[e % (x.ndim or 1) + 1 :]),
-)  # fmt: skip
+    kind=VIEW,
+    lowers=True,
+    samples=lambda m: [(m(2, 3, 4),), (m(2, 3, 4), 1), (m(2, 3, 4), 0, 1), (m(),), (m(0, 3),), (m(5), -1, -1)],
+    reference=lambda np, x, s=0, e=-1: np.reshape(
+        x, x.shape[: s % (x.ndim or 1)] + (-1 if x.size else 0,) + x.shape[e % (x.ndim or 1) + 1 :]
+    ),
+)
 def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """The dimensions from start_dim to end_dim, both included, as one.
 
@@ -196,9 +204,11 @@ def _np_squeeze(np: Any, x: Any, dim: Any = None) -> Any:
 
 
 @op(
-    kind=VIEW, lowers=True, reference=_np_squeeze,
+    kind=VIEW,
+    lowers=True,
+    reference=_np_squeeze,
     samples=lambda m: [(m(1, 3, 1),), (m(1, 3, 1), 0), (m(1, 3, 1), -2), (m(1, 3, 1), (0, 2)), (m(),), (m(1, 0),)],
-)  # fmt: skip
+)
 def squeeze(x: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     """Without the dimensions of size 1: all, or those of the given ones that have size 1.
 
@@ -213,7 +223,9 @@ def squeeze(x: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     """
     shape = tuple(x.shape)
     dims = axes("squeeze", dim, len(shape))
-    return emit("reshape", [x], x.dtype, tuple(s for d, s in enumerate(shape) if d not in dims or not (isinstance(s, int) and s == 1)))
+    return emit(
+        "reshape", [x], x.dtype, tuple(s for d, s in enumerate(shape) if d not in dims or not (isinstance(s, int) and s == 1))
+    )
 
 
 @squeeze.vjp
@@ -227,9 +239,11 @@ def _(base: Any, value: Any, dim: Any) -> Any:
 
 
 @op(
-    kind=VIEW, lowers=True, reference="numpy.expand_dims",
+    kind=VIEW,
+    lowers=True,
+    reference="numpy.expand_dims",
     samples=lambda m: [(m(2, 3), 0), (m(2, 3), 2), (m(2, 3), -1), (m(), 0), (m(0), 1)],
-)  # fmt: skip
+)
 def unsqueeze(x: Tensor, dim: int) -> Tensor:
     """With a new dimension of size 1 at `dim` (-rank - 1 … rank).
 
@@ -316,9 +330,11 @@ def _permutation(name: str, dims: Any, rank: int) -> tuple[int, ...]:
 
 
 @op(
-    kind=VIEW, lowers=True, reference=lambda np, x, *dims: np.transpose(x, dims[0] if len(dims) == 1 and isinstance(dims[0], tuple) else dims),
+    kind=VIEW,
+    lowers=True,
+    reference=lambda np, x, *dims: np.transpose(x, dims[0] if len(dims) == 1 and isinstance(dims[0], tuple) else dims),
     samples=lambda m: [(m(2, 3, 4), 2, 0, 1), (m(2, 3, 4), (0, -1, 1)), (m(5), 0), (m(0, 3), 1, 0), (m(), ())],
-)  # fmt: skip
+)
 def permute(x: Tensor, *dims: Axis) -> Tensor:
     """The dimensions in another order.
 
@@ -346,9 +362,12 @@ def _(base: Any, value: Any, *dims: Any) -> Any:
 
 
 @op(
-    kind=VIEW, lowers=True, reference="numpy.swapaxes", aliases=("swapaxes", "swapdims"),
+    kind=VIEW,
+    lowers=True,
+    reference="numpy.swapaxes",
+    aliases=("swapaxes", "swapdims"),
     samples=lambda m: [(m(2, 3, 4), 0, 2), (m(2, 3, 4), -1, 1), (m(4), 0, 0), (m(0, 3), 0, 1)],
-)  # fmt: skip
+)
 def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
     """With two dimensions exchanged.
 
@@ -414,10 +433,13 @@ def _(base: Any, value: Any) -> Any:
 
 
 @op(
-    kind=VIEW, lowers=True,
-    reference=lambda np, x, *size: np.broadcast_to(x, [x.shape[d - (len(size) - x.ndim)] if s == -1 else s for d, s in enumerate(size)]),
+    kind=VIEW,
+    lowers=True,
+    reference=lambda np, x, *size: np.broadcast_to(
+        x, [x.shape[d - (len(size) - x.ndim)] if s == -1 else s for d, s in enumerate(size)]
+    ),
     samples=lambda m: [(m(3, 1), 3, 4), (m(1, 3), 2, -1), (m(3), 2, 4, 3), (m(), 2, 2), (m(1, 3), 0, 3)],
-)  # fmt: skip
+)
 def expand(x: Tensor, *size: int) -> Tensor:
     """A view in which dimensions of size 1 repeat; new ones come in front, -1 keeps a size.
 
@@ -452,7 +474,9 @@ def _stretched(name: str, x: Any, size: Sequence[Any]) -> Tensor:
             shape.append(wanted)
         else:
             shape.append(
-                require_equal(name, old, wanted, f"cannot stretch size {old} of dimension {d - extra} to {wanted}: only size 1 repeats")
+                require_equal(
+                    name, old, wanted, f"cannot stretch size {old} of dimension {d - extra} to {wanted}: only size 1 repeats"
+                )
             )
     return emit("broadcast", [x], x.dtype, tuple(shape))
 
@@ -463,9 +487,11 @@ def _(g: Any, out: Any, x: Any, *size: Any) -> Any:
 
 
 @op(
-    kind=VIEW, lowers=True, reference="numpy.broadcast_to",
+    kind=VIEW,
+    lowers=True,
+    reference="numpy.broadcast_to",
     samples=lambda m: [(m(3, 1), (3, 4)), (m(3), (2, 4, 3)), (m(), (2, 2)), (m(1, 3), (0, 3))],
-)  # fmt: skip
+)
 def broadcast_to(x: Tensor, shape: Sizes) -> Tensor:
     """A view in which dimensions of size 1 repeat; as `expand`.
 
@@ -518,6 +544,3 @@ def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     """
     shape = broadcast_shapes("broadcast_tensors", [(f"tensors[{i}]", tuple(x.shape)) for i, x in enumerate(tensors)])
     return tuple(expand(x, shape) for x in tensors)
-
-
-__all__ = ["axes", "axis", "cast_value", "core", "current", "to_bool"]

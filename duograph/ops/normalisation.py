@@ -8,7 +8,8 @@ from duograph.errors import ShapeError
 
 from .definition import COMPOSITION, op
 from .dtypes import floats
-from .reductions import mean, sum
+from .reductions import sum
+from .statistics import mean
 from .tracing import user_operator
 from .unary import rsqrt
 
@@ -28,11 +29,11 @@ def _normalised_dims(name: str, x: Any, shape: Any) -> tuple[int, ...]:
     """The trailing dimensions that a shape names."""
     rank = len(x.shape)
     tail = tuple(x.shape[rank - len(shape) :])
-    fits = 0 < len(shape) <= rank and all(
-        not (isinstance(a, int) and isinstance(b, int)) or a == b for a, b in zip(tail, shape)
-    )
+    fits = 0 < len(shape) <= rank and all(not (isinstance(a, int) and isinstance(b, int)) or a == b for a, b in zip(tail, shape))
     if not fits:
-        raise ShapeError(f"{user_operator(name)}: normalized_shape {tuple(shape)} must be the last sizes of x, which has {tuple(x.shape)}")
+        raise ShapeError(
+            f"{user_operator(name)}: normalized_shape {tuple(shape)} must be the last sizes of x, which has {tuple(x.shape)}"
+        )
     return tuple(range(rank - len(shape), rank))
 
 
@@ -44,9 +45,18 @@ def _standardised(x: Any, dims: tuple[int, ...], eps: Any) -> tuple[Any, Any]:
 
 
 @op(
-    kind=COMPOSITION, dtypes=floats.on("x", "weight", "bias"), reference=_np_layer_norm, method=False, tolerance=2.0,
-    samples=lambda m: [(m(3, 5), (5,)), (m(3, 5), (5,), m(5), m(5)), (m(2, 3, 4), (3, 4), m(3, 4)), (m(2, 40), (40,), None, m(40), 1e-3)],
-)  # fmt: skip
+    kind=COMPOSITION,
+    dtypes=floats.on("x", "weight", "bias"),
+    reference=_np_layer_norm,
+    method=False,
+    tolerance=2.0,
+    samples=lambda m: [
+        (m(3, 5), (5,)),
+        (m(3, 5), (5,), m(5), m(5)),
+        (m(2, 3, 4), (3, 4), m(3, 4)),
+        (m(2, 40), (40,), None, m(40), 1e-3),
+    ],
+)
 def layer_norm(
     x: Tensor, normalized_shape: Sizes, weight: Tensor | None = None, bias: Tensor | None = None, eps: Number = 1e-5
 ) -> Tensor:
@@ -85,9 +95,12 @@ def _np_rms_norm(np: Any, x: Any, shape: Any, weight: Any = None, eps: float = 1
 
 
 @op(
-    kind=COMPOSITION, dtypes=floats.on("x", "weight"), reference=_np_rms_norm, method=False,
+    kind=COMPOSITION,
+    dtypes=floats.on("x", "weight"),
+    reference=_np_rms_norm,
+    method=False,
     samples=lambda m: [(m(3, 5), (5,)), (m(3, 5), (5,), m(5)), (m(2, 3, 4), (3, 4), m(3, 4), 1e-3)],
-)  # fmt: skip
+)
 def rms_norm(x: Tensor, normalized_shape: Sizes, weight: Tensor | None = None, eps: Number = 1e-6) -> Tensor:
     """x over the root of its mean square over the last dimensions, times weight.
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 
-from .arithmetic import maximum, pow
+from .arithmetic import pow
+from .choice import maximum
+from .copying import cast
 from .definition import UPDATE, op
-from .slicing import cast
 from .unary import sqrt
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from duograph import _core as core
 from duograph.errors import ShapeError, ValueError_
 from duograph.ir.dim import product
 
-from .arithmetic import where
+from .choice import where
 from .creation import zeros_like
 from .definition import RANDOM, function, op
 from .dtypes import floats
-from .tracing import cast_value, constant, emit, value_of, wrap
+from .tracing import cast_value, emit, value_of, wrap
 from .unary import cos, floor, log1p, sqrt
 
 if TYPE_CHECKING:
@@ -240,6 +240,3 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = Fa
         return x
     result: Tensor = dropout_with_mask(x, p)[0]
     return x.copy_(result) if inplace else result
-
-
-__all__ = ["constant"]

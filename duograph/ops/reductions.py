@@ -7,24 +7,19 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import DTypeError, ShapeError
+from duograph.errors import ShapeError
 from duograph.ir.dim import product
 
-from .arithmetic import abs, maximum, minimum, sub, where
-from .creation import ones_like, zeros_like
+from .choice import maximum, minimum, where
 from .definition import MOVEMENT, REDUCTION, function, op
-from .dtypes import accumulate, compute_dtype, float_promote, floats, promote
+from .dtypes import accumulate, compute_dtype, promote
 from .movement import axes, axis, broadcast_to, reshape, unsqueeze
-from .slicing import cast
-from .tracing import cast_value, constant, emit, to_bool, user_operator, value_of, wrap
-from .unary import exp, log, sqrt
+from .tracing import cast_value, emit, to_bool, user_operator, value_of, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from duograph._core import DType, Tensor
-
-    from .definition import Number, Operand
 
     Dims = int | Sequence[int] | None
 
@@ -68,22 +63,35 @@ def count(x: Any, dim: Any) -> Any:
     return product(tuple(shape[d] for d in axes("", dim, len(shape))))
 
 
-def _np_dims(dim: Any) -> Any:
+def np_dims(dim: Any) -> Any:
     return tuple(dim) if isinstance(dim, (list, tuple)) else dim
 
 
 def _samples(m: Any) -> Any:
-    return [(m(3, 5),), (m(3, 5), 1), (m(3, 5), 0, True), (m(2, 3, 4), (0, -1)), (m(2, 3, 40), [1]), (m(70),), (m(),), (m(0, 3), 0), (m(9000),)]
+    return [
+        (m(3, 5),),
+        (m(3, 5), 1),
+        (m(3, 5), 0, True),
+        (m(2, 3, 4), (0, -1)),
+        (m(2, 3, 40), [1]),
+        (m(70),),
+        (m(),),
+        (m(0, 3), 0),
+        (m(9000),),
+    ]
 
 
-def _nonempty(m: Any) -> Any:
+def nonempty(m: Any) -> Any:
     return [call for call in _samples(m) if call[0].size]
 
 
 @op(
-    kind=REDUCTION, dtypes=accumulate, lowers=True, samples=_samples,
-    reference=lambda np, x, dim=None, keepdim=False: np.sum(x, _np_dims(dim), keepdims=keepdim),
-)  # fmt: skip
+    kind=REDUCTION,
+    dtypes=accumulate,
+    lowers=True,
+    samples=_samples,
+    reference=lambda np, x, dim=None, keepdim=False: np.sum(x, np_dims(dim), keepdims=keepdim),
+)
 def sum(x: Tensor, dim: Dims = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
     """The sum over dimensions, in an order fixed by the sizes alone.
 
@@ -108,44 +116,14 @@ def _(g: Any, out: Any, x: Any, dim: Any, keepdim: bool, dtype: Any) -> Any:
     return restore(g, x, dim, keepdim)
 
 
-def _require_float(name: str, dtype: DType) -> None:
-    if not dtype.is_floating_point:
-        raise DTypeError(
-            f"{user_operator(name)}: needs a floating-point dtype, got {dtype.name}", hint="convert with .float(), or pass dtype="
-        )
-
-
 @op(
-    kind=REDUCTION, dtypes=None, samples=_nonempty,
-    reference=lambda np, x, dim=None, keepdim=False: np.mean(x, _np_dims(dim), keepdims=keepdim),
-)  # fmt: skip
-def mean(x: Tensor, dim: Dims = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
-    """The mean over dimensions; NaN over none.
-
-    Shapes:   x [*S] → [*S without the reduced dims], or with size 1 there if keepdim
-    Dtypes:   floats kept, others are rejected; `dtype` converts before
-    Gradient: 1 / n to each element
-    Errors:   DTypeError unless floating point; DimensionError
-    Source:   torch.mean
-
-    >>> tensor([[1.0, 2.0], [3.0, 4.0]]).mean(1)
-    tensor([1.5000, 3.5000])
-    """
-    result = dtype or x.dtype
-    _require_float("mean", result)
-    return cast(sum(cast(x, compute_dtype(result)), dim, keepdim) / count(x, dim), result)
-
-
-@mean.vjp
-def _(g: Any, out: Any, x: Any, dim: Any, keepdim: bool, dtype: Any) -> Any:
-    return restore(cast(g, compute_dtype(g.dtype)) / count(x, dim), x, dim, keepdim)
-
-
-@op(
-    kind=REDUCTION, dtypes=accumulate, lowers=True, tolerance=4.0,
+    kind=REDUCTION,
+    dtypes=accumulate,
+    lowers=True,
+    tolerance=4.0,
     samples=lambda m: [call if call[0].size < 200 else (m(33, low=0.9, high=1.1),) for call in _samples(m)],
-    reference=lambda np, x, dim=None, keepdim=False: np.prod(x, _np_dims(dim), keepdims=keepdim),
-)  # fmt: skip
+    reference=lambda np, x, dim=None, keepdim=False: np.prod(x, np_dims(dim), keepdims=keepdim),
+)
 def prod(x: Tensor, dim: Dims = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
     """The product over dimensions.
 
@@ -160,7 +138,11 @@ def prod(x: Tensor, dim: Dims = None, keepdim: bool = False, dtype: DType | None
     """
     result = dtype or (x.dtype if x.dtype.is_floating_point else core.int64)
     wide = compute_dtype(result)
-    return wrap(cast_value(value_of(_reduce("prod", cast_value(value_of(x), wide), axes("prod", dim, len(x.shape)), keepdim, wide)), result))
+    return wrap(
+        cast_value(
+            value_of(_reduce("prod", cast_value(value_of(x), wide), axes("prod", dim, len(x.shape)), keepdim, wide)), result
+        )
+    )
 
 
 @prod.vjp
@@ -189,9 +171,12 @@ def _share(g: Any, out: Any, x: Any, dim: Any, keepdim: bool) -> Any:
 
 
 @op(
-    kind=REDUCTION, dtypes=promote, lowers=True, samples=_nonempty,
-    reference=lambda np, x, dim=None, keepdim=False: np.max(x, _np_dims(dim), keepdims=keepdim),
-)  # fmt: skip
+    kind=REDUCTION,
+    dtypes=promote,
+    lowers=True,
+    samples=nonempty,
+    reference=lambda np, x, dim=None, keepdim=False: np.max(x, np_dims(dim), keepdims=keepdim),
+)
 def amax(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """The greatest element over dimensions; NaN if there is one.
 
@@ -213,9 +198,12 @@ def _(g: Any, out: Any, x: Any, dim: Any, keepdim: bool) -> Any:
 
 
 @op(
-    kind=REDUCTION, dtypes=promote, lowers=True, samples=_nonempty,
-    reference=lambda np, x, dim=None, keepdim=False: np.min(x, _np_dims(dim), keepdims=keepdim),
-)  # fmt: skip
+    kind=REDUCTION,
+    dtypes=promote,
+    lowers=True,
+    samples=nonempty,
+    reference=lambda np, x, dim=None, keepdim=False: np.min(x, np_dims(dim), keepdims=keepdim),
+)
 def amin(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """The least element over dimensions; NaN if there is one.
 
@@ -290,7 +278,15 @@ def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     return _arg_extremum("argmin", x, dim, keepdim)
 
 
-@op(kind=MOVEMENT, lowers=True, differentiable=False, method=False, public=False, samples=lambda m: [(m(2, 3), 1)], reference=lambda np, x, dim: np.indices(x.shape)[dim])
+@op(
+    kind=MOVEMENT,
+    lowers=True,
+    differentiable=False,
+    method=False,
+    public=False,
+    samples=lambda m: [(m(2, 3), 1)],
+    reference=lambda np, x, dim: np.indices(x.shape)[dim],
+)
 def positions(x: Tensor, dim: int) -> Tensor:
     """The index of every element along a dim.
 
@@ -342,7 +338,9 @@ def _along_samples(m: Any) -> Any:
     return [(m(3, 5), 1), (m(3, 5), 0, True), (m(2, 3, 40), -1), (m(70), 0)]
 
 
-@op(kind=REDUCTION, dtypes=promote, lowers=True, method=False, public=False, reference=_np_extremum("max"), samples=_along_samples)
+@op(
+    kind=REDUCTION, dtypes=promote, lowers=True, method=False, public=False, reference=_np_extremum("max"), samples=_along_samples
+)
 def max_along(x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     """The greatest element along a dim, and its index.
 
@@ -363,7 +361,9 @@ def _(g: Any, out: Any, x: Any, dim: int, keepdim: bool) -> Any:
     return _to_position(g, out, x, dim, keepdim)
 
 
-@op(kind=REDUCTION, dtypes=promote, lowers=True, method=False, public=False, reference=_np_extremum("min"), samples=_along_samples)
+@op(
+    kind=REDUCTION, dtypes=promote, lowers=True, method=False, public=False, reference=_np_extremum("min"), samples=_along_samples
+)
 def min_along(x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     """The least element along a dim, and its index.
 
@@ -384,8 +384,12 @@ def _(g: Any, out: Any, x: Any, dim: int, keepdim: bool) -> Any:
     return _to_position(g, out, x, dim, keepdim)
 
 
-@function(samples=lambda m: [(m(3, 5),), (m(3, 5), m(5)), (m(3, 5), 1), (m(70),)],
-          reference=lambda np, x, d=None: np.max(x) if d is None else np.maximum(x, d) if hasattr(d, "shape") else (np.max(x, d), np.argmax(x, d)))  # fmt: skip
+@function(
+    samples=lambda m: [(m(3, 5),), (m(3, 5), m(5)), (m(3, 5), 1), (m(70),)],
+    reference=lambda np, x, d=None: (
+        np.max(x) if d is None else np.maximum(x, d) if hasattr(d, "shape") else (np.max(x, d), np.argmax(x, d))
+    ),
+)
 def max(x: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, other: Tensor | None = None) -> Any:
     """The greatest of all elements; with a dim the greatest along it as (values, indices); with a tensor the greater of two.
 
@@ -405,8 +409,12 @@ def max(x: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, other
     return Extremum(max_along(x, dim, keepdim))  # type: ignore[arg-type]
 
 
-@function(samples=lambda m: [(m(3, 5),), (m(3, 5), m(5)), (m(3, 5), 1), (m(70),)],
-          reference=lambda np, x, d=None: np.min(x) if d is None else np.minimum(x, d) if hasattr(d, "shape") else (np.min(x, d), np.argmin(x, d)))  # fmt: skip
+@function(
+    samples=lambda m: [(m(3, 5),), (m(3, 5), m(5)), (m(3, 5), 1), (m(70),)],
+    reference=lambda np, x, d=None: (
+        np.min(x) if d is None else np.minimum(x, d) if hasattr(d, "shape") else (np.min(x, d), np.argmin(x, d))
+    ),
+)
 def min(x: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, other: Tensor | None = None) -> Any:
     """The least of all elements; with a dim the least along it as (values, indices); with a tensor the lesser of two.
 
@@ -426,8 +434,13 @@ def min(x: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, other
     return Extremum(min_along(x, dim, keepdim))  # type: ignore[arg-type]
 
 
-@op(kind=REDUCTION, lowers=True, differentiable=False, samples=_samples,
-    reference=lambda np, x, dim=None, keepdim=False: np.any(x, _np_dims(dim), keepdims=keepdim))  # fmt: skip
+@op(
+    kind=REDUCTION,
+    lowers=True,
+    differentiable=False,
+    samples=_samples,
+    reference=lambda np, x, dim=None, keepdim=False: np.any(x, np_dims(dim), keepdims=keepdim),
+)
 def any(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether any element is nonzero; False over none.
 
@@ -443,8 +456,13 @@ def any(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     return _reduce("any", to_bool(value_of(x)), axes("any", dim, len(x.shape)), keepdim, core.bool)
 
 
-@op(kind=REDUCTION, lowers=True, differentiable=False, samples=_samples,
-    reference=lambda np, x, dim=None, keepdim=False: np.all(x, _np_dims(dim), keepdims=keepdim))  # fmt: skip
+@op(
+    kind=REDUCTION,
+    lowers=True,
+    differentiable=False,
+    samples=_samples,
+    reference=lambda np, x, dim=None, keepdim=False: np.all(x, np_dims(dim), keepdims=keepdim),
+)
 def all(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether all elements are nonzero; True over none.
 
@@ -460,8 +478,12 @@ def all(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     return _reduce("all", to_bool(value_of(x)), axes("all", dim, len(x.shape)), keepdim, core.bool)
 
 
-@op(kind=REDUCTION, differentiable=False, samples=_samples,
-    reference=lambda np, x, dim=None, keepdim=False: np.count_nonzero(x, _np_dims(dim), keepdims=keepdim))  # fmt: skip
+@op(
+    kind=REDUCTION,
+    differentiable=False,
+    samples=_samples,
+    reference=lambda np, x, dim=None, keepdim=False: np.count_nonzero(x, np_dims(dim), keepdims=keepdim),
+)
 def count_nonzero(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """How many elements are nonzero.
 
@@ -475,119 +497,3 @@ def count_nonzero(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     tensor(2)
     """
     return sum(x != 0, dim, keepdim)
-
-
-def _np_spread(which: str) -> Any:
-    def reference(np: Any, x: Any, dim: Any = None, correction: float = 1, keepdim: bool = False) -> Any:
-        return getattr(np, which)(x, _np_dims(dim), ddof=correction, keepdims=keepdim)
-
-    return reference
-
-
-def _spread_samples(m: Any) -> Any:
-    return [(m(3, 5),), (m(3, 5), 1), (m(3, 5), 0, 0, True), (m(2, 3, 4), (0, -1), 2), (m(3, 5), 1, False), (m(70),)]
-
-
-@op(kind=REDUCTION, dtypes=floats, reference=_np_spread("var"), samples=_spread_samples)
-def var(x: Tensor, dim: Dims = None, correction: Number = 1, keepdim: bool = False) -> Tensor:
-    """The variance over dimensions, the sum of squared deviations divided by n - correction.
-
-    The correction may be a bool, what PyTorch calls `unbiased`.
-
-    Shapes:   x [*S] → [*S without the reduced dims], or with size 1 there if keepdim
-    Dtypes:   floats, others are rejected
-    Gradient: 2 * (x - mean) / (n - correction)
-    Errors:   DTypeError; DimensionError
-    Source:   torch.var
-
-    >>> var(tensor([1.0, 2.0, 3.0]))
-    tensor(1.)
-    """
-    centred = x - mean(x, dim, True)
-    return sum(centred * centred, dim, keepdim) / _freedom(x, dim, correction)
-
-
-@var.vjp
-def _(g: Any, out: Any, x: Any, dim: Any, correction: Any, keepdim: bool) -> Any:
-    return restore(g, x, dim, keepdim) * (x - mean(x, dim, True)) * 2.0 / _freedom(x, dim, correction)
-
-
-def _freedom(x: Any, dim: Any, correction: Any) -> Any:
-    """n - correction, not below 0."""
-    return maximum(sub(count(x, dim), correction), 0.0)
-
-
-@op(kind=REDUCTION, dtypes=floats, reference=_np_spread("std"), samples=_spread_samples)
-def std(x: Tensor, dim: Dims = None, correction: Number = 1, keepdim: bool = False) -> Tensor:
-    """The standard deviation over dimensions: the square root of `var`.
-
-    Shapes:   x [*S] → [*S without the reduced dims], or with size 1 there if keepdim
-    Dtypes:   floats, others are rejected
-    Gradient: (x - mean) / ((n - correction) * out), 0 where out is 0
-    Errors:   DTypeError; DimensionError
-    Source:   torch.std
-
-    >>> std(tensor([1.0, 2.0, 3.0]))
-    tensor(1.)
-    """
-    return sqrt(var(x, dim, correction, keepdim))
-
-
-@std.vjp
-def _(g: Any, out: Any, x: Any, dim: Any, correction: Any, keepdim: bool) -> Any:
-    slope = restore(where(out == 0, 0.0, g / out), x, dim, keepdim)
-    return slope * (x - mean(x, dim, True)) / _freedom(x, dim, correction)
-
-
-def _spread(name: str, operator: Any) -> Any:
-    def call(
-        x: Tensor, dim: Dims = None, correction: Any = None, keepdim: bool = False, unbiased: bool | None = None
-    ) -> Tensor:
-        if isinstance(dim, bool):
-            dim, unbiased = None, dim
-        if correction is None:
-            correction = 1 if unbiased is None else int(unbiased)
-        result: Tensor = operator(x, dim, correction, keepdim)
-        return result
-
-    call.__name__ = call.__qualname__ = name
-    call.__doc__ = f"`{name}`, also with PyTorch's `unbiased`: a correction of 1 or 0."
-    return function(over=name)(call)
-
-
-var_any = _spread("var", var)
-std_any = _spread("std", std)
-
-
-@op(
-    kind=REDUCTION, dtypes=float_promote, samples=lambda m: [(m(3, 5), 1), (m(3, 5), 0, True), (m(2, 3, 4), (0, -1)), (m(70), 0)],
-    reference=lambda np, x, dim, keepdim=False: np.log(np.sum(np.exp(x), _np_dims(dim), keepdims=keepdim)),
-)  # fmt: skip
-def logsumexp(x: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
-    """log(sum(exp(x))) over dimensions, without overflow.
-
-    Shapes:   x [*S] → [*S without the reduced dims], or with size 1 there if keepdim
-    Dtypes:   floats kept; integers become the default float
-    Gradient: exp(x - out)
-    Errors:   DimensionError
-    Source:   torch.logsumexp
-
-    >>> logsumexp(tensor([1000.0, 1000.0]), 0)
-    tensor(1000.6932)
-    """
-    top = amax(x, dim, True)
-    top = where(abs(top) < float("inf"), top, 0.0)
-    result = log(sum(exp(x - top), dim, True)) + top
-    if keepdim:
-        return result
-    dims = axes("logsumexp", dim, len(x.shape))
-    return reshape(result, tuple(s for d, s in enumerate(x.shape) if d not in dims))
-
-
-
-@logsumexp.vjp
-def _(g: Any, out: Any, x: Any, dim: Any, keepdim: bool) -> Any:
-    return restore(g, x, dim, keepdim) * exp(x - restore(out, x, dim, keepdim))
-
-
-__all__ = ["constant", "ones_like", "zeros_like"]

@@ -10,18 +10,18 @@ from duograph.ir.dim import maximum as greater
 from duograph.ir.dim import minimum as lesser
 
 from .creation import zeros_like
-from .definition import ELEMENTWISE, MOVEMENT, VIEW, function, op
+from .definition import MOVEMENT, VIEW, function, op
 from .dtypes import promote
-from .movement import axes, axis, reshape, unsqueeze
-from .tracing import broadcast_shapes, cast_value, emit, require, require_equal, to_bool, user_operator, value_of, wrap
+from .movement import axes, axis, unsqueeze
+from .tracing import cast_value, emit, require, require_equal, user_operator, value_of, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from duograph._core import DType, Tensor
+    from duograph._core import Tensor
     from duograph.ir.dim import Expr
 
-    from .definition import Axis, Number, Operand, Size, Sizes
+    from .definition import Axis, Size, Sizes
 
 
 def _window(x: Any, dim: int, start: Any, stop: Any, step: Any) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]:
@@ -50,9 +50,20 @@ def _np_slice(np: Any, x: Any, dim: int, start: Any, stop: Any, step: Any = None
 
 
 @op(
-    kind=VIEW, lowers=True, method=False, public=False, reference=_np_slice,
-    samples=lambda m: [(m(5, 4), 0, 1, 3), (m(5, 4), 1, None, None, 2), (m(7), -1, 2, 1), (m(0, 2), 0, 0, 9), (m(7), 0, -3, 20), (m(7), 0, -30, -2, 3)],
-)  # fmt: skip
+    kind=VIEW,
+    lowers=True,
+    method=False,
+    public=False,
+    reference=_np_slice,
+    samples=lambda m: [
+        (m(5, 4), 0, 1, 3),
+        (m(5, 4), 1, None, None, 2),
+        (m(7), -1, 2, 1),
+        (m(0, 2), 0, 0, 9),
+        (m(7), 0, -3, 20),
+        (m(7), 0, -30, -2, 3),
+    ],
+)
 def slice(x: Tensor, dim: int, start: Size | None = None, stop: Size | None = None, step: Size | None = None) -> Tensor:
     """`x[start:stop:step]` along a dimension, with Python's rules for bounds beyond the end and counted from it.
 
@@ -86,9 +97,14 @@ def _np_slice_put(np: Any, x: Any, value: Any, dim: int, start: Any = None, stop
 
 
 @op(
-    kind=MOVEMENT, lowers=True, method=False, aliases=("slice_scatter",), public=False, reference=_np_slice_put,
+    kind=MOVEMENT,
+    lowers=True,
+    method=False,
+    aliases=("slice_scatter",),
+    public=False,
+    reference=_np_slice_put,
     samples=lambda m: [(m(5, 4), m(3, 4), 0, 1, 4), (m(5, 4), m(5, 2), 1, 0, None, 2), (m(7), m(0), 0, 2, 2)],
-)  # fmt: skip
+)
 def slice_put(
     x: Tensor, value: Tensor, dim: int = 0, start: Size | None = None, stop: Size | None = None, step: Size | None = None
 ) -> Tensor:
@@ -129,9 +145,11 @@ def _position(name: str, x: Any, dim: int, index: Any) -> Expr:
 
 
 @op(
-    kind=VIEW, lowers=True, reference=lambda np, x, dim, index: np.take(x, index, dim),
+    kind=VIEW,
+    lowers=True,
+    reference=lambda np, x, dim, index: np.take(x, index, dim),
     samples=lambda m: [(m(5, 4), 0, 1), (m(5, 4), 1, -1), (m(7), -1, 2), (m(2, 0), 0, 1)],
-)  # fmt: skip
+)
 def select(x: Tensor, dim: int, index: Size) -> Tensor:
     """One position along a dimension, which goes away; negative indices count from the end.
 
@@ -151,9 +169,13 @@ def select(x: Tensor, dim: int, index: Size) -> Tensor:
     rank = len(x.shape)
     kept = tuple(s for d, s in enumerate(x.shape) if d != dim)
     part = emit(
-        "slice", [x], x.dtype, tuple(1 if d == dim else s for d, s in enumerate(x.shape)),
-        starts=tuple(start if d == dim else 0 for d in range(rank)), steps=(1,) * rank,
-    )  # fmt: skip
+        "slice",
+        [x],
+        x.dtype,
+        tuple(1 if d == dim else s for d, s in enumerate(x.shape)),
+        starts=tuple(start if d == dim else 0 for d in range(rank)),
+        steps=(1,) * rank,
+    )
     return emit("reshape", [part], x.dtype, kept)
 
 
@@ -174,9 +196,13 @@ def _np_select_put(np: Any, x: Any, value: Any, dim: int, index: int) -> Any:
 
 
 @op(
-    kind=MOVEMENT, lowers=True, method=False, public=False, reference=_np_select_put,
+    kind=MOVEMENT,
+    lowers=True,
+    method=False,
+    public=False,
+    reference=_np_select_put,
     samples=lambda m: [(m(5, 4), m(4), 0, 1), (m(5, 4), m(5), 1, -1), (m(7), m(), 0, 2)],
-)  # fmt: skip
+)
 def select_put(x: Tensor, value: Tensor, dim: int, index: Size) -> Tensor:
     """x with one position along a dimension replaced.
 
@@ -205,7 +231,10 @@ def _(g: Any, out: Any, x: Any, value: Any, dim: Any, index: Any) -> Any:
     return select_put(g, zeros_like(value), dim, index), select(g, dim, index)
 
 
-@function(samples=lambda m: [(m(5, 4), 0, 1, 3), (m(5, 4), 1, -2, 2)], reference=lambda np, x, dim, start, length: np.take(x, range(start % x.shape[dim], start % x.shape[dim] + length), dim))
+@function(
+    samples=lambda m: [(m(5, 4), 0, 1, 3), (m(5, 4), 1, -2, 2)],
+    reference=lambda np, x, dim, start, length: np.take(x, range(start % x.shape[dim], start % x.shape[dim] + length), dim),
+)
 def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
     """`length` elements along a dimension from `start` on, which may count from the end.
 
@@ -235,10 +264,14 @@ def _pieces(name: str, tensors: Sequence[Any]) -> None:
 
 
 @op(
-    kind=MOVEMENT, dtypes=promote, lowers=True, method=False, aliases=("concat", "concatenate"),
+    kind=MOVEMENT,
+    dtypes=promote,
+    lowers=True,
+    method=False,
+    aliases=("concat", "concatenate"),
     reference=lambda np, tensors, dim=0: np.concatenate(tensors, dim),
     samples=lambda m: [([m(2, 3), m(4, 3)],), ([m(2, 3), m(2, 1), m(2, 0)], 1), ([m(5)],), ([m(2, 3), m(2, 3)], -1)],
-)  # fmt: skip
+)
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The tensors one after another along a dimension.
 
@@ -251,8 +284,8 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     >>> cat([tensor([1]), tensor([2, 3])])
     tensor([1, 2, 3])
     """
-    from .tracing import operand_type
     from .dtypes import result_type
+    from .tracing import operand_type
 
     name = user_operator("cat")
     _pieces(name, tensors)
@@ -287,7 +320,7 @@ def _without_legacy_empties(tensors: Sequence[Any]) -> Sequence[Any]:
 def _(g: Any, out: Any, tensors: Any, dim: int) -> Any:
     dim = axis("cat", dim, len(out.shape))
     offset: Any = 0
-    grads = []
+    grads: list[Any] = []
     for x in tensors:
         if len(x.shape) != len(out.shape):
             grads.append(None)
@@ -299,9 +332,11 @@ def _(g: Any, out: Any, tensors: Any, dim: int) -> Any:
 
 
 @op(
-    kind=MOVEMENT, method=False, reference=lambda np, tensors, dim=0: np.stack(tensors, dim),
+    kind=MOVEMENT,
+    method=False,
+    reference=lambda np, tensors, dim=0: np.stack(tensors, dim),
     samples=lambda m: [([m(2, 3), m(2, 3)],), ([m(2, 3), m(2, 3), m(2, 3)], 1), ([m(), m()], -1), ([m(0)], 1)],
-)  # fmt: skip
+)
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The tensors, all of one shape, along a new dimension.
 
@@ -329,10 +364,13 @@ def _(g: Any, out: Any, tensors: Any, dim: int) -> Any:
 
 
 @op(
-    kind=VIEW, lowers=True, method=False, public=False,
+    kind=VIEW,
+    lowers=True,
+    method=False,
+    public=False,
     samples=lambda m: [(m(6, 2), (1, 2, 3), 0), (m(2, 4), (2, 2), -1), (m(0, 3), (0, 0), 0)],
     reference=lambda np, x, lengths, dim: tuple(np.split(x, np.cumsum(lengths)[:-1], dim)),
-)  # fmt: skip
+)
 def split_with_sizes(x: Tensor, lengths: Sizes, dim: int = 0) -> tuple[Tensor, ...]:
     """Consecutive parts of given lengths along a dimension.
 
@@ -365,7 +403,9 @@ def _(g: Any, out: Any, x: Any, lengths: Any, dim: Any) -> Any:
 
 
 def _np_split(np: Any, x: Any, size: Any, dim: int = 0) -> Any:
-    lengths = size if isinstance(size, (list, tuple)) else [builtin_min(size, x.shape[dim] - i) for i in range(0, x.shape[dim], size)]
+    lengths = (
+        size if isinstance(size, (list, tuple)) else [builtin_min(size, x.shape[dim] - i) for i in range(0, x.shape[dim], size)]
+    )
     return tuple(np.split(x, np.cumsum(lengths)[:-1], dim))
 
 
@@ -397,8 +437,10 @@ def split(x: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) 
     return parts if isinstance(parts, tuple) else (parts,)
 
 
-@function(samples=lambda m: [(m(5, 2), 2), (m(2, 6), 4, 1), (m(2), 5)],
-          reference=lambda np, x, n, dim=0: _np_split(np, x, -(-x.shape[dim] // n), dim))  # fmt: skip
+@function(
+    samples=lambda m: [(m(5, 2), 2), (m(2, 6), 4, 1), (m(2), 5)],
+    reference=lambda np, x, n, dim=0: _np_split(np, x, -(-x.shape[dim] // n), dim),
+)
 def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of at most `chunks` consecutive parts of equal size, the last one smaller.
 
@@ -435,9 +477,11 @@ def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
 
 
 @op(
-    kind=MOVEMENT, lowers=True, reference=lambda np, x, *dims: np.flip(x, dims[0] if len(dims) == 1 else dims),
+    kind=MOVEMENT,
+    lowers=True,
+    reference=lambda np, x, *dims: np.flip(x, dims[0] if len(dims) == 1 else dims),
     samples=lambda m: [(m(3, 4), 0), (m(3, 4), (0, -1)), (m(5), 0), (m(0, 2), 1)],
-)  # fmt: skip
+)
 def flip(x: Tensor, *dims: Axis) -> Tensor:
     """A copy with the order along dimensions reversed.
 
@@ -458,156 +502,3 @@ def flip(x: Tensor, *dims: Axis) -> Tensor:
 @flip.vjp
 def _(g: Any, out: Any, x: Any, *dims: Any) -> Any:
     return flip(g, dims)
-
-
-# Copies and conversions
-
-
-@op(kind=ELEMENTWISE, lowers=True, slot="clone", reference=lambda np, x: x.copy(), samples=lambda m: [(m(3, 4),), (m(),), (m(0, 2),)])
-def clone(x: Tensor) -> Tensor:
-    """A contiguous copy with memory of its own.
-
-    Shapes:   x [*S] → [*S]
-    Dtypes:   kept
-    Gradient: 1
-    Errors:   none
-    Source:   torch.clone
-
-    >>> clone(tensor([1, 2]))
-    tensor([1, 2])
-    """
-    return emit("copy", [x], x.dtype, tuple(x.shape))
-
-
-@clone.vjp
-def _(g: Any, out: Any, x: Any) -> Any:
-    return g
-
-
-@op(kind=ELEMENTWISE, lowers=True, method=False, public=False, slot="contiguous", reference=lambda np, x: x.copy(), samples=lambda m: [(m(3, 4),)])
-def contiguous(x: Tensor) -> Tensor:
-    """A row-major copy; the method gives x itself if it is that already.
-
-    Shapes:   x [*S] → [*S]
-    Dtypes:   kept
-    Gradient: 1
-    Errors:   none
-    Source:   torch.Tensor.contiguous
-
-    >>> tensor([[1, 2], [3, 4]]).t().contiguous().stride()
-    (2, 1)
-    """
-    return emit("copy", [x], x.dtype, tuple(x.shape))
-
-
-@contiguous.vjp
-def _(g: Any, out: Any, x: Any) -> Any:
-    return g
-
-
-@op(
-    kind=ELEMENTWISE, lowers=True, method=False, public=False, slot="to", samples=lambda m: [],
-    reference=lambda np, x, dtype: x.astype(dtype.name),
-)  # fmt: skip
-def cast(x: Tensor, dtype: DType) -> Tensor:
-    """x converted: floats to integers towards zero and saturating, NaN to 0; anything but 0 to True.
-
-    Shapes:   x [*S] → [*S]
-    Dtypes:   the one given
-    Gradient: converted back
-    Errors:   none
-    Source:   torch.Tensor.to
-
-    >>> tensor([1.5, -2.5]).to(dg.int64)
-    tensor([ 1, -2])
-    """
-    value = value_of(x)
-    if dtype.kind == "b":
-        return wrap(to_bool(value))
-    return wrap(cast_value(value, dtype))
-
-
-@cast.vjp
-def _(g: Any, out: Any, x: Any, dtype: Any) -> Any:
-    return cast(g, x.dtype)
-
-
-@op(
-    kind=ELEMENTWISE, lowers=True, method=False, public=False, inplace="copy_",
-    reference=lambda np, x, source: np.broadcast_to(np.asarray(source, x.dtype), x.shape),
-    samples=lambda m: [(m(3, 4), m(3, 4)), (m(3, 4), m(4)), (m(3), 2), (m(0), m(0))],
-)  # fmt: skip
-def copy(x: Tensor, source: Operand) -> Tensor:
-    """What `x.copy_(source)` writes: source converted and stretched to x.
-
-    Shapes:   x [*S], source [*T] that broadcasts to S → [*S]
-    Dtypes:   x's
-    Gradient: to source
-    Errors:   ShapeError if T does not broadcast to S
-    Source:   torch.Tensor.copy_
-
-    >>> tensor([1, 2]).copy_(7)
-    tensor([7, 7])
-    """
-    from duograph.ir.builder import current
-
-    value = value_of(source)
-    shape = tuple(x.shape)
-    found = broadcast_shapes("copy_", [("x", shape), ("source", value.type.shape)])
-    if len(found) != len(shape) or any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(found, shape)):
-        raise ShapeError(f"copy_: source of shape {value.type.shape} does not stretch to {shape}")
-    value = to_bool(value) if x.dtype.kind == "b" else cast_value(value, x.dtype)
-    return emit("copy", [wrap(current().broadcast(value, shape))], x.dtype, shape)
-
-
-@copy.vjp
-def _(g: Any, out: Any, x: Any, source: Any) -> Any:
-    return None, g
-
-
-@op(
-    kind=ELEMENTWISE, lowers=True, method=False, public=False, inplace="fill_",
-    reference=lambda np, x, value: np.full_like(x, value), samples=lambda m: [(m(3, 4), 2), (m(), 1), (m(0), 2)],
-)  # fmt: skip
-def fill(x: Tensor, value: Number) -> Tensor:
-    """What `x.fill_(value)` writes.
-
-    Shapes:   x [*S] → [*S]
-    Dtypes:   x's
-    Gradient: none to x
-    Errors:   none
-    Source:   torch.Tensor.fill_
-
-    >>> tensor([1, 2]).fill_(7)
-    tensor([7, 7])
-    """
-    from duograph.ir.builder import current
-
-    number = value_of(value)
-    number = to_bool(number) if x.dtype.kind == "b" else cast_value(number, x.dtype)
-    return wrap(current().broadcast(number, tuple(x.shape)))
-
-
-@fill.vjp
-def _(g: Any, out: Any, x: Any, value: Any) -> Any:
-    return zeros_like(g)
-
-
-@function(method="zero_", public=False, samples=lambda m: [], reference=lambda np, x: np.zeros_like(x))
-def zero_in_place(x: Tensor) -> Tensor:
-    """Write zeros into x.
-
-    Shapes:   x [*S] → [*S]
-    Dtypes:   x's
-    Gradient: 0
-    Errors:   GradError for a leaf that requires grad
-    Source:   torch.Tensor.zero_
-
-    >>> tensor([1, 2]).zero_()
-    tensor([0, 0])
-    """
-    result: Tensor = x.fill_(0)
-    return result
-
-
-__all__ = ["reshape"]

@@ -17,7 +17,7 @@ from duograph.ir.dim import Dim
 from duograph.ir.graph import Value
 from duograph.ir.types import TensorType
 
-from .definition import ATTR, ELEMENTWISE, OPTIONAL_TENSOR, REGISTRY, TENSOR, TENSOR_LIST, VIEW, Definition, spread
+from .definition import ATTR, OPTIONAL_TENSOR, REGISTRY, TENSOR, TENSOR_LIST, VIEW, Definition, spread
 from .dtypes import DIMENSIONED, WEAK, ZERO_DIMENSIONAL, OperandType, Signature, weak_dtype
 
 if TYPE_CHECKING:
@@ -48,8 +48,14 @@ def user_operator(fallback: str = "") -> str:
 def wrap(value: Value) -> Tensor:
     """The traced tensor of a value."""
     shape = value.type.shape
-    traced: Tensor = core.traced(value, value.type.dtype, len(shape), shape)
-    return traced
+    return core.traced(value, dtype_of(value), len(shape), shape)
+
+
+def dtype_of(value: Value) -> DType:
+    """A value's dtype, which in graphs of this package is one of the core's."""
+    dtype: Any = value.type.dtype
+    found: DType = dtype
+    return found
 
 
 def value_of(x: Any) -> Value:
@@ -97,7 +103,7 @@ def operand_type(x: Any) -> OperandType:
         if value is None:
             return OperandType(x.dtype, DIMENSIONED if x.ndim else ZERO_DIMENSIONAL)
         kind = value.type
-        return OperandType(kind.dtype, WEAK if kind.weak else DIMENSIONED if kind.shape else ZERO_DIMENSIONAL)
+        return OperandType(dtype_of(value), WEAK if kind.weak else DIMENSIONED if kind.shape else ZERO_DIMENSIONAL)
     if isinstance(x, Dim):
         return OperandType(core.int64, WEAK)
     return OperandType(current().number(x).type.dtype if active() else weak_dtype(x), WEAK)
@@ -119,7 +125,7 @@ def broadcast_shapes(name: str, operands: Sequence[tuple[str, Shape]]) -> Shape:
     for _, shape in operands:
         rank = max(rank, len(shape))
     result: list[Expr] = [1] * rank
-    for operand, shape in operands:
+    for _, shape in operands:
         for d in range(1, len(shape) + 1):
             size, seen = shape[-d], result[-d]
             if size is seen or size == seen or (isinstance(size, int) and size == 1):
@@ -389,8 +395,7 @@ def in_place_value(definition: Definition, args: Sequence[Any]) -> Value:
                 fits = fits and have == want
         if not fits:
             raise ShapeError(
-                f"{definition.name}: the result has shape {tuple(result.shape)}, "
-                f"the tensor written to has {tuple(target.shape)}",
+                f"{definition.name}: the result has shape {tuple(result.shape)}, the tensor written to has {tuple(target.shape)}",
                 operands=[describe(p[0], x) for p, x in zip(definition.params, args) if isinstance(x, core.Tensor)],
             )
     return value_of(result)
@@ -444,6 +449,3 @@ def _sizes_only(kind: int, value: Any) -> Any:
     if isinstance(value, core.Tensor):
         return wrap(current().input(TensorType(value.dtype, tuple(value.shape))))
     return value
-
-
-__all__ = ["ELEMENTWISE", "broadcast_shapes", "constant", "emit", "evaluate", "require", "require_equal", "trace", "wrap"]

@@ -128,7 +128,9 @@ def _(g: Any, out: Any, x: Any) -> Any:
     return g / (x * 0.6931471805599453)
 
 
-@op(kind=ELEMENTWISE, dtypes=float_promote, primitive="log1p", reference="numpy.log1p", samples=unary(-0.8, 4.0), inplace="log1p_")
+@op(
+    kind=ELEMENTWISE, dtypes=float_promote, primitive="log1p", reference="numpy.log1p", samples=unary(-0.8, 4.0), inplace="log1p_"
+)
 def log1p(x: Operand) -> Tensor:
     """log(1 + x), accurate near 0.
 
@@ -170,7 +172,14 @@ def _(g: Any, out: Any, x: Any) -> Any:
     return g / (out + out)
 
 
-@op(kind=ELEMENTWISE, dtypes=float_promote, primitive="rsqrt", reference=lambda np, x: 1 / np.sqrt(x), samples=unary(0.2, 4.0), inplace="rsqrt_")
+@op(
+    kind=ELEMENTWISE,
+    dtypes=float_promote,
+    primitive="rsqrt",
+    reference=lambda np, x: 1 / np.sqrt(x),
+    samples=unary(0.2, 4.0),
+    inplace="rsqrt_",
+)
 def rsqrt(x: Operand) -> Tensor:
     """1 / sqrt(x).
 
@@ -191,7 +200,14 @@ def _(g: Any, out: Any, x: Any) -> Any:
     return g * (-0.5 * (out * out * out))
 
 
-@op(kind=ELEMENTWISE, dtypes=float_promote, primitive="reciprocal", reference=lambda np, x: 1 / np.asarray(x), samples=unary(0.3, 2.0), inplace="reciprocal_")
+@op(
+    kind=ELEMENTWISE,
+    dtypes=float_promote,
+    primitive="reciprocal",
+    reference=lambda np, x: 1 / np.asarray(x),
+    samples=unary(0.3, 2.0),
+    inplace="reciprocal_",
+)
 def reciprocal(x: Operand) -> Tensor:
     """1 / x.
 
@@ -359,7 +375,15 @@ def _(g: Any, out: Any, x: Any) -> Any:
     return zeros_like(g)
 
 
-@op(kind=ELEMENTWISE, dtypes=numeric, primitive="trunc", reference="numpy.trunc", samples=unary(), inplace="trunc_", aliases=("fix",))
+@op(
+    kind=ELEMENTWISE,
+    dtypes=numeric,
+    primitive="trunc",
+    reference="numpy.trunc",
+    samples=unary(),
+    inplace="trunc_",
+    aliases=("fix",),
+)
 def trunc(x: Operand) -> Tensor:
     """The whole part of x.
 
@@ -411,9 +435,12 @@ def round_to(x: Tensor, decimals: int = 0) -> Tensor:
 
 
 @op(
-    kind=ELEMENTWISE, dtypes=float_promote, samples=unary(), inplace="sigmoid_",
+    kind=ELEMENTWISE,
+    dtypes=float_promote,
+    samples=unary(),
+    inplace="sigmoid_",
     reference=lambda np, x: np.where(x >= 0, 1 / (1 + np.exp(-np.abs(x))), np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x)))),
-)  # fmt: skip
+)
 def sigmoid(x: Operand) -> Tensor:
     """1 / (1 + exp(-x)).
 
@@ -455,7 +482,13 @@ def _(g: Any, out: Any, x: Any) -> Any:
     return g / (x * 2.302585092994046)
 
 
-@op(kind=ELEMENTWISE, dtypes=floats, samples=unary(), reference=lambda np, x: np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))), method=False)
+@op(
+    kind=ELEMENTWISE,
+    dtypes=floats,
+    samples=unary(),
+    reference=lambda np, x: np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))),
+    method=False,
+)
 def logsigmoid(x: Operand) -> Tensor:
     """log(sigmoid(x)), without overflow.
 
@@ -468,7 +501,7 @@ def logsigmoid(x: Operand) -> Tensor:
     >>> logsigmoid(tensor([0.0]))
     tensor([-0.6931])
     """
-    from .arithmetic import minimum
+    from .choice import minimum
 
     return minimum(x, 0.0) - log1p(exp(-abs(x)))
 

@@ -13,7 +13,7 @@ from .. import _core as core
 from ..errors import ArgumentError, DTypeError, ValueError_
 from ..ops import creation as ops
 from ..ops import random
-from ..ops.slicing import cast, clone
+from ..ops.copying import cast, clone
 from .convert import as_dtype
 from .device import check_device
 

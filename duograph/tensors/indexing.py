@@ -13,12 +13,14 @@ from typing import Any
 from .. import _core as core
 from ..errors import CaptureError, DTypeError, IndexError_, ShapeError, ValueError_
 from ..ir.dim import Dim
+from ..ops.copying import cast
 from ..ops.creation import full
 from ..ops.indexing import index as gather
-from ..ops.indexing import index_put, nonzero_tuple
+from ..ops.indexing import index_put
 from ..ops.movement import broadcast_to, unsqueeze
-from ..ops.slicing import cast, select
+from ..ops.slicing import select
 from ..ops.slicing import slice as slice_view
+from ..ops.tables import nonzero_tuple
 
 Tensor = core.Tensor
 Step = tuple[Any, Tensor, tuple[Any, ...]]  # a view operator, what it was applied to, its further arguments

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import _core as core
+from ..ops.copying import cast
+from ..ops.copying import contiguous as contiguous_copy
 from ..ops.movement import permute, transpose
-from ..ops.slicing import cast
-from ..ops.slicing import contiguous as contiguous_copy
 from . import creation
 from .convert import as_dtype, parse_to
 

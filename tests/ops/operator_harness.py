@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 import duograph as dg
-from duograph import ops
-from duograph.ops.definition import CREATION, ELEMENTWISE, FUNCTION, RANDOM, REDUCTION, REGISTRY, UPDATE, Definition
+from duograph.ops.definition import ELEMENTWISE, RANDOM, REDUCTION, REGISTRY, UPDATE, Definition
 from duograph.ops.samples import Call, Maker
 
 FLOATS = ("float32", "float64")
@@ -43,9 +42,9 @@ def calls(definition: Definition, dtype: str) -> list[Call]:
     return [c if isinstance(c, Call) else Call(tuple(c), {}) for c in made]
 
 
-def tensor_of(array: np.ndarray, dtype: str, maker_kind: bool = True) -> dg.Tensor:
+def tensor_of(array: np.ndarray, dtype: str) -> dg.Tensor:
     """A tensor of an array; arrays made for a 16-bit dtype come as float32."""
-    made = dg.tensor(array) if array.ndim or array.size else dg.tensor(array)
+    made = dg.tensor(array)
     if array.dtype == np.float32 and dtype in HALVES:
         made = made.to(getattr(dg, dtype))
     return made
@@ -248,7 +247,9 @@ def check_gradient(definition: Definition, call: Call) -> None:
         for g, p in zip(gradients, points):
             assert g is None or tuple(g.shape) == p.shape, f"a gradient has shape {tuple(g.shape)}, its operand {p.shape}"
         found = inner(gradients, directions)
-        assert abs(found - expected) <= 1e-7 * max(1.0, abs(expected), abs(found)), f"gradient {found}, finite difference {expected}"
+        assert abs(found - expected) <= 1e-7 * max(1.0, abs(expected), abs(found)), (
+            f"gradient {found}, finite difference {expected}"
+        )
 
 
 def check_second_gradient(definition: Definition, call: Call) -> None:
@@ -267,7 +268,6 @@ def check_second_gradient(definition: Definition, call: Call) -> None:
     found = 0.0
     if total is not None:
         found = inner(list(dg.autograd.grad(total, leaves, allow_unused=True)), directions)
-    assert abs(found - expected) <= 1e-6 * max(1.0, abs(expected), abs(found)), f"second derivative {found}, finite difference {expected}"
-
-
-__all__ = ["CREATION", "FUNCTION", "ops"]
+    assert abs(found - expected) <= 1e-6 * max(1.0, abs(expected), abs(found)), (
+        f"second derivative {found}, finite difference {expected}"
+    )

@@ -1,0 +1,173 @@
+"""Masks, classes, tables of rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from duograph import _core as core
+from duograph.errors import DTypeError, ShapeError
+from duograph.ir.builder import current
+
+from .choice import where
+from .creation import zeros_like
+from .definition import ELEMENTWISE, INDEXING, function, op
+from .indexing import add_along, require_index, scatter, take_along
+from .movement import unsqueeze
+from .tracing import broadcast_shapes, cast_value, constant, emit, value_of, wrap
+
+if TYPE_CHECKING:
+    from duograph._core import Tensor
+
+    from .definition import Operand, Size
+
+
+# Masks, classes, tables
+
+
+@op(
+    kind=ELEMENTWISE,
+    lowers=True,
+    inplace="masked_fill_",
+    reference=lambda np, x, mask, value: np.where(mask, np.asarray(value).astype(x.dtype), x),
+    samples=lambda m: [(m(3, 5), m.bools(3, 5), 1), (m(3, 5), m.bools(5), 0), (m(), m.bools(), 1), (m(0, 2), m.bools(2), 1)],
+)
+def masked_fill(x: Tensor, mask: Tensor, value: Operand) -> Tensor:
+    """x with the value where the mask is True.
+
+    Shapes:   x [*S], mask [*T] → broadcast(S, T)
+    Dtypes:   x's; mask bool
+    Gradient: to x where the mask is False, to a 0-d value the sum where it is True
+    Errors:   DTypeError unless the mask is bool; ShapeError
+    Source:   torch.masked_fill
+
+    >>> masked_fill(tensor([1.0, 2.0]), tensor([True, False]), 0)
+    tensor([0., 2.])
+    """
+    if mask.dtype.kind != "b":
+        raise DTypeError(f"masked_fill: mask must be bool, got {mask.dtype.name}", hint="compare it with something")
+    given = value_of(value)
+    filler = wrap(cast_value(given, x.dtype))
+    shape = broadcast_shapes("masked_fill", [("x", tuple(x.shape)), ("mask", tuple(mask.shape)), ("value", tuple(filler.shape))])
+
+    parts = [current().broadcast(value_of(v), shape) for v in (mask, filler, x)]
+    return emit("where", [wrap(v) for v in parts], x.dtype, shape)
+
+
+@masked_fill.vjp
+def _(g: Any, out: Any, x: Any, mask: Any, value: Any) -> Any:
+    return where(mask, 0.0, g), None, where(mask, g, 0.0)
+
+
+@op(
+    kind=INDEXING,
+    differentiable=False,
+    method=False,
+    public=False,
+    reference=lambda np, x, n: np.eye(n, dtype="int64")[x],
+    samples=lambda m: [(m.ints(5, high=4), 4), (m.ints(2, 3, high=4), 6), (m.ints(high=4), 4)],
+)
+def one_hot_of(x: Tensor, num_classes: Size) -> Tensor:
+    """`one_hot` with a known number of classes.
+
+    Shapes:   x [*S] → [*S, num_classes]
+    Dtypes:   x integers; int64
+    Gradient: none
+    Errors:   IndexError_ for a class out of range; DTypeError
+    Source:   torch.nn.functional.one_hot
+
+    >>> dg.ops.one_hot_of(tensor([1]), 2)
+    tensor([[0, 1]])
+    """
+    require_index("one_hot", x, "x")
+    empty = constant(0, core.int64, (*x.shape, num_classes))
+    return scatter(empty, -1, unsqueeze(x, -1), 1)
+
+
+@function(
+    method=False,
+    differentiable=False,
+    reference=lambda np, x, n=-1: np.eye(x.max() + 1 if n == -1 else n, dtype="int64")[x],
+    samples=lambda m: [(m.ints(5, high=4), 4), (m.ints(2, 3, high=4), 6), (m.ints(9, high=3),)],
+)
+def one_hot(x: Tensor, num_classes: int = -1) -> Tensor:
+    """1 at the position that x names along a new last dimension, 0 elsewhere.
+
+    With -1 classes their number is the greatest in x plus 1, which reads the values.
+
+    Shapes:   x [*S] → [*S, num_classes]
+    Dtypes:   x integers; int64
+    Gradient: none
+    Errors:   IndexError_ for a class out of range; DTypeError
+    Source:   torch.nn.functional.one_hot
+
+    >>> dg.nn.functional.one_hot(tensor([0, 2]))
+    tensor([[1, 0, 0],
+            [0, 0, 1]])
+    """
+    if num_classes == -1:
+        num_classes = int(x.max().item()) + 1
+    return one_hot_of(x, num_classes)
+
+
+@op(
+    kind=INDEXING,
+    method=False,
+    reference=lambda np, x, weight, padding_idx=None: weight[x],
+    samples=lambda m: [
+        (m.ints(5, high=4), m(4, 3)),
+        (m.ints(2, 3, high=4), m(4, 3)),
+        (m.ints(high=4), m(4, 3)),
+        (m.ints(0, high=4), m(4, 3)),
+    ],
+)
+def embedding(x: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+    """Rows of a table. The row `padding_idx` gets no gradient.
+
+    Shapes:   x [*S], weight [n, d] → [*S, d]
+    Dtypes:   x integers; weight's
+    Gradient: added up at the rows
+    Errors:   IndexError_ for a row out of range; ShapeError; DTypeError
+    Source:   torch.nn.functional.embedding
+
+    >>> dg.nn.functional.embedding(tensor([1]), tensor([[1.0], [2.0]]))
+    tensor([[2.]])
+    """
+    if len(weight.shape) != 2:
+        raise ShapeError(f"embedding: weight must have two dimensions, got shape {tuple(weight.shape)}")
+    require_index("embedding", x, "x")
+    return take_along(weight, x, 0)
+
+
+@embedding.vjp
+def _(g: Any, out: Any, x: Any, weight: Any, padding_idx: int | None) -> Any:
+    if padding_idx is not None:
+        row = padding_idx if padding_idx >= 0 else padding_idx + weight.shape[0]
+        g = where(unsqueeze(x == row, -1), 0.0, g)
+    return None, add_along(zeros_like(weight), x, g, 0)
+
+
+def nonzero_tuple(x: Tensor) -> tuple[Tensor, ...]:
+    """The indices of nonzero elements, one tensor per dimension. Reads the values, so it has no place in a static graph."""
+    import numpy
+
+    return tuple(core.from_numpy(numpy.ascontiguousarray(found)) for found in numpy.nonzero((x.detach() != 0).numpy()))
+
+
+@function(differentiable=False, reference=lambda np, x: np.argwhere(x), samples=lambda m: [(m.bools(3, 4),), (m.of([0, 1, 2]),)])
+def nonzero(x: Tensor, as_tuple: bool = False) -> Any:
+    """The indices of nonzero elements in row-major order. Reads the values.
+
+    Shapes:   x [*S] → [n, rank], or rank times [n] if as_tuple
+    Dtypes:   int64
+    Gradient: none
+    Errors:   CaptureError in a static graph
+    Source:   torch.nonzero
+
+    >>> nonzero(tensor([0, 5, 6]))
+    tensor([[1],
+            [2]])
+    """
+    from .slicing import stack
+
+    found = nonzero_tuple(x)
+    return found if as_tuple else stack(found, 1)
