@@ -9,6 +9,7 @@
 #include "grad_journal.h"
 #include "gradient.h"
 #include "mode.h"
+#include "view_grad.h"
 
 namespace dg {
 
@@ -202,9 +203,9 @@ void Run::add_to(TensorObject** slot, Ref grad) {
     *slot = as_tensor(grad.release());
     return;
   }
-  const bool own = !create_graph_ && there->buffer && !there->traced && Py_REFCNT(as_object(there)) == 1 &&
-                   there->buffer->refs.load(std::memory_order_relaxed) == 1 && !there->node && !mode.tracing &&
-                   !as_tensor(grad.get())->traced;
+  const bool own = !create_graph_ && there->buffer && !there->traced && is_contiguous(there) &&
+                   Py_REFCNT(as_object(there)) == 1 && there->buffer->refs.load(std::memory_order_relaxed) == 1 &&
+                   !there->node && !mode.tracing && !as_tensor(grad.get())->traced;
   PyObject* values[] = {as_object(there), grad.get()};
   OpObject* op = require_slot(own && slot_op(Slot::InplaceAdd) ? Slot::InplaceAdd : Slot::Add);
   Ref sum = owned(call_positional(op, values, 2));
@@ -381,7 +382,8 @@ void Run::accumulate_leaves() {
     }
     PyObject* values[] = {leaf->grad, state.grad.get()};
     Ref kept = Ref::borrow(leaf->grad);
-    if (create_graph_ || !slot_op(Slot::InplaceAdd) || as_tensor(leaf->grad)->node) {
+    if (create_graph_ || !slot_op(Slot::InplaceAdd) || as_tensor(leaf->grad)->node ||
+        overlaps_itself_now(as_tensor(leaf->grad))) {
       Ref sum = owned(call_positional(require_slot(Slot::Add), values, 2));
       set_grad(leaf, sum.get());
     } else {

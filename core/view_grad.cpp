@@ -165,7 +165,7 @@ void view_gradients(Node* node, TensorObject* grad, bool recorded, Gradients* re
 }
 
 bool overlaps_itself_now(const TensorObject* tensor) {
-  if (tensor->numel == 0) return false;
+  if (!tensor->buffer || tensor->numel == 0) return false;
   for (int d = 0; d < tensor->rank; ++d)
     if (tensor->sizes[d] > 1 && tensor->strides[d] == 0) return true;
   return false;
