@@ -25,6 +25,7 @@ constexpr size_t kLargeBytes = size_t{1} << 20;  // from here on blocks are mapp
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kMaxRequest = size_t{1} << 44;
 constexpr size_t kFreeCredit = size_t{16} << 20;  // what may be taken without asking how much is left
+constexpr size_t kMaxScratch = size_t{8} << 20;   // what a thread may keep as scratch
 constexpr int64_t kFlushBytes = 1 << 20;          // how far a thread's count may run ahead of the common one
 
 constexpr int class_of(size_t bytes) {
@@ -89,6 +90,8 @@ class Counter {
 struct ThreadCache {
   FreeList lists[kFirstLarge];
   Counter allocated, live, allocations, hits;  // what this thread adds to the common counts
+  Buffer* scratch = nullptr;                   // kept for Scratch, not counted while it is
+  bool scratch_busy = false;
   ThreadCache *next = nullptr, *previous = nullptr;
 };
 
@@ -213,9 +216,12 @@ void give_back(Pool& p, FreeList& list, int size_class, uint32_t keep) {
   }
 }
 
+void drop_scratch(ThreadCache& cache);
+
 void end_thread(void* argument) {
   auto* cache = static_cast<ThreadCache*>(argument);
   Pool& p = pool();
+  drop_scratch(*cache);
   flush_counts(*cache);
   {
     std::lock_guard lock(p.mutex);
@@ -403,6 +409,19 @@ Buffer* allocate_slow(ThreadCache& cache, int size_class, size_t bytes) {
   return hand_out(buffer, bytes);
 }
 
+// A kept scratch block leaves the counts of live memory and comes back to them when it is released.
+void count_kept(ThreadCache& cache, const Buffer* buffer, int64_t sign) {
+  cache.live.add(sign);
+  cache.allocated.add(sign * static_cast<int64_t>(buffer->bytes));
+}
+
+void drop_scratch(ThreadCache& cache) {
+  if (!cache.scratch || cache.scratch_busy) return;
+  count_kept(cache, cache.scratch, 1);
+  release(cache.scratch);
+  cache.scratch = nullptr;
+}
+
 std::string readable(size_t bytes) {
   if (bytes == SIZE_MAX) return "more bytes than can be counted";
   char text[64];
@@ -443,6 +462,29 @@ Buffer* allocate(size_t bytes, uint8_t device) {
     }
   }
   return allocate_slow(cache, size_class, bytes);
+}
+
+void Scratch::take(size_t bytes) {
+  ThreadCache& cache = thread_cache();
+  if (bytes > kMaxScratch || cache.scratch_busy) {
+    buffer_ = allocate(bytes);
+    return;
+  }
+  if (!cache.scratch || cache.scratch->bytes < bytes) {
+    drop_scratch(cache);
+    cache.scratch = allocate(bytes);
+    count_kept(cache, cache.scratch, -1);
+  }
+  cache.scratch_busy = true;
+  buffer_ = cache.scratch;
+}
+
+void Scratch::give_back() {
+  ThreadCache& cache = thread_cache();
+  if (buffer_ == cache.scratch)
+    cache.scratch_busy = false;
+  else
+    release(buffer_);
 }
 
 Buffer* adopt(void* data, size_t bytes, void* owner, void (*free)(Buffer*)) {
@@ -491,6 +533,7 @@ void reset_peak() {
 void empty_cache() {
   ThreadCache& cache = thread_cache();
   Pool& p = pool();
+  drop_scratch(cache);
   std::lock_guard lock(p.mutex);
   for (int c = 0; c < kFirstLarge; ++c) give_back(p, cache.lists[c], c, 0);
   release_cached(p);

@@ -74,6 +74,25 @@ class BufferRef {
   Buffer* buffer_ = nullptr;
 };
 
+// Working memory for the length of a scope. Up to some megabytes come from a block that the thread keeps, which is not
+// counted as live and costs next to nothing; empty_cache gives it back.
+class Scratch {
+ public:
+  explicit Scratch(size_t bytes) {
+    if (bytes) take(bytes);
+  }
+  ~Scratch() {
+    if (buffer_) give_back();
+  }
+  Scratch(const Scratch&) = delete;
+  void* data() const { return buffer_ ? buffer_->data : nullptr; }
+
+ private:
+  void take(size_t bytes);
+  void give_back();
+  Buffer* buffer_ = nullptr;
+};
+
 struct MemoryStats {
   int64_t allocated;      // bytes in live pooled buffers, as asked for
   int64_t reserved;       // bytes the pool holds from the system, live and cached

@@ -117,11 +117,9 @@ class Run {
     }
     index = p_.indices.data() + step.sizes;
     for (int32_t i = 0; i < step.n_sizes; ++i) sizes_[i] = regs_[index[i]];
-    BufferRef memory;
-    const int64_t scratch = reg_or(step.scratch_reg, 0);
-    if (scratch > 0) memory.reset(allocate(static_cast<size_t>(scratch)));
+    const Scratch scratch(static_cast<size_t>(std::max<int64_t>(0, reg_or(step.scratch_reg, 0))));
     int64_t result[4] = {0, 0, 0, reinterpret_cast<int64_t>(SignalFlag::never())};
-    step.function(args_, sizes_, 0, chunks, scratch > 0 ? memory.get()->data : nullptr, result);
+    step.function(args_, sizes_, 0, chunks, scratch.data(), result);
     return result[0] ? failed(step, result) : Outcome::Fine;
   }
 
@@ -366,10 +364,9 @@ class Run {
     const int64_t scratch = std::max<int64_t>(0, reg_or(step.scratch_reg, 0));
     const int workers = plan_workers(chunks, cost);
     if (workers > 1 || (poll && cost > kPollBytes)) return run_chunks(step, chunks, workers, cost, scratch, poll);
-    BufferRef memory;
-    if (scratch) memory.reset(allocate(static_cast<size_t>(scratch)));
+    const Scratch memory(static_cast<size_t>(scratch));
     int64_t result[4] = {0, 0, 0, reinterpret_cast<int64_t>(SignalFlag::never())};
-    step.function(args_, sizes_, 0, chunks, scratch ? memory.get()->data : nullptr, result);
+    step.function(args_, sizes_, 0, chunks, memory.data(), result);
     if (result[0]) [[unlikely]]
       return failed(step, result);
     return Outcome::Fine;

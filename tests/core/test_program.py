@@ -497,3 +497,24 @@ def test_arguments_are_counted() -> None:
     for arguments in (([a],), ([a, a], [1]), ([a, a], [], [1]), ([a, a, a],)):
         with pytest.raises(Exception, match="the program takes"):
             program.run_raw(*arguments)
+
+
+def test_kept_scratch_is_not_counted_as_live() -> None:
+    spec = {
+        "n_sizes": 1,
+        "regs": [["const", 1]],
+        "slots": [["output", 0]],
+        "steps": [["kernel", 0, [0], [], 1, 0, None, None]],
+        "outputs": [[INT64, [1], None]],
+        "symbols": ["scratch_address"],
+    }
+    program = core.Program(spec, compile_object(SCRATCH))
+    core.empty_cache()
+    before = core.memory_stats()
+    addresses = {np.frombuffer(program.run_raw([], [], [3 << 20])[0]["data"], np.int64)[0] for _ in range(5)}
+    after = core.memory_stats()
+    assert len(addresses) == 1
+    assert (after["live_buffers"], after["allocated"]) == (before["live_buffers"], before["allocated"])
+    assert after["reserved"] >= before["reserved"] + (3 << 20)
+    core.empty_cache()
+    assert core.memory_stats()["reserved"] <= before["reserved"]
