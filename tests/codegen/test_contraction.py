@@ -89,7 +89,7 @@ def test_values_and_bits_over_layouts_and_chunks(dtype: str, isa: str) -> None:
 
 def test_a_row_does_not_depend_on_the_others() -> None:
     """A row of A gives the same bits alone and among others, up to the longest k block and beyond."""
-    for k in (1, 100, 512, 513, 1500):
+    for k in (1, 100, 512, 513, 1100):
         a, b = matrices(40, 70, k)
         whole = product(a, b)
         for rows in (slice(0, 1), slice(3, 5), slice(10, 39)):

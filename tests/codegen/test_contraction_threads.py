@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 
@@ -47,23 +49,15 @@ def test_fused_bias_has_the_bits_of_two_operators() -> None:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_ctrl_c_in_a_long_product(threads: int) -> None:
-    """The product is given up within tens of milliseconds, and the next one is whole."""
+    """The product is given up long before its end, and the next one is whole."""
     dg.set_num_threads(threads)
-    a = dg.ones(2500, 2500)
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        dg.matmul(dg.ones(8, 8), dg.ones(8, 8))  # compiled before the clock runs
-        signal.setitimer(signal.ITIMER_REAL, 0.03)
-        start = time.perf_counter()
-        with pytest.raises(KeyboardInterrupt):
-            for _ in range(100):
-                dg.matmul(a, a)
-        assert time.perf_counter() - start < 2
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    a = dg.ones(3500, 3500)
+    dg.matmul(dg.ones(8, 8), dg.ones(8, 8))  # compiled before the clock runs
+    timer = threading.Timer(0.03, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    start = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        for _ in range(100):
+            dg.matmul(a, a)
+    assert time.perf_counter() - start < 0.3
     assert np.array_equal(np.asarray(dg.matmul(dg.ones(30, 40), dg.ones(40, 50))), np.full((30, 50), 40, np.float32))

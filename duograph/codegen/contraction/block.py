@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from duograph.codegen.contraction import gemv, pack, tile
-from duograph.codegen.contraction.shape import BLOCK_UNIT, LONGEST_BLOCK, TileFunction, TileShape
+from duograph.codegen.contraction.shape import BLOCK_UNIT, TileFunction, TileShape
 from duograph.codegen.llvm import Module, Value
 
 # Strides in bytes. ``finish`` is null or the frame that `driver` makes; ``stop`` is the interrupt flag.
@@ -25,8 +25,8 @@ PARAMETERS = (
     ("ptr", "finish"),
     ("ptr", "stop"),
 )
-# A block of B in elements: it stays in the second level cache while rows of A pass by.
-_BLOCK_ELEMENTS = 1 << 19
+# A block of B: it stays in the second or third level cache while rows of A pass by.
+_BLOCK_BYTES = 2 << 20
 _NARROWEST, _WIDEST = 128, 1024
 # Up to so many rows B is read where it lies; to _FEW_ROWS even if its rows lie in the same cache sets.
 _FEW_ROWS, _SOME_ROWS = 28, 64
@@ -39,13 +39,13 @@ def scratch_bytes(shape: TileShape) -> int:
     """What `block` needs at most, for any sizes."""
     row_bytes = shape.vectors * shape.vector_bytes
     widest = _WIDEST // shape.width
-    b_block = _BLOCK_ELEMENTS * shape.size + widest * (_PANEL_GAP + BLOCK_UNIT * row_bytes)
+    b_block = _BLOCK_BYTES + widest * (_PANEL_GAP + BLOCK_UNIT * row_bytes)
     return _a_bytes(shape) + b_block
 
 
 def _a_bytes(shape: TileShape) -> int:
-    rows = shape.rows * (LONGEST_BLOCK * shape.size + 64)
-    columns = LONGEST_BLOCK * pack.column_vectors(shape) * shape.vector_bytes
+    rows = shape.rows * (shape.longest_block * shape.size + 64)
+    columns = shape.longest_block * pack.column_vectors(shape) * shape.vector_bytes
     strip = gemv.LONGEST_STRIP * shape.size
     return (max(rows, columns, strip) + 127) & -64
 
@@ -72,13 +72,13 @@ def add_block(module: Module, shape: TileShape) -> None:
     module.table("tiles", "ptr", names, align=8)
     f = TileFunction(module, "block", PARAMETERS, linkage="internal")
     f.shape = shape
-    blocks = f.ceildiv("%k", LONGEST_BLOCK)
+    blocks = f.ceildiv("%k", shape.longest_block)
     longest = f.and_(f.add(f.ceildiv("%k", blocks), BLOCK_UNIT - 1), -BLOCK_UNIT)
     by_rows = f.icmp("eq", "%b_n", shape.size)
     in_place = _in_place(f, by_rows)
     by_columns = f.icmp("eq", "%b_k", shape.size)
     row = f.op(f"and i1 {f.op(f'or i1 {by_rows}, {by_columns}')}, {f.icmp('eq', '%m', 1)}")
-    widest = f.and_(f.umax(f.umin(f.udiv(_BLOCK_ELEMENTS, longest), _WIDEST), _NARROWEST), -shape.width)
+    widest = f.and_(f.umax(f.umin(f.udiv(_BLOCK_BYTES // shape.size, longest), _WIDEST), _NARROWEST), -shape.width)
     widest = f.select(row, gemv.LONGEST_STRIP, widest)
     slots = [f.alloca("ptr"), f.alloca("i64"), f.alloca("i64")]
     with f.loop(0, "%n", widest) as j0:

@@ -8,8 +8,8 @@ from duograph.codegen.llvm import Function, Value, mangle, vector_type
 from duograph.codegen.target import Target
 
 # A sum over k is one multiply-add chain inside a block of k, and the blocks are added in order. The block length is
-# part of the numeric contract: it depends on k and on nothing else.
-LONGEST_BLOCK = 512
+# part of the numeric contract: it depends on k and the dtype and on nothing else.
+LONGEST_BLOCK_BYTES = 2048
 BLOCK_UNIT = 16
 
 
@@ -37,6 +37,11 @@ class TileShape:
     def width(self) -> int:
         """Columns of a whole tile."""
         return self.lanes * self.vectors
+
+    @property
+    def longest_block(self) -> int:
+        """The most k in one multiply-add chain."""
+        return LONGEST_BLOCK_BYTES // self.size
 
     @property
     def vector_bytes(self) -> int:
