@@ -11,7 +11,7 @@ Importing the package loads the core alone. Everything else (operators, networks
 one of its names is first asked for.
 """
 
-# ruff: noqa: F401, F403
+# ruff: noqa: F401
 from __future__ import annotations
 
 from . import _core as _core
