@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 import threading
 from collections.abc import Callable
 
@@ -518,3 +519,31 @@ def test_kept_scratch_is_not_counted_as_live() -> None:
     assert after["reserved"] >= before["reserved"] + (3 << 20)
     core.empty_cache()
     assert core.memory_stats()["reserved"] <= before["reserved"]
+
+
+def test_random_damage_to_a_spec_never_crashes() -> None:
+    """Parsing only: a spec that still parses may compute nonsense, but every index in it is in range."""
+    rng = random.Random(0)
+    values: list[object] = [None, -1, 0, 1, 3, 99, 2**31, 2**63 - 1, 2**70, "input", "", [], {}, [[]], 1.5, True, b"x"]
+    code = {"add": compile_object(ADD), "count": compile_object(COUNT_DOWN)}
+    refused = 0
+    for _ in range(3000):
+        name = rng.choice(("add", "count"))
+        spec: dict[str, object] = copy.deepcopy(add_spec(rank=2) if name == "add" else COUNT_DOWN_SPEC)
+        target: dict[str, object] | list[object] = spec
+        while True:
+            keys = list(target) if isinstance(target, dict) else list(range(len(target)))
+            if not keys:
+                break
+            key = rng.choice(keys)
+            inner = target[key]  # type: ignore[index]
+            if not isinstance(inner, list | dict) or rng.random() < 0.2:
+                target[key] = rng.choice(values)  # type: ignore[index]
+                break
+            target = inner
+        try:
+            core.Program(spec, code[name])
+        except RuntimeError as error:
+            assert "program: " in str(error)
+            refused += 1
+    assert refused > 1000
