@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import _core as core
-from ..errors import ArgumentError, DTypeError, ValueError_
+from ..errors import ArgumentError, CaptureError, DTypeError, ValueError_
 from ..ops import creation as ops
 from ..ops import random
 from ..ops.copying import cast, clone
@@ -276,8 +276,13 @@ def randint(
 
 
 def randperm(n: int, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """The numbers 0 … n − 1 in random order."""
+    """The numbers 0 … n − 1 in random order. The order is drawn in Python, so a static graph takes it as an argument."""
     check_device("randperm", device)
+    if core.tracing():
+        raise CaptureError(
+            "randperm: the order would be drawn once, at capture, and be the same at every run",
+            hint="call randperm outside of the static function and pass the order in",
+        )
     if isinstance(n, int) and n < 0:
         raise ValueError_(f"randperm: n must be at least 0, got {n}")
     return _with_grad("randperm", random.randperm(n, as_dtype("randperm", dtype) or core.int64), requires_grad)

@@ -165,3 +165,15 @@ def test_device() -> None:
     assert not dg.cuda.is_available() and dg.cuda.device_count() == 0
     with pytest.raises(RuntimeError, match="there is no device 'cuda', only 'cpu'"):
         dg.zeros(1).to("cuda")
+
+
+def test_random_numbers_in_a_static_graph() -> None:
+    draw = dg.static(lambda x: x + dg.rand(3) + dg.randn(3) + dg.randint(0, 9, (3,)))
+    x = dg.zeros(3)
+    dg.manual_seed(1)
+    first = draw(x).tolist()
+    assert first != draw(x).tolist()
+    dg.manual_seed(1)
+    assert draw(x).tolist() == first
+    with pytest.raises(dg.Error, match=r"drawn once, at capture(.|\n)*call randperm outside"):
+        dg.static(lambda x: x[dg.randperm(3)])(x)
