@@ -124,17 +124,18 @@ Leaf read_leaf(PyObject* row, StaticEntry* entry) {
 }
 
 Read read_read(PyObject* row) {
-  static const char* const names[] = {"item", "index", "attr", "cell", "grad", "arg", "number"};
+  static const char* const names[] = {"item", "index", "attr", "cell", "grad", "argument grad", "arg", "number"};
   const char* kind = text(item(row, 0, "read"), "read");
   Read read{};
   int found = -1;
-  for (int i = 0; i < 7; ++i)
+  for (int i = 0; i < 8; ++i)
     if (is(kind, names[i])) found = i;
   if (found < 0) malformed("read");
   read.kind = static_cast<Read::Kind>(found);
   read.object = item(row, 1, "read");
   read.key = item(row, 2, "read");
-  if (read.kind == Read::Index || read.kind == Read::Arg || read.kind == Read::Number)
+  if (read.kind == Read::Index || read.kind == Read::Arg || read.kind == Read::ArgumentGrad ||
+      read.kind == Read::Number)
     read.index = static_cast<Py_ssize_t>(integer(read.key));
   if ((read.kind == Read::Item && !PyDict_Check(read.object)) ||
       (read.kind == Read::Cell && !PyCell_Check(read.object)) || (read.kind == Read::Grad && !is_tensor(read.object)))
@@ -337,7 +338,8 @@ void check_template(const Template& made, const StaticEntry& entry) {
 // Every index in range, so that calls need no checks.
 void check_entry(const StaticEntry& entry) {
   for (const Read& read : entry.reads) {
-    if (read.kind == Read::Arg) check_range(static_cast<int>(read.index), entry.n_tensors, "read");
+    if (read.kind == Read::Arg || read.kind == Read::ArgumentGrad)
+      check_range(static_cast<int>(read.index), entry.n_tensors, "read");
     if (read.kind == Read::Number) check_range(static_cast<int>(read.index), entry.n_numbers, "read");
   }
   const size_t n_inputs = entry.inputs.size();

@@ -6,7 +6,8 @@
 //           ("same", slot) · ("number", slot, type) · ("const", object, "is" | "eq")
 //           ("list" | "tuple", type, [leaf]) · ("dict", [key], [leaf]) · ("attrs", type, [name], [leaf])
 //  reads    fetched anew at each call: ("item", dict, key) · ("index", list | tuple, int) · ("attr", object, name)
-//           ("cell", cell, None) · ("grad", tensor, None) · ("arg", None, slot) · ("number", None, slot)
+//           ("cell", cell, None) · ("grad", tensor, None) · ("argument grad", None, slot) · ("arg", None, slot) ·
+//           ("number", None, slot)
 //  guards   ("is", read, object) · ("eq", read, object) · ("type", read, type)
 //           ("tensor", read, dtype, shape, strides | None, requires_grad | None)
 //           ("list", list, items) · ("dict", dict, keys, items) · ("expr", postfix, bool) · ("call", callable)
@@ -56,7 +57,7 @@ struct Leaf {
 };
 
 struct Read {
-  enum Kind : uint8_t { Item, Index, Attribute, Cell, Grad, Arg, Number } kind;
+  enum Kind : uint8_t { Item, Index, Attribute, Cell, Grad, ArgumentGrad, Arg, Number } kind;
   PyObject* object = nullptr;
   PyObject* key = nullptr;
   Py_ssize_t index = 0;

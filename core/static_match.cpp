@@ -121,8 +121,10 @@ PyObject* fetch(const Read& read, Call* call) {
       Py_XINCREF(found);
       return found;
     }
-    case Read::Grad: {
-      PyObject* grad = as_tensor(read.object)->grad;
+    case Read::Grad:
+    case Read::ArgumentGrad: {
+      const TensorObject* of = read.kind == Read::Grad ? as_tensor(read.object) : call->tensors[read.index];
+      PyObject* grad = of->grad;
       return Ref::borrow(grad ? grad : Py_None).release();
     }
     case Read::Arg:

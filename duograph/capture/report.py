@@ -212,12 +212,14 @@ def microseconds(session: Session, captured: Captured, built: Any, side: Side) -
 
     numbers = [evaluate(tuple(postfix), read) for postfix in captured.description["numbers"]]
     program = built.program
+    random = core.get_rng_state()
     program.run(tensors, numbers, [])
     program.set_profiling(True)
     for _ in range(_RUNS):
         program.run(tensors, numbers, [])
     rows = program.profile()
     program.set_profiling(False)
+    core.set_rng_state(*random)
     for kernel, line in zip(built.report.kernels, side.kernel_list):
         own = (row["microseconds"] for row in rows if row["kind"] == "kernel" and row["node"] == kernel.step)
         line.microseconds = sum(own) / _RUNS

@@ -86,15 +86,17 @@ class Session:
         core.set_grad_journal(None)
         known: set[int] = set()
         written: dict[int, Any] = {}
-        for kind, tensor, value in self.journal:
-            if id(tensor) not in known and kind == "read":
-                read = self.recorder.read("grad", tensor, None)
+        for what, tensor, value in self.journal:
+            if id(tensor) not in known and what == "read":
+                slot = self.arguments.slots.get(id(tensor))
+                kind = "grad" if slot is None else "argument grad"
+                read = self.recorder.read(kind, tensor if slot is None else None, slot)
                 if value is None:
                     self.recorder.guard("is", read, None)
                 else:
                     self.recorder.found(value, read)
             known.add(id(tensor))
-            if kind == "write":
+            if what == "write":
                 written[id(tensor)] = tensor
         return [(tensor, tensor.grad) for tensor in written.values()]
 
@@ -288,14 +290,15 @@ class Session:
     def _ordered(self, graph: Graph, tensors: list[Value], numbers: list[Value], written: list[Value]) -> Graph:
         """The graph with tensor inputs first, then numbers; cells and names marked."""
         arguments: list[Argument] = []
-        known = {id(t): name for t, name in ((t, self.arguments.names[id(t)]) for t in self.arguments.tensors)}
+        known = {id(t): self.arguments.names[id(t)] for t in self.arguments.tensors}
+        names = state_names(self.recorder)
         for value, tensor in self.builder.tensor_inputs:
             argument = self.builder.arguments[value.index]
             kind = "cell" if value in written else "tensor"
             name = known.get(id(tensor))
             arguments.append(Argument(kind, argument.strides, "argument" if name is not None else "state"))
             if not value.name:
-                value.name = name or self.recorder.tensor_names.get(id(tensor), "")
+                value.name = name or names.get(id(tensor), "")
         arguments += [self.builder.arguments[v.index] for v in numbers]
         ordered = (*tensors, *numbers)
         for index, value in enumerate(ordered):
@@ -341,6 +344,26 @@ class Session:
     def _read_of(self, tensor: Any) -> int | None:
         slot = self.arguments.slots.get(id(tensor))
         return self._source(tensor) if slot is None else self.recorder.read("arg", None, slot)
+
+
+def state_names(recorder: Recorder) -> dict[int, str]:
+    """What the report calls the tensors of Modules and optimisers, and those that were read by a name."""
+    names: dict[int, str] = {}
+    for module in recorder.watch.modules:  # outer ones come first
+        for table in (module.named_parameters, module.named_buffers):
+            for name, tensor in table():
+                names.setdefault(id(tensor), name)
+    for holder in recorder.external.values():
+        per_parameter = getattr(holder, "__dict__", {}).get("state")
+        if not isinstance(per_parameter, dict):
+            continue
+        for parameter, values in per_parameter.items():
+            if isinstance(parameter, core.Tensor) and isinstance(values, dict):
+                for key, tensor in values.items():
+                    names.setdefault(id(tensor), f"{names.get(id(parameter), 'parameter')}.{key}")
+    for identity, name in recorder.tensor_names.items():
+        names.setdefault(identity, name)
+    return names
 
 
 class _ViewOf:

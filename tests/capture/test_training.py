@@ -258,3 +258,63 @@ def test_ten_thousand_steps_do_not_grow_memory():
     for _ in range(2000):
         training.step(training.x, training.y)
     assert dg._core.memory_stats()["allocated"] <= before
+
+
+def test_a_module_class_can_be_static():
+    @dg.static
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(3, 3)
+            self.k = 2.0
+
+        def forward(self, x):
+            return self.linear(x) * self.k
+
+    model = Scaled()
+    x = dg.randn(2, 3)
+    first = model(x)
+    with dg.dynamic_mode():
+        same(first, model(x))
+    model.k = 3.0
+    with dg.dynamic_mode():
+        expected = model(x)
+    same(model(x), expected)
+    assert Scaled.forward.captures == 1
+
+
+def test_gradients_of_arguments_are_written():
+    w = dg.tensor([1.0, 2.0], requires_grad=True)
+
+    @dg.static(strict=True)
+    def step(x, v):
+        loss = (x * v * w).sum()
+        loss.backward()
+        return loss
+
+    for _ in range(2):
+        w.grad = None
+        x, v = dg.tensor([3.0, 4.0], requires_grad=True), dg.tensor([5.0, 6.0])
+        step(x, v)
+        assert x.grad.tolist() == [5, 12] and w.grad.tolist() == [15, 24] and v.grad is None
+    assert step.captures == 1
+
+
+def test_parameters_frozen_between_calls_capture_again():
+    model = Net()
+    static = dg.static(lambda x: model(x).sum(), strict=True)
+    x = dg.randn(2, 6)
+    static(x).backward()
+    for p in model.parameters():
+        p.requires_grad_(False)
+    assert not static(x).requires_grad and static.captures == 2
+
+
+def test_weight_data_may_be_exchanged():
+    model = nn.Linear(2, 2)
+    static = dg.static(model, strict=True)
+    x = dg.randn(3, 2)
+    static(x)
+    model.weight.data = dg.ones(2, 2)
+    same(static(x), model(x))
+    assert static.captures == 1
