@@ -32,6 +32,9 @@ COPY_A = (
 )
 
 
+_AHEAD = 512  # bytes
+
+
 def add_packers(module: Module, shape: TileShape) -> None:
     for function in (_pack_rows, _pack_columns, _pack_any, _copy_rows, _copy_columns):
         module.add(function(module, shape))
@@ -108,7 +111,7 @@ def _pack_columns(module: Module, shape: TileShape) -> TileFunction:
             block = []
             for i in range(lanes):
                 place = f.gep(source, f.load("i64", f.gep(offsets, 8 * i)))
-                f.prefetch(f.gep(place, 512))
+                f.prefetch(f.gep(place, _AHEAD), locality=2)
                 block.append(f.load_vector(place, mask))
             out = f.gep(target, f.mul(k, row_bytes))
             for i, value in enumerate(transpose(f, block)):

@@ -26,6 +26,8 @@ PARAMETERS = (
 _GROUP = 3
 # C is prefetched for writing before the loop, and again this many k before its end: by then B has swept it out of L1.
 _TAIL = 64
+# Rows of B are prefetched to L2 so many k ahead: in place they may be a page apart, which no hardware prefetcher follows.
+_AHEAD = 48
 
 
 def tile_name(rows: int, vectors: int) -> str:
@@ -62,6 +64,9 @@ def _multiply(f: TileFunction, rows: int, vectors: int, mask: str) -> list[str]:
 
     def step(_: str, values: list[str]) -> list[str]:
         pointers, b, sums = values[: len(bases)], values[len(bases)], values[len(bases) + 1 :]
+        ahead = f.gep(b, f.mul("%b_k", _AHEAD))
+        for j in range(0, vectors * shape.vector_bytes, 64):
+            f.prefetch(f.gep(ahead, j), locality=2)
         columns = [f.load_vector(f.gep(b, j * shape.vector_bytes), _mask_of(f, j, vectors, mask)) for j in range(vectors)]
         following = []
         for i in range(rows):
