@@ -77,10 +77,10 @@ def gelu(x: Operand, approximate: str = "none") -> Tensor:
     """
     half = x * 0.5
     if approximate == "none":
-        return half * (erf(x * _SQRT_HALF) + 1)  # type: ignore[no-any-return]
+        return half * (erf(x * _SQRT_HALF) + 1)
     if approximate != "tanh":
         raise ValueError_(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
-    return half * (tanh(_SQRT_TWO_OVER_PI * (x + _CUBIC * (x * x * x))) + 1)  # type: ignore[no-any-return]
+    return half * (tanh(_SQRT_TWO_OVER_PI * (x + _CUBIC * (x * x * x))) + 1)
 
 
 @gelu.vjp
@@ -141,7 +141,7 @@ def leaky_relu(x: Operand, negative_slope: Number = 0.01) -> Tensor:
     >>> dg.nn.functional.leaky_relu(tensor([-1.0, 2.0]))
     tensor([-0.0100,  2.0000])
     """
-    return where(x > 0, x, x * negative_slope)  # type: ignore[operator]
+    return where(x > 0, x, x * negative_slope)
 
 
 @leaky_relu.vjp
@@ -168,7 +168,7 @@ def elu(x: Operand, alpha: Number = 1.0) -> Tensor:
     >>> dg.nn.functional.elu(tensor([-1.0, 2.0]))
     tensor([-0.6321,  2.0000])
     """
-    return where(x > 0, x, expm1(minimum(x, 0.0)) * alpha)  # type: ignore[operator]
+    return where(x > 0, x, expm1(minimum(x, 0.0)) * alpha)
 
 
 @elu.vjp
@@ -199,7 +199,7 @@ def softplus(x: Operand, beta: Number = 1.0, threshold: Number = 20.0) -> Tensor
     """
     scaled = x * beta
     smooth = (maximum(scaled, 0.0) + log1p(exp(-abs(scaled)))) / beta
-    return where(scaled > threshold, x, smooth)  # type: ignore[operator]
+    return where(scaled > threshold, x, smooth)
 
 
 @softplus.vjp

@@ -445,7 +445,7 @@ def isinf(x: Operand) -> Tensor:
     """
     if not x.dtype.is_floating_point:  # type: ignore[union-attr]
         return x != x  # type: ignore[return-value]
-    return abs(x) == float("inf")  # type: ignore[return-value]
+    return abs(x) == float("inf")
 
 
 @op(kind=ELEMENTWISE, dtypes=compare, differentiable=False, reference="numpy.isfinite", samples=unary(special=SPECIAL))
@@ -463,7 +463,7 @@ def isfinite(x: Operand) -> Tensor:
     """
     if not x.dtype.is_floating_point:  # type: ignore[union-attr]
         return x == x  # type: ignore[return-value]
-    return abs(x) < float("inf")  # type: ignore[return-value]
+    return abs(x) < float("inf")
 
 
 def _isclose(np: Any, a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:

@@ -292,4 +292,4 @@ def outer(a: Tensor, b: Tensor) -> Tensor:
             [6.]])
     """
     _of_ranks("outer", (a, 1), (b, 1))
-    return a.unsqueeze(1) * b
+    return a.unsqueeze(1) * b  # type: ignore[no-any-return]

@@ -16,7 +16,7 @@ from duograph.ir.types import TensorType
 
 from .definition import ELEMENTWISE, SIZE, SIZES, TENSOR_LIST, Definition, bind, flatten_operands
 from .gradient import operand_gradients
-from .tracing import emit, in_place_value, trace, update_values, value_of, wrap
+from .tracing import dtype_of, emit, in_place_value, trace, update_values, value_of, wrap
 
 if TYPE_CHECKING:
     from duograph._core import DType, Tensor
@@ -274,7 +274,7 @@ def _shaped(value: Value, type: TensorType) -> Tensor:
     """An output or its gradient in the rank that the operator gave it."""
     if len(value.type.shape) == len(type.shape):
         return wrap(value)
-    return emit("reshape", [wrap(value)], value.type.dtype, type.shape)
+    return emit("reshape", [value], dtype_of(value), type.shape)
 
 
 def _result(builder: Builder, gradient: Tensor | None, operand: Value | None) -> Value:

@@ -282,7 +282,7 @@ def cross_entropy_of(
     if target.dtype.is_floating_point:
         _same_shape(name, input, target)
         loss = -sum(_soft_targets(input, target, weight, label_smoothing) * log_softmax(input, dim), dim)
-        return sum(loss) / count(loss, None) if reduction == "mean" else _reduced(loss, reduction, name)
+        return sum(loss) / count(loss, None) if reduction == "mean" else _reduced(loss, reduction, name)  # type: ignore[no-any-return]
     _check_classes(name, input, target, weight)
     logp = log_softmax(input, dim)
     if label_smoothing is None:

@@ -406,7 +406,7 @@ def max(x: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, other
         return amax(x)
     if other is not None or isinstance(dim, core.Tensor):
         return maximum(x, dim if other is None else other)
-    return Extremum(max_along(x, dim, keepdim))  # type: ignore[arg-type]
+    return Extremum(max_along(x, dim, keepdim))
 
 
 @function(
@@ -431,7 +431,7 @@ def min(x: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, other
         return amin(x)
     if other is not None or isinstance(dim, core.Tensor):
         return minimum(x, dim if other is None else other)
-    return Extremum(min_along(x, dim, keepdim))  # type: ignore[arg-type]
+    return Extremum(min_along(x, dim, keepdim))
 
 
 @op(

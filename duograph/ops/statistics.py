@@ -85,7 +85,7 @@ def var(x: Tensor, dim: Dims = None, correction: Number = 1, keepdim: bool = Fal
     tensor(1.)
     """
     centred = x - mean(x, dim, True)
-    return sum(centred * centred, dim, keepdim) / _freedom(x, dim, correction)
+    return sum(centred * centred, dim, keepdim) / _freedom(x, dim, correction)  # type: ignore[no-any-return]
 
 
 @var.vjp

@@ -106,7 +106,7 @@ def operand_type(x: Any) -> OperandType:
         return OperandType(dtype_of(value), WEAK if kind.weak else DIMENSIONED if kind.shape else ZERO_DIMENSIONAL)
     if isinstance(x, Dim):
         return OperandType(core.int64, WEAK)
-    return OperandType(current().number(x).type.dtype if active() else weak_dtype(x), WEAK)
+    return OperandType(dtype_of(current().number(x)) if active() else weak_dtype(x), WEAK)
 
 
 def describe(name: str, x: Any) -> str:
@@ -212,6 +212,7 @@ def evaluate(definition: Definition, args: Sequence[Any]) -> Any:
     if definition.lowers:
         _STATE.names.append(definition.name)
         try:
+            signature_of(definition, args)  # for its errors: the body makes its own types
             return definition.function(*spread(definition, args))
         finally:
             _STATE.names.pop()

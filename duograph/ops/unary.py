@@ -503,7 +503,7 @@ def logsigmoid(x: Operand) -> Tensor:
     """
     from .choice import minimum
 
-    return minimum(x, 0.0) - log1p(exp(-abs(x)))
+    return minimum(x, 0.0) - log1p(exp(-abs(x)))  # type: ignore[operator]
 
 
 @logsigmoid.vjp
