@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from duograph.codegen.dtypes import DTYPES
@@ -133,10 +133,12 @@ def best_vector_dim(facts: Facts, candidates: Iterable[int]) -> int | None:
     return best
 
 
-def plain_access(facts: Facts, vector_dim: int) -> bool:
-    """Every access along the vector dim is contiguous or constant, so that masks can handle tails."""
+def plain_access(facts: Facts, vector_dim: int, staged: Container[int] = ()) -> bool:
+    """Every access along the vector dim is contiguous or constant (or a staged copy), so that masks can handle tails."""
     for instr in facts.body:
         address = address_of(instr)
+        if id(address) in staged:
+            continue
         if address is not None and not isinstance(address.strides[vector_dim], int):
             return False
         if address is not None and address.strides[vector_dim] not in (0, 1):

@@ -61,6 +61,8 @@ class Body:
     def __init__(self, frame: Frame, facts: Facts) -> None:
         self.frame = frame
         self.facts = facts
+        # loads that read a contiguous copy instead: by address, where the element at index 0 of the vector dim would lie
+        self.staged: dict[int, str] = {}
 
     def emit(self, numbers: Iterable[int], scopes: Sequence[Scope]) -> None:
         """Instructions in order, each in all scopes (the copies of an unrolled loop) before the next."""
@@ -92,7 +94,7 @@ class Body:
     def extent(self, dim: int) -> Value:
         return self.frame.fixed(("extent", dim), self.facts.extents[dim])
 
-    def _stride(self, address: Address | Philox, dim: int) -> Value:
+    def stride(self, address: Address | Philox, dim: int) -> Value:
         return self.frame.fixed((id(address), dim), address.strides[dim])
 
     def offset(self, address: Address | Philox, scope: Scope, skip: int | None = None) -> Value:
@@ -101,11 +103,14 @@ class Body:
         total: Value = self.frame.fixed((id(address), "offset"), address.offset)
         for dim, stride in enumerate(address.strides):
             if dim != skip and dim in scope.index and not is_zero(stride):
-                total = f.add(total, f.mul(scope.index[dim], self._stride(address, dim)))
+                total = f.add(total, f.mul(scope.index[dim], self.stride(address, dim)))
         return total
 
     def prepare(self, address: Address, scope: Scope, vector_dim: int) -> None:
         """Compute the row pointer of an access in ``scope``, for the vector loop inside it."""
+        if id(address) in self.staged:
+            scope.pointers[id(address)] = self.staged[id(address)]
+            return
         f = self.frame.function
         size = DTYPES[self.facts.operands[address.arg].dtype].size
         offset = self.offset(address, scope, vector_dim)
@@ -217,7 +222,7 @@ class Body:
         stride: Value = 0
         pointer = self._row(address, scope)
         if scope.vector_dim is not None:
-            stride = self._stride(address, scope.vector_dim)
+            stride = 1 if id(address) in self.staged else self.stride(address, scope.vector_dim)
             size = DTYPES[instr.dtype].size
             pointer = self._first(pointer, scope, stride, size)
         return self._load_at(pointer, stride, self._valid(address, scope), instr.dtype, scope)
@@ -231,7 +236,7 @@ class Body:
         stride: Value = 0
         pointer = self._row(address, scope)
         if scope.vector_dim is not None:
-            stride = self._stride(address, scope.vector_dim)
+            stride = self.stride(address, scope.vector_dim)
             pointer = self._first(pointer, scope, stride, info.size)
         if v.lanes == 1 or stride == 1:
             if scope.stream:
@@ -257,7 +262,7 @@ class Body:
         pointer = self._row(attr.address, scope)
         stride: Value = 0
         if scope.vector_dim is not None:
-            stride = self._stride(attr.address, scope.vector_dim)
+            stride = self.stride(attr.address, scope.vector_dim)
             pointer = self._first(pointer, scope, stride, info.size)
         if uniform:
             for index, (number, index_stride, _) in indices:
@@ -328,7 +333,7 @@ class Body:
         base = self.offset(attr, scope, scope.vector_dim)
         element = v.splat("i64", base)
         if scope.vector_dim is not None:
-            stride = self._stride(attr, scope.vector_dim)
+            stride = self.stride(attr, scope.vector_dim)
             if stride != 0:
                 lanes = self._index(scope, scope.vector_dim)
                 element = v.add(element, lanes if stride == 1 else v.mul(lanes, v.splat("i64", stride)))

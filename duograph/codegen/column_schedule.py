@@ -187,7 +187,8 @@ class Columns:
             with f.loop(k0, k1) as k:
                 self._one_row(stage, row, columns, {dims[0]: k}, k)
             return
-        slots, rest = [], k0
+        slots: list[str] = []
+        rest = k0
         for d in reversed(dims):
             extent = f.umax(self.body.extent(d), 1)
             slots.insert(0, f.alloca("i64"))

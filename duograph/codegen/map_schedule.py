@@ -12,6 +12,7 @@ from duograph.codegen.kernel import Address, Extent, Launch
 from duograph.codegen.llvm import Module, Value
 from duograph.codegen.nest import LANES, Carried, for_chunks, vector_loop
 from duograph.codegen.target import Target
+from duograph.codegen.transpose import emit_tiles, tile_count, transposed_loads
 from duograph.ir.dim import ceildiv, product
 
 BLOCK = 8192  # elements of the vector dim in one chunk
@@ -31,12 +32,18 @@ def emit_map(module: Module, target: Target, symbol: str, facts: Facts) -> list[
             body.emit(range(len(facts.body)), [Scope(frame.vectors(1), {})])
         return [frame.finish(1, item_bytes(facts))]
     outer = [d for d in facts.parallel_dims if d != dim]
-    blocks = ceildiv(facts.extents[dim], BLOCK)
-    if outer:
+    transposed = transposed_loads(facts, dim)
+    if transposed is not None:
+        other, loads = transposed
+        emit_tiles(body, outer, dim, other, loads, lambda row, low, high: emit_run(body, row, dim, low, high))
+        chunks = tile_count(facts, outer, dim, other)
+    elif outer:
+        blocks = ceildiv(facts.extents[dim], BLOCK)
         _emit_rows(body, outer, dim, blocks)
+        chunks = product([*(facts.extents[d] for d in outer), blocks])
     else:
         _emit_flat(body, dim)
-    chunks = product([*(facts.extents[d] for d in outer), blocks])
+        chunks = ceildiv(facts.extents[dim], BLOCK)
     weight = max(item_bytes(facts), total_cost(facts, dim) // 4)
     return [frame.finish(chunks, points * weight)]
 
@@ -85,7 +92,7 @@ def emit_run(body: Body, row: Scope, dim: int, low: Value, high: Value, *, strea
         body.emit(varying, scopes)
         return carried
 
-    masked = body.frame.target.masks and plain_access(facts, dim)
+    masked = body.frame.target.masks and plain_access(facts, dim, body.staged)
     weight = total_cost(facts, dim)
     unroll = 4 if weight <= 8 else 2 if weight <= 24 else 1
     if stream:

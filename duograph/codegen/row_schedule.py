@@ -138,7 +138,8 @@ class Rows:
     def _segments(self, stage: Stage, row: Scope, k0: Value, k1: Value) -> None:
         """[k0, k1) as runs along the innermost reduce dim."""
         f, dims = self.frame.function, self.facts.reduce_dims
-        slots, rest = [], k0
+        slots: list[str] = []
+        rest = k0
         for d in reversed(dims):
             extent = f.umax(self.body.extent(d), 1)
             slots.insert(0, f.alloca("i64"))

@@ -13,6 +13,9 @@ from duograph.codegen.vmath_format import clamp, nearest, power_of_two, scale
 
 LOG2E = 1.4426950408889634
 LN2 = 0.6931471805599453
+# log2 e as a sum of two float32; 2**f for |f| <= 1/2, minimax to 2**-28 in 2**f - 1
+_LOG2E_FLOAT = (1.4426950216293335, 1.9259629911266175e-08)
+_EXP2_FLOAT = (0.00015353024, 0.0013398912, 0.009618439, 0.055503324, 0.24022648, 0.6931472, 1.0)
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,19 @@ def expm1_reduced(v: Vectors, r: Vec) -> Vec:
 
 
 def exp(v: Vectors, x: Vec) -> Vec:
+    if x.element == "float" and v.target.fma:
+        return _exp_fused(v, x)
     r, whole, exponent = _reduce(v, clamp(v, x, *_constants(x).exp_range))
     return scale(v, v.fadd(expm1_reduced(v, r), v.like(x, 1.0)), whole, exponent)
+
+
+def _exp_fused(v: Vectors, x: Vec) -> Vec:
+    """2**(k + f) with k + f = x log2(e): shorter, but x log2(e) - k needs the product unrounded."""
+    x = clamp(v, x, *_FLOAT.exp_range)
+    whole, exponent = nearest(v, x, _LOG2E_FLOAT[0])
+    f = v.mul_add(x, v.like(x, _LOG2E_FLOAT[0]), v.fneg(whole))
+    f = v.mul_add(x, v.like(x, _LOG2E_FLOAT[1]), f)
+    return scale(v, v.polynomial(f, _EXP2_FLOAT), whole, exponent)
 
 
 def exp2(v: Vectors, x: Vec) -> Vec:

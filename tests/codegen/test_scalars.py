@@ -245,3 +245,25 @@ def test_index_and_size(isa):
     for n, m in ((2, 3), (5, 40)):
         got = run(kernel, [np.zeros((n, m), "int64")], {"n": n, "m": m}, isa=isa)[0]
         assert (got == np.arange(n * m).reshape(n, m)).all()
+
+
+@pytest.mark.parametrize("isa", ALL_LEVELS)
+@pytest.mark.parametrize("dtype", ["float32", "bool", "float16", "float64"])
+def test_transpose(isa, dtype):
+    """Staged tile by tile, whole and partial ones."""
+    body = (load(0, 1, N, dtype=dtype), store(0, 1, M, 1, dtype=dtype))
+    kernel = LoopKernel("transpose", (N, M), frozenset(), operands([dtype], dtype), body)
+    for n, m in ((1, 1), (16, 16), (17, 33), (100, 300), (31, 257), (0, 5)):
+        x = (RNG.standard_normal((m, n)) * 3).astype(dtype)
+        for splits in (1, 3):
+            got = run(kernel, [x, np.zeros((n, m), dtype)], {"n": n, "m": m}, isa=isa, splits=splits)[1]
+            assert (got == x.T).all()
+
+
+@pytest.mark.parametrize("isa", ["native", "x86-64"])
+def test_large_results_past_the_cache(isa):
+    n = (1 << 22) + 37
+    a, b = RNG.standard_normal((2, n), dtype=F)
+    for shift in (0, 4):
+        got = run(elementwise("add", [F, F], F), [a, b, np.zeros(n, F)], {"n": n}, isa=isa, splits=3, shift=shift)[2]
+        assert (got == a + b).all()

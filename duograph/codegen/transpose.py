@@ -1,0 +1,141 @@
+"""Map kernels with operands that are contiguous along another dim than the result: those are staged through scratch.
+
+A chunk is a tile of 16 rows by up to 256 columns of the result. Each transposed operand's tile is read along its own
+contiguous dim, turned 16 x 16 elements at a time in registers, and kept in scratch as rows; the body then runs row by
+row as if it had lain that way in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from duograph.codegen.analysis import Facts, is_unit, is_zero
+from duograph.codegen.body import Body, Scope
+from duograph.codegen.dtypes import DTYPES
+from duograph.codegen.kernel import Address, Extent
+from duograph.codegen.llvm import Value
+from duograph.codegen.nest import LANES, for_chunks
+from duograph.codegen.vector import Vec, Vectors
+from duograph.ir.dim import ceildiv, product
+
+ROWS = LANES
+COLUMNS = 256
+
+Run = Callable[[Scope, Value, Value], None]
+
+
+def transposed_loads(facts: Facts, dim: int) -> tuple[int, list[Address]] | None:
+    """The other dim along which most of the loads strided along ``dim`` are contiguous, and those loads."""
+    best: tuple[int, list[Address]] | None = None
+    for other in facts.parallel_dims:
+        found = [
+            instr.attr
+            for instr in facts.body
+            if instr.op == "load" and isinstance(instr.attr, Address) and not instr.attr.mask
+            if other != dim and is_unit(instr.attr.strides[other])
+            if not is_zero(instr.attr.strides[dim]) and not is_unit(instr.attr.strides[dim])
+        ]
+        if found and (best is None or len(found) > len(best[1])):
+            best = other, found
+    return best
+
+
+def emit_tiles(body: Body, outer: Sequence[int], dim: int, other: int, loads: Sequence[Address], run: Run) -> None:
+    """All chunks: dims ``outer`` (without ``other``), blocks of ``other``, blocks of ``dim``."""
+    f, frame = body.frame.function, body.frame
+    rest = [d for d in outer if d != other]
+    sizes = [DTYPES[body.facts.operands[address.arg].dtype].size for address in loads]
+    tiles = [frame.reserve_scratch(ROWS * COLUMNS, size) for size in sizes]
+    row_blocks, column_blocks = (f.ceildiv(body.extent(d), n) for d, n in ((other, ROWS), (dim, COLUMNS)))
+
+    def chunk(indices: list[Value]) -> None:
+        fixed = dict(zip(rest, indices))
+        first, low = f.mul(indices[-2], ROWS), f.mul(indices[-1], COLUMNS)
+        rows = f.umin(f.sub(body.extent(other), first), ROWS)
+        high = f.umin(f.add(low, COLUMNS), body.extent(dim))
+        for address, size, tile in zip(loads, sizes, tiles):
+            start = Scope(frame.vectors(1), {**fixed, other: first, dim: low})
+            source = f.gep(frame.pointer(address.arg), body.offset(address, start), size)
+            _Turn(body, address, dim, size).fill(source, tile, rows, f.sub(high, low))
+        with f.loop(0, rows) as k:
+            for address, size, tile in zip(loads, sizes, tiles):
+                # such that the element of column i lies at i
+                body.staged[id(address)] = f.gep(tile, f.sub(f.mul(k, COLUMNS), low), size)
+            run(Scope(frame.vectors(1), {**fixed, other: f.add(first, k)}), low, high)
+
+    for_chunks(frame, [*(body.extent(d) for d in rest), row_blocks, column_blocks], chunk)
+
+
+def tile_count(facts: Facts, outer: Sequence[int], dim: int, other: int) -> Extent:
+    """The number of chunks."""
+    blocks = [ceildiv(facts.extents[other], ROWS), ceildiv(facts.extents[dim], COLUMNS)]
+    return product([*(facts.extents[d] for d in outer if d != other), *blocks])
+
+
+class _Turn:
+    """Fills one tile: columns of the result are contiguous runs of ``rows`` elements in the source."""
+
+    def __init__(self, body: Body, address: Address, dim: int, size: int) -> None:
+        self.f = body.frame.function
+        self.v: Vectors = body.frame.vectors(LANES)
+        self.storage = DTYPES[body.facts.operands[address.arg].dtype].storage
+        self.step = body.stride(address, dim)
+        self.size = size
+
+    def fill(self, source: str, tile: str, rows: Value, columns: Value) -> None:
+        f = self.f
+        whole = f.select(f.icmp("eq", rows, ROWS), f.and_(columns, -LANES), 0)
+        with f.loop(0, whole, LANES) as column:
+            self._block(source, tile, column)
+        with f.loop(whole, columns) as column, f.loop(0, rows) as row:
+            item = f.load(self.storage, self._source(source, column, row), self.size)
+            f.store(self.storage, item, self._target(tile, row, column), self.size)
+
+    def _source(self, source: str, column: Value, row: Value) -> str:
+        return self.f.gep(self.f.gep(source, self.f.mul(column, self.step), self.size), row, self.size)
+
+    def _target(self, tile: str, row: Value, column: Value) -> str:
+        return self.f.gep(self.f.gep(tile, self.f.mul(row, COLUMNS), self.size), column, self.size)
+
+    def _block(self, source: str, tile: str, column: str) -> None:
+        """16 x 16 elements: 4 rounds of two-input shuffles, each within or across 128-bit quarters."""
+        f, v, kind = self.f, self.v, f"<{LANES} x {self.storage}>"
+        lines = [
+            Vec(f.load(kind, self._source(source, f.add(column, i), 0), self.size), self.storage, LANES) for i in range(LANES)
+        ]
+        for i in range(LANES):  # the next block but one: rows far apart are beyond what the hardware foresees
+            f.prefetch(self._source(source, f.add(column, 2 * LANES + i), 0))
+        for distance, masks in _ROUNDS:
+            for i in range(LANES):
+                if not i & distance:
+                    a, b = lines[i], lines[i + distance]
+                    lines[i], lines[i + distance] = (v.shuffle(a, b, mask) for mask in masks)
+        for i, line in enumerate(lines):
+            # interleaving leaves the rows of each four in the order 0, 2, 1, 3
+            row = i & -4 | (i & 1) << 1 | i >> 1 & 1
+            f.store(line.type, line.ref, self._target(tile, row, column), self.size)
+
+
+def _interleave(width: int) -> tuple[list[int], list[int]]:
+    """Groups of ``width`` elements of two vectors by turns, from the low and from the high half of each quarter."""
+    halves: tuple[list[int], list[int]] = ([], [])
+    for quarter in range(0, LANES, 4):
+        for half, start in zip(halves, (quarter, quarter + 2)):
+            if width == 1:
+                half += [start, LANES + start, start + 1, LANES + start + 1]
+            else:
+                half += [start, start + 1, LANES + start, LANES + start + 1]
+    return halves
+
+
+def _exchange(width: int) -> tuple[list[int], list[int]]:
+    """Groups of ``width`` elements of two vectors: the even ones of both, and the odd ones of both."""
+    both = range(2 * LANES)
+    even = [i for i in both if not i // width & 1]
+    if width == 4:  # quarters of the two vectors by turns
+        even = [j for i in range(0, LANES, 8) for j in (*range(i, i + 4), *range(LANES + i, LANES + i + 4))]
+    return even, [i + width for i in even]
+
+
+# (distance of the lines that are combined, the two shuffles)
+_ROUNDS = ((1, _interleave(1)), (2, _interleave(2)), (4, _exchange(4)), (8, _exchange(8)))
