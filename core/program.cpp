@@ -161,7 +161,7 @@ class Run {
     }
     const int64_t* first = regs_ + p_.first_instr_reg;
     while (reg < first) *reg++ = *sizes++;
-    std::copy(p_.constants.begin(), p_.constants.end(), reg);
+    std::copy(p_.constants.begin() + p_.first_instr_reg, p_.constants.end(), reg);
     for (const RegInstr& instr : p_.instrs) regs_[instr.target] = instr.evaluate(regs_);
     for (const Check& check : p_.checks)
       if (!regs_[check.reg]) [[unlikely]]

@@ -156,6 +156,8 @@ class Parser {
   }
 
   void registers() {
+    p_.constants.assign(static_cast<size_t>(p_.n_regs), 0);
+    constant_.assign(static_cast<size_t>(p_.n_regs), false);
     const Field list = spec_["regs"];
     for (int64_t i = 0; i < limited(list); ++i) {
       const Field item = list[i];
@@ -185,23 +187,20 @@ class Parser {
     p_.arena_reg = optional_reg(spec_["arena"]);
   }
 
-  bool is_constant(int32_t reg) const {
-    return reg >= p_.first_instr_reg && constant_[static_cast<size_t>(reg - p_.first_instr_reg)];
-  }
+  bool is_constant(int32_t reg) const { return constant_[static_cast<size_t>(reg)]; }
 
   // Registers that do not depend on sizes are computed here, once.
   void add_register(const RegInstr& instr) {
     const bool constant = instr.op == RegOp::Const || (is_constant(instr.a) && is_constant(instr.b) &&
                                                        (instr.op != RegOp::Select || is_constant(instr.c)));
     constant_.push_back(constant);
-    // Register numbers count from the sizes, the constants do not.
-    p_.constants.push_back(constant ? instr.evaluate(p_.constants.data() - p_.first_instr_reg) : 0);
+    p_.constants.push_back(constant ? instr.evaluate(p_.constants.data()) : 0);
     if (!constant) p_.instrs.push_back(instr);
   }
 
   void divide_by_shifting(RegInstr& instr) const {
     if (!is_constant(instr.b)) return;
-    const int64_t value = p_.constants[static_cast<size_t>(instr.b - p_.first_instr_reg)];
+    const int64_t value = p_.constants[static_cast<size_t>(instr.b)];
     if (value <= 0 || (value & (value - 1))) return;
     if (instr.op != RegOp::FloorDiv && instr.op != RegOp::CeilDiv && instr.op != RegOp::Mod) return;
     instr.value = instr.op == RegOp::Mod ? value - 1 : __builtin_ctzll(static_cast<uint64_t>(value));
@@ -459,7 +458,7 @@ class Parser {
 
   Program::Impl& p_;
   Field spec_;
-  std::vector<bool> constant_;  // per register after the sizes
+  std::vector<bool> constant_;  // per register
   int64_t n_outputs_ = 0, n_nodes_ = 0, data_bytes_ = 0;
 };
 

@@ -60,7 +60,7 @@ struct StepTimer {
 struct Program::Impl {
   std::vector<int32_t> ranks;
   std::vector<DType> number_dtypes;
-  std::vector<int64_t> constants;  // of all registers after the sizes, those computed in a run included
+  std::vector<int64_t> constants;  // per register; 0 for those that a run fills
   std::vector<RegInstr> instrs;    // what is left to compute in a run
   std::vector<Check> checks;
   std::vector<Slot> slots;
