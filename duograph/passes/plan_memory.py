@@ -201,6 +201,11 @@ def clash(a: Life, b: Life) -> bool:
     return True
 
 
+def overlays(a: Life, b: Life) -> bool:
+    """Whether one takes the other's place: then they must start at the same address."""
+    return (a.last == b.first and a.buffer in b.inherits) or (b.last == a.first and b.buffer in a.inherits)
+
+
 # Places
 
 
@@ -224,23 +229,32 @@ def _place_inside(temporaries: Sequence[Life], results: Sequence[Life]) -> dict[
 
 
 def _place_exactly(lives: Sequence[Life]) -> tuple[dict[Buffer, Expr], int]:
-    """Largest first, each at the lowest offset where no clashing buffer lies."""
+    """Largest first, each in the place it may take over, or else at the lowest offset where nothing is in its way."""
     placed: list[tuple[int, int, Life]] = []
     offsets: dict[Buffer, Expr] = {}
     end = 0
     for life in sorted(lives, key=lambda life: (-_known(life.size), life.first)):
         size = _known(life.size)
-        offset = 0
-        for start, stop, other in placed:
-            if start >= offset + size:
-                break
-            if stop > offset and clash(life, other):
-                offset = stop
+        inherited = [start for start, stop, other in placed if stop - start == size and overlays(life, other)]
+        offset = next((start for start in inherited if _obstacle(life, start, placed) is None), 0)
+        while (stop := _obstacle(life, offset, placed)) is not None:
+            offset = stop
         offsets[life.buffer] = offset
         end = max(end, offset + size)
         placed.append((offset, offset + size, life))
         placed.sort(key=_start)
     return offsets, end
+
+
+def _obstacle(life: Life, offset: int, placed: Sequence[tuple[int, int, Life]]) -> int | None:
+    """Where the first placed buffer ends that a buffer may not overlap at this offset; None if it may lie there."""
+    size = _known(life.size)
+    for start, stop, other in placed:
+        if start >= offset + size:
+            return None
+        if stop > offset and (clash(life, other) or (start != offset and overlays(life, other))):
+            return stop
+    return None
 
 
 def _start(entry: tuple[int, int, Life]) -> int:

@@ -16,8 +16,12 @@ from .schedule import CondStep, RandomStep, Result, Schedule, Step, WhileStep
 from .views import view_of
 
 
-def schedule(graph: Graph, fuse: bool = True) -> Schedule:
-    """The steps of a program; without `fuse` every elementwise node is a kernel."""
+def schedule(graph: Graph, fuse: bool = True, views: bool = True) -> Schedule:
+    """The steps of a program.
+
+    Without `fuse` every elementwise node is a kernel; without `views` only written inputs are results themselves, and
+    what is an input or a view of one is copied.
+    """
     graph, cells = _resolve_writes(graph)
     placements = {}
     for i, (value, argument) in enumerate(zip(graph.inputs, graph.arguments)):
@@ -28,7 +32,7 @@ def schedule(graph: Graph, fuse: bool = True) -> Schedule:
     results: list[Result] = []
     targets: list[tuple[Value, Target]] = []
     for j, value in enumerate(graph.outputs):
-        result = _alias(value, placements, plan)
+        result = _alias(value, placements, plan) if views or value in cells else None
         if result is None:
             buffer = Buffer("output", j, value.dtype, value.shape, value.name or "result")
             targets.append((value, Target(Placement.contiguous(buffer, value.shape))))

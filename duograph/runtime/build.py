@@ -47,13 +47,20 @@ def load(spec: Spec, code: bytes) -> Any:
     return core.Program(spec, code)
 
 
-def build(graph: Graph, strict: bool = True, fuse: bool = True, optimised: bool = False) -> Built:
-    """Compile a graph. `strict`: no pass changes floating-point results."""
+def build(graph: Graph, strict: bool = True, fuse: bool = True, optimised: bool = False, views: bool = True) -> Built:
+    """Compile a graph.
+
+    Args:
+        strict: no pass changes floating-point results.
+        fuse: share kernels between operators.
+        optimised: the graph has been through the passes.
+        views: a result that is an input or a view of one shares its memory; else only written inputs do.
+    """
     given = graph
     arrival = graph
     if not optimised:
         graph = optimise(graph, Options(strict=strict, fuse=fuse))
-    plan = schedule(graph, fuse)
+    plan = schedule(graph, fuse, views)
     steps = list(_kernel_steps(plan.steps))
     unit = compile_unit([step.kernel for step in steps])
     compiled = {id(step): kernel for step, kernel in zip(steps, unit.kernels)}

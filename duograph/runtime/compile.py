@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 Operands = Sequence[Any]
 
 
-def _program(key: str, make: Callable[[], Graph]) -> Any:
+_VIEW = 2  # flag of `core.Op`
+
+
+def _program(key: str, make: Callable[[], Graph], views: bool) -> Any:
     """The program kept under a key, or the one made from a graph, which is then kept."""
     found = cache.load(key)
     if found is not None:
@@ -31,7 +34,7 @@ def _program(key: str, make: Callable[[], Graph]) -> Any:
             pass
     from .build import build
 
-    built = build(make())
+    built = build(make(), views=views)
     program = built.program
     cache.store(key, built.spec, built.code)
     return program
@@ -46,7 +49,7 @@ def compile_entry(op: Any, operands: Operands, attrs: Sequence[Any], n_sizes: in
 
         return forward_graph(op, operands, attrs, n_sizes)
 
-    return _program(key, make)
+    return _program(key, make, bool(op.definition.flags & _VIEW))
 
 
 def compile_gradient(
@@ -67,7 +70,7 @@ def compile_gradient(
         wanted = [bool(needs >> i & 1) for i in range(len(operands))]
         return gradient_graph(op, operands, out_operands, grad_operands, attrs, n_sizes, wanted)
 
-    return _program(key, make)
+    return _program(key, make, views=True)
 
 
 def gradient_needs(op: Any, operands: Operands, attrs: Sequence[Any], needs: int) -> tuple[int, int]:

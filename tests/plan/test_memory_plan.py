@@ -14,7 +14,7 @@ from duograph.codegen.kernel import Address, Instr, LoopKernel, Operand
 from duograph.ir.text import parse_graph
 from duograph.passes.groups import Buffer
 from duograph.passes.pipeline import Options, optimise
-from duograph.passes.plan_memory import EXACT_LIMIT, Plan, clash, plan_memory
+from duograph.passes.plan_memory import EXACT_LIMIT, Plan, _replaceable, clash, plan_memory
 from duograph.passes.schedule import KernelStep, Step
 from duograph.passes.scheduling import schedule
 from duograph.runtime.build import build
@@ -73,6 +73,13 @@ def check_contents(steps: list[Step], plan: Plan) -> None:
     for step in steps:
         assert isinstance(step, KernelStep)
         written = {buffer.owner for buffer in step.writes}
+        for buffer in written & set(place):
+            for operand in {operand.owner for operand in step.buffers} & set(place) - {buffer}:
+                (where, low, high), (other_where, other_low, other_high) = place[buffer], place[operand]
+                if where is other_where and low < other_high and other_low < high:
+                    assert operand not in written, "two results of a kernel overlap"
+                    assert operand in _replaceable(step, buffer), "an operand is overwritten while it is read"
+                    assert low == other_low, "an operand is overwritten at another element"
         for buffer in step.buffers:
             owner = buffer.owner
             if owner in place and owner not in written:
