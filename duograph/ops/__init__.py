@@ -15,6 +15,7 @@ from . import (  # noqa: F401
     copying,
     creation,
     indexing,
+    layouts,
     losses,
     movement,
     normalisation,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from .copying import *
     from .creation import *
     from .indexing import *
+    from .layouts import *
     from .losses import *
     from .movement import *
     from .normalisation import *

@@ -271,38 +271,46 @@ def _(base: Any, value: Any, dim: int) -> Any:
     return reshape(value, base.shape)
 
 
-@function(public=False, samples=lambda m: [(m(2, 6), m(3, 4))], reference=lambda np, x, y: np.reshape(x, y.shape))
-def view_as(x: Tensor, other: Tensor) -> Tensor:
-    """`x.view(other.shape)`.
+@op(
+    kind=VIEW,
+    lowers=True,
+    reference=lambda np, x, dim, sizes: np.reshape(x, x.shape[: dim % x.ndim] + tuple(sizes) + x.shape[dim % x.ndim + 1 :]),
+    samples=lambda m: [(m(2, 6), 1, (2, 3)), (m(12), 0, (3, 4)), (m(2, 6), -1, (6, 1)), (m(0, 4), 1, (2, 2))],
+)
+def unflatten(x: Tensor, dim: int, sizes: Sizes) -> Tensor:
+    """A dimension as several, whose sizes multiply to its size.
 
-    Shapes:   x [*S], other [*T] → [*T]
+    Shapes:   x [*S] → [*S[:dim], *sizes, *S[dim + 1:]]
     Dtypes:   kept
     Gradient: reshaped back
-    Errors:   as `view`
-    Source:   torch.Tensor.view_as
+    Errors:   ShapeError unless the sizes multiply to the dimension's; DimensionError
+    Source:   torch.unflatten
 
-    >>> tensor([1, 2]).view_as(tensor([[0], [0]]))
-    tensor([[1],
-            [2]])
+    >>> unflatten(tensor([1, 2, 3, 4]), 0, (2, 2))
+    tensor([[1, 2],
+            [3, 4]])
     """
-    return view(x, other.shape)
+    shape = tuple(x.shape)
+    name = user_operator("unflatten")
+    position = axis(name, dim, len(shape))
+    inner = tuple(sizes)
+    holes = [d for d, size in enumerate(inner) if isinstance(size, int) and size == -1]
+    if len(holes) == 1:
+        rest = product(tuple(s for d, s in enumerate(inner) if d != holes[0]))
+        inner = tuple(shape[position] // rest if d == holes[0] else s for d, s in enumerate(inner))
+    message = f"{name}: sizes {inner} do not multiply to {shape[position]}"
+    require("eq", product(inner), shape[position], ShapeError, message)
+    return emit("reshape", [x], x.dtype, (*shape[:position], *inner, *shape[position + 1 :]))
 
 
-@function(public=False, samples=lambda m: [(m(2, 6), m(3, 4))], reference=lambda np, x, y: np.reshape(x, y.shape))
-def reshape_as(x: Tensor, other: Tensor) -> Tensor:
-    """`x.reshape(other.shape)`.
+@unflatten.vjp
+def _(g: Any, out: Any, x: Any, dim: int, sizes: Any) -> Any:
+    return reshape(g, x.shape)
 
-    Shapes:   x [*S], other [*T] → [*T]
-    Dtypes:   kept
-    Gradient: reshaped back
-    Errors:   as `reshape`
-    Source:   torch.Tensor.reshape_as
 
-    >>> tensor([1, 2]).reshape_as(tensor([[0], [0]]))
-    tensor([[1],
-            [2]])
-    """
-    return reshape(x, other.shape)
+@unflatten.writes_through
+def _(base: Any, value: Any, dim: int, sizes: Any) -> Any:
+    return reshape(value, base.shape)
 
 
 # Order of dimensions

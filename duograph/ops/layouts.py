@@ -1,0 +1,120 @@
+"""Reshaping tensors with gaps: a view where one can show it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .definition import function
+from .movement import alias, flatten, reshape, squeeze, unflatten, unsqueeze, view
+
+if TYPE_CHECKING:
+    from duograph._core import Tensor
+
+
+def _filled(shape: tuple[int, ...], count: int) -> tuple[int, ...] | None:
+    """A shape with -1 replaced; None if it does not fit (the operator then says why)."""
+    if shape.count(-1) == 1:
+        rest = 1
+        for size in shape:
+            rest *= 1 if size == -1 else size
+        if rest <= 0 or count % rest:
+            return None
+        shape = tuple(count // rest if size == -1 else size for size in shape)
+    total = 1
+    for size in shape:
+        total *= size
+    return shape if total == count and min(shape, default=0) >= 0 else None
+
+
+def _as_view(x: Tensor, given: tuple[Any, ...]) -> Tensor | None:
+    """A tensor with gaps under another shape by merging and splitting dimensions; None where only a copy would do."""
+    shape = given[0] if len(given) == 1 and not isinstance(given[0], int) else given
+    wanted = _filled(tuple(shape), x.numel()) if all(isinstance(size, int) for size in shape) else None
+    if wanted is None or not x.numel():
+        return None
+    have, strides = x.shape, x.stride()
+    kept = [d for d, size in enumerate(have) if size != 1]
+    sizes, steps = [have[d] for d in kept], [strides[d] for d in kept]
+    parts: list[tuple[int, list[int]]] = []  # how many dimensions are merged, and what they are split into
+    source = 0
+    pending: list[int] = []
+    merged, split = 0, 1
+    size = 1
+    for target in (t for t in wanted if t != 1):
+        pending.append(target)
+        split *= target
+        while size < split:
+            if merged and steps[source - 1] != steps[source] * sizes[source]:
+                return None
+            size *= sizes[source]
+            source += 1
+            merged += 1
+        if size == split:
+            parts.append((merged, pending))
+            pending, merged, size, split = [], 0, 1, 1
+    result = squeeze(x) if len(kept) != len(have) else x
+    dim = 0
+    for merged, pieces in parts:
+        if merged > 1:
+            result = flatten(result, dim, dim + merged - 1)
+        if len(pieces) > 1:
+            result = unflatten(result, dim, pieces)
+        dim += len(pieces)
+    for d, target in enumerate(wanted):
+        if target == 1:
+            result = unsqueeze(result, d)
+    return result if result is not x else alias(x)
+
+
+@function(over="reshape")
+def reshape_any(x: Tensor, *shape: Any) -> Tensor:
+    """`reshape`: of a tensor with gaps a view where one can show it."""
+    if x._traced is None and not x.is_contiguous():
+        found = _as_view(x, shape)
+        if found is not None:
+            return found
+    return reshape(x, *shape)
+
+
+@function(over="view")
+def view_any(x: Tensor, *shape: Any) -> Tensor:
+    """`view`: of a tensor with gaps by merging and splitting dimensions."""
+    if x._traced is None and not x.is_contiguous():
+        found = _as_view(x, shape)
+        if found is not None:
+            return found
+    return view(x, *shape)
+
+
+@function(public=False, samples=lambda m: [(m(2, 6), m(3, 4))], reference=lambda np, x, y: np.reshape(x, y.shape))
+def view_as(x: Tensor, other: Tensor) -> Tensor:
+    """`x.view(other.shape)`.
+
+    Shapes:   x [*S], other [*T] → [*T]
+    Dtypes:   kept
+    Gradient: reshaped back
+    Errors:   as `view`
+    Source:   torch.Tensor.view_as
+
+    >>> tensor([1, 2]).view_as(tensor([[0], [0]]))
+    tensor([[1],
+            [2]])
+    """
+    return view(x, other.shape)
+
+
+@function(public=False, samples=lambda m: [(m(2, 6), m(3, 4))], reference=lambda np, x, y: np.reshape(x, y.shape))
+def reshape_as(x: Tensor, other: Tensor) -> Tensor:
+    """`x.reshape(other.shape)`.
+
+    Shapes:   x [*S], other [*T] → [*T]
+    Dtypes:   kept
+    Gradient: reshaped back
+    Errors:   as `reshape`
+    Source:   torch.Tensor.reshape_as
+
+    >>> tensor([1, 2]).reshape_as(tensor([[0], [0]]))
+    tensor([[1],
+            [2]])
+    """
+    return reshape(x, other.shape)

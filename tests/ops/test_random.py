@@ -1,0 +1,86 @@
+"""Random operators: their distribution, their stream, their gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import duograph as dg
+
+
+def test_seed_repeats() -> None:
+    dg.manual_seed(7)
+    first = [dg.rand(5), dg.randn(3, 4), dg.randint(0, 10, (6,)), dg.randperm(9)]
+    dg.manual_seed(7)
+    second = [dg.rand(5), dg.randn(3, 4), dg.randint(0, 10, (6,)), dg.randperm(9)]
+    for a, b in zip(first, second):
+        assert a.tolist() == b.tolist()
+    assert dg.rand(5).tolist() != first[0].tolist()
+
+
+@pytest.mark.parametrize("dtype", [dg.float32, dg.float64, dg.float16])
+def test_uniform(dtype: dg.DType) -> None:
+    dg.manual_seed(0)
+    x = dg.rand(20000, dtype=dtype).to(dg.float64).numpy()
+    assert x.min() >= 0 and x.max() <= 1
+    assert abs(x.mean() - 0.5) < 0.01 and abs(x.var() - 1 / 12) < 0.005
+    counts, _ = np.histogram(x, 16, (0, 1))
+    assert ((counts - 1250) ** 2 / 1250).sum() < 45  # chi squared, 15 degrees of freedom
+
+
+@pytest.mark.parametrize("dtype", [dg.float32, dg.float64])
+def test_normal(dtype: dg.DType) -> None:
+    dg.manual_seed(0)
+    x = dg.randn(20000, dtype=dtype).to(dg.float64).numpy()
+    assert abs(x.mean()) < 0.03 and abs(x.std() - 1) < 0.03
+    assert abs((x**3).mean()) < 0.1 and abs((x**4).mean() - 3) < 0.3
+    assert np.isfinite(x).all()
+
+
+def test_integers() -> None:
+    dg.manual_seed(0)
+    x = dg.randint(-3, 4, (7000,)).numpy()
+    values, counts = np.unique(x, return_counts=True)
+    assert values.tolist() == [-3, -2, -1, 0, 1, 2, 3]
+    assert counts.min() > 850
+
+
+def test_in_place() -> None:
+    dg.manual_seed(0)
+    x = dg.empty(10000)
+    assert x.uniform_(2, 5) is x
+    assert x.min().item() >= 2 and x.max().item() < 5 and abs(x.mean().item() - 3.5) < 0.05
+    x.normal_(10, 2)
+    assert abs(x.mean().item() - 10) < 0.1 and abs(x.std().item() - 2) < 0.1
+    x.bernoulli_(0.25)
+    assert abs(x.mean().item() - 0.25) < 0.02 and set(x.tolist()) == {0.0, 1.0}
+
+
+def test_permutation() -> None:
+    dg.manual_seed(0)
+    assert sorted(dg.randperm(100).tolist()) == list(range(100))
+    assert dg.randperm(0).shape == (0,)
+    with pytest.raises(ValueError, match="randperm"):
+        dg.randperm(-1)
+
+
+def test_dropout() -> None:
+    dg.manual_seed(0)
+    x = dg.ones(10000).requires_grad_()
+    y = dg.nn.functional.dropout(x, 0.2)
+    kept = y.detach().numpy() != 0
+    assert abs(kept.mean() - 0.8) < 0.02
+    np.testing.assert_allclose(y.detach().numpy()[kept], 1.25)
+    y.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), y.detach().numpy())
+    assert dg.nn.functional.dropout(x, 0.5, training=False) is x
+    assert dg.nn.functional.dropout(x, 1.0).sum().item() == 0
+    with pytest.raises(ValueError, match="p must be between"):
+        dg.nn.functional.dropout(x, 1.5)
+
+
+def test_counter_moves_by_elements() -> None:
+    dg.manual_seed(3)
+    _, before = dg._core.get_rng_state()
+    dg.rand(8, 2)
+    assert dg._core.get_rng_state()[1] == before + 16
