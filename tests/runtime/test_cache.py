@@ -1,0 +1,162 @@
+"""The object cache: hits, misses, garbage, many processes, bounds, where it lies."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from duograph.runtime import cache
+
+PROGRAM = """
+import sys
+import duograph as dg
+x = dg.tensor([[1.0, 2.0], [3.0, 4.0]])
+x.requires_grad_()
+y = ((x @ x).softmax(1) * x).sum()
+y.backward()
+print([round(v, 5) for row in x.grad.tolist() for v in row])
+print("llvmlite" in sys.modules, "duograph.passes.fuse" in sys.modules, "duograph.ir.graph" in sys.modules)
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("DUOGRAPH_CACHE_DIR", str(folder))
+    return folder
+
+
+def run_program(place: str | Path) -> list[str]:
+    environment = {**os.environ, "DUOGRAPH_CACHE_DIR": str(place)}
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, check=True)
+    return done.stdout.splitlines()
+
+
+def test_store_and_load(place: Path) -> None:
+    key = cache.key("something", 1, (2, "three"))
+    assert cache.load(key) is None
+    cache.store(key, {"a": [1, 2]}, b"\x00code")
+    assert cache.load(key) == ({"a": [1, 2]}, b"\x00code")
+    assert place.stat().st_mode & 0o777 == 0o700
+    assert [path.stat().st_mode & 0o777 for path in place.iterdir()] == [0o600]
+    assert cache.key("something", 1, (2, "four")) != key
+
+
+def test_a_hit_is_cheap(place: Path) -> None:
+    key = cache.key("x")
+    cache.store(key, {"steps": [["kernel", i, [1, 2, 3], [4, 5]] for i in range(20)]}, bytes(4000))
+    times = []
+    for _ in range(50):
+        start = time.perf_counter()
+        assert cache.load(cache.key("x")) is not None
+        times.append(time.perf_counter() - start)
+    assert sorted(times)[len(times) // 2] < 0.3e-3
+
+
+@pytest.mark.parametrize("setting", ["", "0"])
+def test_disabled(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUOGRAPH_CACHE_DIR", setting)
+    assert cache.folder() is None
+    cache.store("name", {}, b"")
+    assert cache.load("name") is None
+
+
+def damage(content: bytes) -> dict[str, bytes]:
+    middle = len(content) // 2
+    return {
+        "empty": b"",
+        "truncated": content[:-1],
+        "longer": content + b"\0",
+        "one bit": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+        "header only": content[:20],
+        "text": b"not a cache file at all, but long enough to be one, or so it seems",
+        "huge length": content[:10] + b"\xff" * 8 + content[18:],
+    }
+
+
+@pytest.mark.parametrize("kind", ["empty", "truncated", "longer", "one bit", "header only", "text", "huge length"])
+def test_garbage_is_a_miss(kind: str, place: Path) -> None:
+    cache.store("name", {"a": 1}, b"code" * 100)
+    path = place / "name"
+    path.write_bytes(damage(path.read_bytes())[kind])
+    assert cache.load("name") is None
+    cache.store("name", {"a": 2}, b"")
+    assert cache.load("name") == ({"a": 2}, b"")
+
+
+def test_a_valid_file_with_a_wrong_program_is_made_anew(place: Path) -> None:
+    first = run_program(place)
+    for path in place.iterdir():
+        cache.store(path.name, {"inputs": "nonsense"}, b"\x7fELF but not really")
+    again = run_program(place)
+    assert again[0] == first[0]
+
+
+def test_links_and_folders_are_not_followed(place: Path, tmp_path: Path) -> None:
+    cache.store("real", {"a": 1}, b"")
+    (place / "link").symlink_to(place / "real")
+    (place / "folder").mkdir()
+    assert cache.load("link") is None
+    assert cache.load("folder") is None
+
+
+def test_a_folder_that_is_open_to_others_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "open"
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    monkeypatch.setenv("DUOGRAPH_CACHE_DIR", str(folder))
+    assert cache.folder() == str(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_path_that_cannot_be_a_folder_disables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DUOGRAPH_CACHE_DIR", str(tmp_path / "file" / "sub"))
+    assert cache.folder() is None
+    cache.store("name", {}, b"")
+
+
+def test_least_recently_used_files_go_first(place: Path) -> None:
+    now = time.time()
+    for i in range(10):
+        cache.store(f"file{i}", {}, bytes(1000))
+        os.utime(place / f"file{i}", (now - 1000 + i, now - 1000 + i))
+    os.utime(place / "file0", (now, now))
+    cache.trim(str(place), 5 * 1100)
+    left = sorted(path.name for path in place.iterdir())
+    assert "file0" in left and "file9" in left and "file1" not in left
+    assert sum(path.stat().st_size for path in place.iterdir()) <= 5 * 1100
+
+
+def test_left_over_scratch_files_are_removed(place: Path) -> None:
+    cache.store("name", {}, b"")
+    stale = place / "name.1.1.tmp"
+    stale.write_bytes(b"x")
+    os.utime(stale, (0, 0))
+    cache.trim(str(place))
+    assert not stale.exists()
+    assert cache.load("name") is not None
+
+
+def test_warm_start_imports_no_compiler(place: Path) -> None:
+    cold = run_program(place)
+    warm = run_program(place)
+    assert cold[0] == warm[0]
+    assert cold[1].startswith("True True")
+    assert warm[1].startswith("False False")
+
+
+def test_many_processes_at_once(place: Path) -> None:
+    environment = {**os.environ, "DUOGRAPH_CACHE_DIR": str(place)}
+    running: list[Any] = [
+        subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True, env=environment) for _ in range(4)
+    ]
+    results = {process.communicate()[0].splitlines()[0] for process in running}
+    assert len(results) == 1
+    assert not list(place.glob("*.tmp"))
