@@ -67,6 +67,23 @@ struct Fill {
   }
 };
 
+// Keeps the inputs' memory while the GIL is away: another Python thread may drop or exchange a tensor's data meanwhile.
+class InputGuard {
+ public:
+  InputGuard(const RunInput* inputs, size_t count) : inputs_(inputs, inputs + count) {
+    for (const RunInput& input : inputs_)
+      if (input.buffer) retain(input.buffer);
+  }
+  ~InputGuard() {
+    for (const RunInput& input : inputs_)
+      if (input.buffer) release(input.buffer);
+  }
+  InputGuard(const InputGuard&) = delete;
+
+ private:
+  std::vector<RunInput> inputs_;
+};
+
 // One run of a program: its registers, slot addresses and outputs so far.
 class Run {
  public:
@@ -128,6 +145,7 @@ class Run {
     for (const int32_t reg : p_.cost_regs) cost = wrap_add(cost, std::max<int64_t>(0, regs_[reg]));
     if (cost <= kReleaseGilBytes) [[likely]]
       return run_block(0, nullptr);
+    const InputGuard guard(inputs_, p_.ranks.size());
     void* thread_state = PyEval_SaveThread();
     InterruptPoll poll(&thread_state);
     Outcome outcome;
