@@ -22,6 +22,7 @@ namespace {
 // Size classes: steps of 64 bytes to 1 KiB, then four per power of two to 1 MiB, then eight.
 constexpr int kFirstQuarter = 17, kFirstLarge = 57, kClasses = 249;
 constexpr size_t kLargeBytes = size_t{1} << 20;  // from here on blocks are mapped one by one
+constexpr int kMaxClassesUp = 2;                 // how much larger than asked a reused block may be: a quarter
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kMaxRequest = size_t{1} << 44;
 constexpr size_t kFreeCredit = size_t{16} << 20;  // what may be taken without asking how much is left
@@ -121,7 +122,6 @@ Pool& pool() {
 
 // One pointer, so that it fits the static TLS block and costs one instruction to read.
 __attribute__((tls_model("initial-exec"))) thread_local ThreadCache* this_thread = nullptr;
-__attribute__((tls_model("initial-exec"))) thread_local bool thread_ended = false;
 
 size_t parse_bytes(const char* text, size_t fallback) {
   if (!text || !*text) return fallback;
@@ -233,7 +233,6 @@ void end_thread(void* argument) {
   }
   delete cache;
   this_thread = nullptr;
-  thread_ended = true;
 }
 
 void prepare_pool() {
@@ -322,18 +321,22 @@ void free_large(Buffer* buffer) {
   p.cached += capacity;
 }
 
-// The most recently freed block of the class: the likeliest to be in cache and mapped. Lock held.
+// A free block of the class, or of one up to a quarter larger; among equals the most recently freed, which is the
+// likeliest to be in cache. Lock held.
 Buffer* take_large(Pool& p, int size_class) {
-  size_t best = p.large.size();
-  for (size_t i = 0; i < p.large.size(); ++i)
-    if (p.large[i].buffer->size_class == size_class &&
-        (best == p.large.size() || p.large[i].freed_at > p.large[best].freed_at))
-      best = i;
-  if (best == p.large.size()) return nullptr;
-  Buffer* buffer = p.large[best].buffer;
-  p.large[best] = p.large.back();
+  LargeBlock* best = nullptr;
+  for (LargeBlock& block : p.large) {
+    const int found = block.buffer->size_class;
+    if (found < size_class || found > size_class + kMaxClassesUp) continue;
+    if (!best || found < best->buffer->size_class ||
+        (found == best->buffer->size_class && block.freed_at > best->freed_at))
+      best = &block;
+  }
+  if (!best) return nullptr;
+  Buffer* buffer = best->buffer;
+  *best = p.large.back();
   p.large.pop_back();
-  p.cached -= capacity_of(size_class);
+  p.cached -= capacity_of(buffer->size_class);
   return buffer;
 }
 

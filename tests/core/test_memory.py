@@ -60,6 +60,19 @@ def test_freed_blocks_are_reused(size: int) -> None:
     assert after["reserved"] == before["reserved"]
 
 
+def test_large_blocks_serve_slightly_smaller_requests() -> None:
+    core.empty_cache()
+    address = core.Block(40 * MIB).address
+    reserved = core.memory_stats()["reserved"]
+    block = core.Block(33 * MIB)
+    assert block.address == address
+    assert block.bytes == 33 * MIB
+    assert core.Block(20 * MIB).address != address
+    del block
+    assert core.Block(40 * MIB).address == address
+    assert core.memory_stats()["reserved"] <= reserved + 24 * MIB
+
+
 def test_counts_are_exact() -> None:
     base = core.memory_stats()
     core.reset_peak()
