@@ -94,7 +94,7 @@ def _machine(target: Target) -> Any:
     return (
         _binding()
         .Target.from_triple(_TRIPLE)
-        .create_target_machine(cpu=target.cpu, features=target.feature_string, opt=2, reloc="pic", codemodel="small")
+        .create_target_machine(cpu=target.cpu, features=target.feature_string, opt=1, reloc="pic", codemodel="small")
     )
 
 
