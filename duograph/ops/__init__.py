@@ -54,7 +54,7 @@ for _name, _hook in (
     ("trace_op", "duograph.ops.tracing:trace_op"),
     ("raise_error", "duograph.ops.tracing:raise_error"),
     ("python_gradient", "duograph.ops.gradient:python_gradient"),
-    ("gradient_needs", "duograph.ops.entries:gradient_needs"),
+    ("gradient_needs", "duograph.runtime.compile:gradient_needs"),
 ):
     core.set_hook(_name, _hook)
 

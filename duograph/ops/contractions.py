@@ -181,12 +181,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     rows = x if flat else reshape(x, product(tuple(x.shape[:-1])), x.shape[-1])
     result = contraction(rows, weight, "mk,nk->mn")
     if bias is not None:
-        if (
-            isinstance(bias.shape[0] if bias.shape else 0, int)
-            and tuple(bias.shape) != (weight.shape[0],)
-            and isinstance(weight.shape[0], int)
-        ):
-            raise ShapeError(f"{name}: bias must have shape ({weight.shape[0]},), got {tuple(bias.shape)}")
+        message = f"bias must have shape ({weight.shape[0]},), got {tuple(bias.shape)}"
+        if len(bias.shape) != 1:
+            raise ShapeError(f"{name}: {message}")
+        require_equal(name, weight.shape[0], bias.shape[0], message)
         result = result + bias
     return result if flat else reshape(result, *x.shape[:-1], weight.shape[0])
 

@@ -138,6 +138,11 @@ class Definition:
     writes: tuple[str, ...]
 
     @property
+    def is_ours(self) -> bool:
+        """Whether the package defines it, so that its name and the package's version say all about it."""
+        return self.function.__module__.startswith("duograph.")
+
+    @property
     def differentiable(self) -> bool:
         return not self.flags & FLAG_NONDIFFERENTIABLE
 

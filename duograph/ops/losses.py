@@ -17,6 +17,7 @@ from .indexing import gather, take_along
 from .movement import reshape, squeeze, unsqueeze
 from .reductions import count, positions, sum
 from .statistics import mean
+from .tracing import require_equal
 from .unary import exp, log1p, sigmoid
 
 if TYPE_CHECKING:
@@ -49,10 +50,11 @@ def _pair_samples(m: Any) -> Any:
 
 
 def _same_shape(name: str, x: Any, target: Any) -> None:
-    if len(x.shape) != len(target.shape) or any(
-        isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(x.shape, target.shape)
-    ):
-        raise ShapeError(f"{name}: input has shape {tuple(x.shape)}, target {tuple(target.shape)}: they must agree")
+    message = f"input has shape {tuple(x.shape)}, target {tuple(target.shape)}: they must agree"
+    if len(x.shape) != len(target.shape):
+        raise ShapeError(f"{name}: {message}")
+    for have, want in zip(target.shape, x.shape):
+        require_equal(name, want, have, message)
 
 
 @op(
@@ -134,14 +136,16 @@ def _check_classes(name: str, x: Any, target: Any, weight: Any) -> None:
     if target.dtype.kind not in "ui":
         raise DTypeError(f"{name}: class indices must be integers, got {target.dtype.name}", hint="convert target with .long()")
     expected = (*x.shape[:dim], *x.shape[dim + 1 :])
-    if len(expected) != len(target.shape) or any(
-        isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(expected, target.shape)
-    ):
-        raise ShapeError(
-            f"{name}: for input of shape {tuple(x.shape)} the target must have shape {expected}, got {tuple(target.shape)}"
-        )
-    if weight is not None and len(weight.shape) != 1:
-        raise ShapeError(f"{name}: weight must have one element per class, got shape {tuple(weight.shape)}")
+    message = f"for input of shape {tuple(x.shape)} the target must have shape {expected}, got {tuple(target.shape)}"
+    if len(expected) != len(target.shape):
+        raise ShapeError(f"{name}: {message}")
+    for have, want in zip(target.shape, expected):
+        require_equal(name, want, have, message)
+    if weight is not None:
+        message = f"weight must have one element per class, got shape {tuple(weight.shape)} for {x.shape[dim]} classes"
+        if len(weight.shape) != 1:
+            raise ShapeError(f"{name}: {message}")
+        require_equal(name, x.shape[dim], weight.shape[0], message)
 
 
 def _target_weights(target: Any, weight: Any, ignore_index: Any, dtype: Any) -> tuple[Any, Any, Any]:

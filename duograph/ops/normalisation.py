@@ -10,7 +10,7 @@ from .definition import COMPOSITION, op
 from .dtypes import floats
 from .reductions import sum
 from .statistics import mean
-from .tracing import user_operator
+from .tracing import require_equal, user_operator
 from .unary import rsqrt
 
 if TYPE_CHECKING:
@@ -29,11 +29,12 @@ def _normalised_dims(name: str, x: Any, shape: Any) -> tuple[int, ...]:
     """The trailing dimensions that a shape names."""
     rank = len(x.shape)
     tail = tuple(x.shape[rank - len(shape) :])
-    fits = 0 < len(shape) <= rank and all(not (isinstance(a, int) and isinstance(b, int)) or a == b for a, b in zip(tail, shape))
-    if not fits:
-        raise ShapeError(
-            f"{user_operator(name)}: normalized_shape {tuple(shape)} must be the last sizes of x, which has {tuple(x.shape)}"
-        )
+    name = user_operator(name)
+    message = f"normalized_shape {tuple(shape)} must be the last sizes of x, which has {tuple(x.shape)}"
+    if not 0 < len(shape) <= rank:
+        raise ShapeError(f"{name}: {message}")
+    for have, want in zip(tail, shape):
+        require_equal(name, have, want, message)
     return tuple(range(rank - len(shape), rank))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from .choice import maximum, minimum, where
 from .definition import MOVEMENT, REDUCTION, function, op
 from .dtypes import accumulate, compute_dtype, promote
 from .movement import axes, axis, broadcast_to, reshape, unsqueeze
-from .tracing import cast_value, emit, to_bool, user_operator, value_of, wrap
+from .tracing import cast_value, emit, require, to_bool, user_operator, value_of, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -158,8 +157,8 @@ def _(g: Any, out: Any, x: Any, dim: Any, keepdim: bool, dtype: Any) -> Any:
 def _extremum(kind: str, x: Any, dim: Any, keepdim: bool) -> Tensor:
     name = user_operator("a" + kind)
     dims = axes(name, dim, len(x.shape))
-    if builtins.any(isinstance(x.shape[d], int) and x.shape[d] == 0 for d in dims):
-        raise ShapeError(f"{name}: an extremum over no elements: shape {tuple(x.shape)}, dim {dim}")
+    for d in dims:
+        require("lt", 0, x.shape[d], ShapeError, f"{name}: an extremum over no elements: shape {tuple(x.shape)}, dim {dim}")
     return _reduce(kind, x, dims, keepdim, x.dtype)
 
 
@@ -238,8 +237,8 @@ def _arg_samples(m: Any) -> Any:
 def _arg_extremum(kind: str, x: Any, dim: Any, keepdim: bool) -> Tensor:
     name = user_operator(kind)
     dims = axes(name, dim, len(x.shape))
-    if builtins.any(isinstance(x.shape[d], int) and x.shape[d] == 0 for d in dims):
-        raise ShapeError(f"{name}: an extremum over no elements: shape {tuple(x.shape)}, dim {dim}")
+    for d in dims:
+        require("lt", 0, x.shape[d], ShapeError, f"{name}: an extremum over no elements: shape {tuple(x.shape)}, dim {dim}")
     value = value_of(x)
     if value.type.dtype.kind == "b":
         value = cast_value(value, core.uint8)

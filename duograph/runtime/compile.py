@@ -22,9 +22,14 @@ Operands = Sequence[Any]
 _VIEW = 2  # flag of `core.Op`
 
 
-def _program(key: str, make: Callable[[], Graph], views: bool) -> Any:
+def _key(op: Any, kind: str, *parts: Any) -> str | None:
+    """The key in the object cache. Operators defined outside of the package have none: their name says too little."""
+    return cache.key(kind, op.name, *parts, core.get_default_dtype()) if op.definition.is_ours else None
+
+
+def _program(key: str | None, make: Callable[[], Graph], views: bool) -> Any:
     """The program kept under a key, or the one made from a graph, which is then kept."""
-    found = cache.load(key)
+    found = None if key is None else cache.load(key)
     if found is not None:
         try:
             spec, code = found
@@ -36,13 +41,14 @@ def _program(key: str, make: Callable[[], Graph], views: bool) -> Any:
 
     built = build(make(), views=views)
     program = built.program
-    cache.store(key, built.spec, built.code)
+    if key is not None:
+        cache.store(key, built.spec, built.code)
     return program
 
 
 def compile_entry(op: Any, operands: Operands, attrs: Sequence[Any], n_sizes: int) -> Any:
     """Hook: the program of one operator."""
-    key = cache.key("entry", op.name, operands, attrs, n_sizes, core.get_default_dtype())
+    key = _key(op, "entry", operands, attrs, n_sizes)
 
     def make() -> Graph:
         from duograph.ops.entries import forward_graph
@@ -62,7 +68,7 @@ def compile_gradient(
     needs: int,
 ) -> Any:
     """Hook: the program of an operator's gradient, one output for each operand in `needs`."""
-    key = cache.key("gradient", op.name, operands, out_operands, grad_operands, attrs, n_sizes, needs, core.get_default_dtype())
+    key = _key(op, "gradient", operands, out_operands, grad_operands, attrs, n_sizes, needs)
 
     def make() -> Graph:
         from duograph.ops.entries import gradient_graph
@@ -75,12 +81,13 @@ def compile_gradient(
 
 def gradient_needs(op: Any, operands: Operands, attrs: Sequence[Any], needs: int) -> tuple[int, int]:
     """Hook: bit masks of the operands and outputs whose values the gradient reads."""
-    key = cache.key("needs", op.name, operands, attrs, needs, core.get_default_dtype())
-    found = cache.load(key)
+    key = _key(op, "needs", operands, attrs, needs)
+    found = None if key is None else cache.load(key)
     if found is not None and isinstance(found[0], list) and len(found[0]) == 2:
         return found[0][0], found[0][1]
     from duograph.ops import entries
 
     masks = entries.gradient_needs(op, operands, attrs, [bool(needs >> i & 1) for i in range(len(operands))])
-    cache.store(key, list(masks), b"")
+    if key is not None:
+        cache.store(key, list(masks), b"")
     return masks
