@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 HOOKS = {
     "compile_entry": "duograph.runtime.compile:compile_entry",
-    "gradient_needs": "duograph.ops.entries:gradient_needs",
+    "gradient_needs": "duograph.runtime.compile:gradient_needs",
     "compile_gradient": "duograph.runtime.compile:compile_gradient",
     "trace_op": "duograph.ops.tracing:trace_op",
     "python_gradient": "duograph.ops.gradient:python_gradient",

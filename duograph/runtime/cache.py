@@ -71,7 +71,7 @@ def _generator_stamp() -> str:
 
 
 def _target_stamp() -> str:
-    from duograph.codegen.target import cache_key
+    from duograph.codegen.stamp import cache_key
 
     return cache_key()
 
