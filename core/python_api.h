@@ -88,6 +88,7 @@ enum class Hook {
   ValueRead,
   Lift,
   CaptureMiss,
+  ViewWritten,
   Count
 };
 void set_hook(const char* name, PyObject* target);  // throws for an unknown name

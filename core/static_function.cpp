@@ -9,6 +9,7 @@
 #include "dtype_object.h"
 #include "mode.h"
 #include "static_call.h"
+#include "tape.h"
 
 namespace dg {
 
@@ -289,7 +290,24 @@ PyObject* set_dynamic_mode(PyObject*, PyObject* args) {
 
 PyObject* in_dynamic_mode(PyObject*, PyObject*) { return PyBool_FromLong(dynamic_here > 0 || dynamic_everywhere); }
 
+// rebase(tensor, source): the tensor takes over what computed `source` (its values are the same).
+PyObject* rebase(PyObject*, PyObject* args) {
+  return guarded([&]() -> PyObject* {
+    PyObject *target, *source;
+    if (!PyArg_ParseTuple(args, "OO", &target, &source)) throw ErrorSet{};
+    TensorObject *to = require_tensor(target, "rebase"), *from = require_tensor(source, "rebase");
+    if (from->node) {
+      retain_node(from->node);
+      set_node(to, from->node, from->output_index);
+    } else {
+      drop_node(to);
+    }
+    Py_RETURN_NONE;
+  });
+}
+
 PyMethodDef functions[] = {
+    {"rebase", rebase, METH_VARARGS, "rebase(tensor, source): the tensor takes over what computed source"},
     {"epoch", get_epoch, METH_NOARGS, "The number of changes that static programs must look into."},
     {"bump_epoch", bump_epoch, METH_NOARGS, "Says that a Module or a setting changed."},
     {"set_dynamic_mode", set_dynamic_mode, METH_VARARGS,

@@ -317,7 +317,9 @@ void record_traced(OpObject* op, PyObject* args, PyObject* before, PyObject* out
   bool any = false;
   for (PyObject* value : flat) any = any || (is_tensor(value) && requires_grad(as_tensor(value)));
   if (!any) return;
-  if (op->flags & kInplace && is_tensor(outs) && as_tensor(outs)->base)
+  // A view that is written changes its base's history: the node belongs to what was written, Python puts it in place.
+  const bool writes_view = op->flags & kInplace && is_tensor(outs) && as_tensor(outs)->base;
+  if (writes_view && (!hook_or_null(Hook::ViewWritten) || !as_tensor(as_tensor(outs)->base)->traced))
     raise_error_hint("GradError", "write to the whole tensor, or build the result with where, cat or stack",
                      "%s: a view cannot be written in a captured function while it takes part in differentiation",
                      op_name(op));
@@ -337,6 +339,13 @@ void record_traced(OpObject* op, PyObject* args, PyObject* before, PyObject* out
   extra.outs = saved_outs.release();
   for (size_t i = 0; i < flat.size(); ++i)
     if (is_tensor(flat[i])) node->edges[i] = edge_of(as_tensor(flat[i]));
+  if (writes_view) {
+    Ref written = traced_value(outs);
+    set_node(as_tensor(written.get()), node, 0);
+    PyObject* parameters[] = {outs, written.get()};
+    owned(PyObject_Vectorcall(hook(Hook::ViewWritten), parameters, 2, nullptr));
+    return;
+  }
   for (Py_ssize_t i = 0; i < n_outs; ++i) {
     if (!is_floating(out(i)->dtype)) continue;
     retain_node(node);

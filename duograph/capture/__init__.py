@@ -9,3 +9,4 @@ from .numbers import LiveNumber
 core.set_number_type(LiveNumber)
 core.set_hook("value_read", "duograph.capture.refuse:value_read")
 core.set_hook("lift", "duograph.capture.builder:snapshot")
+core.set_hook("view_written", "duograph.capture.histories:view_written")

@@ -95,7 +95,13 @@ class CaptureBuilder(Builder):
         if handle is None:
             return self.concrete(tensor).current(self)
         view = self.views.get(handle)
-        return handle if view is None else view.current(self)
+        if view is None:
+            return handle
+        if view.history != view.cell.version and tensor._base is not None:
+            from .histories import refresh
+
+            refresh(self, tensor, view)
+        return view.current(self)
 
     def lift(self, tensor: Any) -> Value:
         return self.concrete(tensor).current(self)

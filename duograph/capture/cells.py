@@ -47,13 +47,14 @@ class Cell:
 class View:
     """A tensor on a cell."""
 
-    __slots__ = ("cell", "chain", "strides", "value", "version")
+    __slots__ = ("cell", "chain", "history", "strides", "value", "version")
 
     def __init__(self, cell: Cell, chain: tuple[Step, ...], value: Value, strides: tuple[int, ...]) -> None:
         self.cell = cell
         self.chain = chain
         self.value = value
         self.version = cell.version
+        self.history = cell.version  # the version that the tensor's place on the tape belongs to
         self.strides = strides
 
     def current(self, builder: Builder) -> Value:

@@ -97,7 +97,7 @@ def explain(handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], tim
     captured = session.run(args, kwargs)
     from duograph.runtime.build import build
 
-    built = build(captured.graph, strict=handler.strict)
+    built = build(captured.graph, strict=handler.strict, views=False)
     static = static_side(built)
     if time:
         microseconds(session, captured, built, static)

@@ -66,10 +66,10 @@ class Handler:
     def compile(self, captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
         from duograph.runtime.build import build
 
-        built = [build(captured.graph, strict=self.strict)]
+        built = [build(captured.graph, strict=self.strict, views=False)]
         description = dict(captured.description, program=built[0].program, tape=None)
         if captured.backward is not None and captured.tape is not None:
-            built.append(build(captured.backward.graph, strict=self.strict))
+            built.append(build(captured.backward.graph, strict=self.strict, views=False))
             outputs = [tensor for _, tensor in captured.backward.outputs]
             again = Again(self.target, len(args), tuple(kwargs), [n for n, _ in captured.backward.outputs])
             recipe = GradientRecipe(self.__name__, built[1].program, outputs, again)

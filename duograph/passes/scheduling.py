@@ -22,7 +22,7 @@ def schedule(graph: Graph, fuse: bool = True, views: bool = True) -> Schedule:
     Without `fuse` every elementwise node is a kernel; without `views` only written inputs are results themselves, and
     what is an input or a view of one is copied.
     """
-    graph, cells = _resolve_writes(graph)
+    graph, cells, written = _resolve_writes(graph)
     placements = {}
     for i, (value, argument) in enumerate(zip(graph.inputs, graph.arguments)):
         buffer = Buffer("input", i, value.dtype, value.shape, value.name)
@@ -32,7 +32,7 @@ def schedule(graph: Graph, fuse: bool = True, views: bool = True) -> Schedule:
     results: list[Result] = []
     targets: list[tuple[Value, Target]] = []
     for j, value in enumerate(graph.outputs):
-        result = _alias(value, placements, plan) if views or value in cells else None
+        result = _alias(value, placements, plan) if views or j in written else None
         if result is None:
             buffer = Buffer("output", j, value.dtype, value.shape, value.name or "result")
             targets.append((value, Target(Placement.contiguous(buffer, value.shape))))
@@ -48,8 +48,8 @@ def schedule(graph: Graph, fuse: bool = True, views: bool = True) -> Schedule:
     return plan
 
 
-def _resolve_writes(graph: Graph) -> tuple[Graph, dict[Value, Value]]:
-    """The graph without `assign` nodes, and what each written input holds in the end.
+def _resolve_writes(graph: Graph) -> tuple[Graph, dict[Value, Value], set[int]]:
+    """The graph without `assign` nodes, what each written input holds in the end, and which results are such inputs.
 
     A result that is what an assignment returned is the input itself; elsewhere it is the assigned value.
     """
@@ -71,7 +71,8 @@ def _resolve_writes(graph: Graph) -> tuple[Graph, dict[Value, Value]]:
             node = made
         nodes.append(node)
     outputs = tuple(written.get(value) or values.get(value, value) for value in graph.outputs)
-    return graph.replace(nodes=tuple(nodes), outputs=outputs), cells
+    results = {j for j, value in enumerate(graph.outputs) if value in written}
+    return graph.replace(nodes=tuple(nodes), outputs=outputs), cells, results
 
 
 def _alias(value: Value, placements: Mapping[Value, Placement], plan: Schedule) -> Result | None:
