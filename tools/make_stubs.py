@@ -187,6 +187,10 @@ def package_stub(package: Path, functions: dict[str, ast.FunctionDef]) -> str:
 
 def main(package: Path, output: Path) -> None:
     functions, methods = tables(read_blocks(package / "ops"))
+    creation = ast.parse((package / "tensors" / "creation.py").read_text())
+    for node in creation.body:  # these take further arguments than the operators they are made of
+        if isinstance(node, ast.FunctionDef):
+            functions.pop(node.name, None)
     output.mkdir(parents=True, exist_ok=True)
     (output / "_core.pyi").write_text(core_stub(package, methods))
     (output / "__init__.pyi").write_text(package_stub(package, functions))
