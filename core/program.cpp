@@ -15,8 +15,10 @@ namespace dg {
 
 namespace {
 
-constexpr int64_t kReleaseGilBytes = 256 << 10;  // cheaper programs keep the GIL: giving it up costs more than it frees
-constexpr int64_t kPollBytes = 8 << 20;          // cheaper steps are not split to look for interrupts
+constexpr int64_t kDirectBytes = 256 << 10;  // beyond this a kernel may be worth several threads
+// Cheaper programs keep the GIL: a busy Python thread that gets it would hold this one up for 5 ms.
+constexpr int64_t kReleaseGilBytes = 1 << 20;
+constexpr int64_t kPollBytes = 8 << 20;  // cheaper steps are not split to look for interrupts
 constexpr int64_t kCopyChunk = 256 << 10;
 
 int64_t now_nanoseconds() {
@@ -117,9 +119,7 @@ class Run {
   bool resolve(const Cell8* numbers) { return resolve_slots(numbers); }
 
   // Whether the run is the one call of one kernel in this thread, with nothing to set up but its arguments.
-  bool is_direct() const {
-    return p_.direct && !profiling_ && reg_or(p_.all_steps[0]->cost_reg, 0) <= kReleaseGilBytes;
-  }
+  bool is_direct() const { return p_.direct && !profiling_ && reg_or(p_.all_steps[0]->cost_reg, 0) <= kDirectBytes; }
 
   Outcome execute_direct(const Cell8* numbers) {
     const Step& step = *p_.all_steps[0];
