@@ -133,7 +133,7 @@ class Definition:
     inplace: str | None
     slot: str | None
     aliases: tuple[str, ...]
-    method: bool
+    method: bool | str  # or the name of the method
     public: bool
     writes: tuple[str, ...]
 
@@ -255,7 +255,7 @@ def op(
         definition.inplace = inplace
         definition.slot = slot
         definition.aliases = aliases
-        definition.method = bool(method)
+        definition.method = method
         definition.public = public
         definition.writes = writes
         written = tuple(i for i, p in enumerate(params) if p[0] in writes)
@@ -336,7 +336,7 @@ def function(
         definition.tolerance = tolerance
         definition.inplace = definition.slot = None
         definition.aliases = aliases
-        definition.method = bool(method)
+        definition.method = method
         definition.public = public
         definition.writes = ()
         REGISTRY[name] = definition
