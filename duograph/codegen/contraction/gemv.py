@@ -22,7 +22,7 @@ PARAMETERS = (
 COLUMNS_PARAMETERS = (*PARAMETERS[:3], ("i64", "b_n"), *PARAMETERS[4:8])
 LONGEST_STRIP = 4096  # columns: the sums stay in L1
 _ROWS = 8
-_VECTORS = 4
+_VECTORS = 2
 _AHEAD = 512  # bytes
 
 
