@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -113,32 +112,6 @@ def get_target(isa: str | None = None) -> Target:
     features = {name for level in _LEVELS[: LEVELS.index(isa) + 1] for name in level[1]}
     without = ("prefer-256-bit",) if isa == "x86-64-v4" else ()
     return Target(isa, "x86-64", tuple(sorted(features)), without)
-
-
-def cache_key(isa: str | None = None) -> str:
-    """Everything about the target and the compiler that decides the object code, found without importing llvmlite."""
-    isa = isa or os.environ.get("DUOGRAPH_ISA", "native") or "native"
-    cpu = _host_description() if isa == "native" else ""
-    return f"{_TRIPLE};{isa};{cpu};{_compiler_stamp()}"
-
-
-@lru_cache(maxsize=1)
-def _host_description() -> str:
-    """Model and exact feature flags of the first processor, as the kernel lists them."""
-    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
-        lines = file.read().split("\n\n", 1)[0].splitlines()
-    wanted = ("vendor_id", "cpu family", "model", "stepping", "flags")
-    return ";".join(line.split(":", 1)[1].strip() for line in lines if line.split("\t", 1)[0].strip() in wanted)
-
-
-@lru_cache(maxsize=1)
-def _compiler_stamp() -> str:
-    """Identifies the installed LLVM by its shared library's size and time."""
-    spec = importlib.util.find_spec("llvmlite")
-    if spec is None or not spec.submodule_search_locations:
-        return "none"
-    library = os.stat(os.path.join(spec.submodule_search_locations[0], "binding", "libllvmlite.so"))
-    return f"{library.st_size}.{library.st_mtime_ns}"
 
 
 def _native() -> Target:
