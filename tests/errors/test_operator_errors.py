@@ -12,7 +12,6 @@ from duograph import errors
 
 F = dg.nn.functional
 
-# ruff: noqa: E501
 CASES: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     (
         "add",
