@@ -17,7 +17,8 @@ from .groups import Buffer
 from .schedule import CondStep, CopyStep, KernelStep, RandomStep, Step, WhileStep
 
 ALIGNMENT = 64
-EXACT_LIMIT = 600  # above this many temporaries places are found in order of time, in one sweep
+EXACT_LIMIT = 200  # above this many temporaries places are found in order of time, in one sweep
+SMALL = 256  # bytes; so are those of small ones
 
 
 @dataclass
@@ -53,10 +54,13 @@ def plan_memory(steps: Sequence[Step], extra: Mapping[int, Sequence[Buffer]] | N
     results = [life for life in lives if life.buffer.kind == "output"]
     inside = _place_inside(temporaries, results)
     rest = [life for life in temporaries if life.buffer not in inside]
-    known = [life for life in rest if isinstance(life.size, int)]
-    place = _place_exactly if len(known) <= EXACT_LIMIT else _place_in_time
-    offsets, end = place(known)
-    symbolic, arena = _place_symbolic([life for life in rest if not isinstance(life.size, int)], end)
+    small = [life for life in rest if isinstance(life.size, int) and life.size <= SMALL]
+    large = [life for life in rest if isinstance(life.size, int) and life.size > SMALL]
+    place = _place_exactly if len(large) <= EXACT_LIMIT else _place_in_time
+    offsets, end = place(large)
+    small_offsets, small_end = _place_in_time(small)
+    offsets.update({buffer: end + offset for buffer, offset in small_offsets.items()})
+    symbolic, arena = _place_symbolic([life for life in rest if not isinstance(life.size, int)], end + small_end)
     return Plan({**offsets, **symbolic}, inside, arena, lives)
 
 

@@ -1,53 +1,88 @@
-"""From a graph to a program the core runs: passes, kernels, memory plan, registers, steps."""
+"""From a graph to a program the core runs. What was built before, in any process, comes from the object cache."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import gc
+from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.codegen.kernel import CompiledKernel, Launch
-from duograph.ir.dim import Dim, Expr
-from duograph.ir.graph import Graph
-from duograph.passes.groups import Buffer, Placement
-from duograph.passes.pipeline import Options, optimise
-from duograph.passes.plan_memory import Plan, plan_memory
-from duograph.passes.schedule import CondStep, CopyStep, KernelStep, RandomStep, Result, Schedule, Step, WhileStep
-from duograph.passes.scheduling import schedule
 
-from .kernels import compile_unit
-from .registers import Registers
-from .report import PlanReport, describe
+from . import cache
+from .libraries import load_libraries
+
+if TYPE_CHECKING:
+    from duograph.ir.graph import Graph
+
+    from .assemble import Assembled
+    from .report import PlanReport
 
 Spec = dict[str, Any]
 
 
 class Built:
-    """A program, the parts it was made of (for the object cache), and what it does in words."""
+    """A program's parts; the program itself and its report are made when they are asked for."""
 
-    def __init__(self, spec: Spec, code: bytes, report: PlanReport) -> None:
+    def __init__(self, make: _Maker, spec: Spec, code: bytes) -> None:
         self.spec = spec
         self.code = code
-        self.report = report
+        self._make = make
         self._program: Any = None
+        self._report: PlanReport | None = None
 
     @property
     def program(self) -> Any:
-        """The program, loaded on first use."""
+        """The core's program, loaded on first use."""
         if self._program is None:
-            self._program = load(self.spec, self.code)
+            load_libraries(self.spec.get("symbols", ()))
+            self._program = core.Program(self.spec, self.code)
         return self._program
 
+    @property
+    def report(self) -> PlanReport:
+        """What the program does, in words and figures."""
+        if self._report is None:
+            self._report = self._make().report()
+        return self._report
 
-def load(spec: Spec, code: bytes) -> Any:
-    """The core's program of a spec; libraries it calls into are loaded first."""
-    from .libraries import load_libraries
 
-    load_libraries(spec.get("symbols", ()))
-    return core.Program(spec, code)
+class _Maker:
+    """Compiles the graph once, when somebody needs more than the cache gave."""
+
+    def __init__(self, graph: Graph, strict: bool, fuse: bool, optimised: bool, views: bool) -> None:
+        self.arguments = (graph, strict, fuse, optimised, views)
+        self.made: Assembled | None = None
+
+    def __call__(self) -> Assembled:
+        if self.made is None:
+            from duograph.passes.pipeline import Options
+
+            from .assemble import assemble
+
+            graph, strict, fuse, optimised, views = self.arguments
+            # Thousands of small objects are made and nearly all of them live to the end: collecting only costs.
+            collecting = gc.isenabled()
+            gc.disable()
+            try:
+                self.made = assemble(graph, Options(strict=strict, fuse=fuse), optimised, views)
+            finally:
+                if collecting:
+                    gc.enable()
+        return self.made
+
+    def key(self) -> str:
+        """Everything that decides the program."""
+        from duograph.ir.dim import symbols
+
+        graph = self.arguments[0]
+        sizes = [size for value in graph.inputs for size in value.shape]
+        sizes += [stride for argument in graph.arguments for stride in argument.strides or ()]
+        bounds = {str(symbol): symbol.bounds() for size in (*sizes, *graph.sizes) for symbol in symbols(size)}
+        return cache.key("graph", str(graph), bounds, graph.equal, self.arguments[1:])
 
 
-def build(graph: Graph, strict: bool = True, fuse: bool = True, optimised: bool = False, views: bool = True) -> Built:
+def build(
+    graph: Graph, strict: bool = True, fuse: bool = True, optimised: bool = False, views: bool = True, cached: bool = True
+) -> Built:
     """Compile a graph.
 
     Args:
@@ -55,210 +90,21 @@ def build(graph: Graph, strict: bool = True, fuse: bool = True, optimised: bool 
         fuse: share kernels between operators.
         optimised: the graph has been through the passes.
         views: a result that is an input or a view of one shares its memory; else only written inputs do.
+        cached: look in the object cache first, and keep the result there.
     """
-    given = graph
-    arrival = graph
-    if not optimised:
-        graph = optimise(graph, Options(strict=strict, fuse=fuse))
-    plan = schedule(graph, fuse, views)
-    steps = list(_kernel_steps(plan.steps))
-    unit = compile_unit([step.kernel for step in steps])
-    compiled = {id(step): kernel for step, kernel in zip(steps, unit.kernels)}
-    temporaries = {
-        key: [Buffer("temp", -1, core.uint8, (size,), "kernel temporary") for size in kernel.temporaries]
-        for key, kernel in compiled.items()
-    }
-    memory = plan_memory(plan.steps, temporaries)
-    writer = _SpecWriter(graph, given, memory, compiled, temporaries)
-    spec = writer.write(plan)
-    return Built(spec, unit.object, describe(graph, plan, steps, compiled, memory))
-
-
-def _kernel_steps(steps: Sequence[Step]) -> list[KernelStep]:
-    """The kernels of steps and their regions, in order."""
-    found: list[KernelStep] = []
-    for step in steps:
-        if isinstance(step, KernelStep):
-            found.append(step)
-        elif isinstance(step, CondStep):
-            found += _kernel_steps(step.then) + _kernel_steps(step.otherwise)
-        elif isinstance(step, WhileStep):
-            found += _kernel_steps(step.condition) + _kernel_steps(step.body)
-    return found
-
-
-class _SpecWriter:
-    """Writes the dict that `core.Program` takes."""
-
-    def __init__(
-        self, graph: Graph, given: Graph, memory: Plan, compiled: dict[int, CompiledKernel], temporaries: dict[int, list[Buffer]]
-    ) -> None:
-        self.graph = graph
-        self.memory = memory
-        self.compiled = compiled
-        self.temporaries = temporaries
-        self.tensors = [i for i, argument in enumerate(graph.arguments) if argument.kind != "number"]
-        self.numbers = [i for i, argument in enumerate(graph.arguments) if argument.kind == "number"]
-        self.position = {i: p for p, i in enumerate(self.tensors)} | {i: p for p, i in enumerate(self.numbers)}
-        ranks = [graph.inputs[i].type.rank for i in self.tensors]
-        self.registers = Registers(2 * sum(ranks) + len(graph.sizes))
-        self._bind(given, ranks)
-        self.slots: list[list[object]] = []
-        self.slot_of: dict[Any, int] = {}
-        self.symbols: dict[str, int] = {}
-        self.nodes: list[list[object]] = []
-        self.data = bytearray()
-
-    def _bind(self, given: Graph, ranks: Sequence[int]) -> None:
-        """Registers of the symbols, as the graph had them before equal ones were made one: checks speak of all."""
-        register = 0
-        for i, rank in zip(self.tensors, ranks):
-            shape, strides = given.inputs[i].shape, given.arguments[i].strides or ()
-            for values in (shape, strides or (0,) * rank):
-                for value in values:
-                    if isinstance(value, Dim) and value.is_symbol:
-                        self.registers.bind(value, register)
-                    register += 1
-        for symbol in self.graph.sizes:
-            self.registers.bind(symbol, register)
-            register += 1
-
-    def write(self, plan: Schedule) -> Spec:
-        """The spec of a schedule."""
-        reg = self.registers
-        checks = [[self._relation(relation, left, right), max(code, 1)] for relation, left, right, code in plan.checks]
-        steps = self._steps(plan.steps)
-        outputs = [self._result(result) for result in plan.results]
-        arena = reg(self.memory.arena) if self.memory.offsets else None
-        spec: Spec = {
-            "inputs": [self.graph.inputs[i].type.rank for i in self.tensors],
-            "numbers": [self.graph.inputs[i].dtype.code for i in self.numbers],
-            "n_sizes": len(self.graph.sizes),
-            "checks": checks,
-            "slots": self.slots,
-            "arena": arena,
-            "steps": steps,
-            "outputs": outputs,
-            "symbols": list(self.symbols),
-            "nodes": self.nodes,
-        }
-        if self.data:
-            from binascii import b2a_base64
-
-            spec["data"] = b2a_base64(bytes(self.data), newline=False).decode()
-        spec["regs"] = reg.code
-        return spec
-
-    def _relation(self, relation: str, left: Expr, right: Expr) -> int:
-        return self.registers.operation(relation, self.registers(left), self.registers(right))
-
-    # Slots
-
-    def slot(self, buffer: Buffer) -> int:
-        """The slot of a buffer, or of its part from an offset on."""
-        if buffer.base is not None:
-            base = self.slot(buffer.base)
-            offset = self.registers(buffer.offset * buffer.dtype.itemsize)
-            return self._slot(("view", base, offset), ["view", base, offset])
-        if buffer.kind == "input":
-            number = self.graph.arguments[buffer.index].kind == "number"
-            return self._slot(buffer, ["number" if number else "input", self.position[buffer.index]])
-        if buffer.kind == "output":
-            return self._slot(buffer, ["output", buffer.index])
-        if buffer.kind == "const":
-            return self._constant(buffer)
-        host = self.memory.inside.get(buffer)
-        if host is not None:
-            return self.slot(host)
-        offset = self.registers(self.memory.offsets[buffer])
-        return self._slot(buffer, ["temp", offset, self.registers(buffer.bytes)])
-
-    def _slot(self, key: object, entry: list[object]) -> int:
-        found = self.slot_of.get(key)
-        if found is None:
-            found = self.slot_of[key] = len(self.slots)
-            self.slots.append(entry)
-        return found
-
-    def _constant(self, buffer: Buffer) -> int:
-        found = self.slot_of.get(buffer.data)
-        if found is None:
-            self.data += bytes(-len(self.data) % 64)
-            found = self._slot(buffer.data, ["const", len(self.data)])
-            self.data += buffer.data
-        return found
-
-    def symbol(self, name: str) -> int:
-        return self.symbols.setdefault(name, len(self.symbols))
-
-    # Steps
-
-    def _steps(self, steps: Sequence[Step]) -> list[list[object]]:
-        written: list[list[object]] = []
-        for step in steps:
-            if isinstance(step, KernelStep):
-                written += self._kernel(step)
-            elif isinstance(step, CopyStep):
-                size = self.registers(step.target.bytes)
-                written.append(["copy", self.slot(step.target), self.slot(step.source), size])
-            elif isinstance(step, RandomStep):
-                written.append(["random", self.slot(step.buffer), self.registers(step.count)])
-            elif isinstance(step, CondStep):
-                then, otherwise = self._steps(step.then), self._steps(step.otherwise)
-                written.append(["cond", self.slot(step.predicate), then, otherwise])
-            else:
-                condition, body = self._steps(step.condition), self._steps(step.body)
-                written.append(["while", condition, self.slot(step.predicate), body])
-        return written
-
-    def _kernel(self, step: KernelStep) -> list[list[object]]:
-        kernel = self.compiled[id(step)]
-        operands = [*step.buffers, *self.temporaries[id(step)]]
-        writes = {position for position, operand in enumerate(step.kernel.operands) if operand.role != "in"}
-        node = len(self.nodes)
-        self.nodes.append(_source(step))
-        return [self._launch(launch, operands, writes, node) for launch in kernel.launches]
-
-    def _launch(self, launch: Launch, operands: Sequence[Buffer], writes: set[int], node: int) -> list[object]:
-        reg = self.registers
-        slots = [self.slot(operands[position]) for position in launch.args]
-        committed = [self.slot(operands[position]) for position in launch.args if position in writes]
-        for name in getattr(launch, "functions", ()):
-            symbol = self.symbol(name)
-            slots.append(self._slot(("symbol", symbol), ["symbol", symbol]))
-        return [
-            "kernel",
-            self.symbol(launch.symbol),
-            slots,
-            [reg(size) for size in launch.size_exprs],
-            reg(launch.chunks),
-            reg(launch.scratch),
-            node,
-            reg(launch.cost),
-            committed,
-            bool(getattr(launch, "whole", False)),
-        ]
-
-    # Results
-
-    def _result(self, result: Result) -> list[object]:
-        shape = [self.registers(size) for size in result.shape]
-        if result.inplace is not None:
-            return [result.dtype_code, shape, ["inplace", self.position[result.inplace]]]
-        if result.placement is not None:
-            return [result.dtype_code, shape, self._view(result.placement)]
-        return [result.dtype_code, shape, None]
-
-    def _view(self, place: Placement) -> list[object]:
-        strides = [self.registers(stride) for stride in place.strides]
-        offset = None if place.offset == 0 else self.registers(place.offset)
-        return [self.position[place.buffer.index], strides, offset]
-
-
-def _source(step: KernelStep) -> list[object]:
-    """What messages about a kernel name: operators and the user's line."""
-    names = sorted({node.op for node in step.nodes})
-    if not step.locations:
-        return [",".join(names)]
-    location = step.locations[-1]
-    return [",".join(names), location.file, location.line, location.function, location.text]
+    make = _Maker(graph, strict, fuse, optimised, views)
+    if not cached or cache.folder() is None:
+        made = make()
+        return Built(make, made.spec, made.code)
+    key = make.key()
+    found = cache.load(key)
+    if found is not None:
+        built = Built(make, *found)
+        try:
+            built.program  # noqa: B018  # whatever is wrong with what was on disk shows here
+            return built
+        except Exception:
+            pass
+    made = make()
+    cache.store(key, made.spec, made.code)
+    return Built(make, made.spec, made.code)

@@ -39,7 +39,7 @@ def _program(key: str | None, make: Callable[[], Graph], views: bool) -> Any:
             pass
     from .build import build
 
-    built = build(make(), views=views)
+    built = build(make(), views=views, cached=False)
     program = built.program
     if key is not None:
         cache.store(key, built.spec, built.code)

@@ -1,0 +1,248 @@
+"""From a graph to a program the core runs: passes, kernels, memory plan, registers, steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from duograph import _core as core
+from duograph.codegen.kernel import CompiledKernel, Launch
+from duograph.ir.dim import Dim, Expr
+from duograph.ir.graph import Graph
+from duograph.passes.groups import Buffer, Placement
+from duograph.passes.pipeline import Options, optimise
+from duograph.passes.plan_memory import Plan, plan_memory
+from duograph.passes.schedule import CondStep, CopyStep, KernelStep, RandomStep, Result, Schedule, Step, WhileStep
+from duograph.passes.scheduling import schedule
+
+from .kernels import compile_unit
+from .registers import Registers
+from .report import PlanReport, describe
+
+Spec = dict[str, Any]
+
+
+class Assembled:
+    """The parts of a program, and what its report is made of."""
+
+    def __init__(
+        self, graph: Graph, plan: Schedule, spec: Spec, code: bytes, compiled: dict[int, CompiledKernel], memory: Plan
+    ) -> None:
+        self.graph = graph
+        self.plan = plan
+        self.spec = spec
+        self.code = code
+        self.compiled = compiled
+        self.memory = memory
+
+    def report(self) -> PlanReport:
+        """What the program does, in words and figures."""
+        return describe(self.graph, self.plan, list(_kernel_steps(self.plan.steps)), self.compiled, self.memory)
+
+
+def assemble(graph: Graph, options: Options, optimised: bool, views: bool) -> Assembled:
+    """Compile a graph; see `build.build`."""
+    given = graph
+    if not optimised:
+        graph = optimise(graph, options)
+    plan = schedule(graph, options.fuse, views)
+    steps = _kernel_steps(plan.steps)
+    unit = compile_unit([step.kernel for step in steps])
+    compiled = {id(step): kernel for step, kernel in zip(steps, unit.kernels)}
+    temporaries = {
+        key: [Buffer("temp", -1, core.uint8, (size,), "kernel temporary") for size in kernel.temporaries]
+        for key, kernel in compiled.items()
+    }
+    memory = plan_memory(plan.steps, temporaries)
+    writer = _SpecWriter(graph, given, memory, compiled, temporaries)
+    return Assembled(graph, plan, writer.write(plan), unit.object, compiled, memory)
+
+
+def _kernel_steps(steps: Sequence[Step]) -> list[KernelStep]:
+    """The kernels of steps and their regions, in order."""
+    found: list[KernelStep] = []
+    for step in steps:
+        if isinstance(step, KernelStep):
+            found.append(step)
+        elif isinstance(step, CondStep):
+            found += _kernel_steps(step.then) + _kernel_steps(step.otherwise)
+        elif isinstance(step, WhileStep):
+            found += _kernel_steps(step.condition) + _kernel_steps(step.body)
+    return found
+
+
+class _SpecWriter:
+    """Writes the dict that `core.Program` takes."""
+
+    def __init__(
+        self, graph: Graph, given: Graph, memory: Plan, compiled: dict[int, CompiledKernel], temporaries: dict[int, list[Buffer]]
+    ) -> None:
+        self.graph = graph
+        self.memory = memory
+        self.compiled = compiled
+        self.temporaries = temporaries
+        self.tensors = [i for i, argument in enumerate(graph.arguments) if argument.kind != "number"]
+        self.numbers = [i for i, argument in enumerate(graph.arguments) if argument.kind == "number"]
+        self.position = {i: p for p, i in enumerate(self.tensors)} | {i: p for p, i in enumerate(self.numbers)}
+        ranks = [graph.inputs[i].type.rank for i in self.tensors]
+        self.registers = Registers(2 * sum(ranks) + len(graph.sizes))
+        self._bind(given, ranks)
+        self.slots: list[list[object]] = []
+        self.slot_of: dict[Any, int] = {}
+        self.symbols: dict[str, int] = {}
+        self.nodes: list[list[object]] = []
+        self.data = bytearray()
+
+    def _bind(self, given: Graph, ranks: Sequence[int]) -> None:
+        """Registers of the symbols, as the graph had them before equal ones were made one: checks speak of all."""
+        register = 0
+        for i, rank in zip(self.tensors, ranks):
+            shape, strides = given.inputs[i].shape, given.arguments[i].strides or ()
+            for values in (shape, strides or (0,) * rank):
+                for value in values:
+                    if isinstance(value, Dim) and value.is_symbol:
+                        self.registers.bind(value, register)
+                    register += 1
+        for symbol in self.graph.sizes:
+            self.registers.bind(symbol, register)
+            register += 1
+
+    def write(self, plan: Schedule) -> Spec:
+        """The spec of a schedule."""
+        reg = self.registers
+        checks = [[self._relation(relation, left, right), max(code, 1)] for relation, left, right, code in plan.checks]
+        steps = self._steps(plan.steps)
+        outputs = [self._result(result) for result in plan.results]
+        arena = reg(self.memory.arena) if self.memory.offsets else None
+        spec: Spec = {
+            "inputs": [self.graph.inputs[i].type.rank for i in self.tensors],
+            "numbers": [self.graph.inputs[i].dtype.code for i in self.numbers],
+            "n_sizes": len(self.graph.sizes),
+            "checks": checks,
+            "slots": self.slots,
+            "arena": arena,
+            "steps": steps,
+            "outputs": outputs,
+            "symbols": list(self.symbols),
+            "nodes": self.nodes,
+        }
+        if self.data:
+            from binascii import b2a_base64
+
+            spec["data"] = b2a_base64(bytes(self.data), newline=False).decode()
+        spec["regs"] = reg.code
+        return spec
+
+    def _relation(self, relation: str, left: Expr, right: Expr) -> int:
+        return self.registers.operation(relation, self.registers(left), self.registers(right))
+
+    # Slots
+
+    def slot(self, buffer: Buffer) -> int:
+        """The slot of a buffer, or of its part from an offset on."""
+        if buffer.base is not None:
+            base = self.slot(buffer.base)
+            offset = self.registers(buffer.offset * buffer.dtype.itemsize)
+            return self._slot(("view", base, offset), ["view", base, offset])
+        if buffer.kind == "input":
+            number = self.graph.arguments[buffer.index].kind == "number"
+            return self._slot(buffer, ["number" if number else "input", self.position[buffer.index]])
+        if buffer.kind == "output":
+            return self._slot(buffer, ["output", buffer.index])
+        if buffer.kind == "const":
+            return self._constant(buffer)
+        host = self.memory.inside.get(buffer)
+        if host is not None:
+            return self.slot(host)
+        offset = self.registers(self.memory.offsets[buffer])
+        return self._slot(buffer, ["temp", offset, self.registers(buffer.bytes)])
+
+    def _slot(self, key: object, entry: list[object]) -> int:
+        found = self.slot_of.get(key)
+        if found is None:
+            found = self.slot_of[key] = len(self.slots)
+            self.slots.append(entry)
+        return found
+
+    def _constant(self, buffer: Buffer) -> int:
+        found = self.slot_of.get(buffer.data)
+        if found is None:
+            self.data += bytes(-len(self.data) % 64)
+            found = self._slot(buffer.data, ["const", len(self.data)])
+            self.data += buffer.data
+        return found
+
+    def symbol(self, name: str) -> int:
+        return self.symbols.setdefault(name, len(self.symbols))
+
+    # Steps
+
+    def _steps(self, steps: Sequence[Step]) -> list[list[object]]:
+        written: list[list[object]] = []
+        for step in steps:
+            if isinstance(step, KernelStep):
+                written += self._kernel(step)
+            elif isinstance(step, CopyStep):
+                size = self.registers(step.target.bytes)
+                written.append(["copy", self.slot(step.target), self.slot(step.source), size])
+            elif isinstance(step, RandomStep):
+                written.append(["random", self.slot(step.buffer), self.registers(step.count)])
+            elif isinstance(step, CondStep):
+                then, otherwise = self._steps(step.then), self._steps(step.otherwise)
+                written.append(["cond", self.slot(step.predicate), then, otherwise])
+            else:
+                condition, body = self._steps(step.condition), self._steps(step.body)
+                written.append(["while", condition, self.slot(step.predicate), body])
+        return written
+
+    def _kernel(self, step: KernelStep) -> list[list[object]]:
+        kernel = self.compiled[id(step)]
+        operands = [*step.buffers, *self.temporaries[id(step)]]
+        writes = {position for position, operand in enumerate(step.kernel.operands) if operand.role != "in"}
+        node = len(self.nodes)
+        self.nodes.append(_source(step))
+        return [self._launch(launch, operands, writes, node) for launch in kernel.launches]
+
+    def _launch(self, launch: Launch, operands: Sequence[Buffer], writes: set[int], node: int) -> list[object]:
+        reg = self.registers
+        slots = [self.slot(operands[position]) for position in launch.args]
+        committed = [self.slot(operands[position]) for position in launch.args if position in writes]
+        for name in getattr(launch, "functions", ()):
+            symbol = self.symbol(name)
+            slots.append(self._slot(("symbol", symbol), ["symbol", symbol]))
+        return [
+            "kernel",
+            self.symbol(launch.symbol),
+            slots,
+            [reg(size) for size in launch.size_exprs],
+            reg(launch.chunks),
+            reg(launch.scratch),
+            node,
+            reg(launch.cost),
+            committed,
+            bool(getattr(launch, "whole", False)),
+        ]
+
+    # Results
+
+    def _result(self, result: Result) -> list[object]:
+        shape = [self.registers(size) for size in result.shape]
+        if result.inplace is not None:
+            return [result.dtype_code, shape, ["inplace", self.position[result.inplace]]]
+        if result.placement is not None:
+            return [result.dtype_code, shape, self._view(result.placement)]
+        return [result.dtype_code, shape, None]
+
+    def _view(self, place: Placement) -> list[object]:
+        strides = [self.registers(stride) for stride in place.strides]
+        offset = None if place.offset == 0 else self.registers(place.offset)
+        return [self.position[place.buffer.index], strides, offset]
+
+
+def _source(step: KernelStep) -> list[object]:
+    """What messages about a kernel name: operators and the user's line."""
+    names = sorted({node.op for node in step.nodes})
+    if not step.locations:
+        return [",".join(names)]
+    location = step.locations[-1]
+    return [",".join(names), location.file, location.line, location.function, location.text]
