@@ -13,7 +13,7 @@ from .definition import COMPOSITION, ELEMENTWISE, function, op
 from .dtypes import floats, numeric
 from .reductions import amax, sum
 from .samples import unary
-from .unary import erf, exp, expm1, log, log1p, sigmoid, tanh
+from .unary import erf, exp, expm1, log, log1p, reciprocal, sigmoid, tanh
 
 if TYPE_CHECKING:
     from duograph._core import DType, Tensor
@@ -232,7 +232,7 @@ def softmax(x: Tensor, dim: int) -> Tensor:
     if not x.shape:
         return exp(x - x)
     e = exp(x - amax(x, dim, True))
-    return e / sum(e, dim, True)
+    return e * reciprocal(sum(e, dim, True))  # one division per row
 
 
 @softmax.vjp
