@@ -123,8 +123,7 @@ def compile_unit(kernels: Sequence[Kernel]) -> CompiledUnit:
 
 def _with_sizes(compiled: CompiledKernel, sizes: dict[Dim, Expr]) -> CompiledKernel:
     """The kernel's launches with the placeholders' values in place."""
-    memo: dict[Expr, Expr] = {}
-    memo.update(sizes)
+    memo: dict[Expr, Expr] = {place: size for place, size in sizes.items()}
 
     def value(expression: Expr) -> Expr:
         if isinstance(expression, int):
