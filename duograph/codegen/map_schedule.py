@@ -17,7 +17,7 @@ from duograph.ir.dim import ceildiv, product
 
 BLOCK = 8192  # elements of the vector dim in one chunk
 STREAM_ELEMENTS = 1 << 22  # from here on results do not stay in the caches anyway: write them past
-STREAM_COST = 80
+STREAM_COST = 50
 
 Step = Callable[[Sequence[Scope], Carried], Carried]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from duograph.codegen.llvm import Function
 from duograph.codegen.vector import Vec, Vectors
 
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -12,7 +13,7 @@ _ROUNDS = 10
 def random_bits(v: Vectors, dtype: str, key: Vec, counter: Vec, element: Vec) -> Vec:
     """uint32 or uint64 bits number ``element`` of the stream at (key, counter); all arguments are i64 lanes."""
     per_block = 2 if dtype == "uint32" else 1
-    words = _block(v, key, v.add(counter, v.lshr(element, per_block)))
+    words = _call_block(v, key, v.add(counter, v.lshr(element, per_block)))
     if dtype == "uint64":
         wide = [v.convert("zext", word, "i64") for word in words]
         low = v.or_(wide[0], v.shl(wide[1], 32))
@@ -25,6 +26,23 @@ def random_bits(v: Vectors, dtype: str, key: Vec, counter: Vec, element: Vec) ->
 
 def _bit(v: Vectors, element: Vec, bit: int) -> Vec:
     return v.icmp("ne", v.and_(element, v.like(element, 1 << bit)), v.like(element, 0))
+
+
+def _call_block(v: Vectors, key: Vec, block: Vec) -> list[Vec]:
+    """The four words of each lane's block. A function by itself: it is long, and loops call it from several places."""
+    f, name = v.function, f"philox_{v.lanes}"
+    kind, wide = f"<{v.lanes} x i32>", f"<{v.lanes} x i64>"
+    size = 4 * v.lanes
+    if not f.module.has(name):
+        inner = Function(f.module, name, [("ptr", "words"), (wide, "key"), (wide, "block")], linkage="internal")
+        narrow = Vectors(inner, v.target, v.lanes)
+        arguments = (Vec(argument, "i64", v.lanes) for argument in ("%key", "%block"))
+        for i, word in enumerate(_block(narrow, *arguments)):
+            inner.store(kind, word.ref, inner.gep("%words", i * size), size)
+        f.module.add(inner)
+    words = f.alloca(f"[4 x {kind}]", 64)
+    f.call(name, [("ptr", words), (wide, key.ref), (wide, block.ref)])
+    return [Vec(f.load(kind, f.gep(words, i * size), size), "i32", v.lanes) for i in range(4)]
 
 
 def _block(v: Vectors, key: Vec, block: Vec) -> list[Vec]:
