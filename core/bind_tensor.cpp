@@ -64,6 +64,7 @@ int truth(PyObject* self) {
       raise_error_hint("ValueError_", "use .any() or .all()",
                        "bool: the truth value of a Tensor with %lld elements is ambiguous",
                        static_cast<long long>(tensor->numel));
+    require_host(tensor, "bool");
     return is_floating(tensor->dtype) ? load_as_double(tensor->data, tensor->dtype) != 0
                                       : load_as_int(tensor->data, tensor->dtype) != 0;
   });

@@ -113,6 +113,7 @@ Entry* compile_entry(Call& call) {
 }
 
 TensorObject* contiguous_copy(const TensorObject* tensor) {
+  require_host(tensor, "copy");
   TensorObject* copy = make_empty(tensor->dtype, tensor->rank, tensor->sizes);
   strided_copy(copy->data, copy->strides, tensor->data, tensor->strides, tensor->rank, tensor->sizes,
                itemsize(tensor->dtype));
@@ -417,6 +418,8 @@ void raise_run_failure(OpObject* op, PyObject* args, const RunStatus& status) {
   }
   if (status.check_code == kCheckDevice)
     raise_error("DeviceError", "%s: the tensors must be in cpu memory; one is on another device", name);
+  if (status.check_code == kCheckDevice)
+    raise_error_hint("DeviceError", "move them first: x.to('cpu')", "%s: the operands are not all on the CPU", name);
   if (op) explain_failure(op, args, status.check_code);
   raise_error("InternalError", "%s: check %lld failed", name, static_cast<long long>(status.check_code));
 }

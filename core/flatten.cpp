@@ -125,6 +125,10 @@ void add_sizes(Call& call, size_t index, const Param& param) {
     Ref single = PySequence_Check(value) ? owned(PySequence_Tuple(value)) : owned(PyTuple_Pack(1, value));
     call.values[index] = value = single.get();
     call.kept.push_back(std::move(single));
+  } else if (PyList_Check(value)) {  // a tuple of our own: the list may change in an element's __index__
+    Ref items = owned(PyList_AsTuple(value));
+    call.values[index] = value = items.get();
+    call.kept.push_back(std::move(items));
   }
   const Py_ssize_t count = PySequence_Fast_GET_SIZE(value);
   if (count > 8 * kMaxRank) raise_error("ArgumentError", "%s: too many sizes", op_name(call.op));

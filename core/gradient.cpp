@@ -305,7 +305,7 @@ void run_compiled(Node* node, TensorObject* const* grads, Gradients* results) {
   outputs.resize(entry->targets.size());
   RunStatus status;
   if (!entry->program->run(feed.inputs.data(), cells.data(), node->sizes, outputs.data(), &status)) {
-    if (status.kernel_status[0]) raise_run_failure(node->op, Py_None, status);
+    if (status.kernel_status[0] || status.check_code == kCheckDevice) raise_run_failure(node->op, Py_None, status);
     raise_node_error("InternalError", node, "please report it", "%s: check %lld of the gradient failed",
                      node_name(node), static_cast<long long>(status.check_code));
   }

@@ -72,6 +72,7 @@ void release_view(Buffer* buffer) {
 
 // Sizes and strides in elements; false if the strides are not whole elements.
 bool read_geometry(const Py_buffer& view, Dims* sizes, Dims* strides) {
+  if (view.ndim > 0 && (!view.shape || !view.strides || view.itemsize <= 0)) return false;  // NumPy's dates
   for (int d = 0; d < view.ndim; ++d) {
     sizes->push_back(view.shape[d]);
     if (view.strides[d] % view.itemsize != 0) return false;

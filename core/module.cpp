@@ -101,7 +101,9 @@ void bind_tensor_functions(nb::module_& m) {
   m.def(
       "traced",
       [](nb::handle value, nb::handle dtype, int rank, nb::handle shape, bool grad) {
-        if (!PyTuple_Check(shape.ptr()) || PyTuple_GET_SIZE(shape.ptr()) != rank || rank > kMaxRank)
+        if (rank > kMaxRank)
+          raise_error("ShapeError", "a Tensor has at most %d dimensions, this one would have %d", kMaxRank, rank);
+        if (!PyTuple_Check(shape.ptr()) || PyTuple_GET_SIZE(shape.ptr()) != rank)
           raise_error("InternalError", "traced: the shape must be a tuple of %d sizes", rank);
         TensorObject* tensor = make_traced(value.ptr(), dtype_from(dtype, "traced"), rank, shape.ptr());
         if (grad) tensor->flags |= kRequiresGrad;

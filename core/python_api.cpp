@@ -26,7 +26,7 @@ HookSlot hooks[static_cast<int>(Hook::Count)] = {
     {"trace_op"},      {"python_gradient"}, {"raise_error"},
     {"getitem"},       {"setitem"},         {"tensor_repr"},
     {"tensor_format"}, {"tensor_new"},      {"value_read"},
-    {"lift"},          {"capture_miss"}, {"view_written"},
+    {"lift"},          {"capture_miss"},    {"view_written"},
 };
 
 PyObject* error_class(const char* name) {

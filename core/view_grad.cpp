@@ -158,6 +158,7 @@ void view_gradients(Node* node, TensorObject* grad, bool recorded, Gradients* re
     raise_node_error("GradError", node, "build the tensor with where, cat or stack instead of writing to a view",
                      "%s: gradients through a write to a view cannot be differentiated again or captured",
                      node_name(node));
+  require_host(grad, node_name(node));
   if (node->kind == NodeKind::View)
     view_gradient(node, grad, results);
   else

@@ -238,3 +238,32 @@ def test_traced_tensors_have_no_values():
             read(t)
     with pytest.raises(Error):
         core.traced(object(), core.float32, 3, (2, 3))
+
+
+def test_nothing_crosses_to_another_device_by_accident():
+    import copy as copying
+
+    name = "fenced for tensors"
+    if name not in core.device_names():
+        core.register_fenced_device(name)
+    far = core.to_device(dg.ones(4), core.device_names().index(name))
+    plain = dg.ones(4)
+    reads = [
+        bool,
+        lambda t: t.tolist(),
+        lambda t: t[0].item(),
+        lambda t: t.numpy(),
+        lambda t: t.__dlpack__(),
+        pickle.dumps,
+        copying.deepcopy,
+        lambda t: t + 1,
+        lambda t: t + plain,
+        lambda t: plain.add_(t),
+        lambda t: t.sum(),
+        lambda t: t.mul_(2),
+    ]
+    for read in reads:
+        with pytest.raises(Error) as caught:
+            read(far)
+        assert "cpu" in str(caught.value) or "ambiguous" in str(caught.value)
+    assert core.to_device(far, 0).tolist() == [1.0] * 4
