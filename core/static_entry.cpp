@@ -21,6 +21,13 @@ bool TensorSpec::matches(const TensorObject* t) const {
   return requires_grad < 0 || static_cast<bool>(requires_grad) == dg::requires_grad(t);
 }
 
+std::vector<PyObject*> hooks_of(const TensorObject* tensor) {
+  std::vector<PyObject*> found;
+  if (tensor->hooks && PyList_Check(tensor->hooks))
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(tensor->hooks); ++i) found.push_back(PyList_GET_ITEM(tensor->hooks, i));
+  return found;
+}
+
 namespace {
 
 [[noreturn]] void malformed(const char* what) { raise_error("InternalError", "static entry: malformed %s", what); }
@@ -231,6 +238,7 @@ Input read_input(PyObject* row) {
     input.tensor = item(row, 1, "input");
     if (!is_tensor(input.tensor)) malformed("input");
     input.spec = read_spec(row, 2);
+    input.hooks = hooks_of(as_tensor(input.tensor));
   } else {
     input.read = static_cast<int>(integer(item(row, 1, "input")));
   }

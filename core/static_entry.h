@@ -108,7 +108,10 @@ struct Input {
   int read = 0;
   PyObject* tensor = nullptr;
   TensorSpec spec;
+  std::vector<PyObject*> hooks;  // of the fixed tensor at capture, borrowed: only compared
 };
+// The gradient hooks of a leaf; a capture has them built in.
+std::vector<PyObject*> hooks_of(const TensorObject* tensor);
 
 struct Template {
   enum Kind : uint8_t { Output, ReadValue, Const, Number, Tuple, List, Dict, Make, View } kind;

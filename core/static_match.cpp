@@ -355,7 +355,11 @@ bool collect_inputs(Call* call) {
   for (const Input& input : call->entry->inputs) {
     PyObject* object = input.fixed ? input.tensor : call->reads[input.read];
     if (!is_tensor(object)) return false;
-    if (input.fixed && !input.spec.matches(as_tensor(object))) return false;
+    if (input.fixed) {
+      if (!input.spec.matches(as_tensor(object))) return false;
+      if ((as_tensor(object)->hooks || !input.hooks.empty()) && hooks_of(as_tensor(object)) != input.hooks)
+        return false;
+    }
     call->inputs.push_back(as_tensor(object));
   }
   for (const Guard& guard : call->entry->guards)

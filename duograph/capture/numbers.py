@@ -30,7 +30,7 @@ class LiveNumber:
         self.value = value
 
     # isinstance(x, float) is to hold as for the number itself.
-    __class__ = property(lambda self: type(self.value))  # type: ignore[assignment]
+    __class__ = property(lambda self: type(self.value))
 
     def pin(self) -> int | float:
         """The number itself; the capture then holds only while it is the same."""

@@ -28,10 +28,9 @@ if os.environ.get("DUOGRAPH_DYNAMIC", "") not in ("", "0"):
 class Handler:
     """What a static function does when no capture fits: make one. Its public attributes show on the function."""
 
-    def __init__(self, target: Callable[..., Any], strict: bool, single_path: bool = False) -> None:
+    def __init__(self, target: Callable[..., Any], strict: bool) -> None:
         self.target = target
         self.strict = strict
-        self.single_path = single_path
         self.captures = 0
         self.compilations = 0
         self.function: Any = None  # the core's StaticFunction around this

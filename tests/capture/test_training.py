@@ -318,3 +318,28 @@ def test_weight_data_may_be_exchanged():
     model.weight.data = dg.ones(2, 2)
     same(static(x), model(x))
     assert static.captures == 1
+
+
+def test_gradient_hooks_are_part_of_a_capture():
+    model = nn.Linear(2, 2)
+    x = dg.randn(3, 2)
+
+    def loss():
+        total = (model(x) ** 2).sum()
+        total.backward()
+        return model.weight.grad
+
+    static = dg.static(loss, strict=True)
+
+    def both():
+        model.weight.grad = model.bias.grad = None
+        got = static()
+        model.weight.grad = model.bias.grad = None
+        same(got, loss())
+
+    both()
+    handle = model.weight.register_hook(lambda g: g * 10)
+    both()
+    handle.remove()
+    both()
+    assert static.captures == 2
