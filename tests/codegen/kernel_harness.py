@@ -17,7 +17,8 @@ from duograph.ir.dim import evaluate
 
 GUARD = 128
 PATTERN = 0xA5
-ALL_LEVELS = ("native", *LEVELS)
+# "native" stands for x86-64-v4 where the machine has it
+ALL_LEVELS = ("native", *LEVELS[: None if not get_target("native").masks else -1])
 ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
 
 
