@@ -52,6 +52,7 @@ FLAGS = (
     Flag("verify", False, "run the IR verifier after every pass (the tests turn it on)"),
     Flag("dump", "", "folder into which graphs are written after each pass that changed them"),
     Flag("fuse", True, "fuse operators in static programs"),
+    Flag("dynamic", False, "run static functions as plain Python, line by line"),
     Flag("capture_limit", 16, "captures kept per static function"),
 )
 
@@ -68,6 +69,7 @@ class Config:
     verify: bool
     dump: str
     fuse: bool
+    dynamic: bool
     capture_limit: int
 
     def __init__(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
+from duograph.config import config
 
 from .numbers import evaluate
 from .session import Captured, Session
@@ -97,7 +98,7 @@ def explain(handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], tim
     captured = session.run(args, kwargs)
     from duograph.runtime.build import build
 
-    built = build(captured.graph, strict=handler.strict, views=False)
+    built = build(captured.graph, strict=handler.strict, fuse=config.fuse, views=False)
     static = static_side(built)
     if time:
         microseconds(session, captured, built, static)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from duograph import _core as core
 from duograph._recorded import state
+from duograph.config import config
 from duograph.errors import ArgumentError
 
 from .backward import GradientRecipe
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from .report import Report
 
 F = TypeVar("F", bound=Callable[..., Any])
-_LIMIT = 32  # captures kept by one static function, the last used first
 _lock = threading.RLock()  # one capture at a time; runs go in parallel
-if os.environ.get("DUOGRAPH_DYNAMIC", "") not in ("", "0"):
+if config.dynamic:
     core.set_dynamic_mode(True, True)
 
 
@@ -52,23 +51,22 @@ class Handler:
             if entry is not None:  # another thread was faster
                 return entry
             entry, _ = self.capture(args, kwargs)
-            self.function.add(entry, _LIMIT)
+            self.function.add(entry, config.capture_limit)
             return entry
 
     def capture(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
         """(the entry for this call, the build results of its programs)."""
+        captured = Session(self.target, self.__name__, differentiable=True).run(args, kwargs)
         self.captures += 1
-        session = Session(self.target, self.__name__, differentiable=True)
-        captured = session.run(args, kwargs)
         return self.compile(captured, args, kwargs)
 
     def compile(self, captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
         from duograph.runtime.build import build
 
-        built = [build(captured.graph, strict=self.strict, views=False)]
+        built = [build(captured.graph, strict=self.strict, fuse=config.fuse, views=False)]
         description = dict(captured.description, program=built[0].program, tape=None)
         if captured.backward is not None and captured.tape is not None:
-            built.append(build(captured.backward.graph, strict=self.strict, views=False))
+            built.append(build(captured.backward.graph, strict=self.strict, fuse=config.fuse, views=False))
             outputs = [tensor for _, tensor in captured.backward.outputs]
             again = Again(self.target, len(args), tuple(kwargs), [n for n, _ in captured.backward.outputs])
             recipe = GradientRecipe(self.__name__, built[1].program, outputs, again)

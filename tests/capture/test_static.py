@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import duograph as dg
+import duograph.config
 
 SCALE = 2.0
 STATE = dg.tensor([1.0, 2.0, 3.0])
@@ -583,7 +584,7 @@ def test_captures_are_bounded():
 
     for i in range(50):
         f(vector(1), f"key{i}")
-    assert f.captures == 50 and len(f.entries) <= 32
+    assert f.captures == 50 and len(f.entries) == dg.config.config.capture_limit
     f(vector(1), "key49")
     assert f.captures == 50
 
