@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from duograph import _core as core
+
 from .choice import where
+from .copying import cast
 from .creation import ones_like, zeros_like
 from .definition import ELEMENTWISE, REGISTRY, function, op
-from .dtypes import float_promote, integers, numeric, promote
+from .dtypes import float_promote, integers, no_bool, numeric, promote
 from .samples import binary, unary
 from .unary import floor, log, reciprocal, sqrt, trunc
 
@@ -51,7 +54,7 @@ def _(g: Any, out: Any, a: Any, b: Any) -> Any:
 
 @op(
     kind=ELEMENTWISE,
-    dtypes=numeric,
+    dtypes=no_bool,
     primitive="sub",
     reference="numpy.subtract",
     samples=binary(),
@@ -227,14 +230,20 @@ def _is_float(a: Any, b: Any) -> bool:
 
 
 def _float_floor_divide(a: Any, b: Any) -> tuple[Any, Any]:
-    """Quotient and remainder of floats, corrected where the rounded quotient lies across a whole number."""
+    """Quotient and remainder of floats as Python defines them. float32 is divided in float64, where both are exact."""
+    dtype = next(x.dtype for x in (a, b) if hasattr(x, "dtype") and x.dtype.is_floating_point)
+    a, b = (cast(x, core.float64) if hasattr(x, "dtype") else float(x) for x in (a, b))
     quotient = floor(a / b)
     rest = fused_multiply_add(-quotient, b, a)
     below = (rest != 0) & ((rest < 0) != (b < 0))
-    quotient = where(below, quotient - 1, quotient)
-    rest = where(below, rest + b, rest)
+    quotient, rest = where(below, quotient - 1, quotient), where(below, rest + b, rest)
     above = abs(rest) >= abs(b)
-    return where(above, quotient + 1, quotient), where(above, rest - b, rest)
+    quotient, rest = where(above, quotient + 1, quotient), where(above, rest - b, rest)
+    # An endless divisor goes 0 times, or -1 times if it is of the other sign; an endless dividend has no remainder.
+    endless, same = abs(b) == float("inf"), (a == 0) | ((a < 0) == (b < 0))
+    quotient = where(endless, where(same, 0.0, -1.0), quotient) + (a - a)
+    rest = where(endless, where(same, a, b), rest) + (a - a)
+    return cast(where(b == 0, a / b, quotient), dtype), cast(rest, dtype)
 
 
 @op(
@@ -261,8 +270,7 @@ def floor_divide(a: Operand, b: Operand) -> Tensor:
     """
     if not _is_float(a, b):
         return integer_floordiv(a, b)
-    quotient, _ = _float_floor_divide(a, b)
-    return where(b == 0, a / b, quotient)
+    return _float_floor_divide(a, b)[0]  # type: ignore[no-any-return]
 
 
 @op(
@@ -288,11 +296,7 @@ def remainder(a: Operand, b: Operand) -> Tensor:
     """
     if not _is_float(a, b):
         return integer_mod(a, b)
-    _, rest = _float_floor_divide(a, b)
-    endless = abs(b) == float("inf")
-    rest = where(endless, where((a == 0) | ((a < 0) == (b < 0)), a, b), rest)
-    # a - a is NaN where a is: the remainder of an infinity is none
-    return rest + (a - a)
+    return _float_floor_divide(a, b)[1]  # type: ignore[no-any-return]
 
 
 @remainder.vjp
@@ -384,6 +388,14 @@ def power(a: Operand, b: Operand, modulo: None = None) -> Tensor:
                 if b == -1:
                     return reciprocal(a)
     return pow(a, b)
+
+
+@function(over="pow_", slot="__ipow__")
+def power_(a: Tensor, b: Operand, modulo: None = None) -> Tensor:
+    """a **= b; a square is a product."""
+    in_place = REGISTRY["square_" if b.__class__ is int and b == 2 and a.dtype.kind != "b" else "pow_"].op
+    result: Tensor = in_place(a) if in_place.name == "square_" else in_place(a, b)
+    return result
 
 
 @function(slot="__rpow__", method=False, public=False)
@@ -500,9 +512,21 @@ def _(g: Any, out: Any, x: Any) -> Any:
     return g * sign(x)
 
 
-@op(kind=ELEMENTWISE, dtypes=promote, primitive="sign", reference="numpy.sign", samples=unary(), inplace="sign_")
+@op(kind=ELEMENTWISE, dtypes=promote, primitive="sign", differentiable=False, method=False, public=False)
+def direction(x: Operand) -> Tensor:
+    """The IR's sign, NaN of NaN."""
+    ...
+
+
+@op(
+    kind=ELEMENTWISE,
+    dtypes=promote,
+    reference=lambda np, x: np.sign(x) if x.dtype.kind != "f" else np.nan_to_num(np.sign(x)),
+    samples=unary(),
+    inplace="sign_",
+)
 def sign(x: Operand) -> Tensor:
-    """-1, 0 or 1; NaN stays NaN.
+    """-1, 0 or 1; 0 of NaN.
 
     Shapes:   x [*S] → [*S]
     Dtypes:   kept
@@ -513,7 +537,8 @@ def sign(x: Operand) -> Tensor:
     >>> sign(tensor([3.0, -2.0, 0.0]))
     tensor([ 1., -1.,  0.])
     """
-    ...
+    found = direction(x)
+    return where(x == x, found, 0) if x.dtype.is_floating_point else found  # type: ignore[union-attr]
 
 
 @sign.vjp

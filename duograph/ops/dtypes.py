@@ -57,27 +57,37 @@ def compute_dtype(dtype: DType) -> DType:
     return core.float32 if dtype.is_floating_point and dtype.itemsize == 2 else dtype
 
 
-def _combine(higher: DType | None, lower: DType | None) -> DType | None:
+def _join(name: str, a: DType, b: DType) -> DType:
+    joined = core.promote(a, b)
+    if joined is None:
+        raise DTypeError(f"{name}: {a.name} and {b.name} do not promote to one dtype", hint="convert one with .to(dtype)")
+    return joined
+
+
+def _combine(name: str, higher: DType | None, lower: DType | None) -> DType | None:
     if higher is None or lower is None:
         return higher if lower is None else lower
     if higher.kind == "f":
         return higher
     if higher.kind == "b" or lower.kind == "f":
-        return core.promote(higher, lower)
+        return _join(name, higher, lower)
     return higher
 
 
-def result_type(operands: Sequence[OperandType]) -> DType:
-    """The dtype that operands promote to, as `torch.result_type`."""
+def result_type(name: str, operands: Sequence[OperandType]) -> DType:
+    """The dtype that operands promote to, as `torch.result_type`.
+
+    Errors: DTypeError for pairs that no dtype holds both of, as uint64 and a signed integer.
+    """
     classes: list[DType | None] = [None, None, None]
     for dtype, rank_class in operands:
         if rank_class == WEAK:
             dtype = core.get_default_dtype() if dtype.kind == "f" else dtype
         seen = classes[rank_class]
-        classes[rank_class] = dtype if seen is None else core.promote(seen, dtype)
-    result = _combine(classes[DIMENSIONED], _combine(classes[ZERO_DIMENSIONAL], classes[WEAK]))
-    assert result is not None
-    return result
+        classes[rank_class] = dtype if seen is None else _join(name, seen, dtype)
+    joined = _combine(name, classes[DIMENSIONED], _combine(name, classes[ZERO_DIMENSIONAL], classes[WEAK]))
+    assert joined is not None, "an operator without operands has no result type"
+    return joined
 
 
 def _names(operands: Sequence[OperandType]) -> str:
@@ -85,26 +95,32 @@ def _names(operands: Sequence[OperandType]) -> str:
 
 
 def _promote(name: str, operands: Sequence[OperandType]) -> Signature:
-    result = result_type(operands)
+    result = result_type(name, operands)
     return Signature(compute_dtype(result), result)
 
 
 def _numeric(name: str, operands: Sequence[OperandType]) -> Signature:
-    result = result_type(operands)
+    result = result_type(name, operands)
     if result.kind == "b":
         raise DTypeError(f"{name}: not defined for bool", hint="use logical operators, or convert with .to(dg.int64)")
     return Signature(compute_dtype(result), result)
 
 
+def _no_bool(name: str, operands: Sequence[OperandType]) -> Signature:
+    if any(o.dtype.kind == "b" for o in operands):
+        raise DTypeError(f"{name}: not defined for bool, got {_names(operands)}", hint="use ^ or logical_xor, or convert first")
+    return _promote(name, operands)
+
+
 def _float_promote(name: str, operands: Sequence[OperandType]) -> Signature:
-    result = result_type(operands)
+    result = result_type(name, operands)
     if result.kind != "f":
         result = core.get_default_dtype()
     return Signature(compute_dtype(result), result)
 
 
 def _floats(name: str, operands: Sequence[OperandType]) -> Signature:
-    result = result_type(operands)
+    result = result_type(name, operands)
     if result.kind != "f":
         raise DTypeError(
             f"{name}: needs a floating-point dtype, got {_names(operands)}", hint="convert with .float() or .to(dg.float32)"
@@ -135,11 +151,11 @@ def _require_same(name: str, operands: Sequence[OperandType]) -> None:
 
 
 def _compare(name: str, operands: Sequence[OperandType]) -> Signature:
-    return Signature(compute_dtype(result_type(operands)), core.bool)
+    return Signature(compute_dtype(result_type(name, operands)), core.bool)
 
 
 def _integral(name: str, operands: Sequence[OperandType]) -> Signature:
-    result = result_type(operands)
+    result = result_type(name, operands)
     if result.kind == "f":
         raise DTypeError(f"{name}: needs integers or bool, got {_names(operands)}")
     return Signature(result, result)
@@ -157,7 +173,7 @@ def _logical(name: str, operands: Sequence[OperandType]) -> Signature:
 
 
 def _accumulate(name: str, operands: Sequence[OperandType]) -> Signature:
-    result = result_type(operands)
+    result = result_type(name, operands)
     if result.kind != "f":
         result = core.int64
     return Signature(compute_dtype(result), result)
@@ -165,6 +181,7 @@ def _accumulate(name: str, operands: Sequence[OperandType]) -> Signature:
 
 promote = Rule("promote", _promote)
 numeric = Rule("promote; bool is rejected", _numeric)
+no_bool = Rule("promote; no operand may be bool", _no_bool)
 float_promote = Rule("floats promote, integers become the default float", _float_promote)
 floats = Rule("floats promote, others are rejected", _floats)
 same_floats = Rule("one float dtype", _same_floats)

@@ -433,6 +433,11 @@ def min(x: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, other
     return Extremum(min_along(x, dim, keepdim))
 
 
+def _truth(kind: str, x: Any, dim: Any, keepdim: bool) -> Tensor:
+    found = _reduce(kind, to_bool(value_of(x)), axes(kind, dim, len(x.shape)), keepdim, core.bool)
+    return wrap(cast_value(value_of(found), core.uint8)) if x.dtype is core.uint8 else found
+
+
 @op(
     kind=REDUCTION,
     lowers=True,
@@ -444,7 +449,7 @@ def any(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether any element is nonzero; False over none.
 
     Shapes:   x [*S] → [*S without the reduced dims], or with size 1 there if keepdim
-    Dtypes:   any; bool
+    Dtypes:   any; bool, but uint8 for uint8
     Gradient: none
     Errors:   DimensionError
     Source:   torch.any
@@ -452,7 +457,7 @@ def any(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     >>> any(tensor([0, 2]))
     tensor(True)
     """
-    return _reduce("any", to_bool(value_of(x)), axes("any", dim, len(x.shape)), keepdim, core.bool)
+    return _truth("any", x, dim, keepdim)
 
 
 @op(
@@ -466,7 +471,7 @@ def all(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether all elements are nonzero; True over none.
 
     Shapes:   x [*S] → [*S without the reduced dims], or with size 1 there if keepdim
-    Dtypes:   any; bool
+    Dtypes:   any; bool, but uint8 for uint8
     Gradient: none
     Errors:   DimensionError
     Source:   torch.all
@@ -474,7 +479,7 @@ def all(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     >>> all(tensor([0, 2]))
     tensor(False)
     """
-    return _reduce("all", to_bool(value_of(x)), axes("all", dim, len(x.shape)), keepdim, core.bool)
+    return _truth("all", x, dim, keepdim)
 
 
 @op(

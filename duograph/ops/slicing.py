@@ -289,8 +289,8 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
     name = user_operator("cat")
     _pieces(name, tensors)
-    dtype = result_type([operand_type(x) for x in tensors])
-    tensors = _without_legacy_empties(tensors)
+    dtype = result_type(name, [operand_type(x) for x in tensors])
+    tensors = _without_legacy_empties(name, tensors)
     rank = len(tensors[0].shape)
     if rank == 0:
         raise DimensionError(f"{name}: 0-d tensors cannot be concatenated", hint="use stack")
@@ -308,12 +308,16 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return emit("concat", [cast_value(value_of(x), dtype) for x in tensors], dtype, tuple(shape), dim=dim)
 
 
-def _without_legacy_empties(tensors: Sequence[Any]) -> Sequence[Any]:
+def _without_legacy_empties(name: str, tensors: Sequence[Any]) -> Sequence[Any]:
     """PyTorch lets a 1-d tensor of size 0 join tensors of any rank."""
     if all(len(x.shape) == len(tensors[0].shape) for x in tensors):
         return tensors
-    kept = [x for x in tensors if not (len(x.shape) == 1 and isinstance(x.shape[0], int) and x.shape[0] == 0)]
-    return kept or tensors[:1]
+    kept = [x for x in tensors if len(x.shape) != 1]
+    for i, x in enumerate(tensors):
+        if len(x.shape) == 1:
+            message = f"{name}: tensors[{i}] has one dimension and {x.shape[0]} elements, others have more dimensions"
+            require("eq", x.shape[0], 0, ShapeError, message)
+    return kept
 
 
 @cat.vjp

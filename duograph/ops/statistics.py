@@ -126,7 +126,7 @@ def _spread(name: str, operator: Any) -> Any:
             dim, unbiased = None, dim
         if correction is None:
             correction = 1 if unbiased is None else int(unbiased)
-        result: Tensor = operator(x, dim, correction, keepdim)
+        result: Tensor = operator(x, dim, int(correction) if isinstance(correction, bool) else correction, keepdim)
         return result
 
     call.__name__ = call.__qualname__ = name

@@ -15,6 +15,7 @@ from duograph.errors import DTypeError, Error, InternalError, ShapeError
 from duograph.ir.builder import Builder, active, current
 from duograph.ir.dim import Dim
 from duograph.ir.graph import Value
+from duograph.ir.primitives import PRIMITIVES
 from duograph.ir.types import TensorType
 
 from .definition import ATTR, OPTIONAL_TENSOR, REGISTRY, TENSOR, TENSOR_LIST, VIEW, Definition, spread
@@ -234,7 +235,8 @@ def _trace_composite(definition: Definition, args: Sequence[Any]) -> Any:
         if kind == ATTR and isinstance(value, (bool, int, float, str, tuple))
     }
     args = [_traced_argument(kind, value) for (_, kind, _), value in zip(definition.params, args)]
-    with builder.composite(definition.name, attrs) as results:
+    name = definition.name
+    with builder.composite(name + "_" if name in PRIMITIVES else name, attrs) as results:
         result = evaluate(definition, args)
         if result is None:
             return None
