@@ -127,7 +127,7 @@ class Run {
     if (chunks <= 0) return Outcome::Fine;
     const int32_t* index = p_.indices.data() + step.args;
     for (int32_t i = 0; i < step.n_args; ++i) {
-      const Slot& slot = p_.slots[static_cast<size_t>(index[i])];
+      const ProgramSlot& slot = p_.slots[static_cast<size_t>(index[i])];
       args_[i] = slot.kind == SlotKind::Input    ? inputs_[slot.index].data
                  : slot.kind == SlotKind::Output ? output_data(slot.index)
                                                  : const_cast<char*>(numbers[slot.index].bytes);
@@ -284,7 +284,7 @@ class Run {
       const_cast<std::atomic<int64_t>&>(p_.arena_bytes).store(arena_bytes, std::memory_order_relaxed);
     }
     void** slot = slots_;
-    for (const Slot& spec : p_.slots) {
+    for (const ProgramSlot& spec : p_.slots) {
       switch (spec.kind) {
         case SlotKind::Input:
           *slot++ = inputs_[spec.index].data;

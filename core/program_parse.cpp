@@ -223,7 +223,7 @@ class Parser {
     for (int64_t i = 0; i < limited(list); ++i) {
       const Field item = list[i];
       const std::string kind = item[int64_t{0}].text();
-      Slot slot{};
+      ProgramSlot slot{};
       if (kind == "input") {
         slot = {SlotKind::Input, item[1].integer_below(static_cast<int64_t>(p_.ranks.size()), "input")};
       } else if (kind == "number") {
@@ -438,7 +438,7 @@ class Parser {
   bool is_direct() const {
     if (p_.all_steps.size() != 1 || p_.arena_reg >= 0) return false;
     const Step& step = *p_.all_steps[0];
-    return step.kind == StepKind::Kernel && std::all_of(p_.slots.begin(), p_.slots.end(), [](const Slot& slot) {
+    return step.kind == StepKind::Kernel && std::all_of(p_.slots.begin(), p_.slots.end(), [](const ProgramSlot& slot) {
              return slot.kind == SlotKind::Input || slot.kind == SlotKind::Number || slot.kind == SlotKind::Output;
            });
   }

@@ -17,7 +17,7 @@ struct Check {
 
 enum class SlotKind : uint8_t { Input, Number, Output, Temp, View, Const, Symbol };
 
-struct Slot {
+struct ProgramSlot {
   SlotKind kind;
   int32_t index = 0;  // input, number, output or slot
   int32_t offset_reg = -1, bytes_reg = -1;
@@ -63,7 +63,7 @@ struct Program::Impl {
   std::vector<int64_t> constants;  // per register; 0 for those that a run fills
   std::vector<RegInstr> instrs;    // what is left to compute in a run
   std::vector<Check> checks;
-  std::vector<Slot> slots;
+  std::vector<ProgramSlot> slots;
   std::vector<OutputSpec> outputs;
   std::vector<int32_t> indices;
   std::vector<std::vector<Step>> blocks;  // block 0 is the program

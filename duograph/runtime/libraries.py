@@ -12,21 +12,30 @@ def load_libraries(symbols: Iterable[str]) -> None:
     for symbol in symbols:
         library, colon, _ = symbol.rpartition(":")
         if colon and not core.has_library(library):
-            core.add_library(library, _library_code(library))
+            _load(library)
 
 
-def _library_code(library: str) -> bytes:
+def _load(library: str) -> None:
     from . import cache
 
     key = cache.key("library", library)
     found = cache.load(key)
     if found is not None:
-        return found[1]
+        try:
+            core.add_library(library, found[1])
+            return
+        except Exception:  # whatever is wrong with what was on disk: make it anew
+            pass
+    code = _build(library)
+    core.add_library(library, code)
+    cache.store(key, {}, code)
+
+
+def _build(library: str) -> bytes:
     from importlib import import_module
 
     from duograph.codegen.target import get_target
 
     contraction = import_module("duograph.codegen.contraction")
     code: bytes = contraction.build_library(library, get_target())
-    cache.store(key, {}, code)
     return code
