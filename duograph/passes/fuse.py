@@ -23,6 +23,7 @@ from .access import (
     Split,
     divided,
     is_plain,
+    linear,
     loop_index,
     through_broadcast,
     through_flip,
@@ -269,7 +270,7 @@ class Fusion:
         others = [group for group, _ in requests] + [waiter for target in targets for waiter in target.waiters]
         if self.share and value not in self.epilogues:
             first = min((group for group, _ in inline), key=lambda g: (g.low, g.number), default=None)
-            if first is not None and self._may_host(value, node, first, inline, others):
+            if first is not None and self._may_host(value, node, first, inline, others, targets):
                 return first
             beside = self._beside(value, node, others)
             if beside is not None:
@@ -281,16 +282,24 @@ class Fusion:
         return group
 
     def _may_host(
-        self, value: Value, node: Node, group: Group, inline: list[tuple[Group, Request]], others: Sequence[Group]
+        self,
+        value: Value,
+        node: Node,
+        group: Group,
+        inline: list[tuple[Group, Request]],
+        others: Sequence[Group],
+        targets: Sequence[Target],
     ) -> bool:
         mine = group.requests[value]
+        covering = next((request for request in mine if group.coverage(value, request.access)), None)
+        if covering is None or not all(is_plain(linear(covering.access, t.placement.strides)) for t in targets):
+            return False
         return (
             group.kind == "loop"
             and (len(mine) == 1 or node.op != "reduce")
             and len(group.stores) < (MAX_STORES if group.order else MAX_SCALAR_STORES)
             and all((group, request) in inline for request in mine)
             and all(not r.mask and not r.leaf for r in mine)
-            and any(group.coverage(value, request.access) for request in mine)
             and not any(other is not group and reaches(group, other) for other in others)
         )
 

@@ -24,7 +24,7 @@ _REDUCE = {"sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min, "any": 
 
 
 def interpret(graph: Graph, inputs: list[Array], sizes: dict[str, int] | None = None) -> list[Array]:
-    """Results of a graph of tensors; sizes not given are read off the inputs."""
+    """Results of a graph of tensors, then what it writes to inputs; sizes not given are read off the inputs."""
     known = dict(sizes or {})
     for value, array in zip(graph.inputs, inputs):
         for size, actual in zip(value.shape, array.shape):
@@ -32,9 +32,12 @@ def interpret(graph: Graph, inputs: list[Array], sizes: dict[str, int] | None = 
                 known.setdefault(str(size), actual)
     arrays: dict[Value, Array] = dict(zip(graph.inputs, inputs))
     for node in graph.nodes:
+        if node.op == "assign":
+            continue
         result = _node(node, [arrays[value] for value in node.inputs], known)
         arrays[node.outputs[0]] = np.asarray(result).astype(node.outputs[0].dtype.name)
-    return [arrays[value] for value in graph.outputs]
+    written = [node.inputs[1] for node in graph.nodes if node.op == "assign"]
+    return [arrays[value] for value in (*graph.outputs, *written)]
 
 
 def _node(node: Node, args: list[Array], known: dict[str, int]) -> Array:

@@ -16,9 +16,9 @@ _SIZES = (1, 2, 3, 4, 5, 6)
 
 
 class RandomGraph:
-    """Draws one graph; `graph` is it and `inputs` are arrays to run it on."""
+    """Draws one graph; `graph` is it and `inputs` are arrays to run it on; `written` is what inputs end up as."""
 
-    def __init__(self, seed: int, nodes: int = 25) -> None:
+    def __init__(self, seed: int, nodes: int = 25, cells: bool = False) -> None:
         self.random = random.Random(seed)
         self.builder = Builder(f"random{seed}")
         self.inputs: list[Any] = []
@@ -28,7 +28,8 @@ class RandomGraph:
             shape = tuple(self.random.choice(_SIZES) for _ in range(self.random.randint(0, 3)))
             array, strides = self._array(rng, shape)
             self.inputs.append(array)
-            values.append(self.builder.input(TensorType(core.float32, shape), f"x{i}", strides=strides))
+            kind = "cell" if cells and self.random.random() < 0.7 else "tensor"
+            values.append(self.builder.input(TensorType(core.float32, shape), f"x{i}", kind, strides))
         self.values: list[Value] = values
         for _ in range(nodes):
             self.values.append(self._node())
@@ -36,6 +37,12 @@ class RandomGraph:
         outputs = self.random.sample(fresh, min(len(fresh), self.random.randint(1, 4)))
         if self.values[-1] not in outputs:
             outputs.append(self.values[-1])
+        self.written: dict[int, Value] = {}
+        for i, argument in enumerate(self.builder.arguments):
+            if argument.kind == "cell":
+                self.written[i] = self._fit(self._pick(), values[i].shape)
+        for i, value in self.written.items():
+            self.builder.assign(values[i], value)
         self.graph: Graph = self.builder.finish(outputs)
 
     def _array(self, rng: Any, shape: tuple[int, ...]) -> tuple[Any, tuple[int, ...] | None]:
