@@ -14,15 +14,17 @@ struct Number {
 };
 
 // What one call has found so far.
-struct Call {
+struct StaticCall {
   StaticEntry* entry = nullptr;
   PyObject* const* args = nullptr;
-  SmallVector<TensorObject*, 8> tensors;  // borrowed from the arguments
-  SmallVector<PyObject*, 8> numbers;      // borrowed from the arguments
+  SmallVector<TensorObject*, 8> tensors;  // of the arguments; owned, since a list may change meanwhile; or null
+  SmallVector<PyObject*, 8> numbers;      // likewise
   SmallVector<PyObject*, 32> reads;       // owned
   SmallVector<TensorObject*, 32> inputs;  // borrowed from arguments, reads and entry
   SmallVector<PyObject*, 16> outputs;     // owned; null until made
-  ~Call() {
+  ~StaticCall() {
+    for (TensorObject* tensor : tensors) Py_XDECREF(reinterpret_cast<PyObject*>(tensor));
+    for (PyObject* number : numbers) Py_XDECREF(number);
     for (PyObject* object : reads) Py_XDECREF(object);
     for (PyObject* object : outputs) Py_XDECREF(object);
   }
@@ -30,15 +32,16 @@ struct Call {
 
 // Whether the entry fits the call; guards may run Python. `fresh`: it was made for this very call.
 bool matches(StaticEntry* entry, PyObject* const* args, size_t n_positional, PyObject* keyword_names, bool fresh,
-             Call* call);
+             StaticCall* call);
 // False if a read is no longer a number of its type, or the arithmetic would raise in Python.
-bool evaluate(const Postfix& postfix, Call* call, Number* result);
-PyObject* number_object(const Postfix& postfix, Call* call);  // new reference
+bool evaluate(const Postfix& postfix, StaticCall* call, Number* result);
+PyObject* number_object(const Postfix& postfix, StaticCall* call);  // new reference
 
 // What the caller gets; new reference.
-PyObject* build(const Template& made, Call* call);
-void apply_effect(const Effect& effect, Call* call);
+PyObject* build(const Template& made, StaticCall* call);
+void apply_effect(const Effect& effect, StaticCall* call);
 // Makes the call one node of the tape, if an input wants a gradient.
-void record_tape(Call* call);
+void record_tape(PyObject* entry, StaticCall* call);
+void create_static_gradient_type();
 
 }  // namespace dg

@@ -15,9 +15,8 @@ PyTypeObject* static_entry_type = nullptr;
 
 bool TensorSpec::matches(const TensorObject* t) const {
   if (!t->buffer || t->dtype != dtype || t->rank != sizes.size()) return false;
-  if (std::memcmp(t->sizes, sizes.data(), sizes.size() * sizeof(int64_t)) != 0) return false;
-  if (contiguous ? !is_contiguous(t) : std::memcmp(t->strides, strides.data(), strides.size() * sizeof(int64_t)) != 0)
-    return false;
+  if (!std::equal(sizes.begin(), sizes.end(), t->sizes)) return false;
+  if (contiguous ? !is_contiguous(t) : !std::equal(strides.begin(), strides.end(), t->strides)) return false;
   return requires_grad < 0 || static_cast<bool>(requires_grad) == dg::requires_grad(t);
 }
 
@@ -466,13 +465,25 @@ StaticEntry* StaticEntry::parse(PyObject* description) {
   entry->writes = indices(get("writes"), "writes");
   rows("effects", [&](PyObject* row) { entry->effects.push_back(read_effect(row)); });
   if (PyObject* tape = get("tape"); tape != Py_None) {
-    entry->tape_make = item(tape, 0, "tape");
-    entry->tape_inputs = indices(item(tape, 1, "tape"), "tape");
-    entry->tape_outputs = indices(item(tape, 2, "tape"), "tape");
-    PyObject* numbers = item(tape, 4, "tape");
+    entry->tape_name = text(item(tape, 0, "tape"), "tape");
+    if (!nanobind::try_cast<Program*>(nanobind::handle(item(tape, 1, "tape")), entry->tape_program) ||
+        !entry->tape_program)
+      malformed("tape");
+    entry->tape_again = item(tape, 2, "tape");
+    PyObject* specs = item(tape, 3, "tape");
+    for (Py_ssize_t i = 0; i < length(specs, "tape"); ++i) {
+      PyObject* row = item(specs, i, "tape");
+      TensorSpec spec;
+      spec.dtype = require_dtype(item(row, 0, "tape"), "static entry");
+      spec.sizes = integers(item(row, 1, "tape"), "tape");
+      entry->tape_specs.push_back(spec);
+    }
+    entry->tape_inputs = indices(item(tape, 4, "tape"), "tape");
+    entry->tape_outputs = indices(item(tape, 5, "tape"), "tape");
+    PyObject* numbers = item(tape, 7, "tape");
     for (Py_ssize_t i = 0; i < length(numbers, "tape"); ++i)
       entry->tape_numbers.push_back(read_postfix(item(numbers, i, "tape")));
-    PyObject* saved = item(tape, 3, "tape");
+    PyObject* saved = item(tape, 6, "tape");
     for (Py_ssize_t i = 0; i < length(saved, "tape"); ++i) {
       PyObject* row = item(saved, i, "tape");
       entry->tape_saved.emplace_back(is(text(item(row, 0, "tape"), "tape"), "output"),

@@ -22,8 +22,10 @@
 //  writes   [input] that the program writes in place
 //  effects  after the run: ("grad", template, template) · ("setattr", object, name, template)
 //           ("setitem", object, key, template) · ("setcell", cell, template) · ("call", callable, [template])
-//  tape     None | (make, [input], [output], [("output", j) | ("input", i)], [postfix]): make(arguments, inputs, saved,
-//           numbers) gives the object with apply(grads) that differentiates the listed outputs
+//  tape     None | (name, program, again, [(dtype, shape)] of the differentiable results, [input], [output],
+//           [("output", j) | ("input", i)] saved, [postfix]): the program takes what is saved, one gradient per result
+//           and the numbers, and gives one gradient per input; again(arguments, inputs, grads) does the same with a
+//           history
 #pragma once
 
 #include <string>
@@ -147,7 +149,10 @@ struct StaticEntry {
   Template outputs;
   std::vector<int> writes;
   std::vector<Effect> effects;
-  PyObject* tape_make = nullptr;
+  const char* tape_name = nullptr;
+  Program* tape_program = nullptr;
+  PyObject* tape_again = nullptr;
+  std::vector<TensorSpec> tape_specs;
   std::vector<int> tape_inputs, tape_outputs;
   std::vector<Postfix> tape_numbers;
   std::vector<std::pair<bool, int>> tape_saved;  // (is an output, index)

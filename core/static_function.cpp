@@ -29,7 +29,7 @@ constinit thread_local int dynamic_here = 0;
   raise_error("InternalError", "a static program failed without saying why");
 }
 
-PyObject* run(StaticFunctionObject* self, PyObject* entry_object, Call* call) {
+PyObject* run(StaticFunctionObject* self, PyObject* entry_object, StaticCall* call) {
   StaticEntry* entry = call->entry;
   Program* program = entry->program;
   ++entry->hits;
@@ -77,7 +77,7 @@ PyObject* run(StaticFunctionObject* self, PyObject* entry_object, Call* call) {
     for (size_t j = made + 1; j < n_outputs; ++j) release(results[j].buffer);
     throw;
   }
-  if (entry->tape_make) record_tape(call);
+  if (entry->tape_program) record_tape(entry_object, call);
   for (const Effect& effect : entry->effects) apply_effect(effect, call);
   return build(entry->outputs, call);
 }
@@ -94,7 +94,7 @@ PyObject* call_static(PyObject* object, PyObject* const* args, size_t flags, PyO
     if (mode.tracing || dynamic_here > 0 || dynamic_everywhere.load(std::memory_order_relaxed))
       return call_inline(self, args, flags, keyword_names);
     for (size_t i = 0; i < self->entries->size(); ++i) {
-      Call call;
+      StaticCall call;
       Ref entry = Ref::borrow((*self->entries)[i]);
       if (!as_static_entry(entry.get())) continue;
       if (!matches(as_static_entry(entry.get()), args, n_positional, keyword_names, false, &call)) continue;
@@ -111,7 +111,7 @@ PyObject* call_static(PyObject* object, PyObject* const* args, size_t flags, PyO
         check_status(PyDict_SetItem(keywords.get(), PyTuple_GET_ITEM(keyword_names, i), args[n_positional + i]));
     Ref entry = owned(PyObject_CallMethod(self->handler, "miss", "OO", positional.get(), keywords.get()));
     if (!is_static_entry(entry.get())) raise_error("InternalError", "a capture gave %s", Py_TYPE(entry.get())->tp_name);
-    Call call;
+    StaticCall call;
     if (!matches(as_static_entry(entry.get()), args, n_positional, keyword_names, true, &call))
       raise_error("InternalError", "a capture does not fit the call that it was made for");
     return run(self, entry.get(), &call);
@@ -203,7 +203,7 @@ PyObject* function_add(PyObject* object, PyObject* args) {
 PyObject* function_find(PyObject* object, PyObject* const* args, Py_ssize_t n_positional, PyObject* keyword_names) {
   return guarded([&]() -> PyObject* {
     for (PyObject* candidate : std::vector<PyObject*>(*as_function(object)->entries)) {
-      Call call;
+      StaticCall call;
       Ref entry = Ref::borrow(candidate);
       if (matches(as_static_entry(candidate), args, static_cast<size_t>(n_positional), keyword_names, false, &call))
         return entry.release();
@@ -320,6 +320,7 @@ PyMethodDef functions[] = {
 
 void bind_static_function(PyObject* module) {
   create_static_entry_type(module);
+  create_static_gradient_type();
   static_function_type = reinterpret_cast<PyTypeObject*>(checked(PyType_FromSpec(&spec)));
   check_status(PyModule_AddObjectRef(module, "StaticFunction", reinterpret_cast<PyObject*>(static_function_type)));
   check_status(PyModule_AddFunctions(module, functions));

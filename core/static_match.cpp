@@ -17,20 +17,20 @@ bool same_value(PyObject* a, PyObject* b) {
   return equal;
 }
 
-bool match_leaf(const Leaf& leaf, PyObject* value, Call* call) {
+bool match_leaf(const Leaf& leaf, PyObject* value, StaticCall* call) {
   switch (leaf.kind) {
     case Leaf::Tensor: {
       if (Py_TYPE(value) != leaf.type || !leaf.spec.matches(as_tensor(value))) return false;
       // Two arguments that are one tensor are another structure.
       for (int i = 0; i < leaf.slot; ++i)
         if (as_object(call->tensors[i]) == value) return false;
-      call->tensors[leaf.slot] = as_tensor(value);
+      Py_XSETREF(call->tensors[leaf.slot], as_tensor(Ref::borrow(value).release()));
       return true;
     }
     case Leaf::Same:
       return as_object(call->tensors[leaf.slot]) == value;
     case Leaf::Number:
-      call->numbers[leaf.slot] = value;
+      Py_XSETREF(call->numbers[leaf.slot], Ref::borrow(value).release());
       return Py_TYPE(value) == leaf.type;
     case Leaf::Is:
       return value == leaf.object;
@@ -43,7 +43,8 @@ bool match_leaf(const Leaf& leaf, PyObject* value, Call* call) {
         return false;
       for (size_t i = 0; i < leaf.children.size(); ++i) {
         if (PySequence_Fast_GET_SIZE(value) != static_cast<Py_ssize_t>(leaf.children.size())) return false;
-        if (!match_leaf(leaf.children[i], PySequence_Fast_GET_ITEM(value, i), call)) return false;
+        Ref child = Ref::borrow(PySequence_Fast_GET_ITEM(value, i));  // a comparison may change the list
+        if (!match_leaf(leaf.children[i], child.get(), call)) return false;
       }
       return true;
     }
@@ -54,6 +55,7 @@ bool match_leaf(const Leaf& leaf, PyObject* value, Call* call) {
       Py_ssize_t position = 0;
       size_t i = 0;
       while (PyDict_Next(value, &position, &key, &child)) {
+        Ref kept_key = Ref::borrow(key), kept_child = Ref::borrow(child);
         if (i >= leaf.children.size() || !same_value(key, leaf.keys[i])) return false;
         if (!match_leaf(leaf.children[i], child, call)) return false;
         ++i;
@@ -77,7 +79,7 @@ bool match_leaf(const Leaf& leaf, PyObject* value, Call* call) {
 }
 
 bool match_arguments(StaticEntry* entry, PyObject* const* args, size_t n_positional, PyObject* keyword_names,
-                     Call* call) {
+                     StaticCall* call) {
   const size_t n_keywords = keyword_names ? static_cast<size_t>(PyTuple_GET_SIZE(keyword_names)) : 0;
   if (n_positional != entry->n_positional || n_keywords != entry->keywords.size()) return false;
   for (size_t i = 0; i < n_keywords; ++i)
@@ -85,14 +87,16 @@ bool match_arguments(StaticEntry* entry, PyObject* const* args, size_t n_positio
   call->entry = entry;
   call->args = args;
   call->tensors.resize(entry->n_tensors);
+  std::fill(call->tensors.begin(), call->tensors.end(), nullptr);
   call->numbers.resize(entry->n_numbers);
+  std::fill(call->numbers.begin(), call->numbers.end(), nullptr);
   for (size_t i = 0; i < entry->leaves.size(); ++i)
     if (!match_leaf(entry->leaves[i], args[i], call)) return false;
   return true;
 }
 
 // A new reference, or null (no error) if there is nothing to read any more.
-PyObject* fetch(const Read& read, Call* call) {
+PyObject* fetch(const Read& read, StaticCall* call) {
   switch (read.kind) {
     case Read::Item:
     case Read::Index: {
@@ -135,7 +139,7 @@ PyObject* fetch(const Read& read, Call* call) {
   return nullptr;
 }
 
-bool fetch_all(Call* call) {
+bool fetch_all(StaticCall* call) {
   const auto& reads = call->entry->reads;
   for (const Read& read : reads) {
     PyObject* value = fetch(read, call);
@@ -219,7 +223,7 @@ bool apply(Token::Op op, Number* a, const Number& b) {
 
 }  // namespace
 
-bool evaluate(const Postfix& postfix, Call* call, Number* result) {
+bool evaluate(const Postfix& postfix, StaticCall* call, Number* result) {
   Number stack[33];
   int depth = 0;
   for (const Token& token : postfix) {
@@ -255,7 +259,7 @@ bool evaluate(const Postfix& postfix, Call* call, Number* result) {
   return true;
 }
 
-PyObject* number_object(const Postfix& postfix, Call* call) {  // new reference
+PyObject* number_object(const Postfix& postfix, StaticCall* call) {  // new reference
   Number number;
   if (!evaluate(postfix, call, &number)) raise_error("InternalError", "a number of a static function was lost");
   return checked(number.is_float ? PyFloat_FromDouble(number.real) : PyLong_FromLongLong(number.integer));
@@ -293,7 +297,7 @@ bool same_dict(PyObject* dict, PyObject* items) {  // items: key, value, key, va
   return true;
 }
 
-bool check_guard(Guard& guard, Call* call) {
+bool check_guard(Guard& guard, StaticCall* call) {
   switch (guard.kind) {
     case Guard::Is:
       return call->reads[guard.read] == guard.object;
@@ -333,7 +337,7 @@ bool check_guard(Guard& guard, Call* call) {
   return false;
 }
 
-bool distinct(const Guard& guard, Call* call) {
+bool distinct(const Guard& guard, StaticCall* call) {
   auto meet = [&](int a, int b) {
     const TensorObject *x = call->inputs[a], *y = call->inputs[b];
     return a != b && x->buffer == y->buffer && may_overlap(x, y);
@@ -351,7 +355,7 @@ bool distinct(const Guard& guard, Call* call) {
   return true;
 }
 
-bool collect_inputs(Call* call) {
+bool collect_inputs(StaticCall* call) {
   for (const Input& input : call->entry->inputs) {
     PyObject* object = input.fixed ? input.tensor : call->reads[input.read];
     if (!is_tensor(object)) return false;
@@ -370,7 +374,7 @@ bool collect_inputs(Call* call) {
 }  // namespace
 
 bool matches(StaticEntry* entry, PyObject* const* args, size_t n_positional, PyObject* keyword_names, bool fresh,
-             Call* call) {
+             StaticCall* call) {
   if (!fresh && (entry->grad_mode != mode.grad || entry->default_dtype != default_dtype())) return false;
   if (!match_arguments(entry, args, n_positional, keyword_names, call) || !fetch_all(call)) return false;
   if (!fresh)

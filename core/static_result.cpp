@@ -1,12 +1,10 @@
-#include "mode.h"
 #include "static_call.h"
-#include "tape.h"
 
 namespace dg {
 
 namespace {
 
-Ref build_all(const std::vector<Template>& children, Call* call) {
+Ref build_all(const std::vector<Template>& children, StaticCall* call) {
   Ref tuple = owned(PyTuple_New(static_cast<Py_ssize_t>(children.size())));
   for (size_t i = 0; i < children.size(); ++i) PyTuple_SET_ITEM(tuple.get(), i, build(children[i], call));
   return tuple;
@@ -14,7 +12,7 @@ Ref build_all(const std::vector<Template>& children, Call* call) {
 
 }  // namespace
 
-PyObject* build(const Template& made, Call* call) {
+PyObject* build(const Template& made, StaticCall* call) {
   switch (made.kind) {
     case Template::Output:
       return Ref::borrow(call->outputs[made.index]).release();
@@ -53,7 +51,7 @@ PyObject* build(const Template& made, Call* call) {
   return nullptr;
 }
 
-void apply_effect(const Effect& effect, Call* call) {
+void apply_effect(const Effect& effect, StaticCall* call) {
   switch (effect.kind) {
     case Effect::Grad: {
       Ref tensor(build(effect.values[0], call)), grad(build(effect.values[1], call));
@@ -83,36 +81,6 @@ void apply_effect(const Effect& effect, Call* call) {
       return;
     }
   }
-}
-
-void record_tape(Call* call) {
-  StaticEntry* entry = call->entry;
-  bool needed = false;
-  for (int i : entry->tape_inputs) needed |= requires_grad(call->inputs[i]);
-  if (!needed || !mode.grad) return;
-  auto tuple_of = [](size_t count, auto&& object) {
-    Ref tuple = owned(PyTuple_New(static_cast<Py_ssize_t>(count)));
-    for (size_t i = 0; i < count; ++i) PyTuple_SET_ITEM(tuple.get(), i, Ref::borrow(object(i)).release());
-    return tuple;
-  };
-  Ref inputs =
-      tuple_of(entry->tape_inputs.size(), [&](size_t i) { return as_object(call->inputs[entry->tape_inputs[i]]); });
-  Ref outputs = tuple_of(entry->tape_outputs.size(), [&](size_t i) { return call->outputs[entry->tape_outputs[i]]; });
-  Ref saved = tuple_of(entry->tape_saved.size(), [&](size_t i) {
-    auto [is_output, index] = entry->tape_saved[i];
-    return is_output ? call->outputs[index] : as_object(call->inputs[index]);
-  });
-  Ref arguments = tuple_of(entry->leaves.size(), [&](size_t i) { return call->args[i]; });
-  Ref numbers = owned(PyTuple_New(static_cast<Py_ssize_t>(entry->tape_numbers.size())));
-  for (size_t i = 0; i < entry->tape_numbers.size(); ++i)
-    PyTuple_SET_ITEM(numbers.get(), i, number_object(entry->tape_numbers[i], call));
-  Ref node = owned(PyObject_CallFunctionObjArgs(entry->tape_make, arguments.get(), inputs.get(), saved.get(),
-                                                numbers.get(), nullptr));
-  Ref name = owned(PyObject_GetAttrString(node.get(), "name"));
-  Ref apply = owned(PyObject_GetAttrString(node.get(), "apply"));
-  const char* text = PyUnicode_AsUTF8(name.get());
-  if (!text) throw ErrorSet{};
-  owned(record_python(outputs.get(), inputs.get(), text, apply.get()));
 }
 
 }  // namespace dg

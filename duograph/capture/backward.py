@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from duograph import _core as core
-from duograph.errors import GradError
 from duograph.ir.graph import Argument, Graph, Node, Value
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
@@ -94,54 +92,3 @@ def _graph(builder: CaptureBuilder, nodes: list[Node], inputs: dict[Value, Value
         strides = builder.arguments[known].strides if known is not None else None
         arguments.append(Argument("tensor" if i < n_tensors else "number", strides, "argument"))
     return Graph(tuple(inputs.values()), renamed, outputs, tuple(arguments), name=whole.name)
-
-
-class StaticGradient:
-    """What the tape holds for one call of a static function: its saved values and how to differentiate it."""
-
-    __slots__ = ("arguments", "inputs", "numbers", "recipe", "saved", "versions")
-
-    def __init__(self, recipe: GradientRecipe, *parts: tuple[Any, ...]) -> None:
-        self.recipe = recipe
-        self.arguments, self.inputs, self.saved, self.numbers = parts
-        self.versions = tuple(t._version for t in self.saved)
-
-    @property
-    def name(self) -> str:
-        """How the tape calls it."""
-        return f"static {self.recipe.name}"
-
-    def apply(self, grads: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Gradients of the inputs from those of the results."""
-        for tensor, version in zip(self.saved, self.versions):
-            if tensor._version != version:
-                raise GradError(
-                    f"backward: a value that the gradient of {self.recipe.name} needs was overwritten since the call",
-                    hint="clone it before the in-place write",
-                )
-        if core.is_grad_enabled() or core.tracing():
-            return tuple(self.recipe.again(self.arguments, self.inputs, grads))
-        return tuple(self.recipe.run(self, grads))
-
-
-class GradientRecipe:
-    """The gradient program of one entry."""
-
-    def __init__(self, name: str, program: Any, outputs: list[Any], again: Callable[..., Any]) -> None:
-        self.name = name
-        self.program = program
-        self.output_specs = [(t.dtype, tuple(t.shape)) for t in outputs]
-        self.again = again  # the same by recording the call anew: for gradients of gradients
-
-    def __call__(self, *parts: tuple[Any, ...]) -> StaticGradient:
-        return StaticGradient(self, *parts)
-
-    def run(self, call: StaticGradient, grads: tuple[Any, ...]) -> list[Any]:
-        from duograph.tensors.creation import zeros
-
-        seeds = [
-            zeros(shape, dtype=dtype) if g is None else g if g.is_contiguous() else g.contiguous()
-            for g, (dtype, shape) in zip(grads, self.output_specs)
-        ]
-        found: list[Any] = self.program.run([*call.saved, *seeds], list(call.numbers), [])
-        return found

@@ -11,7 +11,6 @@ from duograph._recorded import state
 from duograph.config import config
 from duograph.errors import ArgumentError
 
-from .backward import GradientRecipe
 from .convert import callee
 from .session import Captured, Session
 
@@ -67,10 +66,9 @@ class Handler:
         description = dict(captured.description, program=built[0].program, tape=None)
         if captured.backward is not None and captured.tape is not None:
             built.append(build(captured.backward.graph, strict=self.strict, fuse=config.fuse, views=False))
-            outputs = [tensor for _, tensor in captured.backward.outputs]
             again = Again(self.target, len(args), tuple(kwargs), [n for n, _ in captured.backward.outputs])
-            recipe = GradientRecipe(self.__name__, built[1].program, outputs, again)
-            description["tape"] = (recipe, *captured.tape)
+            specs = [(tensor.dtype, tuple(tensor.shape)) for _, tensor in captured.backward.outputs]
+            description["tape"] = (f"static {self.__name__}", built[1].program, again, specs, *captured.tape)
         self.compilations += 1
         return core.StaticEntry(description), built
 

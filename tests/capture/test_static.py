@@ -376,7 +376,7 @@ def test_overlapping_arguments():
     static(x, u), f(y, v)
     same(x, y)
     same(u, v)
-    assert static.captures == 3
+    assert static.captures == 2
 
 
 def test_state_is_written_for_real():

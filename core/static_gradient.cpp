@@ -1,0 +1,183 @@
+#include <cstring>
+
+#include "mode.h"
+#include "op.h"
+#include "static_call.h"
+#include "tape.h"
+
+namespace dg {
+
+namespace {
+
+// What the tape holds for one call of a static function; calling it with the gradients of the results differentiates.
+struct StaticGradientObject {
+  PyObject_HEAD PyObject* entry;
+  PyObject* arguments;  // of the call, as a tuple
+  PyObject* inputs;     // tensors to differentiate with respect to
+  PyObject* saved;      // tensors the gradient program reads
+  std::vector<uint32_t>* versions;
+  std::vector<Number>* numbers;
+};
+
+PyTypeObject* gradient_type = nullptr;
+
+StaticGradientObject* as_gradient(PyObject* self) { return reinterpret_cast<StaticGradientObject*>(self); }
+
+uint32_t version_of(const TensorObject* tensor) { return tensor->buffer->version.load(std::memory_order_relaxed); }
+
+Ref contiguous_gradient(PyObject* grad, const TensorSpec& spec) {
+  if (grad == Py_None)
+    return Ref(as_object(make_zeros(spec.dtype, static_cast<int>(spec.sizes.size()), spec.sizes.data())));
+  if (is_contiguous(require_tensor(grad, "backward"))) return Ref::borrow(grad);
+  return owned(PyObject_CallOneArg(reinterpret_cast<PyObject*>(require_slot(Slot::Contiguous)), grad));
+}
+
+PyObject* run_gradient(StaticGradientObject* self, const StaticEntry* entry, PyObject* grads) {
+  std::vector<Ref> kept;
+  SmallVector<RunInput, 16> inputs;
+  auto add = [&](TensorObject* t) { inputs.push_back({t->data, t->sizes, t->strides, t->rank, t->buffer, t->offset}); };
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(self->saved); ++i) add(as_tensor(PyTuple_GET_ITEM(self->saved, i)));
+  for (size_t i = 0; i < entry->tape_specs.size(); ++i) {
+    kept.push_back(contiguous_gradient(PyTuple_GET_ITEM(grads, i), entry->tape_specs[i]));
+    add(as_tensor(kept.back().get()));
+  }
+  Program* program = entry->tape_program;
+  if (static_cast<int>(inputs.size()) != program->n_inputs ||
+      static_cast<int>(self->numbers->size()) != program->n_numbers)
+    raise_error("InternalError", "%s: the gradient program takes other inputs", entry->tape_name);
+  SmallVector<Cell8, 8> numbers;
+  numbers.resize(self->numbers->size());
+  for (size_t i = 0; i < self->numbers->size(); ++i) {
+    const Number& number = (*self->numbers)[i];
+    const DType dtype = program->number_dtype(static_cast<int>(i));
+    if (number.is_float)
+      store_number(numbers[i].bytes, dtype, number.real);
+    else
+      store_number(numbers[i].bytes, dtype, number.integer);
+  }
+  SmallVector<RunOutput, 8> results;
+  results.resize(static_cast<size_t>(program->n_outputs));
+  RunStatus status;
+  if (!program->run(inputs.data(), numbers.data(), nullptr, results.data(), &status))
+    raise_error("InternalError", "%s: the gradient program stopped with check %lld", entry->tape_name,
+                static_cast<long long>(status.check_code));
+  Ref tuple = owned(PyTuple_New(program->n_outputs));
+  for (int j = 0; j < program->n_outputs; ++j) {
+    RunOutput& result = results[j];
+    PyTuple_SET_ITEM(
+        tuple.get(), j,
+        as_object(make_tensor(result.buffer, result.offset, result.dtype, result.rank, result.sizes, result.strides)));
+  }
+  return tuple.release();
+}
+
+PyObject* gradient_call(PyObject* object, PyObject* args, PyObject*) {
+  return guarded([&]() -> PyObject* {
+    StaticGradientObject* self = as_gradient(object);
+    StaticEntry* entry = self->entry ? as_static_entry(self->entry) : nullptr;
+    PyObject* grads;
+    if (!entry || !PyArg_ParseTuple(args, "O!", &PyTuple_Type, &grads)) throw ErrorSet{};
+    if (PyTuple_GET_SIZE(grads) != static_cast<Py_ssize_t>(entry->tape_specs.size()))
+      raise_error("InternalError", "%s: backward got %zd gradients", entry->tape_name, PyTuple_GET_SIZE(grads));
+    for (size_t i = 0; i < self->versions->size(); ++i) {
+      const TensorObject* saved = as_tensor(PyTuple_GET_ITEM(self->saved, static_cast<Py_ssize_t>(i)));
+      if (saved->buffer && version_of(saved) == (*self->versions)[i]) continue;
+      raise_error_hint("GradError", "clone it before the in-place write",
+                       "backward: a value that the gradient of %s needs was overwritten since the call",
+                       entry->tape_name);
+    }
+    if (mode.grad || mode.tracing)
+      return checked(PyObject_CallFunctionObjArgs(entry->tape_again, self->arguments, self->inputs, grads, nullptr));
+    return run_gradient(self, entry, grads);
+  });
+}
+
+int gradient_traverse(PyObject* object, visitproc visit, void* arg) {
+  StaticGradientObject* self = as_gradient(object);
+  Py_VISIT(Py_TYPE(object));
+  Py_VISIT(self->entry);
+  Py_VISIT(self->arguments);
+  Py_VISIT(self->inputs);
+  Py_VISIT(self->saved);
+  return 0;
+}
+
+int gradient_clear(PyObject* object) {
+  StaticGradientObject* self = as_gradient(object);
+  Py_CLEAR(self->entry);
+  Py_CLEAR(self->arguments);
+  Py_CLEAR(self->inputs);
+  Py_CLEAR(self->saved);
+  return 0;
+}
+
+void gradient_dealloc(PyObject* object) {
+  PyObject_GC_UnTrack(object);
+  gradient_clear(object);
+  delete as_gradient(object)->versions;
+  delete as_gradient(object)->numbers;
+  PyTypeObject* type = Py_TYPE(object);
+  type->tp_free(object);
+  Py_DECREF(type);
+}
+
+PyType_Slot slots[] = {
+    {Py_tp_dealloc, reinterpret_cast<void*>(gradient_dealloc)},
+    {Py_tp_traverse, reinterpret_cast<void*>(gradient_traverse)},
+    {Py_tp_clear, reinterpret_cast<void*>(gradient_clear)},
+    {Py_tp_call, reinterpret_cast<void*>(gradient_call)},
+    {Py_tp_doc, const_cast<char*>("The gradient of one call of a static function.")},
+    {0, nullptr},
+};
+PyType_Spec spec = {"duograph._core.StaticGradient", sizeof(StaticGradientObject), 0,
+                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+
+template <class F>
+PyObject* tuple_of(size_t count, F&& object) {
+  Ref tuple = owned(PyTuple_New(static_cast<Py_ssize_t>(count)));
+  for (size_t i = 0; i < count; ++i)
+    PyTuple_SET_ITEM(tuple.get(), static_cast<Py_ssize_t>(i), Ref::borrow(object(i)).release());
+  return tuple.release();
+}
+
+}  // namespace
+
+void create_static_gradient_type() { gradient_type = reinterpret_cast<PyTypeObject*>(checked(PyType_FromSpec(&spec))); }
+
+void record_tape(PyObject* entry_object, StaticCall* call) {
+  StaticEntry* entry = call->entry;
+  bool needed = false;
+  for (int i : entry->tape_inputs) needed |= requires_grad(call->inputs[i]);
+  if (!needed || !mode.grad) return;
+  Ref made = owned(gradient_type->tp_alloc(gradient_type, 0));
+  StaticGradientObject* self = as_gradient(made.get());
+  self->versions = new std::vector<uint32_t>();
+  self->numbers = new std::vector<Number>(entry->tape_numbers.size());
+  self->entry = Ref::borrow(entry_object).release();
+  self->arguments = tuple_of(entry->leaves.size(), [&](size_t i) { return call->args[i]; });
+  self->inputs =
+      tuple_of(entry->tape_inputs.size(), [&](size_t i) { return as_object(call->inputs[entry->tape_inputs[i]]); });
+  self->saved = tuple_of(entry->tape_saved.size(), [&](size_t i) {
+    auto [is_output, index] = entry->tape_saved[i];
+    return is_output ? call->outputs[index] : as_object(call->inputs[index]);
+  });
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(self->saved); ++i)
+    self->versions->push_back(version_of(as_tensor(PyTuple_GET_ITEM(self->saved, i))));
+  for (size_t i = 0; i < entry->tape_numbers.size(); ++i)
+    if (!evaluate(entry->tape_numbers[i], call, &(*self->numbers)[i]))
+      raise_error("InternalError", "a number of a static function was lost");
+  Ref outputs(tuple_of(entry->tape_outputs.size(), [&](size_t i) { return call->outputs[entry->tape_outputs[i]]; }));
+  // A result that the gradient reads is saved without its history, or it would keep itself alive.
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(self->saved); ++i) {
+    PyObject* saved = PyTuple_GET_ITEM(self->saved, i);
+    for (Py_ssize_t j = 0; j < PyTuple_GET_SIZE(outputs.get()); ++j) {
+      if (PyTuple_GET_ITEM(outputs.get(), j) != saved) continue;
+      PyTuple_SET_ITEM(self->saved, i, as_object(make_detached(as_tensor(saved))));
+      Py_DECREF(saved);
+      break;
+    }
+  }
+  owned(record_python(outputs.get(), self->inputs, entry->tape_name, made.get()));
+}
+
+}  // namespace dg
