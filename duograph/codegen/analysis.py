@@ -9,8 +9,6 @@ from duograph.codegen.dtypes import DTYPES
 from duograph.codegen.kernel import Address, Extent, Gather, Instr, LoopKernel, Operand, Philox, ScatterKernel
 from duograph.codegen.scalar import PRIMITIVES
 
-FLOAT_REDUCTIONS = ("sum", "prod")
-
 
 @dataclass(frozen=True)
 class Facts:

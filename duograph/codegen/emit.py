@@ -18,16 +18,14 @@ from duograph.codegen.target import Target
 
 def compile_kernels(kernels: Sequence[Kernel], target: Target) -> Unit:
     """Object code for ``kernels``; the same specs and target give the same bytes."""
-    module = Module()
-    compiled = tuple(emit_kernel(module, target, f"k{i}", kernel) for i, kernel in enumerate(kernels))
+    module, compiled = emit_module(kernels, target)
     return Unit(b"" if module.empty else target.emit_object(module.text()), compiled)
 
 
-def emit_text(kernels: Sequence[Kernel], target: Target) -> tuple[str, tuple[CompiledKernel, ...]]:
-    """The LLVM IR text of `compile_kernels`, to look at."""
+def emit_module(kernels: Sequence[Kernel], target: Target) -> tuple[Module, tuple[CompiledKernel, ...]]:
+    """The LLVM IR of ``kernels``: ``emit_module(...)[0].text()`` to look at."""
     module = Module()
-    compiled = tuple(emit_kernel(module, target, f"k{i}", kernel) for i, kernel in enumerate(kernels))
-    return module.text(), compiled
+    return module, tuple(emit_kernel(module, target, f"k{i}", kernel) for i, kernel in enumerate(kernels))
 
 
 def emit_kernel(module: Module, target: Target, symbol: str, kernel: Kernel) -> CompiledKernel:

@@ -37,7 +37,6 @@ class Frame:
         self.args = args
         self.scratch: Extent = 0
         self._sizes: list[Extent] = list(sizes)
-        self._size_values: list[Value] = []
         self._known: dict[object, Value] = {}
         self._pointers: dict[int, str] = {}
 

@@ -10,7 +10,6 @@ run time like a ``Dim``, so that kernels of different sizes share their code. dt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -218,6 +217,3 @@ class Unit:
 
     object: bytes
     kernels: tuple[CompiledKernel, ...]
-
-
-Kernels: TypeAlias = Sequence[Kernel]

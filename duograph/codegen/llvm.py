@@ -153,8 +153,7 @@ class Function:
     def br(self, label: str) -> None:
         self._lines.append(f"br label %{label}")
 
-    def cond_br(self, condition: str, then: str, otherwise: str, *, unlikely: bool = False) -> None:
-        del unlikely  # block order alone decides; kept for the reader
+    def cond_br(self, condition: str, then: str, otherwise: str) -> None:
         self._lines.append(f"br i1 {condition}, label %{then}, label %{otherwise}")
 
     def ret(self, value: str = "void") -> None:

@@ -8,7 +8,7 @@ from duograph.codegen.body import Body, Scope
 from duograph.codegen.frame import Frame
 from duograph.codegen.kernel import SUM_LANES
 from duograph.codegen.llvm import Value
-from duograph.codegen.vector import Vec, Vectors
+from duograph.codegen.vector import Vec
 
 LANES = SUM_LANES
 Carried = Sequence[Vec]
@@ -87,7 +87,7 @@ def vector_loop(
 
     width = LANES * unroll
     span = f.sub(high, low)
-    full = f.add(low, f.and_(span, -width)) if not isinstance(span, int) else low + span // width * width  # type: ignore[operator]
+    full = f.add(low, f.and_(span, -width))
 
     def main(i: str, names: list[str]) -> list[Value]:
         scopes = [row.inner(v, dim, i, None, LANES * u) for u in range(unroll)]
@@ -110,7 +110,3 @@ def vector_loop(
         else:
             step([scope], ())
     return values
-
-
-def lanes_of(frame: Frame) -> Vectors:
-    return frame.vectors(LANES)
