@@ -205,7 +205,8 @@ struct TensorList {
   }
 };
 
-PyObject* run_call(Call& call) {
+// Null after a compilation: Python ran meanwhile, so what was read of the operands may no longer be so.
+PyObject* try_call(Call& call) {
   OpObject* op = call.op;
   if (op->flags & (kInplace | kInplaceLists)) prepare_inplace(call);
   Operands& operands = call.operands;
@@ -264,7 +265,10 @@ PyObject* run_call(Call& call) {
   }
 
   Entry* entry = op->entries->find(call.key);
-  if (!entry) entry = compile_entry(call);
+  if (!entry) {
+    compile_entry(call);
+    return nullptr;
+  }
   Program* program = entry->program;
 
   SmallVector<Cell8, 8> cells;
@@ -278,7 +282,13 @@ PyObject* run_call(Call& call) {
   Mask needs;
   NeedsRow* row = nullptr;
   const bool recorded = wanted_gradients(op, operands.data(), count, &needs);
-  if (recorded) row = needs_row(entry, needs, count, program->n_outputs);
+  if (recorded) {
+    row = find_needs_row(entry, needs);
+    if (!row) {
+      needs_row(entry, needs, count, program->n_outputs);
+      return nullptr;
+    }
+  }
   // An in-place operator overwrites values that its own gradient may read: copies are saved instead.
   SmallVector<TensorObject*, 8> sources;
   if (recorded) {
@@ -317,6 +327,14 @@ PyObject* run_call(Call& call) {
   for (size_t i = 0; i < outs.size(); ++i)
     PyTuple_SET_ITEM(result.get(), i, as_object(std::exchange(outs[i], nullptr)));
   return result.release();
+}
+
+PyObject* run_call(Call& call) {
+  const size_t structure = call.key.size();
+  while (true) {
+    if (PyObject* result = try_call(call)) return result;
+    call.key.resize(structure);
+  }
 }
 
 // `a + b` with tensors of one shape, contiguous, or a Python number beside a tensor: no merging, no vectors.

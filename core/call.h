@@ -55,6 +55,7 @@ void record_compiled(OpObject* op, Entry* entry, const Operand* operands, size_t
                      const int64_t* sizes, size_t n_sizes, TensorObject* const* outs, size_t n_outs,
                      const NeedsRow* row);
 // Which values the gradient of this entry reads when the operands in `needs` want gradients: asked once.
+NeedsRow* find_needs_row(Entry* entry, const Mask& needs);  // null if it was not asked yet
 NeedsRow* needs_row(Entry* entry, const Mask& needs, size_t n_operands, size_t n_outs);
 // Bits of the operands that take part in differentiation; false if none does or nothing is recorded.
 bool wanted_gradients(const OpObject* op, const Operand* operands, size_t count, Mask* needs);

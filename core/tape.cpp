@@ -215,9 +215,14 @@ bool wanted_gradients(const OpObject* op, const Operand* operands, size_t count,
   return any;
 }
 
-NeedsRow* needs_row(Entry* entry, const Mask& needs, size_t n_operands, size_t n_outs) {
+NeedsRow* find_needs_row(Entry* entry, const Mask& needs) {
   for (auto& row : entry->needs)
     if (std::equal(needs.begin(), needs.end(), row->needs.begin())) return row.get();
+  return nullptr;
+}
+
+NeedsRow* needs_row(Entry* entry, const Mask& needs, size_t n_operands, size_t n_outs) {
+  if (NeedsRow* known = find_needs_row(entry, needs)) return known;
   Ref wanted = mask_to_int(needs.data(), needs.size());
   PyObject* parameters[] = {reinterpret_cast<PyObject*>(entry->op), entry->specs.get(), entry->attrs.get(),
                             wanted.get()};
