@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from duograph import _core as core
-
 from .choice import where
-from .copying import cast
 from .creation import ones_like, zeros_like
 from .definition import ELEMENTWISE, REGISTRY, function, op
-from .dtypes import float_promote, integers, no_bool, numeric, promote
+from .dtypes import float_promote, no_bool, numeric, promote
 from .samples import binary, unary
-from .unary import floor, log, reciprocal, sqrt, trunc
+from .unary import log, reciprocal, sqrt, trunc
 
 if TYPE_CHECKING:
     from duograph._core import Tensor
@@ -202,53 +199,14 @@ def div_rounded(a: Operand, b: Operand, rounding_mode: str | None = None) -> Ten
     raise ValueError_(f"div: rounding_mode must be None, 'floor' or 'trunc', got {rounding_mode!r}")
 
 
-@op(kind=ELEMENTWISE, dtypes=integers, primitive="floordiv", differentiable=False, method=False, public=False)
-def integer_floordiv(a: Operand, b: Operand) -> Tensor:
-    """The IR's floor division of integers."""
-    ...
-
-
-@op(kind=ELEMENTWISE, dtypes=integers, primitive="mod", differentiable=False, method=False, public=False)
-def integer_mod(a: Operand, b: Operand) -> Tensor:
-    """The IR's remainder of integers, with the divisor's sign."""
-    ...
-
-
-@op(kind=ELEMENTWISE, dtypes=promote, primitive="fma", method=False, public=False)
-def fused_multiply_add(a: Operand, b: Operand, c: Operand) -> Tensor:
-    """a * b + c, rounded once."""
-    ...
-
-
-@fused_multiply_add.vjp
-def _(g: Any, out: Any, a: Any, b: Any, c: Any) -> Any:
-    return g * b, g * a, g
-
-
 def _is_float(a: Any, b: Any) -> bool:
     return any(x.dtype.is_floating_point if hasattr(x, "dtype") else isinstance(x, float) for x in (a, b))
-
-
-def _float_floor_divide(a: Any, b: Any) -> tuple[Any, Any]:
-    """Quotient and remainder of floats as Python defines them. float32 is divided in float64, where both are exact."""
-    dtype = next(x.dtype for x in (a, b) if hasattr(x, "dtype") and x.dtype.is_floating_point)
-    a, b = (cast(x, core.float64) if hasattr(x, "dtype") else float(x) for x in (a, b))
-    quotient = floor(a / b)
-    rest = fused_multiply_add(-quotient, b, a)
-    below = (rest != 0) & ((rest < 0) != (b < 0))
-    quotient, rest = where(below, quotient - 1, quotient), where(below, rest + b, rest)
-    above = abs(rest) >= abs(b)
-    quotient, rest = where(above, quotient + 1, quotient), where(above, rest - b, rest)
-    # An endless divisor goes 0 times, or -1 times if it is of the other sign; an endless dividend has no remainder.
-    endless, same = abs(b) == float("inf"), (a == 0) | ((a < 0) == (b < 0))
-    quotient = where(endless, where(same, 0.0, -1.0), quotient) + (a - a)
-    rest = where(endless, where(same, a, b), rest) + (a - a)
-    return cast(where(b == 0, a / b, quotient), dtype), cast(rest, dtype)
 
 
 @op(
     kind=ELEMENTWISE,
     dtypes=numeric,
+    primitive="floordiv",
     differentiable=False,
     reference="numpy.floor_divide",
     samples=binary(0.6, 3.0),
@@ -268,14 +226,13 @@ def floor_divide(a: Operand, b: Operand) -> Tensor:
     >>> tensor([-7, 7]) // 2
     tensor([-4,  3])
     """
-    if not _is_float(a, b):
-        return integer_floordiv(a, b)
-    return _float_floor_divide(a, b)[0]  # type: ignore[no-any-return]
+    ...
 
 
 @op(
     kind=ELEMENTWISE,
     dtypes=numeric,
+    primitive="mod",
     reference="numpy.remainder",
     samples=binary(0.6, 3.0),
     slot="__mod__",
@@ -294,9 +251,7 @@ def remainder(a: Operand, b: Operand) -> Tensor:
     >>> tensor([-7, 7]) % 3
     tensor([2, 1])
     """
-    if not _is_float(a, b):
-        return integer_mod(a, b)
-    return _float_floor_divide(a, b)[1]  # type: ignore[no-any-return]
+    ...
 
 
 @remainder.vjp
@@ -327,7 +282,7 @@ def trunc_divide(a: Operand, b: Operand) -> Tensor:
     """
     if _is_float(a, b):
         return trunc(a / b)
-    quotient = integer_floordiv(a, b)
+    quotient = floor_divide(a, b)
     inexact = quotient * b != a
     return where(inexact & (quotient < 0), quotient + 1, quotient)
 
