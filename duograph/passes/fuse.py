@@ -63,6 +63,7 @@ class Fusion:
         self.temporaries: list[Buffer] = []
         self.index: dict[Value, int] = {value: i for i, node in enumerate(graph.nodes) for value in node.outputs}
         self.epilogues = self._epilogues()
+        self.statistics = self._statistics()
         self.costs = self._costs(CHEAP)
         self.deep_costs = self._costs(EXPENSIVE)
         self.scalar_group: Group | None = None
@@ -110,6 +111,21 @@ class Fusion:
             if PRIMITIVES[node.op].kind == ELEMENTWISE:
                 ends.update(node.outputs if any(value in ends and uses[value] == 1 for value in node.inputs) else ())
         return ends
+
+    def _statistics(self) -> dict[Value, Expr]:
+        """Values computed from reductions of trailing dims, element by element, and how many elements those reduce."""
+        found: dict[Value, Expr] = {}
+        for node in self.graph.nodes:
+            row = PRIMITIVES[node.op]
+            if node.op == "reduce":
+                shape, dims = node.inputs[0].shape, node.attrs["dims"]
+                if all(d in dims for d in range(min(dims, default=0), len(shape))):
+                    found[node.outputs[0]] = product([shape[d] for d in dims])
+            elif row.kind == ELEMENTWISE or node.op in ("reshape", "broadcast"):
+                extent = next((found[value] for value in node.inputs if value in found), None)
+                if extent is not None:
+                    found[node.outputs[0]] = extent
+        return found
 
     # Groups and requests
 
@@ -239,7 +255,12 @@ class Fusion:
     def _is_smaller(self, value: Value, group: Group, request: Request) -> bool:
         """Whether computing the value in the group would repeat it for each index of another loop."""
         used = {term[0] for index in request.access for term in index.terms}
-        return any(loop not in used for loop in group.outer)
+        rest = [loop for loop in group.outer if loop not in used]
+        statistic = self.statistics.get(value)
+        if rest and statistic is not None and group.reduce is None and group.order[-len(rest) :] == rest:
+            # The group will reduce along these very loops, and then computes the value once for each row.
+            return product([group.extents[loop] for loop in rest]) != statistic
+        return bool(rest)
 
     def _can_inline(self, value: Value, node: Node, group: Group, request: Request) -> bool:
         row = PRIMITIVES[node.op]

@@ -259,3 +259,36 @@ def test_slice_update_of_a_cell_touches_only_the_slice() -> None:
 """
     )
     assert kernel.extents == (3,)
+
+
+def test_layer_norm_is_one_kernel() -> None:
+    (kernel,) = kernels(
+        """graph layer_norm(%x: float32[n, m], %w: float32[m], %b: float32[m]) {
+  %0: float32[n] = reduce(%x) {kind='sum', dims=(1,)}
+  %1: int64[] = size() {value=m}
+  %2: float32[] = cast(%1)
+  %3: float32[n] = broadcast(%2)
+  %4: float32[n] = div(%0, %3)
+  %5: float32[n, 1] = reshape(%4)
+  %6: float32[n, m] = broadcast(%5)
+  %7: float32[n, m] = sub(%x, %6)
+  %8: float32[n, m] = mul(%7, %7)
+  %9: float32[n] = reduce(%8) {kind='sum', dims=(1,)}
+  %10: float32[n] = div(%9, %3)
+  %11: float32[] = constant() {value=1e-05}
+  %12: float32[n] = broadcast(%11)
+  %13: float32[n] = add(%10, %12)
+  %14: float32[n] = rsqrt(%13)
+  %15: float32[n, 1] = reshape(%14)
+  %16: float32[n, m] = broadcast(%15)
+  %17: float32[n, m] = mul(%7, %16)
+  %18: float32[n, m] = broadcast(%w)
+  %19: float32[n, m] = mul(%17, %18)
+  %20: float32[n, m] = broadcast(%b)
+  %21: float32[n, m] = add(%19, %20)
+  return %21
+}
+"""
+    )
+    assert ops(kernel).count("reduce") == 2
+    assert ops(kernel).count("store") == 1
