@@ -33,6 +33,12 @@ std::string operand_name(const Node* node, uint32_t index) {
   return "an operand";
 }
 
+void check_freed(const Node* node) {
+  if (node->freed)
+    raise_node_error("GradError", node, "call the first backward() with retain_graph=True",
+                     "%s: the values its gradient needs were freed by an earlier backward()", node_name(node));
+}
+
 void check_version(const Node* node, const Saved& saved, const std::string& what) {
   const uint32_t now = saved.buffer->version.load(std::memory_order_relaxed);
   if (now == saved.version) return;
@@ -153,6 +159,7 @@ GradientEntry* compile_gradient(Node* node, const Feed& feed, const Mask& needs,
   return node->entry->gradients.back().get();
 }
 
+// Null after a compilation.
 GradientEntry* find_gradient(Node* node, const Feed& feed, const Mask& needs, size_t n_needs_words) {
   Entry* entry = node->entry;
   auto matches = [&](const GradientEntry* candidate) {
@@ -162,7 +169,8 @@ GradientEntry* find_gradient(Node* node, const Feed& feed, const Mask& needs, si
   if (entry->last_gradient && matches(entry->last_gradient)) return entry->last_gradient;
   for (auto& candidate : entry->gradients)
     if (matches(candidate.get())) return entry->last_gradient = candidate.get();
-  return entry->last_gradient = compile_gradient(node, feed, needs, n_needs_words);
+  entry->last_gradient = compile_gradient(node, feed, needs, n_needs_words);
+  return nullptr;
 }
 
 // A program output as the gradient of `operand`, in the operand's own sizes.
@@ -199,7 +207,9 @@ TensorObject* make_gradient(const Node* node, const Saved& operand, RunOutput& o
   return copy;
 }
 
-void run_compiled(Node* node, TensorObject* const* grads, Gradients* results) {
+// False after a compilation: Python ran meanwhile, and another thread may have freed what the node saved.
+bool run_compiled(Node* node, TensorObject* const* grads, Gradients* results) {
+  check_freed(node);
   const bool joint = node->op->flags & kElementwise;
   Feed feed;
   Mask needs;
@@ -289,7 +299,8 @@ void run_compiled(Node* node, TensorObject* const* grads, Gradients* results) {
   }
 
   GradientEntry* entry = find_gradient(node, feed, needs, n_needs_words);
-  if (!entry->program) return;
+  if (!entry) return false;
+  if (!entry->program) return true;
   SmallVector<Cell8, 4> cells;
   for (uint32_t i = 0; i < node->n_operands; ++i) {
     const Saved& saved = node->operands[i];
@@ -324,6 +335,7 @@ void run_compiled(Node* node, TensorObject* const* grads, Gradients* results) {
     for (++made; made < outputs.size(); ++made) release(outputs[made].buffer);
     throw;
   }
+  return true;
 }
 
 // A saved tensor as a Tensor again, at its place on the tape if `edge` says so. A value that was not saved is a
@@ -546,9 +558,7 @@ void check_gradient(const Node* node, size_t operand, const Edge& edge, TensorOb
 void node_gradients(Node* node, TensorObject* const* grads, bool create_graph, Gradients* results) {
   results->resize(node->n_edges);
   for (TensorObject*& result : *results) result = nullptr;
-  if (node->freed)
-    raise_node_error("GradError", node, "call the first backward() with retain_graph=True",
-                     "%s: the values its gradient needs were freed by an earlier backward()", node_name(node));
+  check_freed(node);
   bool traced = mode.tracing > 0;
   for (uint32_t i = 0; i < node->n_outputs; ++i) traced = traced || (grads[i] && grads[i]->traced);
   switch (node->kind) {
@@ -556,7 +566,7 @@ void node_gradients(Node* node, TensorObject* const* grads, bool create_graph, G
       if (create_graph || traced)
         run_rule(node, grads, create_graph, results);
       else
-        run_compiled(node, grads, results);
+        while (!run_compiled(node, grads, results)) continue;
       break;
     case NodeKind::Traced:
       run_rule(node, grads, create_graph, results);

@@ -189,10 +189,9 @@ TensorObject* make_traced(PyObject* value, DType dtype, int rank, PyObject* shap
   tensor->numel = 1;
   for (int d = 0; d < rank && tensor->numel >= 0; ++d) {
     PyObject* size = PyTuple_GET_ITEM(shape, d);
-    if (PyLong_Check(size))
-      tensor->numel *= PyLong_AsLongLong(size);
-    else
-      tensor->numel = -1;
+    const long long value = PyLong_Check(size) ? PyLong_AsLongLong(size) : -1;
+    if (value == -1) PyErr_Clear();  // symbolic, or beyond 64 bits
+    tensor->numel = value < 0 || __builtin_mul_overflow(tensor->numel, value, &tensor->numel) ? -1 : tensor->numel;
   }
   track(tensor);
   return tensor;
@@ -292,7 +291,9 @@ void set_grad(TensorObject* tensor, PyObject* grad) {
   if (journal_active) journal.push_back({Ref::borrow(as_object(tensor)), Ref::borrow(tensor->grad), nullptr, 0});
   Py_XINCREF(grad);
   Ref dropped(std::exchange(tensor->grad, grad));
-  if (grad) track(tensor);
+  if (!grad) return;
+  track(tensor);
+  if (is_tensor(grad)) track(as_tensor(grad));  // it may be a view of this very tensor
 }
 
 void note_version_bump(Buffer* buffer) {
