@@ -59,12 +59,6 @@ class pause:
         _state.recorder = self._recorder
 
 
-def pinned(value: Any) -> Any:
-    """The plain number of a live one; a capture then holds for this very value only."""
-    pin = getattr(value, "pin", None)
-    return value if pin is None else pin()
-
-
 def iterate(container: Any) -> Iterator[Any]:
     """Iterates over a list the user may change; a capture holds while it has the same items."""
     recorder = _state.recorder

@@ -91,10 +91,6 @@ class LiveNumber:
         return -self if _outcome(self, 0, "lt", operator.lt) else self
 
 
-def is_live(value: Any) -> bool:
-    return type(value) is LiveNumber
-
-
 def plain(value: Any) -> Any:
     """The value behind a live number, without pinning it; anything else unchanged."""
     return value.value if type(value) is LiveNumber else value
