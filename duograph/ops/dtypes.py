@@ -7,7 +7,7 @@ tensors with dimensions, 0-d tensors, Python numbers (weak). 16-bit floats compu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from duograph import _core as core
 from duograph.errors import DTypeError
@@ -19,26 +19,37 @@ DIMENSIONED, ZERO_DIMENSIONAL, WEAK = range(3)
 _KIND_ORDER = {"b": 0, "u": 1, "i": 1, "f": 2}
 
 
-class OperandType(NamedTuple):
+class OperandType:
     """What the rules look at: a dtype and the operand's class."""
 
-    dtype: DType
-    rank_class: int
+    __slots__ = ("dtype", "rank_class")  # plain classes: named tuples cost the import of the package milliseconds
+
+    def __init__(self, dtype: DType, rank_class: int) -> None:
+        self.dtype = dtype
+        self.rank_class = rank_class
 
 
-class Signature(NamedTuple):
+class Signature:
     """The dtype that operands are converted to, and the result's."""
 
-    compute: DType
-    result: DType
+    __slots__ = ("compute", "result")
+
+    def __init__(self, compute: DType, result: DType) -> None:
+        self.compute = compute
+        self.result = result
 
 
-class Rule(NamedTuple):
+class Rule:
     """A dtype rule: `decide(name, operand types)`, for the operands called `names` (all tensor operands if None)."""
 
-    title: str
-    decide: Callable[[str, Sequence[OperandType]], Signature]
-    names: tuple[str, ...] | None = None
+    __slots__ = ("decide", "names", "title")
+
+    def __init__(
+        self, title: str, decide: Callable[[str, Sequence[OperandType]], Signature], names: tuple[str, ...] | None = None
+    ) -> None:
+        self.title = title
+        self.decide = decide
+        self.names = names
 
     def on(self, *names: str) -> Rule:
         """The same rule for some of the operands only; the others keep their dtypes."""
@@ -80,11 +91,12 @@ def result_type(name: str, operands: Sequence[OperandType]) -> DType:
     Errors: DTypeError for pairs that no dtype holds both of, as uint64 and a signed integer.
     """
     classes: list[DType | None] = [None, None, None]
-    for dtype, rank_class in operands:
-        if rank_class == WEAK:
-            dtype = core.get_default_dtype() if dtype.kind == "f" else dtype
-        seen = classes[rank_class]
-        classes[rank_class] = dtype if seen is None else _join(name, seen, dtype)
+    for operand in operands:
+        dtype = operand.dtype
+        if operand.rank_class == WEAK and dtype.kind == "f":
+            dtype = core.get_default_dtype()
+        seen = classes[operand.rank_class]
+        classes[operand.rank_class] = dtype if seen is None else _join(name, seen, dtype)
     joined = _combine(name, classes[DIMENSIONED], _combine(name, classes[ZERO_DIMENSIONAL], classes[WEAK]))
     assert joined is not None, "an operator without operands has no result type"
     return joined

@@ -6,16 +6,9 @@ Nothing here needs NumPy before a test asks for data.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 Samples: TypeAlias = "Callable[[Maker], Sequence[tuple[Any, ...]]]"
-
-
-class Call(NamedTuple):
-    """A sample with keyword arguments."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
 
 
 class Maker:

@@ -326,7 +326,7 @@ def _elementwise(definition: Definition, args: Sequence[Any]) -> Tensor:
     finally:
         _STATE.names.pop()
     assert signature is not None
-    compute, result = signature
+    compute, result = signature.compute, signature.result
     values = [value_of(x) for x in args]
     weak = bool(_STATE.names) and all(v.type.weak for v in values)
     if weak and compute.kind == "f":  # Python numbers stay Python numbers inside a body

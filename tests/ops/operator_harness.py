@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import duograph as dg
 from duograph.ops.definition import ELEMENTWISE, RANDOM, REDUCTION, REGISTRY, UPDATE, Definition
-from duograph.ops.samples import Call, Maker
+from duograph.ops.samples import Maker
 
 FLOATS = ("float32", "float64")
 HALVES = ("float16", "bfloat16")
@@ -21,6 +21,13 @@ CONSTANT = {"nll_loss": (2,), "cross_entropy": (2,), "cross_entropy_of": (2,)}
 
 # Operators whose results are random or that only write: they have tests of their own.
 SPECIAL_KINDS = (RANDOM, UPDATE)
+
+
+class Call(NamedTuple):
+    """The arguments of a sample."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
 
 
 def definitions() -> list[Definition]:
