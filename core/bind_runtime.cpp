@@ -358,11 +358,16 @@ void bind_code(nb::module_& m) {
 
 void bind_program(nb::module_& m) {
   nb::class_<Program>(m, "Program", "A compiled program: shape arithmetic, memory plan and kernels.")
-      .def(nb::new_([](nb::dict spec, nb::bytes code) {
-             return translated(
-                 [&] { return Program::parse(spec.ptr(), static_cast<const uint8_t*>(code.data()), code.size()); });
-           }),
-           nb::arg("spec"), nb::arg("code") = nb::bytes("", 0))
+      .def(
+          "__init__",
+          [](Program* self, nb::dict spec, nb::bytes code) {
+            translated([&] {
+              const std::unique_ptr<Program> made(
+                  Program::parse(spec.ptr(), static_cast<const uint8_t*>(code.data()), code.size()));
+              new (self) Program(std::move(*made));
+            });
+          },
+          nb::arg("spec"), nb::arg("code") = nb::bytes("", 0))
       .def(
           "run",
           [](Program& self, nb::sequence tensors, nb::sequence numbers, nb::sequence sizes) {

@@ -297,6 +297,17 @@ void Run::run_node(uint32_t index) {
   }
 }
 
+// What a hook puts in a leaf's gradient's place must be of its kind.
+void require_like(const TensorObject* grad, const TensorObject* changed) {
+  bool fits = grad->dtype == changed->dtype && grad->rank == changed->rank;
+  for (int d = 0; fits && grad->buffer && changed->buffer && d < grad->rank; ++d)
+    fits = grad->sizes[d] == changed->sizes[d];
+  if (fits) return;
+  Ref wanted(describe(grad)), got(describe(changed));
+  raise_error("GradError", "a gradient hook gave %s for a gradient that is %s", PyUnicode_AsUTF8(got.get()),
+              PyUnicode_AsUTF8(wanted.get()));
+}
+
 void Run::go() {
   GradMode grad_mode(create_graph_);
   discover();
@@ -333,7 +344,9 @@ void Run::go() {
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(hooks.get()); ++i) {
       Ref function = Ref::borrow(PyList_GET_ITEM(hooks.get(), i));
       Ref changed = owned(PyObject_CallOneArg(function.get(), state.grad.get()));
-      if (changed.get() != Py_None) state.grad = owned(as_object(require_tensor(changed.release(), "a gradient hook")));
+      if (changed.get() == Py_None) continue;
+      require_like(as_tensor(state.grad.get()), require_tensor(changed.get(), "a gradient hook"));
+      state.grad = std::move(changed);
     }
   }
   for (Capture& capture : captures_)

@@ -465,6 +465,7 @@ class Run {
 }  // namespace
 
 Program::Program() : impl_(std::make_unique<Impl>()) {}
+Program::Program(Program&&) noexcept = default;
 Program::~Program() = default;
 
 bool Program::run(const RunInput* inputs, const Cell8* numbers, const int64_t* sizes, RunOutput* outputs,

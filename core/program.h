@@ -74,6 +74,7 @@ class Program {
   // `spec`: the dict of the program; `code`: one ELF object (may be empty if there is no kernel step). Needs the GIL.
   // Throws ProgramError naming what is wrong.
   static Program* parse(PyObject* spec, const uint8_t* code, size_t code_size);
+  Program(Program&&) noexcept;
   ~Program();
 
   // Runs the program. Called with the GIL, which it releases itself for costly work. Returns false when a check or a

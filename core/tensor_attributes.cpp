@@ -293,6 +293,7 @@ PyObject* register_hook(PyObject* self, PyObject* function) {
     if (!requires_grad(tensor)) raise_error("GradError", "register_hook: this tensor does not require grad");
     if (tensor->node) {
       extra_of(tensor->node).hooks.push_back({tensor->output_index, Ref::borrow(function).release()});
+      track(tensor);
     } else {
       if (!tensor->hooks) tensor->hooks = checked(PyList_New(0));
       check_status(PyList_Append(tensor->hooks, function));
