@@ -7,36 +7,19 @@ written by one of them (its host) or by a new one. Everything is decided in one 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from duograph.errors import InternalError
 from duograph.ir.dim import Expr, contiguous_strides, product
 from duograph.ir.graph import Graph, Node, Value
-from duograph.ir.primitives import CONTROL, ELEMENTWISE, INDEXING, MOVEMENT, NULLARY, PRIMITIVES, RANDOM
+from duograph.ir.primitives import CONTROL, ELEMENTWISE, INDEXING, MOVEMENT, PRIMITIVES, RANDOM
 
-from .access import (
-    ZERO,
-    Access,
-    Index,
-    Mask,
-    Split,
-    divided,
-    is_plain,
-    linear,
-    loop_index,
-    through_broadcast,
-    through_flip,
-    through_permute,
-    through_reshape,
-    through_slice,
-)
+from .access import ZERO, Access, Index, Mask, Split, divided, is_plain, linear, loop_index
+from .costs import CHEAP, LOAD_COST, Costs
 from .groups import Buffer, Group, Placement, Request, Store, Target, reaches
+from .movement import through
 from .reductions import plan_reduction, reduce_operand
 
-LOAD_COST = 2
-EXPENSIVE = 1000
-CHEAP = 10  # a value that costs at most this is computed again rather than kept for several kernels
 MAX_STORES = 8
 MAX_SCALAR_STORES = 48
 
@@ -62,10 +45,7 @@ class Fusion:
         self.copies: dict[Value, tuple[Placement, Group]] = {}
         self.temporaries: list[Buffer] = []
         self.index: dict[Value, int] = {value: i for i, node in enumerate(graph.nodes) for value in node.outputs}
-        self.epilogues = self._epilogues()
-        self.statistics = self._statistics()
-        self.costs = self._costs(CHEAP)
-        self.deep_costs = self._costs(EXPENSIVE)
+        self.costs = Costs(graph, list(targets))
         self.scalar_group: Group | None = None
         self.next_random: Group | None = None
 
@@ -82,50 +62,6 @@ class Fusion:
                 self._visit(node.outputs[0], node)
         for value in self.graph.inputs:
             self._visit_input(value)
-
-    # Costs
-
-    def _costs(self, limit: int) -> dict[Value, int]:
-        """What it takes to compute an element of each value again, where operands that cost more than `limit` are loaded."""
-        costs: dict[Value, int] = {}
-        for node in self.graph.nodes:
-            row = PRIMITIVES[node.op]
-            if row.kind == ELEMENTWISE or row.kind == MOVEMENT:
-                cost = row.cost
-                for value in node.inputs:
-                    operand = LOAD_COST if value in self.epilogues else costs.get(value, LOAD_COST)
-                    cost += operand if operand <= limit else LOAD_COST
-                costs[node.outputs[0]] = cost
-            elif row.kind == NULLARY or node.op in ("random_uniform", "random_bits"):
-                costs[node.outputs[0]] = row.cost
-        return costs
-
-    def _epilogues(self) -> set[Value]:
-        """Elementwise values that a contraction's kernel can end in: nobody else reads what they are made of."""
-        uses = Counter(value for node in self.graph.nodes for value in node.inputs)
-        uses.update(self.targets.keys())
-        ends: set[Value] = set()
-        for node in self.graph.nodes:
-            if node.op == "contraction":
-                ends.add(node.outputs[0])
-            if PRIMITIVES[node.op].kind == ELEMENTWISE:
-                ends.update(node.outputs if any(value in ends and uses[value] == 1 for value in node.inputs) else ())
-        return ends
-
-    def _statistics(self) -> dict[Value, Expr]:
-        """Values computed from reductions of trailing dims, element by element, and how many elements those reduce."""
-        found: dict[Value, Expr] = {}
-        for node in self.graph.nodes:
-            row = PRIMITIVES[node.op]
-            if node.op == "reduce":
-                shape, dims = node.inputs[0].shape, node.attrs["dims"]
-                if all(d in dims for d in range(min(dims, default=0), len(shape))):
-                    found[node.outputs[0]] = product([shape[d] for d in dims])
-            elif row.kind == ELEMENTWISE or node.op in ("reshape", "broadcast"):
-                extent = next((found[value] for value in node.inputs if value in found), None)
-                if extent is not None:
-                    found[node.outputs[0]] = extent
-        return found
 
     # Groups and requests
 
@@ -193,9 +129,9 @@ class Fusion:
         inline = [pair for pair in requests if self._can_inline(value, node, *pair)]
         if not self.fuse and PRIMITIVES[node.op].kind != MOVEMENT and node.inputs:
             inline = []
-        cost = EXPENSIVE if value in self.epilogues else self.costs.get(value, EXPENSIVE)
+        cost = self.costs.again(value)
         kept = len(inline) > 1 and cost > CHEAP
-        if not kept and node.op != "reduce" and self.deep_costs.get(value, EXPENSIVE) > CHEAP:
+        if not kept and node.op != "reduce" and self.costs.whole(value) > CHEAP:
             kept = any(self._is_smaller(value, *pair) for pair in inline)
         if targets or kept or len(inline) < len(requests):
             host = self._host(value, node, inline, requests, targets)
@@ -231,7 +167,7 @@ class Fusion:
                 raise InternalError("a reshaped value is written to two strided tensors")
         loads = []
         for group, request in requests:
-            if self._through(node, group, request) is None:
+            if through(node, group, request) is None:
                 loads.append((group, request))
             else:
                 self._expand(node, group, request)
@@ -256,7 +192,7 @@ class Fusion:
         """Whether computing the value in the group would repeat it for each index of another loop."""
         used = {term[0] for index in request.access for term in index.terms}
         rest = [loop for loop in group.outer if loop not in used]
-        statistic = self.statistics.get(value)
+        statistic = self.costs.statistics.get(value)
         if rest and statistic is not None and group.reduce is None and group.order[-len(rest) :] == rest:
             # The group will reduce along these very loops, and then computes the value once for each row.
             return product([group.extents[loop] for loop in rest]) != statistic
@@ -265,7 +201,7 @@ class Fusion:
     def _can_inline(self, value: Value, node: Node, group: Group, request: Request) -> bool:
         row = PRIMITIVES[node.op]
         if row.kind == MOVEMENT:
-            return self._through(node, group, request) is not None
+            return through(node, group, request) is not None
         if request.leaf or request.mask or group.kind not in ("loop", "contraction", "scatter"):
             return False
         if row.kind == ELEMENTWISE or node.op in ("constant", "size"):
@@ -289,7 +225,7 @@ class Fusion:
     ) -> Group:
         """The group that writes a value: the first that needs every element of it anyway, one beside it, or a new one."""
         others = [group for group, _ in requests] + [waiter for target in targets for waiter in target.waiters]
-        if self.share and value not in self.epilogues:
+        if self.share and value not in self.costs.epilogues:
             first = min((group for group, _ in inline), key=lambda g: (g.low, g.number), default=None)
             if first is not None and self._may_host(value, node, first, inline, others, targets):
                 return first
@@ -455,60 +391,16 @@ class Fusion:
             request.operands = self._expand_gather(node, group, request)
 
     def _expand_movement(self, node: Node, group: Group, request: Request) -> None:
-        found = self._through(node, group, request)
+        found = through(node, group, request)
         while isinstance(found, Split):
             if not group.split(found.loop, found.sizes):
                 raise InternalError("a loop under a padding mask was to be split")
-            found = self._through(node, group, request)
+            found = through(node, group, request)
         if found is None:
             raise InternalError(f"{node.op}: the indices asked for cannot be followed")
         access, mask = found
         leaf = request.leaf or bool(mask)
         request.operands = [self.ask(group, node.inputs[0], access, mask, leaf, request.inner)]
-
-    def _through(self, node: Node, group: Group, request: Request) -> tuple[Access, Mask] | Split | None:
-        """Indices and mask at the operand of a movement node; None where they cannot be expressed."""
-        access, mask = request.access, request.mask
-        shape, target = node.inputs[0].shape, node.outputs[0].shape
-        if node.op == "reshape":
-            found = through_reshape(access, shape, target, group.extents, group.splittable())
-            if found is None:
-                return None
-            if isinstance(found, Split):
-                masked = any(entry[0] == found.loop for r in group.all_requests() for entry in r.mask)
-                return None if masked else found
-            return found, mask
-        if divided(access) and not (node.op == "broadcast" and product(shape) == 1):
-            return None
-        if node.op == "broadcast":
-            return through_broadcast(access, shape, target), mask
-        if node.op == "permute":
-            return through_permute(access, node.attrs["dims"]), mask
-        if node.op == "slice":
-            return through_slice(access, node.attrs["starts"], node.attrs["steps"]), mask
-        if node.op == "flip":
-            return through_flip(access, node.attrs["dims"], shape), mask
-        if node.op == "pad":
-            return self._through_pad(node, group, access, mask)
-        return None
-
-    def _through_pad(self, node: Node, group: Group, access: Access, mask: Mask) -> tuple[Access, Mask] | None:
-        if group.kind != "loop":
-            return None
-        indices: list[Index] = []
-        entries = list(mask)
-        for d, index in enumerate(access):
-            low, size = node.attrs["low"][d], node.inputs[0].shape[d]
-            if low == 0 and node.attrs["high"][d] == 0:
-                indices.append(index)
-                continue
-            loop = index.loop if index.offset == 0 else Index(0, index.terms).loop
-            if loop is None or loop < 0 or loop == group.reduce:
-                return None
-            start = low - index.offset
-            entries.append((loop, start, start + size))
-            indices.append(Index(index.offset - low, index.terms))
-        return tuple(indices), tuple(entries)
 
     def _expand_gather(self, node: Node, group: Group, request: Request) -> list[Request]:
         table, index = node.inputs
@@ -523,17 +415,9 @@ class Fusion:
             where = access[dim : dim + rank]
             before, after = list(access[:dim]), list(access[dim + rank :])
         position = self.ask(group, index, where, inner=request.inner)
-        pseudo = self._pseudo_loop(group, position, table.shape[dim])
+        pseudo = group.computed_loop(position, table.shape[dim])
         found = self.ask(group, table, (*before, loop_index(pseudo), *after), inner=request.inner)
         return [position, found]
-
-    @staticmethod
-    def _pseudo_loop(group: Group, position: Request, extent: Expr) -> int:
-        for number, (known, size) in enumerate(group.gathers):
-            if known is position and size == extent:
-                return -1 - number
-        group.gathers.append((position, extent))
-        return -len(group.gathers)
 
     # Nodes with kernels or steps of their own
 
@@ -663,7 +547,7 @@ class Fusion:
             before, after = access[:dim], access[dim + rank :]
         position = self.ask(group, index, where)
         request = self.ask(group, source, access)
-        pseudo = self._pseudo_loop(group, position, target.shape[dim])
+        pseudo = group.computed_loop(position, target.shape[dim])
         group.stores.append(Store(request, (*before, loop_index(pseudo), *after), placement))
         group.serial = tuple(access[d].terms[0][0] for d in sorted(serial) if access[d].terms)
         return group

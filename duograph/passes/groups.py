@@ -168,6 +168,14 @@ class Group:
         self.extents.append(extent)
         return len(self.extents) - 1
 
+    def computed_loop(self, position: Request, extent: Expr) -> int:
+        """The pseudo loop whose index is a computed value below `extent`."""
+        for number, (known, size) in enumerate(self.gathers):
+            if known is position and size == extent:
+                return -1 - number
+        self.gathers.append((position, extent))
+        return -len(self.gathers)
+
     @property
     def outer(self) -> list[int]:
         """The parallel loops."""

@@ -1,0 +1,66 @@
+"""Following requests through movement nodes: the indices and the mask at the operand."""
+
+from __future__ import annotations
+
+from duograph.ir.dim import product
+from duograph.ir.graph import Node
+
+from .access import (
+    Access,
+    Index,
+    Mask,
+    Split,
+    divided,
+    through_broadcast,
+    through_flip,
+    through_permute,
+    through_reshape,
+    through_slice,
+)
+from .groups import Group, Request
+
+
+def through(node: Node, group: Group, request: Request) -> tuple[Access, Mask] | Split | None:
+    """Indices and mask at the operand of a movement node; None where they cannot be expressed."""
+    access, mask = request.access, request.mask
+    shape, target = node.inputs[0].shape, node.outputs[0].shape
+    if node.op == "reshape":
+        found = through_reshape(access, shape, target, group.extents, group.splittable())
+        if found is None:
+            return None
+        if isinstance(found, Split):
+            masked = any(entry[0] == found.loop for r in group.all_requests() for entry in r.mask)
+            return None if masked else found
+        return found, mask
+    if divided(access) and not (node.op == "broadcast" and product(shape) == 1):
+        return None
+    if node.op == "broadcast":
+        return through_broadcast(access, shape, target), mask
+    if node.op == "permute":
+        return through_permute(access, node.attrs["dims"]), mask
+    if node.op == "slice":
+        return through_slice(access, node.attrs["starts"], node.attrs["steps"]), mask
+    if node.op == "flip":
+        return through_flip(access, node.attrs["dims"], shape), mask
+    if node.op == "pad":
+        return _through_pad(node, group, access, mask)
+    return None
+
+
+def _through_pad(node: Node, group: Group, access: Access, mask: Mask) -> tuple[Access, Mask] | None:
+    if group.kind != "loop":
+        return None
+    indices: list[Index] = []
+    entries = list(mask)
+    for d, index in enumerate(access):
+        low, size = node.attrs["low"][d], node.inputs[0].shape[d]
+        if low == 0 and node.attrs["high"][d] == 0:
+            indices.append(index)
+            continue
+        loop = index.loop if index.offset == 0 else Index(0, index.terms).loop
+        if loop is None or loop < 0 or loop == group.reduce:
+            return None
+        start = low - index.offset
+        entries.append((loop, start, start + size))
+        indices.append(Index(index.offset - low, index.terms))
+    return tuple(indices), tuple(entries)
