@@ -10,7 +10,7 @@ import sys
 
 from benchmarks import harness, peers
 
-GROUPS = ("eager", "inference", "fused", "rows", "matmul", "training", "startup")
+GROUPS = ("eager", "inference", "fused", "rows", "matmul", "contraction", "training", "startup")
 
 
 def _run_group(name: str, threads: int, only: str | None) -> None:

@@ -74,6 +74,8 @@ def _accumulate(f: TileFunction, k: str, count: int, whole: Value, ragged: str, 
 def _chain(f: TileFunction, sums: list[str], scale: str, place: str, mask: str | None) -> None:
     for v in range(len(sums)):
         here = f.gep(place, v * f.shape.vector_bytes)
+        if mask is None:  # the same place in the rows that come next: a page apart, no hardware prefetcher finds it
+            f.prefetch(f.gep(here, f.mul("%b_k", _ROWS)), locality=2)
         sums[v] = f.multiply_add(scale, f.load_vector(here, mask), sums[v])
 
 
