@@ -194,6 +194,8 @@ def arange(start: float, end: float | None = None, step: float = 1, dtype: DType
         raise ValueError_("arange: step must not be 0")
     if (end - start) * step < 0:
         raise ValueError_(f"arange: a step of {step} does not lead from {start} to {end}")
+    if any(isinstance(x, float) and not -1e308 <= x <= 1e308 for x in (start, end, step)):
+        raise ValueError_(f"arange: start, end and step must be finite, got {start}, {end}, {step}")
     whole = -((start - end) // step)
     length = int(whole) if isinstance(whole, (int, float)) else whole
     return progression(length, start, step, dtype)

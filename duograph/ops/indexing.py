@@ -11,7 +11,7 @@ from duograph.ir.dim import product
 from .choice import where
 from .copying import cast
 from .creation import zeros_like
-from .definition import INDEXING, op
+from .definition import INDEXING, REGISTRY, function, op
 from .movement import axis, broadcast_to, permute, reshape
 from .tracing import broadcast_shapes, cast_value, emit, require_equal, user_operator, value_of, wrap
 
@@ -340,8 +340,6 @@ def _(g: Any, out: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
 def _layout(name: str, x: Any, indices: Sequence[Any], dims: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...], Any, int]:
     """How indexing is one `take`: the order of dimensions that brings the indexed ones together, the flattened index
     over them, and where its dimensions go in the result."""
-    from .definition import REGISTRY
-
     rank = len(x.shape)
     name = user_operator(name)
     dims = tuple(axis(name, d, rank) for d in ((dims,) if isinstance(dims, int) else dims))
@@ -478,3 +476,20 @@ def _(g: Any, out: Any, x: Any, indices: Any, values: Any, dims: Any, accumulate
 
     to_values = unbroadcast(index(g, indices, dims), values.shape)
     return g if accumulate else index_put(g, indices, zeros_like(values), dims), None, to_values
+
+
+@function(over="index_put")
+def index_put_like(x: Tensor, indices: Sequence[Tensor], values: Tensor, dims: Any = None, accumulate: bool = False) -> Tensor:
+    """`index_put`; without `dims` the indices are for the first dimensions, as in PyTorch: (indices, values, accumulate)."""
+    if dims is None or isinstance(dims, bool):
+        dims, accumulate = tuple(range(len(indices))), accumulate or bool(dims)
+    return index_put(x, indices, values, dims, accumulate)
+
+
+@function(over="index_put_")
+def index_put_like_(x: Tensor, indices: Sequence[Tensor], values: Tensor, dims: Any = None, accumulate: bool = False) -> Tensor:
+    """`index_put_`; without `dims` the indices are for the first dimensions, as in PyTorch."""
+    if dims is None or isinstance(dims, bool):
+        dims, accumulate = tuple(range(len(indices))), accumulate or bool(dims)
+    result: Tensor = REGISTRY["index_put_"].op(x, indices, values, dims, accumulate)
+    return result
