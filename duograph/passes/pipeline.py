@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
+from duograph.config import config
 from duograph.ir.graph import Graph
 from duograph.ir.verify import verify
 
@@ -52,10 +53,27 @@ MAX_ROUNDS = 16
 Trace = Callable[[str, Graph], None]
 
 
+class _Dump:
+    """Writes each graph it sees to a file of its own in the folder of the setting `dump`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = "".join(c if c.isalnum() else "_" for c in name)
+        self.number = 0
+
+    def __call__(self, name: str, graph: Graph) -> None:
+        os.makedirs(config.dump, exist_ok=True)
+        path = os.path.join(config.dump, f"{self.name}.{id(self):x}.{self.number:02}.{name}.txt")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(str(graph))
+        self.number += 1
+
+
 def optimise(graph: Graph, options: Options, trace: Trace | None = None) -> Graph:
     """Run all passes; `trace` sees the graph after each pass that changed it."""
-    checking = options.verify or "DUOGRAPH_VERIFY" in os.environ
-    if checking:
+    checking = options.verify or config.verify
+    if trace is None and config.dump:
+        trace = _Dump(graph.name)
+    if checking and not graph.equal:  # sizes that are equal are written as one by the first pass
         verify(graph)
 
     def run(passes: tuple[Pass, ...], graph: Graph) -> Graph:

@@ -6,6 +6,7 @@ import gc
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
+from duograph.config import config
 
 from . import cache
 from .libraries import load_libraries
@@ -92,7 +93,7 @@ def build(
         views: a result that is an input or a view of one shares its memory; else only written inputs do.
         cached: look in the object cache first, and keep the result there.
     """
-    make = _Maker(graph, strict, fuse, optimised, views)
+    make = _Maker(graph, strict, fuse and config.fuse, optimised, views)
     if not cached or cache.folder() is None:
         made = make()
         return Built(make, made.spec, made.code)

@@ -35,7 +35,12 @@ def folder() -> str | None:
 
 
 def _prepare(setting: str | None) -> str | None:
-    if setting is not None and setting in ("", "0"):
+    if (setting is not None and setting in ("", "0")) or os.environ.get("DUOGRAPH_CACHE", "1").lower() in (
+        "0",
+        "false",
+        "no",
+        "off",
+    ):
         return None
     path = setting
     if path is None:
