@@ -45,6 +45,11 @@ PyObject* unary(PyObject* a) {
   });
 }
 
+// `+x` is x itself, unless an operator is bound to it.
+PyObject* positive(PyObject* a) {
+  return slot_op(Slot::Positive) ? unary<Slot::Positive>(a) : Ref::borrow(a).release();
+}
+
 PyObject* compare(PyObject* a, PyObject* b, int operation) {
   static constexpr Slot slots[] = {Slot::Less,     Slot::LessEqual, Slot::Equal,
                                    Slot::NotEqual, Slot::Greater,   Slot::GreaterEqual};
@@ -209,7 +214,7 @@ PyType_Slot slots[] = {
     {Py_nb_inplace_lshift, slot(binary<Slot::InplaceLeftShift>)},
     {Py_nb_inplace_rshift, slot(binary<Slot::InplaceRightShift>)},
     {Py_nb_negative, slot(unary<Slot::Negative>)},
-    {Py_nb_positive, slot(unary<Slot::Positive>)},
+    {Py_nb_positive, slot(positive)},
     {Py_nb_absolute, slot(unary<Slot::Absolute>)},
     {Py_nb_invert, slot(unary<Slot::Invert>)},
     {Py_tp_doc,

@@ -134,6 +134,7 @@ PyObject* interned_objects = nullptr;  // dict: object -> the first one equal to
 }
 
 void encode_object(PyObject* value, Key* key, const OpObject* op, const Param& param) {
+  if (PyIter_Check(value)) refuse_attribute(value, op, param);  // read once, it would be another one
   if (!interned_objects) interned_objects = checked(PyDict_New());
   PyObject* first = PyDict_SetDefault(interned_objects, value, value);
   if (!first) {

@@ -11,9 +11,14 @@ namespace dg {
 
 using Dims = SmallVector<int64_t, 8>;
 
+// Wraps, which happens only where another size is zero.
+inline int64_t wrapping_product(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+}
+
 inline int64_t count_elements(int rank, const int64_t* sizes) {
   int64_t count = 1;
-  for (int d = 0; d < rank; ++d) count *= sizes[d];
+  for (int d = 0; d < rank; ++d) count = wrapping_product(count, sizes[d]);
   return count;
 }
 
@@ -21,7 +26,7 @@ inline void contiguous_strides(int rank, const int64_t* sizes, int64_t* strides)
   int64_t stride = 1;
   for (int d = rank - 1; d >= 0; --d) {
     strides[d] = stride;
-    stride *= sizes[d] > 0 ? sizes[d] : 1;
+    stride = wrapping_product(stride, sizes[d] > 0 ? sizes[d] : 1);
   }
 }
 

@@ -150,8 +150,9 @@ void read_sizes(PyObject* sequence, SmallVector<int64_t, 8>* sizes, const char* 
   Ref items = owned(PySequence_Tuple(sequence));
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items.get()); ++i) {
     Ref index = owned(PyNumber_Index(PyTuple_GET_ITEM(items.get(), i)));
-    long long size = PyLong_AsLongLong(index.get());
-    if (size == -1 && PyErr_Occurred()) throw ErrorSet{};
+    int overflow;
+    const long long size = PyLong_AsLongLongAndOverflow(index.get(), &overflow);
+    if (overflow) raise_error("NumberError", "%s: size %zd does not fit into 64 bits", what, i);
     sizes->push_back(size);
   }
   if (sizes->size() > kMaxRank)

@@ -199,13 +199,26 @@ class Run {
         if (output.sizes[d] < 0) [[unlikely]]
           return fail(kCheckNegativeSize);
       }
-      if (spec.kind == OutputKind::Fresh) [[likely]]
+      if (spec.kind == OutputKind::Fresh) [[likely]] {
         make_fresh(output);
-      else if (!make_alias(spec, output))
-        return false;
+      } else {
+        if (!countable(output)) throw OutOfMemory(SIZE_MAX, available_memory());
+        if (!make_alias(spec, output)) return false;
+      }
       ++n_outputs_;
     }
     return true;
+  }
+
+  // Whether the number of elements of a view fits 64 bits: an expanded one has more elements than memory.
+  static bool countable(const RunOutput& output) {
+    int64_t count = 1;
+    bool fits = true;
+    for (int d = 0; d < output.rank; ++d) {
+      if (output.sizes[d] == 0) return true;
+      fits = fits && !__builtin_mul_overflow(count, output.sizes[d], &count);
+    }
+    return fits;
   }
 
   static void make_fresh(RunOutput& output) {

@@ -6,8 +6,8 @@
 
 namespace dg {
 
-// The integer operations of the register program. Arithmetic wraps; division by zero gives 0, so that a program whose
-// checks fail later never traps.
+// The integer operations of the register program. Arithmetic saturates; division by zero gives 0, so that a program
+// whose checks fail later never traps.
 enum class RegOp : uint8_t {
   Const,
   Add,
@@ -49,6 +49,26 @@ inline int64_t wrap_mul(int64_t a, int64_t b) {
   return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
 }
 
+// Beyond 64 bits the nearest number: a size that wrapped around would pass for a small one.
+inline int64_t saturating_add(int64_t a, int64_t b) {
+  int64_t result;
+  if (!__builtin_add_overflow(a, b, &result)) [[likely]]
+    return result;
+  return a < 0 ? INT64_MIN : INT64_MAX;
+}
+inline int64_t saturating_sub(int64_t a, int64_t b) {
+  int64_t result;
+  if (!__builtin_sub_overflow(a, b, &result)) [[likely]]
+    return result;
+  return a < 0 ? INT64_MIN : INT64_MAX;
+}
+inline int64_t saturating_mul(int64_t a, int64_t b) {
+  int64_t result;
+  if (!__builtin_mul_overflow(a, b, &result)) [[likely]]
+    return result;
+  return (a < 0) == (b < 0) ? INT64_MAX : INT64_MIN;
+}
+
 // Rounds down like Python's //; 0 for a zero divisor.
 inline int64_t floor_divide(int64_t a, int64_t b) {
   if (b == 0) return 0;
@@ -67,11 +87,11 @@ inline int64_t RegInstr::evaluate(const int64_t* regs) const {
   const int64_t x = regs[a], y = regs[b];
   switch (op) {
     case RegOp::Add:
-      return wrap_add(x, y);
+      return saturating_add(x, y);
     case RegOp::Sub:
-      return wrap_sub(x, y);
+      return saturating_sub(x, y);
     case RegOp::Mul:
-      return wrap_mul(x, y);
+      return saturating_mul(x, y);
     case RegOp::FloorDiv:
       return floor_divide(x, y);
     case RegOp::Mod:

@@ -135,8 +135,8 @@ TensorObject* make_tensor(Buffer* buffer, int64_t offset, DType dtype, int rank,
     tensor->sizes[d] = size;
     tensor->strides[d] = strides[d];
     contiguous = contiguous && (size == 1 || strides[d] == expected);
-    expected *= size;
-    numel *= size;
+    expected = wrapping_product(expected, size);
+    numel = wrapping_product(numel, size);
   }
   tensor->numel = numel;
   tensor->flags = contiguous || numel == 0 ? kContiguous : 0;
@@ -161,20 +161,20 @@ TensorObject* make_contiguous(Buffer* buffer, int64_t offset, DType dtype, int r
   return tensor;
 }
 
-TensorObject* make_empty(DType dtype, int rank, const int64_t* sizes) {
+TensorObject* make_empty(DType dtype, int rank, const int64_t* sizes, const char* what) {
   int64_t count = checked_count(rank, sizes, dtype);
   if (count < 0) {
     for (int d = 0; d < rank; ++d)
       if (sizes[d] < 0)
-        raise_error("ShapeError", "empty: sizes must not be negative, got size %lld at dimension %d",
+        raise_error("ShapeError", "%s: sizes must not be negative, got size %lld at dimension %d", what,
                     static_cast<long long>(sizes[d]), d);
-    raise_error("MemoryError_", "empty: the number of elements does not fit into 64 bits");
+    raise_error("MemoryError_", "%s: more bytes than can be counted asked for", what);
   }
   return make_contiguous(allocate(count * itemsize(dtype)), 0, dtype, rank, sizes);
 }
 
 TensorObject* make_zeros(DType dtype, int rank, const int64_t* sizes) {
-  TensorObject* tensor = make_empty(dtype, rank, sizes);
+  TensorObject* tensor = make_empty(dtype, rank, sizes, "zeros");
   std::memset(tensor->data, 0, tensor->numel * itemsize(dtype));
   return tensor;
 }

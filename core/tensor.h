@@ -69,7 +69,8 @@ Ref intercept_read(TensorObject* tensor, const char* what);
 TensorObject* make_tensor(Buffer* buffer, int64_t offset, DType dtype, int rank, const int64_t* sizes,
                           const int64_t* strides);
 TensorObject* make_contiguous(Buffer* buffer, int64_t offset, DType dtype, int rank, const int64_t* sizes);
-TensorObject* make_empty(DType dtype, int rank, const int64_t* sizes);  // contents undefined
+// Contents undefined. `what` asks for it, in messages.
+TensorObject* make_empty(DType dtype, int rank, const int64_t* sizes, const char* what = "empty");
 TensorObject* make_zeros(DType dtype, int rank, const int64_t* sizes);
 TensorObject* make_traced(PyObject* value, DType dtype, int rank, PyObject* shape);
 // The same values without history: shares buffer and version (or the traced value).
