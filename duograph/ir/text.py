@@ -90,7 +90,12 @@ def print_graph(graph: Graph) -> str:
     return "\n".join(_lines(graph, Names(), "", f"graph {graph.name}")) + "\n"
 
 
-_FUNCTIONS: dict[str, Callable[..., Any]] = {"min": dim.minimum, "max": dim.maximum, "ceildiv": dim.ceildiv, "dtype": dtype_by_name}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "min": dim.minimum,
+    "max": dim.maximum,
+    "ceildiv": dim.ceildiv,
+    "dtype": dtype_by_name,
+}
 _HEAD = re.compile(r"\s*(?:graph (?P<name>\S+?)|region)\((?P<inputs>.*?)\)(?: sizes\((?P<sizes>[^)]*)\))? \{$")
 _INPUT = re.compile(
     r"%(?P<name>\w+): (?:(?P<kind>number|cell) )?(?P<weak>weak )?(?P<dtype>\w+)\[(?P<shape>[^\]]*)\]"
