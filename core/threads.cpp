@@ -24,9 +24,10 @@ namespace {
 constexpr int64_t kPollNanoseconds = 5'000'000;
 // How long a worker means to go without looking up; pages touched for the first time may make it ten times as long.
 constexpr int64_t kBatchNanoseconds = 1'000'000;
-constexpr int64_t kBatchGrowth = 16;            // from one timed batch to the next
-constexpr int64_t kBytesPerWorker = 512 << 10;  // some 20 µs of work: below this, waking a thread costs more than it brings
-constexpr uint64_t kSpinCycles = 60'000;        // about 20 us of waiting awake: the next kernel is usually near
+constexpr int64_t kBatchGrowth = 16;  // from one timed batch to the next
+constexpr int64_t kBytesPerWorker =
+    512 << 10;                            // some 20 µs of work: below this, waking a thread costs more than it brings
+constexpr uint64_t kSpinCycles = 60'000;  // about 20 us of waiting awake: the next kernel is usually near
 
 int64_t now_nanoseconds() {
   timespec time;
