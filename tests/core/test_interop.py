@@ -117,7 +117,7 @@ def test_dlpack_capsules():
 
 
 def test_dlpack_with_torch():
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="PyTorch comes with the bench extra, which the tests do without")
     a = torch.arange(6, dtype=torch.bfloat16).reshape(2, 3)
     t = dg.from_dlpack(a)
     assert t.dtype is dg.bfloat16 and t.tolist() == a.tolist() and t.data_ptr() == a.data_ptr()

@@ -34,7 +34,6 @@ def test_there_are_programs() -> None:
 
 
 def test_digits_demo(tmp_path: pathlib.Path) -> None:
-    pytest.importorskip("sklearn", reason="the demo's data come from scikit-learn, an extra")
     output = run(EXAMPLES / "digits.py", "--epochs", "15", "--plain", cwd=tmp_path)
     assert "bit-equal under strict" in output
     assert (tmp_path / "digits.safetensors").stat().st_size > 10_000
