@@ -26,6 +26,7 @@ from ._core import (
     float64,
     get_default_dtype,
     get_num_threads,
+    get_rng_state,
     int8,
     int16,
     int32,
@@ -34,6 +35,7 @@ from ._core import (
     memory_stats,
     set_default_dtype,
     set_num_threads,
+    set_rng_state,
     uint8,
     uint16,
     uint32,
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+dtype = DType
 bool = _core.bool
 float, double, half = float32, float64, float16
 short, int, long = int16, int32, int64

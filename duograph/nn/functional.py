@@ -11,7 +11,7 @@ from ..ops.losses import binary_cross_entropy_with_logits, cross_entropy, l1_los
 from ..ops.normalisation import layer_norm, rms_norm
 from ..ops.random import dropout
 from ..ops.tables import embedding, one_hot
-from ..ops.unary import sigmoid, tanh
+from ..ops.unary import logsigmoid, sigmoid, tanh
 
 Tensor = core.Tensor
 
@@ -27,6 +27,7 @@ __all__ = [
     "leaky_relu",
     "linear",
     "log_softmax",
+    "logsigmoid",
     "mse_loss",
     "nll_loss",
     "one_hot",
