@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from duograph import _core as core
+from duograph._forks import fork_safe_lock
 from duograph._recorded import state
 from duograph.config import config
 from duograph.errors import ArgumentError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .report import Report
 
 F = TypeVar("F", bound=Callable[..., Any])
-_lock = threading.RLock()  # one capture at a time; runs go in parallel
+_lock = fork_safe_lock(0)  # one capture at a time; runs go in parallel
 if config.dynamic:
     core.set_dynamic_mode(True, True)
 

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
+from duograph._forks import fork_safe_lock
+
 _TRIPLE = "x86_64-unknown-linux-gnu"
+_lock = fork_safe_lock(1)  # around LLVM, whose own lock a fork would not wait for
 
 # What each x86-64 psABI level adds, by LLVM's feature names.
 _LEVELS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -61,19 +64,18 @@ class Target:
 
     def emit_object(self, text: str) -> bytes:
         """Instruction selection of final IR text; no optimisation passes."""
-        binding = _binding()
-        module = binding.parse_assembly(text)
-        machine = _machine(self)
-        module.triple = machine.triple
-        result: bytes = machine.emit_object(module)
+        with _lock, _binding().parse_assembly(text) as module:
+            machine = _machine(self)
+            module.triple = machine.triple
+            result: bytes = machine.emit_object(module)
         return result
 
     def emit_assembly(self, text: str) -> str:
         """The same as assembly text, to look at."""
-        module = _binding().parse_assembly(text)
-        machine = _machine(self)
-        module.triple = machine.triple
-        result: str = machine.emit_assembly(module)
+        with _lock, _binding().parse_assembly(text) as module:
+            machine = _machine(self)
+            module.triple = machine.triple
+            result: str = machine.emit_assembly(module)
         return result
 
 
@@ -115,9 +117,10 @@ def get_target(isa: str | None = None) -> Target:
 
 
 def _native() -> Target:
-    binding = _binding()
-    features = binding.get_host_cpu_features()
+    with _lock:
+        binding = _binding()
+        features, name = binding.get_host_cpu_features(), binding.get_host_cpu_name()
     enabled = tuple(sorted(name for name, on in features.items() if on))
     # Off by name, too: what the model implies but this (virtual) machine lacks, and a preference for narrow vectors.
     disabled = tuple(sorted(name for name, on in features.items() if not on))
-    return Target("native", binding.get_host_cpu_name(), enabled, ("prefer-256-bit", *disabled))
+    return Target("native", name, enabled, ("prefer-256-bit", *disabled))

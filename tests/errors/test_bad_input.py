@@ -433,8 +433,14 @@ def test_integer_edges() -> None:
 @pytest.mark.parametrize("source", [dg.float16, dg.bfloat16, dg.float32, dg.float64])
 @pytest.mark.parametrize(
     ("dtype", "low", "high"),
-    [(dg.int8, -128, 127), (dg.uint8, 0, 255), (dg.int32, -(2**31), 2**31 - 1), (dg.int64, -(2**63), 2**63 - 1), (dg.uint64, 0, 2**64 - 1)],
-)  # fmt: skip
+    [
+        (dg.int8, -128, 127),
+        (dg.uint8, 0, 255),
+        (dg.int32, -(2**31), 2**31 - 1),
+        (dg.int64, -(2**63), 2**63 - 1),
+        (dg.uint64, 0, 2**64 - 1),
+    ],
+)
 def test_floats_out_of_range_saturate(source: dg.DType, dtype: dg.DType, low: int, high: int) -> None:
     for count in (1, 37):  # one by one and in vectors
         values = [float("inf"), float("-inf"), float("nan"), -1.5] * count
