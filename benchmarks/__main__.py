@@ -18,7 +18,8 @@ def _run_group(name: str, threads: int, only: str | None) -> None:
     group = importlib.import_module(f"benchmarks.{name}")
     for case in group.cases():
         if only is None or only in case.title:
-            harness.show(harness.measure(case, rounds=getattr(group, "ROUNDS", 21)))
+            rounds, pause = getattr(group, "ROUNDS", 21), 0.2 if threads > 1 else 0.0
+            harness.show(harness.measure(case, rounds=rounds, pause=pause))
             sys.stdout.flush()
 
 

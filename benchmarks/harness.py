@@ -54,10 +54,14 @@ def _batch(call: Callable[[], object], repeats: int) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def measure(case: Case, rounds: int = 21, budget: float = 0.01) -> Result:
-    """Median over `rounds` of each contestant, one short batch (about `budget` seconds) each in turn."""
+def measure(case: Case, rounds: int = 21, budget: float = 0.01, pause: float = 0.0) -> Result:
+    """Median over `rounds` of each contestant, one short batch (about `budget` seconds) each in turn.
+
+    `pause` seconds go before each batch: thread pools spin for a while after their last work, on cores the next one needs.
+    """
     repeats = {}
     for name, call in case.contestants.items():
+        time.sleep(pause)
         for _ in range(3):
             call()
         repeats[name] = _repeats(call, budget)
@@ -68,6 +72,9 @@ def measure(case: Case, rounds: int = 21, budget: float = 0.01) -> Result:
     try:
         for turn in range(rounds):
             for name in names[turn % len(names) :] + names[: turn % len(names)]:
+                if pause:
+                    time.sleep(pause)
+                    case.contestants[name]()  # wakes its threads
                 times[name].append(_batch(case.contestants[name], repeats[name]))
     finally:
         gc.enable()
