@@ -48,7 +48,7 @@ class Full:
             k0 = f.shl(chunk, SUM_CHUNK.bit_length() - 1)
             k1 = f.umin(f.add(k0, SUM_CHUNK), rows.length)
             row = Scope(frame.vectors(1), {})
-            rows.body.emit(before.uniform, [row])
+            rows.body.emit(self._values(rows), [row])
             parts = rows.fold_chunk(before, row, k0, k1)
             alone, many, done = f.label("alone"), f.label("many"), f.label("done")
             f.cond_br(f.icmp("ule", total, 1), alone, many)
@@ -64,12 +64,17 @@ class Full:
         return frame
 
     def _finish(self, rows: Rows, row: Scope, parts: list[Vec]) -> None:
-        """Everything after the reductions, from their accumulators."""
+        """Everything after the reductions, from their accumulators, and what waited for them: runs exactly once."""
         reductions = rows.stages[0].reductions
         for reduction, acc in zip(reductions, regroup(reductions, parts)):
             row.values[reduction.number] = reduction.result(rows.frame.vectors(1), acc)
+        rows.body.emit([i for i in rows.stages[0].uniform if self.facts.body[i].op == "store"], [row])
         for stage in rows.stages[1:]:
             rows.body.emit(stage.uniform, [row])
+
+    def _values(self, rows: Rows) -> list[int]:
+        """What every chunk needs before it reduces. Stores are not among it: they may update what is read here."""
+        return [i for i in rows.stages[0].uniform if self.facts.body[i].op != "store"]
 
     def emit_combine(self, frame: Frame) -> Frame:
         f, v = frame.function, frame.vectors(LANES)
@@ -99,7 +104,7 @@ class Full:
                 f.store(value.type, value.ref, x)
         whole = [Vec(f.load(p.type, slot, 64), p.element, LANES) for p, slot in zip(first, slots)]
         row = Scope(frame.vectors(1), {})
-        rows.body.emit(rows.stages[0].uniform, [row])
+        rows.body.emit(self._values(rows), [row])
         self._finish(rows, row, rows.trees(reductions, whole))
         return frame
 
