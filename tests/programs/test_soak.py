@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,14 +63,14 @@ MODES = pytest.mark.parametrize("switch", [dynamic, dg.static], ids=["dynamic", 
 
 
 @MODES
-def test_memory_does_not_grow(switch: Callable[[Any], Any]) -> None:
-    memory(800, switch)
+def test_memory_does_not_grow_in_ten_thousand_steps(switch: Callable[[Any], Any]) -> None:
+    memory(10_000, switch)
 
 
 @pytest.mark.long
 @MODES
-def test_memory_does_not_grow_in_ten_thousand_steps(switch: Callable[[Any], Any]) -> None:
-    memory(10_000, switch)
+def test_memory_does_not_grow_in_two_hundred_thousand(switch: Callable[[Any], Any]) -> None:
+    memory(200_000, switch)
 
 
 def test_changing_depth_and_failing_steps_leave_nothing() -> None:
@@ -113,16 +114,18 @@ def capture_again_and_again(times: int) -> None:
     for i in range(20, 20 + times):
         f(x, "a" * i)
     gc.collect()
-    assert len(f._core.entries if hasattr(f, "_core") else f.entries) <= 16
+    assert len(f.entries) <= 16
     assert len(gc.get_objects()) <= objects + 200 and dg.memory_stats()["live_buffers"] <= live + 2
 
 
-def test_captures_are_bounded() -> None:
+def test_captures_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUOGRAPH_CACHE_DIR", str(tmp_path))  # all of them compile
     capture_again_and_again(40)
 
 
 @pytest.mark.long
-def test_captures_are_bounded_over_a_thousand() -> None:
+def test_captures_are_bounded_over_a_thousand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUOGRAPH_CACHE_DIR", str(tmp_path))
     capture_again_and_again(1000)
 
 
