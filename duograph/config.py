@@ -47,7 +47,7 @@ FLAGS = (
     Flag("isa", "native", "instruction level of generated code", ("x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4", "native")),
     Flag("num_threads", 0, "threads of the core; 0 takes the cores this process may use"),
     Flag("cache", True, "keep compiled kernels on disk"),
-    Flag("cache_dir", "", "folder of the kernel cache; empty is ~/.cache/duograph"),
+    Flag("cache_dir", "", "folder of the kernel cache instead of ~/.cache/duograph; set but empty turns it off"),
     Flag("cache_size", 512, "bound of the kernel cache in MiB"),
     Flag("verify", False, "run the IR verifier after every pass (the tests turn it on)"),
     Flag("dump", "", "folder into which graphs are written after each pass that changed them"),

@@ -20,27 +20,22 @@ _LARGEST = 256 << 20
 
 _generator: str | None = None
 _folder: str | None = None
-_folder_setting: str | None = None
+_folder_setting: tuple[str | None, str | None] | None = None
 _stored = 0
 
 
 def folder() -> str | None:
     """The cache's folder, made on first use; None if it is turned off or not ours alone."""
     global _folder, _folder_setting
-    setting = os.environ.get("DUOGRAPH_CACHE_DIR")
-    if _folder_setting is None or setting != _folder_setting[1:]:
-        _folder_setting = "=" + (setting or "")
-        _folder = _prepare(setting)
+    setting = (os.environ.get("DUOGRAPH_CACHE_DIR"), os.environ.get("DUOGRAPH_CACHE"))
+    if setting != _folder_setting:
+        _folder_setting = setting
+        _folder = _prepare(*setting)
     return _folder
 
 
-def _prepare(setting: str | None) -> str | None:
-    if (setting is not None and setting in ("", "0")) or os.environ.get("DUOGRAPH_CACHE", "1").lower() in (
-        "0",
-        "false",
-        "no",
-        "off",
-    ):
+def _prepare(setting: str | None, switch: str | None) -> str | None:
+    if setting in ("", "0") or (switch or "1").lower() in ("0", "false", "no", "off"):
         return None
     path = setting
     if path is None:
@@ -103,7 +98,7 @@ def load(name: str) -> tuple[Any, bytes] | None:
         return None
     try:
         content = _read(os.path.join(place, name))
-        return None if content is None else _unpack(content)
+        return None if content is None else _unpack(name, content)
     except (OSError, ValueError, RecursionError, MemoryError):
         return None
 
@@ -127,28 +122,29 @@ def _read(path: str) -> bytes | None:
         os.close(descriptor)
 
 
-def _checksum(content: bytes) -> int:
+def _checksum(name: str, content: bytes) -> int:
+    """Of the name too: one program's file under another's name is no hit."""
     from zlib import crc32
 
-    return crc32(content)
+    return crc32(content, crc32(name.encode()))
 
 
-def _pack(description: Any, code: bytes) -> bytes:
+def _pack(name: str, description: Any, code: bytes) -> bytes:
     from json import dumps
 
     text = dumps(description, separators=(",", ":")).encode()
     body = text + code
-    numbers = (len(text), len(code), _checksum(body))
+    numbers = (len(text), len(code), _checksum(name, body))
     return _MAGIC + b"".join(number.to_bytes(8, "little") for number in numbers) + body
 
 
-def _unpack(content: bytes) -> tuple[Any, bytes] | None:
+def _unpack(name: str, content: bytes) -> tuple[Any, bytes] | None:
     if not content.startswith(_MAGIC):
         return None
     start = len(_MAGIC)
     length, code_length, checksum = (int.from_bytes(content[start + 8 * i : start + 8 * i + 8], "little") for i in range(3))
     body = content[_HEADER:]
-    if len(body) != length + code_length or _checksum(body) != checksum:
+    if len(body) != length + code_length or _checksum(name, body) != checksum:
         return None
     from json import loads
 
@@ -169,7 +165,7 @@ def store(name: str, description: Any, code: bytes) -> None:
         descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(_pack(description, code))
+                file.write(_pack(name, description, code))
             os.rename(scratch, path)
         except BaseException:
             os.unlink(scratch)
