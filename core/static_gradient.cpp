@@ -157,26 +157,20 @@ void record_tape(PyObject* entry_object, StaticCall* call) {
   self->arguments = tuple_of(entry->leaves.size(), [&](size_t i) { return call->args[i]; });
   self->inputs =
       tuple_of(entry->tape_inputs.size(), [&](size_t i) { return as_object(call->inputs[entry->tape_inputs[i]]); });
-  self->saved = tuple_of(entry->tape_saved.size(), [&](size_t i) {
+  // Without history, or a result that the gradient reads would keep itself alive; and as tensors of our own, whose data
+  // nobody exchanges.
+  self->saved = checked(PyTuple_New(static_cast<Py_ssize_t>(entry->tape_saved.size())));
+  for (size_t i = 0; i < entry->tape_saved.size(); ++i) {
     auto [is_output, index] = entry->tape_saved[i];
-    return is_output ? call->outputs[index] : as_object(call->inputs[index]);
-  });
+    const TensorObject* value = is_output ? as_tensor(call->outputs[index]) : call->inputs[index];
+    PyTuple_SET_ITEM(self->saved, static_cast<Py_ssize_t>(i), as_object(make_detached(value)));
+  }
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(self->saved); ++i)
     self->versions->push_back(version_of(as_tensor(PyTuple_GET_ITEM(self->saved, i))));
   for (size_t i = 0; i < entry->tape_numbers.size(); ++i)
     if (!evaluate(entry->tape_numbers[i], call, &(*self->numbers)[i]))
       raise_error("InternalError", "a number of a static function was lost");
   Ref outputs(tuple_of(entry->tape_outputs.size(), [&](size_t i) { return call->outputs[entry->tape_outputs[i]]; }));
-  // A result that the gradient reads is saved without its history, or it would keep itself alive.
-  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(self->saved); ++i) {
-    PyObject* saved = PyTuple_GET_ITEM(self->saved, i);
-    for (Py_ssize_t j = 0; j < PyTuple_GET_SIZE(outputs.get()); ++j) {
-      if (PyTuple_GET_ITEM(outputs.get(), j) != saved) continue;
-      PyTuple_SET_ITEM(self->saved, i, as_object(make_detached(as_tensor(saved))));
-      Py_DECREF(saved);
-      break;
-    }
-  }
   owned(record_python(outputs.get(), self->inputs, entry->tape_name, made.get()));
 }
 

@@ -1,5 +1,6 @@
 #include "tensor.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -151,7 +152,7 @@ TensorObject* make_contiguous(Buffer* buffer, int64_t offset, DType dtype, int r
   TensorObject* tensor = new_object();
   tensor->dtype = dtype;
   set_dims_room(tensor, rank);
-  std::memcpy(tensor->sizes, sizes, rank * sizeof(int64_t));
+  std::copy_n(sizes, rank, tensor->sizes);
   contiguous_strides(rank, sizes, tensor->strides);
   tensor->numel = count_elements(rank, sizes);
   tensor->flags = kContiguous;
