@@ -77,7 +77,7 @@ def test_damaged_files(damage: str, expected: str, tmp_path: Path) -> None:
 def test_places_that_cannot_be_written(expected: str, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("a file")
-    for place in (file, file / "below", "/proc/duograph", "\x01/\x02", "a" * 5000):
+    for place in (file, file / "below", "/proc/duograph", tmp_path / ("a" * 5000)):
         assert run(DUOGRAPH_CACHE_DIR=str(place)) == expected
     read_only = tmp_path / "read only"
     read_only.mkdir(mode=0o500)
