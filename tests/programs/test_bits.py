@@ -93,7 +93,7 @@ def test_training_on_one_and_two_threads() -> None:
     assert run(TRAINING, "native", 1) == first
 
 
-@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("fused", [pytest.param(False, marks=pytest.mark.long), True])
 def test_training_at_every_level(fused: bool) -> None:
     levels = [level for level in LEVELS if has(level) and (level not in LEVELS[:2]) == fused]
     results = {level: run(TRAINING, level, threads) for threads, level in enumerate(levels, 1)}
