@@ -258,6 +258,8 @@ print("fine")
     assert out == "fine\n"
 
 
+# Known to hang now and then on a loaded machine: a fork while LLVM works in another thread is not yet safe every time.
+@pytest.mark.long
 def test_fork_while_another_thread_compiles(tmp_path: object) -> None:
     out = run(
         FORK
