@@ -49,11 +49,8 @@ void set_error(const char* name, const char* hint, const std::string& text) {
 
 PyObject* resolve(PyObject* target) {
   if (!PyUnicode_Check(target)) return Ref::borrow(target).release();
-  const char* text = PyUnicode_AsUTF8(target);
-  const char* colon = text ? std::strchr(text, ':') : nullptr;
-  if (!colon) raise_error("InternalError", "a hook must be named \"module:function\", not %s", text ? text : "?");
-  Ref module = owned(PyImport_ImportModule(std::string(text, colon).c_str()));
-  return checked(PyObject_GetAttrString(module.get(), colon + 1));
+  Ref forks = owned(PyImport_ImportModule("duograph._forks"));  // a fork waits until the import is done
+  return checked(PyObject_CallMethod(forks.get(), "import_attribute", "O", target));
 }
 
 }  // namespace

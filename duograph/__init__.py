@@ -15,6 +15,7 @@ one of its names is first asked for.
 from __future__ import annotations
 
 from . import _core as _core
+from . import _forks as _forks
 from . import _hooks as _hooks
 from ._core import (
     DType,
@@ -103,9 +104,7 @@ _OWNERS = {name: module for module, names in _LAZY.items() for name in names}
 
 
 def _load(module: str) -> Any:
-    from importlib import import_module
-
-    return import_module("." + module, __name__)
+    return _forks.import_late(f"{__name__}.{module}")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,30 +1,46 @@
-"""Locks that a fork waits for: its child has one thread, and nobody to release what the others held."""
+"""Locks that a fork waits for: its child has one thread, and nobody to release what the others held.
+
+A module that another thread is importing is such a lock too, so the package's late imports run under `compile_lock`.
+"""
 
 from __future__ import annotations
 
 import os
-from threading import RLock
-from typing import Any
+from _thread import RLock
 
-_locks: dict[int, Any] = {}
-_held: list[Any] = []  # by the fork under way
+TYPE_CHECKING = False  # as typing's, whose import takes longer than the rest
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
 
-
-def fork_safe_lock(rank: int) -> Any:
-    """A new reentrant lock. Whoever takes several takes them by increasing rank, as a fork does."""
-    if not _locks:
-        os.register_at_fork(before=_acquire, after_in_parent=_release, after_in_child=_release)
-    lock = RLock()
-    _locks[rank] = lock
-    return lock
+# Whoever takes both takes them in this order, as a fork does.
+capture_lock = RLock()  # one capture at a time; runs go in parallel
+compile_lock = RLock()  # late imports, code generation and LLVM, whose own lock a fork would not wait for
+_LOCKS = (capture_lock, compile_lock)
 
 
 def _acquire() -> None:
-    for _, lock in sorted(_locks.items()):
+    for lock in _LOCKS:
         lock.acquire()
-        _held.append(lock)
 
 
 def _release() -> None:
-    while _held:
-        _held.pop().release()
+    for lock in reversed(_LOCKS):
+        lock.release()
+
+
+os.register_at_fork(before=_acquire, after_in_parent=_release, after_in_child=_release)
+
+
+def import_late(module: str) -> ModuleType:
+    """A module of the package (by its full name) that is imported when it is first needed."""
+    from importlib import import_module
+
+    with compile_lock:
+        return import_module(module)
+
+
+def import_attribute(target: str) -> Any:
+    """What "module:name" says: the core's way to its hooks."""
+    module, _, name = target.partition(":")
+    return getattr(import_late(module), name)

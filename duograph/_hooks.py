@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from . import _core as core
+from ._forks import import_late
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ _rebuild = core._rebuild_tensor
 
 def _rebuild_tensor(*args: Any) -> core.Tensor:
     """What pickle calls: a tensor may arrive in a process that has not used an operator yet."""
-    from importlib import import_module
-
-    import_module("duograph.tensors")  # gives Tensor its operators and methods
+    import_late("duograph.tensors")  # gives Tensor its operators and methods
     return _rebuild(*args)
 
 

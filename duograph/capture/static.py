@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from duograph import _core as core
-from duograph._forks import fork_safe_lock
+from duograph._forks import capture_lock
 from duograph._recorded import state
 from duograph.config import config
 from duograph.errors import ArgumentError
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from .report import Report
 
 F = TypeVar("F", bound=Callable[..., Any])
-_lock = fork_safe_lock(0)  # one capture at a time; runs go in parallel
 if config.dynamic:
     core.set_dynamic_mode(True, True)
 
@@ -45,7 +44,7 @@ class Handler:
 
     def miss(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Hook of the core: no capture fits this call. Makes one, as a `core.StaticEntry`."""
-        with _lock:
+        with capture_lock:
             entry = self.function.find(*args, **kwargs)
             if entry is not None:  # another thread was faster
                 return entry
@@ -84,9 +83,9 @@ class Handler:
         Args:
             time: also run every kernel and give its microseconds.
         """
-        from .report import explain
+        with capture_lock:
+            from .report import explain
 
-        with _lock:
             return explain(self, args, kwargs, time)
 
     def clear_captures(self) -> None:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-from duograph._forks import fork_safe_lock
+from duograph._forks import compile_lock
 
 _TRIPLE = "x86_64-unknown-linux-gnu"
-_lock = fork_safe_lock(1)  # around LLVM, whose own lock a fork would not wait for
 
 # What each x86-64 psABI level adds, by LLVM's feature names.
 _LEVELS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -64,7 +63,7 @@ class Target:
 
     def emit_object(self, text: str) -> bytes:
         """Instruction selection of final IR text; no optimisation passes."""
-        with _lock, _binding().parse_assembly(text) as module:
+        with compile_lock, _binding().parse_assembly(text) as module:
             machine = _machine(self)
             module.triple = machine.triple
             result: bytes = machine.emit_object(module)
@@ -72,7 +71,7 @@ class Target:
 
     def emit_assembly(self, text: str) -> str:
         """The same as assembly text, to look at."""
-        with _lock, _binding().parse_assembly(text) as module:
+        with compile_lock, _binding().parse_assembly(text) as module:
             machine = _machine(self)
             module.triple = machine.triple
             result: str = machine.emit_assembly(module)
@@ -117,7 +116,7 @@ def get_target(isa: str | None = None) -> Target:
 
 
 def _native() -> Target:
-    with _lock:
+    with compile_lock:
         binding = _binding()
         features, name = binding.get_host_cpu_features(), binding.get_host_cpu_name()
     enabled = tuple(sorted(name for name, on in features.items() if on))

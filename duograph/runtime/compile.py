@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
+from duograph._forks import compile_lock
 
 from . import cache
 from .libraries import load_libraries
@@ -29,6 +30,11 @@ def _key(op: Any, kind: str, *parts: Any) -> str | None:
 
 def _program(key: str | None, make: Callable[[], Graph], views: bool) -> Any:
     """The program kept under a key, or the one made from a graph, which is then kept."""
+    with compile_lock:
+        return _load_or_make(key, make, views)
+
+
+def _load_or_make(key: str | None, make: Callable[[], Graph], views: bool) -> Any:
     found = None if key is None else cache.load(key)
     if found is not None:
         try:
@@ -81,6 +87,11 @@ def compile_gradient(
 
 def gradient_needs(op: Any, operands: Operands, attrs: Sequence[Any], needs: int) -> tuple[int, int]:
     """Hook: bit masks of the operands and outputs whose values the gradient reads."""
+    with compile_lock:
+        return _needs(op, operands, attrs, needs)
+
+
+def _needs(op: Any, operands: Operands, attrs: Sequence[Any], needs: int) -> tuple[int, int]:
     key = _key(op, "needs", operands, attrs, needs)
     found = None if key is None else cache.load(key)
     if found is not None and isinstance(found[0], list) and len(found[0]) == 2:

@@ -258,9 +258,6 @@ print("fine")
     assert out == "fine\n"
 
 
-# A known fault, not a slow test: it hung in one of three runs on a quiet machine. A fork while another thread compiles is not
-# yet safe every time; it belongs back in the default run once it is.
-@pytest.mark.long
 def test_fork_while_another_thread_compiles(tmp_path: object) -> None:
     out = run(
         FORK
