@@ -6,6 +6,7 @@ namespace dg {
 struct Mode {
   bool grad = true;  // operators record onto the tape
   int tracing = 0;   // above zero: every operator goes to the tracer
+  bool localizing = false;  // a branch or loop body is captured: operands from outside are replaced
 };
 
 extern constinit thread_local Mode mode;

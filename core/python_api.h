@@ -89,6 +89,7 @@ enum class Hook {
   Lift,
   CaptureMiss,
   ViewWritten,
+  Localize,
   Count
 };
 void set_hook(const char* name, PyObject* target);  // throws for an unknown name

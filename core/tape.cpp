@@ -362,6 +362,10 @@ void record_traced(OpObject* op, PyObject* args, PyObject* before, PyObject* out
 PyObject* record_python(PyObject* outputs, PyObject* inputs, const char* name, PyObject* backward) {
   if (!PyCallable_Check(backward)) raise_error("ArgumentError", "record_python: expected a function for backward");
   Ref ins = owned(PySequence_Tuple(inputs)), outs = owned(PySequence_Tuple(outputs));
+  if (mode.localizing) {
+    PyObject* parameters[] = {ins.get(), Py_False};
+    ins = owned(PyObject_Vectorcall(hook(Hook::Localize), parameters, 2, nullptr));
+  }
   const Py_ssize_t n_inputs = PyTuple_GET_SIZE(ins.get()), n_outs = PyTuple_GET_SIZE(outs.get());
   bool any = false;
   for (Py_ssize_t i = 0; i < n_inputs; ++i)

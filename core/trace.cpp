@@ -40,6 +40,11 @@ PyObject* trace_call(OpObject* op, PyObject* const* values, size_t count) {
     if (params[i].kind == ParamKind::Sizes && !PyTuple_Check(value.get())) value = owned(PyTuple_Pack(1, value.get()));
     PyTuple_SET_ITEM(args.get(), i, value.release());
   }
+  if (mode.localizing) {
+    PyObject* in_place = op->flags & kInplace || op->writes ? Py_True : Py_False;
+    PyObject* parameters[] = {args.get(), in_place};
+    args = owned(PyObject_Vectorcall(hook(Hook::Localize), parameters, 2, nullptr));
+  }
   TensorObject* target = nullptr;
   for (size_t i = 0; op->writes && i < count; ++i) {
     PyObject* list = PyTuple_GET_ITEM(args.get(), i);

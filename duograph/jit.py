@@ -18,6 +18,7 @@ def trace(target: Callable[..., Any], example: Any, *, strict: bool = False) -> 
     Errors:   CaptureError, with the line, where a tensor's value decides what Python does
     """
     handler = Handler(target, strict)
+    handler.single_path = True
     function = make_static(target, handler)
     args = example if isinstance(example, tuple) else (example,)
     handler.miss(args, {})

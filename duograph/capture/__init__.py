@@ -5,8 +5,11 @@ from __future__ import annotations
 from duograph import _core as core
 
 from .numbers import LiveNumber
+from .sizes import install
 
 core.set_number_type(LiveNumber)
+install()
 core.set_hook("value_read", "duograph.capture.refuse:value_read")
 core.set_hook("lift", "duograph.capture.builder:snapshot")
 core.set_hook("view_written", "duograph.capture.histories:view_written")
+core.set_hook("localize", "duograph.capture.regions:localize")

@@ -20,6 +20,8 @@ from duograph.ops.tracing import wrap
 
 from .cells import Cell, Geometry, View, contiguous, relate, steps_between, strides_after
 from .numbers import LiveNumber, Postfix
+from .regions import Region
+from .sizes import SizedBuilder
 
 _internal_codes: dict[CodeType, bool] = {}
 _locations: dict[tuple[CodeType, int], Location] = {}
@@ -63,7 +65,7 @@ class Storage:
         self.written = False
 
 
-class CaptureBuilder(Builder):
+class CaptureBuilder(SizedBuilder):
     """See the module."""
 
     def __init__(self, name: str) -> None:
@@ -76,6 +78,50 @@ class CaptureBuilder(Builder):
         self.number_inputs: dict[Postfix, Value] = {}
         self.related: list[tuple[Any, Any]] = []  # tensors found to overlap, one of which is written
         self.keep: list[Any] = []
+        self.regions: list[Region] = []  # open ones, innermost last
+        self.inside: set[Any] = set()  # nodes and inputs of all regions
+
+    # ---- regions
+
+    def enter(self, region: Region) -> None:
+        """What is emitted from here on belongs to the region."""
+        self.regions.append(region)
+        self._nodes.append(region.nodes)
+        self._constants.append(region.constants)
+        core.set_localizing(True)
+
+    def leave(self, region: Region) -> None:
+        """The region ends: writes to storages inside of it are undone."""
+        while self.regions[-1] is not region:  # an error passed through inner ones
+            self.leave(self.regions[-1])
+        del self._nodes[self._depth(region) :]
+        del self._constants[len(self._nodes) :]
+        self.regions.pop()
+        region.undo_writes()
+        core.set_localizing(bool(self.regions))
+
+    def note_view(self, view: View) -> None:
+        """What is known of a view changes: undone when the open region ends."""
+        if self.regions:
+            self.regions[-1].note_view(view)
+
+    def note_cell(self, cell: Cell) -> None:
+        """A storage is written: undone when the open region ends."""
+        if self.regions:
+            self.regions[-1].note_cell(cell)
+
+    def _depth(self, region: Region) -> int:
+        return next(i for i in range(len(self._nodes) - 1, -1, -1) if self._nodes[i] is region.nodes)
+
+    def check_escape(self, value: Value) -> None:
+        """A value of a branch or loop body that ended can be reached only through what the body left behind in Python."""
+        if value not in self.inside and value.node not in self.inside:
+            return
+        if not any(region.holds(value) for region in self.regions):
+            raise CaptureError(
+                "static: a tensor made inside a branch or a loop that a tensor's value steers is used after it",
+                hint="assign it to a variable of the function, so that it is a result of the branch or loop",
+            )
 
     # ---- what operators call
 
@@ -88,13 +134,19 @@ class CaptureBuilder(Builder):
         regions: tuple[Graph, ...] = (),
     ) -> list[Value]:
         self.location = user_location()
-        return super().emit(op, inputs, attrs, types, regions)
+        made = super().emit(op, inputs, attrs, types, regions)
+        if self.regions and made and made[0].node is not None:
+            self.regions[-1].members.add(made[0].node)
+            self.inside.add(made[0].node)
+        return made
 
     def read(self, tensor: Any) -> Value:
         handle: Value | None = tensor._traced
         if handle is None:
             return self.concrete(tensor).current(self)
         view = self.views.get(handle)
+        if self.inside:
+            self.check_escape(handle if view is None else view.cell.value)
         if view is None:
             return handle
         if view.history != view.cell.version and tensor._base is not None:
@@ -153,6 +205,8 @@ class CaptureBuilder(Builder):
         """A handle for a storage of its own that starts as `value`."""
         alias = Value(value.type, value.node, value.index, value.name)
         self.views[alias] = Cell(value).root
+        if self.regions:
+            self.regions[-1].own.add(alias)
         return alias
 
     def _view_result(self, base: Any, value: Value) -> Value:

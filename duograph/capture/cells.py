@@ -7,12 +7,16 @@ read of a view whose cell was written since goes down the chain again.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duograph.errors import CaptureError
-from duograph.ir.builder import Builder
+from duograph.ir.builder import Builder, current
+from duograph.ir.dim import Dim
 from duograph.ir.graph import Node, Value
 from duograph.ir.types import TensorType
+
+if TYPE_CHECKING:
+    from .builder import CaptureBuilder
 
 STEPS = frozenset({"slice", "permute", "reshape", "broadcast"})
 Geometry = tuple[int, tuple[int, ...], tuple[int, ...]]  # offset, shape, strides
@@ -30,10 +34,10 @@ class Step(NamedTuple):
 class Cell:
     """One storage. `input`: the program input it starts as, None for storages born in the program."""
 
-    __slots__ = ("input", "opaque", "root", "value", "version")
+    __slots__ = ("born", "input", "opaque", "root", "value", "version")
 
     def __init__(self, value: Value, input: Value | None = None) -> None:
-        self.value = value
+        self.value = self.born = value
         self.input = input
         self.version = 0
         self.root = View(self, (), value, contiguous(value.shape))
@@ -57,14 +61,15 @@ class View:
         self.history = cell.version  # the version that the tensor's place on the tape belongs to
         self.strides = strides
 
-    def current(self, builder: Builder) -> Value:
+    def current(self, builder: CaptureBuilder) -> Value:
         """The value the tensor has now."""
         if self.version != self.cell.version:
+            builder.note_view(self)
             self.value = apply_chain(builder, self.chain, self.cell.value)
             self.version = self.cell.version
         return self.value
 
-    def write(self, builder: Builder, value: Value) -> None:
+    def write(self, builder: CaptureBuilder, value: Value) -> None:
         """The tensor's elements become `value`."""
         cell = self.cell
         if cell.opaque:
@@ -75,6 +80,8 @@ class View:
         result = value
         for step, whole in zip(reversed(self.chain), reversed(levels)):
             result = _up(builder, step, whole, result)
+        builder.note_cell(cell)
+        builder.note_view(self)
         cell.value = result
         cell.version += 1
         self.value = value
@@ -112,7 +119,7 @@ def contiguous(shape: tuple[Any, ...]) -> tuple[int, ...]:
     step = 1
     for size in reversed(shape):
         strides.append(step)
-        step *= max(size, 1)
+        step = step * (max(size, 1) if isinstance(size, int) else size)
     return tuple(reversed(strides))
 
 
@@ -158,6 +165,13 @@ def view_layout(chain: tuple[Step, ...], offset: int, strides: tuple[int, ...]) 
 
 def reshaped_strides(before: tuple[int, ...], strides: tuple[int, ...], after: tuple[int, ...]) -> tuple[int, ...] | None:
     """Strides of a reshape that moves nothing, as NumPy and PyTorch find them; None if there are none."""
+    if any(isinstance(size, Dim) for size in (*before, *strides, *after)):
+        if strides == contiguous(before):
+            return contiguous(after)
+        sizes = current().call_sizes  # type: ignore[attr-defined]  # what is asked of symbols is a guard
+        given = [tuple(map(sizes.number, part)) for part in (before, strides, after)]
+        found = reshaped_strides(*given)
+        return None if found is None else tuple(getattr(stride, "expr", stride) for stride in found)
     if 0 in before:
         return contiguous(after)
     old = [(n, s) for n, s in zip(before, strides) if n != 1]

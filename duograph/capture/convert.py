@@ -16,9 +16,12 @@ from duograph._recorded import state
 from duograph._stack import PACKAGE_FOLDER
 from duograph.errors import CaptureError
 
+from .control import ControlFlow
 from .modules import is_module
-from .numbers import LiveNumber
-from .source import HELPER, Converted, SourceMissing, convert
+from .numbers import is_live
+from .scopes import HELPER
+from .sequences import enumerate_of, range_of, zip_of
+from .source import Converted, SourceMissing, convert
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -51,6 +54,7 @@ _MUTATORS = frozenset(
         "popleft",
     )
 )
+_LOOPED: dict[type, Callable[..., Any]] = {range: range_of, enumerate: enumerate_of, zip: zip_of}
 _TAKE_FUNCTIONS = (map, filter, sorted, min, max, functools.reduce, functools.partial)
 
 
@@ -63,7 +67,7 @@ def is_user_file(file: str) -> bool:
     return not any(name in file for name in _FOREIGN)
 
 
-class Sites:
+class Sites(ControlFlow):
     """What converted code calls: the `_dg_` of one converted function object. Outside a capture all is plain Python."""
 
     __slots__ = ("sites",)
@@ -116,13 +120,13 @@ class Sites:
             recorder.set_item(value, holder, key)
 
     def aug_attr(self, holder: Any, name: str, how: str, value: Any) -> None:
-        self.set_attr(getattr(operator, how)(self.attr(holder, name), value), holder, name)
+        self.set_attr(self.update(self.attr(holder, name), how, value), holder, name)
 
     def aug_item(self, holder: Any, key: Any, how: str, value: Any) -> None:
-        self.set_item(getattr(operator, how)(self.item(holder, key), value), holder, key)
+        self.set_item(self.update(self.item(holder, key), how, value), holder, key)
 
     def aug(self, number: int, old: Any, how: str, value: Any) -> Any:
-        return self.store(number, getattr(operator, how)(self.read(number, old), value))
+        return self.store(number, self.update(self.read(number, old), how, value))
 
     def store(self, number: int, value: Any) -> Any:
         recorder = state.recorder
@@ -220,10 +224,12 @@ def _refuse_generator(function: Any) -> None:
 def _class(recorder: Recorder, cls: type) -> Any:
     if cls in _TAKE_FUNCTIONS:
         return _converting_arguments(recorder, cls)
+    if cls in _LOOPED:
+        return _LOOPED[cls]
     if cls is float or cls is int:
         return _to_number(cls)
     if cls is type:
-        return lambda *args: type(args[0].value) if len(args) == 1 and type(args[0]) is LiveNumber else type(*args)
+        return lambda *args: type(args[0].value) if len(args) == 1 and is_live(args[0]) else type(*args)
     if cls is random.Random or cls.__module__.startswith("numpy.random"):
         raise _invention(cls.__name__)
     init = getattr(cls, "__init__", None)
@@ -242,7 +248,7 @@ def _class(recorder: Recorder, cls: type) -> Any:
 
 def _to_number(cls: type) -> Any:
     """float(x) of a live float and int(x) of a live int stay live."""
-    return lambda *args: args[0] if len(args) == 1 and type(args[0]) is LiveNumber and type(args[0].value) is cls else cls(*args)
+    return lambda *args: args[0] if len(args) == 1 and is_live(args[0]) and type(args[0].value) is cls else cls(*args)
 
 
 def _converting_arguments(recorder: Recorder, function: Any) -> Any:
@@ -257,6 +263,8 @@ def _converting_arguments(recorder: Recorder, function: Any) -> Any:
 def _builtin(recorder: Recorder, function: Any) -> Any:
     if function in _TAKE_FUNCTIONS:
         return _converting_arguments(recorder, function)
+    if function is len:
+        return _length
     if function is print:
         return functools.partial(_print, recorder)
     if function is getattr or function is setattr:
@@ -275,6 +283,10 @@ def _builtin(recorder: Recorder, function: Any) -> Any:
         return function
     _refuse_invention(function)
     return function
+
+
+def _length(value: Any) -> Any:
+    return value.size(0) if isinstance(value, core.Tensor) and value._traced is not None and value.ndim else len(value)
 
 
 def _get(recorder: Recorder, holder: dict[Any, Any], key: Any, default: Any = None) -> Any:

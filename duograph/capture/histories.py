@@ -76,11 +76,13 @@ def view_written(target: Any, written: Any) -> None:
     for move, whole in zip(reversed(path), reversed(levels)):
         result = up(move, whole, result)
     core.rebase(target._base, result)
+    builder.note_view(view)
     view.history = -1
 
 
 def refresh(builder: CaptureBuilder, tensor: Any, view: View) -> None:
     """A view whose memory was written since it was made gets the history it has now: its base's."""
+    builder.note_view(view)
     view.history = view.cell.version
     base = tensor._base
     if not (base.requires_grad or tensor.requires_grad):

@@ -16,7 +16,8 @@ from duograph import _core as core
 from duograph.errors import CaptureError
 
 from .modules import ModuleWatch, is_module
-from .numbers import LiveNumber, Postfix
+from .numbers import LiveNumber, Postfix, is_live
+from .sizes import CallSizes
 
 if TYPE_CHECKING:
     from .convert import Sites
@@ -34,6 +35,8 @@ class Recorder:
     """The record of one capture."""
 
     def __init__(self) -> None:
+        self.single_path = False  # a tensor that decides is refused
+        self.sizes = CallSizes(self)
         self.reads: list[tuple[str, Any, Any]] = []
         self.read_numbers: dict[tuple[Any, ...], int] = {}
         self.guards: list[tuple[Any, ...]] = []
@@ -71,7 +74,7 @@ class Recorder:
 
     def observe(self, value: Any, kind: str, holder: Any, key: Any, base: bool = False, name: str = "") -> Any:
         """The value of an outside place, as the captured function sees it."""
-        if type(value) is LiveNumber or (id(holder), key) in self.written:
+        if is_live(value) or (id(holder), key) in self.written:
             return value
         if isinstance(value, core.Tensor):
             if value._traced is None:
@@ -185,7 +188,7 @@ class Recorder:
         value = holder[key]
         if isinstance(holder, core.Tensor) or id(holder) not in self.external:
             return value
-        if type(key) is LiveNumber:
+        if is_live(key):
             key = key.pin()
         if isinstance(holder, dict):
             return self.observe(value, "item", holder, key, base)
@@ -285,7 +288,7 @@ class Recorder:
 
     def set_item(self, value: Any, holder: Any, key: Any) -> None:
         if id(holder) in self.external and isinstance(holder, (list, dict)):
-            if type(key) is LiveNumber:
+            if is_live(key):
                 key = key.pin()
             if isinstance(key, slice) or (isinstance(holder, list) and type(key) is not int):
                 self.journal_container(holder)

@@ -29,7 +29,7 @@ def value_read(tensor: Any, what: str) -> Any:
     raise CaptureError(
         f"static: {reason}, but while a static graph is captured there is no value yet ({spec})",
         hint=(
-            "choose with where(condition, a, b), or leave this function dynamic"
+            "use dg.static, which captures both ways, on a function whose source is in a file"
             if branch
             else "return the tensor and read it outside, or leave this function dynamic"
         ),

@@ -16,6 +16,7 @@ from .builder import CaptureBuilder
 from .cells import contiguous, view_layout
 from .convert import callee
 from .recorder import Recorder
+from .sizes import Plan
 from .tree import Arguments, Row, argument_names, template, tensor_spec
 
 
@@ -32,13 +33,15 @@ class Captured(NamedTuple):
 class Session:
     """The capture of one call."""
 
-    def __init__(self, function: Callable[..., Any], name: str, differentiable: bool) -> None:
+    def __init__(self, function: Callable[..., Any], name: str, differentiable: bool, single_path: bool = False, plan: Plan | None = None) -> None:
         self.function = function
         self.recorder = Recorder()
+        self.recorder.single_path = single_path
         self.builder = CaptureBuilder(name)
         self.grad_mode = core.is_grad_enabled()
         self.differentiable = differentiable and self.grad_mode
-        self.arguments = Arguments(self.recorder, self.grad_mode)
+        self.builder.call_sizes = self.recorder.sizes
+        self.arguments = Arguments(self.recorder, self.grad_mode, self.builder, plan or Plan({}))
         self.journal: list[tuple[str, Any, Any]] = []
         self.outputs: list[Value] = []
         self.output_numbers: dict[int, int] = {}
@@ -56,6 +59,7 @@ class Session:
         outer, epoch = state.recorder, core.epoch()
         tracing = core.set_tracing(True)
         journal = core.set_grad_journal(self.journal)
+        numbers = core.set_user_sizes(True)
         state.recorder = self.recorder
         try:
             with self.builder:
@@ -63,6 +67,7 @@ class Session:
                 if isinstance(self.function, types.MethodType):
                     self.recorder.enter(self.function.__self__)
                 result = function(*given[: len(args)], **dict(zip(kwargs, given[len(args) :])))
+                core.set_user_sizes(False)
                 self.arguments.check_unchanged()
                 gradients = self._gradients()
                 self._note_sharing(result)
@@ -70,6 +75,7 @@ class Session:
                 effects = self._effects(gradients)
                 backward = self._backward()
         finally:
+            core.set_user_sizes(numbers)
             core.set_grad_journal(None)
             self._restore_gradients()
             core.set_grad_journal(journal)
@@ -111,8 +117,10 @@ class Session:
 
     def _tensor_row(self, tensor: Any) -> Row:
         """The template row of a tensor that the call returns or leaves behind."""
-        if tensor._traced is None and not tensor._born_traced:
+        if id(tensor) in self.arguments.slots or (tensor._traced is None and not tensor._born_traced):
             return self._concrete_row(tensor)
+        if tensor._traced is not None and tensor._traced.type.weak:  # stands for a Python number
+            return ("make", _to_number, [("output", self._output(self.builder.read(tensor), tensor))])
         known = self.output_numbers.get(id(tensor))
         if known is not None:
             return ("output", known)
@@ -156,18 +164,31 @@ class Session:
         shape = view.chain[-1].after.shape if view.chain else view.cell.value.shape
         if not view.chain and self.cell_roots.setdefault(number, tensor) is tensor:
             return ("output", number)
-        return ("view", number, shape, layout[1], layout[0])
+        if not self.recorder.sizes:
+            return ("view", number, shape, layout[1], layout[0])
+        return ("make", _view_of, [("output", number), *self._layout_rows(shape, layout)])
 
     def _input_view(self, view: Any) -> Row | None:
         """A result that is a view of an input: made from the input itself, so that memory is shared as in dynamic mode."""
         tensor = next((t for value, t in self.builder.tensor_inputs if value is view.cell.input), None)
         if tensor is None:
             return None
-        layout = view_layout(view.chain, 0, tuple(tensor.stride()))
+        layout = view_layout(view.chain, 0, view.cell.root.strides)
         if layout is None:
             return None
-        shape = view.chain[-1].after.shape if view.chain else tuple(tensor.shape)
-        return ("make", _ViewOf(shape, layout[1], layout[0]), [self._concrete_row(tensor)])
+        shape = view.chain[-1].after.shape if view.chain else view.cell.root.value.shape
+        return ("make", _view_of, [self._concrete_row(tensor), *self._layout_rows(shape, layout)])
+
+    def _layout_rows(self, shape: Any, layout: tuple[Any, Any]) -> list[Row]:
+        """Shape, strides and offset of a view as templates."""
+
+        def row(size: Any) -> Row:
+            return ("const", size) if isinstance(size, int) else ("number", list(self.recorder.sizes.postfix(size)))
+
+        offset, strides = layout
+        if all(isinstance(size, int) for size in (offset, *shape, *strides)):
+            return [("const", tuple(shape)), ("const", tuple(strides)), ("const", offset)]
+        return [("tuple", [row(size) for size in shape]), ("tuple", [row(size) for size in strides]), row(offset)]
 
     def _concrete_row(self, tensor: Any) -> Row:
         slot = self.arguments.slots.get(id(tensor))
@@ -243,7 +264,10 @@ class Session:
                 saved_rows.append(("output", graph_outputs.index(value)))
         graph = builder.finish(graph_outputs)
         numbers = [(value, postfix) for postfix, value in builder.number_inputs.items()]
+        if any(core.storage_id(t) in builder.storages for t in self.arguments.originals.values()):
+            recorder.sizes.pin_symbols(*recorder.sizes.tokens)  # memory that is also reached in another way
         graph = self._ordered(graph, [v for v, _ in builder.tensor_inputs], [v for v, _ in numbers], written)
+        graph, sizes = recorder.sizes.complete(graph)
         inputs = [self._input_row(t) for _, t in builder.tensor_inputs]
         self._alias_guards(written, tensor_numbers)
         for tensor, reads in self._ambiguous():
@@ -260,6 +284,7 @@ class Session:
             "leaves": leaves,
             "inputs": inputs,
             "numbers": [list(postfix) for _, postfix in numbers],
+            "sizes": sizes,
             "outputs": outputs,
             "writes": [tensor_numbers[value] for value in written],
             "effects": effects,
@@ -270,7 +295,10 @@ class Session:
         if backward is not None:
             tape_numbers = [next(list(p) for v, p in numbers if v is n) for n in backward.numbers]
             tape = ([tensor_numbers[v] for v in backward.inputs], [n for n, _ in backward.outputs], saved_rows, tape_numbers)
-        return Captured(graph, backward, description, tape, [t for _, t in builder.tensor_inputs])
+            graph_back, sizes = recorder.sizes.complete(backward.graph.replace(equal=dict(builder.equal)))
+            backward, tape = backward._replace(graph=graph_back), (*tape, sizes)
+        originals = self.arguments.originals
+        return Captured(graph, backward, description, tape, [originals.get(id(t), t) for _, t in builder.tensor_inputs])
 
     def _assign(self) -> list[Value]:
         """Write every changed input cell back at the end of the program; returns the inputs written."""
@@ -290,7 +318,7 @@ class Session:
     def _ordered(self, graph: Graph, tensors: list[Value], numbers: list[Value], written: list[Value]) -> Graph:
         """The graph with tensor inputs first, then numbers; cells and names marked."""
         arguments: list[Argument] = []
-        known = {id(t): self.arguments.names[id(t)] for t in self.arguments.tensors}
+        known = self.arguments.names
         names = state_names(self.recorder)
         for value, tensor in self.builder.tensor_inputs:
             argument = self.builder.arguments[value.index]
@@ -306,10 +334,10 @@ class Session:
         return graph.replace(inputs=ordered, arguments=tuple(arguments))
 
     def _input_row(self, tensor: Any) -> Row:
-        spec = tensor_spec(tensor, tensor.requires_grad if self.grad_mode else None)
         slot = self.arguments.slots.get(id(tensor))
         if slot is not None:
             return ("read", self.recorder.read("arg", None, slot))
+        spec = tensor_spec(tensor, tensor.requires_grad if self.grad_mode else None)
         read = self._source(tensor)
         if read is None:
             return ("tensor", tensor, *spec)
@@ -366,14 +394,10 @@ def state_names(recorder: Recorder) -> dict[int, str]:
     return names
 
 
-class _ViewOf:
-    """Makes a view with a known layout of a tensor."""
+def _to_number(tensor: Any) -> Any:
+    return tensor.item()
 
-    def __init__(self, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> None:
-        self.shape = shape
-        self.strides = strides
-        self.offset = offset
 
-    def __call__(self, tensor: Any) -> Any:
-        offset = 0 if 0 in self.shape else tensor.storage_offset() + self.offset
-        return core.as_strided(tensor, self.shape, self.strides, offset)
+def _view_of(tensor: Any, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Any:
+    """A view with a known layout of a tensor."""
+    return core.as_strided(tensor, shape, strides, 0 if 0 in shape else tensor.storage_offset() + offset)

@@ -23,17 +23,14 @@ import types
 from dataclasses import dataclass, field
 from typing import Any
 
-HELPER = "_dg_"
-# These look at the frame that calls them.
-FRAME_READERS = frozenset({"super", "locals", "globals", "vars", "dir", "eval", "exec", "breakpoint"})
+from .flow import lower
+from .scopes import FRAME_READERS, HELPER, THUNK, FunctionNode, Scope, bound_names, declared_names, parameters
+
 _OPERATORS: dict[type[ast.operator], str] = {
     ast.Add: "iadd", ast.Sub: "isub", ast.Mult: "imul", ast.Div: "itruediv", ast.FloorDiv: "ifloordiv", ast.Mod: "imod",
     ast.Pow: "ipow", ast.MatMult: "imatmul", ast.LShift: "ilshift", ast.RShift: "irshift", ast.BitOr: "ior",
     ast.BitXor: "ixor", ast.BitAnd: "iand",
 }  # fmt: skip
-
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
 class SourceMissing(Exception):
@@ -52,8 +49,9 @@ class Converted:
 def convert(function: types.FunctionType) -> Converted:
     """Converts the source of `function`; raises SourceMissing."""
     code = function.__code__
-    node, owner = _find(function)
-    scope = _Scope(_bound(node), set(code.co_freevars))
+    found, owner = _find(function)
+    node = lower(found)
+    scope = Scope(bound_names(node), set(code.co_freevars))
     sites: list[tuple[str, str]] = []
     rewriter = _Rewriter(scope, sites, owner, function.__globals__)
     body = rewriter.function_body(node)
@@ -97,7 +95,7 @@ def _find(function: types.FunctionType) -> tuple[FunctionNode, str]:
         for node, owner in known[1].get(code.co_firstlineno, [])
         if (code.co_name == "<lambda>") == isinstance(node, ast.Lambda)
         and (isinstance(node, ast.Lambda) or node.name == code.co_name)
-        and _parameters(node.args) == _code_parameters(code)
+        and parameters(node.args) == _code_parameters(code)
     ]
     if len(candidates) > 1:  # several lambdas on one line: the one around this code's instructions
         inside = [c for c in candidates if _contains(c[0], code)]
@@ -115,11 +113,6 @@ def _index(node: ast.AST, owner: str, table: dict[int, list[tuple[FunctionNode, 
             first = min([child.lineno] + [d.lineno for d in child.decorator_list])
             table.setdefault(first, []).append((child, owner))
         _index(child, child.name if isinstance(child, ast.ClassDef) else owner, table)
-
-
-def _parameters(args: ast.arguments) -> list[str]:
-    names = [a.arg for a in args.posonlyargs + args.args + args.kwonlyargs]
-    return names + [a.arg for a in (args.vararg, args.kwarg) if a is not None]
 
 
 def _code_parameters(code: types.CodeType) -> list[str]:
@@ -143,82 +136,11 @@ def _contains(node: FunctionNode, code: types.CodeType) -> bool:
     return True
 
 
-# ---- scopes -------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Scope:
-    local: set[str]
-    free: set[str]  # bound outside the converted function
-    declared: set[str] = field(default_factory=set)  # `global` and `nonlocal` names
-
-    def kind(self, name: str) -> str:
-        if name in self.local and name not in self.declared:
-            return "local"
-        return "free" if name in self.free else "global"
-
-    def inner(self, node: ast.AST) -> _Scope:
-        return _Scope(self.local - self.declared | _bound(node), self.free, _declared_in(node) - self.local)
-
-
-def _bound(node: ast.AST) -> set[str]:
-    """Names that a function or comprehension binds itself."""
-    names: set[str] = set()
-    if isinstance(node, _FUNCTIONS):
-        names.update(_parameters(node.args))
-        roots: list[ast.AST] = list(node.body) if isinstance(node.body, list) else [node.body]
-    else:
-        roots = [g.target for g in node.generators]  # type: ignore[attr-defined]
-    declared: set[str] = set()
-    stack = roots
-    while stack:
-        child = stack.pop()
-        if isinstance(child, ast.Name):
-            if isinstance(child.ctx, (ast.Store, ast.Del)):
-                names.add(child.id)
-        elif isinstance(child, (ast.Global, ast.Nonlocal)):
-            declared.update(child.names)
-        elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            names.add(child.name)
-            stack += child.decorator_list
-            if not isinstance(child, ast.ClassDef):
-                stack += [d for d in child.args.defaults + child.args.kw_defaults if d is not None]
-            continue
-        elif isinstance(child, ast.Lambda):
-            stack += [d for d in child.args.defaults + child.args.kw_defaults if d is not None]
-            continue
-        elif isinstance(child, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
-            # Targets are the comprehension's own, but a walrus inside binds here.
-            names.update(n.target.id for n in ast.walk(child) if isinstance(n, ast.NamedExpr))
-            continue
-        elif isinstance(child, (ast.Import, ast.ImportFrom)):
-            names.update((a.asname or a.name).split(".")[0] for a in child.names)
-        elif isinstance(child, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and child.name:
-            names.add(child.name)
-        elif isinstance(child, ast.MatchMapping) and child.rest:
-            names.add(child.rest)
-        stack += ast.iter_child_nodes(child)
-    return names - declared
-
-
-def _declared_in(node: ast.AST) -> set[str]:
-    body = getattr(node, "body", None)
-    found: set[str] = set()
-    stack: list[ast.AST] = list(body) if isinstance(body, list) else []
-    while stack:
-        child = stack.pop()
-        if isinstance(child, (ast.Global, ast.Nonlocal)):
-            found.update(child.names)
-        elif not isinstance(child, (*_FUNCTIONS, ast.ClassDef)):
-            stack += ast.iter_child_nodes(child)
-    return found
-
-
 # ---- rewriting ----------------------------------------------------------------------------------------------------
 
 
 class _Rewriter(ast.NodeTransformer):
-    def __init__(self, scope: _Scope, sites: list[tuple[str, str]], owner: str, module: dict[str, Any]) -> None:
+    def __init__(self, scope: Scope, sites: list[tuple[str, str]], owner: str, module: dict[str, Any]) -> None:
         self.scope = scope
         self.sites = sites
         self.site_numbers: dict[tuple[str, str], int] = {}
@@ -227,7 +149,7 @@ class _Rewriter(ast.NodeTransformer):
         self.temporaries = 0
 
     def function_body(self, node: FunctionNode) -> list[ast.stmt]:
-        self.scope.declared |= _declared_in(node)
+        self.scope.declared |= set(declared_names(node))
         if isinstance(node, ast.Lambda):
             return [ast.copy_location(ast.Return(self.visit(node.body)), node.body)]
         return self.statements(node.body)
@@ -301,17 +223,23 @@ class _Rewriter(ast.NodeTransformer):
         return self.name(node, "read")
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        if getattr(node, "plain", False):
+            return node
         name = self.mangle(node.attr)
         if not isinstance(node.ctx, ast.Load):
             return ast.copy_location(ast.Attribute(self.base(node.value), name, node.ctx), node)
         return self.helper(node, "attr", self.base(node.value), ast.Constant(name))
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        if getattr(node, "plain", False):
+            return node
         if not isinstance(node.ctx, ast.Load):
             return ast.copy_location(ast.Subscript(self.base(node.value), self.index(node.slice), node.ctx), node)
         return self.helper(node, "item", self.base(node.value), self.index(node.slice))
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
+        if getattr(node, "plain", False):  # a helper of control flow
+            return ast.copy_location(ast.Call(node.func, [self.visit(a) for a in node.args], []), node)
         if isinstance(node.func, ast.Name) and node.func.id in FRAME_READERS and self.site(node.func.id) is None:
             return self.generic_visit(node)  # type: ignore[return-value]
         function = self.visit(node.func)
@@ -453,7 +381,8 @@ class _Rewriter(ast.NodeTransformer):
         site = self.site(target.id)
         store = self.visit(target)
         if site is None:
-            return ast.copy_location(ast.AugAssign(store, node.op, value), node)
+            local = ast.copy_location(ast.Name(store.id, ast.Load()), node)
+            return ast.copy_location(ast.Assign([store], self.helper(node, "update", local, operator, value)), node)
         old = ast.copy_location(ast.Name(store.id, ast.Load()), node)
         new = self.helper(node, "aug", ast.Constant(site), old, operator, value)
         return ast.copy_location(ast.Assign([store], new), node)
@@ -495,4 +424,15 @@ def _compile(inner: ast.FunctionDef | ast.AsyncFunctionDef, original: types.Code
     compiled = compile(module, original.co_filename, "exec", dont_inherit=True, flags=original.co_flags & 0x1000000)
     made = next(c for c in compiled.co_consts if isinstance(c, types.CodeType))
     code = next(c for c in made.co_consts if isinstance(c, types.CodeType) and c.co_name == inner.name)
-    return code.replace(co_name=original.co_name, co_qualname=original.co_qualname)
+    return _renamed(code, original.co_name, original.co_qualname)
+
+
+def _renamed(code: types.CodeType, name: str, qualname: str) -> types.CodeType:
+    """The code under a name; pieces of its control flow have the same one: messages name the user's function."""
+    constants = []
+    for c in code.co_consts:
+        if isinstance(c, types.CodeType):
+            piece = c.co_name.startswith(HELPER) or THUNK in c.co_varnames
+            c = _renamed(c, name, qualname) if piece else _renamed(c, c.co_name, f"{qualname}.<locals>.{c.co_name}")
+        constants.append(c)
+    return code.replace(co_consts=tuple(constants), co_name=name, co_qualname=qualname)

@@ -13,6 +13,7 @@ from duograph.errors import ArgumentError
 
 from .convert import callee
 from .session import Captured, Session
+from .sizes import SizeHistory, known_sizes
 
 if TYPE_CHECKING:
     from .report import Report
@@ -28,6 +29,8 @@ class Handler:
     def __init__(self, target: Callable[..., Any], strict: bool) -> None:
         self.target = target
         self.strict = strict
+        self.single_path = False  # refuse where a tensor's value decides, instead of capturing both ways
+        self.sizes = SizeHistory()
         self.captures = 0
         self.compilations = 0
         self.function: Any = None  # the core's StaticFunction around this
@@ -54,9 +57,22 @@ class Handler:
 
     def capture(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
         """(the entry for this call, the build results of its programs)."""
-        captured = Session(self.target, self.__name__, differentiable=True).run(args, kwargs)
-        self.captures += 1
-        return self.compile(captured, args, kwargs)
+        plan = self.sizes.plan(self.target, args, kwargs)
+        while True:
+            session = Session(self.target, self.__name__, differentiable=True, single_path=self.single_path, plan=plan)
+            try:
+                captured = session.run(args, kwargs)
+                if plan and session.recorder.sizes.pinned:
+                    plan = plan.without(session.recorder.sizes.pinned)
+                    continue
+                made = self.compile(captured, args, kwargs)
+            except Exception:
+                if not plan:
+                    raise
+                plan = plan.without(session.recorder.sizes.pinned)  # what the numbers say is right, errors too
+                continue
+            self.captures += 1
+            return made
 
     def compile(self, captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
         from duograph.runtime.build import build
@@ -66,7 +82,7 @@ class Handler:
         if captured.backward is not None and captured.tape is not None:
             built.append(build(captured.backward.graph, strict=self.strict, fuse=config.fuse, views=False))
             again = Again(self.target, len(args), tuple(kwargs), [n for n, _ in captured.backward.outputs])
-            specs = [(tensor.dtype, tuple(tensor.shape)) for _, tensor in captured.backward.outputs]
+            specs = [(tensor.dtype, known_sizes(tensor.shape)) for _, tensor in captured.backward.outputs]
             description["tape"] = (f"static {self.__name__}", built[1].program, again, specs, *captured.tape)
         self.compilations += 1
         return core.StaticEntry(description), built

@@ -328,8 +328,9 @@ def _elementwise(definition: Definition, args: Sequence[Any]) -> Tensor:
     assert signature is not None
     compute, result = signature.compute, signature.result
     values = [value_of(x) for x in args]
-    weak = bool(_STATE.names) and all(v.type.weak for v in values)
-    if weak and compute.kind == "f":  # Python numbers stay Python numbers inside a body
+    # Python numbers stay Python numbers inside a body, and so do tensors that stand for one.
+    weak = all(v.type.weak for v in values)
+    if weak and compute.kind == "f":
         compute, result = core.float64, core.float64 if result.kind == "f" else result
     shape = broadcast_shapes(name, [(p[0], v.type.shape) for p, v in zip(definition.params, values)])
     builder = current()

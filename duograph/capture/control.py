@@ -1,0 +1,225 @@
+"""What converted control flow calls: the statement itself on Python values, graph nodes where a tensor decides."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from duograph import _core as core
+from duograph._recorded import state
+from duograph._stack import user_location
+from duograph.errors import CaptureError
+
+if TYPE_CHECKING:
+    from .recorder import Recorder
+
+Thunk = Callable[[], Any]
+
+
+class _Unbound:
+    """The value of a variable that has none."""
+
+    def __repr__(self) -> str:
+        return "<unassigned>"
+
+
+UNBOUND = _Unbound()
+
+
+def decides(value: Any) -> Recorder | None:
+    """The capture in which `value`, a tensor, decides at each run what happens; None where Python decides now."""
+    recorder = state.recorder
+    if recorder is None or not isinstance(value, core.Tensor) or recorder.single_path:
+        return None
+    return recorder
+
+
+class ControlFlow:
+    """The helpers of converted control flow; `Sites` inherits them."""
+
+    __slots__ = ()
+
+    # ---- variables
+
+    @staticmethod
+    def peek(read: Thunk) -> Any:
+        """A variable's value, if it has one."""
+        try:
+            return read()
+        except NameError:
+            return UNBOUND
+
+    @staticmethod
+    def is_unbound(value: Any) -> bool:
+        return value is UNBOUND
+
+    @staticmethod
+    def result(returned: Any, value: Any) -> Any:
+        """What a function gives whose `return` lies inside control flow."""
+        if decides(returned) is not None:
+            raise CaptureError(
+                "static: the function returns a value on some ways through it and nothing on others, as a tensor's value decides",
+                hint="end it with a return of the same kind",
+                location=user_location(),
+            )
+        return value
+
+    @staticmethod
+    def update(old: Any, how: str, value: Any) -> Any:
+        """`old += value` and the like. A tensor that stands for a Python number is not written: numbers never are."""
+        if isinstance(old, core.Tensor) and old._traced is not None and old._traced.type.weak:
+            how = how[1:] + "_" if how in ("iand", "ior") else how[1:]
+        return getattr(operator, how)(old, value)
+
+    # ---- statements
+
+    @staticmethod
+    def if_(
+        test: Any, then: Thunk, otherwise: Thunk, get: Thunk, set_: Callable[[Any], None], names: Sequence[str], live: Sequence[str]
+    ) -> None:
+        recorder = decides(test)
+        if recorder is not None:
+            from .branches import branch
+
+            branch(recorder, test, then, otherwise, get, set_, names, live)
+        elif test:
+            then()
+        else:
+            otherwise()
+
+    @staticmethod
+    def while_(
+        test: Thunk,
+        body: Thunk,
+        get: Thunk,
+        set_: Callable[[Any], None],
+        names: Sequence[str],
+        live: Sequence[str],
+        loads: Thunk,
+    ) -> None:
+        while True:
+            value = test()
+            recorder = decides(value)
+            if recorder is not None:
+                from .loops import while_loop
+
+                while_loop(recorder, value, test, body, get, set_, names, live, loads)
+                return
+            if not value:
+                return
+            body()
+
+    @staticmethod
+    def for_(
+        items: Any,
+        body: Callable[[Any], None],
+        stop: Thunk | None,
+        get: Thunk,
+        set_: Callable[[Any], None],
+        names: Sequence[str],
+        live: Sequence[str],
+        loads: Thunk,
+        targets: Sequence[str],
+    ) -> None:
+        recorder = state.recorder
+        if recorder is not None and not recorder.single_path:
+            from .loops import for_loop
+
+            for_loop(recorder, items, body, stop, get, set_, names, live, loads, targets)
+            return
+        for item in items:
+            body(item)
+            if stop is not None and stop():
+                return
+
+    @staticmethod
+    def assert_(test: Any, message: Thunk | None) -> None:
+        recorder = decides(test)
+        if recorder is not None:
+            from .branches import check
+
+            check(recorder, test, message)
+        elif not test:
+            raise AssertionError(*(() if message is None else (message(),)))
+
+    # ---- expressions
+
+    @staticmethod
+    def if_exp(test: Any, then: Thunk, otherwise: Thunk) -> Any:
+        recorder = decides(test)
+        if recorder is not None:
+            from .branches import choose
+
+            return choose(recorder, test, then, otherwise)
+        return then() if test else otherwise()
+
+    @staticmethod
+    def and_(first: Any, *rest: Thunk) -> Any:
+        return _short_circuit(first, rest, True)
+
+    @staticmethod
+    def or_(first: Any, *rest: Thunk) -> Any:
+        return _short_circuit(first, rest, False)
+
+    @staticmethod
+    def not_(value: Any) -> Any:
+        if decides(value) is None:
+            return not value
+        from .branches import negation
+
+        return negation(value)
+
+    @staticmethod
+    def chain(left: Any, *links: tuple[str, Thunk]) -> Any:
+        result: Any = True
+        for i, (name, right) in enumerate(links):
+            value = right()
+            outcome = getattr(operator, name)(left, value)
+            left = value
+            if i == 0:
+                result = outcome
+            elif decides(result) is not None or decides(outcome) is not None:
+                result = _both(result, outcome)
+            else:
+                result = outcome
+            if i + 1 < len(links) and decides(result) is None and not result:
+                return result
+        return result
+
+
+def _both(a: Any, b: Any) -> Any:
+    if not isinstance(a, core.Tensor):
+        return b if a else a
+    return a.logical_and(b) if isinstance(b, core.Tensor) else a.logical_and(bool(b))
+
+
+def _short_circuit(first: Any, rest: Iterable[Thunk], every: bool) -> Any:
+    """`and` (every) or `or`: stops at the first Python value that decides; a tensor's truth is taken at each run."""
+    result = first
+    for thunk in rest:
+        recorder = decides(result)
+        if recorder is not None:
+            from .branches import choose
+
+            kept, other = result, thunk
+            truth = kept if kept.dtype is core.bool else kept != 0
+            keep = _Constant(kept)
+            result = choose(recorder, truth, other, keep) if every else choose(recorder, truth, keep, other)
+        elif bool(result) is not every:
+            return result
+        else:
+            result = thunk()
+    return result
+
+
+class _Constant:
+    """A thunk of a value."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __call__(self) -> Any:
+        return self.value

@@ -1,0 +1,352 @@
+"""A captured loop: its node in the graph, the rows it keeps of each turn, and its gradient, which is a loop again.
+
+Turn `k` of the gradient's loop undoes turn `n - 1 - k` of the loop: it runs the body's own tape from what that turn
+handed on to what it was given. What the tape needs of the body's values is kept as rows, one for each turn, or computed
+again where that is cheaper. A gradient's loop is an ordinary loop over the same region, so it has a gradient itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from duograph import _core as core
+from duograph._stack import user_location
+from duograph.errors import CaptureError
+from duograph.ir.builder import close_regions
+from duograph.ir.dim import Dim, symbol, symbols
+from duograph.ir.graph import Graph, Node, Value
+from duograph.ir.primitives import CONTRACTION, INDEXING, MOVEMENT, NULLARY, REDUCE, TRANSCENDENTAL, kind_of
+from duograph.ir.primitives import PRIMITIVES as TABLE
+from duograph.ir.types import TensorType
+from duograph.ops.definition import REGISTRY
+from duograph.ops.tracing import wrap
+
+from .regions import Region, copy_nodes, gradients, is_effect, live_nodes, zeros
+
+if TYPE_CHECKING:
+    from .builder import CaptureBuilder
+    from .sequences import Sequence_
+
+COUNTER = TensorType(core.int64, (), weak=True)
+
+
+class Row(NamedTuple):
+    """A value of the region that each turn reads from a stack: row `turn`, or counted from the end if `back`."""
+
+    value: Value
+    leaf: Any  # the tensor on it that takes part in differentiation, or None
+    stack: Any
+    back: bool
+
+
+class Loop:
+    """A region that runs once for each turn."""
+
+    def __init__(self, builder: CaptureBuilder, region: Region, counter: Value) -> None:
+        self.builder = builder
+        self.region = region
+        self.counter = counter
+        self.inputs: list[Value] = []  # carried variables, as values of the region
+        self.leaves: list[Any] = []  # the tensors on them, None where no gradient flows
+        self.initial: list[Any] = []
+        self.outs: list[Any] = []
+        self.rows: list[Row] = []
+        self.kept: list[Any] = []  # tensors of the region of which each turn leaves a row
+        self.numbers: list[tuple[Value, bool]] = []  # earlier counters of the region: the turn's number, or from the end
+        self.test: tuple[Region, Value] | None = None
+        self.length: Any = None
+        self.count: Any = None
+        self.node: Node | None = None
+        self.saved: dict[Value, Value] = {}  # values of the region → their stacks
+        self.values: list[Value] = []
+        self.forward = 0  # nodes of the region that make up the body
+
+    def carry(self, inputs: Sequence[Value], leaves: Sequence[Any], initial: Sequence[Any], outs: Sequence[Any]) -> None:
+        """Further carried variables."""
+        self.inputs += inputs
+        self.leaves += leaves
+        self.initial += initial
+        self.outs += outs
+
+    def over(self, sequence: Sequence_, stops: bool) -> None:
+        """The loop goes over a sequence, perhaps not to its end."""
+        self.count = sequence.count()
+        self.length = None if stops else sequence.length
+
+    # ---- the node
+
+    def emit(self) -> list[Any]:
+        """Append the loop to the graph around it; the carried variables after it, with their place on the tape."""
+        builder = self.builder
+        self.initial_values = [builder.read(t) for t in self.initial]
+        self.row_values = [builder.read(row.stack) for row in self.rows]
+        self.count_value = None if self.count is None else builder.read(self.count)
+        with self.region.open():
+            self.values = [builder.read(t) for t in self.outs]
+            self.kept_values = [builder.read(t) for t in self.kept]
+        self.forward = len(self.region.nodes)
+        self.zero = builder.read(wrap(builder.number(0)))
+        inputs, regions = self._regions()
+        types = [COUNTER, *(v.type for v in self.inputs), *(self._stack_type(v) for v in self.kept_values)]
+        outputs = builder.emit("while_loop", inputs, self._attrs(len(self.kept)), types, regions)
+        node = outputs[0].node
+        assert node is not None
+        self.node = node
+        finals = [wrap(value) for value in outputs[1 : 1 + len(self.inputs)]]
+        self.stacks = [wrap(value) for value in outputs[1 + len(self.inputs) :]]
+        return self._record(finals)
+
+    def _attrs(self, stacked: int) -> dict[str, Any]:
+        return {"carried": 1 + len(self.inputs), "stacked": stacked, "trips": self.length}
+
+    def _stack_type(self, value: Value) -> TensorType:
+        if self.length is None:
+            self.symbol = getattr(self, "symbol", None) or symbol("turns")
+        first = self.symbol if self.length is None else self.length
+        return TensorType(value.type.dtype, (first, *value.type.shape))
+
+    def _regions(self, more: Sequence[Value] = ()) -> tuple[tuple[Value, ...], tuple[Graph, ...]]:
+        """(operands of the node, its test and body); `more` are further values kept as rows."""
+        test, body = self._test_graph(), self._body_graph((*self.kept_values, *more))
+        closed, outer = close_regions([test, body])
+        return (self.zero, *self.initial_values, *outer), tuple(closed)
+
+    def _start(self) -> tuple[tuple[Value, ...], dict[Value, Value]]:
+        inputs = (Value(COUNTER, None, 0, "turn"), *(Value(v.type, None, i + 1, v.name) for i, v in enumerate(self.inputs)))
+        return inputs, {self.counter: inputs[0], **dict(zip(self.inputs, inputs[1:]))}
+
+    def _test_graph(self) -> Graph:
+        inputs, values = self._start()
+        if self.test is not None:
+            region, result = self.test
+            nodes = copy_nodes(live_nodes(region.nodes, [result], effects=True), values)
+            return Graph(inputs, tuple(nodes), (values.get(result, result),), name="test")
+        assert self.count_value is not None
+        less = Node("lt", (inputs[0], self.count_value), {}, (TensorType(core.bool),))
+        return Graph(inputs, (less,), less.outputs, name="test")
+
+    def _body_graph(self, kept: Sequence[Value]) -> Graph:
+        inputs, values = self._start()
+        nodes: list[Node] = []
+
+        def make(op: str, operands: Sequence[Value], type_: TensorType, **attrs: Any) -> Value:
+            node = Node(op, tuple(operands), attrs, (type_,), (), self.node.location if self.node else None)
+            nodes.append(node)
+            return node.output
+
+        one = make("constant", (), COUNTER, value=1)
+        back: Value | None = None
+        if any(row.back for row in self.rows) or any(from_end for _, from_end in self.numbers):
+            assert self.count_value is not None
+            last = make("sub", (self.count_value, one), COUNTER)
+            back = make("sub", (last, inputs[0]), COUNTER)
+        for value, from_end in self.numbers:
+            values[value] = back if from_end and back is not None else inputs[0]
+        for row, stack in zip(self.rows, self.row_values):
+            number = back if row.back and back is not None else inputs[0]
+            values[row.value] = make("row", (stack, number), row.value.type)
+        following = make("add", (inputs[0], one), COUNTER)
+        results = [*self.values, *kept]
+        live = live_nodes(self.region.nodes[: self.forward], results, effects=self.test is not None or not self.numbers)
+        nodes += copy_nodes(live, values)
+        return Graph(inputs, tuple(nodes), (following, *(values.get(v, v) for v in results)), name="body")
+
+    # ---- rows kept of each turn
+
+    def keep(self, wanted: Sequence[Value]) -> None:
+        """Keep further values of the region, one row for each turn."""
+        new = [v for v in dict.fromkeys(wanted) if v not in self.saved]
+        if not new:
+            return
+        node = self.node
+        assert node is not None
+        self.saved_order = [*getattr(self, "saved_order", []), *new]
+        inputs, regions = self._regions(self.saved_order)
+        made = tuple(
+            Value(self._stack_type(v), node, len(node.outputs) + i, f"{v.name or 'kept'}_rows") for i, v in enumerate(new)
+        )
+        node.inputs, node.regions, node.outputs = inputs, regions, (*node.outputs, *made)
+        node.attrs = self._attrs(len(self.kept) + len(self.saved_order))
+        self.saved.update(zip(new, made))
+
+    # ---- the tape
+
+    def outside(self) -> list[Any]:
+        """The tensors that a gradient flows to: initial values, rows, and what the body reads from outside."""
+        found = [t for t, leaf in zip(self.initial, self.leaves) if leaf is not None]
+        found += [row.stack for row in self.rows if row.leaf is not None]
+        return [*found, *(alias.outer for alias in self.constants)]
+
+    def _record(self, finals: list[Any]) -> list[Any]:
+        self.constants = list(self.region.aliases.values())
+        floats = [i for i, leaf in enumerate(self.leaves) if leaf is not None]
+        inputs = self.outside()
+        if not core.is_grad_enabled() or not any(t.requires_grad for t in inputs):
+            return finals
+        self.floats = floats
+        numbers = [i for i, t in enumerate(self.kept) if t.dtype.is_floating_point]
+        recorded = core.record_python(
+            [*(finals[i] for i in floats), *(self.stacks[i] for i in numbers)], inputs, "loop", _Gradient(self, numbers).apply
+        )
+        for i, tensor in zip(floats, recorded):
+            finals[i] = tensor
+        for i, tensor in zip(numbers, recorded[len(floats) :]):
+            self.stacks[i] = tensor
+        return finals
+
+    def history(self, value: Value, leaf: Any) -> Any:
+        """The stack of a carried variable at the start of each turn, as a tensor that can be differentiated again."""
+        stack = wrap(self.saved[value])
+        if leaf is None or not core.is_grad_enabled():
+            return stack
+        inputs = self.outside()
+        if not any(t.requires_grad for t in inputs):
+            return stack
+        return core.record_python([stack], inputs, "loop rows", lambda grads: self.gradient([], [(leaf, grads[0], True)]))[0]
+
+    def gradient(self, finals: Sequence[tuple[int, Any]], kept: Sequence[tuple[Any, Any, bool]]) -> tuple[Any, ...]:
+        """Gradients of `outside()`.
+
+        Args:
+            finals: (number of a carried variable, the gradient of its last value).
+            kept: (tensor of the region, the gradient of its rows, whether rows count from the end in the new loop).
+        """
+        return _Reverse(self).run(finals, kept)
+
+
+class _Gradient:
+    """What the tape calls: the loop's gradient by its outputs."""
+
+    def __init__(self, loop: Loop, kept: Sequence[int]) -> None:
+        self.loop = loop
+        self.kept = kept
+
+    def apply(self, grads: Sequence[Any]) -> tuple[Any, ...]:
+        loop = self.loop
+        finals = [(i, g) for i, g in zip(loop.floats, grads) if g is not None]
+        rows = zip(self.kept, grads[len(loop.floats) :])
+        return loop.gradient(finals, [(loop.kept[i], g, True) for i, g in rows if g is not None])
+
+
+class _Reverse:
+    """The loop of a loop's gradient."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.region = loop.region
+        self.builder = loop.builder
+
+    def run(self, finals: Sequence[tuple[int, Any]], kept: Sequence[tuple[Any, Any, bool]]) -> tuple[Any, ...]:
+        loop, region, builder = self.loop, self.region, self.builder
+        again = core.is_grad_enabled()
+        mark = len(region.nodes)
+        made = Loop(builder, region, region.input(COUNTER, "turn"))
+        known = dict(finals)
+        carried = [i for i, leaf in enumerate(loop.leaves) if leaf is not None]
+        seeds = {i: region.input(loop.inputs[i].type, "gradient") for i in carried}
+        sums = [region.input(alias.value.type, "gradient") for alias in loop.constants]
+        rows = [Row(region.input(builder.read(t).type), None, g, back) for t, g, back in kept]
+        seed_leaves = {i: self._leaf(value, again) for i, value in seeds.items()}
+        sum_leaves = [self._leaf(value, again) for value in sums]
+        row_leaves = [self._leaf(row.value, again) for row in rows]
+        with region.open():
+            pairs = [(loop.outs[i], seed_leaves[i]) for i in carried if loop.outs[i].requires_grad]
+            pairs += [(region.localize(t), leaf) for (t, _, _), leaf in zip(kept, row_leaves)]
+            pairs += [(alias.leaf, leaf) for alias, leaf in zip(loop.constants, sum_leaves)]
+            targets = [loop.leaves[i] for i in carried]
+            row_targets = [row.leaf for row in loop.rows if row.leaf is not None]
+            constants = [alias.leaf for alias in loop.constants]
+            found = gradients([o for o, _ in pairs], [*targets, *row_targets, *constants], [g for _, g in pairs])
+            found_rows = found[len(targets) : len(targets) + len(row_targets)]
+            found_constants = found[len(targets) + len(row_targets) :]
+            outs = [zeros(loop.leaves[i]) if g is None else g for i, g in zip(carried, found)]
+            kept_rows = [zeros(leaf) if g is None else g for leaf, g in zip(row_targets, found_rows)]
+        used = [k for k, (g, leaf) in enumerate(zip(found_constants, sum_leaves)) if g is not None and g is not leaf]
+        initial = [known[i] if i in known else zeros(loop.initial[i]) for i in carried]
+        made.carry([seeds[i] for i in carried], [seed_leaves[i] if again else None for i in carried], initial, outs)
+        made.carry(
+            [sums[k] for k in used], [sum_leaves[k] if again else None for k in used],
+            [zeros(loop.constants[k].outer) for k in used], [found_constants[k] for k in used],
+        )  # fmt: skip
+        made.kept = kept_rows
+        made.numbers = [(loop.counter, True), *((value, not back) for value, back in loop.numbers)]
+        made.rows = [row._replace(back=not row.back) for row in loop.rows]
+        made.rows += [row._replace(leaf=leaf if again else None) for row, leaf in zip(rows, row_leaves)]
+        self._supply(made, mark)
+        assert loop.node is not None
+        made.count = wrap(loop.node.outputs[0])
+        made.length = loop.length if loop.length is not None else getattr(loop, "symbol", None)
+        results = made.emit()
+        flows = [row for row in loop.rows if row.leaf is not None]
+        stacks = [s if row.back else flip(s) for row, s in zip(flows, made.stacks)]
+        by_constant = dict(zip(used, results[len(carried) :]))
+        return (*results[: len(carried)], *stacks, *(by_constant.get(k) for k in range(len(loop.constants))))
+
+    def _leaf(self, value: Value, requires_grad: bool) -> Any:
+        leaf = self.region.leaf(value, requires_grad)
+        self.region.leaves.add(id(leaf))
+        self.region.keep.append(leaf)
+        return leaf
+
+    def _supply(self, made: Loop, mark: int) -> None:
+        """Give the new loop what its body needs of the old one's turns: kept as rows, or computed again."""
+        loop, region = self.loop, self.region
+        with region.open():
+            results = [self.builder.read(t) for t in (*made.outs, *made.kept)]
+        forward = set(region.nodes[:mark])
+        own = {*made.inputs, made.counter, *(row.value for row in made.rows), *(value for value, _ in made.numbers)}
+        carried = {value: leaf for value, leaf in zip(loop.inputs, loop.leaves)}
+        wanted: dict[Value, None] = {}
+        stack = list(results)
+        seen: set[Value] = set()
+        while stack:
+            value = stack.pop()
+            if value in seen or value in own:
+                continue
+            seen.add(value)
+            if value in carried:
+                wanted.setdefault(value)
+            elif value.node in forward and value.node is not None:
+                if self._is_kept(value.node, value, forward):
+                    wanted.setdefault(value)
+                else:
+                    stack += value.node.inputs
+            elif value.node is not None and value.node in region.members:
+                stack += value.node.inputs
+        loop.keep(list(wanted))
+        for value in wanted:
+            leaf = carried.get(value)
+            tensor = loop.history(value, leaf) if leaf is not None else wrap(loop.saved[value])
+            made.rows.append(Row(value, leaf if core.is_grad_enabled() else None, tensor, True))
+
+    def _is_kept(self, node: Node, value: Value, forward: set[Node]) -> bool:
+        """Whether a value of the body is kept for the gradient's loop rather than computed again."""
+        late = any(_late(node, size) for size in value.type.shape)
+        if is_effect(node):
+            if late:
+                raise CaptureError(
+                    "static: the gradient of random numbers drawn in a loop inside of another, whose number of turns "
+                    "a tensor's value decides",
+                    hint="draw them before the inner loop",
+                    location=user_location(),
+                )
+            return True
+        if late:
+            return False
+        kind = kind_of(node.op)
+        if kind in (NULLARY, MOVEMENT, INDEXING):
+            return False
+        if kind in (CONTRACTION, REDUCE, "composite") or node.op in ("while_loop", "cond"):
+            return True
+        return TABLE[node.op].cost >= TRANSCENDENTAL
+
+
+def _late(node: Node, size: Any) -> bool:
+    """Whether a size is known only when an inner loop has ended."""
+    return isinstance(size, Dim) and any(name.startswith("turns") for name in map(str, symbols(size)))
+
+
+def flip(stack: Any) -> Any:
+    """The rows in reverse order."""
+    return REGISTRY["flip"].op(stack, (0,))

@@ -1,0 +1,366 @@
+"""Loops as graph nodes: the body is captured once, on tensors that stand for the variables of any turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from duograph import _core as core
+from duograph._stack import user_location
+from duograph.errors import CaptureError
+from duograph.ir.builder import current
+from duograph.ir.graph import Value
+from duograph.ir.types import TensorType
+from duograph.ops.tracing import wrap
+
+from .branches import Outside, truth
+from .control import UNBOUND, Thunk, decides
+from .loop_node import COUNTER, Loop
+from .merge import adopt, common_type, is_number, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
+from .regions import Region
+from .sequences import Sequence_, as_sequence
+
+if TYPE_CHECKING:
+    from .builder import CaptureBuilder
+    from .cells import Cell
+    from .recorder import Recorder
+
+UNROLL = 8  # turns: so many are written out
+_TRIES = 8
+_HINT = "give it the same dtype and shape before the loop and at the end of its body"
+
+
+class NotALoop(CaptureError):
+    """The body cannot be captured once for all turns."""
+
+
+def while_loop(
+    recorder: Recorder,
+    value: Any,
+    test: Thunk,
+    body: Thunk,
+    get: Thunk,
+    set_: Callable[[Any], None],
+    names: Sequence[str],
+    live: Sequence[str],
+    loads: Thunk,
+) -> None:
+    """`while` on a tensor."""
+    _Capture(recorder, get, set_, names, live, loads, ()).run(None, lambda item: body(), test, None)
+
+
+def for_loop(
+    recorder: Recorder,
+    items: Any,
+    body: Callable[[Any], None],
+    stop: Thunk | None,
+    get: Thunk,
+    set_: Callable[[Any], None],
+    names: Sequence[str],
+    live: Sequence[str],
+    loads: Thunk,
+    targets: Sequence[str],
+) -> None:
+    """`for`: one loop node over tensors and ranges where the body can be captured once, turn by turn otherwise."""
+    sequence = as_sequence(items)
+    if sequence is not None and (sequence.turns is None or sequence.turns >= UNROLL):
+        capture = _Capture(recorder, get, set_, names, live, loads, targets)
+        if sequence.turns is None:
+            capture.run(sequence, body, None, stop)
+            return
+        capture.may_unroll = True
+        try:
+            capture.run(sequence, body, None, stop)
+            return
+        except CaptureError:
+            capture.give_up()
+    _turn_by_turn(recorder, items if sequence is None else sequence.items(), body, stop, get, set_, names, live)
+
+
+def _turn_by_turn(
+    recorder: Recorder,
+    items: Iterable[Any],
+    body: Callable[[Any], None],
+    stop: Thunk | None,
+    get: Thunk,
+    set_: Callable[[Any], None],
+    names: Sequence[str],
+    live: Sequence[str],
+) -> None:
+    """Python's own loop; once a tensor may have ended it, each turn is a branch."""
+    from .branches import branch
+
+    stopped: Any = False
+    for item in items:
+        if decides(stopped) is not None:
+            branch(recorder, stopped, lambda: None, lambda item=item: body(item), get, set_, names, names)  # type: ignore[misc]
+        else:
+            body(item)
+        if stop is not None:
+            stopped = stop()
+            if decides(stopped) is None and stopped:
+                return
+
+
+class _Carried(NamedTuple):
+    """A variable's leaf that changes from turn to turn."""
+
+    path: str
+    type: TensorType
+    initial: Any  # a tensor or number from before the loop, or UNBOUND
+
+
+class _Capture:
+    """One loop on its way to a node."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        get: Thunk,
+        set_: Callable[[Any], None],
+        names: Sequence[str],
+        live: Sequence[str],
+        loads: Thunk,
+        targets: Sequence[str],
+    ) -> None:
+        builder: Any = current()
+        self.builder: CaptureBuilder = builder
+        self.recorder = recorder
+        self.get, self.set, self.loads = get, set_, loads
+        self.names = names
+        self.kept = [name for name in names if name in live]
+        self.targets = set(targets)
+        self.before = get()
+        self.carried: dict[str, _Carried] = {}
+        self.cells: dict[int, Cell] = {}
+        self.containers = [(x, x.copy()) for x in (*loads(), *self.before) if type(x) in (list, dict, set)]
+        self.may_unroll = False
+        self.sequence: Sequence_ | None = None
+        self.flowing: set[str] = set()  # leaves through which gradients flow
+        self.after: dict[str, Any] = {}
+
+    def give_up(self) -> None:
+        """Variables and containers are as before the loop."""
+        self.set(self.before)
+        for container, saved in self.containers:
+            if isinstance(container, list):
+                container[:] = saved
+            else:
+                container.clear()
+                container.update(saved)
+
+    def run(self, sequence: Sequence_ | None, body: Callable[[Any], None], test: Thunk | None, stop: Thunk | None) -> None:
+        self.sequence = sequence
+        for _ in range(_TRIES):
+            loop = self._attempt(body, test, stop)
+            if loop is not None:
+                self._finish(loop)
+                return
+            self.give_up()
+        raise CaptureError("static: the variables of this loop change their kind again and again", location=user_location())
+
+    # ---- one attempt
+
+    def _value(self, name: str) -> Any:
+        return self.before[self.names.index(name)]
+
+    def _attempt(self, body: Callable[[Any], None], test: Thunk | None, stop: Thunk | None) -> Loop | None:
+        """The loop, or None if more of its variables turned out to change."""
+        region = Region(self.builder)
+        counter = region.input(COUNTER, "turn")
+        inputs = {path: region.input(c.type, path) for path, c in self.carried.items()}
+        tensors = {path: region.leaf(value, path in self.flowing) for path, value in inputs.items()}
+        contents = {key: region.input(cell.value.type) for key, cell in self.cells.items()}
+        region.leaves.update(id(t) for t in tensors.values())
+        turn = region.leaf(counter, False)
+        test_region, go_on = self._test(region, tensors, contents, turn, test, stop)
+        outside = Outside(self.recorder)
+        with region.open():
+            self._enter(tensors, contents)
+            body(None if self.sequence is None else self.sequence.item(region, turn))
+            after = dict(zip(self.names, self.get()))
+            self._check_containers()
+            outside.check()
+            grown = self._grown(after) or self._flows(after)
+        grown |= self._new_cells(region)
+        self.set(self.before)
+        if grown:
+            return None
+        outs = []
+        with region.open():
+            for path, c in self.carried.items():
+                outs.append(region.localize(adopt(self._leaf(after, path), c.type)))
+            for key, cell in self.cells.items():
+                outs.append(wrap(region.written[key][1] if key in region.written else contents[key]))
+        initial = [adopt(c.initial, c.type) for c in self.carried.values()]
+        initial += [wrap(cell.value) for cell in self.cells.values()]
+        loop = Loop(self.builder, region, counter)
+        flowing = [tensor if path in self.flowing else None for path, tensor in tensors.items()]
+        loop.carry([*inputs.values(), *contents.values()], [*flowing, *(None for _ in contents)], initial, outs)
+        loop.test = None if go_on is None else (test_region, go_on)
+        if self.sequence is not None:
+            loop.over(self.sequence, stops=stop is not None)
+        self.after = after
+        return loop
+
+    def _flows(self, after: dict[str, Any]) -> bool:
+        """Whether gradients were found to flow through further variables."""
+        if not core.is_grad_enabled():
+            return False
+        new = set()
+        for path, c in self.carried.items():
+            if path not in self.flowing and c.type.dtype.is_floating_point and not c.type.weak:
+                if any(isinstance(t, core.Tensor) and t.requires_grad for t in (c.initial, self._leaf(after, path))):
+                    new.add(path)
+        self.flowing |= new
+        return bool(new)
+
+    def _enter(self, tensors: dict[str, Any], contents: dict[int, Value]) -> None:
+        """Give the variables and storages what they hold at the start of a turn."""
+        for key, cell in self.cells.items():
+            self.builder.note_cell(cell)
+            cell.value = contents[key]
+            cell.version += 1
+        values = []
+        for name, value in zip(self.names, self.before):
+            if name not in self.kept:
+                values.append(UNBOUND)
+                continue
+            queue = iter(leaves(value, name))
+            take = lambda queue=queue: self._at_start(next(queue), tensors)  # noqa: E731
+            values.append(rebuild(value, take))
+        self.set(tuple(values))
+
+    @staticmethod
+    def _at_start(leaf: Any, tensors: dict[str, Any]) -> Any:
+        return tensors.get(leaf.path, leaf.value)
+
+    def _test(
+        self, body: Region, tensors: dict[str, Any], contents: dict[int, Value], turn: Any, test: Thunk | None, stop: Thunk | None
+    ) -> tuple[Region, Value | None]:
+        """The condition under which a turn is made, apart from the number of turns."""
+        region = Region(self.builder)
+        region.own, region.leaves = body.own, body.leaves
+        if test is None and stop is None:
+            return region, None
+        with region.open():
+            self._enter(tensors, contents)
+            go_on: Any = True
+            if test is not None:
+                go_on = test()
+            elif stop is not None:
+                stopped = stop()
+                go_on = stopped.logical_not() if decides(stopped) is not None else not stopped
+            if decides(go_on) is None:
+                value = self.builder.constant(bool(go_on), core.bool)
+            else:
+                value = truth(go_on)
+            if self.sequence is not None:
+                within = self.sequence.within(turn)
+                value = self.builder.read(within.logical_and(wrap(value)))
+        self.set(self.before)
+        return region, value
+
+    def _check_containers(self) -> None:
+        for container, saved in self.containers:
+            items = zip(container.values(), saved.values()) if isinstance(container, dict) else zip(container, saved)
+            if len(container) != len(saved) or any(a is not b for a, b in items):
+                raise NotALoop(
+                    f"static: a {type(container).__name__} changes in a loop whose number of turns a tensor's value decides",
+                    hint="write into a tensor made before the loop, or keep the last value in a variable",
+                    location=user_location(),
+                )
+
+    def _leaf(self, after: dict[str, Any], path: str) -> Any:
+        name = min((n for n in self.kept if path == n or path.startswith((n + "[", n + "."))), key=len)
+        return next(leaf.value for leaf in leaves(after[name], name) if leaf.path == path)
+
+    # ---- what changes
+
+    def _grown(self, after: dict[str, Any]) -> bool:
+        """Whether leaves change that were not carried, or in a way their type does not allow; they are from now on."""
+        grown = False
+        for name in self.kept:
+            old, new = self._value(name), after[name]
+            if old is UNBOUND or (old is None and is_synthetic(name)):
+                grown |= self._first_assigned(name, new)
+                continue
+            if not same_structure(old, new):
+                raise refuse(name, "is built differently after a turn of the loop", ("before", old), ("after", new), _HINT)
+            for before, now in zip(leaves(old, name), leaves(new, name)):
+                grown |= self._changed(before.path, before.value, now.value)
+        return grown
+
+    def _first_assigned(self, name: str, new: Any) -> bool:
+        """A variable that gets its first value inside the loop and is read after it."""
+        if new is UNBOUND or (new is None and is_synthetic(name)):
+            return False
+        if not is_synthetic(name) and (self.sequence is None or not self.sequence.turns):
+            raise CaptureError(
+                f"static: {name} is first assigned inside a loop that may make no turn",
+                hint=f"give {name} a value of the same dtype and shape before the loop",
+                location=user_location(),
+            )
+        grown = False
+        found = leaves(new, name)
+        if len(found) != 1 or found[0].path != name:
+            raise NotALoop(f"static: {name} is first assigned inside a loop", hint=f"assign {name} before the loop")
+        type_ = type_of(new)
+        if type_ is None:
+            raise refuse(name, "is no tensor and changes in a loop", ("before", UNBOUND), ("after", new), _HINT)
+        known = self.carried.get(name)
+        if known is None:
+            self.carried[name] = _Carried(name, type_, UNBOUND)
+            grown = True
+        elif known.type != type_:
+            raise refuse(name, "changes its kind in a loop", ("before", known.initial), ("after", new), _HINT)
+        return grown
+
+    def _changed(self, path: str, before: Any, now: Any) -> bool:
+        known = self.carried.get(path)
+        type_ = type_of(now)
+        if known is None:
+            if same(before, now):
+                return False
+            old = type_of(before)
+            if old is None or type_ is None:
+                raise refuse(path, "is no tensor and changes in a loop", ("before", before), ("after", now), _HINT)
+            if self.may_unroll and is_number(before):
+                raise NotALoop(f"static: {path} is a number that changes in a loop")
+            self.carried[path] = _Carried(path, old, before)
+            return True
+        if type_ is None:
+            raise refuse(path, "is no tensor and changes in a loop", ("before", before), ("after", now), _HINT)
+        joined = common_type(known.type, type_)
+        if joined is None or (joined != known.type and not known.type.weak):
+            raise refuse(path, "changes its dtype or shape in a loop", ("before a turn", before), ("after it", now), _HINT)
+        if joined == known.type:
+            return False
+        self.carried[path] = known._replace(type=joined)
+        return True
+
+    def _new_cells(self, region: Region) -> bool:
+        new = {key: cell for key, (cell, _) in region.written.items() if key not in self.cells}
+        self.cells.update(new)
+        return bool(new)
+
+    # ---- the end
+
+    def _finish(self, loop: Loop) -> None:
+        finals = loop.emit()
+        results = dict(zip(self.carried, finals))
+        for cell, final in zip(self.cells.values(), finals[len(self.carried) :]):
+            self.builder.note_cell(cell)
+            cell.value = self.builder.read(final)
+            cell.version += 1
+        values = []
+        for name, value in zip(self.names, self.before):
+            if name not in self.kept:
+                values.append(UNBOUND)
+            elif name in results:
+                values.append(results[name])
+            else:
+                queue = iter(leaves(value, name))
+                take = lambda queue=queue: self._at_start(next(queue), results)  # noqa: E731
+                values.append(rebuild(value, take))
+        self.set(tuple(values))

@@ -1,0 +1,194 @@
+"""A branch or a loop body while it is captured, and again whenever its gradient is asked for.
+
+Inside a region operators run on traced tensors as everywhere, but what they emit stays in the region, writes to storages
+are undone when it closes, and tensors from outside that take part in differentiation are met as *aliases*: leaves of the
+region's own tape. So the gradient of a region is the same tape as in dynamic mode, run inside of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from duograph import _core as core
+from duograph._stack import user_location
+from duograph.errors import CaptureError
+from duograph.ir.builder import _rename_region, current
+from duograph.ir.graph import Graph, Node, Value
+from duograph.ir.primitives import has_effect
+from duograph.ops.tracing import wrap
+
+if TYPE_CHECKING:
+    from .builder import CaptureBuilder
+    from .cells import Cell, View
+
+
+class Alias(NamedTuple):
+    """A tensor from outside, the value it had, and the leaf that stands for it in a region."""
+
+    outer: Any
+    value: Value
+    leaf: Any
+
+
+class Region:
+    """Nodes that run zero or more times."""
+
+    def __init__(self, builder: CaptureBuilder) -> None:
+        self.builder = builder
+        self.nodes: list[Node] = []
+        self.constants: dict[tuple[Any, ...], Value] = {}
+        self.members: set[Node] = set()
+        self.own: set[Value] = set()  # inputs of the region and handles made in it
+        self.aliases: dict[int, Alias] = {}
+        self.leaves: set[int] = set()
+        self.keep: list[Any] = []
+        self.written: dict[int, tuple[Cell, Value]] = {}  # what storages held when the region closed
+        self._cells: dict[int, tuple[Cell, Value, int]] = {}
+        self._views: dict[int, tuple[View, Value, int, int]] = {}
+
+    def input(self, type: Any, name: str = "") -> Value:
+        """A value that is given to the region at each run."""
+        value = Value(type, None, 0, name)
+        self.own.add(value)
+        self.builder.inside.add(value)
+        return value
+
+    def leaf(self, value: Value, requires_grad: bool) -> Any:
+        """A tensor for an input of the region."""
+        tensor = wrap(value)
+        self.builder.handles.add(value)
+        return tensor.requires_grad_() if requires_grad else tensor
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Operators called inside emit into the region."""
+        self.builder.enter(self)
+        try:
+            yield
+        finally:
+            self.builder.leave(self)
+
+    def undo_writes(self) -> None:
+        """Storages are as they were when the region opened."""
+        self.written = {key: (cell, cell.value) for key, (cell, _, _) in self._cells.items()}
+        for cell, value, version in self._cells.values():
+            cell.value, cell.version = value, version
+        for view, value, version, history in self._views.values():
+            view.value, view.version, view.history = value, version, history
+        self._cells, self._views = {}, {}
+
+    def note_cell(self, cell: Cell) -> None:
+        """The storage is about to be written. One that was born in the region ends with it."""
+        if self.holds(cell.born):
+            return
+        self._cells.setdefault(id(cell), (cell, cell.value, cell.version))
+
+    def note_view(self, view: View) -> None:
+        """What is known of a view is about to change."""
+        self._views.setdefault(id(view), (view, view.value, view.version, view.history))
+
+    def holds(self, value: Value) -> bool:
+        return value in self.own or value.node in self.members
+
+    def localize(self, tensor: Any) -> Any:
+        """The tensor itself, or the leaf that stands for it if its history lies outside."""
+        if not tensor.requires_grad or id(tensor) in self.leaves:
+            return tensor
+        value = self.builder.read(tensor)
+        if self.holds(value):
+            return tensor
+        known = self.aliases.get(id(tensor))
+        if known is None or known.value is not value:
+            leaf = wrap(value).requires_grad_()
+            known = self.aliases[id(tensor)] = Alias(tensor, value, leaf)
+            self.leaves.add(id(leaf))
+        return known.leaf
+
+
+def localize(args: tuple[Any, ...], in_place: bool) -> tuple[Any, ...]:
+    """Hook of the core: an operator's arguments, as the open region sees them."""
+    builder: Any = current()
+    regions = getattr(builder, "regions", None)
+    if not regions:
+        return args
+    region: Region = regions[-1]
+    if not in_place:
+        return tuple(_localized(region, x) for x in args)
+    if core.is_grad_enabled() and any(t.requires_grad for t in _tensors(args)):
+        for target in _tensors(args[:1]):
+            if target._traced is None or not region.holds(target._traced):
+                raise CaptureError(
+                    "static: a tensor from outside is written in place in a branch or loop that a tensor's value steers, "
+                    "and takes part in differentiation",
+                    hint="assign a new tensor instead: x = x + y for x += y",
+                    location=user_location(),
+                )
+    return (args[0], *(_localized(region, x) for x in args[1:]))
+
+
+def _localized(region: Region, x: Any) -> Any:
+    if isinstance(x, core.Tensor):
+        return region.localize(x)
+    if isinstance(x, (tuple, list)):
+        return tuple(_localized(region, item) for item in x)
+    return x
+
+
+def _tensors(args: Iterable[Any]) -> Iterator[Any]:
+    for x in args:
+        if isinstance(x, core.Tensor):
+            yield x
+        elif isinstance(x, (tuple, list)):
+            yield from _tensors(x)
+
+
+def is_effect(node: Node) -> bool:
+    """Whether a node must run although nobody reads its results."""
+    return has_effect(node.op) or any(has_effect(inner.op) for region in node.regions for inner in region.walk())
+
+
+def live_nodes(nodes: Sequence[Node], results: Iterable[Value], effects: bool) -> list[Node]:
+    """The nodes that results depend on, in order; with those that have an effect, if asked."""
+    wanted = set(results)
+    live: list[Node] = []
+    for node in reversed(nodes):
+        if any(value in wanted for value in node.outputs) or (effects and is_effect(node)):
+            live.append(node)
+            wanted.update(node.inputs)
+    live.reverse()
+    return live
+
+
+def copy_nodes(nodes: Iterable[Node], values: dict[Value, Value]) -> list[Node]:
+    """Nodes of their own that read other values; `values` is extended by the outputs."""
+    made = []
+    for node in nodes:
+        regions = tuple(_rename_region(region, values) for region in node.regions)
+        copy = node.with_inputs(tuple(values.get(value, value) for value in node.inputs), regions)
+        values.update(zip(node.outputs, copy.outputs))
+        made.append(copy)
+    return made
+
+
+def graph_of(nodes: Iterable[Node], inputs: Sequence[Value], results: Sequence[Value], values: Mapping[Value, Value]) -> Graph:
+    """A region graph: copies of the nodes, reading `values` instead of their keys."""
+    known = dict(values)
+    copies = copy_nodes(nodes, known)
+    return Graph(tuple(inputs), tuple(copies), tuple(known.get(value, value) for value in results), name="region")
+
+
+def zeros(tensor: Any) -> Any:
+    """Zeros of a traced tensor's dtype and shape."""
+    from duograph.ops.definition import REGISTRY
+
+    return REGISTRY["zeros_like"].op(tensor)
+
+
+def gradients(outs: Sequence[Any], inputs: Sequence[Any], seeds: Sequence[Any]) -> tuple[Any, ...]:
+    """The tape from outs to inputs, recorded itself where gradients are on; None for inputs that outs do not depend on."""
+    if not outs or not inputs:
+        return (None,) * len(inputs)
+    found: tuple[Any, ...] = core.grad(tuple(outs), tuple(inputs), tuple(seeds), True, core.is_grad_enabled(), True)
+    return found
