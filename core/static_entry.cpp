@@ -15,8 +15,14 @@ PyTypeObject* static_entry_type = nullptr;
 
 bool TensorSpec::matches(const TensorObject* t) const {
   if (!t->buffer || t->dtype != dtype || t->rank != sizes.size()) return false;
-  if (!std::equal(sizes.begin(), sizes.end(), t->sizes)) return false;
-  if (contiguous ? !is_contiguous(t) : !std::equal(strides.begin(), strides.end(), t->strides)) return false;
+  if (open) {
+    auto fits = [](int64_t wanted, int64_t found) { return wanted == found || wanted == kAnySize; };
+    if (!std::equal(sizes.begin(), sizes.end(), t->sizes, fits)) return false;
+    if (contiguous ? !is_contiguous(t) : !std::equal(strides.begin(), strides.end(), t->strides, fits)) return false;
+  } else {
+    if (!std::equal(sizes.begin(), sizes.end(), t->sizes)) return false;
+    if (contiguous ? !is_contiguous(t) : !std::equal(strides.begin(), strides.end(), t->strides)) return false;
+  }
   return requires_grad < 0 || static_cast<bool>(requires_grad) == dg::requires_grad(t);
 }
 
@@ -61,6 +67,17 @@ std::vector<int64_t> integers(PyObject* object, const char* what) {
   return result;
 }
 
+// Sizes or strides of which some may be None: anything.
+std::vector<int64_t> pattern(PyObject* object, bool* open) {
+  std::vector<int64_t> result;
+  for (Py_ssize_t i = 0; i < length(object, "spec"); ++i) {
+    PyObject* value = item(object, i, "spec");
+    *open |= value == Py_None;
+    result.push_back(value == Py_None ? kAnySize : integer(value));
+  }
+  return result;
+}
+
 std::vector<int> indices(PyObject* object, const char* what) {
   std::vector<int> result;
   for (int64_t value : integers(object, what)) result.push_back(static_cast<int>(value));
@@ -73,10 +90,10 @@ bool is(const char* a, const char* b) { return std::strcmp(a, b) == 0; }
 TensorSpec read_spec(PyObject* row, Py_ssize_t at) {
   TensorSpec spec;
   spec.dtype = require_dtype(item(row, at, "spec"), "static entry");
-  spec.sizes = integers(item(row, at + 1, "spec"), "spec");
+  spec.sizes = pattern(item(row, at + 1, "spec"), &spec.open);
   PyObject* strides = item(row, at + 2, "spec");
   spec.contiguous = strides == Py_None;
-  if (!spec.contiguous) spec.strides = integers(strides, "spec");
+  if (!spec.contiguous) spec.strides = pattern(strides, &spec.open);
   PyObject* needs = item(row, at + 3, "spec");
   spec.requires_grad = needs == Py_None ? -1 : needs == Py_True;
   return spec;
@@ -130,11 +147,11 @@ Leaf read_leaf(PyObject* row, StaticEntry* entry) {
 }
 
 Read read_read(PyObject* row) {
-  static const char* const names[] = {"item", "index", "attr", "cell", "grad", "argument grad", "arg", "number"};
+  static const char* const names[] = {"item", "index", "attr", "cell", "grad", "argument grad", "arg", "number", "host"};
   const char* kind = text(item(row, 0, "read"), "read");
   Read read{};
   int found = -1;
-  for (int i = 0; i < 8; ++i)
+  for (int i = 0; i < 9; ++i)
     if (is(kind, names[i])) found = i;
   if (found < 0) malformed("read");
   read.kind = static_cast<Read::Kind>(found);
@@ -151,7 +168,7 @@ Read read_read(PyObject* row) {
 
 Postfix read_postfix(PyObject* rows) {
   static const char* const names[] = {"add", "sub", "mul", "div", "floordiv", "mod", "pow",
-                                      "neg", "lt",  "le",  "eq",  "ne",       "gt",  "ge"};
+                                      "neg", "lt",  "le",  "eq",  "ne",       "gt",  "ge",  "min", "max"};
   Postfix postfix;
   for (Py_ssize_t i = 0; i < length(rows, "number"); ++i) {
     PyObject* row = item(rows, i, "number");
@@ -161,6 +178,10 @@ Postfix read_postfix(PyObject* rows) {
       token.op = Token::Read;
       token.index = static_cast<int>(integer(item(row, 1, "number")));
       token.is_float = item(row, 2, "number") == Py_True;
+    } else if (is(name, "size") || is(name, "stride")) {
+      token.op = is(name, "size") ? Token::Size : Token::Stride;
+      token.index = static_cast<int>(integer(item(row, 1, "number")));
+      token.integer = integer(item(row, 2, "number"));
     } else if (is(name, "const")) {
       PyObject* value = item(row, 1, "number");
       if (PyFloat_Check(value)) {
@@ -172,7 +193,7 @@ Postfix read_postfix(PyObject* rows) {
       }
     } else {
       int found = -1;
-      for (int k = 0; k < 14; ++k)
+      for (int k = 0; k < 16; ++k)
         if (is(name, names[k])) found = k;
       if (found < 0) malformed("number");
       token.op = static_cast<Token::Op>(Token::Add + found);
@@ -318,10 +339,14 @@ void check_range(int index, size_t count, const char* what) {
   if (index < 0 || static_cast<size_t>(index) >= count) malformed(what);
 }
 
-void check_postfix(const Postfix& postfix, size_t reads) {
+void check_postfix(const Postfix& postfix, const StaticEntry& entry) {
   int depth = 0;
   for (const Token& token : postfix) {
-    if (token.op == Token::Read) check_range(token.index, reads, "number");
+    if (token.op == Token::Read) check_range(token.index, entry.reads.size(), "number");
+    if (token.op == Token::Size || token.op == Token::Stride) {
+      check_range(token.index, entry.n_tensors, "number");
+      if (token.integer < 0) malformed("number");
+    }
     if (token.op <= Token::ConstFloat)
       ++depth;
     else if (token.op != Token::Neg)
@@ -335,7 +360,7 @@ void check_template(const Template& made, const StaticEntry& entry) {
   if (made.kind == Template::Output || made.kind == Template::View)
     check_range(made.index, entry.program->n_outputs, "template");
   if (made.kind == Template::ReadValue) check_range(made.index, entry.reads.size(), "template");
-  if (made.kind == Template::Number) check_postfix(made.postfix, entry.reads.size());
+  if (made.kind == Template::Number) check_postfix(made.postfix, entry);
   if (made.kind == Template::Dict && made.keys.size() != made.children.size()) malformed("template");
   if (made.kind == Template::View && (made.sizes.size() != made.strides.size() || made.sizes.size() > kMaxRank))
     malformed("template");
@@ -356,24 +381,29 @@ void check_entry(const StaticEntry& entry) {
       check_range(guard.read, entry.reads.size(), "guard");
       check_range(guard.other, entry.reads.size(), "guard");
     }
-    if (guard.kind == Guard::Expression) check_postfix(guard.postfix, entry.reads.size());
+    if (guard.kind == Guard::Expression) check_postfix(guard.postfix, entry);
     for (int i : guard.movable) check_range(i, n_inputs, "guard");
     for (int i : guard.written) check_range(i, n_inputs, "guard");
   }
   for (const Input& input : entry.inputs)
     if (!input.fixed) check_range(input.read, entry.reads.size(), "input");
-  for (const Postfix& number : entry.numbers) check_postfix(number, entry.reads.size());
+  for (const Postfix& number : entry.numbers) check_postfix(number, entry);
+  for (const Postfix& size : entry.sizes) check_postfix(size, entry);
   if (static_cast<int>(n_inputs) != entry.program->n_inputs ||
-      static_cast<int>(entry.numbers.size()) != entry.program->n_numbers || entry.program->n_sizes != 0)
+      static_cast<int>(entry.numbers.size()) != entry.program->n_numbers ||
+      static_cast<int>(entry.sizes.size()) != entry.program->n_sizes)
     raise_error("InternalError",
-                "static entry: the program takes %d tensors and %d numbers, the entry gives %zu and %zu",
-                entry.program->n_inputs, entry.program->n_numbers, n_inputs, entry.numbers.size());
+                "static entry: the program takes %d tensors, %d numbers and %d sizes, the entry gives %zu, %zu and %zu",
+                entry.program->n_inputs, entry.program->n_numbers, entry.program->n_sizes, n_inputs,
+                entry.numbers.size(), entry.sizes.size());
   check_template(entry.outputs, entry);
   for (int i : entry.writes) check_range(i, n_inputs, "writes");
   for (const Effect& effect : entry.effects)
     for (const Template& value : effect.values) check_template(value, entry);
-  for (const Postfix& number : entry.tape_numbers) check_postfix(number, entry.reads.size());
+  for (const Postfix& number : entry.tape_numbers) check_postfix(number, entry);
+  for (const Postfix& size : entry.tape_sizes) check_postfix(size, entry);
   for (int i : entry.tape_inputs) check_range(i, n_inputs, "tape");
+  if (entry.tape_specs.size() != entry.tape_outputs.size()) malformed("tape");
   for (int i : entry.tape_outputs) check_range(i, entry.program->n_outputs, "tape");
   for (auto [output, i] : entry.tape_saved) check_range(i, output ? entry.program->n_outputs : n_inputs, "tape");
 }
@@ -458,9 +488,11 @@ StaticEntry* StaticEntry::parse(PyObject* description) {
   rows("kwnames", [&](PyObject* row) { entry->keywords.push_back(row); });
   rows("leaves", [&](PyObject* row) { entry->leaves.push_back(read_leaf(row, entry.get())); });
   rows("reads", [&](PyObject* row) { entry->reads.push_back(read_read(row)); });
+  for (const Read& read : entry->reads) entry->host_reads |= read.kind == Read::Host;
   rows("guards", [&](PyObject* row) { entry->guards.push_back(read_guard(row)); });
   rows("inputs", [&](PyObject* row) { entry->inputs.push_back(read_input(row)); });
   rows("numbers", [&](PyObject* row) { entry->numbers.push_back(read_postfix(row)); });
+  rows("sizes", [&](PyObject* row) { entry->sizes.push_back(read_postfix(row)); });
   entry->outputs = read_template(get("outputs"));
   entry->writes = indices(get("writes"), "writes");
   rows("effects", [&](PyObject* row) { entry->effects.push_back(read_effect(row)); });
@@ -475,7 +507,7 @@ StaticEntry* StaticEntry::parse(PyObject* description) {
       PyObject* row = item(specs, i, "tape");
       TensorSpec spec;
       spec.dtype = require_dtype(item(row, 0, "tape"), "static entry");
-      spec.sizes = integers(item(row, 1, "tape"), "tape");
+      spec.sizes = pattern(item(row, 1, "tape"), &spec.open);
       entry->tape_specs.push_back(spec);
     }
     entry->tape_inputs = indices(item(tape, 4, "tape"), "tape");
@@ -483,6 +515,9 @@ StaticEntry* StaticEntry::parse(PyObject* description) {
     PyObject* numbers = item(tape, 7, "tape");
     for (Py_ssize_t i = 0; i < length(numbers, "tape"); ++i)
       entry->tape_numbers.push_back(read_postfix(item(numbers, i, "tape")));
+    PyObject* sizes = item(tape, 8, "tape");
+    for (Py_ssize_t i = 0; i < length(sizes, "tape"); ++i)
+      entry->tape_sizes.push_back(read_postfix(item(sizes, i, "tape")));
     PyObject* saved = item(tape, 6, "tape");
     for (Py_ssize_t i = 0; i < length(saved, "tape"); ++i) {
       PyObject* row = item(saved, i, "tape");

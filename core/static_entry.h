@@ -3,11 +3,12 @@
 //
 //  program, grad_mode, default_dtype, n_positional, kwnames
 //  leaves   one per argument: ("tensor", slot, dtype, shape, strides | None, requires_grad | None, type)
+//           a size or stride None is any; what it must be is for the guards to say
 //           ("same", slot) · ("number", slot, type) · ("const", object, "is" | "eq")
 //           ("list" | "tuple", type, [leaf]) · ("dict", [key], [leaf]) · ("attrs", type, [name], [leaf])
 //  reads    fetched anew at each call: ("item", dict, key) · ("index", list | tuple, int) · ("attr", object, name)
 //           ("cell", cell, None) · ("grad", tensor, None) · ("argument grad", None, slot) · ("arg", None, slot) ·
-//           ("number", None, slot)
+//           ("number", None, slot) · ("host", callable, n): called once in each run, in order
 //  guards   ("is", read, object) · ("eq", read, object) · ("type", read, type)
 //           ("tensor", read, dtype, shape, strides | None, requires_grad | None)
 //           ("list", list, items) · ("dict", dict, keys, items) · ("expr", postfix, bool) · ("call", callable)
@@ -15,7 +16,9 @@
 //           another input that is written (the second), and if it is written itself with no other at all
 //           ("aliased", read, read, offset): both are on one buffer, the second so many elements further on
 //  inputs   of the program: ("read", r) · ("tensor", tensor, dtype, shape, strides | None, requires_grad | None)
-//  numbers  of the program: a postfix list each, over ("read", r, is_float), ("const", number) and (operation,)
+//  numbers  of the program: a postfix list each, over ("read", r, is_float), ("const", number), ("size", slot, dim),
+//           ("stride", slot, dim) and (operation,)
+//  sizes    the program's integer operands: a postfix list each
 //  outputs  a template: ("output", j) · ("read", r) · ("const", object) · ("number", postfix)
 //           ("tuple" | "list", [template]) · ("dict", [key], [template]) · ("make", callable, [template])
 //           ("view", j, shape, strides, offset): a view of output j
@@ -23,8 +26,8 @@
 //  effects  after the run: ("grad", template, template) · ("setattr", object, name, template)
 //           ("setitem", object, key, template) · ("setcell", cell, template) · ("call", callable, [template])
 //  tape     None | (name, program, again, [(dtype, shape)] of the differentiable results, [input], [output],
-//           [("output", j) | ("input", i)] saved, [postfix]): the program takes what is saved, one gradient per result
-//           and the numbers, and gives one gradient per input; again(arguments, inputs, grads) does the same with a
+//           [("output", j) | ("input", i)] saved, [postfix], [postfix]): the program takes what is saved, one gradient per
+//           result, the numbers and the sizes, and gives one gradient per input; again(arguments, inputs, grads) does the same with a
 //           history
 #pragma once
 
@@ -38,11 +41,14 @@
 
 namespace dg {
 
+constexpr int64_t kAnySize = INT64_MIN;  // in a TensorSpec
+
 // dtype and geometry a tensor must have.
 struct TensorSpec {
   DType dtype = DType::Float32;
   int8_t requires_grad = -1;  // -1: does not matter
   bool contiguous = true;
+  bool open = false;  // some sizes or strides may be anything
   std::vector<int64_t> sizes;
   std::vector<int64_t> strides;
   bool matches(const TensorObject* tensor) const;
@@ -59,7 +65,7 @@ struct Leaf {
 };
 
 struct Read {
-  enum Kind : uint8_t { Item, Index, Attribute, Cell, Grad, ArgumentGrad, Arg, Number } kind;
+  enum Kind : uint8_t { Item, Index, Attribute, Cell, Grad, ArgumentGrad, Arg, Number, Host } kind;
   PyObject* object = nullptr;
   PyObject* key = nullptr;
   Py_ssize_t index = 0;
@@ -68,6 +74,8 @@ struct Read {
 struct Token {
   enum Op : uint8_t {
     Read,
+    Size,
+    Stride,
     ConstInt,
     ConstFloat,
     Add,
@@ -83,11 +91,13 @@ struct Token {
     Eq,
     Ne,
     Gt,
-    Ge
+    Ge,
+    Min,
+    Max
   } op;
   bool is_float = false;  // of a read
-  int index = 0;
-  int64_t integer = 0;
+  int index = 0;          // of a read, or the tensor
+  int64_t integer = 0;    // the constant, or the dimension
   double real = 0;
 };
 using Postfix = std::vector<Token>;
@@ -143,9 +153,10 @@ struct StaticEntry {
   std::vector<Leaf> leaves;
   int n_tensors = 0, n_numbers = 0;
   std::vector<Read> reads;
+  bool host_reads = false;  // some reads are calls, made once the entry is known to fit
   std::vector<Guard> guards;
   std::vector<Input> inputs;
-  std::vector<Postfix> numbers;
+  std::vector<Postfix> numbers, sizes;
   Template outputs;
   std::vector<int> writes;
   std::vector<Effect> effects;
@@ -154,7 +165,7 @@ struct StaticEntry {
   PyObject* tape_again = nullptr;
   std::vector<TensorSpec> tape_specs;
   std::vector<int> tape_inputs, tape_outputs;
-  std::vector<Postfix> tape_numbers;
+  std::vector<Postfix> tape_numbers, tape_sizes;
   std::vector<std::pair<bool, int>> tape_saved;  // (is an output, index)
   int64_t hits = 0;
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -135,6 +136,8 @@ PyObject* fetch(const Read& read, StaticCall* call) {
       return Ref::borrow(as_object(call->tensors[read.index])).release();
     case Read::Number:
       return Ref::borrow(call->numbers[read.index]).release();
+    case Read::Host:
+      return Ref::borrow(Py_None).release();  // called when the entry is known to fit
   }
   return nullptr;
 }
@@ -216,6 +219,10 @@ bool apply(Token::Op op, Number* a, const Number& b) {
       return whole(real ? x > y : a->integer > b.integer);
     case Token::Ge:
       return whole(real ? x >= y : a->integer >= b.integer);
+    case Token::Min:
+      return real ? give(std::fmin(x, y)) : whole(std::min(a->integer, b.integer));
+    case Token::Max:
+      return real ? give(std::fmax(x, y)) : whole(std::max(a->integer, b.integer));
     default:
       return false;
   }
@@ -240,6 +247,10 @@ bool evaluate(const Postfix& postfix, StaticCall* call, Number* result) {
         number.integer = PyLong_AsLongLongAndOverflow(value, &overflow);
         if (overflow) return false;
       }
+    } else if (token.op == Token::Size || token.op == Token::Stride) {
+      const TensorObject* tensor = call->tensors[token.index];
+      if (token.integer >= tensor->rank) return false;
+      stack[depth++] = {false, (token.op == Token::Size ? tensor->sizes : tensor->strides)[token.integer], 0};
     } else if (token.op == Token::ConstInt) {
       stack[depth++] = {false, token.integer, 0};
     } else if (token.op == Token::ConstFloat) {
@@ -257,6 +268,13 @@ bool evaluate(const Postfix& postfix, StaticCall* call, Number* result) {
   }
   *result = stack[0];
   return true;
+}
+
+int64_t evaluate_size(const Postfix& postfix, StaticCall* call) {
+  Number number;
+  if (!evaluate(postfix, call, &number) || number.is_float)
+    raise_error("InternalError", "a size of a static function was lost");
+  return number.integer;
 }
 
 PyObject* number_object(const Postfix& postfix, StaticCall* call) {  // new reference
@@ -371,6 +389,16 @@ bool collect_inputs(StaticCall* call) {
   return true;
 }
 
+// What the program takes from Python at each run: random numbers, the time.
+void call_host(StaticCall* call) {
+  const auto& reads = call->entry->reads;
+  for (size_t i = 0; i < reads.size(); ++i) {
+    if (reads[i].kind != Read::Host) continue;
+    Ref value = owned(PyObject_CallNoArgs(reads[i].object));
+    Py_XSETREF(call->reads[i], value.release());
+  }
+}
+
 }  // namespace
 
 bool matches(StaticEntry* entry, PyObject* const* args, size_t n_positional, PyObject* keyword_names, bool fresh,
@@ -380,7 +408,9 @@ bool matches(StaticEntry* entry, PyObject* const* args, size_t n_positional, PyO
   if (!fresh)
     for (Guard& guard : entry->guards)
       if (!check_guard(guard, call)) return false;
-  return collect_inputs(call);
+  if (!collect_inputs(call)) return false;
+  if (entry->host_reads) call_host(call);
+  return true;
 }
 
 }  // namespace dg

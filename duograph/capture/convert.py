@@ -17,6 +17,7 @@ from duograph._stack import PACKAGE_FOLDER
 from duograph.errors import CaptureError
 
 from .control import ControlFlow
+from .host import host_number
 from .modules import is_module
 from .numbers import is_live
 from .scopes import HELPER
@@ -181,6 +182,9 @@ def convert_function(function: types.FunctionType) -> types.FunctionType:
 def callee(recorder: Recorder, function: Any) -> Any:
     """What to call instead of `function` during a capture."""
     kind = type(function)
+    drawn = host_number(recorder, function)
+    if drawn is not None:
+        return drawn
     if kind is types.FunctionType:
         if not is_user_file(function.__code__.co_filename):
             _refuse_invention(function)

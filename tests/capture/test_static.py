@@ -3,6 +3,7 @@
 # ruff: noqa: B007, NPY002  (loops that set globals; the generator that is refused)
 import collections
 import dataclasses
+import datetime
 import gc
 import random
 import subprocess
@@ -482,9 +483,10 @@ def test_print_happens_at_every_run(capsys):
         (lambda x: int(x[0]), "int(x[0])"),
         (lambda x: np.asarray(x), "np.asarray"),
         (lambda x: f"{x}", "{x}"),
-        (lambda x: random.random() * x, "random.random()"),
-        (lambda x: np.random.rand() * x, "np.random.rand()"),
-        (lambda x: time.time() * x, "time.time()"),
+        (lambda x: random.choice([1, 2]) * x, "random.choice"),
+        (lambda x: dg.from_numpy(np.random.rand(2)) * x, "np.random.rand(2)"),
+        (lambda x: datetime.datetime.now().second * x, "datetime.now()"),
+        (lambda x: [1, 2, 3][random.randint(0, 2)] * x, "random.randint"),
     ],
 )
 def test_value_reads_and_randomness_are_refused_with_the_line(read, text):
@@ -629,7 +631,7 @@ def test_threads_share_a_static_function():
         t.start()
     for t in threads:
         t.join()
-    assert not failures and f.captures == 3
+    assert not failures and f.captures == 2  # the second size is a symbol
 
 
 def test_jit_trace_and_script():
