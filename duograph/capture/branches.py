@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph._stack import user_location
-from duograph.errors import CaptureError
+from duograph.errors import CaptureError, Error
 from duograph.ir.builder import close_regions, current
 from duograph.ir.graph import Value
 from duograph.ir.types import TensorType
@@ -80,13 +80,58 @@ def branch(
     before = get()
     choice = _Choice(recorder, truth(test))
     found = []
+    errors = []
     for run in (then, otherwise):
-        found.append(choice.side(run, get))
-        set_(before)
+        try:
+            found.append(choice.side(run, get))
+            errors.append(None)
+        except (Error, NameError):
+            raise
+        except Exception as error:
+            errors.append(error)
+        finally:
+            set_(before)
+    if any(errors):
+        _raise_where(recorder, choice.predicate, then, otherwise, errors)
+        return
     kept = [name for name in names if name in live]
     pairs = [tuple(after[names.index(name)] for after in found) for name in kept]
     merged = dict(zip(kept, choice.merge(kept, pairs)))
     set_(tuple(merged.get(name, UNBOUND) for name in names))
+
+
+def _raise_where(recorder: Recorder, predicate: Value, then: Thunk, otherwise: Thunk, errors: Sequence[Exception | None]) -> None:
+    """One side raises: each run that takes it raises, and the other side is what goes on."""
+    first, second = errors
+    if first is not None and second is not None:
+        raise first
+    builder: Any = current()
+    error = first or second
+    assert error is not None
+    if builder.regions:
+        raise CaptureError(
+            f"static: {type(error).__name__} is raised inside a branch or loop that a tensor's value steers",
+            hint="gather the condition in a variable and raise after the branch or loop",
+            location=user_location(),
+        ) from error
+    recorder.calls.append((_Raiser(error, first is not None), (wrap(predicate),)))
+    (otherwise if first is not None else then)()
+
+
+class _Raiser:
+    """Raises when a run took the way on which the function raises."""
+
+    def __init__(self, error: Exception, when: bool) -> None:
+        self.error = error
+        self.when = when
+
+    def __call__(self, taken: Any) -> None:
+        if taken.item() is self.when:
+            try:
+                again = type(self.error)(*self.error.args)
+            except Exception:
+                again = self.error
+            raise again.with_traceback(self.error.__traceback__)
 
 
 def choose(recorder: Recorder, test: Any, then: Thunk, otherwise: Thunk) -> Any:

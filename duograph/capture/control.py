@@ -11,6 +11,8 @@ from duograph._recorded import state
 from duograph._stack import user_location
 from duograph.errors import CaptureError
 
+from .texts import joined
+
 if TYPE_CHECKING:
     from .recorder import Recorder
 
@@ -144,6 +146,11 @@ class ControlFlow:
             raise AssertionError(*(() if message is None else (message(),)))
 
     # ---- expressions
+
+    @staticmethod
+    def text(*parts: Any) -> Any:
+        """An f-string; with tensors in it, one that each run fills in."""
+        return joined(parts)
 
     @staticmethod
     def if_exp(test: Any, then: Thunk, otherwise: Thunk) -> Any:

@@ -23,6 +23,7 @@ from .numbers import is_live
 from .scopes import HELPER
 from .sequences import enumerate_of, range_of, zip_of
 from .source import Converted, SourceMissing, convert
+from .texts import joined
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -228,6 +229,8 @@ def _refuse_generator(function: Any) -> None:
 def _class(recorder: Recorder, cls: type) -> Any:
     if cls in _TAKE_FUNCTIONS:
         return _converting_arguments(recorder, cls)
+    if cls is str:
+        return lambda *args: joined(((args[0], "s", ""),)) if len(args) == 1 and isinstance(args[0], core.Tensor) else str(*args)
     if cls in _LOOPED:
         return _LOOPED[cls]
     if cls is float or cls is int:
@@ -267,6 +270,8 @@ def _converting_arguments(recorder: Recorder, function: Any) -> Any:
 def _builtin(recorder: Recorder, function: Any) -> Any:
     if function in _TAKE_FUNCTIONS:
         return _converting_arguments(recorder, function)
+    if function is format:
+        return lambda value, spec="": joined(((value, "", spec),))
     if function is len:
         return _length
     if function is print:

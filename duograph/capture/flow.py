@@ -11,6 +11,7 @@ functions handed to a helper (`_dg_` is the function's `Sites` object):
     a and b, a or b        _dg_.and_(a, lambda: b), _dg_.or_(a, lambda: b)
     not a, a < b < c       _dg_.not_(a), _dg_.chain(a, ("lt", lambda: b), ("lt", lambda: c))
     assert t, m            _dg_.assert_(t, lambda: m)
+    f"{a:.2f} b"           _dg_.text((a, "", ".2f"), " b")
 
 `get` and `set` reach the variables a statement assigns, `live` are those that are read later, `loads` gives what a loop
 body looks at besides. On Python values the helpers do what the statement does.
@@ -526,6 +527,17 @@ class _Generator(ast.NodeTransformer):
             links.append(ast.copy_location(ast.Tuple([name, self.thunk(self.visit(right))], ast.Load()), node))
         self.depth -= 1
         return self.call(node, "chain", left, *links)
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:
+        parts: list[ast.expr] = []
+        for part in node.values:
+            if isinstance(part, ast.FormattedValue):
+                conversion = ast.copy_location(ast.Constant("" if part.conversion < 0 else chr(part.conversion)), node)
+                spec: ast.expr = ast.copy_location(ast.Constant(""), node) if part.format_spec is None else self.visit(part.format_spec)
+                parts.append(ast.copy_location(ast.Tuple([self.visit(part.value), conversion, spec], ast.Load()), node))
+            else:
+                parts.append(part)
+        return self.call(node, "text", *parts)
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         bare = isinstance(node.func, ast.Name) and node.func.id == "super" and not node.args

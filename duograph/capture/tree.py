@@ -10,8 +10,10 @@ from duograph import _core as core
 from duograph.errors import CaptureError
 
 from .cells import contiguous
-from .numbers import LiveNumber
+from .numbers import LiveNumber, is_live
 from .recorder import Recorder
+from .texts import LaterText
+from .sizes import Plan, stand_in
 
 _EQUAL = (bool, type(None), str, bytes, complex, core.DType)
 Row = tuple[Any, ...]
@@ -36,9 +38,13 @@ def tensor_spec(tensor: Any, requires_grad: bool | None) -> Row:
 class Arguments:
     """The arguments of one call: leaf specs for the core, and what the captured function is called with."""
 
-    def __init__(self, recorder: Recorder, grad_mode: bool) -> None:
+    def __init__(self, recorder: Recorder, grad_mode: bool, builder: Any, plan: Plan) -> None:
         self.recorder = recorder
         self.grad_mode = grad_mode
+        self.builder = builder
+        self.plan = plan
+        self.stand_ins: dict[int, Any] = {}  # of arguments with symbols for sizes, by the id of the argument
+        self.originals: dict[int, Any] = {}
         self.tensors: list[Any] = []
         self.slots: dict[int, int] = {}
         self.names: dict[int, str] = {}
@@ -49,7 +55,8 @@ class Arguments:
         """(the leaf spec, the value to pass)."""
         kind = type(value)
         if isinstance(value, core.Tensor):
-            return self._tensor(value, name), value
+            row = self._tensor(value, name)
+            return row, self.stand_ins.get(id(value), value)
         if kind is int or kind is float:
             slot = len(self.number_values)
             self.number_values.append(value)
@@ -88,7 +95,20 @@ class Arguments:
         slot = self.slots[id(value)] = len(self.tensors)
         self.tensors.append(value)
         self.names[id(value)] = name
-        return ("tensor", slot, *tensor_spec(value, value.requires_grad if self.grad_mode else None), type(value))
+        spec = tensor_spec(value, value.requires_grad if self.grad_mode else None)
+        symbols = self.plan.of(slot, value.ndim)
+        if symbols:
+            spec = (spec[0], tuple(None if d in symbols else n for d, n in enumerate(spec[1])), *spec[2:])
+            self._stand_in(value, slot, name, symbols)
+        return ("tensor", slot, *spec, type(value))
+
+    def _stand_in(self, value: Any, slot: int, name: str, symbols: dict[int, tuple[str, float, float]]) -> None:
+        sizes = self.recorder.sizes
+        shape = tuple(sizes.argument(*symbols[d], n, slot, d) if d in symbols else n for d, n in enumerate(value.shape))
+        made = self.stand_ins[id(value)] = stand_in(self.builder, value, shape)
+        self.originals[id(made)] = value
+        self.slots[id(made)] = slot
+        self.names[id(made)] = name
 
     def _children(self, values: list[Any], name: str) -> tuple[list[Row], list[Any]]:
         pairs = [self.leaf(value, f"{name}_{i}" if name else "") for i, value in enumerate(values)]
@@ -132,7 +152,9 @@ def template(value: Any, tensor: Callable[[Any], Row]) -> Row:
     if isinstance(value, core.Tensor):
         return tensor(value)
     kind = type(value)
-    if kind is LiveNumber:
+    if kind is LaterText:
+        return ("make", value.writer(), [template(part, tensor) for part in value.values()])
+    if is_live(value):
         return ("number", list(value.postfix))
     if kind is tuple or kind is list:
         rows = [template(item, tensor) for item in value]
@@ -150,7 +172,7 @@ def template(value: Any, tensor: Callable[[Any], Row]) -> Row:
 
 def _holds_tensors(values: Any) -> bool:
     for value in values:
-        if isinstance(value, (core.Tensor, LiveNumber)) or type(value) is LiveNumber:
+        if isinstance(value, (core.Tensor, LiveNumber)):
             return True
         if isinstance(value, (list, tuple)) and _holds_tensors(value):
             return True

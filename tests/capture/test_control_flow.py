@@ -206,3 +206,36 @@ def test_what_a_branch_leaves_behind_in_python_is_refused():
 def test_trace_refuses_a_branch():
     with pytest.raises(dg.errors.CaptureError, match="truth of a tensor"):
         dg.jit.trace(lambda x: x if x.sum() > 0 else -x, dg.ones(2))
+
+
+def test_text_with_tensors_is_printed_at_each_run(capsys):
+    def f(x):
+        y = x * 2
+        print(f"y is {y.sum():.1f} of {x.shape[0]}", "and " + str(y[0]), y)
+        return y
+
+    static = dg.static(f)
+    for value in (1.0, 2.0):
+        f(dg.ones(2) * value)
+        expected = capsys.readouterr().out
+        static(dg.ones(2) * value)
+        assert capsys.readouterr().out == expected
+    with pytest.raises(dg.errors.CaptureError, match="exists only when"):
+        dg.static(lambda x: f"{x}".upper())(dg.ones(2))
+
+
+def test_assert_and_raise_on_tensors():
+    def f(x):
+        assert x.sum() > 0, "the sum must be positive"
+        if x.max() > 10:
+            raise ValueError("too large")
+        return x + 1
+
+    static = dg.static(f)
+    for _ in range(2):
+        check(f(dg.ones(4)), static(dg.ones(4)))
+        with pytest.raises(AssertionError, match="must be positive"):
+            static(-dg.ones(4))
+        with pytest.raises(ValueError, match="too large"):
+            static(dg.ones(4) * 20)
+    assert static.captures == 1

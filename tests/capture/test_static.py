@@ -482,7 +482,6 @@ def test_print_happens_at_every_run(capsys):
         (lambda x: float(x[0]), "float(x[0])"),
         (lambda x: int(x[0]), "int(x[0])"),
         (lambda x: np.asarray(x), "np.asarray"),
-        (lambda x: f"{x}", "{x}"),
         (lambda x: random.choice([1, 2]) * x, "random.choice"),
         (lambda x: dg.from_numpy(np.random.rand(2)) * x, "np.random.rand(2)"),
         (lambda x: datetime.datetime.now().second * x, "datetime.now()"),

@@ -1,0 +1,74 @@
+"""Text with tensors in it: made when a run has their values, so it can be printed, not looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from duograph import _core as core
+from duograph._recorded import state
+from duograph._stack import user_location
+from duograph.errors import CaptureError
+
+_CONVERSIONS = {"": lambda x: x, "s": str, "r": repr, "a": ascii}
+
+
+class LaterText:
+    """Text of a captured function; `parts` are strings and (value, conversion, format) triples."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: tuple[Any, ...]) -> None:
+        self.parts = parts
+
+    def __add__(self, other: Any) -> Any:
+        return LaterText((*self.parts, *_parts(other))) if isinstance(other, (str, LaterText)) else NotImplemented
+
+    def __radd__(self, other: Any) -> Any:
+        return LaterText((other, *self.parts)) if isinstance(other, str) else NotImplemented
+
+    def __getattr__(self, name: str) -> Any:
+        raise CaptureError(
+            "static: text with a tensor's values in it exists only when the static function runs",
+            hint="print it, or return the tensor and make the text outside",
+            location=user_location(),
+        )
+
+    def values(self) -> list[Any]:
+        """What the text is made of, for the run to give."""
+        return [part[0] for part in self.parts if not isinstance(part, str)]
+
+    def writer(self) -> Any:
+        """A function from those values, as they are in a run, to the text."""
+        frame = [part if isinstance(part, str) else part[1:] for part in self.parts]
+
+        def write(*values: Any) -> str:
+            given = iter(values)
+            return "".join(part if isinstance(part, str) else _formatted(next(given), *part) for part in frame)
+
+        return write
+
+
+def _parts(text: Any) -> tuple[Any, ...]:
+    return (text,) if isinstance(text, str) else text.parts
+
+
+def _formatted(value: Any, conversion: str, spec: str) -> str:
+    return format(_CONVERSIONS[conversion](value), spec)
+
+
+def joined(parts: tuple[Any, ...]) -> Any:
+    """The text of an f-string's parts."""
+    later = state.recorder is not None and any(
+        isinstance(part, LaterText) or (type(part) is tuple and isinstance(part[0], (core.Tensor, LaterText))) for part in parts
+    )
+    if not later:
+        return "".join(part if type(part) is str else _formatted(*part) for part in parts)
+    flat: list[Any] = []
+    for part in parts:
+        if type(part) is tuple and isinstance(part[0], LaterText) and part[1:] in (("", ""), ("s", "")):
+            flat += part[0].parts
+        elif type(part) is tuple and not isinstance(part[0], (core.Tensor, LaterText)):
+            flat.append(_formatted(*part))
+        else:
+            flat.append(part)
+    return LaterText(tuple(flat))
