@@ -16,6 +16,7 @@ CONTRACTION = "contraction"
 INDEXING = "indexing"
 RANDOM = "random"
 CONTROL = "control"
+LATE = "late"
 EFFECT = "effect"
 
 # What it costs to compute one element once more; a load counts 2, and anything above CHEAP is kept in memory.
@@ -74,17 +75,19 @@ def _rows() -> list[Primitive]:
     add(MOVEMENT, -1, "concat", cost=0, flops=0)
     add(REDUCE, 1, "reduce", result="any")
     add(CONTRACTION, 2, "contraction", flops=2, result="any")
-    add(INDEXING, 2, "gather take", cost=4, flops=0, result="any")
-    add(INDEXING, 3, "scatter scatter_add take_add take_put", cost=4, result="any")
+    add(INDEXING, 2, "gather take row", cost=4, flops=0, result="any")
+    add(INDEXING, 3, "scatter scatter_add take_add take_put row_update", cost=4, result="any")
     add(INDEXING, 2, "slice_update", cost=1, flops=0)
     add(RANDOM, 0, "random_key", flops=0, result="any")
     add(RANDOM, 1, "random_uniform random_bits", cost=TRANSCENDENTAL, result="any")
     add(CONTROL, -1, "cond while_loop", flops=0, result="any")
+    add(LATE, 1, "size_of nonzero", cost=4, flops=0, result="any")
     add(EFFECT, 2, "assign", flops=0, result="any")
     return rows
 
 
 PRIMITIVES: dict[str, Primitive] = {row.name: row for row in _rows()}
+READS = frozenset({"gather", "take", "row"})  # indexing that a load can do
 ORDERED = frozenset({"random_key", "assign"})  # nodes whose order among themselves is part of the meaning
 
 

@@ -166,6 +166,27 @@ def _take_shape(node: Node) -> tuple[int | Dim, ...]:
     return (*shape[:dim], *node.inputs[1].shape, *shape[dim + 1 :])
 
 
+def _row_shape(node: Node) -> tuple[int | Dim, ...]:
+    if not node.inputs[0].shape:
+        _fail(node, "takes a row of something that has rows")
+    _verify_position(node)
+    return node.inputs[0].shape[1:]
+
+
+def _row_update_shape(node: Node) -> tuple[int | Dim, ...]:
+    if not node.inputs[0].shape or not _equal(node.inputs[0].shape[1:], node.inputs[2].shape):
+        _fail(node, "the third operand is a row of the first")
+    if len({value.dtype.code for value in (node.inputs[0], node.inputs[2], node.output)}) != 1:
+        _fail(node, "the row and the array have one dtype")
+    _verify_position(node)
+    return node.inputs[0].shape
+
+
+def _verify_position(node: Node) -> None:
+    if node.inputs[1].shape or node.inputs[1].dtype.name != "int64":
+        _fail(node, "the position of a row is an int64 of shape ()")
+
+
 def _target_shape(node: Node) -> tuple[int | Dim, ...]:
     return node.inputs[0].shape
 
@@ -180,6 +201,8 @@ _SHAPE_RULES = {
     "contraction": _contraction_shape,
     "gather": lambda node: node.inputs[1].shape,
     "take": _take_shape,
+    "row": _row_shape,
+    "row_update": _row_update_shape,
     "scatter": _target_shape,
     "scatter_add": _target_shape,
     "take_add": _target_shape,

@@ -7,12 +7,13 @@ written by one of them (its host) or by a new one. Everything is decided in one 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from duograph.errors import InternalError
 from duograph.ir.dim import Expr, contiguous_strides, product
 from duograph.ir.graph import Graph, Node, Value
-from duograph.ir.primitives import CONTROL, ELEMENTWISE, INDEXING, MOVEMENT, PRIMITIVES, RANDOM
+from duograph.ir.primitives import CONTROL, ELEMENTWISE, INDEXING, MOVEMENT, PRIMITIVES, RANDOM, READS
 
 from .access import ZERO, Access, Index, Mask, Split, divided, is_plain, linear, loop_index
 from .costs import CHEAP, LOAD_COST, Costs
@@ -47,6 +48,7 @@ class Fusion:
         self.index: dict[Value, int] = {value: i for i, node in enumerate(graph.nodes) for value in node.outputs}
         self.costs = Costs(graph, list(targets))
         self.scalar_group: Group | None = None
+        self.uses = Counter(value for node in graph.nodes for value in node.inputs) + Counter(graph.outputs)
         self.next_random: Group | None = None
 
     def run(self) -> None:
@@ -117,7 +119,7 @@ class Fusion:
             self._constant_array(value, node, requests, targets)
         elif node.op == "contraction":
             self._contraction(value, node, requests, targets)
-        elif node.op in ("concat", "slice_update") or (row.kind == INDEXING and node.op not in ("gather", "take")):
+        elif node.op in ("concat", "slice_update") or (row.kind == INDEXING and node.op not in READS):
             self._update(value, node, requests, targets)
         elif node.op == "reshape":
             self._place_reshape(value, node, requests, targets)
@@ -404,7 +406,7 @@ class Fusion:
 
     def _expand_gather(self, node: Node, group: Group, request: Request) -> list[Request]:
         table, index = node.inputs
-        dim = node.attrs["dim"]
+        dim = node.attrs.get("dim", 0)  # a row is taken from the first dimension
         access = request.access
         if node.op == "gather":
             where = access
@@ -492,7 +494,8 @@ class Fusion:
         else:
             initial = node.inputs[0]
             in_place = first is not None and first.cell is initial
-            if not in_place:
+            dies = not in_place and self._dies(initial)
+            if not in_place and not dies:
                 filler, access = self.map_group(value.shape)
                 self._add_store(filler, self.ask(filler, initial, access), placement)
                 filler.placed(self.index[value])
@@ -502,6 +505,11 @@ class Fusion:
                 writer.deps[group] = None
             writers.append(writer)
         for group in writers:
+            if dies:
+                below = Target(placement)
+                below.hosts = first.hosts if first else []
+                below.waiters.append(writer)
+                self.targets.setdefault(initial, []).append(below)
             group.placed(self.index[value])
         if first:
             first.hosts.extend(writers)
@@ -511,6 +519,12 @@ class Fusion:
         self._copy_to(value, placement, writers, targets[1:] if first else targets)
 
     def _concat(self, node: Node, placement: Placement, writers: list[Group]) -> None:
+    def _dies(self, value: Value) -> bool:
+        """Whether a value is computed for its one user alone, which may then write over it."""
+        if value.node is None or self.uses[value] != 1 or value in self.targets:
+            return False
+        return PRIMITIVES[value.node.op].kind != MOVEMENT and value.node.op != "constant"
+
         dim = node.attrs["dim"]
         offset: Expr = placement.offset
         for part in node.inputs:
@@ -533,7 +547,7 @@ class Fusion:
     def _scatter(self, node: Node, placement: Placement) -> Group:
         """Loops over the source; the target's dimension `dim` is addressed by the index."""
         target, index, source = node.inputs
-        dim = node.attrs["dim"]
+        dim = node.attrs.get("dim", 0)
         group = self.group("scatter", node)
         group.frozen = True
         if node.op in ("scatter", "scatter_add"):

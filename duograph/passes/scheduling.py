@@ -181,7 +181,8 @@ def _order_writes(fusion: Fusion, final: Sequence[tuple[Value, Target]], placeme
 def _same_place(group: Group, request: Request, target: Target) -> bool:
     """Whether a group reads an element only where it writes it, and in one pass: a second one would read the new value."""
     stores = [store for store in group.stores if store.placement.buffer is target.placement.buffer]
-    if request.leaf or request.mask or group.kind != "loop" or len(stores) != 1:
+    by_row = group.kind == "scatter" and group.node is not None and group.node.op == "row_update"
+    if request.leaf or request.mask or not (group.kind == "loop" or by_row) or len(stores) != 1:
         return False
     read, written = request.address(), stores[0].address()
     if any(term[0] == group.reduce for term in read.terms):
