@@ -10,6 +10,7 @@
 #include "interop.h"
 #include "python_api.h"
 #include "tensor_attributes.h"
+#include "user_sizes.h"
 
 namespace dg {
 
@@ -101,16 +102,13 @@ Py_ssize_t length(PyObject* self) {
     TensorObject* tensor = as_tensor(self);
     if (tensor->rank == 0) raise_error("ArgumentError", "len: a 0-d Tensor has no length");
     if (!tensor->shape) return tensor->sizes[0];
-    PyObject* size = PyTuple_GET_ITEM(tensor->shape, 0);
-    if (!PyLong_Check(size)) {
-      if (Ref value = intercept_read(tensor, "len")) return PyNumber_AsSsize_t(value.get(), PyExc_OverflowError);
-    }
-    return PyNumber_AsSsize_t(size, PyExc_OverflowError);
+    return PyNumber_AsSsize_t(PyTuple_GET_ITEM(tensor->shape, 0), PyExc_OverflowError);
   });
 }
 
 PyObject* get_item(PyObject* self, PyObject* index) {
   return guarded([&]() -> PyObject* {
+    RawSizes raw;
     PyObject* arguments[] = {self, index};
     return PyObject_Vectorcall(hook(Hook::GetItem), arguments, 2, nullptr);
   });
@@ -119,6 +117,7 @@ PyObject* get_item(PyObject* self, PyObject* index) {
 int set_item(PyObject* self, PyObject* index, PyObject* value) {
   return guarded([&]() -> int {
     if (!value) raise_error("ArgumentError", "elements of a Tensor cannot be deleted");
+    RawSizes raw;
     PyObject* arguments[] = {self, index, value};
     owned(PyObject_Vectorcall(hook(Hook::SetItem), arguments, 3, nullptr));
     return 0;

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "interop.h"
+#include "user_sizes.h"
 
 namespace dg {
 
@@ -104,7 +105,7 @@ bool add_size(Call& call, const Param& param, PyObject* value) {
     call.sizes.push_back(number);
     return number == -1;
   }
-  if (is_symbolic(value) || (is_tensor(value) && !as_tensor(value)->buffer)) {
+  if (is_symbolic(value) || is_size_number(value) || (is_tensor(value) && !as_tensor(value)->buffer)) {
     call.traced = true;
     call.sizes.push_back(0);
     return false;

@@ -6,6 +6,7 @@
 #include "call.h"
 #include "coalesce.h"
 #include "count.h"
+#include "user_sizes.h"
 #include "view_grad.h"
 
 namespace dg {
@@ -514,6 +515,7 @@ void run_rule(Node* node, TensorObject* const* grads, bool create_graph, Gradien
   Ref wanted = mask_to_int(needs.data(), needs.size());
   Ref given = grads_tuple(grads, node->n_outputs);
   PyObject* parameters[] = {reinterpret_cast<PyObject*>(node->op), given.get(), outs.get(), args.get(), wanted.get()};
+  RawSizes raw;
   Ref found = owned(PyObject_Vectorcall(hook(Hook::PythonGradient), parameters, 5, nullptr));
   take_results(node, found.get(), results);
 }

@@ -35,6 +35,7 @@ bool matches(StaticEntry* entry, PyObject* const* args, size_t n_positional, PyO
              StaticCall* call);
 // False if a read is no longer a number of its type, or the arithmetic would raise in Python.
 bool evaluate(const Postfix& postfix, StaticCall* call, Number* result);
+int64_t evaluate_size(const Postfix& postfix, StaticCall* call);
 PyObject* number_object(const Postfix& postfix, StaticCall* call);  // new reference
 
 // What the caller gets; new reference.

@@ -10,6 +10,7 @@
 #include "mode.h"
 #include "static_call.h"
 #include "tape.h"
+#include "user_sizes.h"
 
 namespace dg {
 
@@ -51,13 +52,16 @@ PyObject* run(StaticFunctionObject* self, PyObject* entry_object, StaticCall* ca
     else
       store_number(numbers[i].bytes, dtype, number.integer);
   }
+  SmallVector<int64_t, 8> sizes;
+  sizes.resize(entry->sizes.size());
+  for (size_t i = 0; i < entry->sizes.size(); ++i) sizes[i] = evaluate_size(entry->sizes[i], call);
   const size_t n_outputs = static_cast<size_t>(program->n_outputs);
   SmallVector<RunOutput, 8> results;
   results.resize(n_outputs);
   RunStatus status;
   // A written buffer counts as changed even if the run is interrupted half-way.
   for (int i : entry->writes) bump_version(call->inputs[i]);
-  if (!program->run(inputs.data(), numbers.data(), nullptr, results.data(), &status))
+  if (!program->run(inputs.data(), numbers.data(), sizes.data(), results.data(), &status))
     failed(self, entry_object, status);
   call->outputs.resize(n_outputs);
   for (size_t j = 0; j < n_outputs; ++j) call->outputs[j] = nullptr;
@@ -321,6 +325,7 @@ PyMethodDef functions[] = {
 void bind_static_function(PyObject* module) {
   create_static_entry_type(module);
   create_static_gradient_type();
+  bind_user_sizes(module);
   static_function_type = reinterpret_cast<PyTypeObject*>(checked(PyType_FromSpec(&spec)));
   check_status(PyModule_AddObjectRef(module, "StaticFunction", reinterpret_cast<PyObject*>(static_function_type)));
   check_status(PyModule_AddFunctions(module, functions));

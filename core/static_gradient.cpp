@@ -17,6 +17,7 @@ struct StaticGradientObject {
   PyObject* saved;      // tensors the gradient program reads
   std::vector<uint32_t>* versions;
   std::vector<Number>* numbers;
+  std::vector<int64_t>* sizes;  // the program's, then the shapes of results that are not known from the capture
 };
 
 PyTypeObject* gradient_type = nullptr;
@@ -25,9 +26,8 @@ StaticGradientObject* as_gradient(PyObject* self) { return reinterpret_cast<Stat
 
 uint32_t version_of(const TensorObject* tensor) { return tensor->buffer->version.load(std::memory_order_relaxed); }
 
-Ref contiguous_gradient(PyObject* grad, const TensorSpec& spec) {
-  if (grad == Py_None)
-    return Ref(as_object(make_zeros(spec.dtype, static_cast<int>(spec.sizes.size()), spec.sizes.data())));
+Ref contiguous_gradient(PyObject* grad, const TensorSpec& spec, const int64_t* sizes) {
+  if (grad == Py_None) return Ref(as_object(make_zeros(spec.dtype, static_cast<int>(spec.sizes.size()), sizes)));
   if (is_contiguous(require_tensor(grad, "backward"))) return Ref::borrow(grad);
   return owned(PyObject_CallOneArg(reinterpret_cast<PyObject*>(require_slot(Slot::Contiguous)), grad));
 }
@@ -37,12 +37,16 @@ PyObject* run_gradient(StaticGradientObject* self, const StaticEntry* entry, PyO
   SmallVector<RunInput, 16> inputs;
   auto add = [&](TensorObject* t) { inputs.push_back({t->data, t->sizes, t->strides, t->rank, t->buffer, t->offset}); };
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(self->saved); ++i) add(as_tensor(PyTuple_GET_ITEM(self->saved, i)));
+  const int64_t* shapes = self->sizes->data() + entry->tape_sizes.size();
   for (size_t i = 0; i < entry->tape_specs.size(); ++i) {
-    kept.push_back(contiguous_gradient(PyTuple_GET_ITEM(grads, i), entry->tape_specs[i]));
+    const TensorSpec& spec = entry->tape_specs[i];
+    kept.push_back(contiguous_gradient(PyTuple_GET_ITEM(grads, i), spec, spec.open ? shapes : spec.sizes.data()));
+    if (spec.open) shapes += spec.sizes.size();
     add(as_tensor(kept.back().get()));
   }
   Program* program = entry->tape_program;
   if (static_cast<int>(inputs.size()) != program->n_inputs ||
+      static_cast<int>(entry->tape_sizes.size()) != program->n_sizes ||
       static_cast<int>(self->numbers->size()) != program->n_numbers)
     raise_error("InternalError", "%s: the gradient program takes other inputs", entry->tape_name);
   SmallVector<Cell8, 8> numbers;
@@ -58,7 +62,7 @@ PyObject* run_gradient(StaticGradientObject* self, const StaticEntry* entry, PyO
   SmallVector<RunOutput, 8> results;
   results.resize(static_cast<size_t>(program->n_outputs));
   RunStatus status;
-  if (!program->run(inputs.data(), numbers.data(), nullptr, results.data(), &status))
+  if (!program->run(inputs.data(), numbers.data(), self->sizes->data(), results.data(), &status))
     raise_error("InternalError", "%s: the gradient program stopped with check %lld", entry->tape_name,
                 static_cast<long long>(status.check_code));
   Ref tuple = owned(PyTuple_New(program->n_outputs));
@@ -116,6 +120,7 @@ void gradient_dealloc(PyObject* object) {
   gradient_clear(object);
   delete as_gradient(object)->versions;
   delete as_gradient(object)->numbers;
+  delete as_gradient(object)->sizes;
   PyTypeObject* type = Py_TYPE(object);
   type->tp_free(object);
   Py_DECREF(type);
@@ -153,6 +158,7 @@ void record_tape(PyObject* entry_object, StaticCall* call) {
   StaticGradientObject* self = as_gradient(made.get());
   self->versions = new std::vector<uint32_t>();
   self->numbers = new std::vector<Number>(entry->tape_numbers.size());
+  self->sizes = new std::vector<int64_t>();
   self->entry = Ref::borrow(entry_object).release();
   self->arguments = tuple_of(entry->leaves.size(), [&](size_t i) { return call->args[i]; });
   self->inputs =
@@ -170,6 +176,11 @@ void record_tape(PyObject* entry_object, StaticCall* call) {
   for (size_t i = 0; i < entry->tape_numbers.size(); ++i)
     if (!evaluate(entry->tape_numbers[i], call, &(*self->numbers)[i]))
       raise_error("InternalError", "a number of a static function was lost");
+  for (const Postfix& size : entry->tape_sizes) self->sizes->push_back(evaluate_size(size, call));
+  for (size_t i = 0; i < entry->tape_specs.size(); ++i) {
+    const TensorObject* result = as_tensor(call->outputs[entry->tape_outputs[i]]);
+    if (entry->tape_specs[i].open) self->sizes->insert(self->sizes->end(), result->sizes, result->sizes + result->rank);
+  }
   Ref outputs(tuple_of(entry->tape_outputs.size(), [&](size_t i) { return call->outputs[entry->tape_outputs[i]]; }));
   owned(record_python(outputs.get(), self->inputs, entry->tape_name, made.get()));
 }

@@ -7,6 +7,7 @@
 #include "grad_journal.h"
 #include "interop.h"
 #include "tape.h"
+#include "user_sizes.h"
 #include "view_grad.h"
 
 namespace dg {
@@ -16,7 +17,7 @@ namespace {
 PyObject* device_type = nullptr;
 
 PyObject* get_shape(PyObject* self, void*) {
-  return guarded([&] { return shape_tuple(as_tensor(self)); });
+  return guarded([&] { return seen_shape(as_tensor(self)); });
 }
 PyObject* get_dtype(PyObject* self, void*) { return Ref::borrow(dtype_object(as_tensor(self)->dtype)).release(); }
 PyObject* get_ndim(PyObject* self, void*) { return PyLong_FromLong(as_tensor(self)->rank); }
@@ -142,9 +143,9 @@ PyObject* numel(PyObject* self, PyObject*) {
   return guarded([&]() -> PyObject* {
     TensorObject* tensor = as_tensor(self);
     if (tensor->numel >= 0) return PyLong_FromLongLong(tensor->numel);
-    Ref product = owned(PyLong_FromLong(1));
+    Ref product = owned(PyLong_FromLong(1)), shape = owned(seen_shape(tensor));
     for (int d = 0; d < tensor->rank; ++d)
-      product = owned(PyNumber_Multiply(product.get(), PyTuple_GET_ITEM(tensor->shape, d)));
+      product = owned(PyNumber_Multiply(product.get(), PyTuple_GET_ITEM(shape.get(), d)));
     return product.release();
   });
 }
@@ -176,7 +177,7 @@ PyObject* size(PyObject* self, PyObject* args) {
     TensorObject* tensor = as_tensor(self);
     PyObject* which = nullptr;
     if (!PyArg_ParseTuple(args, "|O", &which)) throw ErrorSet{};
-    Ref shape = owned(shape_tuple(tensor));
+    Ref shape = owned(seen_shape(tensor));
     if (!which || which == Py_None) return shape.release();
     Py_ssize_t d = PyNumber_AsSsize_t(which, PyExc_IndexError);
     if (d == -1 && PyErr_Occurred()) throw ErrorSet{};

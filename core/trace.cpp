@@ -1,6 +1,7 @@
 // Calls that meet a traced tensor: Python emits the graph, the core keeps the tape as it does for concrete calls.
 #include "call.h"
 #include "interop.h"
+#include "user_sizes.h"
 
 namespace dg {
 
@@ -10,7 +11,10 @@ namespace {
 Ref trace_value(const Param& param, PyObject* value) {
   if (is_tensor(value) || value == Py_None || PyFloat_Check(value) || PyLong_Check(value) || is_symbolic(value))
     return Ref::borrow(value);
-  if (is_live_number(value)) return param.kind <= ParamKind::Number ? Ref::borrow(value) : pin_number(value);
+  if (is_live_number(value)) {
+    if (param.kind <= ParamKind::Number) return Ref::borrow(value);
+    return param.kind == ParamKind::Size || param.kind == ParamKind::Sizes ? size_value(value) : pin_number(value);
+  }
   switch (param.kind) {
     case ParamKind::Tensor:
     case ParamKind::OptionalTensor:
@@ -21,10 +25,11 @@ Ref trace_value(const Param& param, PyObject* value) {
       return converted ? converted : Ref::borrow(value);
     }
     case ParamKind::TensorList:
-    case ParamKind::Sizes:
-      if (PyTuple_CheckExact(value)) return Ref::borrow(value);
+    case ParamKind::Sizes: {
       if (PyUnicode_Check(value) || !PySequence_Check(value)) return Ref::borrow(value);
-      return owned(PySequence_Tuple(value));
+      Ref items = PyTuple_CheckExact(value) ? Ref::borrow(value) : owned(PySequence_Tuple(value));
+      return param.kind == ParamKind::Sizes ? size_values(items.get()) : items;
+    }
     default:
       return canonical_attribute(value);
   }
@@ -34,6 +39,7 @@ Ref trace_value(const Param& param, PyObject* value) {
 
 PyObject* trace_call(OpObject* op, PyObject* const* values, size_t count) {
   const std::vector<Param>& params = *op->params;
+  RawSizes raw;
   Ref args = owned(PyTuple_New(static_cast<Py_ssize_t>(count)));
   for (size_t i = 0; i < count; ++i) {
     Ref value = trace_value(params[i], values[i]);

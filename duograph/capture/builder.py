@@ -11,14 +11,14 @@ from typing import Any
 from duograph import _core as core
 from duograph._stack import is_internal
 from duograph.errors import CaptureError
-from duograph.ir.builder import Builder, active, current
+from duograph.ir.builder import active, current
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.location import Location
 from duograph.ir.types import TensorType
 from duograph.ops.definition import FLAG_VIEW
 from duograph.ops.tracing import wrap
 
-from .cells import Cell, Geometry, View, contiguous, relate, steps_between, strides_after
+from .cells import Cell, Geometry, Storage, View, contiguous, relate, steps_between, strides_after
 from .numbers import LiveNumber, Postfix
 from .regions import Region
 from .sizes import SizedBuilder
@@ -52,17 +52,6 @@ def snapshot(tensor: Any) -> Any:
     if not isinstance(builder, CaptureBuilder):
         return tensor
     return wrap(builder.another_handle(builder.read(tensor)))
-
-
-class Storage:
-    """All tensors met so far on one concrete buffer."""
-
-    __slots__ = ("tensors", "views", "written")
-
-    def __init__(self) -> None:
-        self.views: dict[Geometry, View] = {}
-        self.tensors: dict[Geometry, Any] = {}
-        self.written = False
 
 
 class CaptureBuilder(SizedBuilder):

@@ -88,6 +88,17 @@ class View:
         self.version = cell.version
 
 
+class Storage:
+    """All tensors met so far on one concrete buffer."""
+
+    __slots__ = ("tensors", "views", "written")
+
+    def __init__(self) -> None:
+        self.views: dict[Geometry, View] = {}
+        self.tensors: dict[Geometry, Any] = {}
+        self.written = False
+
+
 def apply_chain(builder: Builder, chain: tuple[Step, ...], value: Value) -> Value:
     for step in chain:
         value = _down(builder, step, value)

@@ -11,6 +11,8 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from duograph.ir.dim import Expr
+
 if TYPE_CHECKING:
     from .recorder import Recorder
 
@@ -91,13 +93,59 @@ class LiveNumber:
         return -self if _outcome(self, 0, "lt", operator.lt) else self
 
 
+class SizeNumber(LiveNumber):
+    """A size of a tensor, or what whole numbers make of sizes: `expr` says how it depends on those of the arguments."""
+
+    __slots__ = ("expr",)
+
+    def __init__(self, recorder: Recorder, expr: Expr, value: int) -> None:
+        self.recorder = recorder
+        self.expr = expr
+        self.value = value
+
+    @property
+    def postfix(self) -> Postfix:  # type: ignore[override]
+        return self.recorder.sizes.postfix(self.expr)
+
+    def pin(self) -> int:
+        return self.recorder.sizes.pin(self.expr)
+
+    def __neg__(self) -> Any:
+        return self.recorder.sizes.number(-self.expr)
+
+    def __pow__(self, exponent: Any) -> Any:
+        if type(exponent) is int and 0 <= exponent <= 4:
+            return self.recorder.sizes.number(self.expr**exponent)
+        return _power(self, exponent)
+
+
+def is_live(value: Any) -> bool:
+    """Whether it is a number that runs compute anew."""
+    return type(value) is LiveNumber or type(value) is SizeNumber
+
+
 def plain(value: Any) -> Any:
     """The value behind a live number, without pinning it; anything else unchanged."""
-    return value.value if type(value) is LiveNumber else value
+    return value.value if is_live(value) else value
 
 
 def postfix_of(value: Any) -> Postfix:
-    return value.postfix if type(value) is LiveNumber else (("const", value),)
+    return value.postfix if is_live(value) else (("const", value),)
+
+
+def _expression(value: Any) -> Expr | None:
+    """A size or whole number as an expression."""
+    if type(value) is SizeNumber:
+        return value.expr
+    return int(value) if type(value) is int or type(value) is bool else None
+
+
+def _of_sizes(a: Any, b: Any) -> tuple[Expr, Expr] | None:
+    """Both operands as expressions, if at least one is a size."""
+    if type(a) is not SizeNumber and type(b) is not SizeNumber:
+        return None
+    left, right = _expression(a), _expression(b)
+    return None if left is None or right is None else (left, right)
 
 
 def _make(like: LiveNumber, postfix: Postfix, value: Any) -> Any:
@@ -109,22 +157,35 @@ def _make(like: LiveNumber, postfix: Postfix, value: Any) -> Any:
 
 
 def _number(other: Any) -> bool:
-    return type(other) in (LiveNumber, float, int, bool)
+    return type(other) in (LiveNumber, SizeNumber, float, int, bool)
 
 
 def _outcome(a: Any, b: Any, name: str, function: Callable[[Any, Any], Any]) -> Any:
+    pair = _of_sizes(a, b)
+    if pair is not None:
+        return _outcome_of_sizes(a if type(a) is SizeNumber else b, *pair, name)
     result = function(plain(a), plain(b))
-    live = a if type(a) is LiveNumber else b
+    live = a if is_live(a) else b
     live.recorder.guard_outcome((*postfix_of(a), *postfix_of(b), (name,)), result)
     return result
+
+
+def _outcome_of_sizes(like: Any, left: Expr, right: Expr, name: str) -> bool:
+    if name in ("gt", "ge"):
+        left, right, name = right, left, "lt" if name == "gt" else "le"
+    answer: bool = like.recorder.sizes.decide(left, name, right)
+    return answer
 
 
 def _arithmetic(name: str, function: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
     def combine(a: Any, b: Any) -> Any:
         value = function(plain(a), plain(b))
-        live = a if type(a) is LiveNumber else b
-        if name in ("floordiv", "mod", "div") and type(b) is LiveNumber:
+        live = a if is_live(a) else b
+        if name in ("floordiv", "mod", "div") and is_live(b):
             _outcome(b, 0, "ne", operator.ne)  # a zero divisor raises in Python: the capture holds while there is none
+        pair = _of_sizes(a, b) if name in _EXACT else None
+        if pair is not None:
+            return live.recorder.sizes.number(_EXACT[name](*pair))
         if name == "pow" and type(plain(a)) is type(plain(b)) is int:
             return function(plain_pinned(a), plain_pinned(b))  # int or float by the sign of the exponent
         if not isinstance(value, (int, float)):
@@ -138,6 +199,11 @@ def _arithmetic(name: str, function: Callable[[Any, Any], Any]) -> tuple[Any, An
         return combine(other, self) if _number(other) else NotImplemented
 
     return forward, reflected
+
+
+_EXACT: dict[str, Callable[[Any, Any], Any]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "floordiv": operator.floordiv, "mod": operator.mod,
+}  # fmt: skip
 
 
 def _comparison(name: str, function: Callable[[Any, Any], Any]) -> Any:
@@ -154,6 +220,7 @@ for _name, _function in {
     _forward, _reflected = _arithmetic("div" if _name == "truediv" else _name, _function)
     setattr(LiveNumber, f"__{_name}__", _forward)
     setattr(LiveNumber, f"__r{_name}__", _reflected)
+_power: Callable[[Any, Any], Any] = LiveNumber.__pow__  # type: ignore[operator]
 for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
     setattr(LiveNumber, f"__{_name}__", _comparison(_name, getattr(operator, _name)))
 
@@ -170,7 +237,7 @@ def _integer(function: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
 
 def plain_pinned(value: Any) -> Any:
     """The plain number of a live one, pinned; anything else unchanged."""
-    return value.pin() if type(value) is LiveNumber else value
+    return value.pin() if is_live(value) else value
 
 
 for _name, _function in {

@@ -33,7 +33,14 @@ class Captured(NamedTuple):
 class Session:
     """The capture of one call."""
 
-    def __init__(self, function: Callable[..., Any], name: str, differentiable: bool, single_path: bool = False, plan: Plan | None = None) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        name: str,
+        differentiable: bool,
+        single_path: bool = False,
+        plan: Plan | None = None,
+    ) -> None:
         self.function = function
         self.recorder = Recorder()
         self.recorder.single_path = single_path
@@ -294,9 +301,10 @@ class Session:
         tape = None
         if backward is not None:
             tape_numbers = [next(list(p) for v, p in numbers if v is n) for n in backward.numbers]
-            tape = ([tensor_numbers[v] for v in backward.inputs], [n for n, _ in backward.outputs], saved_rows, tape_numbers)
+            differentiated = [tensor_numbers[v] for v in backward.inputs]
             graph_back, sizes = recorder.sizes.complete(backward.graph.replace(equal=dict(builder.equal)))
-            backward, tape = backward._replace(graph=graph_back), (*tape, sizes)
+            backward = backward._replace(graph=graph_back)
+            tape = (differentiated, [n for n, _ in backward.outputs], saved_rows, tape_numbers, sizes)
         originals = self.arguments.originals
         return Captured(graph, backward, description, tape, [originals.get(id(t), t) for _, t in builder.tensor_inputs])
 

@@ -237,6 +237,10 @@ class Builder:
             self.equal[other] = keep
         return keep
 
+    def is_one(self, size: Expr) -> bool:
+        """Whether a size is 1. Symbols of compiled operators are not: which sizes are 1 is known there."""
+        return isinstance(size, int) and size == 1
+
     def resolve(self, size: Expr) -> Expr:
         """A size with everything known about equal sizes written in."""
         return substitute(size, self.equal)

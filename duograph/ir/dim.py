@@ -196,7 +196,7 @@ class Dim:
         return undecided(self, "!=", 0)
 
     def __index__(self) -> int:
-        raise UndecidedSize(f"the size {self} is symbolic here: it has no value before the program runs")
+        return concrete(self)
 
     __int__ = __index__
 
@@ -234,6 +234,22 @@ def set_undecided(handler: Callable[[Expr, str, Expr], bool] | None) -> Callable
     global undecided
     before = undecided
     undecided = handler or _raise_undecided
+    return before
+
+
+def _raise_symbolic(value: Dim) -> int:
+    raise UndecidedSize(f"the size {value} is symbolic here: it has no value before the program runs")
+
+
+# What a symbolic size is where a plain number is needed; capture replaces it to guard on the number instead.
+concrete: Callable[[Dim], int] = _raise_symbolic
+
+
+def set_concrete(handler: Callable[[Dim], int] | None) -> Callable[[Dim], int]:
+    """Install what gives symbolic sizes as numbers; returns the handler that was there."""
+    global concrete
+    before = concrete
+    concrete = handler or _raise_symbolic
     return before
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph.errors import DimensionError, ShapeError
+from duograph.ir.builder import current
 from duograph.ir.dim import product
 
 from .definition import VIEW, function, op
@@ -223,9 +224,8 @@ def squeeze(x: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     """
     shape = tuple(x.shape)
     dims = axes("squeeze", dim, len(shape))
-    return emit(
-        "reshape", [x], x.dtype, tuple(s for d, s in enumerate(shape) if d not in dims or not (isinstance(s, int) and s == 1))
-    )
+    kept = tuple(s for d, s in enumerate(shape) if d not in dims or not current().is_one(s))
+    return emit("reshape", [x], x.dtype, kept)
 
 
 @squeeze.vjp

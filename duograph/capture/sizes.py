@@ -1,0 +1,382 @@
+"""Sizes of arguments as symbols: which ones, what a capture learns about them, and how runs compute them.
+
+A size that was seen with two values is a symbol from then on. Python and operators go on with the sizes of the call at
+hand; every relation that decided something is a guard of the capture, so a call for which it is another way captures
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from duograph import _core as core
+from duograph._recorded import state
+from duograph.errors import Error
+from duograph.ir import dim as dims
+from duograph.ir.builder import Builder, active, current
+from duograph.ir.dim import Dim, Expr, UndecidedSize, evaluate, substitute, symbol, symbols
+from duograph.ir.types import TensorType
+
+from .cells import Cell, Storage
+from .numbers import Postfix, SizeNumber
+
+if TYPE_CHECKING:
+    from duograph.ir.graph import Graph, Value
+
+    from .recorder import Recorder
+
+_LONGEST = 60  # tokens of a guard
+_NAMES = {"<": "lt", "<=": "le", "!=": "ne"}
+
+
+class Unsettled(Error):
+    """A symbol stands where this call needs its number: the capture is made again with the number."""
+
+
+class CallSizes:
+    """The symbols of one capture, with their values in the call that is captured."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.tokens: dict[Dim, tuple[Any, ...]] = {}
+        self.values: dict[str, int] = {}
+        self.pinned: dict[Dim, None] = {}  # symbols that must be numbers
+        self.settled: set[tuple[Expr, str, Expr]] = set()
+
+    def argument(self, name: str, low: float, high: float, value: int, slot: int, d: int) -> Dim:
+        """The symbol that a dimension of an argument is; for a second one of this name that is a guard."""
+        made = symbol(name, low, high)
+        token = ("size", slot, d)
+        if made in self.tokens:
+            self.recorder.guard_outcome((self.tokens[made], token, ("eq",)), True)
+            return made
+        self.tokens[made] = token
+        self.values[name] = value
+        for bound, relation in ((low, "ge"), (high, "le")):
+            if bound not in (0, dims.INFINITY):
+                self.recorder.guard_outcome((token, ("const", bound), (relation,)), True)
+        return made
+
+    def __bool__(self) -> bool:
+        return bool(self.tokens)
+
+    def knows(self, *values: Expr) -> bool:
+        """Whether every symbol is one of this capture's arguments."""
+        return all(found in self.tokens for value in values for found in symbols(value))
+
+    def value(self, expr: Expr) -> int:
+        """The number in the call at hand."""
+        return evaluate(expr, self.values)
+
+    def postfix(self, expr: Expr) -> Postfix:
+        """How runs compute an expression."""
+        return tuple(_postfix(expr, self.tokens))
+
+    def number(self, expr: Expr) -> Any:
+        """The expression as a number of user code."""
+        return expr if isinstance(expr, int) else SizeNumber(self.recorder, expr, self.value(expr))
+
+    # ---- what is decided
+
+    def decide(self, left: Expr, relation: str, right: Expr) -> bool:
+        """Whether the relation holds in this call; the capture is for calls in which the answer is the same."""
+        numbers = self.value(left), self.value(right)
+        outcome = {"eq": numbers[0] == numbers[1], "ne": numbers[0] != numbers[1], "lt": numbers[0] < numbers[1],
+                   "le": numbers[0] <= numbers[1]}[relation]  # fmt: skip
+        if (left, relation, right) in self.settled or provable(left, relation, right) is not None:
+            return outcome
+        self.settled.add((left, relation, right))
+        if outcome is (relation == "eq") and relation in ("eq", "ne"):
+            alone = symbols(left - right)
+            if len(alone) == 1 and _is_linear(left - right):
+                self.pinned.setdefault(alone[0])
+        if not self.recorder.closed:
+            postfix = (*self.postfix(left), *self.postfix(right), (relation,))
+            if len(postfix) > _LONGEST:
+                self.pin_symbols(left, right)
+            else:
+                self.recorder.guard_outcome(postfix, outcome)
+        return outcome
+
+    def pin_symbols(self, *values: Expr) -> None:
+        for value in values:
+            for found in symbols(value):
+                self.pinned.setdefault(found)
+
+    def pin(self, expr: Expr) -> int:
+        """The number that an expression is; the capture holds while it is that."""
+        value = self.value(expr)
+        self.decide(expr, "eq", value)
+        return value
+
+    def differ(self, left: Expr, right: Expr) -> Unsettled:
+        """Two sizes should be equal and are not: numbers will tell whether one is repeated or this is a mistake."""
+        ones = [side for side in (left, right) if isinstance(side, Dim) and side.is_symbol and self.value(side) == 1]
+        self.pin_symbols(*(ones or (left, right)))
+        return Unsettled(f"sizes {self.value(left)} and {self.value(right)} differ")
+
+    # ---- graphs
+
+    def operands(self, inputs: Sequence[Any]) -> list[Dim]:
+        """The symbols that a graph with these inputs cannot read off their shapes."""
+        bound = {size for value in inputs for size in value.shape if isinstance(size, Dim)}
+        return [made for made in self.tokens if made not in bound]
+
+    def complete(self, graph: Graph) -> tuple[Graph, list[list[Any]]]:
+        """The graph with integer operands for the symbols it needs, and the recipes of those."""
+        wanted = self.operands(graph.inputs)
+        if not wanted:
+            return graph, []
+        return graph.replace(sizes=(*graph.sizes, *wanted)), [list(self.postfix(made)) for made in wanted]
+
+
+class SizedBuilder(Builder):
+    """A builder for which relations between sizes of arguments are guards, not checks of the program."""
+
+    call_sizes: CallSizes
+
+    def number(self, number: Any) -> Value:
+        if type(number) is not SizeNumber:
+            return super().number(number)
+        return self.emit("size", [], {"value": number.expr}, [TensorType(core.int64, (), weak=True)])[0]
+
+    def check(self, relation: str, left: Expr, right: Expr, code: int = 0) -> None:
+        sizes = self.call_sizes
+        if not sizes or not sizes.knows(left, right):
+            super().check(relation, left, right, code)
+        elif not sizes.decide(left, relation, right):
+            sizes.pin_symbols(left, right)
+            raise Unsettled(f"not {sizes.value(left)} {relation} {sizes.value(right)}")
+
+    def unify(self, left: Expr, right: Expr, code: int = 0) -> Expr:
+        sizes = self.call_sizes
+        if sizes and sizes.knows(left, right):
+            left, right = substitute(left, self.equal), substitute(right, self.equal)
+            if left != right and not sizes.decide(left, "eq", right):
+                raise sizes.differ(left, right)
+        return super().unify(left, right, code)
+
+    def is_one(self, size: Expr) -> bool:
+        if isinstance(size, Dim) and self.call_sizes and self.call_sizes.knows(size):
+            return self.call_sizes.decide(size, "eq", 1)
+        return super().is_one(size)
+
+
+def provable(left: Expr, relation: str, right: Expr) -> bool | None:
+    """Whether the relation holds for all sizes; None if that depends."""
+    if isinstance(left, int) and isinstance(right, int):
+        return {"eq": left == right, "ne": left != right, "lt": left < right, "le": left <= right}[relation]
+    low, high = dims.bounds(right - left)
+    if relation == "lt":
+        return True if low > 0 else False if high <= 0 else None
+    if relation == "le":
+        return True if low >= 0 else False if high < 0 else None
+    equal = True if left is right or low == high == 0 else False if low > 0 or high < 0 else None
+    return equal if equal is None else equal is (relation == "eq")
+
+
+def _is_linear(value: Expr) -> bool:
+    return not isinstance(value, int) and all(len(m) <= 1 and all(a.kind == "symbol" for a in m) for m, _ in value.terms)
+
+
+def _postfix(value: Expr, tokens: dict[Dim, tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    if isinstance(value, int):
+        return [("const", value)]
+    code: list[tuple[Any, ...]] = []
+    for number, (monomial, coefficient) in enumerate(value.terms):
+        negative = coefficient < 0 and number > 0 and bool(monomial)
+        factor = -coefficient if negative else coefficient
+        factors: list[list[tuple[Any, ...]]] = [] if factor == 1 and monomial else [[("const", factor)]]
+        for atom in monomial:
+            if atom.kind == "symbol":
+                factors.append([tokens[atom.dim]])
+                continue
+            left, right = (_postfix(arg, tokens) for arg in atom.args)
+            if atom.kind == "ceildiv":  # -(-a // b)
+                factors.append([*left, ("neg",), *right, ("floordiv",), ("neg",)])
+            else:
+                factors.append([*left, *right, (atom.kind,)])
+        for place, part in enumerate(factors):
+            code += part
+            if place:
+                code.append(("mul",))
+        if number:
+            code.append(("sub",) if negative else ("add",))
+    return code
+
+
+# ---- questions about symbols that anybody asks during a capture
+
+
+def _of_capture(*values: Expr) -> CallSizes | None:
+    """The sizes of this thread's capture, if it is the one that writes the graph and the symbols are its own."""
+    recorder = state.recorder
+    sizes: CallSizes | None = None if recorder is None else recorder.sizes
+    if not sizes or not active() or getattr(current(), "call_sizes", None) is not sizes or not sizes.knows(*values):
+        return None
+    return sizes
+
+
+def _undecided(left: Expr, relation: str, right: Expr) -> bool:
+    sizes = _of_capture(left, right)
+    if sizes is None:
+        raise UndecidedSize(f"whether {left} {relation} {right} depends on a size that is symbolic here")
+    return sizes.decide(left, _NAMES[relation], right)
+
+
+def _concrete(value: Dim) -> int:
+    sizes = _of_capture(value)
+    if sizes is None:
+        raise UndecidedSize(f"the size {value} is symbolic here: it has no value before the program runs")
+    return sizes.pin(value)
+
+
+def _seen_shape(shape: tuple[Expr, ...]) -> Any:
+    """A traced tensor's shape as user code sees it."""
+    sizes = _of_capture(*shape)
+    return shape if sizes is None else size_tuple(sizes.number(size) for size in shape)
+
+
+def size_tuple(sizes: Any) -> Any:
+    from duograph.tensors.size import Size
+
+    return Size(sizes)
+
+
+def install() -> None:
+    """Makes this module answer for the symbols of captures."""
+    dims.set_undecided(_undecided)
+    dims.set_concrete(_concrete)
+    core.set_size_number(SizeNumber, _seen_shape)
+
+
+# ---- which sizes become symbols
+
+
+class _Seen:
+    """What the calls of one structure had for sizes."""
+
+    def __init__(self, values: Sequence[int]) -> None:
+        self.first = list(values)
+        self.varied = [False] * len(values)
+        self.group = [0] * len(values)  # sizes of one group were equal in every call
+
+    def observe(self, values: Sequence[int]) -> None:
+        known: dict[tuple[int, int], int] = {}
+        for i, value in enumerate(values):
+            self.varied[i] |= value != self.first[i]
+            self.group[i] = known.setdefault((self.group[i], value), len(known))
+
+
+class Plan:
+    """The sizes of one call that are to be symbols: (argument, dimension) → (name, least, greatest)."""
+
+    def __init__(self, names: dict[tuple[int, int], tuple[str, float, float]]) -> None:
+        self.names = names
+
+    def of(self, slot: int, rank: int) -> dict[int, tuple[str, float, float]]:
+        """The symbols of one argument, by dimension."""
+        return {d: self.names[slot, d] for d in range(rank) if (slot, d) in self.names}
+
+    def without(self, pinned: Iterable[Dim]) -> Plan:
+        """The plan with some symbols as numbers; with none at all if none is named."""
+        names = {str(made) for made in pinned}
+        return Plan({place: row for place, row in self.names.items() if names and row[0] not in names})
+
+    def __bool__(self) -> bool:
+        return bool(self.names)
+
+
+class SizeHistory:
+    """Which sizes of a static function's arguments have changed so far."""
+
+    _LIMIT = 64
+
+    def __init__(self) -> None:
+        self.seen: dict[Any, _Seen] = {}
+
+    def plan(self, target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Plan:
+        """The plan for a call that no capture fits; the call is remembered."""
+        from .tree import argument_names
+
+        names = [*argument_names(target, len(args)), *kwargs]
+        tensors = argument_tensors((*args, *kwargs.values()), names)
+        return self._plan(tensors, (len(args), tuple(names), tuple((name, tensor.ndim) for name, tensor in tensors)))
+
+    def _plan(self, tensors: Sequence[tuple[str, Any]], key: Any) -> Plan:
+        values = [size for _, tensor in tensors for size in tensor.shape]
+        seen = self.seen.pop(key, None) or _Seen(values)
+        self.seen[key] = seen
+        while len(self.seen) > self._LIMIT:
+            del self.seen[next(iter(self.seen))]
+        seen.observe(values)
+        names: dict[tuple[int, int], tuple[str, float, float]] = {}
+        groups: dict[int, str] = {}
+        place = 0
+        fixed = _fixed([tensor for _, tensor in tensors])
+        for slot, (name, tensor) in enumerate(tensors):
+            for d in range(tensor.ndim):
+                if seen.varied[place] and slot not in fixed:
+                    label = groups.setdefault(seen.group[place], f"{_identifier(name)}_{d}")
+                    names[slot, d] = (label, 0, dims.INFINITY)
+                place += 1
+        return Plan(names)
+
+
+def known_sizes(shape: Sequence[Expr]) -> tuple[int | None, ...]:
+    """A shape as the core compares it: None for what runs decide."""
+    return tuple(size if isinstance(size, int) else None for size in shape)
+
+
+def stand_in(builder: Any, tensor: Any, shape: tuple[Expr, ...]) -> Any:
+    """A traced tensor with symbols for sizes, which the captured function gets in the place of an argument."""
+    value = builder.input(TensorType(tensor.dtype, shape), origin="state")
+    builder.handles.add(value)
+    storage = builder.storages[-1 - len(builder.storages)] = Storage()
+    storage.views[0, (), ()] = builder.views[value] = Cell(value, value).root
+    made = core.traced(value, tensor.dtype, tensor.ndim, shape, tensor.requires_grad)
+    builder.tensor_inputs.append((value, made))
+    builder.input_tensors[id(made)] = value
+    return made
+
+
+def argument_tensors(values: Sequence[Any], names: Sequence[str]) -> list[tuple[str, Any]]:
+    """The tensors among arguments and in their lists, tuples, dicts and dataclasses, each once, in order."""
+    from .tree import dataclass_fields
+
+    found: dict[int, tuple[str, Any]] = {}
+
+    def visit(value: Any, name: str) -> None:
+        if isinstance(value, core.Tensor):
+            found.setdefault(id(value), (name, value))
+            return
+        items: Any = ()
+        if isinstance(value, (list, tuple)):
+            items = value
+        elif type(value) is dict:
+            items = value.values()
+        elif (fields := dataclass_fields(value)) is not None and hasattr(value, "__dict__"):
+            items = [getattr(value, f) for f in fields]
+        for i, item in enumerate(items):
+            visit(item, f"{name}_{i}" if name else "")
+
+    for value, name in zip(values, names):
+        visit(value, name)
+    return list(found.values())
+
+
+def _identifier(name: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in name) or "x"
+
+
+def _fixed(tensors: Sequence[Any]) -> set[int]:
+    """Arguments that keep their sizes: what they are is more than an array of numbers."""
+    storages: dict[int, list[int]] = {}
+    for slot, tensor in enumerate(tensors):
+        storages.setdefault(core.storage_id(tensor), []).append(slot)
+    fixed = {slot for slots in storages.values() if len(slots) > 1 for slot in slots}
+    for slot, tensor in enumerate(tensors):
+        if type(tensor) is not core.Tensor or tensor.grad is not None or not tensor.is_contiguous():
+            fixed.add(slot)
+    return fixed
