@@ -423,13 +423,15 @@ class Run {
     do {
       for (int w = 0; w < workers; ++w) launch.statuses[w] = {{0, 0, 0, reinterpret_cast<int64_t>(flag)}, 0};
       parallel_for(workers, chunks, split, &Launch::call, &launch, poll, &launch.failed);
-      // The kernel saw the flag and left. If Python's handler did not raise, the step starts over, deaf to more
-      // signals.
+      // The kernel saw the flag and left. If Python's handler did not raise, the step starts over, and listens again:
+      // it may be a loop without end, and the handler one that raises the second time.
       again = signal && flag->load(std::memory_order_relaxed) && !launch.failed.load(std::memory_order_relaxed) &&
               !poll->check_now();
       if (again) {
         signal.reset();
-        flag = SignalFlag::never();
+        signal.emplace();
+        flag = signal->flag();
+        again = !poll->check_now();  // what came in between
       }
     } while (again);
     if (launch.failed.load(std::memory_order_relaxed)) {

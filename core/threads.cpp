@@ -320,7 +320,10 @@ SignalFlag::SignalFlag() : installed_(false) {
 }
 
 SignalFlag::~SignalFlag() {
-  if (installed_) sigaction(SIGINT, &previous_action, nullptr);
+  struct sigaction last;
+  if (!installed_ || sigaction(SIGINT, &previous_action, &last)) return;
+  // A handler that Python ran meanwhile may have set another one: that stays.
+  if (!(last.sa_flags & SA_SIGINFO) || last.sa_sigaction != note_signal) sigaction(SIGINT, &last, nullptr);
 }
 
 const std::atomic<int32_t>* SignalFlag::flag() const { return installed_ ? &signal_flag : &no_flag; }

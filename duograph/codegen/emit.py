@@ -7,8 +7,9 @@ from importlib import import_module
 
 from duograph.codegen.analysis import Facts, address_of, analyse, best_vector_dim, runs_along
 from duograph.codegen.column_schedule import emit_column
+from duograph.codegen.flow import emit_flow
 from duograph.codegen.full_schedule import emit_full
-from duograph.codegen.kernel import CompiledKernel, ContractionKernel, Kernel, ScatterKernel, Unit
+from duograph.codegen.kernel import CompiledKernel, ContractionKernel, FlowKernel, Kernel, ScatterKernel, Unit
 from duograph.codegen.llvm import Module
 from duograph.codegen.map_schedule import emit_map
 from duograph.codegen.row_schedule import emit_row
@@ -34,6 +35,8 @@ def emit_kernel(module: Module, target: Target, symbol: str, kernel: Kernel) -> 
         generator = import_module("duograph.codegen.contraction")
         result: CompiledKernel = generator.emit_contraction(module, target, symbol, kernel)
         return result
+    if isinstance(kernel, FlowKernel):
+        return CompiledKernel((emit_flow(module, target, symbol, kernel),))
     facts = analyse(kernel)
     if isinstance(kernel, ScatterKernel):
         return CompiledKernel(tuple(emit_scatter(module, target, symbol, facts, kernel)))

@@ -102,6 +102,7 @@ class Instr:
     | reduce | ReduceKind | input 0 reduced over all reduce dims of the kernel; argmax/argmin: int64 logical index |
     | accumulator | None | contraction epilogues only: the finished element |
     | store | Address | none; writes input 0 (whose dtype is the operand's) |
+    | enter, phi, while, again, if, else, end, merge | | control flow, see `FlowKernel` |
     | any scalar primitive | None | `codegen.scalar.PRIMITIVES` |
 
     Scalar primitives take inputs of one dtype; ``dtype`` is the result's (bool for comparisons). 16-bit floats are
@@ -177,7 +178,24 @@ class ContractionKernel:
     epilogue: tuple[Instr, ...] = (Instr("accumulator", (), "float32"),)
 
 
-Kernel: TypeAlias = "LoopKernel | ScatterKernel | ContractionKernel"
+@dataclass(frozen=True)
+class FlowKernel:
+    """Loops and branches over values in registers; one thread runs the whole of it.
+
+    A loop stands in the body as ``enter`` (inputs: the initial values), one ``phi`` for each carried value (attr: its
+    position), the test, ``while`` (input: a bool), the step, ``again`` (inputs: the next values). A phi has the value
+    of the present turn inside the loop and that of the end behind it. A branch is ``if`` (input: a bool), what then
+    runs, ``else`` (inputs: its results), what runs otherwise, ``end`` (inputs: its results), one ``merge`` for each
+    result (attr: its position). Both nest. What is computed inside is seen only inside, and all stores come last, so
+    that a kernel that was left early because of an interrupt can run again.
+    """
+
+    name: str
+    operands: tuple[Operand, ...]
+    body: tuple[Instr, ...]
+
+
+Kernel: TypeAlias = "LoopKernel | ScatterKernel | ContractionKernel | FlowKernel"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from .costs import CHEAP, LOAD_COST, Costs
 from .groups import Buffer, Group, Placement, Request, Store, Target, reaches
 from .movement import through
 from .reductions import plan_reduction, reduce_operand
+from .small_loops import is_small, number_of
 
 MAX_STORES = 8
 MAX_SCALAR_STORES = 48
@@ -47,8 +48,8 @@ class Fusion:
         self.temporaries: list[Buffer] = []
         self.index: dict[Value, int] = {value: i for i, node in enumerate(graph.nodes) for value in node.outputs}
         self.costs = Costs(graph, list(targets))
-        self.scalar_group: Group | None = None
         self.uses = Counter(value for node in graph.nodes for value in node.inputs) + Counter(graph.outputs)
+        self.scalar_group: Group | None = None
         self.next_random: Group | None = None
 
     def run(self) -> None:
@@ -504,12 +505,12 @@ class Fusion:
             for group in writers:
                 writer.deps[group] = None
             writers.append(writer)
-        for group in writers:
             if dies:
                 below = Target(placement)
                 below.hosts = first.hosts if first else []
                 below.waiters.append(writer)
                 self.targets.setdefault(initial, []).append(below)
+        for group in writers:
             group.placed(self.index[value])
         if first:
             first.hosts.extend(writers)
@@ -518,13 +519,13 @@ class Fusion:
         self._load(value, requests, placement, writers)
         self._copy_to(value, placement, writers, targets[1:] if first else targets)
 
-    def _concat(self, node: Node, placement: Placement, writers: list[Group]) -> None:
     def _dies(self, value: Value) -> bool:
         """Whether a value is computed for its one user alone, which may then write over it."""
         if value.node is None or self.uses[value] != 1 or value in self.targets:
             return False
         return PRIMITIVES[value.node.op].kind != MOVEMENT and value.node.op != "constant"
 
+    def _concat(self, node: Node, placement: Placement, writers: list[Group]) -> None:
         dim = node.attrs["dim"]
         offset: Expr = placement.offset
         for part in node.inputs:
@@ -585,7 +586,8 @@ class Fusion:
             return
         group = self.group("control", node)
         group.placed(self.index[node.outputs[0]])
-        carried = node.attrs["carried"] if node.op == "while_loop" else 0
+        group.in_registers = self.fuse and is_small(node)
+        carried = node.attrs["carried"] if node.op == "while_loop" and not group.in_registers else 0
         for value in node.outputs:
             targets = self.targets.get(value, [])
             first = targets[0] if targets and targets[0].readable and targets[0].cell is None else None
@@ -602,6 +604,6 @@ class Fusion:
                 target = group.carried[position]
                 target.waiters.append(group)
                 self.targets.setdefault(value, []).append(target)
-            else:
+            elif not group.in_registers or number_of(value) is None:
                 loops = tuple(ZERO if size == 1 else loop_index(group.loop(size)) for size in value.shape)
                 group.operands.append(self.ask(group, value, loops, leaf=True))

@@ -162,6 +162,7 @@ class Group:
         self.low = 1 << 60
         self.high = -1
         self.carried: list[Target] = []
+        self.in_registers = False  # a branch or loop that is one kernel
 
     def loop(self, extent: Expr) -> int:
         """A new loop, not yet in the order."""

@@ -13,6 +13,7 @@ from .groups import Buffer, CyclicGroups, Group, Placement, Request, Store, Targ
 from .lower import lower_loop, lower_scatter
 from .lower_contraction import lower_contraction
 from .schedule import CondStep, RandomStep, Result, Schedule, Step, WhileStep
+from .small_loops import lower_flow, number_of
 from .views import view_of
 
 
@@ -213,6 +214,10 @@ class _GroupSteps:
         node = group.node
         assert node is not None
         operands = [_operand_placement(request) for request in group.operands]
+        if group.in_registers:
+            rest = iter(operands)
+            places = [next(rest) if number_of(value) is None else None for value in node.inputs]
+            return lower_flow(node, places, [target.placement for target in group.carried])
         if node.op == "cond":
             predicate = self._whole(operands[0])
             then, otherwise = (self._branch(region, operands[1:], group) for region in node.regions)

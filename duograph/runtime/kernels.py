@@ -10,6 +10,7 @@ from duograph.codegen.kernel import (
     Address,
     CompiledKernel,
     ContractionKernel,
+    FlowKernel,
     Gather,
     Instr,
     Kernel,
@@ -67,6 +68,8 @@ class _Canonical:
         if isinstance(kernel, LoopKernel):
             extents = self.sizes(kernel.extents)
             return replace(kernel, extents=extents, body=tuple(map(self.instr, kernel.body)))
+        if isinstance(kernel, FlowKernel):
+            return replace(kernel, body=tuple(map(self.instr, kernel.body)))
         if isinstance(kernel, ScatterKernel):
             return replace(
                 kernel,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
-from duograph.codegen.kernel import Address, CompiledKernel, ContractionKernel, Gather, Instr, LoopKernel
+from duograph.codegen.kernel import Address, CompiledKernel, ContractionKernel, FlowKernel, Gather, Instr, ScatterKernel
 from duograph.ir.dim import Expr
 from duograph.ir.graph import Graph
 from duograph.ir.location import Location
@@ -112,7 +113,7 @@ def _places(memory: Plan) -> list[Expr]:
 
 def expression(step: KernelStep) -> str:
     """What a kernel computes, as a line of arithmetic over its operands."""
-    return _Printer(step).text()
+    return _FlowPrinter(step).text() if isinstance(step.kernel, FlowKernel) else _Printer(step).text()
 
 
 class _Printer:
@@ -148,7 +149,7 @@ class _Printer:
             self.texts.append((text, atomic))
         if isinstance(kernel, ContractionKernel):
             results.append(self.texts[-1][0])
-        elif not isinstance(kernel, LoopKernel):
+        elif isinstance(kernel, ScatterKernel):
             value = self.texts[kernel.value][0]
             results.append(f"scatter_{kernel.kind}({self._name(kernel.target.arg)}, {value})")
         if len(results) > 1 or (results and "=" in results[0].split("(")[0]):
@@ -199,6 +200,88 @@ class _Printer:
         if symbol:
             return f"{symbol}{self._operand(instr.inputs[0])}", False
         return f"{instr.op}({', '.join(self.texts[number][0] for number in instr.inputs)})", True
+
+
+class _FlowPrinter(_Printer):
+    """Prints loops and branches as one line of Python with braces: `i = 0; while i < n: {i = i + 1}; count = i`."""
+
+    def __init__(self, step: KernelStep) -> None:
+        super().__init__(step)
+        loops = [node for node in step.nodes if node.op == "while_loop"]
+        self.loops = iter(loops)
+        self.taken: set[str] = {str(buffer) for buffer in step.buffers}
+        self.blocks: list[list[str]] = [[]]  # statements, innermost open block last
+        self.tests: list[str] = []
+        self.carried: list[list[str]] = []
+        self.merged: list[str] = []
+
+    def text(self) -> str:
+        for number, instr in enumerate(self.body):
+            self.texts.append(self._flow(number, instr))
+        return "; ".join(self.blocks[0])
+
+    def _flow(self, number: int, instr: Instr) -> tuple[str, bool]:
+        inputs = [self.texts[i][0] for i in instr.inputs]
+        if instr.op == "enter":
+            node = next(self.loops)
+            names = [value.name for value in node.regions[1].inputs]
+            self.carried.append([self._fresh(name) for name in names[: len(inputs)]])
+            self._assign(self.carried[-1], inputs)
+            self.blocks.append([])
+        elif instr.op == "phi":
+            assert isinstance(instr.attr, int)
+            return self.carried[-1][instr.attr], True
+        elif instr.op == "while":
+            self.tests.append("; ".join([*self.blocks.pop(), *inputs]))
+            self.blocks.append([])
+        elif instr.op == "again":
+            self._assign(self.carried.pop(), inputs)
+            self._close(f"while {self.tests.pop()}: ")
+        elif instr.op == "if":
+            self.tests.append(inputs[0])
+            self.blocks.append([])
+        elif instr.op == "else":
+            self.carried.append([self._fresh("") for _ in inputs])
+            self._assign(self.carried[-1], inputs)
+            self._close(f"if {self.tests.pop()}: ")
+            self.blocks.append([])
+        elif instr.op == "end":
+            self.merged = self.carried.pop()
+            self._assign(self.merged, inputs)
+            self._close("else: ")
+        elif instr.op == "merge":
+            assert isinstance(instr.attr, int)
+            return self.merged[instr.attr], True
+        elif instr.op == "store":
+            assert isinstance(instr.attr, Address)
+            self.blocks[-1].append(f"{self._name(instr.attr.arg)} = {inputs[0]}")
+        else:
+            return self._value(number, instr)
+        return "", True
+
+    def _value(self, number: int, instr: Instr) -> tuple[str, bool]:
+        text, atomic = self._instr(instr)
+        if self.uses[number] > 1 and not atomic:
+            name = self._fresh("")
+            self.blocks[-1].append(f"{name} = {text}")
+            return name, True
+        return text, atomic
+
+    def _fresh(self, name: str) -> str:
+        """The name, or another one that nothing has yet."""
+        letters = (f"t{i}" for i in count())
+        found = name if name and name not in self.taken else next(t for t in letters if t not in self.taken)
+        self.taken.add(found)
+        return found
+
+    def _assign(self, names: Sequence[str], values: Sequence[str]) -> None:
+        pairs = [(name, value) for name, value in zip(names, values) if name != value]
+        if pairs:
+            self.blocks[-1].append(", ".join(name for name, _ in pairs) + " = " + ", ".join(value for _, value in pairs))
+
+    def _close(self, head: str) -> None:
+        inside = "; ".join(self.blocks.pop())
+        self.blocks[-1].append(f"{head}{{{inside}}}")
 
 
 def _number(value: object) -> str:
