@@ -179,6 +179,11 @@ def reshaped_strides(before: tuple[int, ...], strides: tuple[int, ...], after: t
     if any(isinstance(size, Dim) for size in (*before, *strides, *after)):
         if strides == contiguous(before):
             return contiguous(after)
+        places = [d for d, size in enumerate(after) if not _is_one(size)]
+        kept = [(size, stride) for size, stride in zip(before, strides) if not _is_one(size)]
+        if tuple(size for size, _ in kept) == tuple(after[d] for d in places):  # only 1s come or go
+            known = dict(zip(places, (stride for _, stride in kept)))
+            return tuple(known.get(d, 1) for d in range(len(after)))
         sizes = current().call_sizes  # type: ignore[attr-defined]  # what is asked of symbols is a guard
         given = [tuple(map(sizes.number, part)) for part in (before, strides, after)]
         found = reshaped_strides(*given)
@@ -210,6 +215,10 @@ def reshaped_strides(before: tuple[int, ...], strides: tuple[int, ...], after: t
         result[at] = 1
         at -= 1
     return tuple(result)
+
+
+def _is_one(size: Any) -> bool:
+    return isinstance(size, int) and size == 1
 
 
 def relate(outer: Geometry, inner: Geometry, dtype: Any) -> tuple[Step, ...] | None:

@@ -19,6 +19,7 @@ from duograph.ir.dim import Dim, Expr, UndecidedSize, evaluate, substitute, symb
 from duograph.ir.types import TensorType
 
 from .cells import Cell, Storage
+from .declared import Declared
 from .numbers import Postfix, SizeNumber
 
 if TYPE_CHECKING:
@@ -212,10 +213,10 @@ def _postfix(value: Expr, tokens: dict[Dim, tuple[Any, ...]]) -> list[tuple[Any,
 def _of_capture(*values: Expr) -> CallSizes | None:
     """The sizes of this thread's capture, if it is the one that writes the graph and the symbols are its own."""
     recorder = state.recorder
-    sizes: CallSizes | None = None if recorder is None else recorder.sizes
-    if not sizes or not active() or getattr(current(), "call_sizes", None) is not sizes or not sizes.knows(*values):
+    if recorder is None or not active():
         return None
-    return sizes
+    sizes = recorder.sizes
+    return sizes if sizes and getattr(current(), "call_sizes", None) is sizes and sizes.knows(*values) else None
 
 
 def _undecided(left: Expr, relation: str, right: Expr) -> bool:
@@ -293,7 +294,8 @@ class SizeHistory:
 
     _LIMIT = 64
 
-    def __init__(self) -> None:
+    def __init__(self, declared: Declared) -> None:
+        self.declared = declared
         self.seen: dict[Any, _Seen] = {}
 
     def plan(self, target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Plan:
@@ -302,10 +304,11 @@ class SizeHistory:
 
         names = [*argument_names(target, len(args)), *kwargs]
         tensors = argument_tensors((*args, *kwargs.values()), names)
-        return self._plan(tensors, (len(args), tuple(names), tuple((name, tensor.ndim) for name, tensor in tensors)))
+        return self._plan(tensors, (len(args), tuple(names), tuple((name, tensor.ndim) for name, _, tensor in tensors)))
 
-    def _plan(self, tensors: Sequence[tuple[str, Any]], key: Any) -> Plan:
-        values = [size for _, tensor in tensors for size in tensor.shape]
+    def _plan(self, tensors: Sequence[tuple[str, str, Any]], key: Any) -> Plan:
+        declared = self.declared.symbols(tensors)
+        values = [size for *_, tensor in tensors for size in tensor.shape]
         seen = self.seen.pop(key, None) or _Seen(values)
         self.seen[key] = seen
         while len(self.seen) > self._LIMIT:
@@ -313,13 +316,19 @@ class SizeHistory:
         seen.observe(values)
         names: dict[tuple[int, int], tuple[str, float, float]] = {}
         groups: dict[int, str] = {}
+        taken = set(self.declared.names)
         place = 0
-        fixed = _fixed([tensor for _, tensor in tensors])
-        for slot, (name, tensor) in enumerate(tensors):
+        fixed = _fixed([tensor for *_, tensor in tensors])
+        for slot, (name, _, tensor) in enumerate(tensors):
             for d in range(tensor.ndim):
-                if seen.varied[place] and slot not in fixed:
-                    label = groups.setdefault(seen.group[place], f"{_identifier(name)}_{d}")
-                    names[slot, d] = (label, 0, dims.INFINITY)
+                if slot not in fixed:
+                    if (slot, d) in declared:
+                        names[slot, d] = declared[slot, d].symbol
+                    elif seen.varied[place]:
+                        group = seen.group[place]
+                        if group not in groups:
+                            groups[group] = _fresh(f"{_identifier(name)}_{d}", taken)
+                        names[slot, d] = (groups[group], 0, dims.INFINITY)
                 place += 1
         return Plan(names)
 
@@ -341,15 +350,18 @@ def stand_in(builder: Any, tensor: Any, shape: tuple[Expr, ...]) -> Any:
     return made
 
 
-def argument_tensors(values: Sequence[Any], names: Sequence[str]) -> list[tuple[str, Any]]:
-    """The tensors among arguments and in their lists, tuples, dicts and dataclasses, each once, in order."""
+def argument_tensors(values: Sequence[Any], names: Sequence[str]) -> list[tuple[str, str, Any]]:
+    """The tensors among arguments and in their lists, tuples, dicts and dataclasses, each once, in order.
+
+    As (name, argument it is or is in, tensor).
+    """
     from .tree import dataclass_fields
 
-    found: dict[int, tuple[str, Any]] = {}
+    found: dict[int, tuple[str, str, Any]] = {}
 
-    def visit(value: Any, name: str) -> None:
+    def visit(value: Any, name: str, root: str) -> None:
         if isinstance(value, core.Tensor):
-            found.setdefault(id(value), (name, value))
+            found.setdefault(id(value), (name, root, value))
             return
         items: Any = ()
         if isinstance(value, (list, tuple)):
@@ -359,11 +371,18 @@ def argument_tensors(values: Sequence[Any], names: Sequence[str]) -> list[tuple[
         elif (fields := dataclass_fields(value)) is not None and hasattr(value, "__dict__"):
             items = [getattr(value, f) for f in fields]
         for i, item in enumerate(items):
-            visit(item, f"{name}_{i}" if name else "")
+            visit(item, f"{name}_{i}" if name else "", root)
 
     for value, name in zip(values, names):
-        visit(value, name)
+        visit(value, name, name)
     return list(found.values())
+
+
+def _fresh(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
 
 
 def _identifier(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from duograph import _core as core
@@ -12,6 +12,7 @@ from duograph.config import config
 from duograph.errors import ArgumentError
 
 from .convert import callee
+from .declared import Declared
 from .session import Captured, Session
 from .sizes import SizeHistory, known_sizes
 
@@ -26,15 +27,15 @@ if config.dynamic:
 class Handler:
     """What a static function does when no capture fits: make one. Its public attributes show on the function."""
 
-    def __init__(self, target: Callable[..., Any], strict: bool) -> None:
+    def __init__(self, target: Callable[..., Any], strict: bool, sizes: Mapping[str, Any] | None = None) -> None:
         self.target = target
         self.strict = strict
         self.single_path = False  # refuse where a tensor's value decides, instead of capturing both ways
-        self.sizes = SizeHistory()
         self.captures = 0
         self.compilations = 0
         self.function: Any = None  # the core's StaticFunction around this
         self.__name__ = getattr(target, "__name__", type(target).__name__)
+        self.sizes = SizeHistory(Declared(self.__name__, target, sizes))
         self.__qualname__ = getattr(target, "__qualname__", self.__name__)
         self.__doc__ = getattr(target, "__doc__", None)
         self.__module__ = getattr(target, "__module__", "")
@@ -159,19 +160,22 @@ def tensors_of(result: Any, arguments: set[int]) -> list[Any]:
 
 
 @overload
-def static(target: F, /, *, strict: bool = False) -> F: ...
+def static(target: F, /, *, strict: bool = False, sizes: Mapping[str, Any] | None = None) -> F: ...
 @overload
-def static(target: None = None, /, *, strict: bool = False) -> Callable[[F], F]: ...
-def static(target: Any = None, /, *, strict: bool = False) -> Any:
+def static(target: None = None, /, *, strict: bool = False, sizes: Mapping[str, Any] | None = None) -> Callable[[F], F]: ...
+def static(target: Any = None, /, *, strict: bool = False, sizes: Mapping[str, Any] | None = None) -> Any:
     """Make a function, method, Module or training step static: captured at the first call, then run by the core.
 
-    The program is fused and memory-planned, and replayed for every call it fits. A new shape, a changed global,
-    closure variable, attribute or `train()`/`eval()` captures again; a changed learning rate or number argument does
-    not. Gradients written by `backward()`, optimiser state and Module buffers end up as in dynamic mode.
+    The program is fused and memory-planned, and replayed for every call it fits. A size that is seen with a second
+    value is a symbol from then on: further values capture nothing, unless one makes Python or an operator do something
+    else. A changed global, closure variable, attribute or `train()`/`eval()` captures again; a changed learning rate or
+    number argument does not. Gradients written by `backward()`, optimiser state and Module buffers end up as in dynamic mode.
 
     Args:
         target: what to make static; left out: `static` is a decorator with options.
         strict: the dynamic graph's very bits (by default a product may fuse with the sum it goes to).
+        sizes: what is known of the arguments' sizes beforehand, by argument name: for each dimension a `Dim` (it
+            changes), a number (it is always that) or None (find out).
 
     Errors:   CaptureError, with the line, where Python asks for a tensor's value or for a random number
 
@@ -183,19 +187,19 @@ def static(target: Any = None, /, *, strict: bool = False) -> Any:
     tensor([7.])
     """
     if target is None:
-        return lambda function: static(function, strict=strict)
+        return lambda function: static(function, strict=strict, sizes=sizes)
     if isinstance(target, (staticmethod, classmethod)):
-        return type(target)(static(target.__func__, strict=strict))
+        return type(target)(static(target.__func__, strict=strict, sizes=sizes))
     if isinstance(target, core.StaticFunction):
         target = target.__wrapped__
     if isinstance(target, type):
         if any(c.__name__ == "Module" and c.__module__ == "duograph.nn.module" for c in target.__mro__):
-            target.forward = static(target.forward, strict=strict)  # type: ignore[attr-defined]
+            target.forward = static(target.forward, strict=strict, sizes=sizes)  # type: ignore[attr-defined]
             return target
         raise ArgumentError(f"static: {target.__name__} is a class", hint="make its methods static, or an instance")
     if not callable(target):
         raise ArgumentError(f"static: expected a function or a Module, got {type(target).__name__}")
-    return make_static(target, Handler(target, strict))
+    return make_static(target, Handler(target, strict, sizes))
 
 
 def make_static(target: Callable[..., Any], handler: Handler) -> Any:

@@ -197,7 +197,8 @@ def arange(start: float, end: float | None = None, step: float = 1, dtype: DType
     if any(isinstance(x, float) and not -1e308 <= x <= 1e308 for x in (start, end, step)):
         raise ValueError_(f"arange: start, end and step must be finite, got {start}, {end}, {step}")
     whole = -((start - end) // step)
-    length = int(whole) if isinstance(whole, (int, float)) else whole
+    # A number of a capture that is an expression of sizes stays one.
+    length = int(whole) if isinstance(whole, (int, float)) and not hasattr(whole, "expr") else whole
     return progression(length, start, step, dtype)
 
 

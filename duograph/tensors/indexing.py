@@ -17,7 +17,8 @@ from ..ops.copying import cast
 from ..ops.creation import full
 from ..ops.indexing import index as gather
 from ..ops.indexing import index_put
-from ..ops.movement import broadcast_to, unsqueeze
+from ..ops.movement import broadcast_to, permute, unsqueeze
+from ..ops.rows import row, row_put
 from ..ops.slicing import select
 from ..ops.slicing import slice as slice_view
 from ..ops.tables import nonzero_tuple
@@ -48,6 +49,10 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
         from .creation import tensor
 
         value = tensor(value, dtype=x.dtype)
+    if core.tracing() and _is_row(x, index):
+        new = cast(value, x.dtype) if isinstance(value, Tensor) else full((), value, x.dtype)
+        x.copy_(row_put(x, index, broadcast_to(_drop_ones(new, x.dim() - 1), x.shape[1:])))
+        return
     if core.tracing() and core.is_grad_enabled() and (x.requires_grad or (isinstance(value, Tensor) and value.requires_grad)):
         x.copy_(_replaced(x, index, value))
         return
@@ -75,6 +80,20 @@ def _replaced(x: Tensor, index: Any, value: Any) -> Tensor:
     for view_op, base, args in reversed(steps):
         new = view_op.definition.write(base, new, *args)
     return new
+
+
+def _is_row(x: Tensor, index: Any) -> bool:
+    """Whether an index is one position along the first dimension that only the run knows."""
+    return isinstance(index, Tensor) and index.dim() == 0 and index.dtype.kind in "iu" and x.dim() > 0
+
+
+def _row(x: Tensor, index: Tensor, dim: int) -> Tensor:
+    """One position along a dimension, which goes away."""
+    if index.dtype.kind not in "iu":
+        return gather(x, [index], (dim,))
+    if dim:
+        x = permute(x, (dim, *(d for d in range(x.dim()) if d != dim)))
+    return row(x, index)
 
 
 def _is_single(value: Any) -> bool:
@@ -151,7 +170,7 @@ def _view(
                     x = apply(unsqueeze, dim)
                 dim = _add_mask(x, item, dim, gathers)
             elif item.dim() == 0 and gather_scalars:
-                x = gather(x, [item], (dim,))
+                x = _row(x, item, dim) if core.tracing() else gather(x, [item], (dim,))
             elif item.dim() == 0 and not core.tracing():
                 x = apply(select, dim, item.item())
             else:
@@ -226,7 +245,10 @@ def _bounds(item: slice) -> tuple[Any, Any, Any] | None:
 
 
 def _bound(value: Any) -> Any:
-    return value if value is None or type(value) is int or isinstance(value, Dim) else operator.index(value)
+    if value is None or type(value) is int or isinstance(value, Dim):
+        return value
+    symbolic = getattr(value, "expr", None)  # of a number that a capture makes of sizes
+    return operator.index(value) if symbolic is None else symbolic
 
 
 def _add_mask(x: Tensor, mask: Tensor, dim: int, gathers: list[tuple[int, Tensor]]) -> int:
