@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from duograph.codegen.kernel import Address, FlowKernel, Instr, Operand
+from duograph.codegen.kernel import Address, FlowKernel, Gather, Instr, Operand
 from duograph.ir.dim import Dim, Expr
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.location import Location
@@ -18,7 +18,7 @@ MAX_NODES = 400  # larger ones would take long to compile, and one more step cos
 
 
 def is_small(node: Node) -> bool:
-    """Whether a loop or branch can be a `FlowKernel`: everything in it is a scalar, computed element by element."""
+    """Whether a loop or branch can be a `FlowKernel`: all it computes are scalars, perhaps from elements of arrays."""
     if node.attrs.get("stacked"):
         return False
     nodes = (node, *(inner for region in node.regions for inner in region.walk()))
@@ -28,6 +28,8 @@ def is_small(node: Node) -> bool:
 
 
 def _is_simple(node: Node) -> bool:
+    if node.op == "row":
+        return not node.inputs[1].shape
     if any(value.shape for value in node.outputs):
         return False
     kind = PRIMITIVES[node.op].kind
@@ -50,7 +52,7 @@ def number_of(value: Value) -> bool | int | float | None:
 def lower_flow(node: Node, operands: Sequence[Placement | None], results: Sequence[Placement]) -> KernelStep:
     """A small loop or branch as a step. An operand without a place is a constant (see `number_of`)."""
     lowering = _Flow()
-    numbers = [lowering.operand(value, place) if value.shape == () else -1 for value, place in zip(node.inputs, operands)]
+    numbers = [lowering.operand(value, place) for value, place in zip(node.inputs, operands)]
     values = dict(zip(node.inputs, numbers))
     lowering.control(node, values)
     for value, place in zip(node.outputs, results):
@@ -68,6 +70,15 @@ def lower_flow(node: Node, operands: Sequence[Placement | None], results: Sequen
     return KernelStep(kernel, tuple(lowering.buffers), tuple(lowering.nodes), tuple(locations), lowering.flops, traffic)
 
 
+class _Array(NamedTuple):
+    """An array in memory from which elements are read; `indices` are (instruction, stride, extent), see `Gather`."""
+
+    address: Address
+    strides: tuple[Expr, ...]
+    shape: tuple[Expr, ...]
+    indices: tuple[tuple[int, Expr, Expr], ...] = ()
+
+
 class _Flow:
     """The body under construction. Equal instructions are one where the first is seen: in its own region and inside."""
 
@@ -78,6 +89,7 @@ class _Flow:
         self.nodes: dict[Node, None] = {}
         self.flops = 0
         self.known: list[dict[tuple[Any, ...], int]] = [{}]
+        self.arrays: list[_Array] = []  # the value -1 - i is array i
 
     def emit(self, op: str, inputs: tuple[int, ...] = (), dtype: str = "", attr: Any = None) -> int:
         """A new instruction."""
@@ -111,9 +123,23 @@ class _Flow:
         if place is None:
             return self.add("const", (), dtype, number_of(value))
         position = self._argument(place.buffer, "in")
+        if value.shape:
+            return self._array(_Array(Address(position, (), place.offset), place.strides, value.shape))
         if place.number:
             return self.add("number", (), dtype, position)
         return self.add("load", (), dtype, Address(position, (), place.offset))
+
+    def _array(self, array: _Array) -> int:
+        self.arrays.append(array)
+        return -len(self.arrays)
+
+    def _row(self, source: int, index: int, dtype: str) -> int:
+        """A row of an array: an element, or an array with one dimension less."""
+        array = self.arrays[-1 - source]
+        indices = (*array.indices, (index, array.strides[0], array.shape[0]))
+        if len(array.shape) == 1:
+            return self.add("gather", (), dtype, Gather(array.address, indices))
+        return self._array(_Array(array.address, array.strides[1:], array.shape[1:], indices))
 
     def store(self, number: int, place: Placement) -> None:
         """Write a result."""
@@ -139,6 +165,8 @@ class _Flow:
         dtype = node.outputs[0].dtype.name
         if node.op == "constant":
             return self.add("const", (), dtype, node.attrs["value"])
+        if node.op == "row":
+            return self._row(inputs[0], inputs[1], dtype)
         if node.op == "size":
             return self._size(node.attrs["value"], dtype)
         if PRIMITIVES[node.op].kind == MOVEMENT or node.op == "copy":

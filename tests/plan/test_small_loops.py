@@ -193,6 +193,35 @@ def test_states_of_all_dtypes_and_swaps() -> None:
         assert a.item() == c.item()
 
 
+def trace_of(matrix: bool) -> Graph:
+    """The sum of x[i], or of x[i, i], for i < n."""
+    vector = TensorType(core.float32, (5,))
+    with Scalars() as b:
+        x = b.input(TensorType(core.float32, (6, 5)) if matrix else vector, "x")
+        n = b.input(I, "n")
+
+        def step(i: Value, total: Value) -> list[Value]:
+            row = b.op("row", x, i, type=vector) if matrix else x
+            item = b.op("row", row, i, type=F)
+            return [b.op("add", i, b.constant(1, core.int64)), b.op("add", total, item)]
+
+        zero = [b.constant(0, core.int64), b.constant(0.0, core.float32)]
+        return b.finish(b.repeat(lambda i, total: b.compare("lt", i, n), step, zero)[1:])
+
+
+@pytest.mark.parametrize("matrix", [False, True])
+def test_elements_of_arrays_are_read(matrix: bool) -> None:
+    built = build(trace_of(matrix), cached=False)
+    assert kinds(built) == ["kernel"]
+    x = np.arange(30, dtype=np.float32).reshape(6, 5)
+    given = x if matrix else x[2].copy()
+    for n in (0, 1, 5):
+        (found,) = built.program.run([dg.from_numpy(given), dg.from_numpy(np.array(n))], [], [])
+        assert found.item() == (np.trace(x[:n]) if matrix else x[2, :n].sum())
+    with pytest.raises(dg.Error, match="code 1, value 5, extent 5"):
+        built.program.run([dg.from_numpy(given), dg.from_numpy(np.array(6))], [], [])
+
+
 # Random programs
 
 
