@@ -14,8 +14,8 @@ from duograph.codegen.target import Target
 from duograph.codegen.vector import Vec
 
 POLL_TURNS = 4096  # turns between two looks at the interrupt flag
-# Nobody knows how long a loop runs: more than the core takes to run without the interpreter, ready for Ctrl-C.
-COST = 1 << 24
+ENDLESS = 1 << 24  # more than the core takes to run without watching out for Ctrl-C
+INSTRUCTION = 32  # bytes that are touched in the time of an instruction
 
 _ENDS = {"while": "enter", "again": "enter", "else": "if", "end": "if"}
 
@@ -25,8 +25,8 @@ def emit_flow(module: Module, target: Target, symbol: str, kernel: FlowKernel) -
     frame = Frame(module, target, symbol, tuple(range(len(kernel.operands))))
     flow = _Flow(frame, kernel)
     flow.run(0, len(kernel.body), Scope(frame.vectors(1), {}))
-    loops = any(instr.op == "enter" for instr in kernel.body)
-    return replace(frame.finish(1, COST if loops else len(kernel.body)), whole=True)
+    cost = ENDLESS if kernel.work is None else kernel.work * INSTRUCTION
+    return replace(frame.finish(1, cost), whole=True)
 
 
 def _facts(kernel: FlowKernel) -> Facts:

@@ -187,12 +187,14 @@ class FlowKernel:
     of the present turn inside the loop and that of the end behind it. A branch is ``if`` (input: a bool), what then
     runs, ``else`` (inputs: its results), what runs otherwise, ``end`` (inputs: its results), one ``merge`` for each
     result (attr: its position). Both nest. What is computed inside is seen only inside, and all stores come last, so
-    that a kernel that was left early because of an interrupt can run again.
+    that a kernel that was left early because of an interrupt can run again. ``work`` is a rough count of the
+    instructions that run, None if nobody knows.
     """
 
     name: str
     operands: tuple[Operand, ...]
     body: tuple[Instr, ...]
+    work: Extent | None = None
 
 
 Kernel: TypeAlias = "LoopKernel | ScatterKernel | ContractionKernel | FlowKernel"

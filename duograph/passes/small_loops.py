@@ -65,9 +65,24 @@ def lower_flow(node: Node, operands: Sequence[Placement | None], results: Sequen
         "flow",
         tuple(Operand(b.dtype.name, role) for b, role in zip(lowering.buffers, lowering.roles)),  # type: ignore[arg-type]
         tuple(lowering.body),
+        _work(node),
     )
     traffic = sum(buffer.dtype.itemsize for buffer in lowering.buffers)
     return KernelStep(kernel, tuple(lowering.buffers), tuple(lowering.nodes), tuple(locations), lowering.flops, traffic)
+
+
+def _work(node: Node) -> Expr | None:
+    """How many instructions a node runs; None if a loop in it runs until its test says no."""
+    turns = 1 if node.op == "cond" else node.attrs.get("trips")
+    if turns is None:
+        return None
+    total: Expr = len(node.outputs)
+    for inner in (inner for region in node.regions for inner in region.nodes):
+        work = _work(inner) if inner.regions else 1
+        if work is None:
+            return None
+        total = total + work
+    return turns * total
 
 
 class _Array(NamedTuple):

@@ -69,7 +69,8 @@ class _Canonical:
             extents = self.sizes(kernel.extents)
             return replace(kernel, extents=extents, body=tuple(map(self.instr, kernel.body)))
         if isinstance(kernel, FlowKernel):
-            return replace(kernel, body=tuple(map(self.instr, kernel.body)))
+            work = None if kernel.work is None else self.size(kernel.work)
+            return replace(kernel, body=tuple(map(self.instr, kernel.body)), work=work)
         if isinstance(kernel, ScatterKernel):
             return replace(
                 kernel,
