@@ -267,7 +267,7 @@ def select(builder: CaptureBuilder, predicate: Value, regions: Sequence[Region],
             side = [region.localize(t) for t in side]
             values.append([builder.read(t) for t in side])
     graphs = [
-        graph_of(live_nodes(region.nodes, results, effects=True), (), results, {}) for region, results in zip(regions, values)
+        graph_of(builder, live_nodes(region.nodes, results, effects=True), results) for region, results in zip(regions, values)
     ]
     closed, outer = close_regions(graphs)
     types = [value.type for value in values[0]]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import linecache
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import CodeType
 from typing import Any
 
@@ -67,6 +68,7 @@ class CaptureBuilder(SizedBuilder):
         self.number_inputs: dict[Postfix, Value] = {}
         self.related: list[tuple[Any, Any]] = []  # tensors found to overlap, one of which is written
         self.keep: list[Any] = []
+        self.rows: dict[int, tuple[Any, int, int, Any]] = {}  # tensors in lists that are rows of a stack: see growing
         self.regions: list[Region] = []  # open ones, innermost last
         self.inside: set[Any] = set()  # nodes and inputs of all regions
 
@@ -88,6 +90,23 @@ class CaptureBuilder(SizedBuilder):
         self.regions.pop()
         region.undo_writes()
         core.set_localizing(bool(self.regions))
+
+    @contextmanager
+    def _outside(self) -> Iterator[None]:
+        """What is emitted here lies before all open regions."""
+        nodes, constants, regions = self._nodes, self._constants, self.regions
+        if regions:
+            self._nodes, self._constants, self.regions = nodes[:1], constants[:1], []
+        try:
+            yield
+        finally:
+            self._nodes, self._constants, self.regions = nodes, constants, regions
+
+    def local_leaf(self, tensor: Any) -> None:
+        """A tensor starts a tape inside the open region: it stands for nothing outside."""
+        if self.regions:
+            self.regions[-1].leaves.add(id(tensor))
+            self.regions[-1].keep.append(tensor)
 
     def note_view(self, view: View) -> None:
         """What is known of a view changes: undone when the open region ends."""
@@ -293,7 +312,8 @@ class CaptureBuilder(SizedBuilder):
             data: Any = tensor.item() if tensor.ndim == 0 else bytes(core.to_bytes(tensor.detach().contiguous()))
         finally:
             core.set_tracing(old)
-        return self.constant(data, tensor.dtype, tuple(tensor.shape))
+        with self._outside():
+            return self.constant(data, tensor.dtype, tuple(tensor.shape))
 
 
 def _elements(geometry: Geometry) -> int:

@@ -15,8 +15,11 @@ from duograph import _core as core
 from duograph._recorded import state
 from duograph._stack import PACKAGE_FOLDER
 from duograph.errors import CaptureError
+from duograph.ir.builder import current
+from duograph.ops.tracing import value_of, wrap
 
 from .control import ControlFlow
+from .growing import Rows, joining
 from .host import host_number
 from .modules import is_module
 from .numbers import is_live
@@ -199,7 +202,8 @@ def callee(recorder: Recorder, function: Any) -> Any:
             recorder.enter(holder)
         return function if inner is function.__func__ else types.MethodType(inner, holder)
     if kind is core.Op:
-        return function
+        builder: Any = current()
+        return (joining(builder, function) if builder.rows or builder.inside else None) or function
     if kind is core.StaticFunction:
         return callee(recorder, function.__wrapped__)
     if isinstance(function, type):
@@ -295,6 +299,8 @@ def _builtin(recorder: Recorder, function: Any) -> Any:
 
 
 def _length(value: Any) -> Any:
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], Rows):
+        return wrap(value_of(value[0].stack.shape[0]))
     return value.size(0) if isinstance(value, core.Tensor) and value._traced is not None and value.ndim else len(value)
 
 

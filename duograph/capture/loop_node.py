@@ -14,7 +14,7 @@ from duograph import _core as core
 from duograph._stack import user_location
 from duograph.errors import CaptureError
 from duograph.ir.builder import close_regions
-from duograph.ir.dim import Dim, symbol, symbols
+from duograph.ir.dim import Dim, symbols
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.primitives import CONTRACTION, INDEXING, MOVEMENT, NULLARY, REDUCE, TRANSCENDENTAL, kind_of
 from duograph.ir.primitives import PRIMITIVES as TABLE
@@ -22,7 +22,7 @@ from duograph.ir.types import TensorType
 from duograph.ops.definition import REGISTRY
 from duograph.ops.tracing import wrap
 
-from .regions import Region, copy_nodes, gradients, is_effect, live_nodes, zeros
+from .regions import Region, copy_nodes, gradients, is_effect, live_nodes, with_own_sizes, zeros
 
 if TYPE_CHECKING:
     from .builder import CaptureBuilder
@@ -60,6 +60,7 @@ class Loop:
         self.node: Node | None = None
         self.saved: dict[Value, Value] = {}  # values of the region → their stacks
         self.values: list[Value] = []
+        self.symbol: Dim | None = None
         self.forward = 0  # nodes of the region that make up the body
 
     def carry(self, inputs: Sequence[Value], leaves: Sequence[Any], initial: Sequence[Any], outs: Sequence[Any]) -> None:
@@ -98,12 +99,21 @@ class Loop:
         return self._record(finals)
 
     def _attrs(self, stacked: int) -> dict[str, Any]:
-        return {"carried": 1 + len(self.inputs), "stacked": stacked, "trips": self.length}
+        attrs: dict[str, Any] = {"carried": 1 + len(self.inputs)}
+        if stacked:
+            attrs.update(stacked=stacked, trips=self.length)
+            if self.length is None:
+                attrs["turns"] = self._turns()
+        return attrs
+
+    def _turns(self) -> Dim:
+        """The number of turns as a size that is known when the loop has ended."""
+        if self.symbol is None:
+            self.symbol = self.builder.late("turns")
+        return self.symbol
 
     def _stack_type(self, value: Value) -> TensorType:
-        if self.length is None:
-            self.symbol = getattr(self, "symbol", None) or symbol("turns")
-        first = self.symbol if self.length is None else self.length
+        first = self._turns() if self.length is None else self.length
         return TensorType(value.type.dtype, (first, *value.type.shape))
 
     def _regions(self, more: Sequence[Value] = ()) -> tuple[tuple[Value, ...], tuple[Graph, ...]]:
@@ -121,7 +131,7 @@ class Loop:
         if self.test is not None:
             region, result = self.test
             nodes = copy_nodes(live_nodes(region.nodes, [result], effects=True), values)
-            return Graph(inputs, tuple(nodes), (values.get(result, result),), name="test")
+            return with_own_sizes(self.builder, Graph(inputs, tuple(nodes), (values.get(result, result),), name="test"))
         assert self.count_value is not None
         less = Node("lt", (inputs[0], self.count_value), {}, (TensorType(core.bool),))
         return Graph(inputs, (less,), less.outputs, name="test")
@@ -148,9 +158,10 @@ class Loop:
             values[row.value] = make("row", (stack, number), row.value.type)
         following = make("add", (inputs[0], one), COUNTER)
         results = [*self.values, *kept]
-        live = live_nodes(self.region.nodes[: self.forward], results, effects=self.test is not None or not self.numbers)
+        live = live_nodes(self.region.nodes[: self.forward], results, effects=not self.numbers, given=values)
         nodes += copy_nodes(live, values)
-        return Graph(inputs, tuple(nodes), (following, *(values.get(v, v) for v in results)), name="body")
+        made = Graph(inputs, tuple(nodes), (following, *(values.get(v, v) for v in results)), name="body")
+        return with_own_sizes(self.builder, made)
 
     # ---- rows kept of each turn
 
@@ -262,7 +273,8 @@ class _Reverse:
             found_constants = found[len(targets) + len(row_targets) :]
             outs = [zeros(loop.leaves[i]) if g is None else g for i, g in zip(carried, found)]
             kept_rows = [zeros(leaf) if g is None else g for leaf, g in zip(row_targets, found_rows)]
-        used = [k for k, (g, leaf) in enumerate(zip(found_constants, sum_leaves)) if g is not None and g is not leaf]
+            # A gradient nothing was added to is still the sum that the turn was given.
+            used = [k for k, g in enumerate(found_constants) if g is not None and builder.read(g) is not sums[k]]
         initial = [known[i] if i in known else zeros(loop.initial[i]) for i in carried]
         made.carry([seeds[i] for i in carried], [seed_leaves[i] if again else None for i in carried], initial, outs)
         made.carry(
@@ -276,7 +288,7 @@ class _Reverse:
         self._supply(made, mark)
         assert loop.node is not None
         made.count = wrap(loop.node.outputs[0])
-        made.length = loop.length if loop.length is not None else getattr(loop, "symbol", None)
+        made.length = loop.length if loop.length is not None else loop.symbol
         results = made.emit()
         flows = [row for row in loop.rows if row.leaf is not None]
         stacks = [s if row.back else flip(s) for row, s in zip(flows, made.stacks)]
@@ -322,7 +334,7 @@ class _Reverse:
 
     def _is_kept(self, node: Node, value: Value, forward: set[Node]) -> bool:
         """Whether a value of the body is kept for the gradient's loop rather than computed again."""
-        late = any(_late(node, size) for size in value.type.shape)
+        late = any(isinstance(s, Dim) and not self.builder.late_symbols.isdisjoint(symbols(s)) for s in value.type.shape)
         if is_effect(node):
             if late:
                 raise CaptureError(
@@ -340,11 +352,6 @@ class _Reverse:
         if kind in (CONTRACTION, REDUCE, "composite") or node.op in ("while_loop", "cond"):
             return True
         return TABLE[node.op].cost >= TRANSCENDENTAL
-
-
-def _late(node: Node, size: Any) -> bool:
-    """Whether a size is known only when an inner loop has ended."""
-    return isinstance(size, Dim) and any(name.startswith("turns") for name in map(str, symbols(size)))
 
 
 def flip(stack: Any) -> Any:

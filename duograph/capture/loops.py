@@ -15,6 +15,7 @@ from duograph.ops.tracing import wrap
 
 from .branches import Outside, truth
 from .control import UNBOUND, Thunk, decides
+from .growing import appended, extend
 from .loop_node import COUNTER, Loop
 from .merge import adopt, common_type, is_number, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
 from .regions import Region
@@ -133,6 +134,7 @@ class _Capture:
         self.before = get()
         self.carried: dict[str, _Carried] = {}
         self.cells: dict[int, Cell] = {}
+        self.growing: list[tuple[list[Any], list[Any]]] = []  # lists, and what a turn appends to each
         self.containers = [(x, x.copy()) for x in (*loads(), *self.before) if type(x) in (list, dict, set)]
         self.may_unroll = False
         self.sequence: Sequence_ | None = None
@@ -154,6 +156,7 @@ class _Capture:
         for _ in range(_TRIES):
             loop = self._attempt(body, test, stop)
             if loop is not None:
+                self.give_up()
                 self._finish(loop)
                 return
             self.give_up()
@@ -197,6 +200,7 @@ class _Capture:
         loop = Loop(self.builder, region, counter)
         flowing = [tensor if path in self.flowing else None for path, tensor in tensors.items()]
         loop.carry([*inputs.values(), *contents.values()], [*flowing, *(None for _ in contents)], initial, outs)
+        loop.kept = [t for _, new in self.growing for t in new]
         loop.test = None if go_on is None else (test_region, go_on)
         if self.sequence is not None:
             loop.over(self.sequence, stops=stop is not None)
@@ -262,7 +266,13 @@ class _Capture:
         return region, value
 
     def _check_containers(self) -> None:
+        self.growing = []
         for container, saved in self.containers:
+            new = appended(container, saved) if isinstance(container, list) else None
+            if new is not None:
+                if new and all(known is not container for known, _ in self.growing):
+                    self.growing.append((container, new))
+                continue
             items = zip(container.values(), saved.values()) if isinstance(container, dict) else zip(container, saved)
             if len(container) != len(saved) or any(a is not b for a, b in items):
                 raise NotALoop(
@@ -349,6 +359,10 @@ class _Capture:
     def _finish(self, loop: Loop) -> None:
         finals = loop.emit()
         results = dict(zip(self.carried, finals))
+        stacks = iter(loop.stacks)
+        turns = None if self.sequence is None or loop.length is None else self.sequence.turns
+        for container, new in self.growing:
+            extend(self.builder, container, [next(stacks) for _ in new], turns)
         for cell, final in zip(self.cells.values(), finals[len(self.carried) :]):
             self.builder.note_cell(cell)
             cell.value = self.builder.read(final)

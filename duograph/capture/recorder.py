@@ -13,8 +13,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
+from duograph._stack import user_location
 from duograph.errors import CaptureError
 
+from .growing import Rows
 from .modules import ModuleWatch, is_module
 from .numbers import LiveNumber, Postfix, is_live
 from .sizes import CallSizes
@@ -40,6 +42,8 @@ class Recorder:
         self.reads: list[tuple[str, Any, Any]] = []
         self.read_numbers: dict[tuple[Any, ...], int] = {}
         self.guards: list[tuple[Any, ...]] = []
+        self.lines: dict[int, Any] = {}  # the user's line behind a guard, by the id of its row
+        self.cell_names: dict[int, str] = {}
         self.guard_keys: set[Any] = set()
         self.external: dict[int, Any] = {}  # objects that were there before the capture
         self.tensor_reads: dict[int, list[int]] = {}
@@ -70,6 +74,7 @@ class Recorder:
         if identity not in self.guard_keys:
             self.guard_keys.add(identity)
             self.guards.append(row)
+            self.lines[id(row)] = user_location()
             self.keep.append(row)
 
     def observe(self, value: Any, kind: str, holder: Any, key: Any, base: bool = False, name: str = "") -> Any:
@@ -185,6 +190,9 @@ class Recorder:
 
     def item(self, holder: Any, key: Any, base: bool = False) -> Any:
         """`holder[key]` as the captured function sees it."""
+        if type(holder) is list and len(holder) == 1 and isinstance(holder[0], Rows):
+            stack = holder[0].stack
+            return stack[stack.shape[0] - 1] if type(key) is int and key == -1 else stack[key]
         value = holder[key]
         if isinstance(holder, core.Tensor) or id(holder) not in self.external:
             return value
@@ -207,6 +215,7 @@ class Recorder:
         if kind == "item" and name not in holder:
             return value  # a builtin
         if kind == "cell":
+            self.cell_names[id(holder)] = name
             return self.observe(value, "cell", holder, None, base, name)
         return self.observe(value, "item", holder, name, base, name)
 
@@ -250,6 +259,7 @@ class Recorder:
         if not self.closed and ("expr", postfix) not in self.guard_keys:
             self.guard_keys.add(("expr", postfix))
             self.guards.append(("expr", list(postfix), bool(result)))
+            self.lines[id(self.guards[-1])] = user_location()
 
     # ---- writes
 

@@ -7,7 +7,7 @@ region's own tape. So the gradient of a region is the same tape as in dynamic mo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,8 +16,10 @@ from duograph._stack import user_location
 from duograph.errors import CaptureError
 from duograph.ir.builder import _rename_region, current
 from duograph.ir.graph import Graph, Node, Value
+from duograph.ir.late import late_symbols
 from duograph.ir.primitives import has_effect
 from duograph.ops.tracing import wrap
+from duograph.passes.expand import expand
 
 if TYPE_CHECKING:
     from .builder import CaptureBuilder
@@ -149,14 +151,16 @@ def is_effect(node: Node) -> bool:
     return has_effect(node.op) or any(has_effect(inner.op) for region in node.regions for inner in region.walk())
 
 
-def live_nodes(nodes: Sequence[Node], results: Iterable[Value], effects: bool) -> list[Node]:
-    """The nodes that results depend on, in order; with those that have an effect, if asked."""
-    wanted = set(results)
+def live_nodes(
+    nodes: Sequence[Node], results: Iterable[Value], effects: bool, given: Container[Value] = frozenset()
+) -> list[Node]:
+    """The nodes that results depend on, in order; with those that have an effect, if asked. `given` values need no node."""
+    wanted = {value for value in results if value not in given}
     live: list[Node] = []
     for node in reversed(nodes):
         if any(value in wanted for value in node.outputs) or (effects and is_effect(node)):
             live.append(node)
-            wanted.update(node.inputs)
+            wanted.update(value for value in node.inputs if value not in given)
     live.reverse()
     return live
 
@@ -172,11 +176,19 @@ def copy_nodes(nodes: Iterable[Node], values: dict[Value, Value]) -> list[Node]:
     return made
 
 
-def graph_of(nodes: Iterable[Node], inputs: Sequence[Value], results: Sequence[Value], values: Mapping[Value, Value]) -> Graph:
-    """A region graph: copies of the nodes, reading `values` instead of their keys."""
-    known = dict(values)
+def graph_of(builder: CaptureBuilder, nodes: Iterable[Node], results: Sequence[Value]) -> Graph:
+    """A region graph without inputs: copies of the nodes."""
+    known: dict[Value, Value] = {}
     copies = copy_nodes(nodes, known)
-    return Graph(tuple(inputs), tuple(copies), tuple(known.get(value, value) for value in results), name="region")
+    return with_own_sizes(builder, Graph((), tuple(copies), tuple(known.get(value, value) for value in results), name="region"))
+
+
+def with_own_sizes(builder: CaptureBuilder, graph: Graph) -> Graph:
+    """The graph with late sizes of its own: the nodes that make them may have been copied before."""
+    found = late_symbols(graph)
+    if not found:
+        return graph
+    return expand(graph.replace(equal={symbol: builder.late("turns") for symbol in found})).replace(equal={})
 
 
 def zeros(tensor: Any) -> Any:

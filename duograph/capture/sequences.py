@@ -10,6 +10,7 @@ from duograph.ir.builder import current
 from duograph.ir.dim import Dim
 from duograph.ops.tracing import value_of, wrap
 
+from .growing import Rows
 from .numbers import LiveNumber
 
 if TYPE_CHECKING:
@@ -216,6 +217,8 @@ def as_sequence(items: Any) -> Sequence_ | None:
         return _Range(items.bounds, items)
     if isinstance(items, core.Tensor):
         return _Rows(items) if items.ndim else None
+    if isinstance(items, list) and len(items) == 1 and isinstance(items[0], Rows):
+        return _Rows(items[0].stack)
     if isinstance(items, Enumerated):
         inner = as_sequence(items.inner)
         return None if inner is None else _Enumeration(inner, items.start, items)

@@ -22,6 +22,7 @@ from . import (  # noqa: F401
     optimizer_steps,
     random,
     reductions,
+    rows,
     slicing,
     statistics,
     tables,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from .optimizer_steps import *
     from .random import *
     from .reductions import *
+    from .rows import *
     from .slicing import *
     from .statistics import *
     from .tables import *

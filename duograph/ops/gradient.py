@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph.errors import GradError
+from duograph.ir.builder import active, current
 
 from .definition import (
     ELEMENTWISE,
@@ -127,6 +128,8 @@ def _derived(definition: Definition, grads: Sequence[Any], args: Sequence[Any], 
             leaves.append(None)
             return x.detach() if isinstance(x, core.Tensor) and not create_graph else x
         made = REGISTRY["alias"].op(x) if create_graph else x.detach().requires_grad_()
+        if active():
+            current().local_leaf(made)
         leaves.append(made)
         return made
 
