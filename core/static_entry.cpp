@@ -449,8 +449,14 @@ PyObject* get_hits(PyObject* self, void*) {
   return PyLong_FromLongLong(entry ? entry->hits : 0);
 }
 
+PyObject* get_description(PyObject* self, void*) {
+  StaticEntry* entry = as_static_entry(self);
+  return Ref::borrow(entry ? entry->description.get() : Py_None).release();
+}
+
 PyGetSetDef attributes[] = {
     {"hits", get_hits, nullptr, "how many calls it has served", nullptr},
+    {"description", get_description, nullptr, "the dict it was made from", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
 

@@ -206,6 +206,7 @@ class Program:
 
 class StaticEntry:
     hits: int
+    description: dict[str, Any]
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...
     def __getattr__(self, name: str) -> Any: ...
 

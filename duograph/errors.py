@@ -89,6 +89,10 @@ class CaptureError(Error, RuntimeError):
     """A program that cannot be turned into a static graph as it stands."""
 
 
+class CaptureWarning(UserWarning):
+    """A static function that captures again and again because of one thing."""
+
+
 class MemoryError_(Error, MemoryError):
     """More memory asked for than can be had."""
 

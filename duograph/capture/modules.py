@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 _TABLES = ("_parameters", "_buffers", "_modules")
-_MISSING = object()
+MISSING = object()
 _NUMBERS = (int, float, bool, str)
 
 
@@ -16,7 +16,7 @@ def is_module(value: Any) -> bool:
     return nn is not None and isinstance(value, nn.Module)
 
 
-def _library_code_reads(cls: type) -> bool:
+def library_code_reads(cls: type) -> bool:
     """Whether forward code that is not converted, the library's own, may read this Module's attributes."""
     return any(c.__module__.startswith("duograph.") and c.__name__ != "Module" for c in cls.__mro__)
 
@@ -43,8 +43,8 @@ class ModuleWatch:
             return
         self.modules.append(module)
         self.dicts[id(own)] = own
-        library = _library_code_reads(type(module))
-        self.remember(own, "_hooks", own.get("_hooks", _MISSING))
+        library = library_code_reads(type(module))
+        self.remember(own, "_hooks", own.get("_hooks", MISSING))
         for table in own.get("_hooks", {}).values():
             if isinstance(table, dict):
                 self.tables.append((table, list(table.items())))
@@ -71,12 +71,12 @@ class ModuleWatch:
     def unchanged(self) -> bool:
         """Whether all Modules still look as the capture saw them."""
         for holder, key, value in self.seen.values():
-            if not _same(holder.get(key, _MISSING), value):
+            if not _same(holder.get(key, MISSING), value):
                 return False
         for table, items in self.tables:
             if len(table) != len(items):
                 return False
             for key, value in items:
-                if table.get(key, _MISSING) is not value and (id(table), key) not in self.skipped:
+                if table.get(key, MISSING) is not value and (id(table), key) not in self.skipped:
                     return False
         return True

@@ -18,6 +18,7 @@ from .convert import callee
 from .recorder import Recorder
 from .sizes import Plan
 from .tree import Arguments, Row, argument_names, template, tensor_spec
+from .words import Words
 
 
 class Captured(NamedTuple):
@@ -56,10 +57,11 @@ class Session:
         self.cell_outputs: dict[int, int] = {}
         self.cell_roots: dict[int, Any] = {}
         self.sharing: dict[int, set[int]] = {}
+        self.names: list[str] = []  # of the arguments
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Captured:
         """Capture the call; everything outside is as before when this returns or raises."""
-        names = [*argument_names(self.function, len(args)), *kwargs]
+        names = self.names = [*argument_names(self.function, len(args)), *kwargs]
         pairs = [self.arguments.leaf(value, name) for value, name in zip((*args, *kwargs.values()), names)]
         leaves = [row for row, _ in pairs]
         given = [value for _, value in pairs]
@@ -297,6 +299,7 @@ class Session:
             "effects": effects,
             "reads": recorder.reads,
             "guards": guards,
+            "words": Words(self.function, self.names, recorder),
         }
         tape = None
         if backward is not None:

@@ -14,6 +14,7 @@ from duograph.errors import ArgumentError
 from .convert import callee
 from .declared import Declared
 from .session import Captured, Session
+from .signatures import Reasons, Signatures, signatures
 from .sizes import SizeHistory, known_sizes
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Handler:
         self.strict = strict
         self.single_path = False  # refuse where a tensor's value decides, instead of capturing both ways
         self.captures = 0
+        self.reasons = Reasons()
         self.compilations = 0
         self.function: Any = None  # the core's StaticFunction around this
         self.__name__ = getattr(target, "__name__", type(target).__name__)
@@ -52,7 +54,9 @@ class Handler:
             entry = self.function.find(*args, **kwargs)
             if entry is not None:  # another thread was faster
                 return entry
+            reason = self.reasons.why(self.__name__, self.function.entries, args, kwargs, self.captures)
             entry, _ = self.capture(args, kwargs)
+            entry.description["reason"] = reason
             self.function.add(entry, config.capture_limit)
             return entry
 
@@ -104,6 +108,10 @@ class Handler:
             from .report import explain
 
             return explain(self, args, kwargs, time)
+
+    def signatures(self) -> Signatures:
+        """What is captured, the last used first: the arguments each capture takes, what it assumed, why it was made."""
+        return signatures(self.function)
 
     def clear_captures(self) -> None:
         """Forgets all captures."""
