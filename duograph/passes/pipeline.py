@@ -15,6 +15,7 @@ from .contract_fma import contract_fma
 from .expand import expand
 from .fold import fold_constants
 from .reductions import split_reductions
+from .select_branches import select_branches
 from .simplify import simplify
 
 
@@ -40,6 +41,7 @@ LOWER: tuple[Pass, ...] = (
 TIDY: tuple[Pass, ...] = (  # until nothing changes
     ("fold_constants", lambda graph, options: fold_constants(graph)),
     ("simplify", lambda graph, options: simplify(graph, options.strict)),
+    ("select_branches", lambda graph, options: select_branches(graph)),
     ("merge_common", lambda graph, options: merge_common(graph)),
     ("drop_dead", lambda graph, options: drop_dead(graph)),
 )

@@ -316,12 +316,17 @@ def test_the_bits_are_those_of_separate_kernels(seed: int) -> None:
     graph = Random(seed).graph()
     verify(graph)
     rng = random.Random(seed)
-    programs = [build(graph, fuse=fuse, cached=False).program for fuse in (True, False)]
+    # The last one runs what was written, each operation a kernel, each branch a jump.
+    programs = [
+        build(graph, fuse=fuse, optimised=optimised, cached=False).program
+        for fuse, optimised in ((True, False), (False, False), (True, True), (False, True))
+    ]
     for _ in range(6):
         given = [dg.from_numpy(np.array(x)) for x in arguments(rng)]
-        first, second = (program.run(given, [], []) for program in programs)
-        for a, c in zip(first, second):
-            np.testing.assert_array_equal(a.numpy(), c.numpy())
+        first, *others = (program.run(given, [], []) for program in programs)
+        for other in others:
+            for a, c in zip(first, other):
+                np.testing.assert_array_equal(a.numpy(), c.numpy())
 
 
 def test_random_programs_use_such_kernels() -> None:
