@@ -279,7 +279,7 @@ class _FunctionNode:
         self.outputs = [(weakref.ref(o), o.detach()) for o in outputs]
 
     def apply(self, grads: tuple[Any, ...]) -> tuple[Any, ...]:
-        ctx = self.ctx
+        ctx, given = self.ctx, grads
         if ctx.materialize_grads:
             from .tensors.creation import zeros
 
@@ -297,7 +297,13 @@ class _FunctionNode:
                 f"{self.cls.__name__}.backward: forward takes {len(self.is_tensor)} arguments, "
                 f"so backward must return {len(self.is_tensor)} gradients, not {len(found)}"
             )
-        return tuple(g for g, tensor in zip(found, self.is_tensor) if tensor)
+        results = tuple(g for g, tensor in zip(found, self.is_tensor) if tensor)
+        if core.tracing():
+            from .ir.builder import active, current
+
+            if active():
+                current().followed(given, results)
+        return results
 
 
 # ---- the tape as text ---------------------------------------------------------------------------------------------

@@ -303,18 +303,31 @@ class _ChoiceGradient:
         self.positions: list[int] = []
 
     def apply(self, grads: Sequence[Any]) -> tuple[Any, ...]:
+        presence = self.builder.presence
         sides = [self._side(region, outs, grads) for region, outs in zip(self.regions, self.outs)]
         wanted = [i for i in range(len(self.inputs)) if any(side[i] is not None for side in sides)]
         results: list[Any] = [None] * len(self.inputs)
         if not wanted:
             return tuple(results)
+        # Those that one side does not give, or not always: with whether there is a gradient.
+        partial = [i for i in wanted if any(side[i] is None or presence.of(side[i]) is not None for side in sides)]
         outs: list[list[Any]] = []
         for region, side in zip(self.regions, sides):
             with region.open():
-                outs.append([zeros(self.inputs[i]) if side[i] is None else side[i] for i in wanted])
-        for i, tensor in zip(wanted, select(self.builder, self.predicate, self.regions, outs)):
+                flags = [self._flag(side[i]) for i in partial]
+                outs.append([*(zeros(self.inputs[i]) if side[i] is None else side[i] for i in wanted), *flags])
+        made = select(self.builder, self.predicate, self.regions, outs)
+        for i, tensor in zip(wanted, made):
             results[i] = tensor
+        incoming = presence.any(grads)
+        for i, flag in zip(partial, made[len(wanted) :]):
+            presence.mark(results[i], presence.both(self.builder.read(flag), incoming))
+        presence.follow(grads, [results[i] for i in wanted if i not in partial])
         return tuple(results)
+
+    def _flag(self, grad: Any) -> Any:
+        condition = None if grad is None else self.builder.presence.of(grad)
+        return wrap(self.builder.constant(grad is not None, core.bool) if condition is None else condition)
 
     def _side(self, region: Region, outs: Sequence[Any], grads: Sequence[Any]) -> list[Any]:
         with region.open():

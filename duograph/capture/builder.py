@@ -21,6 +21,7 @@ from duograph.ops.tracing import wrap
 
 from .cells import Cell, Geometry, Storage, View, contiguous, relate, steps_between, strides_after
 from .numbers import LiveNumber, Postfix
+from .presence import Presence
 from .regions import Region
 from .sizes import SizedBuilder
 
@@ -68,6 +69,7 @@ class CaptureBuilder(SizedBuilder):
         self.number_inputs: dict[Postfix, Value] = {}
         self.related: list[tuple[Any, Any]] = []  # tensors found to overlap, one of which is written
         self.keep: list[Any] = []
+        self.presence = Presence(self)
         self.rows: dict[int, tuple[Any, int, int, Any]] = {}  # tensors in lists that are rows of a stack: see growing
         self.regions: list[Region] = []  # open ones, innermost last
         self.inside: set[Any] = set()  # nodes and inputs of all regions
@@ -101,6 +103,24 @@ class CaptureBuilder(SizedBuilder):
             yield
         finally:
             self._nodes, self._constants, self.regions = nodes, constants, regions
+
+    def followed(self, grads: Sequence[Any], results: Sequence[Any]) -> None:
+        self.presence.follow(grads, results)
+
+    def updated(self, args: Sequence[Any], updates: list[tuple[Any, Value]]) -> list[tuple[Any, Value]]:
+        lists = [x for x in args if isinstance(x, (list, tuple)) and x and isinstance(x[0], core.Tensor)]
+        if not self.presence.known or not lists:
+            return updates
+        count = len(lists[0])
+        made = []
+        for k, (target, value) in enumerate(updates):
+            found = (self.presence.of(x[k % count]) for x in lists if len(x) == count)
+            condition = next((c for c in found if c is not None), None)
+            if condition is not None:
+                operands = [self.broadcast(condition, value.shape), value, self.read(target)]
+                value = self.emit("where", operands, {}, [value.type])[0]
+            made.append((target, value))
+        return made
 
     def local_leaf(self, tensor: Any) -> None:
         """A tensor starts a tape inside the open region: it stands for nothing outside."""
@@ -182,6 +202,8 @@ class CaptureBuilder(SizedBuilder):
         self.view_of(tensor).write(self, value)
 
     def results(self, op: Any, operands: Sequence[Any], values: Sequence[Value]) -> Sequence[Value]:
+        if op.name == "add":
+            self.presence.summed(operands, values[0])
         if op.flags & FLAG_VIEW and operands:
             return [self._view_result(operands[0], value) for value in values]
         return [self._fresh(value) for value in values]

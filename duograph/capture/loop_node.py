@@ -289,11 +289,42 @@ class _Reverse:
         assert loop.node is not None
         made.count = wrap(loop.node.outputs[0])
         made.length = loop.length if loop.length is not None else loop.symbol
+        flags = self._flags(made, [found_constants[k] for k in used])
         results = made.emit()
         flows = [row for row in loop.rows if row.leaf is not None]
         stacks = [s if row.back else flip(s) for row, s in zip(flows, made.stacks)]
         by_constant = dict(zip(used, results[len(carried) :]))
+        self._mark(made, [by_constant[k] for k in used], results, flags, [g for _, g in finals] + [g for _, g, _ in kept])
         return (*results[: len(carried)], *stacks, *(by_constant.get(k) for k in range(len(loop.constants))))
+
+    def _flags(self, made: Loop, sums: Sequence[Any]) -> dict[int, int]:
+        """For sums to which not every turn adds: carried flags of whether one has (position of the sum → of the flag)."""
+        flags: dict[int, int] = {}
+        presence = self.builder.presence
+        for i, g in enumerate(sums):
+            with self.region.open():
+                condition = presence.of(g)
+            if condition is None:
+                continue
+            before = self.region.input(TensorType(core.bool), "found")
+            with self.region.open():
+                now = wrap(before).logical_or(wrap(condition))
+            flags[i] = len(made.inputs)
+            made.carry([before], [None], [wrap(self.builder.constant(False, core.bool))], [now])
+        return flags
+
+    def _mark(
+        self, made: Loop, sums: Sequence[Any], results: Sequence[Any], flags: dict[int, int], grads: Sequence[Any]
+    ) -> None:
+        """What the body reads from outside has a gradient only if a turn was made, and gave it one."""
+        presence = self.builder.presence
+        incoming = presence.any(grads)
+        presence.follow(grads, [r for r in results if all(r is not s for s in sums)])
+        always = type(made.length) is int and made.length > 0
+        turned = None if always else self.builder.read(wrap(self.builder.read(made.count)) > 0)
+        for i, tensor in enumerate(sums):
+            condition = self.builder.read(results[flags[i]]) if i in flags else turned
+            presence.mark(tensor, presence.both(condition, incoming))
 
     def _leaf(self, value: Value, requires_grad: bool) -> Any:
         leaf = self.region.leaf(value, requires_grad)

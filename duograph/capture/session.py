@@ -15,6 +15,7 @@ from .backward import Backward, differentiate
 from .builder import CaptureBuilder
 from .cells import contiguous, view_layout
 from .convert import callee
+from .presence import grad_if
 from .recorder import Recorder
 from .sizes import Plan
 from .tree import Arguments, Row, argument_names, template, tensor_spec
@@ -209,7 +210,11 @@ class Session:
     def _effects(self, gradients: list[tuple[Any, Any]]) -> list[Row]:
         effects: list[Row] = []
         for tensor, grad in gradients:
-            effects.append(("grad", self._concrete_row(tensor), template(grad, self._tensor_row)))
+            row = template(grad, self._tensor_row)
+            condition = self.builder.presence.of(grad)
+            if condition is not None:
+                row = ("make", grad_if, [("output", self._output(condition, None)), row])
+            effects.append(("grad", self._concrete_row(tensor), row))
         for function, args in self.recorder.calls:
             effects.append(("call", function, [template(a, self._tensor_row) for a in args]))
         for kind, holder, key, current in self.recorder.stores.values():

@@ -34,7 +34,10 @@ def python_gradient(
     definition: Definition = op.definition.base or op.definition
     if isinstance(needs, int):
         needs = [bool(needs >> i & 1) for i in range(len(flatten_operands(definition, args)))]
-    return tuple(operand_gradients(definition, grads, outs, args, needs))
+    found = tuple(operand_gradients(definition, grads, outs, args, needs))
+    if active():
+        current().followed(grads, found)
+    return found
 
 
 def operand_gradients(

@@ -171,7 +171,7 @@ def trace_op(op: Any, args: Sequence[Any]) -> Any:
     if definition.base is not None:
         return _trace_in_place(definition, args)
     if definition.writes:
-        updates = update_values(definition, args)
+        updates = current().updated(args, update_values(definition, args))
         for target, value in updates:
             current().write(target, value)
         return tuple(target for target, _ in updates)
