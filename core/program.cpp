@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "device.h"
 #include "program_parse.h"
@@ -86,6 +87,11 @@ class InputGuard {
   std::vector<RunInput> inputs_;
 };
 
+// Memory whose size is known only while a program runs: temporaries of late sizes, and rows of loops.
+struct LateMemory {
+  std::vector<BufferRef> arenas, stacks;
+};
+
 // One run of a program: its registers, slot addresses and outputs so far.
 class Run {
  public:
@@ -104,7 +110,8 @@ class Run {
     slots_ = args_ + p_.max_args;
   }
   ~Run() {
-    for (int j = 0; j < n_outputs_; ++j) release(outputs_[j].buffer);  // of a run that did not end well
+    for (int j = 0; j < n_outputs_; ++j)  // of a run that did not end well
+      if (outputs_[j].buffer) release(outputs_[j].buffer);
     if (regs_ != local_) [[unlikely]]
       delete[] regs_;
   }
@@ -190,24 +197,32 @@ class Run {
   bool make_outputs() {
     for (const OutputSpec& spec : p_.outputs) {
       RunOutput& output = outputs_[n_outputs_];
-      output.dtype = spec.dtype;
-      output.rank = static_cast<uint8_t>(spec.shape.size());
-      output.alias = -1;
-      output.inplace = false;
-      for (size_t d = 0; d < spec.shape.size(); ++d) {
-        output.sizes[d] = regs_[spec.shape[d]];
-        if (output.sizes[d] < 0) [[unlikely]]
-          return fail(kCheckNegativeSize);
-      }
-      if (spec.kind == OutputKind::Fresh) [[likely]] {
-        make_fresh(output);
-      } else {
-        if (!countable(output)) throw OutOfMemory(SIZE_MAX, available_memory());
-        if (!make_alias(spec, output)) return false;
-      }
+      if (spec.late >= 0) [[unlikely]]
+        output.buffer = nullptr;
+      else if (!make_output(spec, output))
+        return false;
       ++n_outputs_;
     }
     return true;
+  }
+
+  bool make_output(const OutputSpec& spec, RunOutput& output) {
+    output.dtype = spec.dtype;
+    output.rank = static_cast<uint8_t>(spec.shape.size());
+    output.alias = -1;
+    output.inplace = false;
+    for (size_t d = 0; d < spec.shape.size(); ++d) {
+      output.sizes[d] = regs_[spec.shape[d]];
+      if (output.sizes[d] < 0) [[unlikely]]
+        return fail(kCheckNegativeSize);
+    }
+    if (spec.kind == OutputKind::Fresh) [[likely]] {
+      make_fresh(output);
+      return true;
+    }
+    output.buffer = nullptr;
+    if (!countable(output)) throw OutOfMemory(SIZE_MAX, available_memory());
+    return make_alias(spec, output);
   }
 
   // Whether the number of elements of a view fits 64 bits: an expanded one has more elements than memory.
@@ -262,7 +277,10 @@ class Run {
       }
     }
     if (!output.buffer) throw ProgramError("program: an output aliases an input that has no buffer");
-    if (!within_buffer(output)) return fail(kCheckViewBounds);
+    if (!within_buffer(output)) {
+      output.buffer = nullptr;
+      return fail(kCheckViewBounds);
+    }
     retain(output.buffer);
     return true;
   }
@@ -296,6 +314,11 @@ class Run {
       arena = static_cast<char*>(arena_.get()->data);
       const_cast<std::atomic<int64_t>&>(p_.arena_bytes).store(arena_bytes, std::memory_order_relaxed);
     }
+    if (!p_.late.empty() || !p_.stacks.empty()) [[unlikely]] {
+      late_ = std::make_unique<LateMemory>();
+      late_->arenas.resize(p_.late_arenas.size());
+      late_->stacks.resize(p_.stacks.size());
+    }
     void** slot = slots_;
     for (const ProgramSlot& spec : p_.slots) {
       switch (spec.kind) {
@@ -324,9 +347,60 @@ class Run {
         case SlotKind::Symbol:
           *slot++ = spec.function;
           break;
+        case SlotKind::Row:
+        case SlotKind::Stack:
+        case SlotKind::Late:
+          *slot++ = nullptr;
+          break;
       }
     }
     return true;
+  }
+
+  // A size is known: what waited for it happens.
+  bool set_late(int32_t index, int64_t value) {
+    const LateSize& late = p_.late[static_cast<size_t>(index)];
+    if (value < 0) return fail(kCheckLateSize);
+    regs_[late.reg] = value;
+    for (const RegInstr& instr : late.instrs) regs_[instr.target] = instr.evaluate(regs_);
+    for (const Check& check : late.checks)
+      if (!regs_[check.reg]) return fail(check.code);
+    for (const int32_t arena : late.arenas) {
+      BufferRef& memory = late_->arenas[static_cast<size_t>(arena)];
+      const int64_t bytes = regs_[p_.late_arenas[static_cast<size_t>(arena)]];
+      if (bytes < 0) return fail(kCheckNegativeSize);
+      if (memory.get() && memory.get()->bytes >= static_cast<size_t>(bytes)) continue;
+      memory.reset(nullptr);
+      memory.reset(allocate(static_cast<size_t>(bytes)));
+    }
+    for (const int32_t j : late.outputs) {
+      if (outputs_[j].buffer) release(std::exchange(outputs_[j].buffer, nullptr));
+      if (!make_output(p_.outputs[static_cast<size_t>(j)], outputs_[j])) return false;
+    }
+    for (const int32_t slot : late.slots) resolve_late(slot);
+    return true;
+  }
+
+  void resolve_late(int32_t index) {
+    const ProgramSlot& spec = (p_.late_slots.empty() ? p_.slots : p_.late_slots)[static_cast<size_t>(index)];
+    if (spec.kind == SlotKind::Output) {
+      slots_[index] = output_data(spec.index);
+    } else if (spec.kind == SlotKind::View) {
+      auto* base = static_cast<char*>(slots_[spec.index]);
+      slots_[index] = base ? base + regs_[spec.offset_reg] : nullptr;
+    } else if (spec.kind == SlotKind::Temp) {
+      const Buffer* arena = late_->arenas[static_cast<size_t>(spec.index) - 1].get();
+      const int64_t offset = regs_[spec.offset_reg], bytes = regs_[spec.bytes_reg];
+      const int64_t arena_bytes = spec.index && arena ? static_cast<int64_t>(arena->bytes) : 0;
+      if (offset < 0 || bytes < 0 || offset > arena_bytes || bytes > arena_bytes - offset)
+        throw ProgramError("program: a temporary lies outside its arena");
+      slots_[index] = static_cast<char*>(arena->data) + offset;
+    }
+  }
+
+  void set_slot(int32_t slot, void* address, int32_t first_view, int32_t n_views) {
+    slots_[slot] = address;
+    for (int32_t i = 0; i < n_views; ++i) resolve_late(p_.indices[static_cast<size_t>(first_view + i)]);
   }
 
   Outcome run_block(int32_t index, InterruptPoll* poll) {
@@ -368,7 +442,15 @@ class Run {
       case StepKind::Cond:
         return run_block(predicate(step) ? step.first : step.second, poll);
       case StepKind::While:
+        if (step.n_stacks || step.late >= 0) return run_stacking(step, poll);
         break;
+      case StepKind::Measure: {
+        int64_t size;
+        std::memcpy(&size, slots_[step.source], sizeof size);
+        return set_late(step.late, size) ? Outcome::Fine : Outcome::Failed;
+      }
+      case StepKind::Nonzero:
+        return run_nonzero(step);
     }
     while (true) {
       Outcome outcome = run_block(step.first, poll);
@@ -378,6 +460,92 @@ class Run {
       // A loop of empty or cheap bodies must notice Ctrl-C too.
       if (poll && poll->check()) return Outcome::Interrupted;
     }
+  }
+
+  // A loop that keeps rows of its turns.
+  __attribute__((noinline)) Outcome run_stacking(const Step& step, InterruptPoll* poll) {
+    const StackSpec* stacks = p_.stacks.data() + step.stacks;
+    int64_t turn = 0;
+    for (;; ++turn) {
+      Outcome outcome = run_block(step.first, poll);
+      if (outcome != Outcome::Fine) return outcome;
+      if (!predicate(step)) break;
+      for (int32_t i = 0; i < step.n_stacks; ++i)
+        if (!place_row(stacks[i], step.stacks + i, turn)) return Outcome::Failed;
+      outcome = run_block(step.second, poll);
+      if (outcome != Outcome::Fine) return outcome;
+      if (poll && poll->check()) return Outcome::Interrupted;
+    }
+    for (int32_t i = 0; i < step.n_stacks; ++i) {
+      const StackSpec& stack = stacks[i];
+      if (stack.capacity_reg < 0) {
+        const Buffer* rows = late_->stacks[static_cast<size_t>(step.stacks + i)].get();
+        set_slot(stack.stack, rows ? rows->data : nullptr, stack.stack_views, stack.n_stack_views);
+      }
+    }
+    if (step.late >= 0 && !set_late(step.late, turn)) return Outcome::Failed;
+    for (int32_t i = 0; i < step.n_stacks; ++i)
+      if (stacks[i].capacity_reg >= 0 && regs_[stacks[i].capacity_reg] != turn) {
+        fail(kCheckTurns);
+        return Outcome::Failed;
+      }
+    return Outcome::Fine;
+  }
+
+  // Lets a row's slot name the row of this turn.
+  bool place_row(const StackSpec& stack, int32_t index, int64_t turn) {
+    const int64_t bytes = regs_[stack.bytes_reg];
+    if (bytes < 0) return fail(kCheckNegativeSize);
+    char* rows;
+    if (stack.capacity_reg >= 0) {
+      if (turn >= regs_[stack.capacity_reg]) return fail(kCheckTurns);
+      rows = static_cast<char*>(slots_[stack.stack]);
+    } else {
+      BufferRef& memory = late_->stacks[static_cast<size_t>(index)];
+      const int64_t room = memory.get() ? static_cast<int64_t>(memory.get()->bytes) : -1;
+      if (room < bytes || turn * bytes > room - bytes) grow(memory, turn, bytes);
+      rows = static_cast<char*>(memory.get()->data);
+    }
+    set_slot(stack.row, rows + turn * bytes, stack.row_views, stack.n_row_views);
+    return true;
+  }
+
+  // Makes room for twice the rows, or, where that is too much, for some more.
+  static void grow(BufferRef& memory, int64_t used, int64_t bytes) {
+    constexpr int64_t kFirstBytes = 4096;
+    const auto rows = [&](int64_t count) {
+      int64_t total;
+      if (__builtin_mul_overflow(count, bytes, &total)) throw OutOfMemory(SIZE_MAX, available_memory());
+      return allocate(static_cast<size_t>(total));
+    };
+    BufferRef larger;
+    try {
+      larger.reset(rows(used ? 2 * used : std::max<int64_t>(1, kFirstBytes / std::max<int64_t>(1, bytes))));
+    } catch (const OutOfMemory&) {
+      larger.reset(rows(used + used / 8 + 1));
+    }
+    if (used) std::memcpy(larger.get()->data, memory.get()->data, static_cast<size_t>(used * bytes));
+    memory = std::move(larger);
+  }
+
+  // The positions of the true ones among `count` bools.
+  __attribute__((noinline)) Outcome run_nonzero(const Step& step) {
+    const auto* mask = static_cast<const uint8_t*>(slots_[step.source]);
+    const int64_t count = regs_[step.count_reg];
+    int64_t found = 0;
+    for (int64_t i = 0; i < count; ++i) found += mask[i] != 0;
+    if (!set_late(step.late, found)) return Outcome::Failed;
+    if (regs_[step.chunks_reg] != found) {
+      fail(kCheckTurns);
+      return Outcome::Failed;
+    }
+    auto* position = static_cast<int64_t*>(slots_[step.target]);
+    for (int64_t i = 0, left = found; left; ++i)
+      if (mask[i]) {
+        *position++ = i;
+        --left;
+      }
+    return Outcome::Fine;
   }
 
   bool predicate(const Step& step) const { return *static_cast<const uint8_t*>(slots_[step.target]) != 0; }
@@ -468,6 +636,7 @@ class Run {
   bool drew_numbers_ = false;
   RngState rng_before_{};
   BufferRef arena_;
+  std::unique_ptr<LateMemory> late_;
   // One frame: registers, then the sizes and arguments of the step that runs, then the addresses of the slots.
   static constexpr int64_t kLocalWords = 200;
   int64_t* regs_;
@@ -513,7 +682,7 @@ void Program::set_profiling(bool on) {
 }
 
 std::vector<StepProfile> Program::profile() const {
-  static constexpr const char* kKinds[] = {"kernel", "copy", "zero", "random", "cond", "while"};
+  static constexpr const char* kKinds[] = {"kernel", "copy", "zero", "random", "cond", "while", "measure", "nonzero"};
   std::vector<StepProfile> result;
   for (const Step* step : impl_->all_steps) {
     const StepTimer& timer = impl_->timers[static_cast<size_t>(step->id)];

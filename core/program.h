@@ -48,6 +48,8 @@ constexpr int64_t kCheckNegativeSize = -1;  // an output or the arena would have
 constexpr int64_t kCheckViewBounds = -2;    // a view would reach outside its buffer
 constexpr int64_t kCheckDevice = -3;        // an input is not in the program's device memory
 constexpr int64_t kCheckInputRank = -4;     // an input has another rank than the program was built for
+constexpr int64_t kCheckTurns = -5;         // a loop made another number of turns than its stacks have rows
+constexpr int64_t kCheckLateSize = -6;      // a size that came from a value is negative
 
 struct RunStatus {
   int64_t check_code = 0;

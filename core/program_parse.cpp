@@ -128,6 +128,7 @@ class Parser {
     block(spec_["steps"], 0, 0);
     commits();
     number_steps();
+    late();
     p_.direct = is_direct();
     p_.frame_words = int64_t{p_.n_regs} + p_.max_sizes + p_.max_args + static_cast<int64_t>(p_.slots.size());
   }
@@ -158,6 +159,7 @@ class Parser {
   void registers() {
     p_.constants.assign(static_cast<size_t>(p_.n_regs), 0);
     constant_.assign(static_cast<size_t>(p_.n_regs), false);
+    late_regs_.assign(static_cast<size_t>(p_.n_regs), -1);
     const Field list = spec_["regs"];
     for (int64_t i = 0; i < limited(list); ++i) {
       const Field item = list[i];
@@ -166,6 +168,11 @@ class Parser {
       if (op == "const") {
         instr.op = RegOp::Const;
         instr.value = item[1].integer();
+      } else if (op == "late") {
+        if (item[1].integer() != static_cast<int64_t>(p_.late.size()))
+          fail(item.where(), "late sizes are numbered in order");
+        instr.op = RegOp::Late;
+        p_.late.push_back({p_.n_regs, {}, {}, {}, {}, {}});
       } else if (op == "select") {
         instr = {RegOp::Select, reg(item[2]), reg(item[3]), reg(item[1])};
       } else {
@@ -182,20 +189,47 @@ class Parser {
     for (int64_t i = 0; i < limited(checks); ++i) {
       const int64_t code = checks[i][1].integer();
       if (code <= 0) fail(checks[i].where(), "a check code must be positive");
-      p_.checks.push_back({reg(checks[i][int64_t{0}]), code});
+      const int32_t known = reg(checks[i][int64_t{0}]);
+      checks_after(late_of(known)).push_back({known, code});
     }
     p_.arena_reg = optional_reg(spec_["arena"]);
+    if (late_of(p_.arena_reg) >= 0) fail("arena", "its size is not known when the program starts");
+    const Field arenas = spec_["late_arenas"];
+    for (int64_t i = 0; i < limited(arenas); ++i) {
+      p_.late_arenas.push_back(reg(arenas[i]));
+      const int32_t after = late_of(p_.late_arenas.back());
+      if (after < 0) fail(arenas[i].where(), "its size is known when the program starts");
+      p_.late[static_cast<size_t>(after)].arenas.push_back(static_cast<int32_t>(i));
+    }
+  }
+
+  // The last late size that a register needs, or -1.
+  int32_t late_of(int32_t reg) const { return reg >= 0 ? late_regs_[static_cast<size_t>(reg)] : -1; }
+  std::vector<Check>& checks_after(int32_t late) {
+    return late < 0 ? p_.checks : p_.late[static_cast<size_t>(late)].checks;
   }
 
   bool is_constant(int32_t reg) const { return constant_[static_cast<size_t>(reg)]; }
 
   // Registers that do not depend on sizes are computed here, once.
   void add_register(const RegInstr& instr) {
+    if (instr.op == RegOp::Late) {
+      constant_.push_back(false);
+      p_.constants.push_back(0);
+      late_regs_.push_back(static_cast<int32_t>(p_.late.size()) - 1);
+      return;
+    }
+    int32_t after = -1;
+    if (instr.op != RegOp::Const) {
+      after = std::max(late_of(instr.a), late_of(instr.b));
+      if (instr.op == RegOp::Select) after = std::max(after, late_of(instr.c));
+    }
+    late_regs_.push_back(after);
     const bool constant = instr.op == RegOp::Const || (is_constant(instr.a) && is_constant(instr.b) &&
                                                        (instr.op != RegOp::Select || is_constant(instr.c)));
     constant_.push_back(constant);
     p_.constants.push_back(constant ? instr.evaluate(p_.constants.data()) : 0);
-    if (!constant) p_.instrs.push_back(instr);
+    if (!constant) (after < 0 ? p_.instrs : p_.late[static_cast<size_t>(after)].instrs).push_back(instr);
   }
 
   void divide_by_shifting(RegInstr& instr) const {
@@ -231,14 +265,18 @@ class Parser {
       } else if (kind == "output") {
         slot = {SlotKind::Output, item[1].integer_below(n_outputs_, "output")};
       } else if (kind == "temp") {
-        if (p_.arena_reg < 0) fail(item.where(), "a temporary, but the program has no arena");
-        slot = {SlotKind::Temp, 0, reg(item[1]), reg(item[2])};
+        const int32_t arena =
+            item.size() > 3 ? item[3].integer_below(static_cast<int64_t>(p_.late_arenas.size()), "late arena") + 1 : 0;
+        if (arena == 0 && p_.arena_reg < 0) fail(item.where(), "a temporary, but the program has no arena");
+        slot = {SlotKind::Temp, arena, reg(item[1]), reg(item[2])};
       } else if (kind == "view") {
         slot = {SlotKind::View, item[1].integer_below(i, "slot"), reg(item[2])};
       } else if (kind == "const") {
         if (!p_.data.get()) fail(item.where(), "a constant, but the program has no data");
         slot.kind = SlotKind::Const;
         slot.data_offset = item[1].integer_below(data_bytes_ + 1, "data offset");
+      } else if (kind == "row" || kind == "stack") {
+        slot.kind = kind == "row" ? SlotKind::Row : SlotKind::Stack;
       } else if (kind == "symbol") {
         slot.kind = SlotKind::Symbol;
         slot.function = function(item[1]);
@@ -289,6 +327,12 @@ class Parser {
         if (!strided && !output.shape.empty()) fail(alias.where(), "a view needs strides");
         output.offset_reg = alias.size() > 2 ? optional_reg(alias[2]) : -1;
       }
+      output.late = late_of(output.offset_reg);
+      for (const int32_t size : output.shape) output.late = std::max(output.late, late_of(size));
+      for (const int32_t stride : output.strides) output.late = std::max(output.late, late_of(stride));
+      if (output.kind == OutputKind::OutputView)
+        output.late = std::max(output.late, p_.outputs[static_cast<size_t>(output.source)].late);
+      if (output.late >= 0) p_.late[static_cast<size_t>(output.late)].outputs.push_back(static_cast<int32_t>(j));
       p_.outputs.push_back(std::move(output));
     }
   }
@@ -372,6 +416,48 @@ class Parser {
     return index;
   }
 
+  int32_t late_size(const Field& field) const {
+    return field.integer_below(static_cast<int64_t>(p_.late.size()), "late size");
+  }
+  int32_t optional_late(const Field& field) const { return field.is_none() ? -1 : late_size(field); }
+
+  int32_t slot_of_kind(const Field& field, SlotKind kind, const char* what) const {
+    const int32_t found = slot(field);
+    if (p_.slots[static_cast<size_t>(found)].kind != kind) fail(field.where(), std::string("expected ") + what);
+    return found;
+  }
+
+  // [row, stack, bytes of a row, rows or none]
+  void stacks(const Field& list, Step& step) {
+    step.stacks = static_cast<int32_t>(p_.stacks.size());
+    step.n_stacks = static_cast<int32_t>(limited(list));
+    for (int64_t i = 0; i < list.size(); ++i) {
+      const Field item = list[i];
+      StackSpec stack{};
+      stack.row = slot_of_kind(item[int64_t{0}], SlotKind::Row, "a row");
+      stack.bytes_reg = reg(item[2]);
+      stack.capacity_reg = optional_reg(item[3]);
+      stack.stack =
+          stack.capacity_reg >= 0 ? slot(item[1]) : slot_of_kind(item[1], SlotKind::Stack, "a stack that grows");
+      views_of(stack.row, &stack.row_views, &stack.n_row_views);
+      if (stack.capacity_reg < 0) views_of(stack.stack, &stack.stack_views, &stack.n_stack_views);
+      p_.stacks.push_back(stack);
+    }
+  }
+
+  // The views of a slot, each after what it is a view of.
+  void views_of(int32_t slot, int32_t* first, int32_t* count) {
+    std::vector<int32_t> views;
+    for (size_t i = 0; i < p_.slots.size(); ++i) {
+      auto root = static_cast<int32_t>(i);
+      while (p_.slots[static_cast<size_t>(root)].kind == SlotKind::View)
+        root = p_.slots[static_cast<size_t>(root)].index;
+      if (root == slot && root != static_cast<int32_t>(i)) views.push_back(static_cast<int32_t>(i));
+    }
+    *first = add_indices(views);
+    *count = static_cast<int32_t>(views.size());
+  }
+
   void block(const Field& list, int32_t index, int depth) {
     if (depth > kMaxNesting) fail(list.where(), "nested too deeply");
     std::vector<Step> steps;
@@ -408,7 +494,21 @@ class Parser {
         step.first = nested(item[1], depth);
         step.target = slot(item[2]);
         step.second = nested(item[3], depth);
+        if (item.size() > 4) step.late = optional_late(item[4]);
+        if (item.size() > 5) stacks(item[5], step);
         p_.loops = true;
+      } else if (kind == "measure") {
+        step.kind = StepKind::Measure;
+        step.late = late_size(item[1]);
+        step.source = slot(item[2]);
+      } else if (kind == "nonzero") {
+        step.kind = StepKind::Nonzero;
+        step.late = late_size(item[1]);
+        step.source = slot(item[2]);
+        step.count_reg = reg(item[3]);
+        step.target = slot(item[4]);
+        step.chunks_reg = reg(item[5]);
+        p_.cost_regs.push_back(step.count_reg);
       } else {
         fail(item.where(), "unknown kind '" + kind + "'");
       }
@@ -435,6 +535,25 @@ class Parser {
     }
   }
 
+  // Slots that wait for late sizes. Those set by loops count as known: they are set whenever they change.
+  void late() {
+    if (p_.late.empty()) return;
+    p_.late_slots = p_.slots;
+    std::vector<int32_t> after;
+    for (size_t i = 0; i < p_.slots.size(); ++i) {
+      ProgramSlot& slot = p_.slots[i];
+      int32_t last = std::max(late_of(slot.offset_reg), late_of(slot.bytes_reg));
+      if (slot.kind == SlotKind::Output) last = p_.outputs[static_cast<size_t>(slot.index)].late;
+      if (slot.kind == SlotKind::View) last = std::max(last, after[static_cast<size_t>(slot.index)]);
+      if (slot.kind == SlotKind::Temp && slot.index)
+        last = std::max(last, late_of(p_.late_arenas[static_cast<size_t>(slot.index) - 1]));
+      after.push_back(last);
+      if (last < 0) continue;
+      p_.late[static_cast<size_t>(last)].slots.push_back(static_cast<int32_t>(i));
+      slot.kind = SlotKind::Late;
+    }
+  }
+
   bool is_direct() const {
     if (p_.all_steps.size() != 1 || p_.arena_reg >= 0) return false;
     const Step& step = *p_.all_steps[0];
@@ -458,7 +577,8 @@ class Parser {
 
   Program::Impl& p_;
   Field spec_;
-  std::vector<bool> constant_;  // per register
+  std::vector<bool> constant_;      // per register
+  std::vector<int32_t> late_regs_;  // per register: the last late size it needs, or -1
   int64_t n_outputs_ = 0, n_nodes_ = 0, data_bytes_ = 0;
 };
 

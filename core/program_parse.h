@@ -15,17 +15,19 @@ struct Check {
   int64_t code;
 };
 
-enum class SlotKind : uint8_t { Input, Number, Output, Temp, View, Const, Symbol };
+// Row: the row of a stack that the present turn of a loop writes. Stack: rows of a loop whose turns nobody knew. Both
+// are set by their loop. Late: of one of the other kinds (see `Impl::late_slots`), resolved when a late size is known.
+enum class SlotKind : uint8_t { Input, Number, Output, Temp, View, Const, Symbol, Row, Stack, Late };
 
 struct ProgramSlot {
   SlotKind kind;
-  int32_t index = 0;  // input, number, output or slot
+  int32_t index = 0;  // input, number, output, slot, or arena of late temporaries + 1
   int32_t offset_reg = -1, bytes_reg = -1;
   int64_t data_offset = 0;
   void* function = nullptr;  // of Symbol: handed to a kernel that calls it per tile
 };
 
-enum class StepKind : uint8_t { Kernel, Copy, Zero, Random, Cond, While };
+enum class StepKind : uint8_t { Kernel, Copy, Zero, Random, Cond, While, Measure, Nonzero };
 
 struct Step {
   StepKind kind;
@@ -40,6 +42,24 @@ struct Step {
   int32_t chunks_reg = -1, scratch_reg = -1, cost_reg = -1;
   int32_t target = -1, source = -1, count_reg = -1;  // copy, zero, random; `target` is the predicate of cond and while
   int32_t first = -1, second = -1;                   // blocks: then/else, or condition/body
+  int32_t late = -1;                                 // the late size this step makes
+  int32_t stacks = 0, n_stacks = 0;                  // of a loop: range in Impl::stacks
+};
+
+// Rows of a loop's turns. Without `capacity_reg` the memory is the runner's own and grows.
+struct StackSpec {
+  int32_t row, stack;  // slots
+  int32_t bytes_reg;   // of a row
+  int32_t capacity_reg = -1;
+  int32_t row_views = 0, n_row_views = 0, stack_views = 0, n_stack_views = 0;  // ranges in Impl::indices: slots
+};
+
+// What waits for a late size: all of it is done, in this order, when a step has found the size.
+struct LateSize {
+  int32_t reg;
+  std::vector<RegInstr> instrs;
+  std::vector<Check> checks;
+  std::vector<int32_t> arenas, outputs, slots;
 };
 
 enum class OutputKind : uint8_t { Fresh, InputView, OutputView, InPlace };
@@ -51,6 +71,7 @@ struct OutputSpec {
   std::vector<int32_t> shape;    // registers
   std::vector<int32_t> strides;  // registers; empty: contiguous
   int32_t offset_reg = -1;       // in elements, from the source's first; -1: none
+  int32_t late = -1;             // the last late size it needs
 };
 
 struct StepTimer {
@@ -67,6 +88,10 @@ struct Program::Impl {
   std::vector<OutputSpec> outputs;
   std::vector<int32_t> indices;
   std::vector<std::vector<Step>> blocks;  // block 0 is the program
+  std::vector<StackSpec> stacks;
+  std::vector<LateSize> late;
+  std::vector<ProgramSlot> late_slots;  // `slots` as they are once all sizes are known; empty without late sizes
+  std::vector<int32_t> late_arenas;     // registers: bytes
   std::vector<std::string> symbols;
   std::vector<const Step*> all_steps;  // by id
   int32_t first_instr_reg = 0, n_regs = 0;

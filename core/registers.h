@@ -10,6 +10,7 @@ namespace dg {
 // whose checks fail later never traps.
 enum class RegOp : uint8_t {
   Const,
+  Late,  // filled by a step
   Add,
   Sub,
   Mul,

@@ -48,6 +48,7 @@ class Builder:
         self.sizes: list[Dim] = []
         self.checks: list[Check] = []
         self.equal: dict[Dim, Expr] = {}
+        self.late_symbols: set[Dim] = set()
         self.location: Location | None = None
         self.scope = ""
         # One list of nodes and one constant table for each open region, innermost last.
@@ -195,11 +196,38 @@ class Builder:
         made.graph = Graph(inputs, tuple(self._nodes.pop()), tuple(made.outputs), name="region")
         self._constants.pop()
 
-    def while_loop(self, condition: Region, body: Region, initial: Sequence[Value]) -> list[Value]:
-        """A loop over the regions' inputs; what the regions read from outside is passed along unchanged."""
+    def while_loop(
+        self, condition: Region, body: Region, initial: Sequence[Value], stacked: int = 0, trips: Expr | None = None
+    ) -> list[Value]:
+        """A loop over the regions' inputs; what the regions read from outside is passed along unchanged.
+
+        The last `stacked` outputs of the body are rows, one for each turn; they come back stacked along a new first
+        dimension, whose size is `trips` where the number of turns is known, else a late symbol.
+        """
         (test, step), outer = close_regions([condition.graph, body.graph])
-        attrs = {"carried": len(initial)}
-        return self.emit("while_loop", [*initial, *outer], attrs, [value.type for value in initial], (test, step))
+        if len(step.outputs) != len(initial) + stacked:
+            raise ValueError(f"a loop of {len(initial)} carried values and {stacked} rows has {len(step.outputs)} results")
+        attrs: dict[str, Any] = {"carried": len(initial)}
+        types = [value.type for value in initial]
+        if stacked:
+            turns = self.late("turns") if trips is None else trips
+            attrs.update(stacked=stacked, trips=trips)
+            if trips is None:
+                attrs["turns"] = turns
+            types += [TensorType(row.dtype, (turns, *row.shape)) for row in step.outputs[len(initial) :]]
+        return self.emit("while_loop", [*initial, *outer], attrs, types, (test, step))
+
+    def late(self, name: str = "late") -> Dim:
+        """A new symbol for a size that is known once a node has run."""
+        made = symbol(f"{name}{len(self.late_symbols)}", 0)
+        self.late_symbols.add(made)
+        return made
+
+    def size_of(self, value: Value, name: str = "late") -> Dim:
+        """A 0-d int64 as a size, known once the value is; a negative one is an error of the run."""
+        made = self.late(name)
+        self.emit("size_of", [value], {"size": made}, [value.type])
+        return made
 
     def cond(self, predicate: Value, then: Region, otherwise: Region, operands: Sequence[Value] = ()) -> list[Value]:
         """One of two regions, both over `operands` and whatever they read from outside."""
@@ -238,6 +266,8 @@ class Builder:
         return keep
 
     def is_one(self, size: Expr) -> bool:
+        if keep in self.late_symbols and isinstance(other, Dim) and other.is_symbol:
+            keep, other = other, keep  # what is known first is what memory is planned with
         """Whether a size is 1. Symbols of compiled operators are not: which sizes are 1 is known there."""
         return isinstance(size, int) and size == 1
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from duograph.errors import InternalError
 
-from .dim import Dim
+from .dim import Dim, symbols
 from .graph import Graph, Node, Value
+from .late import late_symbol, late_symbols, mentions
 from .primitives import PRIMITIVES
 from .types import TensorType
 
@@ -13,6 +14,7 @@ from .types import TensorType
 def verify(graph: Graph) -> None:
     """Raise `InternalError` naming the first node that breaks a rule: definition before use, types, shapes, regions."""
     _verify_graph(graph, set(), top=True)
+    _verify_late(graph)
 
 
 def _fail(node: Node | None, rule: str) -> None:
@@ -74,6 +76,40 @@ def _equal(left: tuple[int | Dim, ...], right: tuple[int | Dim, ...]) -> bool:
     return len(left) == len(right) and all(a == b for a, b in zip(left, right))
 
 
+def _verify_late(graph: Graph) -> None:
+    """Each late size has one node that makes it, before it is spoken of, and does not leave its region."""
+    late: set[Dim] = set()
+    early = {symbol for value in graph.inputs for size in value.shape for symbol in symbols(size)} | set(graph.sizes)
+    for node in graph.walk():
+        made = late_symbol(node)
+        if made is None:
+            continue
+        if not made.is_symbol or made in late or made in early:
+            _fail(node, f"the late size {made} belongs to another node, to an input or is none")
+        late.add(made)
+    if late:
+        _verify_late_order(graph, late)
+
+
+def _verify_late_order(graph: Graph, unknown: set[Dim]) -> None:
+    unknown = set(unknown)
+    for node in graph.nodes:
+        for region in node.regions:
+            _verify_late_order(region, unknown)
+            inner = set(late_symbols(region))
+            used = {symbol for value in region.outputs for size in value.shape for symbol in symbols(size)}
+            if node.op in ("cond", "while_loop") and inner & used:
+                _fail(node, f"the late size {min(map(str, inner & used))} leaves its region")
+            if node.op not in ("cond", "while_loop"):
+                unknown -= inner
+        early = (mentions(node) & unknown).difference(*map(late_symbols, node.regions))
+        if early:
+            _fail(node, f"the late size {min(map(str, early))} is used before it is known")
+        made = late_symbol(node)
+        if made is not None:
+            unknown.discard(made)
+
+
 def _same_types(node: Node, found: tuple[Value, ...], expected: tuple[Value, ...], what: str) -> None:
     def parts(value: Value) -> tuple[int, tuple[int | Dim, ...]]:
         type: TensorType = value.type
@@ -111,9 +147,34 @@ def _verify_control(node: Node) -> None:
         _fail(node, "the condition is a bool of shape ()")
     if node.op == "cond":
         _same_types(node, first.outputs, node.outputs, "the first region's results")
+        _same_types(node, second.outputs, node.outputs, "the last region's results")
     else:
-        _same_types(node, node.inputs[: node.attrs["carried"]], node.outputs, "the carried values")
-    _same_types(node, second.outputs, node.outputs, "the last region's results")
+        _verify_loop(node, second.outputs)
+
+
+def _verify_loop(node: Node, results: tuple[Value, ...]) -> None:
+    carried, stacked = node.attrs["carried"], node.attrs.get("stacked") or 0
+    if len(node.outputs) != carried + stacked or len(results) != carried + stacked:
+        _fail(node, f"{carried} carried values and {stacked} stacks are {carried + stacked} results")
+    _same_types(node, node.inputs[:carried], node.outputs[:carried], "the carried values")
+    _same_types(node, results[:carried], node.outputs[:carried], "the next carried values")
+    for row, stack in zip(results[carried:], node.outputs[carried:]):
+        trips = node.attrs.get("trips")
+        first = node.outputs[carried].shape[0] if trips is None and stack.shape else trips
+        if stack.dtype.code != row.dtype.code or not _equal(stack.shape, (first, *row.shape)):  # type: ignore[arg-type]
+            _fail(node, f"rows of type {row.type} are stacked")
+
+
+def _size_of_shape(node: Node) -> tuple[int | Dim, ...]:
+    if node.inputs[0].shape or node.inputs[0].dtype.name != "int64" or node.output.dtype.name != "int64":
+        _fail(node, "a size is an int64 of shape ()")
+    return ()
+
+
+def _nonzero_shape(node: Node) -> tuple[int | Dim, ...]:
+    if len(node.inputs[0].shape) != 1 or node.inputs[0].dtype.name != "bool" or node.output.dtype.name != "int64":
+        _fail(node, "finds the positions, int64, in one row of bools")
+    return node.output.shape[:1]
 
 
 def _reduce_shape(node: Node) -> tuple[int | Dim, ...]:
@@ -208,4 +269,6 @@ _SHAPE_RULES = {
     "take_add": _target_shape,
     "take_put": _target_shape,
     "slice_update": _target_shape,
+    "size_of": _size_of_shape,
+    "nonzero": _nonzero_shape,
 }

@@ -1,4 +1,4 @@
-"""merge_common: equal nodes become one. drop_dead: nodes nobody needs go."""
+"""merge_common: equal nodes become one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from duograph.ir.graph import Graph, Node, Value
-from duograph.ir.primitives import has_effect
 
 from .rewrite import Rewriter, in_regions
 
@@ -33,24 +32,3 @@ def merge_common(graph: Graph) -> Graph:
         return None if first is node else first.outputs
 
     return Rewriter().run(graph, visit)
-
-
-def drop_dead(graph: Graph) -> Graph:
-    """Without nodes whose results nobody reads, and without writes that a later write to the same cell hides."""
-    needed = set(graph.outputs)
-    written: set[Value] = set()
-    kept: list[Node] = []
-    for node in reversed(graph.nodes):
-        if node.op == "random_key":
-            wanted = True  # the generator advances also where nobody looks
-        elif has_effect(node.op):
-            wanted = node.inputs[0] not in written or any(value in needed for value in node.outputs)
-            written.add(node.inputs[0])
-        else:
-            wanted = any(value in needed for value in node.outputs)
-        if wanted:
-            needed.update(node.inputs)
-            kept.append(node)
-    if len(kept) != len(graph.nodes):
-        graph = graph.replace(nodes=tuple(reversed(kept)))
-    return in_regions(graph, drop_dead)

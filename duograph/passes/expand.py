@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from duograph.ir.dim import Dim, Expr, substitute
 from duograph.ir.graph import Graph, Node, Value
+from duograph.ir.late import late_symbol
 from duograph.ir.primitives import PRIMITIVES
 
 
 def expand(graph: Graph) -> Graph:
     """The graph with every composite replaced by its body and every `graph.equal` symbol by what it equals."""
-    if not graph.equal and all(node.op in PRIMITIVES and not node.regions for node in graph.nodes):
+    if not graph.equal and all(node.op in PRIMITIVES and node.op != "size_of" and not node.regions for node in graph.nodes):
         return graph
     return _expand(graph, {}, graph.equal)
 
@@ -51,6 +53,8 @@ def _inline(source: Iterable[Node], nodes: list[Node], values: dict[Value, Value
                 values[output] = values.get(result, result)
             continue
         nodes.append(_renew(node, values, equal))
+        if node.op == "size_of":
+            values[node.output] = nodes[-1].inputs[0]  # the number itself, for whoever wants it
 
 
 def _renew(node: Node, values: dict[Value, Value], equal: dict[Dim, Expr]) -> Node:
@@ -61,7 +65,7 @@ def _renew(node: Node, values: dict[Value, Value], equal: dict[Dim, Expr]) -> No
     types = tuple(value.type for value in node.outputs)
     if equal:
         types = tuple(type.substitute(equal) for type in types)
-        attrs = {key: _substitute(value, equal) for key, value in attrs.items()}
+        attrs = _with_equal(node, equal)
     same_types = all(type is value.type for type, value in zip(types, node.outputs))
     if inputs == node.inputs and same_types and attrs == node.attrs and all(a is b for a, b in zip(regions, node.regions)):
         return node
@@ -70,6 +74,15 @@ def _renew(node: Node, values: dict[Value, Value], equal: dict[Dim, Expr]) -> No
         new.name = old.name
         values[old] = new
     return made
+
+
+def _with_equal(node: Node, equal: dict[Dim, Expr]) -> dict[str, Any]:
+    """The attributes in terms of other sizes; a late size stays what its node makes."""
+    attrs = {key: _substitute(value, equal) for key, value in node.attrs.items()}
+    late = late_symbol(node)
+    if late is not None:
+        attrs["turns" if node.op == "while_loop" else "size"] = late
+    return attrs
 
 
 def _substitute(value: object, equal: dict[Dim, Expr]) -> object:

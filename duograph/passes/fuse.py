@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from duograph.errors import InternalError
-from duograph.ir.dim import Expr, contiguous_strides, product
+from duograph.ir.dim import Dim, Expr, contiguous_strides, product, symbols
 from duograph.ir.graph import Graph, Node, Value
-from duograph.ir.primitives import CONTROL, ELEMENTWISE, INDEXING, MOVEMENT, PRIMITIVES, RANDOM, READS
+from duograph.ir.late import late_symbol, mentions
+from duograph.ir.primitives import CONTROL, ELEMENTWISE, INDEXING, LATE, MOVEMENT, PRIMITIVES, RANDOM, READS
 
 from .access import ZERO, Access, Index, Mask, Split, divided, is_plain, linear, loop_index
 from .costs import CHEAP, LOAD_COST, Costs
@@ -57,6 +58,9 @@ class Fusion:
         for node in reversed(self.graph.nodes):
             if node.op == "assign":
                 continue
+        late = {symbol for symbol in map(late_symbol, graph.nodes) if symbol is not None}
+        self.late = {v: mentions(node) & late for node in graph.nodes for v in node.outputs} if late else {}
+        self.waiting: dict[Dim, dict[Group, None]] = {}  # groups in which a late size is spoken of
             if node.op == "random_key":
                 self._random_key(node)
             elif PRIMITIVES[node.op].kind == CONTROL:
@@ -69,6 +73,8 @@ class Fusion:
     # Groups and requests
 
     def group(self, kind: str, node: Node | None = None) -> Group:
+            elif PRIMITIVES[node.op].kind == LATE:
+                self._measure(node)
         made = Group(kind, len(self.groups), node)
         self.groups.append(made)
         return made
@@ -106,7 +112,21 @@ class Fusion:
         return Placement.contiguous(buffer, value.shape)
 
     def _requests(self, value: Value) -> list[tuple[Group, Request]]:
+            if self.late:
+                self._wait(group, value)
         return [(group, request) for group in self.requesters.get(value, ()) for request in group.requests[value]]
+
+    def _wait(self, group: Group, value: Value) -> None:
+        """Let a group that speaks of late sizes run when they are known."""
+        for symbol in self.late.get(value, ()):
+            self.waiting.setdefault(symbol, {})[group] = None
+
+    def _known(self, node: Node, group: Group) -> None:
+        """Whoever speaks of the late size that a node makes runs after the node's group."""
+        symbol = late_symbol(node)
+        for waiter in self.waiting.get(symbol, ()) if symbol is not None else ():
+            if waiter is not group:
+                waiter.deps[group] = None
 
     # Visiting one value
 
@@ -526,6 +546,7 @@ class Fusion:
         return PRIMITIVES[value.node.op].kind != MOVEMENT and value.node.op != "constant"
 
     def _concat(self, node: Node, placement: Placement, writers: list[Group]) -> None:
+            self._wait(group, value)
         dim = node.attrs["dim"]
         offset: Expr = placement.offset
         for part in node.inputs:
@@ -582,23 +603,18 @@ class Fusion:
 
     def _control(self, node: Node) -> None:
         """A branch or a loop is one step; the carried variables of a loop are written before it."""
-        if not any(value in self.requesters or value in self.targets for value in node.outputs):
+        symbol = late_symbol(node)
+        if symbol is None and not any(value in self.requesters or value in self.targets for value in node.outputs):
             return
         group = self.group("control", node)
+        self._wait(group, value)
         group.placed(self.index[node.outputs[0]])
         group.in_registers = self.fuse and is_small(node)
         carried = node.attrs["carried"] if node.op == "while_loop" and not group.in_registers else 0
         for value in node.outputs:
-            targets = self.targets.get(value, [])
-            first = targets[0] if targets and targets[0].readable and targets[0].cell is None else None
-            placement = first.placement if first else self.temporary(value)
-            if first:
-                first.hosts.append(group)
-                for waiter in first.waiters:
-                    waiter.deps[group] = None
-            group.carried.append(Target(placement, readable=False))
-            self._load(value, self._requests(value), placement, [group])
-            self._copy_to(value, placement, [group], targets[1:] if first else targets)
+            self._wait(group, value)
+            self._result(group, value, symbol is not None and symbol in symbols(value.type.size))
+        self._known(node, group)
         for position, value in enumerate(node.inputs):
             if position < carried:
                 target = group.carried[position]
@@ -607,3 +623,34 @@ class Fusion:
             elif not group.in_registers or number_of(value) is None:
                 loops = tuple(ZERO if size == 1 else loop_index(group.loop(size)) for size in value.shape)
                 group.operands.append(self.ask(group, value, loops, leaf=True))
+
+    def _result(self, group: Group, value: Value, grows: bool = False) -> None:
+        """Where a branch, a loop or a step of its own writes a result: in memory of its own while its size is not known."""
+        targets = self.targets.get(value, [])
+        first = targets[0] if targets and targets[0].readable and targets[0].cell is None and not grows else None
+        if first and first.placement.strides != contiguous_strides(value.shape):
+            first = None
+        if first:
+            placement = first.placement
+            first.hosts.append(group)
+            for waiter in first.waiters:
+                waiter.deps[group] = None
+        elif grows:
+            placement = Placement.contiguous(Buffer("stack", -1, value.dtype, value.shape, value.name), value.shape)
+        else:
+            placement = self.temporary(value)
+        group.carried.append(Target(placement, readable=False))
+        self._load(value, self._requests(value), placement, [group])
+        self._copy_to(value, placement, [group], targets[1:] if first else targets)
+
+    def _measure(self, node: Node) -> None:
+        """A late size from a value, or from a count: the operand is written row-major for the step that looks at it."""
+        group = self.group("late", node)
+        group.placed(self.index[node.outputs[0]])
+        operand = Target(self.temporary(node.inputs[0]))
+        operand.waiters.append(group)
+        self.targets.setdefault(node.inputs[0], []).append(operand)
+        group.carried.append(operand)
+        if node.op == "nonzero":
+            self._result(group, node.output)
+        self._known(node, group)

@@ -10,8 +10,9 @@ from duograph.config import config
 from duograph.ir.graph import Graph
 from duograph.ir.verify import verify
 
-from .cleanup import drop_dead, merge_common
+from .cleanup import merge_common
 from .contract_fma import contract_fma
+from .drop_dead import drop_dead
 from .expand import expand
 from .fold import fold_constants
 from .reductions import split_reductions

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from duograph.codegen.kernel import Address, Gather, LoopKernel
-from duograph.ir.dim import Expr, ceildiv, known_le
+from duograph.ir.dim import Dim, Expr, ceildiv, known_le, symbols
 
 from .groups import Buffer
-from .schedule import CondStep, CopyStep, KernelStep, RandomStep, Step, WhileStep
+from .schedule import CondStep, CopyStep, KernelStep, NonzeroStep, RandomStep, SizeStep, Step, WhileStep
 
 ALIGNMENT = 64
 EXACT_LIMIT = 200  # above this many temporaries places are found in order of time, in one sweep
@@ -34,12 +34,27 @@ class Life:
 
 @dataclass
 class Plan:
-    """Offsets in the arena in bytes, temporaries that lie in a result's memory, and the arena's size."""
+    """Offsets in the arena in bytes, temporaries that lie in a result's memory, and the arena's size.
+
+    Temporaries whose size is known late lie in further arenas, one for each late size: `late` are their sizes, `arenas`
+    says which one a temporary is in.
+    """
 
     offsets: dict[Buffer, Expr]
     inside: dict[Buffer, Buffer]
     arena: Expr
     lives: list[Life]
+    late: list[Expr] = field(default_factory=list)
+    arenas: dict[Buffer, int] = field(default_factory=dict)
+
+
+def results_bytes(plan: Plan) -> Expr:
+    """Bytes of a program's results."""
+    total: Expr = 0
+    for life in plan.lives:
+        if life.buffer.kind == "output":
+            total = total + life.size
+    return total
 
 
 def aligned(size: Expr) -> Expr:
@@ -47,13 +62,23 @@ def aligned(size: Expr) -> Expr:
     return ceildiv(size, ALIGNMENT) * ALIGNMENT
 
 
-def plan_memory(steps: Sequence[Step], extra: Mapping[int, Sequence[Buffer]] | None = None) -> Plan:
-    """Places for all temporaries of the steps; `extra` are further ones needed only at a step (by its number)."""
+def plan_memory(steps: Sequence[Step], extra: Mapping[int, Sequence[Buffer]] | None = None, late: Sequence[Dim] = ()) -> Plan:
+    """Places for all temporaries of the steps; `extra` are further ones needed only at a step (by its number).
+
+    `late` are the sizes that become known while the program runs, in that order.
+    """
     lives = lifetimes(steps, extra or {})
     temporaries = [life for life in lives if life.buffer.kind == "temp"]
     results = [life for life in lives if life.buffer.kind == "output"]
-    inside = _place_inside(temporaries, results)
+    order = {symbol: number for number, symbol in enumerate(late)}
+    inside = _place_inside(temporaries, results, order)
     rest = [life for life in temporaries if life.buffer not in inside]
+    waiting: dict[int, list[Life]] = {}
+    for life in rest if order else ():
+        after = _known_after(life.size, order)
+        if after >= 0:
+            waiting.setdefault(after, []).append(life)
+    rest = [life for life in rest if not order or _known_after(life.size, order) < 0]
     small = [life for life in rest if isinstance(life.size, int) and life.size <= SMALL]
     large = [life for life in rest if isinstance(life.size, int) and life.size > SMALL]
     place = _place_exactly if len(large) <= EXACT_LIMIT else _place_in_time
@@ -61,7 +86,18 @@ def plan_memory(steps: Sequence[Step], extra: Mapping[int, Sequence[Buffer]] | N
     small_offsets, small_end = _place_in_time(small)
     offsets.update({buffer: end + offset for buffer, offset in small_offsets.items()})
     symbolic, arena = _place_symbolic([life for life in rest if not isinstance(life.size, int)], end + small_end)
-    return Plan({**offsets, **symbolic}, inside, arena, lives)
+    plan = Plan({**offsets, **symbolic}, inside, arena, lives)
+    for number, (_, members) in enumerate(sorted(waiting.items())):
+        places, size = _place_symbolic(members, 0)
+        plan.offsets.update(places)
+        plan.arenas.update(dict.fromkeys(places, number))
+        plan.late.append(size)
+    return plan
+
+
+def _known_after(size: Expr, order: Mapping[Dim, int]) -> int:
+    """The number of the last late size that a size needs; -1 if it is known when the program starts."""
+    return max((order.get(symbol, -1) for symbol in symbols(size)), default=-1) if isinstance(size, Dim) else -1
 
 
 # Lifetimes
@@ -98,6 +134,11 @@ class _Walk:
             elif isinstance(step, CondStep):
                 self.use(step.predicate)
                 self.branches(step)
+            elif isinstance(step, SizeStep):
+                self.use(step.source)
+            elif isinstance(step, NonzeroStep):
+                self.use(step.source)
+                self.use(step.target)
             else:
                 self.loop(step)
 
@@ -128,7 +169,9 @@ class _Walk:
         """Everything a loop uses that was there before it stays until it ends; its condition too."""
         start = self.clock
         before = set(self.lives)
-        self.use(step.predicate, start)
+        own = [step.predicate, *(stack.memory for stack in step.stacks)]
+        for buffer in own:
+            self.use(buffer, start)
         self.walk(step.condition)
         self.walk(step.body)
         self.clock += 1
@@ -213,7 +256,7 @@ def overlays(a: Life, b: Life) -> bool:
 # Places
 
 
-def _place_inside(temporaries: Sequence[Life], results: Sequence[Life]) -> dict[Buffer, Buffer]:
+def _place_inside(temporaries: Sequence[Life], results: Sequence[Life], order: Mapping[Dim, int]) -> dict[Buffer, Buffer]:
     """Temporaries that fit into the memory of a result before it is written."""
     inside: dict[Buffer, Buffer] = {}
     guests: dict[Buffer, list[Life]] = {}
@@ -231,6 +274,8 @@ def _place_inside(temporaries: Sequence[Life], results: Sequence[Life]) -> dict[
                 break
     return inside
 
+            if order and _known_after(host.size, order) > _known_after(life.size, order):
+                continue  # the result has no memory yet
 
 def _place_exactly(lives: Sequence[Life]) -> tuple[dict[Buffer, Expr], int]:
     """Largest first, each in the place it may take over, or else at the lowest offset where nothing is in its way."""

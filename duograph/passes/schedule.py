@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from duograph.codegen.kernel import ContractionKernel, Kernel, LoopKernel, ScatterKernel
-from duograph.ir.dim import Expr
+from duograph.ir.dim import Dim, Expr
 from duograph.ir.graph import Node
 from duograph.ir.location import Location
 
@@ -55,15 +55,49 @@ class CondStep:
 
 
 @dataclass(frozen=True)
+class Stack:
+    """Rows that the turns of a loop leave: `row` is where the present turn writes. Without `rows` the memory grows."""
+
+    row: Buffer
+    memory: Buffer
+    bytes: Expr
+    rows: Expr | None
+
+
+@dataclass(frozen=True)
 class WhileStep:
-    """Run `condition`; while the bool in `predicate` is true then, run `body` and `condition` again."""
+    """Run `condition`; while the bool in `predicate` is true then, run `body` and `condition` again.
+
+    `turns`, if given, is known from then on as the number of turns.
+    """
 
     condition: tuple[Step, ...]
     predicate: Buffer
     body: tuple[Step, ...]
+    stacks: tuple[Stack, ...] = ()
+    turns: Dim | None = None
 
 
-Step: TypeAlias = "KernelStep | CopyStep | RandomStep | CondStep | WhileStep"
+@dataclass(frozen=True)
+class SizeStep:
+    """The int64 in `source` is a late size from here on."""
+
+    source: Buffer
+    size: Dim
+
+
+@dataclass(frozen=True)
+class NonzeroStep:
+    """How many of the `count` bools are true is a late size from here on; `target`, which holds `room`, gets their positions."""
+
+    source: Buffer
+    count: Expr
+    size: Dim
+    target: Buffer
+    room: Expr
+
+
+Step: TypeAlias = "KernelStep | CopyStep | RandomStep | CondStep | WhileStep | SizeStep | NonzeroStep"
 
 
 @dataclass
@@ -93,10 +127,13 @@ __all__ = [
     "CopyStep",
     "KernelStep",
     "LoopKernel",
+    "NonzeroStep",
     "RandomStep",
     "Result",
     "ScatterKernel",
     "Schedule",
+    "SizeStep",
+    "Stack",
     "Step",
     "WhileStep",
 ]

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from duograph.errors import InternalError
 from duograph.ir.dim import Expr, contiguous_strides
 from duograph.ir.graph import Graph, Node, Value
+from duograph.ir.late import late_symbol
 
 from .fuse import Fusion
 from .groups import Buffer, CyclicGroups, Group, Placement, Request, Store, Target, in_order, reaches
 from .lower import lower_loop, lower_scatter
 from .lower_contraction import lower_contraction
-from .schedule import CondStep, RandomStep, Result, Schedule, Step, WhileStep
+from .schedule import CondStep, NonzeroStep, RandomStep, Result, Schedule, SizeStep, Stack, Step, WhileStep
 from .small_loops import lower_flow, number_of
 from .views import view_of
 
@@ -208,7 +209,18 @@ class _GroupSteps:
         if group.kind == "random":
             assert group.node is not None
             return [RandomStep(group.stores[0].placement.buffer, group.node.attrs["count"])]
-        return [self._control(group)]
+        return [self._measure(group) if group.kind == "late" else self._control(group)]
+
+    @staticmethod
+    def _measure(group: Group) -> Step:
+        node = group.node
+        assert node is not None
+        source = group.carried[0].placement.buffer
+        if node.op == "size_of":
+            return SizeStep(source, node.attrs["size"])
+        result = group.carried[1].placement
+        count, room = node.inputs[0].type.size, node.output.type.size
+        return NonzeroStep(source, count, node.attrs["size"], result.buffer.view(result.offset), room)
 
     def _control(self, group: Group) -> Step:
         node = group.node
@@ -222,8 +234,10 @@ class _GroupSteps:
             predicate = self._whole(operands[0])
             then, otherwise = (self._branch(region, operands[1:], group) for region in node.regions)
             return CondStep(predicate, then, otherwise)
-        carried = [target.placement for target in group.carried]
+        count = node.attrs["carried"]
+        carried = [target.placement for target in group.carried[:count]]
         test, body = node.regions
+        stacks = [self._stack(target.placement, row) for target, row in zip(group.carried[count:], body.outputs[count:])]
         predicate = Buffer("temp", -1, test.outputs[0].dtype, (), "condition")
         self.plan.buffers.append(predicate)
         inputs = [*carried, *operands]
@@ -232,7 +246,16 @@ class _GroupSteps:
             Target(placement, cell=body.inputs[i]) if body.outputs[i] is not body.inputs[i] else None
             for i, placement in enumerate(carried)
         ]
-        return WhileStep(condition, predicate, self._region(body, inputs, targets))
+        targets += [Target(Placement.contiguous(stack.row, stack.row.shape)) for stack in stacks]
+        steps = self._region(body, inputs, targets)
+        return WhileStep(condition, predicate, steps, tuple(stacks), late_symbol(node))
+
+    @staticmethod
+    def _stack(placement: Placement, row: Value) -> Stack:
+        """Where a loop's rows go: the memory of the result, or some that grows."""
+        memory = placement.buffer.view(placement.offset)
+        rows = None if placement.buffer.kind == "stack" else memory.shape[0]
+        return Stack(Buffer("row", -1, row.dtype, row.shape, row.name), memory, row.type.bytes, rows)
 
     def _whole(self, placement: Placement) -> Buffer:
         """A bool that is the first element of its buffer."""

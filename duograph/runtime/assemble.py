@@ -9,10 +9,22 @@ from duograph import _core as core
 from duograph.codegen.kernel import CompiledKernel, Launch
 from duograph.ir.dim import Dim, Expr
 from duograph.ir.graph import Graph
+from duograph.ir.late import late_symbols
 from duograph.passes.groups import Buffer, Placement
 from duograph.passes.pipeline import Options, optimise
 from duograph.passes.plan_memory import Plan, plan_memory
-from duograph.passes.schedule import CondStep, CopyStep, KernelStep, RandomStep, Result, Schedule, Step, WhileStep
+from duograph.passes.schedule import (
+    CondStep,
+    CopyStep,
+    KernelStep,
+    NonzeroStep,
+    RandomStep,
+    Result,
+    Schedule,
+    SizeStep,
+    Step,
+    WhileStep,
+)
 from duograph.passes.scheduling import schedule
 
 from .kernels import compile_unit
@@ -53,7 +65,7 @@ def assemble(graph: Graph, options: Options, optimised: bool, views: bool) -> As
         key: [Buffer("temp", -1, core.uint8, (size,), "kernel temporary") for size in kernel.temporaries]
         for key, kernel in compiled.items()
     }
-    memory = plan_memory(plan.steps, temporaries)
+    memory = plan_memory(plan.steps, temporaries, list(late_symbols(graph)))
     writer = _SpecWriter(graph, given, memory, compiled, temporaries)
     return Assembled(graph, plan, writer.write(plan), unit.object, compiled, memory)
 
@@ -106,6 +118,9 @@ class _SpecWriter:
         for symbol in self.graph.sizes:
             self.registers.bind(symbol, register)
             register += 1
+        self.late = {symbol: number for number, symbol in enumerate(late_symbols(self.graph))}
+        for symbol, number in self.late.items():
+            self.registers.bind(symbol, self.registers.operation("late", number))
 
     def write(self, plan: Schedule) -> Spec:
         """The spec of a schedule."""
@@ -113,7 +128,8 @@ class _SpecWriter:
         checks = [[self._relation(relation, left, right), max(code, 1)] for relation, left, right, code in plan.checks]
         steps = self._steps(plan.steps)
         outputs = [self._result(result) for result in plan.results]
-        arena = reg(self.memory.arena) if self.memory.offsets else None
+        in_arena = len(self.memory.offsets) > len(self.memory.arenas)
+        arena = reg(self.memory.arena) if in_arena else None
         spec: Spec = {
             "inputs": [self.graph.inputs[i].type.rank for i in self.tensors],
             "numbers": [self.graph.inputs[i].dtype.code for i in self.numbers],
@@ -126,6 +142,8 @@ class _SpecWriter:
             "symbols": list(self.symbols),
             "nodes": self.nodes,
         }
+        if self.memory.late:
+            spec["late_arenas"] = [reg(size) for size in self.memory.late]
         if self.data:
             from binascii import b2a_base64
 
@@ -151,11 +169,15 @@ class _SpecWriter:
             return self._slot(buffer, ["output", buffer.index])
         if buffer.kind == "const":
             return self._constant(buffer)
+        if buffer.kind in ("row", "stack"):
+            return self._slot(buffer, [buffer.kind])
         host = self.memory.inside.get(buffer)
         if host is not None:
             return self.slot(host)
         offset = self.registers(self.memory.offsets[buffer])
-        return self._slot(buffer, ["temp", offset, self.registers(buffer.bytes)])
+        entry = ["temp", offset, self.registers(buffer.bytes)]
+        late = self.memory.arenas.get(buffer)
+        return self._slot(buffer, entry if late is None else [*entry, late])
 
     def _slot(self, key: object, entry: list[object]) -> int:
         found = self.slot_of.get(key)
@@ -190,10 +212,26 @@ class _SpecWriter:
             elif isinstance(step, CondStep):
                 then, otherwise = self._steps(step.then), self._steps(step.otherwise)
                 written.append(["cond", self.slot(step.predicate), then, otherwise])
+            elif isinstance(step, SizeStep):
+                written.append(["measure", self.late[step.size], self.slot(step.source)])
+            elif isinstance(step, NonzeroStep):
+                source, count = self.slot(step.source), self.registers(step.count)
+                room = self.registers(step.room)
+                written.append(["nonzero", self.late[step.size], source, count, self.slot(step.target), room])
             else:
-                condition, body = self._steps(step.condition), self._steps(step.body)
-                written.append(["while", condition, self.slot(step.predicate), body])
+                written.append(self._loop(step))
         return written
+
+    def _loop(self, step: WhileStep) -> list[object]:
+        condition, body = self._steps(step.condition), self._steps(step.body)
+        entry: list[object] = ["while", condition, self.slot(step.predicate), body]
+        if not step.stacks and step.turns is None:
+            return entry
+        stacks = []
+        for stack in step.stacks:
+            rows = None if stack.rows is None else self.registers(stack.rows)
+            stacks.append([self.slot(stack.row), self.slot(stack.memory), self.registers(stack.bytes), rows])
+        return [*entry, None if step.turns is None else self.late[step.turns], stacks]
 
     def _kernel(self, step: KernelStep) -> list[list[object]]:
         kernel = self.compiled[id(step)]
