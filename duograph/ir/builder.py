@@ -129,6 +129,16 @@ class Builder:
         """The results of an operator the user called, as they go on."""
         return values
 
+    def local_leaf(self, tensor: Any) -> None:
+        """A tensor is made the start of a tape of its own. Capture tells it from those outside of a region."""
+
+    def followed(self, grads: Sequence[Any], results: Sequence[Any]) -> None:
+        """A gradient rule gave results for incoming gradients. Capture notes which may be absent."""
+
+    def updated(self, args: Sequence[Any], updates: list[tuple[Any, Value]]) -> list[tuple[Any, Value]]:
+        """What an operator writes into several tensors. Capture leaves those alone that have no gradient."""
+        return updates
+
     # Nodes
 
     def emit(
@@ -256,6 +266,8 @@ class Builder:
             return left
         self.check("eq", left, right, code)
         keep, other = (left, right) if isinstance(left, int) or not isinstance(right, int) else (right, left)
+        if keep in self.late_symbols and isinstance(other, Dim) and other.is_symbol:
+            keep, other = other, keep  # what is known first is what memory is planned with
         if isinstance(other, Dim) and not other.is_symbol and isinstance(keep, Dim) and keep.is_symbol:
             keep, other = other, keep
         # A symbol is only written in terms of others that do not contain it.
@@ -266,8 +278,6 @@ class Builder:
         return keep
 
     def is_one(self, size: Expr) -> bool:
-        if keep in self.late_symbols and isinstance(other, Dim) and other.is_symbol:
-            keep, other = other, keep  # what is known first is what memory is planned with
         """Whether a size is 1. Symbols of compiled operators are not: which sizes are 1 is known there."""
         return isinstance(size, int) and size == 1
 

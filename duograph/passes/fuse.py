@@ -50,6 +50,9 @@ class Fusion:
         self.index: dict[Value, int] = {value: i for i, node in enumerate(graph.nodes) for value in node.outputs}
         self.costs = Costs(graph, list(targets))
         self.uses = Counter(value for node in graph.nodes for value in node.inputs) + Counter(graph.outputs)
+        late = {symbol for symbol in map(late_symbol, graph.nodes) if symbol is not None}
+        self.late = {v: mentions(node) & late for node in graph.nodes for v in node.outputs} if late else {}
+        self.waiting: dict[Dim, dict[Group, None]] = {}  # groups in which a late size is spoken of
         self.scalar_group: Group | None = None
         self.next_random: Group | None = None
 
@@ -58,13 +61,12 @@ class Fusion:
         for node in reversed(self.graph.nodes):
             if node.op == "assign":
                 continue
-        late = {symbol for symbol in map(late_symbol, graph.nodes) if symbol is not None}
-        self.late = {v: mentions(node) & late for node in graph.nodes for v in node.outputs} if late else {}
-        self.waiting: dict[Dim, dict[Group, None]] = {}  # groups in which a late size is spoken of
             if node.op == "random_key":
                 self._random_key(node)
             elif PRIMITIVES[node.op].kind == CONTROL:
                 self._control(node)
+            elif PRIMITIVES[node.op].kind == LATE:
+                self._measure(node)
             else:
                 self._visit(node.outputs[0], node)
         for value in self.graph.inputs:
@@ -73,8 +75,6 @@ class Fusion:
     # Groups and requests
 
     def group(self, kind: str, node: Node | None = None) -> Group:
-            elif PRIMITIVES[node.op].kind == LATE:
-                self._measure(node)
         made = Group(kind, len(self.groups), node)
         self.groups.append(made)
         return made
@@ -103,18 +103,9 @@ class Fusion:
         request, first = group.request(value, access, mask, leaf, inner)
         if first:
             self.requesters.setdefault(value, {})[group] = None
-        return request
-
-    def temporary(self, value: Value) -> Placement:
-        """New memory for a value."""
-        buffer = Buffer("temp", len(self.temporaries), value.dtype, value.shape, value.name)
-        self.temporaries.append(buffer)
-        return Placement.contiguous(buffer, value.shape)
-
-    def _requests(self, value: Value) -> list[tuple[Group, Request]]:
             if self.late:
                 self._wait(group, value)
-        return [(group, request) for group in self.requesters.get(value, ()) for request in group.requests[value]]
+        return request
 
     def _wait(self, group: Group, value: Value) -> None:
         """Let a group that speaks of late sizes run when they are known."""
@@ -532,6 +523,7 @@ class Fusion:
                 self.targets.setdefault(initial, []).append(below)
         for group in writers:
             group.placed(self.index[value])
+            self._wait(group, value)
         if first:
             first.hosts.extend(writers)
             for waiter in first.waiters:
@@ -546,7 +538,6 @@ class Fusion:
         return PRIMITIVES[value.node.op].kind != MOVEMENT and value.node.op != "constant"
 
     def _concat(self, node: Node, placement: Placement, writers: list[Group]) -> None:
-            self._wait(group, value)
         dim = node.attrs["dim"]
         offset: Expr = placement.offset
         for part in node.inputs:
@@ -592,6 +583,7 @@ class Fusion:
         value = node.outputs[0]
         group = self.group("random", node)
         group.placed(self.index[value])
+        self._wait(group, value)
         if self.next_random is not None:
             self.next_random.deps[group] = None
         self.next_random = group
@@ -607,7 +599,6 @@ class Fusion:
         if symbol is None and not any(value in self.requesters or value in self.targets for value in node.outputs):
             return
         group = self.group("control", node)
-        self._wait(group, value)
         group.placed(self.index[node.outputs[0]])
         group.in_registers = self.fuse and is_small(node)
         carried = node.attrs["carried"] if node.op == "while_loop" and not group.in_registers else 0

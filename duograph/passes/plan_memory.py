@@ -268,14 +268,14 @@ def _place_inside(temporaries: Sequence[Life], results: Sequence[Life], order: M
         for host in hosts[:8]:
             if host.first < life.last or clash(life, host):
                 continue
+            if order and _known_after(host.size, order) > _known_after(life.size, order):
+                continue  # the result has no memory yet
             if not any(clash(life, guest) for guest in guests.get(host.buffer, ())):
                 inside[life.buffer] = host.buffer
                 guests.setdefault(host.buffer, []).append(life)
                 break
     return inside
 
-            if order and _known_after(host.size, order) > _known_after(life.size, order):
-                continue  # the result has no memory yet
 
 def _place_exactly(lives: Sequence[Life]) -> tuple[dict[Buffer, Expr], int]:
     """Largest first, each in the place it may take over, or else at the lowest offset where nothing is in its way."""
