@@ -159,7 +159,7 @@ class _Walk:
         self.walk(step.then)
         self.walk(step.otherwise)
         self.clock += 1
-        written = [set(_touched(branch)) for branch in (step.then, step.otherwise)]
+        written = [set(touched(branch)) for branch in (step.then, step.otherwise)]
         for buffer in written[0] & written[1]:
             if buffer in self.lives and buffer not in before:
                 self.lives[buffer].first = start
@@ -175,13 +175,14 @@ class _Walk:
         self.walk(step.condition)
         self.walk(step.body)
         self.clock += 1
-        self.use(step.predicate)
-        for buffer in _touched((*step.condition, *step.body)):
+        for buffer in own:
+            self.use(buffer)
+        for buffer in touched((*step.condition, *step.body)):
             if buffer in before:
                 self.use(buffer)
 
 
-def _touched(steps: Sequence[Step]) -> Iterator[Buffer]:
+def touched(steps: Sequence[Step]) -> Iterator[Buffer]:
     """All buffers that steps use, in order."""
     for step in steps:
         if isinstance(step, KernelStep):
@@ -192,12 +193,17 @@ def _touched(steps: Sequence[Step]) -> Iterator[Buffer]:
             yield step.buffer.owner
         elif isinstance(step, CondStep):
             yield step.predicate.owner
-            yield from _touched(step.then)
-            yield from _touched(step.otherwise)
+            yield from touched(step.then)
+            yield from touched(step.otherwise)
+        elif isinstance(step, SizeStep):
+            yield step.source.owner
+        elif isinstance(step, NonzeroStep):
+            yield from (step.source.owner, step.target.owner)
         else:
             yield step.predicate.owner
-            yield from _touched(step.condition)
-            yield from _touched(step.body)
+            yield from (stack.memory.owner for stack in step.stacks)
+            yield from touched(step.condition)
+            yield from touched(step.body)
 
 
 def lifetimes(steps: Sequence[Step], extra: Mapping[int, Sequence[Buffer]]) -> list[Life]:
