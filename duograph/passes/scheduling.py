@@ -10,19 +10,20 @@ from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.late import late_symbol
 
 from .fuse import Fusion
-from .groups import Buffer, CyclicGroups, Group, Placement, Request, Store, Target, in_order, reaches
+from .groups import Buffer, CyclicGroups, Group, Placement, Request, Store, Target, reaches
 from .lower import lower_loop, lower_scatter
 from .lower_contraction import lower_contraction
+from .ordering import in_order
 from .schedule import CondStep, NonzeroStep, RandomStep, Result, Schedule, SizeStep, Stack, Step, WhileStep
 from .small_loops import lower_flow, number_of
 from .views import view_of
 
 
-def schedule(graph: Graph, fuse: bool = True, views: bool = True) -> Schedule:
+def schedule(graph: Graph, fuse: bool = True, views: bool = True, again: Mapping[Value, int] | None = None) -> Schedule:
     """The steps of a program.
 
     Without `fuse` every elementwise node is a kernel; without `views` only written inputs are results themselves, and
-    what is an input or a view of one is copied.
+    what is an input or a view of one is copied. `again` are values computed again, by segment (see recompute).
     """
     graph, cells, written = _resolve_writes(graph)
     placements = {}
@@ -30,11 +31,11 @@ def schedule(graph: Graph, fuse: bool = True, views: bool = True) -> Schedule:
         buffer = Buffer("input", i, value.dtype, value.shape, value.name)
         strides = contiguous_strides(value.shape) if argument.strides is None else argument.strides
         placements[value] = Placement(buffer, strides, number=argument.kind == "number")
-    plan = Schedule((), ())
+    plan = Schedule((), (), again=again or {})
     results: list[Result] = []
     targets: list[tuple[Value, Target]] = []
     for j, value in enumerate(graph.outputs):
-        result = _alias(value, placements, plan) if views or j in written else None
+        result = _alias(value, placements, plan, j in written) if views or j in written else None
         if result is None:
             buffer = Buffer("output", j, value.dtype, value.shape, value.name or "result")
             targets.append((value, Target(Placement.contiguous(buffer, value.shape))))
@@ -77,11 +78,15 @@ def _resolve_writes(graph: Graph) -> tuple[Graph, dict[Value, Value], set[int]]:
     return graph.replace(nodes=tuple(nodes), outputs=outputs), cells, results
 
 
-def _alias(value: Value, placements: Mapping[Value, Placement], plan: Schedule) -> Result | None:
+def _alias(value: Value, placements: Mapping[Value, Placement], plan: Schedule, written: bool) -> Result | None:
     """The result that shares an input's memory, if the value is an input or a view of one."""
     if value in placements:
         place = placements[value]
-        return None if place.number else Result(value.dtype.code, value.shape, inplace=place.buffer.index)
+        if place.number:
+            return None
+        if written:
+            return Result(value.dtype.code, value.shape, inplace=place.buffer.index)
+        return Result(value.dtype.code, value.shape, placement=place)
     found = view_of(value, placements)
     if found is None:
         return None
@@ -101,7 +106,7 @@ def _steps(
     apart: set[Value] = set()
     share = True
     while True:
-        fusion, final = _fuse(graph, placements, targets, apart, share, fuse)
+        fusion, final = _fuse(graph, placements, targets, apart, share, fuse, plan.again)
         clashes = _order_writes(fusion, final, placements)
         if clashes - apart:
             apart |= clashes
@@ -126,6 +131,7 @@ def _fuse(
     apart: set[Value],
     share: bool,
     fuse: bool,
+    again: Mapping[Value, int],
 ) -> tuple[Fusion, list[tuple[Value, Target]]]:
     """One attempt. Cells in `apart` are written by a copy at the end; returns the writes to cells there are."""
     wanted: dict[Value, list[Target]] = {}
@@ -139,7 +145,7 @@ def _fuse(
         wanted.setdefault(value, []).append(fresh)
         if target.cell is not None:
             final.append((value, fresh))
-    fusion = Fusion(graph, dict(placements), wanted, share, fuse)
+    fusion = Fusion(graph, dict(placements), wanted, share, fuse, again)
     kept: list[tuple[Group, Target, Target]] = []
     for value, target in late:
         saved = Target(fusion.temporary(value))

@@ -230,3 +230,12 @@ def test_long_tapes_neither_recurse_nor_overflow():
     y.sum().backward()
     assert x.grad.item() == 1.0
     np.testing.assert_array_equal(y.detach().numpy(), [20_001.0])
+
+
+def test_gradients_of_a_product_leave_its_operands_alone():
+    """The operands of a recorded gradient are looked at through aliases, which are no writes."""
+    a, u = dg.rand(2, 4, requires_grad=True), dg.rand(4, 4, requires_grad=True)
+    y = a.tanh()
+    (first,) = dg.autograd.grad(((y @ u).tanh() @ u).sum(), u, create_graph=True)
+    assert y._version == 0
+    assert dg.autograd.grad(first.sum(), a)[0].shape == (2, 4)
