@@ -119,6 +119,15 @@ class Fusion:
             if waiter is not group:
                 waiter.deps[group] = None
 
+    def temporary(self, value: Value) -> Placement:
+        """New memory for a value."""
+        buffer = Buffer("temp", len(self.temporaries), value.dtype, value.shape, value.name)
+        self.temporaries.append(buffer)
+        return Placement.contiguous(buffer, value.shape)
+
+    def _requests(self, value: Value) -> list[tuple[Group, Request]]:
+        return [(group, request) for group in self.requesters.get(value, ()) for request in group.requests[value]]
+
     # Visiting one value
 
     def _visit(self, value: Value, node: Node) -> None:
