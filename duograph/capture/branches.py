@@ -53,14 +53,16 @@ class Outside:
         self.recorder = recorder
         self.before = self._marks()
 
-    def _marks(self) -> tuple[int, int]:
-        return len(self.recorder.calls), len(self.recorder.undo)
+    def _marks(self) -> tuple[int, int, int]:
+        gradients = sum(kind == "write" for kind, _, _ in self.recorder.gradients_written)
+        return len(self.recorder.calls), len(self.recorder.undo), gradients
 
-    def check(self) -> None:
+    def check(self, region: Region) -> None:
         """Refuse what would happen once, at capture, instead of when the branch or loop runs."""
-        if self._marks() != self.before:
+        gradients = any(alias.leaf.grad is not None for alias in region.aliases.values())
+        if gradients or self._marks() != self.before:
             raise CaptureError(
-                "static: a branch or loop that a tensor's value steers changes something outside of the function, or prints",
+                "static: a branch or loop that a tensor's value steers changes something outside of the function, prints, or sets gradients",
                 hint="assign to a local variable inside, and do this after it",
                 location=user_location(),
             )
@@ -180,7 +182,7 @@ class _Choice:
             else:
                 run()
                 result = get()
-            outside.check()
+            outside.check(region)
         return result
 
     def merge(self, names: Sequence[str], pairs: Sequence[tuple[Any, ...]]) -> list[Any]:

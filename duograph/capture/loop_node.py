@@ -257,7 +257,7 @@ class _Reverse:
         carried = [i for i, leaf in enumerate(loop.leaves) if leaf is not None]
         seeds = {i: region.input(loop.inputs[i].type, "gradient") for i in carried}
         sums = [region.input(alias.value.type, "gradient") for alias in loop.constants]
-        rows = [Row(region.input(builder.read(t).type), None, g, back) for t, g, back in kept]
+        rows = [Row(region.input(TensorType(t.dtype, tuple(t.shape))), None, g, back) for t, g, back in kept]
         seed_leaves = {i: self._leaf(value, again) for i, value in seeds.items()}
         sum_leaves = [self._leaf(value, again) for value in sums]
         row_leaves = [self._leaf(row.value, again) for row in rows]

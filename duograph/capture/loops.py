@@ -183,7 +183,7 @@ class _Capture:
             body(None if self.sequence is None else self.sequence.item(region, turn))
             after = dict(zip(self.names, self.get()))
             self._check_containers()
-            outside.check()
+            outside.check(region)
             grown = self._grown(after) or self._flows(after)
         grown |= self._new_cells(region)
         self.set(self.before)

@@ -29,7 +29,8 @@ class Presence:
         """The condition under which there is this gradient; None if there always is."""
         if not self.known or not isinstance(tensor, core.Tensor) or tensor._traced is None:
             return None
-        return self.known.get(tensor._traced) or self.known.get(self.builder.read(tensor))
+        view = self.builder.views.get(tensor._traced)
+        return self.known.get(tensor._traced) or (None if view is None else self.known.get(view.cell.value))
 
     def mark(self, tensor: Any, condition: Value | None) -> None:
         """The gradient exists under a condition."""

@@ -37,6 +37,7 @@ class Recorder:
     """The record of one capture."""
 
     def __init__(self) -> None:
+        self.gradients_written: list[tuple[str, Any, Any]] = []  # the journal of reads and writes of `.grad`
         self.single_path = False  # a tensor that decides is refused
         self.sizes = CallSizes(self)
         self.reads: list[tuple[str, Any, Any]] = []

@@ -15,6 +15,7 @@ from duograph import _core as core
 from duograph._stack import user_location
 from duograph.errors import CaptureError
 from duograph.ir.builder import _rename_region, current
+from duograph.ir.dim import Dim, Expr
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.late import late_symbols
 from duograph.ir.primitives import has_effect
@@ -188,7 +189,13 @@ def with_own_sizes(builder: CaptureBuilder, graph: Graph) -> Graph:
     found = late_symbols(graph)
     if not found:
         return graph
-    return expand(graph.replace(equal={symbol: builder.late("turns") for symbol in found})).replace(equal={})
+    own: dict[Dim, Expr] = {symbol: builder.late("turns") for symbol in found}
+    made = expand(graph.replace(equal=own)).replace(equal={})
+    for node in made.walk():  # copies, as their types have changed; expand leaves them the name of their own size
+        for key in ("turns", "size"):
+            if key in node.attrs and node.attrs[key] in own:
+                node.attrs = {**node.attrs, key: own[node.attrs[key]]}
+    return made
 
 
 def zeros(tensor: Any) -> Any:

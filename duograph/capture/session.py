@@ -18,7 +18,7 @@ from .convert import callee
 from .presence import grad_if
 from .recorder import Recorder
 from .sizes import Plan
-from .tree import Arguments, Row, argument_names, template, tensor_spec
+from .tree import Arguments, Row, argument_names, template, tensor_spec, tensors_of
 from .words import Words
 
 
@@ -30,6 +30,7 @@ class Captured(NamedTuple):
     description: dict[str, Any]  # of the entry, without program and tape
     tape: tuple[Any, ...] | None
     input_tensors: list[Any]
+    result_tensors: list[Any]  # all tensors of the result, in the order of its template
 
 
 class Session:
@@ -59,6 +60,8 @@ class Session:
         self.cell_roots: dict[int, Any] = {}
         self.sharing: dict[int, set[int]] = {}
         self.names: list[str] = []  # of the arguments
+        self.result_tensors: list[Any] = []
+        self.recorder.gradients_written = self.journal
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Captured:
         """Capture the call; everything outside is as before when this returns or raises."""
@@ -81,6 +84,7 @@ class Session:
                 self.arguments.check_unchanged()
                 gradients = self._gradients()
                 self._note_sharing(result)
+                self.result_tensors = tensors_of(result)
                 outputs = template(result, self._tensor_row)
                 effects = self._effects(gradients)
                 backward = self._backward()
@@ -314,7 +318,7 @@ class Session:
             backward = backward._replace(graph=graph_back)
             tape = (differentiated, [n for n, _ in backward.outputs], saved_rows, tape_numbers, sizes)
         originals = self.arguments.originals
-        return Captured(graph, backward, description, tape, [originals.get(id(t), t) for _, t in builder.tensor_inputs])
+        return Captured(graph, backward, description, tape, [originals.get(id(t), t) for _, t in builder.tensor_inputs], self.result_tensors)
 
     def _assign(self) -> list[Value]:
         """Write every changed input cell back at the end of the program; returns the inputs written."""

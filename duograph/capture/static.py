@@ -11,11 +11,13 @@ from duograph._recorded import state
 from duograph.config import config
 from duograph.errors import ArgumentError
 
+from .budget import read_budget
 from .convert import callee
 from .declared import Declared
 from .session import Captured, Session
+from .tree import tensors_of
 from .signatures import Reasons, Signatures, signatures
-from .sizes import SizeHistory, known_sizes
+from .sizes import Plan, SizeHistory, known_sizes
 
 if TYPE_CHECKING:
     from .report import Report
@@ -28,9 +30,12 @@ if config.dynamic:
 class Handler:
     """What a static function does when no capture fits: make one. Its public attributes show on the function."""
 
-    def __init__(self, target: Callable[..., Any], strict: bool, sizes: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, target: Callable[..., Any], strict: bool, sizes: Mapping[str, Any] | None = None, budget: int | str | None = None
+    ) -> None:
         self.target = target
         self.strict = strict
+        self.budget = read_budget(budget)
         self.single_path = False  # refuse where a tensor's value decides, instead of capturing both ways
         self.captures = 0
         self.reasons = Reasons()
@@ -62,9 +67,11 @@ class Handler:
 
     def capture(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
         """(the entry for this call, the build results of its programs)."""
-        plan = self.sizes.plan(self.target, args, kwargs)
+        # Under a budget every size has a program of its own: what a plan needs depends on the sizes.
+        plan = self.sizes.plan(self.target, args, kwargs) if self.budget is None else Plan({})
         while True:
             session = Session(self.target, self.__name__, differentiable=True, single_path=self.single_path, plan=plan)
+            session.recorder.sizes.strict = self.strict
             try:
                 captured = session.run(args, kwargs)
                 if plan and session.recorder.sizes.pinned:
@@ -82,11 +89,14 @@ class Handler:
     def compile(self, captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
         from duograph.runtime.build import build
 
-        built = [build(captured.graph, strict=self.strict, fuse=config.fuse, views=False)]
+        built = [build(captured.graph, strict=self.strict, fuse=config.fuse, views=False, budget=self.budget)]
         description = dict(captured.description, program=built[0].program, tape=None)
         if captured.backward is not None and captured.tape is not None:
-            built.append(build(captured.backward.graph, strict=self.strict, fuse=config.fuse, views=False))
-            again = Again(self.target, len(args), tuple(kwargs), [n for n, _ in captured.backward.outputs])
+            built.append(build(captured.backward.graph, strict=self.strict, fuse=config.fuse, views=False, budget=self.budget))
+            positions = [
+                next((i for i, t in enumerate(captured.result_tensors) if t is o), None) for _, o in captured.backward.outputs
+            ]
+            again = Again(self.target, len(args), tuple(kwargs), positions)
             specs = [(tensor.dtype, known_sizes(tensor.shape)) for _, tensor in captured.backward.outputs]
             description["tape"] = (f"static {self.__name__}", built[1].program, again, specs, *captured.tape)
         self.compilations += 1
@@ -126,11 +136,13 @@ class Handler:
 class Again:
     """Gradients of a call by recording it anew, dynamically: what gradients of gradients run on."""
 
-    def __init__(self, target: Callable[..., Any], n_positional: int, keywords: tuple[str, ...], numbers: list[int]) -> None:
+    def __init__(
+        self, target: Callable[..., Any], n_positional: int, keywords: tuple[str, ...], positions: list[int | None]
+    ) -> None:
         self.target = target
         self.n_positional = n_positional
         self.keywords = keywords
-        self.numbers = numbers
+        self.positions = positions  # of the differentiable outputs among the tensors of the result
 
     def __call__(self, arguments: tuple[Any, ...], inputs: tuple[Any, ...], grads: tuple[Any, ...]) -> tuple[Any, ...]:
         args, kwargs = arguments[: self.n_positional], dict(zip(self.keywords, arguments[self.n_positional :]))
@@ -139,39 +151,39 @@ class Again:
         try:
             recorder = state.recorder
             function = self.target if recorder is None else callee(recorder, self.target)
-            outputs = tensors_of(function(*args, **kwargs), {id(x) for x in tensors_of(list(arguments), set())})
+            outputs = tensors_of(function(*args, **kwargs))
         finally:
             core.set_dynamic_mode(False)
             core.set_grad_enabled(old)
-        wanted = [outputs[n] for n in self.numbers]
-        chosen = [(o, g) for o, g in zip(wanted, grads) if g is not None and o.requires_grad]
+        wanted = [None if n is None else outputs[n] for n in self.positions]
+        chosen = [(o, g) for o, g in zip(wanted, grads) if g is not None and o is not None and o.requires_grad]
         seeds = tuple(g for _, g in chosen)
         create = core.is_grad_enabled()
         found: tuple[Any, ...] = core.grad(tuple(o for o, _ in chosen), inputs, seeds, create_graph=create, allow_unused=True)
         return found
 
 
-def tensors_of(result: Any, arguments: set[int]) -> list[Any]:
-    """The tensors of a result in the order of its template, arguments and repetitions left out."""
-    from .tree import template
-
-    found: list[Any] = []
-
-    def note(tensor: Any) -> tuple[Any, ...]:
-        if id(tensor) not in arguments:
-            arguments.add(id(tensor))
-            found.append(tensor)
-        return ()
-
-    template(result, note)
-    return found
-
-
 @overload
-def static(target: F, /, *, strict: bool = False, sizes: Mapping[str, Any] | None = None) -> F: ...
+def static(
+    target: F, /, *, strict: bool = False, sizes: Mapping[str, Any] | None = None, memory_budget: int | str | None = None
+) -> F: ...
 @overload
-def static(target: None = None, /, *, strict: bool = False, sizes: Mapping[str, Any] | None = None) -> Callable[[F], F]: ...
-def static(target: Any = None, /, *, strict: bool = False, sizes: Mapping[str, Any] | None = None) -> Any:
+def static(
+    target: None = None,
+    /,
+    *,
+    strict: bool = False,
+    sizes: Mapping[str, Any] | None = None,
+    memory_budget: int | str | None = None,
+) -> Callable[[F], F]: ...
+def static(
+    target: Any = None,
+    /,
+    *,
+    strict: bool = False,
+    sizes: Mapping[str, Any] | None = None,
+    memory_budget: int | str | None = None,
+) -> Any:
     """Make a function, method, Module or training step static: captured at the first call, then run by the core.
 
     The program is fused and memory-planned, and replayed for every call it fits. A size that is seen with a second
@@ -184,8 +196,15 @@ def static(target: Any = None, /, *, strict: bool = False, sizes: Mapping[str, A
         strict: the dynamic graph's very bits (by default a product may fuse with the sum it goes to).
         sizes: what is known of the arguments' sizes beforehand, by argument name: for each dimension a `Dim` (it
             changes), a number (it is always that) or None (find out).
+        memory_budget: bytes, as a number or a text like "256MB" or "1.5GB", or "30%" of what it would need otherwise:
+            the most the program may allocate for intermediate values and results, gradients left in `.grad` among them.
+            Arguments, parameters and optimiser state are there before it and do not count. Values that would not fit
+            are computed again when they are needed, with the same bits; `explain()` says what was done. Each size is
+            then captured by itself; for a function whose gradient is taken outside, each of its two programs stays
+            within the budget.
 
-    Errors:   CaptureError, with the line, where Python asks for a tensor's value or for a random number
+    Errors:   CaptureError, with the line, where Python asks for a tensor's value or for a random number;
+              MemoryError_, at the call, for a budget that is too small: it names the smallest that would do
 
     >>> import duograph as dg
     >>> @dg.static
@@ -194,20 +213,26 @@ def static(target: Any = None, /, *, strict: bool = False, sizes: Mapping[str, A
     >>> line(dg.tensor([2.0]), dg.tensor([3.0]), dg.tensor([1.0]))
     tensor([7.])
     """
+    if sizes and memory_budget is not None:
+        raise ArgumentError(
+            "static: sizes and memory_budget exclude each other: how much memory a program needs depends on its sizes",
+            hint="leave sizes out: each size is then captured by itself",
+        )
     if target is None:
-        return lambda function: static(function, strict=strict, sizes=sizes)
+        return lambda function: static(function, strict=strict, sizes=sizes, memory_budget=memory_budget)
     if isinstance(target, (staticmethod, classmethod)):
-        return type(target)(static(target.__func__, strict=strict, sizes=sizes))
+        return type(target)(static(target.__func__, strict=strict, sizes=sizes, memory_budget=memory_budget))
     if isinstance(target, core.StaticFunction):
         target = target.__wrapped__
     if isinstance(target, type):
         if any(c.__name__ == "Module" and c.__module__ == "duograph.nn.module" for c in target.__mro__):
-            target.forward = static(target.forward, strict=strict, sizes=sizes)  # type: ignore[attr-defined]
+            forward = static(target.forward, strict=strict, sizes=sizes, memory_budget=memory_budget)  # type: ignore[attr-defined]
+            target.forward = forward  # type: ignore[attr-defined]
             return target
         raise ArgumentError(f"static: {target.__name__} is a class", hint="make its methods static, or an instance")
     if not callable(target):
         raise ArgumentError(f"static: expected a function or a Module, got {type(target).__name__}")
-    return make_static(target, Handler(target, strict, sizes))
+    return make_static(target, Handler(target, strict, sizes, memory_budget))
 
 
 def make_static(target: Callable[..., Any], handler: Handler) -> Any:

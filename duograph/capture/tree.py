@@ -170,6 +170,18 @@ def template(value: Any, tensor: Callable[[Any], Row]) -> Row:
     return ("const", value)
 
 
+def tensors_of(result: Any) -> list[Any]:
+    """All tensors of a result, in the order of its template."""
+    found: list[Any] = []
+
+    def note(tensor: Any) -> Row:
+        found.append(tensor)
+        return ()
+
+    template(result, note)
+    return found
+
+
 def _holds_tensors(values: Any) -> bool:
     for value in values:
         if isinstance(value, (core.Tensor, LiveNumber)):
