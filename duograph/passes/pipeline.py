@@ -15,6 +15,7 @@ from .contract_fma import contract_fma
 from .drop_dead import drop_dead
 from .expand import expand
 from .fold import fold_constants
+from .lay_out_loops import lay_out_loops
 from .reductions import split_reductions
 from .select_branches import select_branches
 from .simplify import simplify
@@ -48,6 +49,7 @@ TIDY: tuple[Pass, ...] = (  # until nothing changes
 )
 CONTRACT: tuple[Pass, ...] = (
     ("contract_fma", lambda graph, options: graph if options.strict else contract_fma(graph)),
+    ("lay_out_loops", lambda graph, options: lay_out_loops(graph)),
     ("drop_dead", lambda graph, options: drop_dead(graph)),
 )
 PIPELINE = (LOWER, TIDY, CONTRACT)
