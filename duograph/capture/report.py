@@ -13,6 +13,8 @@ from .numbers import evaluate
 from .session import Captured, Session
 
 if TYPE_CHECKING:
+    from duograph.passes.recompute import Recomputation
+
     from .static import Handler
 
 _RUNS = 5  # of the static program, for its microseconds
@@ -57,6 +59,8 @@ class Report:
     dynamic: Side
     static: Side
     arena_bytes: int = 0
+    peak_bytes: int = 0  # of the static program: arena and results
+    recomputed: Recomputation | None = None  # what was done for a memory budget
 
     def __str__(self) -> str:
         rows: list[tuple[str, int | str, int | str]] = [
@@ -71,9 +75,23 @@ class Report:
         widths = [max(len(row[i]) for row in texts) for i in range(3)]
         lines = [f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}" for a, b, c in texts]
         lines.insert(1, "-" * len(lines[0]))
+        lines += self._memory()
         lines += ["", "static kernels"]
         lines += [f"  {line}" for line in self._kernels()]
         return "\n".join(lines)
+
+    def _memory(self) -> list[str]:
+        """What the program allocates, and what was done for the budget."""
+        lines = ["", f"allocated by the static program: {_number(self.peak_bytes)} bytes"]
+        done = self.recomputed
+        if done is not None:
+            lines.append(f"memory budget: {_number(done.budget)} bytes; without it: {_number(done.before)} bytes")
+        if done is not None and done.values:
+            lines.append(
+                f"computed again: {_number(done.values)} values of {_number(done.bytes)} bytes, "
+                f"{_number(done.operations)} floating-point operations added"
+            )
+        return lines
 
     def _kernels(self) -> list[str]:
         timed = any(k.microseconds is not None for k in self.static.kernel_list)
@@ -98,13 +116,14 @@ def explain(handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], tim
     captured = session.run(args, kwargs)
     from duograph.runtime.build import build
 
-    built = build(captured.graph, strict=handler.strict, fuse=config.fuse, views=False)
+    built = build(captured.graph, strict=handler.strict, fuse=config.fuse, views=False, budget=handler.budget)
     static = static_side(built)
     if time:
         microseconds(session, captured, built, static)
     dynamic = dynamic_side(handler, session, captured, args, kwargs)
     dynamic.flops = unfused_flops(captured)
-    return Report(handler.__name__, dynamic, static, int(built.report.arena))
+    plan = built.report
+    return Report(handler.__name__, dynamic, static, int(plan.arena), int(plan.peak), plan.recomputed)
 
 
 def unfused_flops(captured: Captured) -> int:

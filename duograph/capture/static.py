@@ -15,9 +15,9 @@ from .budget import read_budget
 from .convert import callee
 from .declared import Declared
 from .session import Captured, Session
-from .tree import tensors_of
 from .signatures import Reasons, Signatures, signatures
 from .sizes import Plan, SizeHistory, known_sizes
+from .tree import tensors_of
 
 if TYPE_CHECKING:
     from .report import Report

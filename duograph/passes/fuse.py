@@ -8,7 +8,7 @@ written by one of them (its host) or by a new one. Everything is decided in one 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from duograph.errors import InternalError
 from duograph.ir.dim import Dim, Expr, contiguous_strides, product, symbols
@@ -32,16 +32,24 @@ class Fusion:
 
     placements  where the graph's inputs lie
     targets     where values must be written
+    again       values computed again, by segment: they share no kernel with what runs before
     """
 
     def __init__(
-        self, graph: Graph, placements: dict[Value, Placement], targets: dict[Value, list[Target]], share: bool, fuse: bool = True
+        self,
+        graph: Graph,
+        placements: dict[Value, Placement],
+        targets: dict[Value, list[Target]],
+        share: bool,
+        fuse: bool = True,
+        again: Mapping[Value, int] | None = None,
     ) -> None:
         self.graph = graph
         self.placements = placements
         self.targets = targets
         self.share = share and fuse
         self.fuse = fuse
+        self.again = again or {}
         self.groups: list[Group] = []
         self.requesters: dict[Value, dict[Group, None]] = {}
         self.hosts: dict[Value, list[Group]] = {}
@@ -76,6 +84,7 @@ class Fusion:
 
     def group(self, kind: str, node: Node | None = None) -> Group:
         made = Group(kind, len(self.groups), node)
+        made.again = self.again.get(node.outputs[0], 0) if node and self.again else 0
         self.groups.append(made)
         return made
 
@@ -122,6 +131,7 @@ class Fusion:
     def temporary(self, value: Value) -> Placement:
         """New memory for a value."""
         buffer = Buffer("temp", len(self.temporaries), value.dtype, value.shape, value.name)
+        buffer.value = value
         self.temporaries.append(buffer)
         return Placement.contiguous(buffer, value.shape)
 
@@ -256,6 +266,7 @@ class Fusion:
             if beside is not None:
                 return beside
         group, access = self.map_group(value.shape)
+        group.again = self.again.get(value, 0)
         self.ask(group, value, access)
         if not value.shape and node.op != "reduce":
             self.scalar_group = group
@@ -276,6 +287,7 @@ class Fusion:
             return False
         return (
             group.kind == "loop"
+            and not (group.again and group.again != self.again.get(value))
             and (len(mine) == 1 or node.op != "reduce")
             and len(group.stores) < (MAX_STORES if group.order else MAX_SCALAR_STORES)
             and all((group, request) in inline for request in mine)
@@ -296,6 +308,8 @@ class Fusion:
         limit = MAX_STORES if sizes else MAX_SCALAR_STORES
         for group in candidates:
             if group.kind != "loop" or group.frozen or len(group.stores) >= limit or value in group.requests:
+                continue
+            if group.again != self.again.get(value, 0):
                 continue
             loops = group.order if node.op != "reduce" else group.outer
             if (group.reduce is not None) != (node.op == "reduce") or [group.extents[loop] for loop in loops] != sizes:

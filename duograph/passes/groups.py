@@ -16,9 +16,10 @@ class Buffer:
 
     kind   "input" (number `index` of the graph's inputs), "output" (number `index` of its results), "temp" or "const"
     base   another buffer that this one is the rest of, from element `offset` on
+    value  what a temporary holds
     """
 
-    __slots__ = ("base", "data", "dtype", "index", "kind", "name", "offset", "shape")
+    __slots__ = ("base", "data", "dtype", "index", "kind", "name", "offset", "shape", "value")
 
     def __init__(self, kind: str, index: int, dtype: Any, shape: Sequence[Expr], name: str = "", data: bytes = b"") -> None:
         self.kind = kind
@@ -29,6 +30,7 @@ class Buffer:
         self.data = data
         self.base: Buffer | None = None
         self.offset: Expr = 0
+        self.value: Value | None = None
 
     def view(self, offset: Expr) -> Buffer:
         """The buffer from an element on."""
@@ -139,6 +141,7 @@ class Group:
 
     kind     "loop", "contraction", "scatter", "control" or "random"
     extents  by loop number; `order` lists the live parallel and reduce loops, outer to inner
+    again    the segment computed again that it belongs to (0: none); see recompute
     gathers  pseudo loops -1, -2, …: computed indices (request, extent) that gathered loads are addressed with
     """
 
@@ -155,6 +158,7 @@ class Group:
         self.gathers: list[tuple[Request, Expr]] = []
         self.deps: dict[Group, None] = {}
         self.frozen = False
+        self.again = 0
         self.scalar_only = True  # nothing inlined that a contraction's epilogue could not do
         self.anchor: Request | None = None
         self.operands: list[Request] = []  # of a contraction, branch or loop
@@ -229,6 +233,9 @@ class Group:
 
     def coverage(self, value: Value, access: Access) -> str:
         """ "full" or "outer" if running over the group's loops (or those that are not reduced) meets each element once."""
+        whole = product(value.shape)
+        if isinstance(whole, int) and whole == 0:
+            return "full"
         index = linear(access, contiguous_strides(value.shape))
         if index.offset != 0 or (divided(access) and any(t[2] != 1 or t[3] is not None for t in index.terms)):
             return ""
@@ -243,7 +250,7 @@ class Group:
                 return ""
             del left[found]
             step = step * self.extents[found]
-        if step != product(value.shape):
+        if step != whole:
             return ""
         if used == set(self.order):
             return "full"
@@ -267,27 +274,3 @@ def reaches(start: Group, goal: Group) -> bool:
 
 class CyclicGroups(Exception):
     """Fusion led to groups that wait for each other; it is done again without sharing kernels between results."""
-
-
-def in_order(groups: Sequence[Group]) -> list[Group]:
-    """The groups so that each comes after those it depends on, otherwise in program order."""
-    from heapq import heapify, heappop, heappush
-
-    waiting = {group: len(group.deps) for group in groups}
-    users: dict[Group, list[Group]] = {}
-    for group in groups:
-        for dep in group.deps:
-            users.setdefault(dep, []).append(group)
-    ready = [(group.low, group.number, group) for group in groups if not group.deps]
-    heapify(ready)
-    done: list[Group] = []
-    while ready:
-        group = heappop(ready)[2]
-        done.append(group)
-        for user in users.get(group, ()):
-            waiting[user] -= 1
-            if not waiting[user]:
-                heappush(ready, (user.low, user.number, user))
-    if len(done) != len(groups):
-        raise CyclicGroups
-    return done

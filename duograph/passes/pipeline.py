@@ -27,11 +27,13 @@ class Options(NamedTuple):
     strict  no pass may change floating-point results (dynamic mode, and static mode on request)
     fuse    share kernels between operators; off only in tests and reports
     verify  check the graph after each pass
+    budget  bytes the program may allocate, or (a float) a share of what it would; None: no limit
     """
 
     strict: bool = True
     fuse: bool = True
     verify: bool = False
+    budget: int | float | None = None
 
 
 Pass = tuple[str, Callable[[Graph, Options], Graph]]

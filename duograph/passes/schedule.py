@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from duograph.codegen.kernel import ContractionKernel, Kernel, LoopKernel, ScatterKernel
 from duograph.ir.dim import Dim, Expr
-from duograph.ir.graph import Node
+from duograph.ir.graph import Node, Value
 from duograph.ir.location import Location
 
 from .groups import Buffer, Placement
@@ -113,12 +114,13 @@ class Result:
 
 @dataclass
 class Schedule:
-    """A program: steps, the buffers they use besides inputs, and the results."""
+    """A program: steps, the buffers they use besides inputs, and the results; values computed again, by segment."""
 
     steps: tuple[Step, ...]
     results: tuple[Result, ...]
     buffers: list[Buffer] = field(default_factory=list)
     checks: list[tuple[str, Expr, Expr, int]] = field(default_factory=list)
+    again: Mapping[Value, int] = field(default_factory=dict)
 
 
 __all__ = [

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from duograph import _core as core
 from duograph.codegen.kernel import CompiledKernel, Launch
 from duograph.ir.dim import Dim, Expr
-from duograph.ir.graph import Graph
+from duograph.ir.graph import Graph, Value
 from duograph.ir.late import late_symbols
 from duograph.passes.groups import Buffer, Placement
 from duograph.passes.pipeline import Options, optimise
-from duograph.passes.plan_memory import Plan, plan_memory
+from duograph.passes.plan_memory import Plan, plan_memory, results_bytes
+from duograph.passes.recompute import Recomputation, fit, planned_peak, too_small
 from duograph.passes.schedule import (
     CondStep,
     CopyStep,
@@ -46,10 +48,13 @@ class Assembled:
         self.code = code
         self.compiled = compiled
         self.memory = memory
+        self.recomputed: Recomputation | None = None
 
     def report(self) -> PlanReport:
         """What the program does, in words and figures."""
-        return describe(self.graph, self.plan, list(_kernel_steps(self.plan.steps)), self.compiled, self.memory)
+        steps = list(_kernel_steps(self.plan.steps))
+        report = describe(self.graph, self.plan, steps, self.compiled, self.memory)
+        return replace(report, peak=planned_peak(self.memory), recomputed=self.recomputed)
 
 
 def assemble(graph: Graph, options: Options, optimised: bool, views: bool) -> Assembled:
@@ -57,7 +62,36 @@ def assemble(graph: Graph, options: Options, optimised: bool, views: bool) -> As
     given = graph
     if not optimised:
         graph = optimise(graph, options)
-    plan = schedule(graph, options.fuse, views)
+    if options.budget is not None:
+        return _within_budget(graph, given, options, views)
+    return _assemble(graph, given, schedule(graph, options.fuse, views))
+
+
+def _within_budget(graph: Graph, given: Graph, options: Options, views: bool) -> Assembled:
+    """The program that allocates no more than the options allow."""
+    assert options.budget is not None
+
+    def planner(graph: Graph, again: Mapping[Value, int]) -> tuple[Schedule, Plan]:
+        plan = schedule(graph, options.fuse, views, again)
+        return plan, plan_memory(plan.steps, late=list(late_symbols(graph)))
+
+    reserve = 0  # for what kernels need beside their operands, which is known when they are compiled
+    while True:
+        found = fit(graph, options.budget, planner, reserve)
+        made = _assemble(found.graph, given, found.schedule)
+        peak = planned_peak(made.memory)
+        assert isinstance(peak, int)
+        done = found.report._replace(after=peak)
+        if peak <= done.budget:
+            made.recomputed = done
+            return made
+        if found.report.after > done.budget:
+            raise too_small(graph.name, done, results_bytes(made.memory))
+        reserve += peak - found.report.budget
+
+
+def _assemble(graph: Graph, given: Graph, plan: Schedule) -> Assembled:
+    """Compile a schedule."""
     steps = _kernel_steps(plan.steps)
     unit = compile_unit([step.kernel for step in steps])
     compiled = {id(step): kernel for step, kernel in zip(steps, unit.kernels)}

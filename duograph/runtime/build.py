@@ -49,8 +49,8 @@ class Built:
 class _Maker:
     """Compiles the graph once, when somebody needs more than the cache gave."""
 
-    def __init__(self, graph: Graph, strict: bool, fuse: bool, optimised: bool, views: bool) -> None:
-        self.arguments = (graph, strict, fuse, optimised, views)
+    def __init__(self, graph: Graph, strict: bool, fuse: bool, optimised: bool, views: bool, budget: int | float | None) -> None:
+        self.arguments = (graph, strict, fuse, optimised, views, budget)
         self.made: Assembled | None = None
 
     def __call__(self) -> Assembled:
@@ -59,12 +59,12 @@ class _Maker:
 
             from .assemble import assemble
 
-            graph, strict, fuse, optimised, views = self.arguments
+            graph, strict, fuse, optimised, views, budget = self.arguments
             # Thousands of small objects are made and nearly all of them live to the end: collecting only costs.
             collecting = gc.isenabled()
             gc.disable()
             try:
-                self.made = assemble(graph, Options(strict=strict, fuse=fuse), optimised, views)
+                self.made = assemble(graph, Options(strict=strict, fuse=fuse, budget=budget), optimised, views)
             finally:
                 if collecting:
                     gc.enable()
@@ -82,7 +82,13 @@ class _Maker:
 
 
 def build(
-    graph: Graph, strict: bool = True, fuse: bool = True, optimised: bool = False, views: bool = True, cached: bool = True
+    graph: Graph,
+    strict: bool = True,
+    fuse: bool = True,
+    optimised: bool = False,
+    views: bool = True,
+    cached: bool = True,
+    budget: int | float | None = None,
 ) -> Built:
     """Compile a graph.
 
@@ -92,8 +98,9 @@ def build(
         optimised: the graph has been through the passes.
         views: a result that is an input or a view of one shares its memory; else only written inputs do.
         cached: look in the object cache first, and keep the result there.
+        budget: bytes the program may allocate, or (a float) a share of what it would; None: no limit.
     """
-    make = _Maker(graph, strict, fuse and config.fuse, optimised, views)
+    make = _Maker(graph, strict, fuse and config.fuse, optimised, views, budget)
     if not cached or cache.folder() is None:
         made = make()
         return Built(make, made.spec, made.code)

@@ -13,6 +13,7 @@ from duograph.ir.location import Location
 from duograph.ir.primitives import PRIMITIVES
 from duograph.passes.groups import Buffer
 from duograph.passes.plan_memory import Plan
+from duograph.passes.recompute import Recomputation
 from duograph.passes.schedule import KernelStep, Schedule
 
 
@@ -40,12 +41,14 @@ class Variable:
 
 @dataclass(frozen=True)
 class PlanReport:
-    """A program in figures."""
+    """A program in figures. `peak` is what it allocates: arena and results."""
 
     kernels: tuple[KernelReport, ...] = ()
     variables: tuple[Variable, ...] = ()
     arena: Expr = 0
     results: int = field(default=0)
+    peak: Expr = 0
+    recomputed: Recomputation | None = None
 
     @property
     def bytes(self) -> Expr:

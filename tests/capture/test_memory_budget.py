@@ -1,0 +1,175 @@
+"""`static(..., memory_budget=...)`: the same training, in less memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import duograph as dg
+from duograph import _core as core
+from duograph import nn
+from duograph.errors import ArgumentError, MemoryError_
+
+Step = Callable[..., Any]
+
+
+def network(layers: int, width: int = 64, dropout: float = 0.0, norm: bool = False) -> nn.Module:
+    dg.manual_seed(0)
+    parts: list[nn.Module] = []
+    for _ in range(layers):
+        parts += [nn.Linear(width, width), nn.Tanh()]
+        parts += [nn.LayerNorm(width)] if norm else []
+        parts += [nn.Dropout(dropout)] if dropout else []
+    return nn.Sequential(*parts)
+
+
+def training(model: nn.Module, budget: Any, adam: bool = False, strict: bool = False) -> tuple[Any, tuple[Any, Any]]:
+    optimiser = dg.optim.Adam(model.parameters(), lr=1e-3) if adam else dg.optim.SGD(model.parameters(), lr=0.1)
+    dg.manual_seed(1)
+    batch = dg.randn(256, 64), dg.randn(256, 64)
+
+    @dg.static(strict=strict, memory_budget=budget)
+    def step(x: Any, y: Any) -> Any:
+        loss = ((model(x) - y) ** 2).mean()
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        return loss
+
+    return step, batch
+
+
+def state(model: nn.Module) -> list[Any]:
+    return [parameter.detach().numpy().copy() for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize(
+    ("options", "strict", "adam"),
+    [({}, False, False), ({}, True, True), ({"dropout": 0.3}, False, True), ({"norm": True}, False, False)],
+)
+def test_the_same_bits_in_less_memory(options: dict[str, Any], strict: bool, adam: bool) -> None:
+    results = []
+    for budget in (None, "65%"):
+        model = network(20, **options)
+        step, batch = training(model, budget, adam, strict)
+        losses = [step(*batch).item() for _ in range(3)]
+        results.append((losses, state(model), step.explain(*batch)))
+    (losses, parameters, plain), (again, same, report) = results
+    assert losses == again
+    for a, b in zip(parameters, same, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert 0 <= plain.peak_bytes - report.recomputed.before <= 4096  # what kernels need beside their operands
+    assert report.peak_bytes <= 0.65 * plain.peak_bytes
+    assert plain.recomputed is None
+    assert plain.static.flops < report.static.flops <= 1.4 * plain.static.flops
+
+
+def test_what_is_really_allocated_shrinks_too() -> None:
+    peaks = []
+    for budget in (None, "40%"):
+        step, batch = training(network(60), budget)
+        for _ in range(2):
+            step(*batch)
+        core.reset_peak()
+        before = dg.memory_stats()["allocated"]
+        step(*batch)
+        peaks.append(dg.memory_stats()["peak"] - before)
+    assert peaks[1] <= 0.6 * peaks[0], peaks
+
+
+def test_explain_says_what_was_done() -> None:
+    step, batch = training(network(20), "70%")
+    report = step.explain(*batch)
+    done = report.recomputed
+    assert done.values > 0 and done.after == report.peak_bytes <= done.budget < done.before
+    text = str(report)
+    spaced = f"{done.budget:,}".replace(",", " ")
+    assert f"memory budget: {spaced} bytes" in text
+    assert re.search(r"computed again: \d+ values of [\d ]+ bytes, [\d ]+ floating-point operations added", text)
+
+
+def test_a_budget_that_cannot_be_met_names_the_smallest_that_can() -> None:
+    step, batch = training(network(20), 1000)
+    with pytest.raises(MemoryError_, match="step cannot run in 1 000 bytes") as raised:
+        step(*batch)
+    assert "test_memory_budget.py" in str(raised.value)
+    hint = re.search(r"memory_budget=(\d+)", str(raised.value))
+    assert hint is not None
+    least = int(hint[1])
+    step, batch = training(network(20), least)
+    step(*batch)
+    assert step.explain(*batch).peak_bytes <= least
+
+
+def test_gradients_left_in_grad_count() -> None:
+    model = network(4)
+    x = dg.randn(8, 64)
+
+    @dg.static(memory_budget=10_000)
+    def step(x: Any) -> None:
+        model.zero_grad()
+        model(x).sum().backward()
+
+    with pytest.raises(MemoryError_, match=r"[0-9 ]+ of them results") as raised:
+        step(x)
+    assert isinstance(raised.value, MemoryError)
+
+
+def test_a_function_differentiated_outside() -> None:
+    w = dg.randn(64, 64, requires_grad=True)
+
+    def f(x: Any) -> Any:
+        for _ in range(6):
+            x = dg.tanh(x @ w)
+        return x.sum()
+
+    x = dg.randn(32, 64)
+    plain, small = dg.static(f), dg.static(f, memory_budget="256MB")
+    plain(x).backward()
+    expected, w.grad = w.grad, None
+    small(x).backward()
+    np.testing.assert_array_equal(w.grad.numpy(), expected.numpy())
+
+
+def test_each_size_has_its_own_plan() -> None:
+    step = dg.static(lambda x: dg.tanh(dg.exp(x).sum(0) @ x.T), memory_budget="1.5GB")
+    for rows in (3, 5, 7, 9):
+        step(dg.randn(rows, 4))
+    assert step.captures == 4
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("256 megabytes", "'256 megabytes' is no amount of memory"),
+        ("lots", "'lots' is no amount of memory"),
+        ("", "'' is no amount of memory"),
+        (0, "must be more than 0 bytes, got 0"),
+        (-5, "must be more than 0 bytes, got -5"),
+        ("0MB", "'0MB' is less than one byte"),
+        ("130%", "'130%' is no share"),
+        (True, "expected bytes, got True (bool)"),
+        (1.5, "expected bytes, got 1.5 (float)"),
+    ],
+)
+def test_wrong_budgets(given: Any, message: str) -> None:
+    with pytest.raises(ArgumentError, match=re.escape(message)) as raised:
+        dg.static(lambda x: x, memory_budget=given)
+    assert "256MB" in str(raised.value)
+
+
+def test_budgets_read() -> None:
+    from duograph.capture.budget import read_budget
+
+    assert [read_budget(text) for text in (7, "7", "256MB", "1.5GB", "2 KiB", ".5mib", "25%")] == [
+        7, 7, 256_000_000, 1_500_000_000, 2048, 524_288, 0.25,
+    ]  # fmt: skip
+
+
+def test_sizes_and_budget_exclude_each_other() -> None:
+    with pytest.raises(ArgumentError, match="sizes and memory_budget"):
+        dg.static(lambda x: x, sizes={"x": (dg.Dim("n"),)}, memory_budget="1MB")
