@@ -15,6 +15,7 @@ from .contract_fma import contract_fma
 from .drop_dead import drop_dead
 from .expand import expand
 from .fold import fold_constants
+from .hoist import hoist
 from .lay_out_loops import lay_out_loops
 from .reductions import split_reductions
 from .select_branches import select_branches
@@ -47,6 +48,7 @@ TIDY: tuple[Pass, ...] = (  # until nothing changes
     ("simplify", lambda graph, options: simplify(graph, options.strict)),
     ("select_branches", lambda graph, options: select_branches(graph)),
     ("merge_common", lambda graph, options: merge_common(graph)),
+    ("hoist", lambda graph, options: hoist(graph)),
     ("drop_dead", lambda graph, options: drop_dead(graph)),
 )
 CONTRACT: tuple[Pass, ...] = (
