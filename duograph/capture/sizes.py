@@ -40,6 +40,7 @@ class CallSizes:
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
+        self.strict = False  # bits matter, also those of an empty or single sum
         self.tokens: dict[Dim, tuple[Any, ...]] = {}
         self.values: dict[str, int] = {}
         self.pinned: dict[Dim, None] = {}  # symbols that must be numbers
@@ -142,6 +143,19 @@ class SizedBuilder(Builder):
             return super().number(number)
         return self.emit("size", [], {"value": number.expr}, [TensorType(core.int64, (), weak=True)])[0]
 
+    def emit(
+        self,
+        op: str,
+        inputs: Sequence[Value],
+        attrs: dict[str, Any],
+        types: Sequence[TensorType],
+        regions: tuple[Graph, ...] = (),
+    ) -> list[Value]:
+        if self.call_sizes.strict and self.call_sizes and op in ("reduce", "contraction"):
+            for size in _summed(op, inputs, attrs):
+                self.is_one(size)  # a sum of one element is that element: -0.0 stays -0.0
+        return super().emit(op, inputs, attrs, types, regions)
+
     def check(self, relation: str, left: Expr, right: Expr, code: int = 0) -> None:
         sizes = self.call_sizes
         if not sizes or not sizes.knows(left, right):
@@ -162,6 +176,14 @@ class SizedBuilder(Builder):
         if isinstance(size, Dim) and self.call_sizes and self.call_sizes.knows(size):
             return self.call_sizes.decide(size, "eq", 1)
         return super().is_one(size)
+
+
+def _summed(op: str, inputs: Sequence[Value], attrs: dict[str, Any]) -> list[Expr]:
+    """The sizes over which a node sums."""
+    if op == "reduce":
+        return [inputs[0].shape[d] for d in attrs["dims"]]
+    pairs = zip(attrs["a"] + attrs["b"], inputs[0].shape + inputs[1].shape)
+    return [size for letter, size in pairs if letter not in attrs["out"]]
 
 
 def provable(left: Expr, relation: str, right: Expr) -> bool | None:
@@ -324,7 +346,7 @@ class SizeHistory:
                 if slot not in fixed:
                     if (slot, d) in declared:
                         names[slot, d] = declared[slot, d].symbol
-                    elif seen.varied[place]:
+                    elif seen.varied[place] or values[place] == 0:  # an empty tensor is rarely all there will be
                         group = seen.group[place]
                         if group not in groups:
                             groups[group] = _fresh(f"{_identifier(name)}_{d}", taken)

@@ -167,6 +167,9 @@ def reshape_blocks(shape: Sequence[Expr], target: Sequence[Expr]) -> list[tuple[
 
 
 def _smaller(a: Expr, b: Expr, more_a: bool, more_b: bool) -> bool | None:
+    empty = (isinstance(a, int) and a == 0) or (isinstance(b, int) and b == 0)
+    if empty:  # the other side becomes 0 too, sooner or later
+        return more_a if isinstance(b, int) and b == 0 else False if more_b else None
     if more_a and (mod(b, a) == 0 or (isinstance(a, int) and isinstance(b, int) and a < b)):
         return True
     if more_b and (mod(a, b) == 0 or (isinstance(a, int) and isinstance(b, int) and b < a)):

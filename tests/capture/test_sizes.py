@@ -86,17 +86,21 @@ FORWARD = {
 @pytest.mark.parametrize("name", FORWARD)
 def test_forward(name):
     function = FORWARD[name]
-    limit = {"squeeze": 3, "step": 3, "scale": 3, "outer": 3, "transpose": 4}.get(name, 2)
+    limit = {"transpose": 4}.get(name, 3)  # a sum over a size of 1 is none: strict bits want a capture of their own
     check(function, [(make(n, 7, seed=n),) for n in SIZES], limit)
+    relaxed = dg.static(function)
+    for n in (4, 6, 9, 33, 2, 128):
+        relaxed(make(n, 7))
+    assert relaxed.captures == 2
 
 
 def test_two_sizes_that_change_in_turn():
     static = check(
         lambda x: (x.tanh() @ x.transpose(1, 2)).sum(0),
         [(make(b, t, 3, seed=b + t),) for b, t in ((2, 4), (3, 4), (5, 4), (5, 6), (1, 1), (7, 2), (2, 4), (9, 30))],
-        3,
+        4,
     )
-    assert static.captures == 3
+    assert static.captures == 4  # one more for the sum over a batch of 1
 
 
 def test_sizes_that_are_equal_by_chance_are_not_taken_for_equal():
@@ -167,7 +171,7 @@ def test_training_step():
         x, y = make(n, 12, seed=n), dg.tensor(np.random.default_rng(n).integers(0, 5, n))
         equal(static(x, y), plain(x, y))
         equal([p.detach() for p in model.parameters()], [p.detach() for p in twin.parameters()])
-    assert static.captures == 2
+    assert static.captures == 3  # a batch of 1 has its own under strict
 
 
 @pytest.mark.parametrize(
@@ -247,7 +251,7 @@ def test_lists_dicts_and_the_same_tensor_twice():
     for n in (3, 5, 8, 1):
         x = make(n, 4, seed=n)
         calls.append(([make(n, 2), make(n + 1, 3)], {"a": make(2, n)}, x, x))
-    check(f, calls, 2)
+    check(f, calls, 3)
 
 
 def test_overlapping_arguments_keep_their_sizes():
