@@ -442,8 +442,9 @@ void raise_run_failure(OpObject* op, PyObject* args, const RunStatus& status) {
   raise_error("InternalError", "%s: check %lld failed", name, static_cast<long long>(status.check_code));
 }
 
-PyObject* call_op(OpObject* op, PyObject* const* values, size_t count) {
-  if (mode.tracing) return trace_call(op, values, count);
+namespace {
+
+PyObject* run_op(OpObject* op, PyObject* const* values, size_t count) {
   if (op->plain) {
     PyObject* result = call_plain(op, values, count);
     if (result) return result;
@@ -455,6 +456,26 @@ PyObject* call_op(OpObject* op, PyObject* const* values, size_t count) {
   flatten(call);
   if (call.traced) return trace_call(op, call.values.data(), count);
   return run_call(call);
+}
+
+// The results, as a tuple; of an operator that writes lists of tensors, those.
+Ref watched(OpObject* op, PyObject* const* values, size_t count, PyObject* result) {
+  if (PyTuple_Check(result)) return Ref::borrow(result);
+  Ref list = owned(PyList_New(0));
+  if (result != Py_None) check_status(PyList_Append(list.get(), result));
+  for (size_t i = 0; result == Py_None && i < count; ++i)
+    if (op->writes >> i & 1) check_status(PyList_SetSlice(list.get(), PY_SSIZE_T_MAX, PY_SSIZE_T_MAX, values[i]));
+  return owned(PyList_AsTuple(list.get()));
+}
+
+}  // namespace
+
+PyObject* call_op(OpObject* op, PyObject* const* values, size_t count) {
+  if (mode.tracing) return trace_call(op, values, count);
+  if (!watcher) return run_op(op, values, count);
+  Ref result = owned(run_op(op, values, count));
+  tell_watcher(op_name(op), watched(op, values, count, result.get()));
+  return result.release();
 }
 
 PyObject* call_positional(OpObject* op, PyObject* const* values, size_t count) {

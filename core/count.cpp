@@ -1,11 +1,13 @@
 #include "count.h"
 
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace dg {
 
 bool counting = false;
+constinit thread_local PyObject* watcher = nullptr;
 
 namespace {
 
@@ -31,6 +33,17 @@ Ref storages(const std::vector<Buffer*>& buffers) {
 void begin_count() {
   end_count();
   counting = true;
+}
+
+void set_watcher(PyObject* function) {
+  Ref dropped(std::exchange(watcher, function == Py_None ? nullptr : Ref::borrow(function).release()));
+}
+
+void tell_watcher(const char* name, Ref results) {
+  PyObject* function = std::exchange(watcher, nullptr);  // what it does itself is not watched
+  Ref answer(PyObject_CallFunction(function, "sO", name, results.get()));
+  watcher = function;
+  if (!answer) PyErr_WriteUnraisable(function);
 }
 
 Ref end_count() {

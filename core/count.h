@@ -13,6 +13,10 @@ extern bool counting;
 // bytes).
 void begin_count();
 Ref end_count();
+// watcher(name, results) of Python, called after each operator and each gradient that this thread runs; None ends that.
+extern constinit thread_local PyObject* watcher;
+void set_watcher(PyObject* function);
+void tell_watcher(const char* name, Ref results);
 void count_run(const char* name, const RunInput* inputs, size_t n_inputs, const Program* program,
                const RunOutput* outputs, size_t n_outputs);
 

@@ -336,6 +336,12 @@ bool run_compiled(Node* node, TensorObject* const* grads, Gradients* results) {
     for (++made; made < outputs.size(); ++made) release(outputs[made].buffer);
     throw;
   }
+  if (watcher) {
+    Ref list = owned(PyList_New(0));
+    for (TensorObject* found : *results)
+      if (found) check_status(PyList_Append(list.get(), as_object(found)));
+    tell_watcher((std::string(op_name(node->op)) + " backward").c_str(), owned(PyList_AsTuple(list.get())));
+  }
   return true;
 }
 

@@ -67,6 +67,9 @@ void bind_modes(nb::module_& m) {
   m.def("tracing", [] { return mode.tracing > 0; });
   m.def("begin_count", [] { begin_count(); });
   m.def("end_count", [] { return nb::steal(end_count().release()); });
+  m.def(
+      "set_watcher", [](nb::object watcher) { set_watcher(watcher.ptr()); }, nb::arg("watcher").none(),
+      "watcher(name, results) is called after each operator that this thread runs; None ends that.");
   m.def("begin_journal", [] { begin_journal(); });
   m.def("end_journal", [](bool rollback) { end_journal(rollback); }, nb::arg("rollback"));
   m.def("set_grad_journal", [](nb::object list) { set_grad_journal(list.ptr()); }, nb::arg("list").none());

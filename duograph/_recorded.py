@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from duograph import _core as core
 
 if TYPE_CHECKING:
+    from duograph.capture.compare import Watch
     from duograph.capture.recorder import Recorder
 
 
 class _State(_local):
     recorder: Recorder | None = None
+    watch: Watch | None = None  # what sees the results of operators, for `compare`
 
 
 state = _state = _State()

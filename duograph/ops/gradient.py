@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
+from duograph._recorded import state
 from duograph.errors import GradError
 from duograph.ir.builder import active, current
 
@@ -34,7 +35,11 @@ def python_gradient(
     definition: Definition = op.definition.base or op.definition
     if isinstance(needs, int):
         needs = [bool(needs >> i & 1) for i in range(len(flatten_operands(definition, args)))]
-    found = tuple(operand_gradients(definition, grads, outs, args, needs))
+
+    def compute() -> tuple[Tensor | None, ...]:
+        return tuple(operand_gradients(definition, grads, outs, args, needs))
+
+    found = compute() if state.watch is None else state.watch.gradient(op.name, compute)
     if active():
         current().followed(grads, found)
     return found

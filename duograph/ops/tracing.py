@@ -11,6 +11,7 @@ from threading import local
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
+from duograph._recorded import state
 from duograph.errors import DTypeError, Error, InternalError, ShapeError
 from duograph.ir.builder import Builder, active, current
 from duograph.ir.dim import Dim
@@ -167,7 +168,13 @@ def require(relation: str, left: Expr, right: Expr, error: type[Error], message:
 
 def trace_op(op: Any, args: Sequence[Any]) -> Any:
     """Hook of the core: an operator was called with traced tensors (or while a graph is being recorded)."""
-    definition: Definition = op.definition
+    result = _trace_op(op.definition, args)
+    if state.watch is not None and not _STATE.names:
+        state.watch.traced(op.name, result, current())
+    return result
+
+
+def _trace_op(definition: Definition, args: Sequence[Any]) -> Any:
     if definition.base is not None:
         return _trace_in_place(definition, args)
     if definition.writes:
