@@ -410,7 +410,8 @@ class Run {
       if (poll && index == 0) poll->hold(i >= p_.first_commit && i <= p_.last_commit);
       const Outcome outcome = profiling_ ? timed_step(steps[i], poll) : run_step(steps[i], poll);
       if (outcome != Outcome::Fine) return outcome;
-      if (poll && poll->check()) return Outcome::Interrupted;
+      const int64_t cost = steps[i].kind == StepKind::Copy ? kPollBytes : reg_or(steps[i].cost_reg, 0);
+      if (poll && poll->check_after(cost)) return Outcome::Interrupted;
     }
     return Outcome::Fine;
   }
@@ -458,7 +459,7 @@ class Run {
       outcome = run_block(step.second, poll);
       if (outcome != Outcome::Fine) return outcome;
       // A loop of empty or cheap bodies must notice Ctrl-C too.
-      if (poll && poll->check()) return Outcome::Interrupted;
+      if (poll && poll->check_after(0)) return Outcome::Interrupted;
     }
   }
 
@@ -474,7 +475,7 @@ class Run {
         if (!place_row(stacks[i], step.stacks + i, turn)) return Outcome::Failed;
       outcome = run_block(step.second, poll);
       if (outcome != Outcome::Fine) return outcome;
-      if (poll && poll->check()) return Outcome::Interrupted;
+      if (poll && poll->check_after(0)) return Outcome::Interrupted;
     }
     for (int32_t i = 0; i < step.n_stacks; ++i) {
       const StackSpec& stack = stacks[i];

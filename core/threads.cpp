@@ -274,6 +274,7 @@ InterruptPoll::InterruptPoll(void** thread_state)
     : thread_state_(thread_state), next_(now_nanoseconds() + kPollNanoseconds) {}
 
 bool InterruptPoll::check() {
+  spent_ = 0;
   if (stopped_) return true;
   if (held_ || now_nanoseconds() < next_) return false;
   return check_now();

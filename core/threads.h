@@ -23,15 +23,22 @@ class InterruptPoll {
  public:
   // `thread_state`: a PyThreadState*, what PyEval_SaveThread returned; updated when the GIL is taken and given back.
   explicit InterruptPoll(void** thread_state);
-  bool check();      // true: stop, a Python error is set
+  bool check();  // true: stop, a Python error is set
+  // After work that touched about `bytes`: looks at the clock, which costs more than a small kernel, only now and then.
+  bool check_after(int64_t bytes) {
+    spent_ += bytes < 0 || bytes > kManyBytes ? kManyBytes : bytes + kSmallWork;
+    return spent_ >= kManyBytes && check();
+  }
   bool check_now();  // without waiting for the next 5 ms
   bool stopped() const { return stopped_; }
   void hold(bool held) { held_ = held; }  // no interruption while held: in-place commits finish first
   bool held() const { return held_; }
 
  private:
+  static constexpr int64_t kSmallWork = 4096, kManyBytes = 256 << 10;
   void** thread_state_;
   int64_t next_;
+  int64_t spent_ = 0;
   bool held_ = false;
   bool stopped_ = false;
 };
