@@ -154,7 +154,8 @@ class _Rows(Sequence_):
 
     def __init__(self, tensor: Any) -> None:
         self.tensor = tensor
-        self.length = tuple(tensor.shape)[0]
+        rows = tensor.size(0)
+        self.length = getattr(rows, "expr", rows)
         self.turns = self.length if type(self.length) is int else None
 
     def item(self, region: Region, turn: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph._recorded import state
-from duograph.errors import Error
+from duograph.errors import CaptureError, Error
 from duograph.ir import dim as dims
 from duograph.ir.builder import Builder, active, current
 from duograph.ir.dim import Dim, Expr, UndecidedSize, evaluate, substitute, symbol, symbols
@@ -46,18 +46,19 @@ class CallSizes:
         self.pinned: dict[Dim, None] = {}  # symbols that must be numbers
         self.settled: set[tuple[Expr, str, Expr]] = set()
 
-    def argument(self, name: str, low: float, high: float, value: int, slot: int, d: int) -> Dim:
-        """The symbol that a dimension of an argument is; for a second one of this name that is a guard."""
+    def argument(self, row: tuple[str, float, float], value: int, token: tuple[Any, ...]) -> Dim:
+        """The symbol that a size of an argument (or a number) is; a second one of this name is guarded to be the first."""
+        name, low, high = row
         made = symbol(name, low, high)
-        token = ("size", slot, d)
         if made in self.tokens:
             self.recorder.guard_outcome((self.tokens[made], token, ("eq",)), True)
             return made
         self.tokens[made] = token
         self.values[name] = value
-        for bound, relation in ((low, "ge"), (high, "le")):
-            if bound not in (0, dims.INFINITY):
-                self.recorder.guard_outcome((token, ("const", bound), (relation,)), True)
+        if low or token[0] != "size":
+            self.recorder.guard_outcome((token, ("const", low), ("ge",)), True)
+        if high != dims.INFINITY:
+            self.recorder.guard_outcome((token, ("const", high), ("le",)), True)
         return made
 
     def __bool__(self) -> bool:
@@ -244,6 +245,7 @@ def _of_capture(*values: Expr) -> CallSizes | None:
 def _undecided(left: Expr, relation: str, right: Expr) -> bool:
     sizes = _of_capture(left, right)
     if sizes is None:
+        _refuse_late(f"whether {left} {relation} {right} is decided", left, right)
         raise UndecidedSize(f"whether {left} {relation} {right} depends on a size that is symbolic here")
     return sizes.decide(left, _NAMES[relation], right)
 
@@ -251,8 +253,20 @@ def _undecided(left: Expr, relation: str, right: Expr) -> bool:
 def _concrete(value: Dim) -> int:
     sizes = _of_capture(value)
     if sizes is None:
+        _refuse_late(f"the size {value} is needed as a number", value)
         raise UndecidedSize(f"the size {value} is symbolic here: it has no value before the program runs")
     return sizes.pin(value)
+
+
+def _refuse_late(what: str, *values: Expr) -> None:
+    """A size that values decide is not known while a graph is captured: Python cannot be steered by it."""
+    if state.recorder is None or not active():
+        return
+    if any(made in current().late_symbols for value in values for made in symbols(value)):
+        raise CaptureError(
+            f"static: {what} here, but it depends on values: only the run knows it",
+            hint="use a count, which is a tensor: mask.sum() > 3 makes `if` a branch of the graph",
+        )
 
 
 def _seen_shape(shape: tuple[Expr, ...]) -> Any:
@@ -293,10 +307,14 @@ class _Seen:
 
 
 class Plan:
-    """The sizes of one call that are to be symbols: (argument, dimension) → (name, least, greatest)."""
+    """What of one call is to be a symbol: (tensor, dimension), or (number, -1) → (name, least, greatest)."""
 
     def __init__(self, names: dict[tuple[int, int], tuple[str, float, float]]) -> None:
         self.names = names
+
+    def number(self, slot: int) -> tuple[str, float, float] | None:
+        """The symbol of a number argument."""
+        return self.names.get((slot, -1))
 
     def of(self, slot: int, rank: int) -> dict[int, tuple[str, float, float]]:
         """The symbols of one argument, by dimension."""
@@ -312,7 +330,7 @@ class Plan:
 
 
 class SizeHistory:
-    """Which sizes of a static function's arguments have changed so far."""
+    """Which sizes and whole numbers among a static function's arguments have changed so far."""
 
     _LIMIT = 64
 
@@ -325,12 +343,14 @@ class SizeHistory:
         from .tree import argument_names
 
         names = [*argument_names(target, len(args)), *kwargs]
-        tensors = argument_tensors((*args, *kwargs.values()), names)
-        return self._plan(tensors, (len(args), tuple(names), tuple((name, tensor.ndim) for name, _, tensor in tensors)))
+        tensors, numbers = argument_leaves((*args, *kwargs.values()), names)
+        key = (len(args), tuple(names), tuple((name, tensor.ndim) for name, _, tensor in tensors), len(numbers))
+        return self._plan(tensors, numbers, key)
 
-    def _plan(self, tensors: Sequence[tuple[str, str, Any]], key: Any) -> Plan:
+    def _plan(self, tensors: Sequence[tuple[str, str, Any]], numbers: Sequence[tuple[str, Any]], key: Any) -> Plan:
         declared = self.declared.symbols(tensors)
         values = [size for *_, tensor in tensors for size in tensor.shape]
+        values += [number if type(number) is int else 0 for _, number in numbers]
         seen = self.seen.pop(key, None) or _Seen(values)
         self.seen[key] = seen
         while len(self.seen) > self._LIMIT:
@@ -340,6 +360,13 @@ class SizeHistory:
         groups: dict[int, str] = {}
         taken = set(self.declared.names)
         place = 0
+
+        def automatic(name: str) -> tuple[str, float, float]:
+            group = seen.group[place]
+            if group not in groups:
+                groups[group] = _fresh(_identifier(name), taken)
+            return groups[group], 0, dims.INFINITY
+
         fixed = _fixed([tensor for *_, tensor in tensors])
         for slot, (name, _, tensor) in enumerate(tensors):
             for d in range(tensor.ndim):
@@ -347,11 +374,12 @@ class SizeHistory:
                     if (slot, d) in declared:
                         names[slot, d] = declared[slot, d].symbol
                     elif seen.varied[place] or values[place] == 0:  # an empty tensor is rarely all there will be
-                        group = seen.group[place]
-                        if group not in groups:
-                            groups[group] = _fresh(f"{_identifier(name)}_{d}", taken)
-                        names[slot, d] = (groups[group], 0, dims.INFINITY)
+                        names[slot, d] = automatic(f"{name}_{d}")
                 place += 1
+        for slot, (name, number) in enumerate(numbers):
+            if seen.varied[place] and type(number) is int and 0 <= number < 2**62:
+                names[slot, -1] = automatic(name)
+            place += 1
         return Plan(names)
 
 
@@ -372,21 +400,24 @@ def stand_in(builder: Any, tensor: Any, shape: tuple[Expr, ...]) -> Any:
     return made
 
 
-def argument_tensors(values: Sequence[Any], names: Sequence[str]) -> list[tuple[str, str, Any]]:
-    """The tensors among arguments and in their lists, tuples, dicts and dataclasses, each once, in order.
+def argument_leaves(values: Sequence[Any], names: Sequence[str]) -> tuple[list[tuple[str, str, Any]], list[tuple[str, Any]]]:
+    """What arguments and their lists, tuples, dicts and dataclasses hold, in order, as `tree.Arguments` counts it.
 
-    As (name, argument it is or is in, tensor).
+    The tensors, each once, as (name, argument it is or is in, tensor); the numbers as (name, number).
     """
     from .tree import dataclass_fields
 
     found: dict[int, tuple[str, str, Any]] = {}
+    numbers: list[tuple[str, Any]] = []
 
     def visit(value: Any, name: str, root: str) -> None:
         if isinstance(value, core.Tensor):
             found.setdefault(id(value), (name, root, value))
             return
         items: Any = ()
-        if isinstance(value, (list, tuple)):
+        if type(value) is int or type(value) is float:
+            numbers.append((name, value))
+        elif type(value) is list or isinstance(value, tuple):
             items = value
         elif type(value) is dict:
             items = value.values()
@@ -397,7 +428,7 @@ def argument_tensors(values: Sequence[Any], names: Sequence[str]) -> list[tuple[
 
     for value, name in zip(values, names):
         visit(value, name, name)
-    return list(found.values())
+    return list(found.values()), numbers
 
 
 def _fresh(name: str, taken: set[str]) -> str:

@@ -8,12 +8,13 @@ from typing import Any
 
 from duograph import _core as core
 from duograph.errors import CaptureError
+from duograph.ir.dim import Dim
 
 from .cells import contiguous
 from .numbers import LiveNumber, is_live
 from .recorder import Recorder
-from .texts import LaterText
 from .sizes import Plan, stand_in
+from .texts import LaterText
 
 _EQUAL = (bool, type(None), str, bytes, complex, core.DType)
 Row = tuple[Any, ...]
@@ -61,6 +62,10 @@ class Arguments:
             slot = len(self.number_values)
             self.number_values.append(value)
             read = self.recorder.read("number", None, slot)
+            symbol = self.plan.number(slot)
+            if symbol is not None:
+                sizes = self.recorder.sizes
+                return ("number", slot, kind), sizes.number(sizes.argument(symbol, value, ("read", read, False)))
             return ("number", slot, kind), LiveNumber(self.recorder, (("read", read, kind is float),), value)
         if isinstance(value, _EQUAL):
             return ("const", value, "eq"), value
@@ -104,7 +109,7 @@ class Arguments:
 
     def _stand_in(self, value: Any, slot: int, name: str, symbols: dict[int, tuple[str, float, float]]) -> None:
         sizes = self.recorder.sizes
-        shape = tuple(sizes.argument(*symbols[d], n, slot, d) if d in symbols else n for d, n in enumerate(value.shape))
+        shape = tuple(sizes.argument(symbols[d], n, ("size", slot, d)) if d in symbols else n for d, n in enumerate(value.shape))
         made = self.stand_ins[id(value)] = stand_in(self.builder, value, shape)
         self.originals[id(made)] = value
         self.slots[id(made)] = slot
@@ -167,6 +172,12 @@ def template(value: Any, tensor: Callable[[Any], Row]) -> Row:
     fields = dataclass_fields(value)
     if fields is not None and _holds_tensors([getattr(value, f) for f in fields]):
         return ("make", _Remake(kind, fields), [template(getattr(value, f), tensor) for f in fields])
+    if isinstance(value, Dim):
+        raise CaptureError(
+            f"static: the size {value}, which depends on values, is returned as a number",
+            hint="return the tensor and read its shape outside",
+            location=None,
+        )
     return ("const", value)
 
 

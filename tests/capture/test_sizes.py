@@ -289,3 +289,46 @@ def test_explain_of_a_new_size():
     for n in (3, 5):
         static(make(n, 4))
     assert "kernels" in str(static.explain(make(7, 4)))
+
+
+def test_number_arguments_as_sizes():
+    def f(x, n, k):
+        return x[:n].sum(0) + dg.zeros(k, 3).sum(), dg.arange(n), x[n - 1], n * 2
+
+    check(f, [(make(12, 3, seed=n), n, k) for n, k in ((3, 2), (5, 2), (7, 4), (9, 1), (2, 9), (12, 3), (1, 1))], 6)
+    static = dg.static(lambda x, n: x[:n] * 2)
+    for n in (3, 5, 0, -1, 20, 7):
+        equal(static(make(8, 2), n), make(8, 2)[:n] * 2)
+
+
+def test_recurrent_code_of_any_length():
+    w = make(3, 3, seed=5).requires_grad_()
+
+    def by_rows(xs, h):
+        for x in xs:
+            h = (x @ w + h).tanh()
+        return h
+
+    def by_number(xs, h):
+        for t in range(xs.shape[0]):
+            h = (xs[t] @ w + h).tanh()
+        return h
+
+    def by_argument(xs, h, n):
+        for t in range(n):
+            h = (xs[t] @ w + h).tanh()
+        return h
+
+    for function in (by_rows, by_number, by_argument):
+        static = dg.static(function)
+        for length, batch in ((11, 2), (13, 2), (17, 2), (17, 4), (40, 5), (12, 3), (9, 7)):
+            args = [make(length, batch, 3, seed=length), make(batch, 3)] + ([length] if function is by_argument else [])
+            results = []
+            for call in (static, function):
+                w.grad = None
+                out = call(*args)
+                (out * out).sum().backward()
+                results.append((out.detach().numpy(), w.grad.numpy().copy()))
+            for a, b in zip(*results):
+                np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6)
+        assert static.captures == 3
