@@ -58,8 +58,8 @@ class Report:
     name: str
     dynamic: Side
     static: Side
-    arena_bytes: int = 0
-    peak_bytes: int = 0  # of the static program: arena and results
+    arena_bytes: int | str = 0
+    peak_bytes: int | str = 0  # of the static program: arena and results
     recomputed: Recomputation | None = None  # what was done for a memory budget
 
     def __str__(self) -> str:
@@ -123,7 +123,12 @@ def explain(handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], tim
     dynamic = dynamic_side(handler, session, captured, args, kwargs)
     dynamic.flops = unfused_flops(captured)
     plan = built.report
-    return Report(handler.__name__, dynamic, static, int(plan.arena), int(plan.peak), plan.recomputed)
+    return Report(handler.__name__, dynamic, static, _bytes(plan.arena), _bytes(plan.peak), plan.recomputed)
+
+
+def _bytes(size: Any) -> int | str:
+    """A number of bytes; as text where it depends on sizes that runs decide."""
+    return size if isinstance(size, int) else str(size)
 
 
 def unfused_flops(captured: Captured) -> int:

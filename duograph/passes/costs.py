@@ -20,11 +20,13 @@ class Costs:
     shallow     cost of an element where operands that are not cheap are loaded
     deep        cost of an element from memory
     epilogues   elementwise values that a contraction's kernel can end in
+    joined      epilogues that go into another contraction's epilogue: kept, so that only one of a sum's terms is alive
     statistics  values computed from a reduction over trailing dims, and how many elements that reduces
     """
 
     def __init__(self, graph: Graph, written: Iterable[Value]) -> None:
         self.epilogues = _epilogues(graph, written)
+        self.joined = _joined(graph, self.epilogues)
         self.shallow = _costs(graph, self.epilogues, CHEAP)
         self.deep = _costs(graph, self.epilogues, EXPENSIVE)
         self.statistics = _statistics(graph)
@@ -65,6 +67,20 @@ def _epilogues(graph: Graph, written: Iterable[Value]) -> set[Value]:
         if PRIMITIVES[node.op].kind == ELEMENTWISE:
             ends.update(node.outputs if any(value in ends and uses[value] == 1 for value in node.inputs) else ())
     return ends
+
+
+def _joined(graph: Graph, epilogues: set[Value]) -> set[Value]:
+    """Of the operands of a node that contractions can end in, all but the last."""
+    found: set[Value] = set()
+    order: dict[Value, int] = {}
+    for node in graph.nodes:
+        order.update((value, len(order)) for value in node.outputs)
+        if PRIMITIVES[node.op].kind == ELEMENTWISE and len(node.inputs) > 1:
+            ends = [value for value in dict.fromkeys(node.inputs) if value in epilogues]
+            if len(ends) > 1:
+                last = max(ends, key=order.__getitem__)
+                found.update(value for value in ends if value is not last)
+    return found
 
 
 def _statistics(graph: Graph) -> dict[Value, Expr]:

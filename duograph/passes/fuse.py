@@ -163,8 +163,10 @@ class Fusion:
         if not self.fuse and PRIMITIVES[node.op].kind != MOVEMENT and node.inputs:
             inline = []
         cost = self.costs.again(value)
-        kept = len(inline) > 1 and cost > CHEAP
-        if not kept and node.op != "reduce" and self.costs.whole(value) > CHEAP:
+        kept = (len(inline) > 1 and cost > CHEAP) or (self.fuse and value in self.costs.joined)
+        if node.op == "broadcast" and product(node.inputs[0].shape) != product(value.shape):
+            kept = False  # if anything, what is broadcast
+        elif not kept and node.op != "reduce" and self.costs.whole(value) > CHEAP:
             kept = any(self._is_smaller(value, *pair) for pair in inline)
         if targets or kept or len(inline) < len(requests):
             host = self._host(value, node, inline, requests, targets)

@@ -6,6 +6,7 @@ element of a dying buffer only to write the same element of a new one, the new o
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -17,6 +18,8 @@ from .groups import Buffer
 from .schedule import CondStep, CopyStep, KernelStep, NonzeroStep, RandomStep, SizeStep, Step, WhileStep
 
 ALIGNMENT = 64
+HOSTS = 8  # results tried for each temporary
+GUESTS = 32  # temporaries in one result
 EXACT_LIMIT = 200  # above this many temporaries places are found in order of time, in one sweep
 SMALL = 256  # bytes; so are those of small ones
 
@@ -219,7 +222,7 @@ def lifetimes(steps: Sequence[Step], extra: Mapping[int, Sequence[Buffer]]) -> l
 def _replaceable(step: KernelStep, written: Buffer) -> list[Buffer]:
     """Operands of a kernel that `written` may overlay: each element is read exactly where it is written."""
     kernel = step.kernel
-    if not isinstance(kernel, LoopKernel) or kernel.reduce_dims:
+    if not isinstance(kernel, LoopKernel) or _reads_twice(kernel):
         return []
     addresses: dict[int, list[Address]] = {}
     stores: dict[int, list[Address]] = {}
@@ -243,6 +246,23 @@ def _replaceable(step: KernelStep, written: Buffer) -> list[Buffer]:
     return found
 
 
+def _reads_twice(kernel: LoopKernel) -> bool:
+    """Whether a kernel goes over its operands again after a reduction, to reduce once more or to store every element."""
+    after: set[int] = set()
+    for number, instr in enumerate(kernel.body):
+        if not after.isdisjoint(instr.inputs):
+            if instr.op == "reduce":
+                return True
+            if instr.op == "store":
+                assert isinstance(instr.attr, Address)
+                if any(instr.attr.strides[d] != 0 for d in kernel.reduce_dims):
+                    return True
+            after.add(number)
+        elif instr.op == "reduce":
+            after.add(number)
+    return False
+
+
 def clash(a: Life, b: Life) -> bool:
     """Whether two buffers must not share memory."""
     if a.last < b.first or b.last < a.first:
@@ -263,16 +283,21 @@ def overlays(a: Life, b: Life) -> bool:
 
 
 def _place_inside(temporaries: Sequence[Life], results: Sequence[Life], order: Mapping[Dim, int]) -> dict[Buffer, Buffer]:
-    """Temporaries that fit into the memory of a result before it is written."""
+    """Temporaries that fit into the memory of a result before it is written, and where they lie there."""
     inside: dict[Buffer, Buffer] = {}
+    known = _Hosts([result for result in results if isinstance(result.size, int)])
+    longest = sorted(temporaries, key=lambda life: (life.first - life.last, life.first))
+    for life in sorted((life for life in longest if isinstance(life.size, int)), key=lambda life: -_known(life.size)):
+        place = known.place(life)
+        if place is not None:
+            inside[life.buffer] = place
     guests: dict[Buffer, list[Life]] = {}
-    by_size: dict[Expr, list[Life]] = {}
-    for result in results:
-        by_size.setdefault(result.size, []).append(result)
-    for life in temporaries:
-        hosts = by_size.get(life.size, ()) or [r for r in results[:8] if known_le(life.size, r.size)]
-        for host in hosts[:8]:
-            if host.first < life.last or clash(life, host):
+    symbolic = [result for result in results if not isinstance(result.size, int)][:HOSTS]
+    for life in temporaries if symbolic else ():
+        if life.buffer in inside:
+            continue
+        for host in symbolic:
+            if host.first < life.last or clash(life, host) or not known_le(life.size, host.size):
                 continue
             if order and _known_after(host.size, order) > _known_after(life.size, order):
                 continue  # the result has no memory yet
@@ -281,6 +306,41 @@ def _place_inside(temporaries: Sequence[Life], results: Sequence[Life], order: M
                 guests.setdefault(host.buffer, []).append(life)
                 break
     return inside
+
+
+class _Hosts:
+    """Results with what lies in their memory until they are written."""
+
+    def __init__(self, results: Sequence[Life]) -> None:
+        self.results = sorted(results, key=lambda life: life.first)
+        self.placed = {result.buffer: [(0, _known(result.size), result)] for result in results}
+        self.large: dict[int, tuple[list[int], list[Life]]] = {}
+
+    def place(self, life: Life) -> Buffer | None:
+        """A place in the result that is written next after a temporary is dead and has room; None if there is none."""
+        size = _known(life.size)
+        firsts, hosts = self._at_least(size)
+        start = bisect_left(firsts, life.last)
+        for host in hosts[start : start + HOSTS]:
+            placed = self.placed[host.buffer]
+            if len(placed) > GUESTS or clash(life, host):
+                continue
+            offset = 0
+            while offset + size <= _known(host.size):
+                stop = _obstacle(life, offset, placed)
+                if stop is None:
+                    insort(placed, (offset, offset + size, life), key=_start)
+                    return host.buffer.view(offset // host.buffer.dtype.itemsize)
+                offset = stop
+        return None
+
+    def _at_least(self, size: int) -> tuple[list[int], list[Life]]:
+        """When the results of some size are written, and these."""
+        found = self.large.get(size)
+        if found is None:
+            hosts = [result for result in self.results if _known(result.size) >= size]
+            found = self.large[size] = [host.first for host in hosts], hosts
+        return found
 
 
 def _place_exactly(lives: Sequence[Life]) -> tuple[dict[Buffer, Expr], int]:

@@ -59,7 +59,9 @@ def ranges(plan: Plan) -> dict[Buffer, tuple[Any, int, int]]:
         if buffer.kind == "output":
             found[buffer] = (buffer, 0, int(buffer.bytes))  # type: ignore[arg-type]
         elif buffer in plan.inside:
-            found[buffer] = (plan.inside[buffer], 0, int(buffer.bytes))  # type: ignore[arg-type]
+            host = plan.inside[buffer]
+            start = int(host.offset) * host.dtype.itemsize
+            found[buffer] = (host.owner, start, start + int(buffer.bytes))  # type: ignore[arg-type]
         else:
             start = plan.offsets[buffer]
             found[buffer] = ("arena", int(start), int(start) + int(buffer.bytes))  # type: ignore[arg-type]
