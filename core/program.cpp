@@ -501,6 +501,7 @@ class Run {
     if (stack.capacity_reg >= 0) {
       if (turn >= regs_[stack.capacity_reg]) return fail(kCheckTurns);
       rows = static_cast<char*>(slots_[stack.stack]);
+      if (!rows && bytes) throw ProgramError("program: a stack has no memory yet");
     } else {
       BufferRef& memory = late_->stacks[static_cast<size_t>(index)];
       const int64_t room = memory.get() ? static_cast<int64_t>(memory.get()->bytes) : -1;
@@ -541,11 +542,11 @@ class Run {
       return Outcome::Failed;
     }
     auto* position = static_cast<int64_t*>(slots_[step.target]);
-    for (int64_t i = 0, left = found; left; ++i)
-      if (mask[i]) {
-        *position++ = i;
-        --left;
-      }
+    if (!position && found) throw ProgramError("program: positions have no memory yet");
+    for (int64_t i = 0, k = 0; k < found; ++i) {  // without a branch nobody can predict
+      position[k] = i;
+      k += mask[i] != 0;
+    }
     return Outcome::Fine;
   }
 

@@ -18,7 +18,7 @@ from .convert import callee
 from .presence import grad_if
 from .recorder import Recorder
 from .sizes import Plan
-from .tree import Arguments, Row, argument_names, template, tensor_spec, tensors_of
+from .tree import Arguments, Row, argument_names, late_number, template, tensor_spec, tensors_of
 from .words import Words
 
 
@@ -197,6 +197,8 @@ class Session:
         """Shape, strides and offset of a view as templates."""
 
         def row(size: Any) -> Row:
+            if not isinstance(size, int) and not self.recorder.sizes.knows(size):
+                return self._tensor_row(late_number(size))
             return ("const", size) if isinstance(size, int) else ("number", list(self.recorder.sizes.postfix(size)))
 
         offset, strides = layout
@@ -318,7 +320,9 @@ class Session:
             backward = backward._replace(graph=graph_back)
             tape = (differentiated, [n for n, _ in backward.outputs], saved_rows, tape_numbers, sizes)
         originals = self.arguments.originals
-        return Captured(graph, backward, description, tape, [originals.get(id(t), t) for _, t in builder.tensor_inputs], self.result_tensors)
+        return Captured(
+            graph, backward, description, tape, [originals.get(id(t), t) for _, t in builder.tensor_inputs], self.result_tensors
+        )
 
     def _assign(self) -> list[Value]:
         """Write every changed input cell back at the end of the program; returns the inputs written."""

@@ -8,7 +8,9 @@ from typing import Any
 
 from duograph import _core as core
 from duograph.errors import CaptureError
+from duograph.ir.builder import current
 from duograph.ir.dim import Dim
+from duograph.ops.tracing import value_of, wrap
 
 from .cells import contiguous
 from .numbers import LiveNumber, is_live
@@ -173,12 +175,17 @@ def template(value: Any, tensor: Callable[[Any], Row]) -> Row:
     if fields is not None and _holds_tensors([getattr(value, f) for f in fields]):
         return ("make", _Remake(kind, fields), [template(getattr(value, f), tensor) for f in fields])
     if isinstance(value, Dim):
-        raise CaptureError(
-            f"static: the size {value}, which depends on values, is returned as a number",
-            hint="return the tensor and read its shape outside",
-            location=None,
-        )
+        return tensor(late_number(value))
     return ("const", value)
+
+
+def late_number(size: Dim) -> Any:
+    """The traced tensor that stands for a size which only the run knows: the same one each time."""
+    builder = current()
+    found = builder.late_numbers.get(size)
+    if found is None:
+        found = builder.late_numbers[size] = wrap(value_of(size))
+    return found
 
 
 def tensors_of(result: Any) -> list[Any]:
@@ -195,7 +202,7 @@ def tensors_of(result: Any) -> list[Any]:
 
 def _holds_tensors(values: Any) -> bool:
     for value in values:
-        if isinstance(value, (core.Tensor, LiveNumber)):
+        if isinstance(value, (core.Tensor, LiveNumber, Dim)):
             return True
         if isinstance(value, (list, tuple)) and _holds_tensors(value):
             return True

@@ -49,6 +49,8 @@ class Builder:
         self.checks: list[Check] = []
         self.equal: dict[Dim, Expr] = {}
         self.late_symbols: set[Dim] = set()
+        self._late_order: dict[Dim, int] = {}
+        self.late_numbers: dict[Dim, Any] = {}  # tensors that stand for late sizes in results
         self.location: Location | None = None
         self.scope = ""
         # One list of nodes and one constant table for each open region, innermost last.
@@ -227,15 +229,20 @@ class Builder:
             types += [TensorType(row.dtype, (turns, *row.shape)) for row in step.outputs[len(initial) :]]
         return self.emit("while_loop", [*initial, *outer], attrs, types, (test, step))
 
-    def late(self, name: str = "late") -> Dim:
-        """A new symbol for a size that is known once a node has run."""
-        made = symbol(f"{name}{len(self.late_symbols)}", 0)
+    def late(self, name: str = "late", high: Expr | None = None) -> Dim:
+        """A new symbol for a size that is known once a node has run, at most `high`."""
+        made = symbol(f"{name}{len(self.late_symbols)}", 0, high if isinstance(high, int) else INFINITY)
         self.late_symbols.add(made)
+        self._late_order[made] = len(self._late_order)
         return made
 
-    def size_of(self, value: Value, name: str = "late") -> Dim:
-        """A 0-d int64 as a size, known once the value is; a negative one is an error of the run."""
-        made = self.late(name)
+    def _known_after(self, size: Expr) -> int:
+        """The number of the last late symbol in a size; -1 if it is known when the program starts."""
+        return max((self._late_order.get(found, -1) for found in symbols(size)), default=-1) if self._late_order else -1
+
+    def size_of(self, value: Value, name: str = "late", high: Expr | None = None) -> Dim:
+        """A 0-d int64, at most `high`, as a size, known once the value is; a negative one is an error of the run."""
+        made = self.late(name, high)
         self.emit("size_of", [value], {"size": made}, [value.type])
         return made
 
@@ -266,12 +273,13 @@ class Builder:
             return left
         self.check("eq", left, right, code)
         keep, other = (left, right) if isinstance(left, int) or not isinstance(right, int) else (right, left)
-        if keep in self.late_symbols and isinstance(other, Dim) and other.is_symbol:
+        if self._known_after(keep) > self._known_after(other):
             keep, other = other, keep  # what is known first is what memory is planned with
         if isinstance(other, Dim) and not other.is_symbol and isinstance(keep, Dim) and keep.is_symbol:
             keep, other = other, keep
         # A symbol is only written in terms of others that do not contain it.
-        if isinstance(other, Dim) and other.is_symbol and other not in symbols(keep):
+        late = self._known_after(keep) > self._known_after(other)
+        if isinstance(other, Dim) and other.is_symbol and other not in symbols(keep) and not late:
             replacement = {other: keep}
             self.equal = {key: substitute(value, replacement) for key, value in self.equal.items()}
             self.equal[other] = keep

@@ -17,6 +17,7 @@ from . import (  # noqa: F401
     indexing,
     layouts,
     losses,
+    masks,
     movement,
     normalisation,
     optimizer_steps,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from .indexing import *
     from .layouts import *
     from .losses import *
+    from .masks import *
     from .movement import *
     from .normalisation import *
     from .optimizer_steps import *

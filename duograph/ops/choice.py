@@ -201,7 +201,7 @@ def _(g: Any, out: Any, condition: Any, a: Any, b: Any) -> Any:
 def where_any(condition: Tensor, a: Any = None, b: Any = None) -> Any:
     """`where`; with the condition alone its indices of nonzero elements; as a method `a.where(condition, b)`."""
     if a is None and b is None:
-        from .tables import nonzero_tuple
+        from .masks import nonzero_tuple
 
         return nonzero_tuple(condition)
     if condition.dtype.kind != "b" and getattr(a, "dtype", None) is not None and a.dtype.kind == "b":

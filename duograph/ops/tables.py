@@ -144,30 +144,3 @@ def _(g: Any, out: Any, x: Any, weight: Any, padding_idx: int | None) -> Any:
         row = padding_idx if padding_idx >= 0 else padding_idx + weight.shape[0]
         g = where(unsqueeze(x == row, -1), 0.0, g)
     return None, add_along(zeros_like(weight), x, g, 0)
-
-
-def nonzero_tuple(x: Tensor) -> tuple[Tensor, ...]:
-    """The indices of nonzero elements, one tensor per dimension. Reads the values, so it has no place in a static graph."""
-    import numpy
-
-    return tuple(core.from_numpy(numpy.ascontiguousarray(found)) for found in numpy.nonzero((x.detach() != 0).numpy()))
-
-
-@function(differentiable=False, reference=lambda np, x: np.argwhere(x), samples=lambda m: [(m.bools(3, 4),), (m.of([0, 1, 2]),)])
-def nonzero(x: Tensor, as_tuple: bool = False) -> Any:
-    """The indices of nonzero elements in row-major order. Reads the values.
-
-    Shapes:   x [*S] → [n, rank], or rank times [n] if as_tuple
-    Dtypes:   int64
-    Gradient: none
-    Errors:   CaptureError in a static graph
-    Source:   torch.nonzero
-
-    >>> nonzero(tensor([0, 5, 6]))
-    tensor([[1],
-            [2]])
-    """
-    from .slicing import stack
-
-    found = nonzero_tuple(x)
-    return found if as_tuple else stack(found, 1)

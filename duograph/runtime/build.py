@@ -73,11 +73,13 @@ class _Maker:
     def key(self) -> str:
         """Everything that decides the program."""
         from duograph.ir.dim import symbols
+        from duograph.ir.late import late_symbols
 
         graph = self.arguments[0]
         sizes = [size for value in graph.inputs for size in value.shape]
         sizes += [stride for argument in graph.arguments for stride in argument.strides or ()]
         bounds = {str(symbol): symbol.bounds() for size in (*sizes, *graph.sizes) for symbol in symbols(size)}
+        bounds |= {str(symbol): symbol.bounds() for symbol in late_symbols(graph)}
         return cache.key("graph", str(graph), bounds, graph.equal, self.arguments[1:])
 
 

@@ -17,11 +17,12 @@ from ..ops.copying import cast
 from ..ops.creation import full
 from ..ops.indexing import index as gather
 from ..ops.indexing import index_put
+from ..ops.masks import late_bound, nonzero_tuple
 from ..ops.movement import broadcast_to, permute, unsqueeze
 from ..ops.rows import row, row_put
 from ..ops.slicing import select
 from ..ops.slicing import slice as slice_view
-from ..ops.tables import nonzero_tuple
+from ..ops.tracing import require_equal
 
 Tensor = core.Tensor
 Step = tuple[Any, Tensor, tuple[Any, ...]]  # a view operator, what it was applied to, its further arguments
@@ -32,7 +33,7 @@ def getitem(x: Tensor, index: Any) -> Tensor:
     kind = type(index)
     if kind is int and x.dim():
         return select(x, 0, index)
-    if kind is slice and x.dim() and (bounds := _bounds(index)) is not None:
+    if kind is slice and x.dim() and (bounds := _bounds(index, x.shape[0])) is not None:
         return slice_view(x, 0, *bounds)
     view, gathers = _view(x, index, gather_scalars=True)
     if gathers:
@@ -160,7 +161,7 @@ def _view(
             gathers.append((dim, _integers([0] if item else [])))
             dim += 1
         elif isinstance(item, slice):
-            bounds = _bounds(item)
+            bounds = _bounds(item, x.shape[dim] if dim < x.dim() else 0)
             if bounds is not None:
                 x = apply(slice_view, dim, *bounds)
             dim += 1
@@ -234,9 +235,9 @@ def _normal(item: Any) -> Any:
     return item if item.dtype is core.int64 else cast(item, core.int64)
 
 
-def _bounds(item: slice) -> tuple[Any, Any, Any] | None:
-    """(start, stop, step) of a slice; None if it takes everything."""
-    start, stop, step = _bound(item.start), _bound(item.stop), _bound(item.step)
+def _bounds(item: slice, size: Any) -> tuple[Any, Any, Any] | None:
+    """(start, stop, step) of a slice along a dimension; None if it takes everything."""
+    start, stop, step = _bound(item.start, size), _bound(item.stop, size), _bound(item.step)
     if start is None and stop is None and step is None:
         return None
     if step is not None and step <= 0:
@@ -244,7 +245,9 @@ def _bounds(item: slice) -> tuple[Any, Any, Any] | None:
     return start, stop, step
 
 
-def _bound(value: Any) -> Any:
+def _bound(value: Any, size: Any = None) -> Any:
+    if size is not None and isinstance(value, Tensor) and core.tracing():
+        return late_bound(value, size)
     if value is None or type(value) is int or isinstance(value, Dim):
         return value
     symbolic = getattr(value, "expr", None)  # of a number that a capture makes of sizes
@@ -253,13 +256,8 @@ def _bound(value: Any) -> Any:
 
 def _add_mask(x: Tensor, mask: Tensor, dim: int, gathers: list[tuple[int, Tensor]]) -> int:
     """Turns a boolean tensor over the dimensions from `dim` into positions; returns the dimension behind them."""
-    if mask._traced is not None:
-        raise CaptureError(
-            f"index: the size of x[mask] depends on the values of mask, {_describe(mask)}; a static graph needs a fixed size",
-            hint="use where(mask, x, other), x.masked_fill(mask, value), or x[mask] = value",
-        )
     if mask.dim() == 0:
-        gathers.append((dim, _integers([0] if mask.item() else [])))
+        gathers.append((dim, *nonzero_tuple(mask.reshape(1))))
         return dim + 1
     _check_mask(x, mask, dim)
     gathers += [(dim + offset, positions) for offset, positions in enumerate(nonzero_tuple(mask))]
@@ -267,12 +265,16 @@ def _add_mask(x: Tensor, mask: Tensor, dim: int, gathers: list[tuple[int, Tensor
 
 
 def _check_mask(x: Tensor, mask: Tensor, dim: int) -> None:
-    expected = tuple(x.shape)[dim : dim + mask.dim()]
-    if tuple(mask.shape) != expected:
+    expected, found = tuple(x.shape)[dim : dim + mask.dim()], tuple(mask.shape)
+    late = [isinstance(a, Dim) or isinstance(b, Dim) for a, b in zip(found, expected)]
+    if len(found) != len(expected) or any(a != b and not both for a, b, both in zip(found, expected, late)):
         raise ShapeError(
             f"index: the mask is {list(mask.shape)}, the dimensions it selects from are {list(expected)}",
             operands=[f"x: {_describe(x)}", f"mask: {_describe(mask)}"],
         )
+    for a, b, both in zip(found, expected, late):
+        if both:
+            require_equal("index", a, b, f"the size of the mask is {a}, of the dimension it selects from {b}")
 
 
 def _gather(x: Tensor, gathers: list[tuple[int, Tensor]]) -> Tensor:
