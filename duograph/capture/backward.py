@@ -29,10 +29,14 @@ def differentiate(builder: CaptureBuilder, outputs: list[tuple[int, Any]], input
     nodes = builder.body()
     mark = len(nodes)
     seeds = [Value(TensorType(t.dtype, tuple(t.shape)), None, i, f"grad_{i}") for i, (_, t) in enumerate(outputs)]
-    grads = core.grad(
-        tuple(t for _, t in outputs), tuple(t for _, t in inputs), tuple(wrap(s) for s in seeds),
-        retain_graph=True, create_graph=False, allow_unused=True,
-    )  # fmt: skip
+    numbers_of_sizes = core.set_user_sizes(True)  # hooks and the rules of the user's own functions
+    try:
+        grads = core.grad(
+            tuple(t for _, t in outputs), tuple(t for _, t in inputs), tuple(wrap(s) for s in seeds),
+            retain_graph=True, create_graph=False, allow_unused=True,
+        )  # fmt: skip
+    finally:
+        core.set_user_sizes(numbers_of_sizes)
     results = [(value, builder.read(grad)) for (value, _), grad in zip(inputs, grads) if grad is not None]
     added = nodes[mark:]
     del nodes[mark:]

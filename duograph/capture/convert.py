@@ -258,8 +258,17 @@ def _class(recorder: Recorder, cls: type) -> Any:
 
 
 def _to_number(cls: type) -> Any:
-    """float(x) of a live float and int(x) of a live int stay live."""
-    return lambda *args: args[0] if len(args) == 1 and is_live(args[0]) and type(args[0].value) is cls else cls(*args)
+    """float(x) of a live number and int(x) of a live int stay live."""
+
+    def convert(*args: Any) -> Any:
+        if len(args) != 1 or not is_live(args[0]):
+            return cls(*args)
+        number = args[0]
+        if cls is float and type(number.value) is int and abs(number.value) < 2**53:
+            return number * 1.0
+        return number if type(number.value) is cls else cls(number)
+
+    return convert
 
 
 def _converting_arguments(recorder: Recorder, function: Any) -> Any:

@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from duograph.ir.dim import Expr
+from duograph.ir.dim import Dim, Expr
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -160,6 +160,12 @@ def _number(other: Any) -> bool:
     return type(other) in (LiveNumber, SizeNumber, float, int, bool)
 
 
+def _beside(number: LiveNumber, other: Any) -> Any:
+    """The other operand; a size that library code left an expression becomes a number."""
+    sizes = number.recorder.sizes
+    return sizes.number(other) if type(other) is Dim and sizes.knows(other) else other
+
+
 def _outcome(a: Any, b: Any, name: str, function: Callable[[Any, Any], Any]) -> Any:
     pair = _of_sizes(a, b)
     if pair is not None:
@@ -193,9 +199,11 @@ def _arithmetic(name: str, function: Callable[[Any, Any], Any]) -> tuple[Any, An
         return _make(live, (*postfix_of(a), *postfix_of(b), (name,)), value)
 
     def forward(self: Any, other: Any) -> Any:
+        other = _beside(self, other)
         return combine(self, other) if _number(other) else NotImplemented
 
     def reflected(self: Any, other: Any) -> Any:
+        other = _beside(self, other)
         return combine(other, self) if _number(other) else NotImplemented
 
     return forward, reflected
@@ -208,6 +216,7 @@ _EXACT: dict[str, Callable[[Any, Any], Any]] = {
 
 def _comparison(name: str, function: Callable[[Any, Any], Any]) -> Any:
     def compare(self: Any, other: Any) -> Any:
+        other = _beside(self, other)
         return _outcome(self, other, name, function) if _number(other) else NotImplemented
 
     return compare
