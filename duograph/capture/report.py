@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from .static import Handler
 
+_LONGEST = 40  # characters of a size in the table
 _RUNS = 5  # of the static program, for its microseconds
 
 
@@ -106,8 +107,12 @@ class Report:
     __repr__ = __str__
 
 
-def _number(value: int | str) -> str:
-    return f"{value:,}".replace(",", " ") if isinstance(value, int) else value
+def _number(value: Any) -> str:
+    """A count for the table; where values decide it, the expression, if it is a short one."""
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", " ")
+    text = str(value)
+    return text if len(text) <= _LONGEST else "depends on values"
 
 
 def explain(handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], time: bool) -> Report:
@@ -131,13 +136,13 @@ def _bytes(size: Any) -> int | str:
     return size if isinstance(size, int) else str(size)
 
 
-def unfused_flops(captured: Captured) -> int:
+def unfused_flops(captured: Captured) -> Any:
     """Operations of the graph as it was written: each operator computes its result once."""
     from duograph.passes.pipeline import Options, optimise
     from duograph.passes.scheduling import schedule
 
     plan = schedule(optimise(captured.graph, Options(strict=True, fuse=False)), False)
-    return sum(int(getattr(step, "flops", 0)) for step in plan.steps)
+    return sum(getattr(step, "flops", 0) for step in plan.steps)
 
 
 def static_side(built: Any) -> Side:

@@ -107,8 +107,8 @@ def nonzero(x: Tensor, as_tuple: bool = False) -> Any:
     if not x.dim():
         (found,) = nonzero_tuple(reshape(x, (1,)))
         return (found,) if as_tuple else broadcast_to(reshape(found, (-1, 1))[:, :0], (found.shape[0], 0))
-    found = nonzero_tuple(x)
-    return found if as_tuple else stack(found, 1)
+    indices = nonzero_tuple(x)
+    return indices if as_tuple else stack(indices, 1)
 
 
 @function(

@@ -257,7 +257,8 @@ def _bound(value: Any, size: Any = None) -> Any:
 def _add_mask(x: Tensor, mask: Tensor, dim: int, gathers: list[tuple[int, Tensor]]) -> int:
     """Turns a boolean tensor over the dimensions from `dim` into positions; returns the dimension behind them."""
     if mask.dim() == 0:
-        gathers.append((dim, *nonzero_tuple(mask.reshape(1))))
+        (position,) = nonzero_tuple(mask.reshape(1))
+        gathers.append((dim, position))
         return dim + 1
     _check_mask(x, mask, dim)
     gathers += [(dim + offset, positions) for offset, positions in enumerate(nonzero_tuple(mask))]
