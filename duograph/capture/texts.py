@@ -9,6 +9,8 @@ from duograph._recorded import state
 from duograph._stack import user_location
 from duograph.errors import CaptureError
 
+from .numbers import is_live
+
 _CONVERSIONS = {"": lambda x: x, "s": str, "r": repr, "a": ascii}
 
 
@@ -67,7 +69,7 @@ def joined(parts: tuple[Any, ...]) -> Any:
     for part in parts:
         if type(part) is tuple and isinstance(part[0], LaterText) and part[1:] in (("", ""), ("s", "")):
             flat += part[0].parts
-        elif type(part) is tuple and not isinstance(part[0], (core.Tensor, LaterText)):
+        elif type(part) is tuple and not isinstance(part[0], (core.Tensor, LaterText)) and not is_live(part[0]):
             flat.append(_formatted(*part))
         else:
             flat.append(part)
