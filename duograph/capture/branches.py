@@ -77,12 +77,15 @@ def branch(
     set_: Callable[[Any], None],
     names: Sequence[str],
     live: Sequence[str],
+    loads: Thunk,
 ) -> None:
     """`if` on a tensor: the variables afterwards are what the side taken gives them."""
     before = get()
     choice = _Choice(recorder, truth(test))
-    found = []
-    errors = []
+    containers = Containers((*loads(), *before))
+    found: list[Any] = []
+    contents: list[list[Any]] = []
+    errors: list[Exception | None] = []
     for run in (then, otherwise):
         try:
             found.append(choice.side(run, get))
@@ -93,13 +96,50 @@ def branch(
             errors.append(error)
         finally:
             set_(before)
+            contents.append(containers.take_back())
     if any(errors):
         _raise_where(recorder, choice.predicate, then, otherwise, errors)
         return
     kept = [name for name in names if name in live]
     pairs = [tuple(after[names.index(name)] for after in found) for name in kept]
-    merged = dict(zip(kept, choice.merge(kept, pairs)))
+    changed = containers.changed(*contents)
+    pairs += [(contents[0][i], contents[1][i]) for i in changed]
+    results = choice.merge([*kept, *(f"a {type(containers.known[i]).__name__}" for i in changed)], pairs)
+    containers.give([(i, value) for i, value in zip(changed, results[len(kept) :])])
+    merged = dict(zip(kept, results))
     set_(tuple(merged.get(name, UNBOUND) for name in names))
+
+
+class Containers:
+    """Lists and dicts that code may change: what a side does to them is taken back, and given to them after the branch."""
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        self.known = list({id(x): x for x in values if type(x) in (list, dict)}.values())
+        self.saved = [x.copy() for x in self.known]
+
+    def take_back(self) -> list[Any]:
+        """Restore all; gives what they held."""
+        held = [x.copy() for x in self.known]
+        self.give(list(enumerate(self.saved)))
+        return held
+
+    def give(self, contents: Sequence[tuple[int, Any]]) -> None:
+        for i, items in contents:
+            container = self.known[i]
+            container.clear()
+            if isinstance(container, list):
+                container.extend(items)
+            else:
+                container.update(items)
+
+    def changed(self, *contents: list[Any]) -> list[int]:
+        """The containers that some side changed."""
+
+        def same_items(a: Any, b: Any) -> bool:
+            pairs = zip(a.values(), b.values()) if isinstance(a, dict) else zip(a, b)
+            return len(a) == len(b) and all(x is y for x, y in pairs) and (type(a) is list or list(a) == list(b))
+
+        return [i for i, old in enumerate(self.saved) if not all(same_items(held[i], old) for held in contents)]
 
 
 def _raise_where(recorder: Recorder, predicate: Value, then: Thunk, otherwise: Thunk, errors: Sequence[Exception | None]) -> None:

@@ -78,13 +78,20 @@ class ControlFlow:
 
     @staticmethod
     def if_(
-        test: Any, then: Thunk, otherwise: Thunk, get: Thunk, set_: Callable[[Any], None], names: Sequence[str], live: Sequence[str]
+        test: Any,
+        then: Thunk,
+        otherwise: Thunk,
+        get: Thunk,
+        set_: Callable[[Any], None],
+        names: Sequence[str],
+        live: Sequence[str],
+        loads: Thunk,
     ) -> None:
         recorder = decides(test)
         if recorder is not None:
             from .branches import branch
 
-            branch(recorder, test, then, otherwise, get, set_, names, live)
+            branch(recorder, test, then, otherwise, get, set_, names, live, loads)
         elif test:
             then()
         else:

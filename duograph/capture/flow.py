@@ -206,6 +206,8 @@ class _Exits:
         if stops:
             node.stops = stops  # type: ignore[union-attr]
         after: list[ast.stmt] = []
+        if stops == {RETURNED} and isinstance(node, ast.While) and isinstance(node.test, ast.Constant) and node.test.value:
+            after = [_flag(RETURNED, True, node)]  # there is no other way out
         if orelse:
             after = [ast.copy_location(ast.If(_none_of(stops, node), orelse, []), node)] if stops else orelse
         return [*before, node, *after]
@@ -336,6 +338,9 @@ class _Generator(ast.NodeTransformer):
         function.plain = True  # type: ignore[attr-defined]
         made = ast.copy_location(ast.Call(function, list(args), []), at)
         made.plain = True  # type: ignore[attr-defined]
+        # A traceback names the statement's first line, not its last.
+        function.end_lineno = made.end_lineno = function.lineno
+        function.end_col_offset = made.end_col_offset = function.col_offset
         for child in args:
             ast.fix_missing_locations(ast.copy_location(child, at) if not hasattr(child, "lineno") else child)
         return made
@@ -404,6 +409,7 @@ class _Generator(ast.NodeTransformer):
     # -- statements
 
     def visit_If(self, node: ast.If) -> list[ast.stmt]:
+        source = copy.copy(node)
         names = self.variables(node, [*node.body, *node.orelse])
         test = self.visit(node.test)
         self.depth += 1
@@ -412,7 +418,10 @@ class _Generator(ast.NodeTransformer):
         self.depth -= 1
         made, getter, setter = self.state(names, node)
         branches = (_name(then.name, node), _name(otherwise.name, node))
-        call = self.call(node, "if_", test, *branches, getter, setter, self.strings(names, node), self.live(node, names))
+        loads = self.loads(node, [*source.body, *source.orelse], names)
+        call = self.call(
+            node, "if_", test, *branches, getter, setter, self.strings(names, node), self.live(node, names), loads
+        )
         return [then, otherwise, *made, ast.copy_location(ast.Expr(call), node)]
 
     def visit_While(self, node: ast.While) -> list[ast.stmt]:

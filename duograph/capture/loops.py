@@ -94,7 +94,7 @@ def _turn_by_turn(
     stopped: Any = False
     for item in items:
         if decides(stopped) is not None:
-            branch(recorder, stopped, lambda: None, lambda item=item: body(item), get, set_, names, names)  # type: ignore[misc]
+            branch(recorder, stopped, lambda: None, lambda item=item: body(item), get, set_, names, names, lambda: ())  # type: ignore[misc]
         else:
             body(item)
         if stop is not None:
@@ -138,6 +138,7 @@ class _Capture:
         self.containers = [(x, x.copy()) for x in (*loads(), *self.before) if type(x) in (list, dict, set)]
         self.may_unroll = False
         self.sequence: Sequence_ | None = None
+        self.structures: dict[str, Any] = {}  # of variables that get their first value in the loop
         self.flowing: set[str] = set()  # leaves through which gradients flow
         self.after: dict[str, Any] = {}
 
@@ -230,6 +231,7 @@ class _Capture:
             if name not in self.kept:
                 values.append(UNBOUND)
                 continue
+            value = self.structures.get(name, value)
             queue = iter(leaves(value, name))
             take = lambda queue=queue: self._at_start(next(queue), tensors)  # noqa: E731
             values.append(rebuild(value, take))
@@ -291,7 +293,7 @@ class _Capture:
         """Whether leaves change that were not carried, or in a way their type does not allow; they are from now on."""
         grown = False
         for name in self.kept:
-            old, new = self._value(name), after[name]
+            old, new = self.structures.get(name, self._value(name)), after[name]
             if old is UNBOUND or (old is None and is_synthetic(name)):
                 grown |= self._first_assigned(name, new)
                 continue
@@ -311,20 +313,13 @@ class _Capture:
                 hint=f"give {name} a value of the same dtype and shape before the loop",
                 location=user_location(),
             )
-        grown = False
-        found = leaves(new, name)
-        if len(found) != 1 or found[0].path != name:
-            raise NotALoop(f"static: {name} is first assigned inside a loop", hint=f"assign {name} before the loop")
-        type_ = type_of(new)
-        if type_ is None:
-            raise refuse(name, "is no tensor and changes in a loop", ("before", UNBOUND), ("after", new), _HINT)
-        known = self.carried.get(name)
-        if known is None:
-            self.carried[name] = _Carried(name, type_, UNBOUND)
-            grown = True
-        elif known.type != type_:
-            raise refuse(name, "changes its kind in a loop", ("before", known.initial), ("after", new), _HINT)
-        return grown
+        self.structures[name] = new
+        for leaf in leaves(new, name):
+            type_ = type_of(leaf.value)
+            if type_ is None:
+                raise refuse(name, "is no tensor and changes in a loop", ("before", UNBOUND), ("after", leaf.value), _HINT)
+            self.carried[leaf.path] = _Carried(leaf.path, type_, UNBOUND)
+        return True
 
     def _changed(self, path: str, before: Any, now: Any) -> bool:
         known = self.carried.get(path)
@@ -371,9 +366,8 @@ class _Capture:
         for name, value in zip(self.names, self.before):
             if name not in self.kept:
                 values.append(UNBOUND)
-            elif name in results:
-                values.append(results[name])
             else:
+                value = self.structures.get(name, value)
                 queue = iter(leaves(value, name))
                 take = lambda queue=queue: self._at_start(next(queue), results)  # noqa: E731
                 values.append(rebuild(value, take))
