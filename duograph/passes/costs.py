@@ -11,6 +11,7 @@ from duograph.ir.primitives import ELEMENTWISE, MOVEMENT, NULLARY, PRIMITIVES
 
 LOAD_COST = 2
 EXPENSIVE = 1000
+MAX_REDUCTIONS = 8  # in one kernel, each 16 partial sums
 CHEAP = 10  # a value that costs at most this is computed again rather than kept for several kernels
 
 
@@ -20,13 +21,14 @@ class Costs:
     shallow     cost of an element where operands that are not cheap are loaded
     deep        cost of an element from memory
     epilogues   elementwise values that a contraction's kernel can end in
-    joined      epilogues that go into another contraction's epilogue: kept, so that only one of a sum's terms is alive
+    joined      values kept in kernels of their own, so that few of a long sum's terms are alive and kernels stay small:
+                epilogues that go into another contraction's epilogue, sums of many reductions
     statistics  values computed from a reduction over trailing dims, and how many elements that reduces
     """
 
     def __init__(self, graph: Graph, written: Iterable[Value]) -> None:
         self.epilogues = _epilogues(graph, written)
-        self.joined = _joined(graph, self.epilogues)
+        self.joined = _joined(graph, self.epilogues) | _many_reductions(graph)
         self.shallow = _costs(graph, self.epilogues, CHEAP)
         self.deep = _costs(graph, self.epilogues, EXPENSIVE)
         self.statistics = _statistics(graph)
@@ -80,6 +82,27 @@ def _joined(graph: Graph, epilogues: set[Value]) -> set[Value]:
             if len(ends) > 1:
                 last = max(ends, key=order.__getitem__)
                 found.update(value for value in ends if value is not last)
+    return found
+
+
+def _many_reductions(graph: Graph) -> set[Value]:
+    """Values in memory so that no kernel has many reductions: the longest sums below a limit."""
+    found: set[Value] = set()
+    counts: dict[Value, int] = {}
+    for node in graph.nodes:
+        row = PRIMITIVES[node.op]
+        if node.op == "reduce":
+            counts[node.outputs[0]] = 1
+        elif row.kind == ELEMENTWISE or row.kind == MOVEMENT:
+            inputs = dict.fromkeys(value for value in node.inputs if value in counts)
+            total = sum(counts[value] for value in inputs)
+            if total > MAX_REDUCTIONS:
+                most = max(inputs, key=counts.__getitem__)
+                found.add(most)
+                total -= counts[most]
+                counts[most] = 0
+            if total:
+                counts[node.outputs[0]] = total
     return found
 
 

@@ -260,7 +260,7 @@ class Fusion:
     ) -> Group:
         """The group that writes a value: the first that needs every element of it anyway, one beside it, or a new one."""
         others = [group for group, _ in requests] + [waiter for target in targets for waiter in target.waiters]
-        if self.share and value not in self.costs.epilogues:
+        if self.share and value not in self.costs.epilogues and value not in self.costs.joined:
             first = min((group for group, _ in inline), key=lambda g: (g.low, g.number), default=None)
             if first is not None and self._may_host(value, node, first, inline, others, targets):
                 return first

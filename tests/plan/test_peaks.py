@@ -10,7 +10,10 @@ import pytest
 import duograph as dg
 from duograph import _core as core
 from duograph import nn
+from duograph.ir.text import parse_graph
 from duograph.passes.ordering import in_order
+from duograph.passes.schedule import KernelStep
+from duograph.passes.scheduling import schedule
 
 
 class Training:
@@ -137,3 +140,19 @@ def test_what_a_result_needs_runs_before_what_frees_nothing() -> None:
     activation = 8 * 64 * 4
     assert step.explain(dg.randn(8, 64)).peak_bytes <= 21 * activation + 3 * gradient
     assert in_order([]) == []
+
+
+def test_a_long_sum_of_reductions_is_several_kernels() -> None:
+    """Kernels with dozens of reductions take seconds to compile, and all that they reduce is alive until they run."""
+    lines = ["graph g(%x: float32[16, 64]) {"]
+    total = "r0"
+    for i in range(40):
+        lines.append(f"  %e{i}: float32[16, 64] = exp(%{f'e{i - 1}' if i else 'x'})")
+        lines.append(f"  %r{i}: float32[64] = reduce(%e{i}) {{kind='sum', dims=(0,)}}")
+        if i:
+            lines.append(f"  %s{i}: float32[64] = add(%{total}, %r{i})")
+            total = f"s{i}"
+    graph = parse_graph("\n".join([*lines, f"  return %{total}", "}"]))
+    steps = [step for step in schedule(graph).steps if isinstance(step, KernelStep)]
+    assert max(sum(node.op == "reduce" for node in step.nodes) for step in steps) <= 9
+    assert len(steps) < 60
