@@ -304,6 +304,29 @@ PyObject* register_hook(PyObject* self, PyObject* function) {
   });
 }
 
+// Takes a function away again that register_hook was given; nothing where it is not there any more.
+PyObject* remove_hook(PyObject* self, PyObject* function) {
+  return guarded([&]() -> PyObject* {
+    TensorObject* tensor = as_tensor(self);
+    if (tensor->node && tensor->node->extra) {
+      auto& hooks = tensor->node->extra->hooks;
+      for (size_t i = 0; i < hooks.size(); ++i)
+        if (hooks[i].second == function) {
+          hooks.erase(hooks.begin() + static_cast<std::ptrdiff_t>(i));
+          Py_DECREF(function);
+          break;
+        }
+    } else if (tensor->hooks && PyList_Check(tensor->hooks)) {
+      for (Py_ssize_t i = 0; i < PyList_GET_SIZE(tensor->hooks); ++i)
+        if (PyList_GET_ITEM(tensor->hooks, i) == function) {
+          check_status(PyList_SetSlice(tensor->hooks, i, i + 1, nullptr));
+          break;
+        }
+    }
+    Py_RETURN_NONE;
+  });
+}
+
 PyObject* format(PyObject* self, PyObject* specification) {
   return guarded([&]() -> PyObject* {
     PyObject* arguments[] = {self, specification};
@@ -442,6 +465,7 @@ PyMethodDef tensor_methods[] = {
     {"requires_grad_", method(set_requires_grad), METH_VARARGS | METH_KEYWORDS, "Sets requires_grad; returns self."},
     {"retain_grad", retain_grad, METH_NOARGS, "Makes a non-leaf keep its gradient."},
     {"backward", method(backward), METH_VARARGS | METH_KEYWORDS, "Adds gradients of this tensor to its leaves."},
+    {"_remove_hook", remove_hook, METH_O, "Takes a function away that register_hook was given."},
     {"register_hook", register_hook, METH_O, "Calls a function with the gradient; what it returns replaces it."},
     {"__format__", format, METH_O, nullptr},
     {"__array__", method(array), METH_VARARGS | METH_KEYWORDS, nullptr},

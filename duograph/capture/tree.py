@@ -15,7 +15,7 @@ from duograph.ops.tracing import value_of, wrap
 from .cells import contiguous
 from .numbers import LiveNumber, is_live
 from .recorder import Recorder
-from .sizes import Plan, stand_in
+from .sizes import Plan, known_sizes, stand_in
 from .texts import LaterText
 
 _EQUAL = (bool, type(None), str, bytes, complex, core.DType)
@@ -60,7 +60,7 @@ class Arguments:
         if isinstance(value, core.Tensor):
             row = self._tensor(value, name)
             return row, self.stand_ins.get(id(value), value)
-        if kind is int or kind is float:
+        if kind is float or (kind is int and -(2**63) <= value < 2**63):
             slot = len(self.number_values)
             self.number_values.append(value)
             read = self.recorder.read("number", None, slot)
@@ -69,7 +69,7 @@ class Arguments:
                 sizes = self.recorder.sizes
                 return ("number", slot, kind), sizes.number(sizes.argument(symbol, value, ("read", read, False)))
             return ("number", slot, kind), LiveNumber(self.recorder, (("read", read, kind is float),), value)
-        if isinstance(value, _EQUAL):
+        if isinstance(value, (*_EQUAL, int)):
             return ("const", value, "eq"), value
         if kind is tuple or kind is list:
             return self._sequence(value, kind, name)
@@ -105,17 +105,27 @@ class Arguments:
         spec = tensor_spec(value, value.requires_grad if self.grad_mode else None)
         symbols = self.plan.of(slot, value.ndim)
         if symbols:
-            spec = (spec[0], tuple(None if d in symbols else n for d, n in enumerate(spec[1])), *spec[2:])
-            self._stand_in(value, slot, name, symbols)
+            shape, strides = self._stand_in(value, slot, name, symbols)
+            spec = (spec[0], known_sizes(shape), None if strides is None else known_sizes(strides), spec[3])
         return ("tensor", slot, *spec, type(value))
 
-    def _stand_in(self, value: Any, slot: int, name: str, symbols: dict[int, tuple[str, float, float]]) -> None:
-        sizes = self.recorder.sizes
-        shape = tuple(sizes.argument(symbols[d], n, ("size", slot, d)) if d in symbols else n for d, n in enumerate(value.shape))
-        made = self.stand_ins[id(value)] = stand_in(self.builder, value, shape)
+    def _stand_in(self, value: Any, slot: int, name: str, symbols: dict[int, tuple[str, float, float]]) -> tuple[Any, Any]:
+        """Make what the captured function gets instead of an argument; its sizes and, if it has gaps, its strides."""
+
+        def row(values: Any, kind: str, first: int) -> tuple[Any, ...]:
+            sizes = self.recorder.sizes
+            return tuple(
+                sizes.argument(symbols[first + d], n, (kind, slot, d)) if first + d in symbols else n
+                for d, n in enumerate(values)
+            )
+
+        shape = row(value.shape, "size", 0)
+        strides = None if value.is_contiguous() else row(value.stride(), "stride", value.ndim)
+        made = self.stand_ins[id(value)] = stand_in(self.builder, value, shape, strides)
         self.originals[id(made)] = value
         self.slots[id(made)] = slot
         self.names[id(made)] = name
+        return shape, strides
 
     def _children(self, values: list[Any], name: str) -> tuple[list[Row], list[Any]]:
         pairs = [self.leaf(value, f"{name}_{i}" if name else "") for i, value in enumerate(values)]

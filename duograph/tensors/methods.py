@@ -11,6 +11,7 @@ from ..ops.copying import contiguous as contiguous_copy
 from ..ops.movement import permute, transpose
 from . import creation
 from .convert import as_dtype, parse_to
+from .hooks import register_hook
 
 Tensor = core.Tensor
 DType = core.DType
@@ -114,7 +115,7 @@ def _matrix_transposed(self: Tensor) -> Tensor:
 
 def install() -> None:
     """Gives Tensor these methods."""
-    for method in (to, type_as, contiguous, cpu, cuda, new_zeros, new_ones, new_empty, new_full, new_tensor):
+    for method in (to, type_as, contiguous, cpu, cuda, new_zeros, new_ones, new_empty, new_full, new_tensor, register_hook):
         core.bind_method(method.__name__, method)
     core.bind_method("type", type_)
     for name, dtype in _CONVERTERS.items():

@@ -239,3 +239,25 @@ def test_gradients_of_a_product_leave_its_operands_alone():
     (first,) = dg.autograd.grad(((y @ u).tanh() @ u).sum(), u, create_graph=True)
     assert y._version == 0
     assert dg.autograd.grad(first.sum(), a)[0].shape == (2, 4)
+
+
+def test_hooks_are_taken_away_by_their_handles():
+    x = dg.tensor(2.0, requires_grad=True)
+    y = x * 3
+    seen = []
+    with x.register_hook(lambda g: g * 10), y.register_hook(lambda g: seen.append(g.item())):
+        y.backward(retain_graph=True)
+    assert x.grad.item() == 30.0 and seen == [1.0]
+    x.grad = None
+    y.backward()
+    assert x.grad.item() == 3.0 and seen == [1.0]
+    again = x.register_hook(lambda g: g + 1)
+    step = dg.static(lambda: (x * 5).backward())
+    x.grad = None
+    step()
+    assert x.grad.item() == 6.0
+    again.remove()
+    again.remove()
+    x.grad = None
+    step()
+    assert x.grad.item() == 5.0
