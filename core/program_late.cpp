@@ -1,0 +1,147 @@
+// What a run does about sizes that become known while it runs: see `LateSize`.
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "program_run.h"
+
+namespace dg {
+
+namespace {
+
+// Makes room for twice the rows, or, where that is too much, for some more.
+void grow(BufferRef& memory, int64_t used, int64_t bytes) {
+  constexpr int64_t kFirstBytes = 4096;
+  const auto rows = [&](int64_t count) {
+    int64_t total;
+    if (__builtin_mul_overflow(count, bytes, &total)) throw OutOfMemory(SIZE_MAX, available_memory());
+    return allocate(static_cast<size_t>(total));
+  };
+  BufferRef larger;
+  try {
+    larger.reset(rows(used ? 2 * used : std::max<int64_t>(1, kFirstBytes / std::max<int64_t>(1, bytes))));
+  } catch (const OutOfMemory&) {
+    larger.reset(rows(used + used / 8 + 1));
+  }
+  if (used) std::memcpy(larger.get()->data, memory.get()->data, static_cast<size_t>(used * bytes));
+  memory = std::move(larger);
+}
+
+}  // namespace
+
+// A size is known: what waited for it happens.
+bool Run::set_late(int32_t index, int64_t value) {
+  const LateSize& late = p_.late[static_cast<size_t>(index)];
+  if (value < 0) return fail(kCheckLateSize);
+  regs_[late.reg] = value;
+  for (const RegInstr& instr : late.instrs) regs_[instr.target] = instr.evaluate(regs_);
+  for (const Check& check : late.checks)
+    if (!regs_[check.reg]) return fail(check.code);
+  for (const int32_t arena : late.arenas) {
+    BufferRef& memory = late_->arenas[static_cast<size_t>(arena)];
+    const int64_t bytes = regs_[p_.late_arenas[static_cast<size_t>(arena)]];
+    if (bytes < 0) return fail(kCheckNegativeSize);
+    if (memory.get() && memory.get()->bytes >= static_cast<size_t>(bytes)) continue;
+    memory.reset(nullptr);
+    memory.reset(allocate(static_cast<size_t>(bytes)));
+  }
+  for (const int32_t j : late.outputs) {
+    if (outputs_[j].buffer) release(std::exchange(outputs_[j].buffer, nullptr));
+    if (!make_output(p_.outputs[static_cast<size_t>(j)], outputs_[j])) return false;
+  }
+  for (const int32_t slot : late.slots) resolve_late(slot);
+  return true;
+}
+
+void Run::resolve_late(int32_t index) {
+  const ProgramSlot& spec = (p_.late_slots.empty() ? p_.slots : p_.late_slots)[static_cast<size_t>(index)];
+  if (spec.kind == SlotKind::Output) {
+    slots_[index] = output_data(spec.index);
+  } else if (spec.kind == SlotKind::View) {
+    auto* base = static_cast<char*>(slots_[spec.index]);
+    slots_[index] = base ? base + regs_[spec.offset_reg] : nullptr;
+  } else if (spec.kind == SlotKind::Temp) {
+    const Buffer* arena = late_->arenas[static_cast<size_t>(spec.index) - 1].get();
+    const int64_t offset = regs_[spec.offset_reg], bytes = regs_[spec.bytes_reg];
+    const int64_t arena_bytes = spec.index && arena ? static_cast<int64_t>(arena->bytes) : 0;
+    if (offset < 0 || bytes < 0 || offset > arena_bytes || bytes > arena_bytes - offset)
+      throw ProgramError("program: a temporary lies outside its arena");
+    slots_[index] = static_cast<char*>(arena->data) + offset;
+  }
+}
+
+void Run::set_slot(int32_t slot, void* address, int32_t first_view, int32_t n_views) {
+  slots_[slot] = address;
+  for (int32_t i = 0; i < n_views; ++i) resolve_late(p_.indices[static_cast<size_t>(first_view + i)]);
+}
+
+// A loop that keeps rows of its turns.
+Outcome Run::run_stacking(const Step& step, InterruptPoll* poll) {
+  const StackSpec* stacks = p_.stacks.data() + step.stacks;
+  int64_t turn = 0;
+  for (;; ++turn) {
+    Outcome outcome = run_block(step.first, poll);
+    if (outcome != Outcome::Fine) return outcome;
+    if (!predicate(step)) break;
+    for (int32_t i = 0; i < step.n_stacks; ++i)
+      if (!place_row(stacks[i], step.stacks + i, turn)) return Outcome::Failed;
+    outcome = run_block(step.second, poll);
+    if (outcome != Outcome::Fine) return outcome;
+    if (poll && poll->check_after(0)) return Outcome::Interrupted;
+  }
+  for (int32_t i = 0; i < step.n_stacks; ++i) {
+    const StackSpec& stack = stacks[i];
+    if (stack.capacity_reg < 0) {
+      const Buffer* rows = late_->stacks[static_cast<size_t>(step.stacks + i)].get();
+      set_slot(stack.stack, rows ? rows->data : nullptr, stack.stack_views, stack.n_stack_views);
+    }
+  }
+  if (step.late >= 0 && !set_late(step.late, turn)) return Outcome::Failed;
+  for (int32_t i = 0; i < step.n_stacks; ++i)
+    if (stacks[i].capacity_reg >= 0 && regs_[stacks[i].capacity_reg] != turn) {
+      fail(kCheckTurns);
+      return Outcome::Failed;
+    }
+  return Outcome::Fine;
+}
+
+// Lets a row's slot name the row of this turn.
+bool Run::place_row(const StackSpec& stack, int32_t index, int64_t turn) {
+  const int64_t bytes = regs_[stack.bytes_reg];
+  if (bytes < 0) return fail(kCheckNegativeSize);
+  char* rows;
+  if (stack.capacity_reg >= 0) {
+    if (turn >= regs_[stack.capacity_reg]) return fail(kCheckTurns);
+    rows = static_cast<char*>(slots_[stack.stack]);
+    if (!rows && bytes) throw ProgramError("program: a stack has no memory yet");
+  } else {
+    BufferRef& memory = late_->stacks[static_cast<size_t>(index)];
+    const int64_t room = memory.get() ? static_cast<int64_t>(memory.get()->bytes) : -1;
+    if (room < bytes || turn * bytes > room - bytes) grow(memory, turn, bytes);
+    rows = static_cast<char*>(memory.get()->data);
+  }
+  set_slot(stack.row, rows + turn * bytes, stack.row_views, stack.n_row_views);
+  return true;
+}
+
+// The positions of the true ones among `count` bools.
+Outcome Run::run_nonzero(const Step& step) {
+  const auto* mask = static_cast<const uint8_t*>(slots_[step.source]);
+  const int64_t count = regs_[step.count_reg];
+  int64_t found = 0;
+  for (int64_t i = 0; i < count; ++i) found += mask[i] != 0;
+  if (!set_late(step.late, found)) return Outcome::Failed;
+  if (regs_[step.chunks_reg] != found) {
+    fail(kCheckTurns);
+    return Outcome::Failed;
+  }
+  auto* position = static_cast<int64_t*>(slots_[step.target]);
+  if (!position && found) throw ProgramError("program: positions have no memory yet");
+  for (int64_t i = 0, k = 0; k < found; ++i) {  // without a branch nobody can predict
+    position[k] = i;
+    k += mask[i] != 0;
+  }
+  return Outcome::Fine;
+}
+
+}  // namespace dg

@@ -1,0 +1,524 @@
+// One run of a program. Included by program.cpp, which inlines the short way through, and by program_late.cpp.
+#pragma once
+
+#include <Python.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "device.h"
+#include "program_parse.h"
+#include "rng.h"
+
+namespace dg {
+
+constexpr int64_t kDirectBytes = 256 << 10;  // beyond this a kernel may be worth several threads
+// Cheaper programs keep the GIL: a busy Python thread that gets it would hold this one up for 5 ms.
+constexpr int64_t kReleaseGilBytes = 1 << 20;
+constexpr int64_t kPollBytes = 8 << 20;  // cheaper steps are not split to look for interrupts
+constexpr int64_t kCopyChunk = 256 << 10;
+
+inline int64_t now_nanoseconds() {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * 1'000'000'000LL + time.tv_nsec;
+}
+
+// What a step ended with.
+enum class Outcome { Fine, Failed, Interrupted };
+
+// One kernel step as the workers see it.
+struct Launch {
+  struct alignas(64) Status {
+    int64_t values[4];
+    int64_t begin;
+  };
+  KernelFunction function;
+  void** args;
+  const int64_t* sizes;
+  char* scratch;
+  int64_t scratch_bytes;
+  std::atomic<bool> failed{false};
+  Status statuses[kMaxThreads];  // only those of the planned workers are written
+
+  static void call(void* context, int64_t begin, int64_t end, int worker) {
+    auto& self = *static_cast<Launch*>(context);
+    Status& status = self.statuses[worker];
+    if (status.values[0]) return;
+    status.begin = begin;
+    self.function(self.args, self.sizes, begin, end, self.scratch + worker * self.scratch_bytes, status.values);
+    if (status.values[0]) self.failed.store(true, std::memory_order_relaxed);
+  }
+};
+
+struct Fill {
+  char* target;
+  const char* source;  // null: zeros
+  int64_t bytes;
+
+  static void call(void* context, int64_t begin, int64_t end, int) {
+    const auto& self = *static_cast<const Fill*>(context);
+    const int64_t from = begin * kCopyChunk, to = std::min(end * kCopyChunk, self.bytes);
+    if (self.source)
+      std::memmove(self.target + from, self.source + from, static_cast<size_t>(to - from));
+    else
+      std::memset(self.target + from, 0, static_cast<size_t>(to - from));
+  }
+};
+
+// Keeps the inputs' memory while the GIL is away: another Python thread may drop or exchange a tensor's data meanwhile.
+class InputGuard {
+ public:
+  InputGuard(const RunInput* inputs, size_t count) : inputs_(inputs, inputs + count) {
+    for (const RunInput& input : inputs_)
+      if (input.buffer) retain(input.buffer);
+  }
+  ~InputGuard() {
+    for (const RunInput& input : inputs_)
+      if (input.buffer) release(input.buffer);
+  }
+  InputGuard(const InputGuard&) = delete;
+
+ private:
+  std::vector<RunInput> inputs_;
+};
+
+// Memory whose size is known only while a program runs: temporaries of late sizes, and rows of loops.
+struct LateMemory {
+  std::vector<BufferRef> arenas, stacks;
+};
+
+// One run of a program: its registers, slot addresses and outputs so far.
+class Run {
+ public:
+  Run(const Program::Impl& program, const RunInput* inputs, RunOutput* outputs, RunStatus* status)
+      : p_(program),
+        inputs_(inputs),
+        outputs_(outputs),
+        status_(status),
+        profiling_(program.profiling.load(std::memory_order_relaxed)) {
+    int64_t* frame = local_;
+    if (p_.frame_words > kLocalWords) [[unlikely]]
+      frame = new int64_t[static_cast<size_t>(p_.frame_words)];
+    regs_ = frame;
+    sizes_ = regs_ + p_.n_regs;
+    args_ = reinterpret_cast<void**>(sizes_ + p_.max_sizes);
+    slots_ = args_ + p_.max_args;
+  }
+  ~Run() {
+    for (int j = 0; j < n_outputs_; ++j)  // of a run that did not end well
+      if (outputs_[j].buffer) release(outputs_[j].buffer);
+    if (regs_ != local_) [[unlikely]]
+      delete[] regs_;
+  }
+  Run(const Run&) = delete;
+
+  bool fail(int64_t code) {
+    status_->check_code = code;
+    return false;
+  }
+
+  bool prepare(const int64_t* sizes) { return read_registers(sizes) && make_outputs(); }
+  bool resolve(const Cell8* numbers) { return resolve_slots(numbers); }
+
+  // Whether the run is the one call of one kernel in this thread, with nothing to set up but its arguments.
+  bool is_direct() const { return p_.direct && !profiling_ && reg_or(p_.all_steps[0]->cost_reg, 0) <= kDirectBytes; }
+
+  Outcome execute_direct(const Cell8* numbers) {
+    const Step& step = *p_.all_steps[0];
+    const int64_t chunks = reg_or(step.chunks_reg, 1);
+    if (chunks <= 0) return Outcome::Fine;
+    const int32_t* index = p_.indices.data() + step.args;
+    for (int32_t i = 0; i < step.n_args; ++i) {
+      const ProgramSlot& slot = p_.slots[static_cast<size_t>(index[i])];
+      args_[i] = slot.kind == SlotKind::Input    ? inputs_[slot.index].data
+                 : slot.kind == SlotKind::Output ? output_data(slot.index)
+                                                 : const_cast<char*>(numbers[slot.index].bytes);
+    }
+    index = p_.indices.data() + step.sizes;
+    for (int32_t i = 0; i < step.n_sizes; ++i) sizes_[i] = regs_[index[i]];
+    const Scratch scratch(static_cast<size_t>(std::max<int64_t>(0, reg_or(step.scratch_reg, 0))));
+    int64_t result[4] = {0, 0, 0, reinterpret_cast<int64_t>(SignalFlag::never())};
+    step.function(args_, sizes_, 0, chunks, scratch.data(), result);
+    return result[0] ? failed(step, result) : Outcome::Fine;
+  }
+
+  Outcome execute() {
+    int64_t cost = p_.loops ? kReleaseGilBytes + 1 : 0;
+    for (const int32_t reg : p_.cost_regs) cost = wrap_add(cost, std::max<int64_t>(0, regs_[reg]));
+    if (cost <= kReleaseGilBytes) [[likely]]
+      return run_block(0, nullptr);
+    const InputGuard guard(inputs_, p_.ranks.size());
+    void* thread_state = PyEval_SaveThread();
+    InterruptPoll poll(&thread_state);
+    Outcome outcome;
+    try {
+      outcome = run_block(0, &poll);
+    } catch (...) {
+      PyEval_RestoreThread(static_cast<PyThreadState*>(thread_state));
+      throw;
+    }
+    PyEval_RestoreThread(static_cast<PyThreadState*>(thread_state));
+    // A run that is given up leaves the generator where it found it.
+    if (outcome == Outcome::Interrupted && drew_numbers_) rng_set_state(rng_before_);
+    return outcome;
+  }
+
+  void keep_outputs() { n_outputs_ = 0; }
+
+ private:
+  bool read_registers(const int64_t* sizes) {
+    int64_t* reg = regs_;
+    const auto n_inputs = p_.ranks.size();
+    for (size_t i = 0; i < n_inputs; ++i) {
+      const RunInput& input = inputs_[i];
+      const int rank = p_.ranks[i];
+      if (input.rank != rank) [[unlikely]]
+        return fail(kCheckInputRank);
+      if (input.buffer && input.buffer->device != kCpu) [[unlikely]]
+        return fail(kCheckDevice);
+      for (int d = 0; d < rank; ++d) *reg++ = input.sizes[d];
+      for (int d = 0; d < rank; ++d) *reg++ = input.strides[d];
+    }
+    const int64_t* first = regs_ + p_.first_instr_reg;
+    while (reg < first) *reg++ = *sizes++;
+    std::copy(p_.constants.begin() + p_.first_instr_reg, p_.constants.end(), reg);
+    for (const RegInstr& instr : p_.instrs) regs_[instr.target] = instr.evaluate(regs_);
+    for (const Check& check : p_.checks)
+      if (!regs_[check.reg]) [[unlikely]]
+        return fail(check.code);
+    return true;
+  }
+
+  bool make_outputs() {
+    for (const OutputSpec& spec : p_.outputs) {
+      RunOutput& output = outputs_[n_outputs_];
+      if (spec.late >= 0) [[unlikely]]
+        output.buffer = nullptr;
+      else if (!make_output(spec, output))
+        return false;
+      ++n_outputs_;
+    }
+    return true;
+  }
+
+  bool make_output(const OutputSpec& spec, RunOutput& output) {
+    output.dtype = spec.dtype;
+    output.rank = static_cast<uint8_t>(spec.shape.size());
+    output.alias = -1;
+    output.inplace = false;
+    for (size_t d = 0; d < spec.shape.size(); ++d) {
+      output.sizes[d] = regs_[spec.shape[d]];
+      if (output.sizes[d] < 0) [[unlikely]]
+        return fail(kCheckNegativeSize);
+    }
+    if (spec.kind == OutputKind::Fresh) [[likely]] {
+      make_fresh(output);
+      return true;
+    }
+    output.buffer = nullptr;
+    if (!countable(output)) throw OutOfMemory(SIZE_MAX, available_memory());
+    return make_alias(spec, output);
+  }
+
+  // Whether the number of elements of a view fits 64 bits: an expanded one has more elements than memory.
+  static bool countable(const RunOutput& output) {
+    int64_t count = 1;
+    bool fits = true;
+    for (int d = 0; d < output.rank; ++d) {
+      if (output.sizes[d] == 0) return true;
+      fits = fits && !__builtin_mul_overflow(count, output.sizes[d], &count);
+    }
+    return fits;
+  }
+
+  static void make_fresh(RunOutput& output) {
+    const size_t item = itemsize(output.dtype);
+    int64_t stride = 1;
+    bool empty = false, overflow = false;
+    for (int d = output.rank - 1; d >= 0; --d) {
+      output.strides[d] = stride;
+      empty |= output.sizes[d] == 0;
+      overflow |= __builtin_mul_overflow(stride, std::max<int64_t>(output.sizes[d], 1), &stride);
+    }
+    int64_t bytes;
+    overflow |= __builtin_mul_overflow(stride, static_cast<int64_t>(item), &bytes);
+    if (empty) bytes = 0;
+    if (overflow && !empty) [[unlikely]]
+      throw OutOfMemory(SIZE_MAX, available_memory());
+    output.offset = 0;
+    output.buffer = allocate(static_cast<size_t>(bytes));
+  }
+
+  bool make_alias(const OutputSpec& spec, RunOutput& output) {
+    if (spec.kind == OutputKind::InPlace) {
+      const RunInput& input = inputs_[spec.source];
+      output.rank = static_cast<uint8_t>(input.rank);
+      std::copy_n(input.sizes, input.rank, output.sizes);
+      std::copy_n(input.strides, input.rank, output.strides);
+      output.buffer = input.buffer;
+      output.offset = input.offset;
+      output.inplace = true;
+      output.alias = spec.source;
+    } else {
+      const int64_t shift = spec.offset_reg >= 0 ? regs_[spec.offset_reg] : 0;
+      for (int d = 0; d < output.rank; ++d) output.strides[d] = regs_[spec.strides[d]];
+      if (spec.kind == OutputKind::InputView) {
+        output.buffer = inputs_[spec.source].buffer;
+        output.offset = wrap_add(inputs_[spec.source].offset, shift);
+        output.alias = spec.source;
+      } else {
+        output.buffer = outputs_[spec.source].buffer;
+        output.offset = wrap_add(outputs_[spec.source].offset, shift);
+      }
+    }
+    if (!output.buffer) throw ProgramError("program: an output aliases an input that has no buffer");
+    if (!within_buffer(output)) {
+      output.buffer = nullptr;
+      return fail(kCheckViewBounds);
+    }
+    retain(output.buffer);
+    return true;
+  }
+
+  // Whether every element of a view lies in its buffer: the last defence against a wrong shape rule.
+  static bool within_buffer(const RunOutput& output) {
+    const auto elements = static_cast<int64_t>(output.buffer->bytes / itemsize(output.dtype));
+    int64_t low = output.offset, high = output.offset;
+    for (int d = 0; d < output.rank; ++d) {
+      int64_t reach;
+      if (output.sizes[d] == 0) return true;
+      if (__builtin_mul_overflow(output.sizes[d] - 1, output.strides[d], &reach) ||
+          __builtin_add_overflow(reach < 0 ? low : high, reach, reach < 0 ? &low : &high))
+        return false;
+    }
+    return low >= 0 && high < elements;
+  }
+
+  void* output_data(int32_t index) const {
+    const RunOutput& output = outputs_[index];
+    return static_cast<char*>(output.buffer->data) + output.offset * static_cast<int64_t>(itemsize(output.dtype));
+  }
+
+  bool resolve_slots(const Cell8* numbers) {
+    char* arena = nullptr;
+    int64_t arena_bytes = 0;
+    if (p_.arena_reg >= 0) {
+      arena_bytes = regs_[p_.arena_reg];
+      if (arena_bytes < 0) return fail(kCheckNegativeSize);
+      arena_.reset(allocate(static_cast<size_t>(arena_bytes)));
+      arena = static_cast<char*>(arena_.get()->data);
+      const_cast<std::atomic<int64_t>&>(p_.arena_bytes).store(arena_bytes, std::memory_order_relaxed);
+    }
+    if (!p_.late.empty() || !p_.stacks.empty()) [[unlikely]] {
+      late_ = std::make_unique<LateMemory>();
+      late_->arenas.resize(p_.late_arenas.size());
+      late_->stacks.resize(p_.stacks.size());
+    }
+    void** slot = slots_;
+    for (const ProgramSlot& spec : p_.slots) {
+      switch (spec.kind) {
+        case SlotKind::Input:
+          *slot++ = inputs_[spec.index].data;
+          break;
+        case SlotKind::Number:
+          *slot++ = const_cast<char*>(numbers[spec.index].bytes);
+          break;
+        case SlotKind::Output:
+          *slot++ = output_data(spec.index);
+          break;
+        case SlotKind::Temp: {
+          const int64_t offset = regs_[spec.offset_reg], bytes = regs_[spec.bytes_reg];
+          if (offset < 0 || bytes < 0 || offset > arena_bytes || bytes > arena_bytes - offset)
+            throw ProgramError("program: a temporary lies outside the arena");
+          *slot++ = arena + offset;
+          break;
+        }
+        case SlotKind::View:
+          *slot++ = static_cast<char*>(slots_[spec.index]) + regs_[spec.offset_reg];
+          break;
+        case SlotKind::Const:
+          *slot++ = static_cast<char*>(p_.data.get()->data) + spec.data_offset;
+          break;
+        case SlotKind::Symbol:
+          *slot++ = spec.function;
+          break;
+        case SlotKind::Row:
+        case SlotKind::Stack:
+        case SlotKind::Late:
+          *slot++ = nullptr;
+          break;
+      }
+    }
+    return true;
+  }
+
+  // Defined in program_late.cpp: sizes that become known while the program runs.
+  bool set_late(int32_t index, int64_t value);
+  void resolve_late(int32_t index);
+  void set_slot(int32_t slot, void* address, int32_t first_view, int32_t n_views);
+  Outcome run_stacking(const Step& step, InterruptPoll* poll);
+  bool place_row(const StackSpec& stack, int32_t index, int64_t turn);
+  Outcome run_nonzero(const Step& step);
+
+  Outcome run_block(int32_t index, InterruptPoll* poll) {
+    const std::vector<Step>& steps = p_.blocks[index];
+    const auto count = static_cast<int32_t>(steps.size());
+    for (int32_t i = 0; i < count; ++i) {
+      if (poll && index == 0) poll->hold(i >= p_.first_commit && i <= p_.last_commit);
+      const Outcome outcome = profiling_ ? timed_step(steps[i], poll) : run_step(steps[i], poll);
+      if (outcome != Outcome::Fine) return outcome;
+      const int64_t cost = steps[i].kind == StepKind::Copy ? kPollBytes : reg_or(steps[i].cost_reg, 0);
+      if (poll && poll->check_after(cost)) return Outcome::Interrupted;
+    }
+    return Outcome::Fine;
+  }
+
+  Outcome timed_step(const Step& step, InterruptPoll* poll) {
+    const int64_t started = now_nanoseconds();
+    const Outcome outcome = run_step(step, poll);
+    StepTimer& timer = p_.timers[step.id];
+    timer.calls.fetch_add(1, std::memory_order_relaxed);
+    timer.nanoseconds.fetch_add(now_nanoseconds() - started, std::memory_order_relaxed);
+    return outcome;
+  }
+
+  Outcome run_step(const Step& step, InterruptPoll* poll) {
+    switch (step.kind) {
+      case StepKind::Kernel:
+        return run_kernel(step, poll);
+      case StepKind::Copy:
+        return fill(slots_[step.target], slots_[step.source], regs_[step.count_reg], poll);
+      case StepKind::Zero:
+        return fill(slots_[step.target], nullptr, regs_[step.count_reg], poll);
+      case StepKind::Random: {
+        const RngState state = rng_reserve(regs_[step.count_reg]);
+        if (!drew_numbers_) rng_before_ = state;
+        drew_numbers_ = true;
+        std::memcpy(slots_[step.target], &state, sizeof state);
+        return Outcome::Fine;
+      }
+      case StepKind::Cond:
+        return run_block(predicate(step) ? step.first : step.second, poll);
+      case StepKind::While:
+        if (step.n_stacks || step.late >= 0) return run_stacking(step, poll);
+        break;
+      case StepKind::Measure: {
+        int64_t size;
+        std::memcpy(&size, slots_[step.source], sizeof size);
+        return set_late(step.late, size) ? Outcome::Fine : Outcome::Failed;
+      }
+      case StepKind::Nonzero:
+        return run_nonzero(step);
+    }
+    while (true) {
+      Outcome outcome = run_block(step.first, poll);
+      if (outcome != Outcome::Fine || !predicate(step)) return outcome;
+      outcome = run_block(step.second, poll);
+      if (outcome != Outcome::Fine) return outcome;
+      // A loop of empty or cheap bodies must notice Ctrl-C too.
+      if (poll && poll->check_after(0)) return Outcome::Interrupted;
+    }
+  }
+
+  bool predicate(const Step& step) const { return *static_cast<const uint8_t*>(slots_[step.target]) != 0; }
+
+  int64_t reg_or(int32_t reg, int64_t otherwise) const { return reg >= 0 ? regs_[reg] : otherwise; }
+
+  Outcome run_kernel(const Step& step, InterruptPoll* poll) {
+    const int64_t chunks = reg_or(step.chunks_reg, 1);
+    if (chunks <= 0) return Outcome::Fine;
+    const int32_t* index = p_.indices.data() + step.args;
+    for (int32_t i = 0; i < step.n_args; ++i) args_[i] = slots_[index[i]];
+    index = p_.indices.data() + step.sizes;
+    for (int32_t i = 0; i < step.n_sizes; ++i) sizes_[i] = regs_[index[i]];
+    const int64_t cost = reg_or(step.cost_reg, 0);
+    const int64_t scratch = std::max<int64_t>(0, reg_or(step.scratch_reg, 0));
+    const int workers = plan_workers(chunks, cost);
+    if (workers > 1 || (poll && cost > kPollBytes)) return run_chunks(step, chunks, workers, cost, scratch, poll);
+    const Scratch memory(static_cast<size_t>(scratch));
+    int64_t result[4] = {0, 0, 0, reinterpret_cast<int64_t>(SignalFlag::never())};
+    step.function(args_, sizes_, 0, chunks, memory.data(), result);
+    if (result[0]) [[unlikely]]
+      return failed(step, result);
+    return Outcome::Fine;
+  }
+
+  // Out of line: its status table would cost stack in every small kernel.
+  __attribute__((noinline)) Outcome run_chunks(const Step& step, int64_t chunks, int workers, int64_t cost,
+                                               int64_t scratch, InterruptPoll* poll) {
+    Launch launch;
+    launch.function = step.function;
+    launch.args = args_;
+    launch.sizes = sizes_;
+    launch.scratch_bytes = (scratch + static_cast<int64_t>(kAlignment) - 1) & -static_cast<int64_t>(kAlignment);
+    BufferRef memory;
+    if (scratch) memory.reset(allocate(static_cast<size_t>(launch.scratch_bytes) * static_cast<size_t>(workers)));
+    launch.scratch = scratch ? static_cast<char*>(memory.get()->data) : nullptr;
+    const bool is_long = poll && cost > kPollBytes;
+    const Split split = step.whole ? Split::Whole : is_long ? Split::Probed : Split::Balanced;
+    std::optional<SignalFlag> signal;
+    if (step.whole && is_long && !poll->held()) signal.emplace();
+    const std::atomic<int32_t>* flag = signal ? signal->flag() : SignalFlag::never();
+    bool again;
+    do {
+      for (int w = 0; w < workers; ++w) launch.statuses[w] = {{0, 0, 0, reinterpret_cast<int64_t>(flag)}, 0};
+      parallel_for(workers, chunks, split, &Launch::call, &launch, poll, &launch.failed);
+      // The kernel saw the flag and left. If Python's handler did not raise, the step starts over, and listens again:
+      // it may be a loop without end, and the handler one that raises the second time.
+      again = signal && flag->load(std::memory_order_relaxed) && !launch.failed.load(std::memory_order_relaxed) &&
+              !poll->check_now();
+      if (again) {
+        signal.reset();
+        signal.emplace();
+        flag = signal->flag();
+        again = !poll->check_now();  // what came in between
+      }
+    } while (again);
+    if (launch.failed.load(std::memory_order_relaxed)) {
+      const Launch::Status* first = nullptr;
+      for (int w = 0; w < workers; ++w)
+        if (launch.statuses[w].values[0] && (!first || launch.statuses[w].begin < first->begin))
+          first = &launch.statuses[w];
+      return failed(step, first->values);
+    }
+    return poll && poll->stopped() ? Outcome::Interrupted : Outcome::Fine;
+  }
+
+  Outcome failed(const Step& step, const int64_t* result) {
+    std::copy_n(result, 3, status_->kernel_status);
+    status_->node = step.node;
+    return Outcome::Failed;
+  }
+
+  static Outcome fill(void* target, const void* source, int64_t bytes, InterruptPoll* poll) {
+    if (bytes <= 0 || target == source) return Outcome::Fine;
+    Fill work{static_cast<char*>(target), static_cast<const char*>(source), bytes};
+    const int64_t chunks = (bytes + kCopyChunk - 1) / kCopyChunk;
+    parallel_for(plan_workers(chunks, 2 * bytes), chunks, bytes > kPollBytes ? Split::Probed : Split::Balanced,
+                 &Fill::call, &work, poll);
+    return poll && poll->stopped() ? Outcome::Interrupted : Outcome::Fine;
+  }
+
+  const Program::Impl& p_;
+  const RunInput* inputs_;
+  RunOutput* outputs_;
+  RunStatus* status_;
+  int n_outputs_ = 0;  // made so far, and to be released unless kept
+  bool profiling_;
+  bool drew_numbers_ = false;
+  RngState rng_before_{};
+  BufferRef arena_;
+  std::unique_ptr<LateMemory> late_;
+  // One frame: registers, then the sizes and arguments of the step that runs, then the addresses of the slots.
+  static constexpr int64_t kLocalWords = 200;
+  int64_t* regs_;
+  int64_t* sizes_;
+  void** args_;
+  void** slots_;
+  int64_t local_[kLocalWords];
+};
+
+}  // namespace dg
