@@ -18,7 +18,8 @@ bool TensorSpec::matches(const TensorObject* t) const {
   if (open) {
     auto fits = [](int64_t wanted, int64_t found) { return wanted == found || wanted == kAnySize; };
     if (!std::equal(sizes.begin(), sizes.end(), t->sizes, fits)) return false;
-    if (contiguous ? !is_contiguous(t) : !std::equal(strides.begin(), strides.end(), t->strides, fits)) return false;
+    if (contiguous != is_contiguous(t)) return false;
+    if (!contiguous && !std::equal(strides.begin(), strides.end(), t->strides, fits)) return false;
   } else {
     if (!std::equal(sizes.begin(), sizes.end(), t->sizes)) return false;
     if (contiguous ? !is_contiguous(t) : !std::equal(strides.begin(), strides.end(), t->strides)) return false;

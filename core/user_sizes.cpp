@@ -32,7 +32,16 @@ PyObject* set_size_number(PyObject*, PyObject* args) {
   Py_RETURN_NONE;
 }
 
+// A traced tensor that stands for one with gaps.
+PyObject* mark_strided(PyObject*, PyObject* tensor) {
+  return guarded([&]() -> PyObject* {
+    require_tensor(tensor, "mark_strided")->flags &= static_cast<uint8_t>(~kContiguous);
+    Py_RETURN_NONE;
+  });
+}
+
 PyMethodDef functions[] = {
+    {"mark_strided", mark_strided, METH_O, "Says that a traced tensor stands for one with gaps."},
     {"set_user_sizes", set_user_sizes, METH_O,
      "Whether sizes read of traced tensors are numbers of the capture; returns the old setting."},
     {"set_size_number", set_size_number, METH_VARARGS, "set_size_number(type, convert): how such numbers are made."},

@@ -55,7 +55,7 @@ class CallSizes:
             return made
         self.tokens[made] = token
         self.values[name] = value
-        if low or token[0] != "size":
+        if low != -dims.INFINITY and (low or token[0] != "size"):
             self.recorder.guard_outcome((token, ("const", low), ("ge",)), True)
         if high != dims.INFINITY:
             self.recorder.guard_outcome((token, ("const", high), ("le",)), True)
@@ -121,14 +121,15 @@ class CallSizes:
 
     # ---- graphs
 
-    def operands(self, inputs: Sequence[Any]) -> list[Dim]:
-        """The symbols that a graph with these inputs cannot read off their shapes."""
-        bound = {size for value in inputs for size in value.shape if isinstance(size, Dim)}
+    def operands(self, graph: Graph) -> list[Dim]:
+        """The symbols that a graph cannot read off its inputs."""
+        bound = {size for value in graph.inputs for size in value.shape if isinstance(size, Dim)}
+        bound |= {step for argument in graph.arguments for step in argument.strides or () if isinstance(step, Dim)}
         return [made for made in self.tokens if made not in bound]
 
     def complete(self, graph: Graph) -> tuple[Graph, list[list[Any]]]:
         """The graph with integer operands for the symbols it needs, and the recipes of those."""
-        wanted = self.operands(graph.inputs)
+        wanted = self.operands(graph)
         if not wanted:
             return graph, []
         return graph.replace(sizes=(*graph.sizes, *wanted)), [list(self.postfix(made)) for made in wanted]
@@ -307,7 +308,10 @@ class _Seen:
 
 
 class Plan:
-    """What of one call is to be a symbol: (tensor, dimension), or (number, -1) → (name, least, greatest)."""
+    """What of one call is to be a symbol → (name, least, greatest).
+
+    Keys are (tensor, dimension), (tensor, rank + dimension) for a stride, and (number, -1).
+    """
 
     def __init__(self, names: dict[tuple[int, int], tuple[str, float, float]]) -> None:
         self.names = names
@@ -317,8 +321,8 @@ class Plan:
         return self.names.get((slot, -1))
 
     def of(self, slot: int, rank: int) -> dict[int, tuple[str, float, float]]:
-        """The symbols of one argument, by dimension."""
-        return {d: self.names[slot, d] for d in range(rank) if (slot, d) in self.names}
+        """The symbols of one argument, by dimension, those of strides behind those of sizes."""
+        return {d: self.names[slot, d] for d in range(2 * rank) if (slot, d) in self.names}
 
     def without(self, pinned: Iterable[Dim]) -> Plan:
         """The plan with some symbols as numbers; with none at all if none is named."""
@@ -344,13 +348,14 @@ class SizeHistory:
 
         names = [*argument_names(target, len(args)), *kwargs]
         tensors, numbers = argument_leaves((*args, *kwargs.values()), names)
-        key = (len(args), tuple(names), tuple((name, tensor.ndim) for name, _, tensor in tensors), len(numbers))
+        key = (len(args), tuple(names), tuple((n, t.ndim, t.is_contiguous()) for n, _, t in tensors), len(numbers))
         return self._plan(tensors, numbers, key)
 
     def _plan(self, tensors: Sequence[tuple[str, str, Any]], numbers: Sequence[tuple[str, Any]], key: Any) -> Plan:
         declared = self.declared.symbols(tensors)
         values = [size for *_, tensor in tensors for size in tensor.shape]
         values += [number if type(number) is int else 0 for _, number in numbers]
+        values += [step for *_, tensor in tensors if not tensor.is_contiguous() for step in tensor.stride()]
         seen = self.seen.pop(key, None) or _Seen(values)
         self.seen[key] = seen
         while len(self.seen) > self._LIMIT:
@@ -380,6 +385,11 @@ class SizeHistory:
             if seen.varied[place] and type(number) is int and 0 <= number < 2**62:
                 names[slot, -1] = automatic(name)
             place += 1
+        for slot, (name, _, tensor) in enumerate(tensors):
+            for d in range(0 if tensor.is_contiguous() else tensor.ndim):
+                if seen.varied[place] and slot not in fixed:
+                    names[slot, tensor.ndim + d] = (_fresh(f"{_identifier(name)}_step_{d}", taken), -dims.INFINITY, dims.INFINITY)
+                place += 1
         return Plan(names)
 
 
@@ -388,13 +398,16 @@ def known_sizes(shape: Sequence[Expr]) -> tuple[int | None, ...]:
     return tuple(size if isinstance(size, int) else None for size in shape)
 
 
-def stand_in(builder: Any, tensor: Any, shape: tuple[Expr, ...]) -> Any:
+def stand_in(builder: Any, tensor: Any, shape: tuple[Expr, ...], strides: tuple[Expr, ...] | None) -> Any:
     """A traced tensor with symbols for sizes, which the captured function gets in the place of an argument."""
-    value = builder.input(TensorType(tensor.dtype, shape), origin="state")
+    value = builder.input(TensorType(tensor.dtype, shape), strides=strides, origin="state")
     builder.handles.add(value)
     storage = builder.storages[-1 - len(builder.storages)] = Storage()
     storage.views[0, (), ()] = builder.views[value] = Cell(value, value).root
     made = core.traced(value, tensor.dtype, tensor.ndim, shape, tensor.requires_grad)
+    if strides is not None:
+        builder.views[value].strides = strides
+        core.mark_strided(made)
     builder.tensor_inputs.append((value, made))
     builder.input_tensors[id(made)] = value
     return made
@@ -449,6 +462,7 @@ def _fixed(tensors: Sequence[Any]) -> set[int]:
         storages.setdefault(core.storage_id(tensor), []).append(slot)
     fixed = {slot for slots in storages.values() if len(slots) > 1 for slot in slots}
     for slot, tensor in enumerate(tensors):
-        if type(tensor) is not core.Tensor or tensor.grad is not None or not tensor.is_contiguous():
+        expanded = any(step <= 0 and size > 1 for size, step in zip(tensor.shape, tensor.stride()))
+        if type(tensor) is not core.Tensor or tensor.grad is not None or expanded:
             fixed.add(slot)
     return fixed

@@ -332,3 +332,27 @@ def test_recurrent_code_of_any_length():
             for a, b in zip(*results):
                 np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6)
         assert static.captures == 3
+
+
+def test_arguments_with_gaps():
+    def f(x, y):
+        y = y.contiguous()
+        return (x @ y).sum(0), x * 2, x.reshape(-1), x.T.reshape(-1)
+
+    def columns(n, m):
+        return make(n, m + 3, seed=n)[:, :m]
+
+    check(f, [(columns(n, m), make(2, m, seed=m).T) for n, m in ((3, 4), (5, 4), (9, 4), (5, 6), (6, 7), (8, 2), (30, 12))], 5)
+
+    def writes(x):
+        x += 1
+        x[:, 0] = x.contiguous()[:, 1]
+        return x.reshape(-1), x.T
+
+    static = dg.static(writes)
+    for n in (3, 5, 8, 12):
+        x, y = make(n, 9, seed=n), make(n, 9, seed=n)
+        equal(static(x[:, 2:6]), writes(y[:, 2:6]))
+        equal(x, y)
+    assert static.captures == 2
+    equal(static(make(4, 3)), writes(make(4, 3)))  # without gaps it is another structure
