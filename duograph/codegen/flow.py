@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from duograph.codegen.analysis import Facts
 from duograph.codegen.body import Body, Scope
 from duograph.codegen.frame import Frame
-from duograph.codegen.kernel import FlowKernel, Instr, Launch
+from duograph.codegen.kernel import SUM_LANES, FlowKernel, Instr, Launch
 from duograph.codegen.llvm import Module
+from duograph.codegen.reduction import Reduction
 from duograph.codegen.target import Target
 from duograph.codegen.vector import Vec
 
@@ -24,7 +25,7 @@ def emit_flow(module: Module, target: Target, symbol: str, kernel: FlowKernel) -
     """The function of a kernel; its one chunk is everything."""
     frame = Frame(module, target, symbol, tuple(range(len(kernel.operands))))
     flow = _Flow(frame, kernel)
-    flow.run(0, len(kernel.body), Scope(frame.vectors(1), {}))
+    flow.run(0, len(kernel.body), flow.place(None, {}))
     cost = ENDLESS if kernel.work is None else kernel.work * INSTRUCTION
     return replace(frame.finish(1, cost), whole=True)
 
@@ -51,6 +52,14 @@ def _marks(body: Sequence[Instr]) -> dict[int, list[int]]:
     return found
 
 
+@dataclass
+class _Place:
+    """A region: the same values seen by instructions of one element and by those of many."""
+
+    one: Scope
+    many: Scope
+
+
 class _Flow:
     """Emits instructions in order, loops and branches by recursion.
 
@@ -64,53 +73,85 @@ class _Flow:
         self.body = Body(frame, _facts(kernel))
         self.marks = _marks(kernel.body)
         self.left: str | int = POLL_TURNS
+        self.count = kernel.count
+        self.wide = frozenset(kernel.wide)
+        lanes = 1 << (kernel.count - 1).bit_length()
+        self.vectors = frame.vectors(lanes)
+        self.mask = None if lanes == kernel.count else Vec(self.f.low_mask(lanes, kernel.count), "i1", lanes)
 
-    def run(self, low: int, high: int, scope: Scope) -> None:
+    def place(self, outer: _Place | None, values: dict[int, Vec]) -> _Place:
+        """A region inside another in which these values are known."""
+        one = Scope(self.frame.vectors(1), {}, outer=outer.one if outer else None, values=values)
+        many = Scope(self.vectors, {0: 0}, 0, self.mask, outer.many if outer else None, values=values)
+        return _Place(one, many)
+
+    def _scope(self, number: int, place: _Place) -> Scope:
+        return place.many if number in self.wide else place.one
+
+    def run(self, low: int, high: int, place: _Place) -> None:
         """The instructions [low, high)."""
         number = low
         while number < high:
             op = self.instrs[number].op
             if op == "enter":
-                number = self._loop(number, scope)
+                number = self._loop(number, place)
             elif op == "if":
-                number = self._branch(number, scope)
+                number = self._branch(number, place)
+            elif op == "reduce":
+                place.one.values[number] = self._reduce(number, place)
+                number += 1
             else:
-                self.body.emit([number], [scope])
+                self.body.emit([number], [self._scope(number, place)])
                 number += 1
 
-    def _values(self, numbers: Sequence[int], scope: Scope) -> list[Vec]:
-        return [scope.value(number) for number in numbers]
+    def _values(self, numbers: Sequence[int], first: int, place: _Place) -> list[Vec]:
+        """The values of some instructions as those from `first` on take them over."""
+        return [self._scope(first + i, place).value(number) for i, number in enumerate(numbers)]
 
-    def _inside(self, scope: Scope, first: int, values: Sequence[Vec]) -> Scope:
-        """A scope in which the instructions from `first` on have these values."""
-        return Scope(scope.v, {}, outer=scope, values=dict(zip(range(first, first + len(values)), values)))
+    def _inside(self, place: _Place, first: int, values: Sequence[Vec]) -> _Place:
+        """A region in which the instructions from `first` on have these values."""
+        return self.place(place, dict(zip(range(first, first + len(values)), values)))
 
-    def _test(self, first: int, test: int, scope: Scope, values: Sequence[Vec]) -> str:
+    def _reduce(self, number: int, place: _Place) -> Vec:
+        """All elements to one: 16 partials in order, then their tree."""
+        instr = self.instrs[number]
+        dtype = self.instrs[instr.inputs[0]].dtype
+        reduction = Reduction(number, instr.inputs[0], str(instr.attr), dtype, instr.dtype)
+        v, value = self.frame.vectors(SUM_LANES), place.many.value(instr.inputs[0])
+        total = reduction.identity(v)
+        for start in range(0, self.count, SUM_LANES):
+            part = v.shuffle(value, None, [min(start + i, value.lanes - 1) for i in range(SUM_LANES)])
+            left = self.count - start
+            mask = None if left >= SUM_LANES else Vec(self.f.low_mask(SUM_LANES, left), "i1", SUM_LANES)
+            total = reduction.step(v, total, part, lambda: v.iota("i64"), mask)
+        return reduction.result(self.frame.vectors(1), reduction.horizontal(v, total))
+
+    def _test(self, first: int, test: int, place: _Place, values: Sequence[Vec]) -> str:
         """Whether the loop goes on with these carried values: an i1."""
-        inner = self._inside(scope, first, values)
+        inner = self._inside(place, first, values)
         self.run(first + len(values), test, inner)
-        return inner.v.extract(inner.value(self.instrs[test].inputs[0]))
+        return inner.one.v.extract(inner.one.value(self.instrs[test].inputs[0]))
 
-    def _loop(self, enter: int, scope: Scope) -> int:
+    def _loop(self, enter: int, place: _Place) -> int:
         """Tested once before the first turn and then at the bottom of each; returns the instruction behind it."""
         f = self.f
         test, again = self.marks[enter]
         first = enter + 1
-        initial = self._values(self.instrs[enter].inputs, scope)
+        initial = self._values(self.instrs[enter].inputs, first, place)
         body, more, poll, done = (f.label(hint) for hint in ("turn", "more", "poll", "done"))
-        f.cond_br(self._test(first, test, scope, initial), body, done)
+        f.cond_br(self._test(first, test, place, initial), body, done)
         before, left_before = f.block, self.left
         f.place(body)
         carried = [Vec(f.name_value(), value.element, value.lanes) for value in initial]
         left, line = f.name_value(), f.reserve()
         lines = [f.reserve() for _ in carried]
         self.left = left
-        inner = self._inside(scope, first, carried)
+        inner = self._inside(place, first, carried)
         self.run(test + 1, again, inner)
-        following = self._values(self.instrs[again].inputs, inner)
+        following = self._values(self.instrs[again].inputs, first, inner)
         left_after = f.op(f"sub i64 {self.left}, 1")
         self.left = left_after
-        goes_on = self._test(first, test, scope, following)
+        goes_on = self._test(first, test, place, following)
         left_tested = self.left
         latch = f.block
         f.cond_br(goes_on, more, done)
@@ -118,15 +159,17 @@ class _Flow:
         f.cond_br(f.icmp("sle", left_tested, 0), poll, body)
         self._poll(poll, body)
         f.fill(line, f"{left} = phi i64 [{left_before}, %{before}], [{left_tested}, %{more}], [{POLL_TURNS}, %{poll}]")
-        for place, value, start, after in zip(lines, carried, initial, following):
+        for spot, value, start, after in zip(lines, carried, initial, following):
             f.fill(
-                place,
+                spot,
                 f"{value.ref} = phi {value.type} [{start.ref}, %{before}], "
                 + ", ".join(f"[{after.ref}, %{block}]" for block in (more, poll)),
             )
         f.place(done)
         for number, start, after in zip(range(first, test), initial, following):
-            scope.values[number] = Vec(f.phi(start.type, [(start.ref, before), (after.ref, latch)]), start.element, start.lanes)
+            place.one.values[number] = Vec(
+                f.phi(start.type, [(start.ref, before), (after.ref, latch)]), start.element, start.lanes
+            )
         self.left = f.phi("i64", [(left_before, before), (left_tested, latch)])
         return again + 1
 
@@ -141,26 +184,26 @@ class _Flow:
         f.place(leave)
         f.ret()
 
-    def _branch(self, start: int, scope: Scope) -> int:
+    def _branch(self, start: int, place: _Place) -> int:
         """Returns the instruction behind the branch and its merged results."""
         f = self.f
         middle, end = self.marks[start]
         then, otherwise, done = (f.label(hint) for hint in ("then", "else", "done"))
-        f.cond_br(scope.v.extract(scope.value(self.instrs[start].inputs[0])), then, otherwise)
+        f.cond_br(place.one.v.extract(place.one.value(self.instrs[start].inputs[0])), then, otherwise)
         left = self.left
         sides = []
         for label, low, high in ((then, start + 1, middle), (otherwise, middle + 1, end)):
             f.place(label)
             self.left = left
-            inner = Scope(scope.v, {}, outer=scope)
+            inner = self.place(place, {})
             self.run(low, high, inner)
-            sides.append((self._values(self.instrs[high].inputs, inner), self.left, f.block))
+            sides.append((self._values(self.instrs[high].inputs, end + 1, inner), self.left, f.block))
             f.br(done)
         f.place(done)
         (first, left_first, after_first), (second, left_second, after_second) = sides
         for number, a, b in zip(range(end + 1, end + 1 + len(first)), first, second):
             merged = f.phi(a.type, [(a.ref, after_first), (b.ref, after_second)])
-            scope.values[number] = Vec(merged, a.element, a.lanes)
+            place.one.values[number] = Vec(merged, a.element, a.lanes)
         if left_first != left_second:
             self.left = f.phi("i64", [(left_first, after_first), (left_second, after_second)])
         return end + 1 + len(first)

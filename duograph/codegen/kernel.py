@@ -189,12 +189,17 @@ class FlowKernel:
     result (attr: its position). Both nest. What is computed inside is seen only inside, and all stores come last, so
     that a kernel that was left early because of an interrupt can run again. ``work`` is a rough count of the
     instructions that run, None if nobody knows.
+
+    The instructions in ``wide`` have ``count`` elements, next to each other in memory; the others one, which stands for
+    all where it meets them. ``reduce`` makes one of ``count``, in the order of `LoopKernel`.
     """
 
     name: str
     operands: tuple[Operand, ...]
     body: tuple[Instr, ...]
     work: Extent | None = None
+    count: int = 1
+    wide: tuple[int, ...] = ()
 
 
 Kernel: TypeAlias = "LoopKernel | ScatterKernel | ContractionKernel | FlowKernel"

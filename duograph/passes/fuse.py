@@ -21,7 +21,7 @@ from .costs import CHEAP, LOAD_COST, Costs
 from .groups import Buffer, Group, Placement, Request, Store, Target, reaches
 from .movement import through
 from .reductions import plan_reduction, reduce_operand
-from .small_loops import is_small, number_of
+from .small_loops import is_small, operand_kinds
 
 MAX_STORES = 8
 MAX_SCALAR_STORES = 48
@@ -631,14 +631,19 @@ class Fusion:
             self._wait(group, value)
             self._result(group, value, symbol is not None and symbol in symbols(value.type.size))
         self._known(node, group)
-        for position, value in enumerate(node.inputs):
-            if position < carried:
-                target = group.carried[position]
+        kinds = operand_kinds(node) if group.in_registers else ["array"] * len(node.inputs)
+        for position, (value, kind) in enumerate(zip(node.inputs, kinds)):
+            if position < carried or kind == "tensor":
+                target = group.carried[position] if position < carried else Target(self.temporary(value))
                 target.waiters.append(group)
                 self.targets.setdefault(value, []).append(target)
-            elif not group.in_registers or number_of(value) is None:
+                group.sources.append(target.placement)
+            elif kind in ("scalar", "array"):
                 loops = tuple(ZERO if size == 1 else loop_index(group.loop(size)) for size in value.shape)
                 group.operands.append(self.ask(group, value, loops, leaf=True))
+                group.sources.append(group.operands[-1])
+            else:
+                group.sources.append(None)
 
     def _result(self, group: Group, value: Value, grows: bool = False) -> None:
         """Where a branch, a loop or a step of its own writes a result: in memory of its own while its size is not known."""

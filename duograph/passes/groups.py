@@ -167,6 +167,7 @@ class Group:
         self.high = -1
         self.carried: list[Target] = []
         self.in_registers = False  # a branch or loop that is one kernel
+        self.sources: list[Request | Placement | None] = []  # where each operand of a branch or loop is
 
     def loop(self, extent: Expr) -> int:
         """A new loop, not yet in the order."""

@@ -15,7 +15,7 @@ from .lower import lower_loop, lower_scatter
 from .lower_contraction import lower_contraction
 from .ordering import in_order
 from .schedule import CondStep, NonzeroStep, RandomStep, Result, Schedule, SizeStep, Stack, Step, WhileStep
-from .small_loops import lower_flow, number_of
+from .small_loops import lower_flow
 from .views import view_of
 
 
@@ -233,8 +233,7 @@ class _GroupSteps:
         assert node is not None
         operands = [_operand_placement(request) for request in group.operands]
         if group.in_registers:
-            rest = iter(operands)
-            places = [next(rest) if number_of(value) is None else None for value in node.inputs]
+            places = [_operand_placement(s) if isinstance(s, Request) else s for s in group.sources]
             return lower_flow(node, places, [target.placement for target in group.carried])
         if node.op == "cond":
             predicate = self._whole(operands[0])

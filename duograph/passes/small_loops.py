@@ -1,4 +1,4 @@
-"""small_loops: loops and branches over scalars, which run inside one kernel with their values in registers."""
+"""small_loops: loops and branches over scalars and small tensors, which run inside one kernel, their values in registers."""
 
 from __future__ import annotations
 
@@ -6,57 +6,132 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from duograph.codegen.kernel import Address, FlowKernel, Gather, Instr, Operand
-from duograph.ir.dim import Dim, Expr
+from duograph.ir.dim import Dim, Expr, ceildiv, product
 from duograph.ir.graph import Graph, Node, Value
+from duograph.ir.late import late_symbol
 from duograph.ir.location import Location
 from duograph.ir.primitives import CONTROL, ELEMENTWISE, MOVEMENT, PRIMITIVES
 
 from .groups import Buffer, Placement
 from .schedule import KernelStep
 
+MAX_ELEMENTS = 64  # of a tensor that is kept in registers
 MAX_NODES = 400  # larger ones would take long to compile, and one more step costs them little
+_REDUCTIONS = ("sum", "prod", "max", "min", "any", "all")
 
 
 def is_small(node: Node) -> bool:
-    """Whether a loop or branch can be a `FlowKernel`: all it computes are scalars, perhaps from elements of arrays."""
-    if node.attrs.get("stacked"):
+    """Whether a loop or branch can be a `FlowKernel`.
+
+    All it computes are scalars and small tensors of one shape, element by element or reduced to scalars, perhaps from
+    rows of arrays.
+    """
+    nodes = (node, *_inner(node))
+    values = [value for inner in nodes if inner.op != "row" for value in inner.outputs]
+    shapes = {value.shape for value in values if not is_scalar(value)}
+    if len(shapes) > 1:
         return False
-    nodes = (node, *(inner for region in node.regions for inner in region.walk()))
-    if len(nodes) > MAX_NODES or not all(map(_is_simple, nodes)):
+    shape = shapes.pop() if shapes else ()
+    count = product(shape)
+    if not isinstance(count, int) or not 0 < count <= MAX_ELEMENTS or len(nodes) * ceildiv(count, 16) > MAX_NODES:
         return False
-    return all(not value.shape for region in node.regions for value in region.outputs)
+    if not all(_is_simple(inner, shape) for inner in nodes):
+        return False
+    try:
+        roles = _roles(node)
+    except _Unfit:
+        return False
+    kept = [value for value, role in zip(node.inputs, roles) if "kept" in role]
+    return all(len(role) <= 1 for role in roles) and all(_is_kept(value, shape) for value in kept)
 
 
-def _is_simple(node: Node) -> bool:
+class _Unfit(Exception):
+    """A value is used in a way for which it would have to be in memory, or in registers."""
+
+
+def _roles(node: Node) -> list[set[str]]:
+    """For each operand how it is used: "kept" in registers, or as an "array" of which rows are read."""
+    first = 1 if node.op == "cond" else 0
+    count = 1 if node.op == "cond" else node.attrs["carried"]
+    roles: list[set[str]] = [{"kept"} if i < count else set() for i in range(len(node.inputs))]
+    for region in node.regions:
+        positions = {value: i + first for i, value in enumerate(region.inputs)}
+        uses = [use for inner in region.nodes for use in _uses(inner)]
+        for value, role in (*uses, *((value, "kept") for value in region.outputs)):
+            if value in positions:
+                roles[positions[value]].add(role)
+            elif value.node is not None and not is_scalar(value) and (value.node.op == "row") != (role == "array"):
+                raise _Unfit
+    return roles
+
+
+def _uses(node: Node) -> list[tuple[Value, str]]:
     if node.op == "row":
-        return not node.inputs[1].shape
-    if any(value.shape for value in node.outputs):
-        return False
+        return [(node.inputs[0], "array"), (node.inputs[1], "kept")]
+    if node.regions:
+        return [(value, role) for value, roles in zip(node.inputs, _roles(node)) for role in roles]
+    return [(value, "kept") for value in node.inputs]
+
+
+def operand_kinds(node: Node) -> list[str]:
+    """How a small node takes each operand: as a "constant", "scalar", "tensor" or "array"; "" if not at all."""
+    kinds = []
+    for value, roles in zip(node.inputs, _roles(node)):
+        if not roles or "array" in roles:
+            kinds.append("array" if roles else "")
+        elif number_of(value) is not None:
+            kinds.append("constant")
+        else:
+            kinds.append("scalar" if is_scalar(value) else "tensor")
+    return kinds
+
+
+def is_scalar(value: Value) -> bool:
+    """Whether a value has one element."""
+    return all(size.__class__ is int and size == 1 for size in value.shape)
+
+
+def _is_kept(value: Value, shape: tuple[Expr, ...]) -> bool:
+    """Whether a value is in registers: a scalar, or of the one shape there is."""
+    return is_scalar(value) or value.shape == shape
+
+
+def _is_simple(node: Node, shape: tuple[Expr, ...]) -> bool:
+    if node.op == "row":
+        return is_scalar(node.inputs[1])
     kind = PRIMITIVES[node.op].kind
     if kind == CONTROL:
-        return not node.attrs.get("stacked")
-    if kind == ELEMENTWISE or node.op in ("broadcast", "reshape"):
-        return all(not value.shape for value in node.inputs)
+        return not node.attrs.get("stacked") and late_symbol(node) is None
+    if kind == ELEMENTWISE or node.op == "broadcast":
+        return all(_is_kept(value, shape) for value in node.inputs)
+    if node.op in ("reshape", "permute"):
+        return all(map(is_scalar, (*node.inputs, *node.outputs)))
+    if node.op == "reduce":
+        whole = is_scalar(node.outputs[0]) and node.inputs[0].shape == shape and not is_scalar(node.inputs[0])
+        return whole and node.attrs["kind"] in _REDUCTIONS
     return node.op == "size" or (node.op == "constant" and not isinstance(node.attrs["value"], bytes))
 
 
 def number_of(value: Value) -> bool | int | float | None:
-    """The number that a scalar is, if that is known: a kernel then holds it as a constant."""
+    """The number that a value is everywhere, if that is known: a kernel then holds it as a constant."""
     node = value.node
-    if node is None or node.op != "constant" or value.shape:
+    while node is not None and node.op == "broadcast":
+        node = node.inputs[0].node
+    if node is None or node.op != "constant" or node.outputs[0].shape:
         return None
     number: bool | int | float | bytes = node.attrs["value"]
     return None if isinstance(number, bytes) else number
 
 
 def lower_flow(node: Node, operands: Sequence[Placement | None], results: Sequence[Placement]) -> KernelStep:
-    """A small loop or branch as a step. An operand without a place is a constant (see `number_of`)."""
-    lowering = _Flow()
-    numbers = [lowering.operand(value, place) for value, place in zip(node.inputs, operands)]
+    """A small loop or branch as a step: where its operands are (see `operand_kinds`) and its results go."""
+    lowering = _Flow(node)
+    kinds = operand_kinds(node)
+    numbers = [lowering.operand(*operand) for operand in zip(node.inputs, operands, kinds)]
     values = dict(zip(node.inputs, numbers))
     lowering.control(node, values)
     for value, place in zip(node.outputs, results):
-        lowering.store(values[value], place)
+        lowering.store(values[value], value, place)
     locations: dict[Location, None] = {}
     for inner in lowering.nodes:
         if inner.location is not None:
@@ -66,9 +141,21 @@ def lower_flow(node: Node, operands: Sequence[Placement | None], results: Sequen
         tuple(Operand(b.dtype.name, role) for b, role in zip(lowering.buffers, lowering.roles)),  # type: ignore[arg-type]
         tuple(lowering.body),
         _work(node),
+        lowering.count,
+        tuple(sorted(lowering.wide)),
     )
-    traffic = sum(buffer.dtype.itemsize for buffer in lowering.buffers)
+    traffic = sum((buffer.bytes for buffer in lowering.buffers), 0)
     return KernelStep(kernel, tuple(lowering.buffers), tuple(lowering.nodes), tuple(locations), lowering.flops, traffic)
+
+
+def _inner(node: Node) -> Iterator[Node]:
+    return (inner for region in node.regions for inner in region.walk())
+
+
+def _elements(value: Value) -> int:
+    count = product(value.shape)
+    assert isinstance(count, int)
+    return count
 
 
 def _work(node: Node) -> Expr | None:
@@ -85,6 +172,9 @@ def _work(node: Node) -> Expr | None:
     return turns * total
 
 
+_NOTHING = -1 << 30
+
+
 class _Array(NamedTuple):
     """An array in memory from which elements are read; `indices` are (instruction, stride, extent), see `Gather`."""
 
@@ -97,7 +187,10 @@ class _Array(NamedTuple):
 class _Flow:
     """The body under construction. Equal instructions are one where the first is seen: in its own region and inside."""
 
-    def __init__(self) -> None:
+    def __init__(self, node: Node) -> None:
+        values = [value for inner in (node, *_inner(node)) if inner.op != "row" for value in inner.outputs]
+        self.count: int = max(_elements(value) for value in values)
+        self.wide: set[int] = set()  # instructions whose value has an element for each index
         self.body: list[Instr] = []
         self.buffers: list[Buffer] = []
         self.roles: list[str] = []
@@ -120,7 +213,18 @@ class _Flow:
                 return found
         number = self.emit(op, inputs, dtype, attr)
         self.known[-1][key] = number
+        if op != "reduce" and any(i in self.wide for i in inputs):
+            self.wide.add(number)
         return number
+
+    def _mark(self, number: int, value: Value) -> int:
+        """The instruction, which has the elements of a value."""
+        if not is_scalar(value):
+            self.wide.add(number)
+        return number
+
+    def _address(self, position: int, value: Value, place: Placement) -> Address:
+        return Address(position, () if is_scalar(value) else (1,), place.offset)
 
     # Memory
 
@@ -132,17 +236,19 @@ class _Flow:
         self.roles.append(role)
         return len(self.buffers) - 1
 
-    def operand(self, value: Value, place: Placement | None) -> int:
+    def operand(self, value: Value, place: Placement | None, kind: str) -> int:
         """A value from outside."""
         dtype = value.dtype.name
-        if place is None:
+        if kind == "constant":
             return self.add("const", (), dtype, number_of(value))
+        if place is None:
+            return _NOTHING
         position = self._argument(place.buffer, "in")
-        if value.shape:
+        if kind == "array":
             return self._array(_Array(Address(position, (), place.offset), place.strides, value.shape))
         if place.number:
             return self.add("number", (), dtype, position)
-        return self.add("load", (), dtype, Address(position, (), place.offset))
+        return self._mark(self.add("load", (), dtype, self._address(position, value, place)), value)
 
     def _array(self, array: _Array) -> int:
         self.arrays.append(array)
@@ -152,14 +258,14 @@ class _Flow:
         """A row of an array: an element, or an array with one dimension less."""
         array = self.arrays[-1 - source]
         indices = (*array.indices, (index, array.strides[0], array.shape[0]))
-        if len(array.shape) == 1:
+        if all(size.__class__ is int and size == 1 for size in array.shape[1:]):
             return self.add("gather", (), dtype, Gather(array.address, indices))
         return self._array(_Array(array.address, array.strides[1:], array.shape[1:], indices))
 
-    def store(self, number: int, place: Placement) -> None:
+    def store(self, number: int, value: Value, place: Placement) -> None:
         """Write a result."""
-        address = Address(self._argument(place.buffer, "out"), (), place.offset)
-        self.emit("store", (number,), place.buffer.dtype.name, address)
+        address = self._address(self._argument(place.buffer, "out"), value, place)
+        self._mark(self.emit("store", (number,), place.buffer.dtype.name, address), value)
 
     # Nodes
 
@@ -184,13 +290,21 @@ class _Flow:
             return self._row(inputs[0], inputs[1], dtype)
         if node.op == "size":
             return self._size(node.attrs["value"], dtype)
+        if node.op == "reduce":
+            return self._reduce(inputs[0], node.attrs["kind"], dtype)
         if PRIMITIVES[node.op].kind == MOVEMENT or node.op == "copy":
             return inputs[0]
         if node.op == "cast" and self.body[inputs[0]].dtype == dtype:
             return inputs[0]
         if node.outputs[0].dtype.kind == "f":
-            self.flops += PRIMITIVES[node.op].flops
+            self.flops += PRIMITIVES[node.op].flops * _elements(node.outputs[0])
         return self.add(node.op, tuple(inputs), dtype)
+
+    def _reduce(self, operand: int, kind: str, dtype: str) -> int:
+        if kind in ("sum", "prod") and self.body[operand].dtype != dtype:
+            operand = self.add("cast", (operand,), dtype)
+        self.flops += self.count
+        return self.add("reduce", (operand,), dtype, kind)
 
     def _size(self, value: Expr, dtype: str) -> int:
         if isinstance(value, Dim):
@@ -209,7 +323,7 @@ class _Flow:
         count = node.attrs["carried"]
         test, step = node.regions
         self.emit("enter", tuple(operands[:count]))
-        carried = [self.emit("phi", (), value.dtype.name, i) for i, value in enumerate(node.outputs[:count])]
+        carried = [self._mark(self.emit("phi", (), v.dtype.name, i), v) for i, v in enumerate(node.outputs[:count])]
         inside = [*carried, *operands[count:]]
         self.emit("while", self.region(test, inside), "bool")
         self.emit("again", self.region(step, inside))
@@ -220,7 +334,7 @@ class _Flow:
         self.emit("if", (operands[0],))
         self.emit("else", self.region(then, operands[1:]))
         self.emit("end", self.region(otherwise, operands[1:]))
-        return iter([self.emit("merge", (), value.dtype.name, i) for i, value in enumerate(node.outputs)])
+        return iter([self._mark(self.emit("merge", (), v.dtype.name, i), v) for i, v in enumerate(node.outputs)])
 
 
-__all__ = ["is_small", "lower_flow", "number_of"]
+__all__ = ["is_small", "lower_flow", "operand_kinds"]

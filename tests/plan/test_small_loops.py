@@ -226,15 +226,18 @@ def test_elements_of_arrays_are_read(matrix: bool) -> None:
 
 
 class Random:
-    """Draws scalar programs with loops and branches in each other."""
+    """Draws programs of loops and branches in each other, over scalars and tensors of one small shape."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, shape: tuple[int, ...] = ()) -> None:
         self.random = random.Random(seed)
+        self.shape = shape
         self.b = Scalars()
 
     def graph(self) -> Graph:
         with self.b as b:
             values = [b.input(scalar(name), name) for name in DTYPES for _ in range(2)]
+            if self.shape:
+                values += [b.input(TensorType(getattr(core, name), self.shape), name) for name in DTYPES]
             values = self.block(values, 3)
             return b.finish(values[-6:])
 
@@ -247,73 +250,87 @@ class Random:
             values += made
         return values
 
-    def pick(self, values: Sequence[Value], name: str) -> Value:
-        return self.random.choice([value for value in values if value.dtype.name == name])
+    def pick(self, values: Sequence[Value], name: str, shape: tuple[int, ...] | None = None) -> Value:
+        found = [v for v in values if v.dtype.name == name and (shape is None or v.shape == shape)]
+        return self.random.choice(found)
 
     def simple(self, values: Sequence[Value]) -> list[Value]:
         b, name = self.b, self.random.choice(DTYPES)
         x, y = self.pick(values, name), self.pick(values, name)
+        shape = x.shape or y.shape
+        x, y = b.broadcast(x, shape), b.broadcast(y, shape)
+        boolean = TensorType(core.bool, shape)
+        if shape and self.random.random() < 0.3:
+            kinds = ("any", "all") if name == "bool" else ("sum", "prod", "max", "min")
+            return b.emit("reduce", [x], {"kind": self.random.choice(kinds), "dims": tuple(range(len(shape)))}, [scalar(name)])
         if name == "bool":
             return [b.op(self.random.choice(("logical_and", "logical_or", "logical_xor")), x, y)]
         choice = self.random.random()
         if choice < 0.2:
-            return [b.compare(self.random.choice(("lt", "le", "eq", "ne", "gt", "ge")), x, y)]
+            return [b.op(self.random.choice(("lt", "le", "eq", "ne", "gt", "ge")), x, y, type=boolean)]
         if choice < 0.3:
             other = self.random.choice(DTYPES)
-            return [b.op("cast", x, type=scalar(other))]
+            return [b.op("cast", x, type=TensorType(getattr(core, other), shape))]
         if choice < 0.4:
-            return [b.op("where", self.pick(values, "bool"), x, y)]
+            choose = self.pick(values, "bool")
+            shape = shape or choose.shape
+            return [b.op("where", *(b.broadcast(value, shape) for value in (choose, x, y)))]
         if choice < 0.5 and name.startswith("float"):
             return [b.op(self.random.choice(("exp", "tanh", "sin", "sqrt", "floor")), x)]
         if choice < 0.6:
-            return [b.op("mod", x, b.constant(7 if name.startswith("i") else 7.5, x.dtype))]
+            return [b.op("mod", x, b.constant(7 if name.startswith("i") else 7.5, x.dtype, shape))]
         return [b.op(self.random.choice(("add", "sub", "mul", "maximum", "minimum")), x, y)]
 
     def loop(self, values: Sequence[Value], depth: int) -> list[Value]:
         b = self.b
         state = self.random.sample(values, self.random.randint(1, 4))
         limit = b.constant(self.random.randint(0, 5), core.int64)
-        outer = [value for value in values if self.random.random() < 0.5 or value in values[:10]]
+        outer = [value for value in values if self.random.random() < 0.5 or value in values[:15]]
 
         def test(i: Value, *carried: Value) -> Value:
             inner = [*outer, *carried, *self.simple([*outer, *carried])]
-            stay = b.op("logical_or", self.pick(inner, "bool"), self.pick(inner, "bool"))
+            stay = b.op("logical_or", self.pick(inner, "bool", ()), self.pick(inner, "bool", ()))
             below = b.compare("lt", i, limit)
             return below if self.random.random() < 0.5 else b.op("logical_and", below, stay)
 
         def step(i: Value, *carried: Value) -> list[Value]:
             inner = self.block([*outer, *carried], depth - 1)
-            return [b.op("add", i, b.constant(1, core.int64)), *(self.pick(inner[-8:] + inner, v.dtype.name) for v in carried)]
+            following = (self.pick(inner[-8:] + inner, v.dtype.name, v.shape) for v in carried)
+            return [b.op("add", i, b.constant(1, core.int64)), *following]
 
         return b.repeat(test, step, [b.constant(0, core.int64), *state])[1:]
 
     def branch(self, values: Sequence[Value], depth: int) -> list[Value]:
-        names = [self.random.choice(DTYPES) for _ in range(self.random.randint(1, 3))]
+        kinds = [(self.random.choice(DTYPES), self.random.choice([(), self.shape])) for _ in range(self.random.randint(1, 3))]
 
         def side() -> list[Value]:
             inner = self.block(list(values), depth - 1)
-            return [self.pick(inner[-6:] + list(values), name) for name in names]
+            return [self.pick(inner[-6:] + list(values), *kind) for kind in kinds]
 
-        return self.b.choose(self.pick(values, "bool"), side, side)
+        return self.b.choose(self.pick(values, "bool", ()), side, side)
 
 
-def arguments(rng: random.Random) -> list[Any]:
+def arguments(rng: random.Random, shape: tuple[int, ...] = ()) -> list[Any]:
     edges = {"float32": [0.0, -0.0, np.inf, np.nan, 1e-40], "int64": [0, -1, 2**63 - 1, -(2**63)], "int32": [0, -(2**31)]}
-    found: list[Any] = []
-    for name in DTYPES:
-        for _ in range(2):
-            if name == "bool":
-                found.append(np.bool_(rng.random() < 0.5))
-            elif rng.random() < 0.2 and name in edges:
-                found.append(np.dtype(name).type(rng.choice(edges[name])))
-            else:
-                found.append(np.dtype(name).type(rng.uniform(-20, 20)))
+
+    def one(name: str) -> Any:
+        if name == "bool":
+            return np.bool_(rng.random() < 0.5)
+        if rng.random() < 0.2 and name in edges:
+            return np.dtype(name).type(rng.choice(edges[name]))
+        return np.dtype(name).type(rng.uniform(-20, 20))
+
+    found = [np.array(one(name)) for name in DTYPES for _ in range(2)]
+    if shape:
+        found += [np.array([one(name) for _ in range(np.prod(shape))]).reshape(shape) for name in DTYPES]
     return found
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_the_bits_are_those_of_separate_kernels(seed: int) -> None:
-    graph = Random(seed).graph()
+SHAPES = [(), (1,), (3,), (2, 3), (16,), (40,), (8, 8)]
+
+
+def agree(seed: int, shape: tuple[int, ...]) -> None:
+    graph = Random(seed, shape).graph()
     verify(graph)
     rng = random.Random(seed)
     # The last one runs what was written, each operation a kernel, each branch a jump.
@@ -322,18 +339,30 @@ def test_the_bits_are_those_of_separate_kernels(seed: int) -> None:
         for fuse, optimised in ((True, False), (False, False), (True, True), (False, True))
     ]
     for _ in range(6):
-        given = [dg.from_numpy(np.array(x)) for x in arguments(rng)]
+        given = [dg.from_numpy(x) for x in arguments(rng, shape)]
         first, *others = (program.run(given, [], []) for program in programs)
         for other in others:
             for a, c in zip(first, other):
                 np.testing.assert_array_equal(a.numpy(), c.numpy())
 
 
-def test_random_programs_use_such_kernels() -> None:
-    """The test above would pass if no loop ever ran inside a kernel."""
+@pytest.mark.parametrize("seed", range(12))
+def test_the_bits_are_those_of_separate_kernels(seed: int) -> None:
+    agree(seed, ())
+
+
+@pytest.mark.parametrize("shape", SHAPES[1:])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_bits_of_small_tensors(seed: int, shape: tuple[int, ...]) -> None:
+    agree(seed, shape)
+
+
+@pytest.mark.parametrize("shape", SHAPES[:5])
+def test_random_programs_use_such_kernels(shape: tuple[int, ...]) -> None:
+    """The tests above would pass if no loop ever ran inside a kernel."""
     loops = 0
     for seed in range(12):
-        built = build(Random(seed).graph(), cached=False)
+        built = build(Random(seed, shape).graph(), cached=False)
         assert not {"while", "cond"} & set(kinds(built))
         loops += sum("while" in kernel.expression for kernel in built.report.kernels)
     assert loops > 4
