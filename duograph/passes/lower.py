@@ -21,7 +21,7 @@ from duograph.ir.graph import Node
 from duograph.ir.location import Location
 from duograph.ir.primitives import ELEMENTWISE, MOVEMENT, PRIMITIVES, RANDOM
 
-from .access import Index, is_plain, linear
+from .access import Access, Index, is_plain, linear
 from .groups import Buffer, Group, Request, Store
 from .merge import merge_dims
 from .schedule import KernelStep
@@ -69,13 +69,14 @@ class Lowering:
                 strides[self.dims[loop]] = strides[self.dims[loop]] + coefficient
         return tuple(strides)
 
-    def pseudo(self, index: Index) -> tuple[tuple[int, Expr, Expr], ...]:
-        """(instruction, stride, extent) of the computed indices in an address."""
+    def pseudo(self, index: Index, access: Access) -> tuple[tuple[int, Expr, Expr], ...]:
+        """(instruction, stride, extent) of the computed indices in an address; those of one element are checked, too."""
+        steps: dict[int, Expr] = {term[0]: 0 for part in access for term in part.terms if term[0] < 0}
+        steps |= {loop: coefficient for loop, coefficient, _, _ in index.terms if loop < 0}
         found = []
-        for loop, coefficient, _, _ in index.terms:
-            if loop < 0:
-                request, extent = self.group.gathers[-1 - loop]
-                found.append((self.numbers[request], coefficient, extent))
+        for loop, coefficient in steps.items():
+            request, extent = self.group.gathers[-1 - loop]
+            found.append((self.numbers[request], coefficient, extent))
         return tuple(found)
 
     # Instructions
@@ -139,7 +140,7 @@ class Lowering:
         index = request.address()
         mask = tuple((self.dims[loop], low, high) for loop, low, high in request.mask)
         address = Address(position, self.strides(index), index.offset, mask)
-        indices = self.pseudo(index)
+        indices = self.pseudo(index, request.access)
         if indices:
             return self.add("gather", (), dtype, Gather(address, indices))
         return self.add("load", (), dtype, address)
@@ -282,7 +283,7 @@ def lower_scatter(group: Group) -> KernelStep:
         lowering.operands(),
         tuple(lowering.body),
         Address(target, lowering.strides(address), address.offset),
-        lowering.pseudo(address),
+        lowering.pseudo(address, store.access),
         value,
     )
     lowering.nodes.setdefault(node)

@@ -101,3 +101,18 @@ def test_scalar_tensor_beside_separate_indices_is_refused() -> None:
 
     with pytest.raises(dg.Error, match="an integer tensor without dimensions beside other indices"):
         write(data(), dg.tensor(0))
+
+
+@pytest.mark.parametrize("mode", [lambda f: f, dg.static])
+def test_a_position_outside_of_one_element_is_an_error(mode: Any) -> None:
+    for function in (
+        lambda x, i: dg.index_select(x, 0, i),
+        lambda x, i: x[i],
+        lambda x, i: x[i[0]],
+        lambda x, i: dg.gather(x, 0, i.reshape(-1, 1)),
+        lambda x, i: x.index_put([i], dg.zeros(1, 3)),
+    ):
+        checked = mode(function)
+        checked(dg.zeros(1, 3), dg.tensor([0]))
+        with pytest.raises(dg.errors.IndexError_, match="index 2 is out of range for a dimension of size 1"):
+            checked(dg.zeros(1, 3), dg.tensor([2]))
