@@ -141,6 +141,9 @@ def plain_access(facts: Facts, vector_dim: int, staged: Container[int] = ()) -> 
             return False
         if address is not None and address.strides[vector_dim] not in (0, 1):
             return False
+        # Only an empty dim has such stores: several indices would write one element.
+        if address is not None and instr.op == "store" and is_zero(address.strides[vector_dim]):
+            return False
         if isinstance(instr.attr, Gather) and any(vector_dim in facts.deps[i] for i, _, _ in instr.attr.indices):
             return False
     return True

@@ -202,3 +202,13 @@ def test_scalar_has_no_index() -> None:
 def test_values_that_do_not_fit() -> None:
     with pytest.raises(ValueError):
         dg.zeros(2, 3)[0] = dg.ones(2)
+
+
+def test_empty_slices_beyond_the_only_element() -> None:
+    x = dg.ones(1, 1, requires_grad=True)
+    x[1:3].sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[0.0]]
+    y = dg.tensor([1.25])
+    y[1:] = dg.tensor([])
+    assert y.tolist() == [1.25]
