@@ -62,7 +62,8 @@ class Outside:
         gradients = any(alias.leaf.grad is not None for alias in region.aliases.values())
         if gradients or self._marks() != self.before:
             raise CaptureError(
-                "static: a branch or loop that a tensor's value steers changes something outside of the function, prints, or sets gradients",
+                "static: a branch or loop that a tensor's value steers changes something outside of the function, "
+                "prints, or sets gradients",
                 hint="assign to a local variable inside, and do this after it",
                 location=user_location(),
             )
@@ -281,7 +282,11 @@ class _Choice:
         if type_ is None and first is not None and second is not None:
             type_ = common_type(first, second)
         if type_ is None:
-            hint = "make both sides give the same dtype and shape" if first and second else "let Python decide it, or compute it with where"
+            hint = (
+                "make both sides give the same dtype and shape"
+                if first and second
+                else "let Python decide it, or compute it with where"
+            )
             what = "differs between the two sides of a branch that a tensor's value decides"
             raise refuse(path, what, (_WHERE[0], values[0]), (_WHERE[1], values[1]), hint)
         for region, value, out in zip(self.regions, values, outs):
@@ -335,7 +340,12 @@ class _ChoiceGradient:
     """The gradient of a branch: a branch on the same condition, whose sides run their own tapes."""
 
     def __init__(
-        self, builder: CaptureBuilder, predicate: Value, regions: Sequence[Region], outs: Sequence[Sequence[Any]], inputs: list[Any]
+        self,
+        builder: CaptureBuilder,
+        predicate: Value,
+        regions: Sequence[Region],
+        outs: Sequence[Sequence[Any]],
+        inputs: list[Any],
     ) -> None:
         self.builder = builder
         self.predicate = predicate

@@ -23,9 +23,9 @@ import ast
 import copy
 from collections.abc import Iterable, Sequence
 
+from .exits import Exits, annotate_liveness, assign, name_of, none_of, reads, stored
 from .scopes import FRAME_READERS, HELPER, THUNK, FunctionNode, bound_names, declared_names, own_walk, parameters
 
-RETURNED, RESULT = HELPER + "returned", HELPER + "result"
 _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne",
 }  # fmt: skip
@@ -46,8 +46,8 @@ def _lower_in_place(node: FunctionNode) -> None:
     if _is_left_alone(node):
         _Nested().visit_body(node.body)
         return
-    node.body = _Exits().function(node)
-    captured = _annotate_liveness(node)
+    node.body = Exits().function(node)
+    captured = annotate_liveness(node)
     names = bound_names(node)
     generator = _Generator(names, node)
     generator.captured = captured
@@ -57,7 +57,7 @@ def _lower_in_place(node: FunctionNode) -> None:
 
 def _bindings(names: Iterable[str], at: ast.stmt) -> list[ast.stmt]:
     """A statement that never runs and makes the names variables of the function, wherever else they are assigned."""
-    assignments = [_assign(name, ast.Constant(None), at) for name in sorted(names)]
+    assignments = [assign(name, ast.Constant(None), at) for name in sorted(names)]
     return [ast.copy_location(ast.If(ast.copy_location(ast.Constant(False), at), assignments, []), at)] if assignments else []
 
 
@@ -66,9 +66,9 @@ def _is_left_alone(node: FunctionNode) -> bool:
     for child in own_walk(node):
         if isinstance(child, (ast.Yield, ast.YieldFrom, ast.Await, ast.AsyncFor, ast.AsyncWith)):
             return True
-        if isinstance(child, ast.Call) and isinstance(child.func, ast.Name):
-            if child.func.id in FRAME_READERS and child.func.id != "super":
-                return True
+        named = isinstance(child, ast.Call) and isinstance(child.func, ast.Name)
+        if named and child.func.id in FRAME_READERS - {"super"}:  # type: ignore[attr-defined]
+            return True
     return isinstance(node, ast.AsyncFunctionDef)
 
 
@@ -84,230 +84,6 @@ class _Nested(ast.NodeVisitor):
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         return
-
-
-# ---- one way in, one way out --------------------------------------------------------------------------------------
-
-
-def _name(name: str, at: ast.AST) -> ast.expr:
-    return ast.copy_location(ast.Name(name, ast.Load()), at)
-
-
-def _assign(name: str, value: ast.expr, at: ast.AST) -> ast.stmt:
-    target = ast.copy_location(ast.Name(name, ast.Store()), at)
-    return ast.copy_location(ast.Assign([target], ast.copy_location(value, at)), at)
-
-
-def _flag(name: str, value: bool, at: ast.AST) -> ast.stmt:
-    return _assign(name, ast.Constant(value), at)
-
-
-def _none_of(flags: Iterable[str], at: ast.AST) -> ast.expr:
-    """`not (a or b)`."""
-    names = [_name(flag, at) for flag in sorted(flags)]
-    joined = names[0] if len(names) == 1 else ast.copy_location(ast.BoolOp(ast.Or(), names), at)
-    return ast.copy_location(ast.UnaryOp(ast.Not(), joined), at)
-
-
-class _Exits:
-    """Takes `return`, `break` and `continue` out of nested statements."""
-
-    def __init__(self) -> None:
-        self.loops = 0
-
-    def function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.stmt]:
-        body = node.body
-        nested = [s for s in body if not isinstance(s, ast.Return) and _leaves(s, {"return"})]
-        if not nested:
-            return self.block(body, "", "", keep_return=True)
-        lowered = self.block(body, "", "")
-        first, last = body[0], body[-1]
-        helper = ast.copy_location(ast.Attribute(_name(HELPER, last), "result", ast.Load()), last)
-        value = ast.copy_location(ast.Call(helper, [_name(RETURNED, last), _name(RESULT, last)], []), last)
-        helper.plain = value.plain = True  # type: ignore[attr-defined]
-        end = ast.copy_location(ast.Return(value), last)
-        return [_flag(RETURNED, False, first), _assign(RESULT, ast.Constant(None), first), *lowered, end]
-
-    def block(self, body: Sequence[ast.stmt], broke: str, skipped: str, keep_return: bool = False) -> list[ast.stmt]:
-        """Statements without exits; `broke` and `skipped` are the flags of the loop around them."""
-        out: list[ast.stmt] = []
-        for i, statement in enumerate(body):
-            if isinstance(statement, ast.Return) and not keep_return:
-                value = statement.value or ast.Constant(None)
-                return [*out, _assign(RESULT, value, statement), _flag(RETURNED, True, statement)]
-            if isinstance(statement, (ast.Break, ast.Continue)):
-                return [*out, _flag(broke if isinstance(statement, ast.Break) else skipped, True, statement)]
-            flags = self._flags_of(statement, broke, skipped)
-            rest = list(body[i + 1 :])
-            if not flags:
-                out += self.inside(statement, broke, skipped, keep_return)
-                continue
-            if isinstance(statement, ast.If):
-                first, second = _always_leaves(statement.body), _always_leaves(statement.orelse)
-                if first:
-                    statement.orelse = [*statement.orelse, *([] if second else rest)]
-                elif second:
-                    statement.body = [*statement.body, *rest]
-                out += self.inside(statement, broke, skipped, keep_return)
-                if first or second:
-                    return out
-            else:
-                out += self.inside(statement, broke, skipped, keep_return)
-            if rest:
-                at = rest[0]
-                after = self.block(rest, broke, skipped, keep_return)
-                # Where the rest is left out because the function has returned, that is known.
-                known = [_flag(RETURNED, True, at)] if flags == {RETURNED} else []
-                out.append(ast.copy_location(ast.If(_none_of(flags, at), after, known), at))
-            return out
-        return out
-
-    @staticmethod
-    def _flags_of(statement: ast.stmt, broke: str, skipped: str) -> set[str]:
-        """The flags a statement may set."""
-        flags = set()
-        if _leaves(statement, {"return"}):
-            flags.add(RETURNED)
-        if broke and _leaves(statement, {"break"}):
-            flags.add(broke)
-        if skipped and _leaves(statement, {"continue"}):
-            flags.add(skipped)
-        return flags
-
-    def inside(self, statement: ast.stmt, broke: str, skipped: str, keep_return: bool) -> list[ast.stmt]:
-        """One statement with the statements in it rewritten."""
-        if isinstance(statement, (ast.While, ast.For)):
-            return self.loop(statement, broke, skipped, keep_return)
-        for field in ("body", "orelse", "finalbody"):
-            inner = getattr(statement, field, None)
-            if isinstance(inner, list) and inner and not isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
-                setattr(statement, field, self.block(inner, broke, skipped, keep_return) or [ast.copy_location(ast.Pass(), statement)])
-        for part in (*getattr(statement, "handlers", ()), *getattr(statement, "cases", ())):
-            part.body = self.block(part.body, broke, skipped, keep_return)
-        return [statement]
-
-    def loop(self, node: ast.While | ast.For, outer_broke: str, outer_skipped: str, keep_return: bool) -> list[ast.stmt]:
-        self.loops += 1
-        broke, skipped = f"{HELPER}broke{self.loops}", f"{HELPER}skipped{self.loops}"
-        breaks, skips = (any(_leaves(s, {kind}) for s in node.body) for kind in ("break", "continue"))
-        returns = any(_leaves(s, {"return"}) for s in node.body) and not keep_return
-        body = self.block(node.body, broke, skipped, keep_return)
-        before: list[ast.stmt] = []
-        if skips:
-            body.insert(0, _flag(skipped, False, node))
-        stops = set()
-        if breaks:
-            stops.add(broke)
-            before.append(_flag(broke, False, node))
-        if returns:
-            stops.add(RETURNED)
-        orelse = self.block(node.orelse, outer_broke, outer_skipped, keep_return) if node.orelse else []
-        node.body, node.orelse = body, []
-        if stops:
-            node.stops = stops  # type: ignore[union-attr]
-        after: list[ast.stmt] = []
-        if stops == {RETURNED} and isinstance(node, ast.While) and isinstance(node.test, ast.Constant) and node.test.value:
-            after = [_flag(RETURNED, True, node)]  # there is no other way out
-        if orelse:
-            after = [ast.copy_location(ast.If(_none_of(stops, node), orelse, []), node)] if stops else orelse
-        return [*before, node, *after]
-
-
-def _leaves(statement: ast.AST, kinds: set[str], in_loop: bool = False) -> bool:
-    """Whether a statement may leave what is around it: by `return`, or by `break` or `continue` of the loop around it."""
-    if isinstance(statement, ast.Return):
-        return "return" in kinds
-    if isinstance(statement, (ast.Break, ast.Continue)):
-        return not in_loop and ("break" if isinstance(statement, ast.Break) else "continue") in kinds
-    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.expr)):
-        return False
-    inner = in_loop or isinstance(statement, (ast.While, ast.For))
-    for child in ast.iter_child_nodes(statement):
-        of_else = isinstance(statement, (ast.While, ast.For)) and child in statement.orelse
-        if _leaves(child, kinds, in_loop if of_else else inner):
-            return True
-    return False
-
-
-def _always_leaves(body: Sequence[ast.stmt]) -> bool:
-    for statement in body:
-        if isinstance(statement, (ast.Return, ast.Break, ast.Continue)):
-            return True
-        if isinstance(statement, ast.If) and statement.orelse:
-            ends = [_always_leaves(part) or _raises(part) for part in (statement.body, statement.orelse)]
-            if all(ends) and not all(_raises(part) for part in (statement.body, statement.orelse)):
-                return True
-    return False
-
-
-def _raises(body: Sequence[ast.stmt]) -> bool:
-    return bool(body) and isinstance(body[-1], ast.Raise)
-
-
-# ---- what is read later -------------------------------------------------------------------------------------------
-
-
-def _annotate_liveness(node: FunctionNode) -> set[str]:
-    """Notes on every control statement which names are read after it; returns the names that inner functions read."""
-    captured: set[str] = set()
-    for child in own_walk(node):
-        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)):
-            captured |= _reads(child)
-    assert isinstance(node.body, list)
-    _live_before(node.body, set(captured), captured)
-    return captured
-
-
-def _reads(node: ast.AST) -> set[str]:
-    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Store)}
-
-
-def _live_before(body: Sequence[ast.stmt], live: set[str], captured: set[str]) -> set[str]:
-    """The names read by the statements, or after them if `live`, before they are assigned."""
-    for statement in reversed(body):
-        live = _live_before_one(statement, live, captured)
-    return live
-
-
-def _live_before_one(statement: ast.stmt, live: set[str], captured: set[str]) -> set[str]:
-    if isinstance(statement, ast.If):
-        statement.live = set(live)  # type: ignore[attr-defined]
-        then = _live_before(statement.body, set(live), captured)
-        return _reads(statement.test) | then | _live_before(statement.orelse, set(live), captured)
-    if isinstance(statement, (ast.While, ast.For)):
-        statement.live = set(live)  # type: ignore[union-attr]
-        head = _reads(statement.test if isinstance(statement, ast.While) else statement.iter) | live
-        head |= getattr(statement, "stops", set())
-        for _ in range(2):
-            head = head | _live_before(statement.body, set(head), captured)
-        before = head - (_stored(statement.target) if isinstance(statement, ast.For) else set()) | live
-        statement.live_in = before  # type: ignore[union-attr]
-        return before
-    if isinstance(statement, (ast.With, ast.Try, ast.Match)):
-        inner = set(live) | _reads(statement)  # any statement inside may be the last that runs
-        for block in _blocks(statement):
-            _live_before(block, set(inner), captured)
-        return inner
-    if isinstance(statement, (ast.Assign, ast.AnnAssign)):
-        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        plain = {t.id for t in targets if isinstance(t, ast.Name)}
-        for target in targets:
-            if isinstance(target, (ast.Tuple, ast.List)) and all(isinstance(e, ast.Name) for e in target.elts):
-                plain |= {e.id for e in target.elts if isinstance(e, ast.Name)}
-        return (live - (plain - captured)) | _reads(statement)
-    if isinstance(statement, ast.AugAssign) and isinstance(statement.target, ast.Name):
-        return live | _reads(statement) | {statement.target.id}
-    return live | _reads(statement)
-
-
-def _blocks(statement: ast.stmt) -> list[list[ast.stmt]]:
-    found = [getattr(statement, field, []) for field in ("body", "orelse", "finalbody")]
-    found += [part.body for part in (*getattr(statement, "handlers", ()), *getattr(statement, "cases", ()))]
-    return [block for block in found if block]
-
-
-def _stored(target: ast.AST) -> set[str]:
-    return {n.id for n in ast.walk(target) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
 
 
 # ---- helper calls -------------------------------------------------------------------------------------------------
@@ -334,7 +110,7 @@ class _Generator(ast.NodeTransformer):
     # -- pieces
 
     def call(self, at: ast.AST, helper: str, *args: ast.expr) -> ast.expr:
-        function = ast.copy_location(ast.Attribute(_name(HELPER, at), helper, ast.Load()), at)
+        function = ast.copy_location(ast.Attribute(name_of(HELPER, at), helper, ast.Load()), at)
         function.plain = True  # type: ignore[attr-defined]
         made = ast.copy_location(ast.Call(function, list(args), []), at)
         made.plain = True  # type: ignore[attr-defined]
@@ -380,19 +156,19 @@ class _Generator(ast.NodeTransformer):
     def state(self, names: Sequence[str], at: ast.stmt) -> tuple[list[ast.stmt], ast.expr, ast.expr]:
         """(definitions, the function that gets the variables, the one that sets them)."""
         value = HELPER + "v"
-        peeks = [self.call(at, "peek", self.thunk(_name(name, at))) for name in names]
+        peeks = [self.call(at, "peek", self.thunk(name_of(name, at))) for name in names]
         tuple_ = ast.copy_location(ast.Tuple(peeks, ast.Load()), at)
         body: list[ast.stmt] = []
         for i, name in enumerate(names):
-            item = ast.copy_location(ast.Subscript(_name(value, at), ast.Constant(i), ast.Load()), at)
+            item = ast.copy_location(ast.Subscript(name_of(value, at), ast.Constant(i), ast.Load()), at)
             item.plain = True  # type: ignore[attr-defined]
-            body.append(_assign(name, item, at))
+            body.append(assign(name, item, at))
             again = copy.deepcopy(item)
             again.plain = True  # type: ignore[attr-defined]
             delete = ast.copy_location(ast.Delete([ast.copy_location(ast.Name(name, ast.Del()), at)]), at)
             body.append(ast.copy_location(ast.If(self.call(at, "is_unbound", again), [delete], []), at))
         setter = self.function("set", body, at, value)
-        return [setter], self.thunk(tuple_), _name(setter.name, at)
+        return [setter], self.thunk(tuple_), name_of(setter.name, at)
 
     def strings(self, names: Iterable[str], at: ast.AST) -> ast.expr:
         made = ast.copy_location(ast.Tuple([ast.Constant(name) for name in names], ast.Load()), at)
@@ -417,11 +193,9 @@ class _Generator(ast.NodeTransformer):
         otherwise = self.function("else", self.statements(node.orelse), node)
         self.depth -= 1
         made, getter, setter = self.state(names, node)
-        branches = (_name(then.name, node), _name(otherwise.name, node))
+        branches = (name_of(then.name, node), name_of(otherwise.name, node))
         loads = self.loads(node, [*source.body, *source.orelse], names)
-        call = self.call(
-            node, "if_", test, *branches, getter, setter, self.strings(names, node), self.live(node, names), loads
-        )
+        call = self.call(node, "if_", test, *branches, getter, setter, self.strings(names, node), self.live(node, names), loads)
         return [then, otherwise, *made, ast.copy_location(ast.Expr(call), node)]
 
     def visit_While(self, node: ast.While) -> list[ast.stmt]:
@@ -429,27 +203,27 @@ class _Generator(ast.NodeTransformer):
         test = node.test
         stops = getattr(node, "stops", None)
         if stops:
-            test = ast.copy_location(ast.BoolOp(ast.And(), [_none_of(stops, node), test]), node)
+            test = ast.copy_location(ast.BoolOp(ast.And(), [none_of(stops, node), test]), node)
         loads = self.loads(node, [*node.body, test], names)
         self.depth += 1
         before: list[ast.stmt] = []
         if any(isinstance(n, ast.NamedExpr) for n in ast.walk(test)):
             before = [self.function("test", [ast.copy_location(ast.Return(self.visit(test)), node)], node)]
-            thunk = _name(before[0].name, node)  # type: ignore[attr-defined]
+            thunk = name_of(before[0].name, node)  # type: ignore[attr-defined]
         else:
             thunk = self.thunk(self.visit(test))
         body = self.function("body", self.statements(node.body), node)
         self.depth -= 1
         made, getter, setter = self.state(names, node)
         call = self.call(
-            node, "while_", thunk, _name(body.name, node), getter, setter,
+            node, "while_", thunk, name_of(body.name, node), getter, setter,
             self.strings(names, node), self.live(node, names, "live_in"), loads,
         )  # fmt: skip
         return [*before, body, *made, ast.copy_location(ast.Expr(call), node)]
 
     def visit_For(self, node: ast.For) -> list[ast.stmt]:
         item = HELPER + "item"
-        take = ast.copy_location(ast.Assign([node.target], _name(item, node)), node)
+        take = ast.copy_location(ast.Assign([node.target], name_of(item, node)), node)
         source = self.visit(node.iter)
         body = [take, *node.body]
         names = self.variables(node, body)
@@ -458,22 +232,22 @@ class _Generator(ast.NodeTransformer):
         self.depth += 1
         stop: ast.expr = ast.copy_location(ast.Constant(None), node)
         if stops:
-            flags = _none_of(stops, node)
+            flags = none_of(stops, node)
             assert isinstance(flags, ast.UnaryOp)
             stop = self.thunk(self.visit(flags.operand))
         function = self.function("body", self.statements(body), node, item)
         self.depth -= 1
         made, getter, setter = self.state(names, node)
         call = self.call(
-            node, "for_", source, _name(function.name, node), stop, getter, setter,
-            self.strings(names, node), self.live(node, names, "live_in"), loads, self.strings(sorted(_stored(node.target)), node),
+            node, "for_", source, name_of(function.name, node), stop, getter, setter,
+            self.strings(names, node), self.live(node, names, "live_in"), loads, self.strings(sorted(stored(node.target)), node),
         )  # fmt: skip
         return [function, *made, ast.copy_location(ast.Expr(call), node)]
 
     def loads(self, node: ast.stmt, body: Iterable[ast.AST], names: Sequence[str]) -> ast.expr:
         """A function that gives what a loop body reads besides its own variables."""
-        read = sorted({n for part in body for n in _reads(part)} & self.local - set(names) - self.declared.keys())
-        peeks = [self.call(node, "peek", self.thunk(_name(name, node))) for name in read]
+        read = sorted({n for part in body for n in reads(part)} & self.local - set(names) - self.declared.keys())
+        peeks = [self.call(node, "peek", self.thunk(name_of(name, node))) for name in read]
         return self.thunk(ast.copy_location(ast.Tuple(peeks, ast.Load()), node))
 
     def visit_Assert(self, node: ast.Assert) -> ast.stmt:
@@ -542,7 +316,9 @@ class _Generator(ast.NodeTransformer):
         for part in node.values:
             if isinstance(part, ast.FormattedValue):
                 conversion = ast.copy_location(ast.Constant("" if part.conversion < 0 else chr(part.conversion)), node)
-                spec: ast.expr = ast.copy_location(ast.Constant(""), node) if part.format_spec is None else self.visit(part.format_spec)
+                spec: ast.expr = (
+                    ast.copy_location(ast.Constant(""), node) if part.format_spec is None else self.visit(part.format_spec)
+                )
                 parts.append(ast.copy_location(ast.Tuple([self.visit(part.value), conversion, spec], ast.Load()), node))
             else:
                 parts.append(part)
@@ -551,7 +327,7 @@ class _Generator(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.expr:
         bare = isinstance(node.func, ast.Name) and node.func.id == "super" and not node.args
         if bare and self.depth and self.first is not None:
-            node.args = [_name("__class__", node), _name(self.first, node)]
+            node.args = [name_of("__class__", node), name_of(self.first, node)]
             return node
         return self.generic_visit(node)  # type: ignore[return-value]
 

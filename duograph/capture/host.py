@@ -25,14 +25,28 @@ if TYPE_CHECKING:
     from .recorder import Recorder
 
 _FLOATS = frozenset(
-    "random uniform triangular gauss normalvariate lognormvariate expovariate betavariate gammavariate vonmisesvariate "
-    "paretovariate weibullvariate".split()
+    [
+        "random",
+        "uniform",
+        "triangular",
+        "gauss",
+        "normalvariate",
+        "lognormvariate",
+        "expovariate",
+        "betavariate",
+        "gammavariate",
+        "vonmisesvariate",
+        "paretovariate",
+        "weibullvariate",
+    ]
 )
-_INTEGERS = frozenset("randint randrange getrandbits".split())
-_NUMPY_FLOATS = frozenset("rand random random_sample uniform normal standard_normal exponential beta gamma".split())
-_NUMPY_INTEGERS = frozenset("randint integers binomial poisson geometric".split())
+_INTEGERS = frozenset(["randint", "randrange", "getrandbits"])
+_NUMPY_FLOATS = frozenset(
+    ["rand", "random", "random_sample", "uniform", "normal", "standard_normal", "exponential", "beta", "gamma"]
+)
+_NUMPY_INTEGERS = frozenset(["randint", "integers", "binomial", "poisson", "geometric"])
 _SIZES_FIRST = frozenset({"rand", "random", "random_sample", "standard_normal"})
-_CLOCKS = {time.time: float, time.perf_counter: float, time.monotonic: float, time.process_time: float}
+_CLOCKS: dict[Any, type] = {time.time: float, time.perf_counter: float, time.monotonic: float, time.process_time: float}
 _CLOCKS |= {time.time_ns: int, time.perf_counter_ns: int, time.monotonic_ns: int, time.process_time_ns: int}
 
 

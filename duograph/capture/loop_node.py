@@ -313,9 +313,7 @@ class _Reverse:
             made.carry([before], [None], [wrap(self.builder.constant(False, core.bool))], [now])
         return flags
 
-    def _mark(
-        self, made: Loop, sums: Sequence[Any], results: Sequence[Any], flags: dict[int, int], grads: Sequence[Any]
-    ) -> None:
+    def _mark(self, made: Loop, sums: Sequence[Any], results: Sequence[Any], flags: dict[int, int], grads: Sequence[Any]) -> None:
         """What the body reads from outside has a gradient only if a turn was made, and gave it one."""
         presence = self.builder.presence
         incoming = presence.any(grads)

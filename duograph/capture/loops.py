@@ -194,8 +194,7 @@ class _Capture:
         with region.open():
             for path, c in self.carried.items():
                 outs.append(region.localize(adopt(self._leaf(after, path), c.type)))
-            for key, cell in self.cells.items():
-                outs.append(wrap(region.written[key][1] if key in region.written else contents[key]))
+            outs += [wrap(region.written[k][1] if k in region.written else contents[k]) for k in self.cells]
         initial = [adopt(c.initial, c.type) for c in self.carried.values()]
         initial += [wrap(cell.value) for cell in self.cells.values()]
         loop = Loop(self.builder, region, counter)
@@ -214,9 +213,10 @@ class _Capture:
             return False
         new = set()
         for path, c in self.carried.items():
-            if path not in self.flowing and c.type.dtype.is_floating_point and not c.type.weak:
-                if any(isinstance(t, core.Tensor) and t.requires_grad for t in (c.initial, self._leaf(after, path))):
-                    new.add(path)
+            if path in self.flowing or c.type.weak or not c.type.dtype.is_floating_point:
+                continue
+            if any(isinstance(t, core.Tensor) and t.requires_grad for t in (c.initial, self._leaf(after, path))):
+                new.add(path)
         self.flowing |= new
         return bool(new)
 

@@ -34,7 +34,7 @@ def leaves(value: Any, path: str) -> list[Leaf]:
 
 
 def _children(value: Any) -> list[tuple[str, Any]] | None:
-    if isinstance(value, (tuple, list)) and type(value) in (tuple, list) or is_namedtuple(value):
+    if (isinstance(value, (tuple, list)) and type(value) in (tuple, list)) or is_namedtuple(value):
         return [(f"[{i}]", child) for i, child in enumerate(value)]
     if type(value) is dict:
         return [(f"[{key!r}]", child) for key, child in value.items()]
@@ -135,7 +135,8 @@ def adopt(value: Any, type: TensorType) -> Any:
     if found.type == type:
         return tensor
     if found.dtype is not type.dtype:
-        return wrap(cast_value(found, type.dtype)) if found.type.weak else tensor
+        dtype: Any = type.dtype
+        return wrap(cast_value(found, dtype)) if found.type.weak else tensor
     return wrap(builder.emit("cast", [found], {}, [type])[0])
 
 

@@ -178,7 +178,7 @@ class Session:
         shape = view.chain[-1].after.shape if view.chain else view.cell.value.shape
         if not view.chain and self.cell_roots.setdefault(number, tensor) is tensor:
             return ("output", number)
-        if not self.recorder.sizes:
+        if all(isinstance(size, int) for size in (layout[0], *shape, *layout[1])):
             return ("view", number, shape, layout[1], layout[0])
         return ("make", _view_of, [("output", number), *self._layout_rows(shape, layout)])
 
@@ -199,7 +199,10 @@ class Session:
         def row(size: Any) -> Row:
             if not isinstance(size, int) and not self.recorder.sizes.knows(size):
                 return self._tensor_row(late_number(size))
-            return ("const", size) if isinstance(size, int) else ("number", list(self.recorder.sizes.postfix(size)))
+            if isinstance(size, int):
+                return ("const", size)
+            known = self.recorder.sizes.knows(size)
+            return ("number", list(self.recorder.sizes.postfix(size))) if known else template(size, self._tensor_row)
 
         offset, strides = layout
         if all(isinstance(size, int) for size in (offset, *shape, *strides)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from duograph import _core as core
@@ -9,9 +10,10 @@ from duograph._recorded import state
 from duograph._stack import user_location
 from duograph.errors import CaptureError
 
+from .late import is_late
 from .numbers import is_live
 
-_CONVERSIONS = {"": lambda x: x, "s": str, "r": repr, "a": ascii}
+_CONVERSIONS: dict[str, Callable[[Any], Any]] = {"": lambda x: x, "s": str, "r": repr, "a": ascii}
 
 
 class LaterText:
@@ -61,7 +63,9 @@ def _formatted(value: Any, conversion: str, spec: str) -> str:
 def joined(parts: tuple[Any, ...]) -> Any:
     """The text of an f-string's parts."""
     later = state.recorder is not None and any(
-        isinstance(part, LaterText) or (type(part) is tuple and isinstance(part[0], (core.Tensor, LaterText))) for part in parts
+        isinstance(part, LaterText)
+        or (type(part) is tuple and (isinstance(part[0], (core.Tensor, LaterText)) or is_late(part[0])))
+        for part in parts
     )
     if not later:
         return "".join(part if type(part) is str else _formatted(*part) for part in parts)
@@ -69,7 +73,7 @@ def joined(parts: tuple[Any, ...]) -> Any:
     for part in parts:
         if type(part) is tuple and isinstance(part[0], LaterText) and part[1:] in (("", ""), ("s", "")):
             flat += part[0].parts
-        elif type(part) is tuple and not isinstance(part[0], (core.Tensor, LaterText)) and not is_live(part[0]):
+        elif type(part) is tuple and not (isinstance(part[0], (core.Tensor, LaterText)) or is_live(part[0]) or is_late(part[0])):
             flat.append(_formatted(*part))
         else:
             flat.append(part)

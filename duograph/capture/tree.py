@@ -13,6 +13,7 @@ from duograph.ir.dim import Dim
 from duograph.ops.tracing import value_of, wrap
 
 from .cells import contiguous
+from .late import is_late
 from .numbers import LiveNumber, is_live
 from .recorder import Recorder
 from .sizes import Plan, known_sizes, stand_in
@@ -184,6 +185,8 @@ def template(value: Any, tensor: Callable[[Any], Row]) -> Row:
     fields = dataclass_fields(value)
     if fields is not None and _holds_tensors([getattr(value, f) for f in fields]):
         return ("make", _Remake(kind, fields), [template(getattr(value, f), tensor) for f in fields])
+    if is_late(value):
+        value = value.expr
     if isinstance(value, Dim):
         return tensor(late_number(value))
     return ("const", value)

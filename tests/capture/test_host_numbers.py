@@ -16,7 +16,7 @@ def same_draws(function, *args, runs=8):
     results = []
     for call in (function, static):
         random.seed(3)
-        np.random.seed(3)
+        np.random.seed(3)  # noqa: NPY002
         results.append([call(*args) for _ in range(runs)])
     assert static.captures == 1
     for a, b in zip(*results):
@@ -34,7 +34,7 @@ def test_numbers_are_inputs():
 
 def test_numpy_and_generators_of_ones_own():
     generator = random.Random(5)
-    same_draws(lambda x: x * np.random.rand() - np.random.randint(5), dg.ones(2))
+    same_draws(lambda x: x * np.random.rand() - np.random.randint(5), dg.ones(2))  # noqa: NPY002
     static = dg.static(lambda x: x * generator.random())
     twin = random.Random(5)
     assert [static(dg.ones(1)).item() for _ in range(3)] == pytest.approx([twin.random() for _ in range(3)])
@@ -81,12 +81,12 @@ def test_a_draw_in_a_loop_that_a_tensor_steers_is_refused_with_the_line():
             x = x + random.random()
         return x
 
-    with pytest.raises(dg.errors.CaptureError, match="random.random") as error:
+    with pytest.raises(dg.errors.CaptureError, match=r"random\.random") as error:
         dg.static(f)(dg.ones(2))
     assert "x = x + random.random()" in str(error.value)
 
 
 def test_an_array_where_a_number_was_expected():
-    static = dg.static(lambda x: x * np.random.normal(0.0, 1.0, 2).sum())
+    static = dg.static(lambda x: x * np.random.normal(0.0, 1.0, 2).sum())  # noqa: NPY002
     with pytest.raises(dg.errors.CaptureError):
         static(dg.ones(2))

@@ -9,7 +9,6 @@ import random
 import subprocess
 import sys
 import threading
-import time
 import weakref
 
 import numpy as np
