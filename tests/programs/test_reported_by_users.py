@@ -10,7 +10,6 @@ import pdb
 import random
 import subprocess
 import sys
-import textwrap
 import time
 import warnings
 from dataclasses import dataclass
@@ -315,6 +314,26 @@ def test_gradients_through_control_flow():
     assert static.captures == 1
 
 
+def test_sizes_that_depend_on_data():
+    """Paddle#61486, #70555: graphs are given up under dynamic shape."""
+
+    @dg.static
+    def f(x, n):
+        positive = x[x > 0]
+        return positive * 2, x.nonzero(), x[:n].sum(), (positive - positive.mean()).pow(2).sum()
+
+    for values in ([1.0, -1.0, 2.0], [0.0, -2.0, 3.0], [1.0, 2.0, 3.0, 4.0]):
+        for n in (1, 2):
+            positive, places, first, variance = f(dg.tensor(values), dg.tensor(n))
+            kept = [v for v in values if v > 0]
+            mean = sum(kept) / len(kept)
+            assert positive.tolist() == [2 * v for v in kept]
+            assert places.tolist() == [[i] for i, v in enumerate(values) if v != 0]
+            assert first.item() == sum(values[:n])
+            assert variance.item() == pytest.approx(sum((v - mean) ** 2 for v in kept))
+    assert f.captures <= 2
+
+
 def test_values_read_at_capture_never_go_stale(monkeypatch):
     """A value read at capture (`model.training`, a global, a default) goes stale."""
     model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.9))
@@ -422,7 +441,7 @@ def test_a_program_written_once():
 def test_one_program_under_every_switch(tmp_path):
     """The environment variable gives the same output as static and dynamic."""
     program = tmp_path / "program.py"
-    program.write_text(textwrap.dedent(PROGRAM))
+    program.write_text(PROGRAM)
     texts = []
     for variables in ({}, {"DUOGRAPH_DYNAMIC": "1"}, {"DUOGRAPH_FUSE": "0"}):
         done = subprocess.run(
