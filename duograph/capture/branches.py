@@ -211,6 +211,7 @@ class _Choice:
         self.recorder = recorder
         self.predicate = predicate
         self.regions: list[Region] = []
+        self.lenders: list[tuple[str, list[Cell]]] = []  # of each result: whose memory it is on one side
 
     def side(self, run: Thunk, get: Thunk, evaluate: bool = False) -> Any:
         """Capture one side; gives the variables at its end."""
@@ -233,7 +234,10 @@ class _Choice:
         for name, (a, b) in zip(names, pairs):
             plans.append(self._plan(name, a, b, outs))
         cells = self._cells(outs)
-        results = iter(select(self.builder, self.predicate, self.regions, outs) if outs[0] else ())
+        made = select(self.builder, self.predicate, self.regions, outs) if outs[0] else []
+        for tensor, (path, lenders) in zip(made, self.lenders):
+            self.builder.borrowed.note(tensor, path, lenders)
+        results = iter(made)
         merged = []
         for like, kept in plans:
             queue = iter(kept)
@@ -289,6 +293,8 @@ class _Choice:
             )
             what = "differs between the two sides of a branch that a tensor's value decides"
             raise refuse(path, what, (_WHERE[0], values[0]), (_WHERE[1], values[1]), hint)
+        outer = [x for region, x in zip(self.regions, values) if isinstance(x, core.Tensor) and not _is_inside(region, x)]
+        self.lenders.append((path, self.builder.borrowed.lenders(*outer)))
         for region, value, out in zip(self.regions, values, outs):
             with region.open():
                 out.append(adopt(value, type_))
@@ -304,6 +310,10 @@ class _Choice:
             for region, out in zip(self.regions, outs):
                 out.append(wrap(region.written[key][1] if key in region.written else cell.value))
         return list(written.values())
+
+
+def _is_inside(region: Region, tensor: Any) -> bool:
+    return tensor._traced is not None and region.holds(tensor._traced)
 
 
 def select(builder: CaptureBuilder, predicate: Value, regions: Sequence[Region], outs: Sequence[Sequence[Any]]) -> list[Any]:

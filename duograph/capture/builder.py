@@ -19,6 +19,7 @@ from duograph.ir.types import TensorType
 from duograph.ops.definition import FLAG_VIEW
 from duograph.ops.tracing import wrap
 
+from .borrowed import Borrowed
 from .cells import Cell, Geometry, Storage, View, contiguous, relate, steps_between, strides_after
 from .numbers import LiveNumber, Postfix
 from .presence import Presence
@@ -70,6 +71,7 @@ class CaptureBuilder(SizedBuilder):
         self.related: list[tuple[Any, Any]] = []  # tensors found to overlap, one of which is written
         self.keep: list[Any] = []
         self.presence = Presence(self)
+        self.borrowed = Borrowed(self)
         self.rows: dict[int, tuple[Any, int, int, Any]] = {}  # tensors in lists that are rows of a stack: see growing
         self.regions: list[Region] = []  # open ones, innermost last
         self.inside: set[Any] = set()  # nodes and inputs of all regions
@@ -173,6 +175,8 @@ class CaptureBuilder(SizedBuilder):
         if handle is None:
             return self.concrete(tensor).current(self)
         view = self.views.get(handle)
+        if self.borrowed.known:
+            self.borrowed.check_read(self.view_of(tensor).cell)
         if self.inside:
             self.check_escape(handle if view is None else view.cell.value)
         if view is None:
@@ -199,7 +203,9 @@ class CaptureBuilder(SizedBuilder):
     def write(self, tensor: Any, value: Value) -> None:
         if tensor._traced is None:
             self._prepare_write(tensor)
-        self.view_of(tensor).write(self, value)
+        view = self.view_of(tensor)
+        self.borrowed.check_write(view.cell)
+        view.write(self, value)
 
     def results(self, op: Any, operands: Sequence[Any], values: Sequence[Value]) -> Sequence[Value]:
         if op.name == "add":

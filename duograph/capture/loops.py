@@ -176,6 +176,8 @@ class _Capture:
         tensors = {path: region.leaf(value, path in self.flowing) for path, value in inputs.items()}
         contents = {key: region.input(cell.value.type) for key, cell in self.cells.items()}
         region.leaves.update(id(t) for t in tensors.values())
+        for path, c in self.carried.items():
+            self.builder.borrowed.note(tensors[path], path, self.builder.borrowed.lenders(c.initial))
         turn = region.leaf(counter, False)
         test_region, go_on = self._test(region, tensors, contents, turn, test, stop)
         outside = Outside(self.recorder)
@@ -353,6 +355,9 @@ class _Capture:
 
     def _finish(self, loop: Loop) -> None:
         finals = loop.emit()
+        if self.sequence is None or not self.sequence.turns or loop.length is None:
+            for (path, c), final in zip(self.carried.items(), finals):
+                self.builder.borrowed.note(final, path, self.builder.borrowed.lenders(c.initial))
         results = dict(zip(self.carried, finals))
         stacks = iter(loop.stacks)
         turns = None if self.sequence is None or loop.length is None else self.sequence.turns

@@ -120,8 +120,9 @@ def localize(args: tuple[Any, ...], in_place: bool) -> tuple[Any, ...]:
     if not in_place:
         return tuple(_localized(region, x) for x in args)
     if core.is_grad_enabled() and any(t.requires_grad for t in _tensors(args)):
+        outside = {id(alias.leaf) for alias in region.aliases.values()}
         for target in _tensors(args[:1]):
-            if target._traced is None or not region.holds(target._traced):
+            if target._traced is None or not region.holds(target._traced) or id(target._base) in outside:
                 raise CaptureError(
                     "static: a tensor from outside is written in place in a branch or loop that a tensor's value steers, "
                     "and takes part in differentiation",

@@ -270,16 +270,13 @@ class Session:
         builder, recorder = self.builder, self.recorder
         builder.location = None
         written = self._assign()
+        if backward is not None and any(value in written for value in backward.saved):
+            backward = None  # as in dynamic mode, only differentiating the result would be a mistake
         saved = backward.saved if backward is not None else []
         graph_outputs, saved_rows = list(self.outputs), []
         tensor_numbers: dict[Value, int] = {value: i for i, (value, _) in enumerate(builder.tensor_inputs)}
         for value in saved:
             if value in tensor_numbers:
-                if value in written:
-                    raise CaptureError(
-                        f"static: {self.builder.name}: an input is overwritten that the gradient of its result needs",
-                        location=None,
-                    )
                 saved_rows.append(("input", tensor_numbers[value]))
             else:
                 if value not in graph_outputs:

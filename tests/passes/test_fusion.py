@@ -199,7 +199,8 @@ def test_view_of_an_input_is_no_kernel() -> None:
     view, whole = found.results
     assert view.placement is not None
     assert (view.placement.strides, view.placement.offset) == ((1, 12), 1)
-    assert whole.inplace == 0
+    assert whole.inplace is None and whole.placement is not None
+    assert (whole.placement.strides, whole.placement.offset) == ((6, 1), 0)
 
 
 def test_same_structure_of_other_sizes_shares_code() -> None:
