@@ -148,7 +148,8 @@ Leaf read_leaf(PyObject* row, StaticEntry* entry) {
 }
 
 Read read_read(PyObject* row) {
-  static const char* const names[] = {"item", "index", "attr", "cell", "grad", "argument grad", "arg", "number", "host"};
+  static const char* const names[] = {"item",          "index", "attr",   "cell", "grad",
+                                      "argument grad", "arg",   "number", "host"};
   const char* kind = text(item(row, 0, "read"), "read");
   Read read{};
   int found = -1;
@@ -168,8 +169,8 @@ Read read_read(PyObject* row) {
 }
 
 Postfix read_postfix(PyObject* rows) {
-  static const char* const names[] = {"add", "sub", "mul", "div", "floordiv", "mod", "pow",
-                                      "neg", "lt",  "le",  "eq",  "ne",       "gt",  "ge",  "min", "max"};
+  static const char* const names[] = {"add", "sub", "mul", "div", "floordiv", "mod", "pow", "neg",
+                                      "lt",  "le",  "eq",  "ne",  "gt",       "ge",  "min", "max"};
   Postfix postfix;
   for (Py_ssize_t i = 0; i < length(rows, "number"); ++i) {
     PyObject* row = item(rows, i, "number");

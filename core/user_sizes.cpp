@@ -59,7 +59,10 @@ PyObject* seen_shape(const TensorObject* tensor) {
   return shape.release();
 }
 
-bool is_size_number(PyObject* value) { return size_number_type && Py_TYPE(value) == size_number_type; }
+bool is_size_number(PyObject* value) {
+  return size_number_type &&
+         (Py_TYPE(value) == size_number_type || PyType_IsSubtype(Py_TYPE(value), size_number_type));
+}
 
 Ref size_expression(PyObject* value) { return owned(PyObject_GetAttrString(value, "expr")); }
 

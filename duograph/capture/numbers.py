@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from duograph.ir.dim import Dim, Expr
+from duograph.ir.dim import Dim, Expr, bounds
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -176,6 +176,19 @@ def _outcome(a: Any, b: Any, name: str, function: Callable[[Any, Any], Any]) -> 
     return result
 
 
+def provable(left: Expr, relation: str, right: Expr) -> bool | None:
+    """Whether the relation holds for all sizes; None if that depends."""
+    if isinstance(left, int) and isinstance(right, int):
+        return {"eq": left == right, "ne": left != right, "lt": left < right, "le": left <= right}[relation]
+    low, high = bounds(right - left)
+    if relation == "lt":
+        return True if low > 0 else False if high <= 0 else None
+    if relation == "le":
+        return True if low >= 0 else False if high < 0 else None
+    equal = True if left is right or low == high == 0 else False if low > 0 or high < 0 else None
+    return equal if equal is None else equal is (relation == "eq")
+
+
 def _outcome_of_sizes(like: Any, left: Expr, right: Expr, name: str) -> bool:
     if name in ("gt", "ge"):
         left, right, name = right, left, "lt" if name == "gt" else "le"
@@ -189,9 +202,9 @@ def _arithmetic(name: str, function: Callable[[Any, Any], Any]) -> tuple[Any, An
         live = a if is_live(a) else b
         if name in ("floordiv", "mod", "div") and is_live(b):
             _outcome(b, 0, "ne", operator.ne)  # a zero divisor raises in Python: the capture holds while there is none
-        pair = _of_sizes(a, b) if name in _EXACT else None
+        pair = _of_sizes(a, b) if name in EXACT else None
         if pair is not None:
-            return live.recorder.sizes.number(_EXACT[name](*pair))
+            return live.recorder.sizes.number(EXACT[name](*pair))
         if name == "pow" and type(plain(a)) is type(plain(b)) is int:
             return function(plain_pinned(a), plain_pinned(b))  # int or float by the sign of the exponent
         if not isinstance(value, (int, float)):
@@ -209,7 +222,7 @@ def _arithmetic(name: str, function: Callable[[Any, Any], Any]) -> tuple[Any, An
     return forward, reflected
 
 
-_EXACT: dict[str, Callable[[Any, Any], Any]] = {
+EXACT: dict[str, Callable[[Any, Any], Any]] = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "floordiv": operator.floordiv, "mod": operator.mod,
 }  # fmt: skip
 

@@ -20,7 +20,8 @@ from duograph.ir.types import TensorType
 
 from .cells import Cell, Storage
 from .declared import Declared
-from .numbers import Postfix, SizeNumber
+from .late import late
+from .numbers import Postfix, SizeNumber, provable
 
 if TYPE_CHECKING:
     from duograph.ir.graph import Graph, Value
@@ -141,7 +142,7 @@ class SizedBuilder(Builder):
     call_sizes: CallSizes
 
     def number(self, number: Any) -> Value:
-        if type(number) is not SizeNumber:
+        if not issubclass(type(number), SizeNumber):
             return super().number(number)
         return self.emit("size", [], {"value": number.expr}, [TensorType(core.int64, (), weak=True)])[0]
 
@@ -186,19 +187,6 @@ def _summed(op: str, inputs: Sequence[Value], attrs: dict[str, Any]) -> list[Exp
         return [inputs[0].shape[d] for d in attrs["dims"]]
     pairs = zip(attrs["a"] + attrs["b"], inputs[0].shape + inputs[1].shape)
     return [size for letter, size in pairs if letter not in attrs["out"]]
-
-
-def provable(left: Expr, relation: str, right: Expr) -> bool | None:
-    """Whether the relation holds for all sizes; None if that depends."""
-    if isinstance(left, int) and isinstance(right, int):
-        return {"eq": left == right, "ne": left != right, "lt": left < right, "le": left <= right}[relation]
-    low, high = dims.bounds(right - left)
-    if relation == "lt":
-        return True if low > 0 else False if high <= 0 else None
-    if relation == "le":
-        return True if low >= 0 else False if high < 0 else None
-    equal = True if left is right or low == high == 0 else False if low > 0 or high < 0 else None
-    return equal if equal is None else equal is (relation == "eq")
 
 
 def _is_linear(value: Expr) -> bool:
@@ -272,8 +260,13 @@ def _refuse_late(what: str, *values: Expr) -> None:
 
 def _seen_shape(shape: tuple[Expr, ...]) -> Any:
     """A traced tensor's shape as user code sees it."""
-    sizes = _of_capture(*shape)
-    return shape if sizes is None else size_tuple(sizes.number(size) for size in shape)
+    recorder = state.recorder
+    if recorder is None or not active() or getattr(current(), "call_sizes", None) is not recorder.sizes:
+        return shape
+    sizes, unknown = recorder.sizes, current().late_symbols
+    if not all(made in sizes.tokens or made in unknown for size in shape for made in symbols(size)):
+        return shape
+    return size_tuple(sizes.number(size) if sizes.knows(size) else late(recorder, size) for size in shape)
 
 
 def size_tuple(sizes: Any) -> Any:
