@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from duograph.codegen.analysis import Facts
+from duograph.codegen.analysis import Facts, is_unit
 from duograph.codegen.body import Body, Scope
+from duograph.codegen.dtypes import DTYPES
 from duograph.codegen.frame import Frame
-from duograph.codegen.kernel import SUM_LANES, FlowKernel, Instr, Launch
-from duograph.codegen.llvm import Module
+from duograph.codegen.kernel import SUM_LANES, FlowKernel, Gather, Instr, Launch
+from duograph.codegen.llvm import Module, Value
 from duograph.codegen.reduction import Reduction
 from duograph.codegen.target import Target
 from duograph.codegen.vector import Vec
@@ -97,6 +98,9 @@ class _Flow:
                 number = self._loop(number, place)
             elif op == "if":
                 number = self._branch(number, place)
+            elif op == "gather" and number in self.wide:
+                place.one.values[number] = self._row(self.instrs[number], place)
+                number += 1
             elif op == "reduce":
                 place.one.values[number] = self._reduce(number, place)
                 number += 1
@@ -111,6 +115,31 @@ class _Flow:
     def _inside(self, place: _Place, first: int, values: Sequence[Vec]) -> _Place:
         """A region in which the instructions from `first` on have these values."""
         return self.place(place, dict(zip(range(first, first + len(values)), values)))
+
+    def _row(self, instr: Instr, place: _Place) -> Vec:
+        """The elements of a row at a position known now; where they are apart, one by one."""
+        attr = instr.attr
+        assert isinstance(attr, Gather)
+        if is_unit(attr.address.strides[0]):
+            loaded = self.body.gather(instr, place.many)
+            assert loaded is not None
+            return loaded
+        f, v, info = self.f, self.vectors, DTYPES[instr.dtype]
+        frame = self.frame
+        start: Value = frame.fixed((id(attr), "offset"), attr.address.offset)
+        for index, stride, extent in attr.indices:
+            position = place.one.value(index)
+            self.body.check_index(position, frame.fixed((id(attr), index, "extent"), extent), None, place.one)
+            step = frame.fixed((id(attr), index, "stride"), stride)
+            start = f.add(start, f.mul(place.one.v.extract(position), step))
+        apart = frame.fixed((id(attr), "apart"), attr.address.strides[0])
+        elements = "zeroinitializer"
+        kind = f"<{v.lanes} x {info.storage}>"
+        for lane in range(self.count):
+            pointer = f.gep(frame.pointer(attr.address.arg), f.add(start, f.mul(lane, apart)), info.size)
+            item = f.load(info.storage, pointer, info.size)
+            elements = f.op(f"insertelement {kind} {elements}, {info.storage} {item}, i32 {lane}")
+        return self.body.to_value(v, Vec(elements, info.storage, v.lanes), instr.dtype)
 
     def _reduce(self, number: int, place: _Place) -> Vec:
         """All elements to one: 16 partials in order, then their tree."""

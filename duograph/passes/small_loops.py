@@ -57,11 +57,16 @@ def _roles(node: Node) -> list[set[str]]:
     for region in node.regions:
         positions = {value: i + first for i, value in enumerate(region.inputs)}
         uses = [use for inner in region.nodes for use in _uses(inner)]
+        rows: dict[Value, str] = {}
         for value, role in (*uses, *((value, "kept") for value in region.outputs)):
             if value in positions:
                 roles[positions[value]].add(role)
-            elif value.node is not None and not is_scalar(value) and (value.node.op == "row") != (role == "array"):
-                raise _Unfit
+            elif value.node is not None and not is_scalar(value):
+                is_row = value.node.op == "row"
+                if role == "array" and not is_row:
+                    raise _Unfit
+                if is_row and (rows.setdefault(value, role) != role or (role == "kept" and len(value.shape) != 1)):
+                    raise _Unfit
     return roles
 
 
@@ -254,13 +259,15 @@ class _Flow:
         self.arrays.append(array)
         return -len(self.arrays)
 
-    def _row(self, source: int, index: int, dtype: str) -> int:
-        """A row of an array: an element, or an array with one dimension less."""
+    def _row(self, source: int, index: int, value: Value, in_registers: bool) -> int:
+        """A row of an array: loaded, or an array with one dimension less."""
         array = self.arrays[-1 - source]
         indices = (*array.indices, (index, array.strides[0], array.shape[0]))
-        if all(size.__class__ is int and size == 1 for size in array.shape[1:]):
-            return self.add("gather", (), dtype, Gather(array.address, indices))
-        return self._array(_Array(array.address, array.strides[1:], array.shape[1:], indices))
+        if not in_registers:
+            return self._array(_Array(array.address, array.strides[1:], array.shape[1:], indices))
+        strides = () if is_scalar(value) else array.strides[1:]
+        address = Address(array.address.arg, strides, array.address.offset)
+        return self._mark(self.add("gather", (), value.dtype.name, Gather(address, indices)), value)
 
     def store(self, number: int, value: Value, place: Placement) -> None:
         """Write a result."""
@@ -272,11 +279,17 @@ class _Flow:
     def region(self, region: Graph, operands: Sequence[int]) -> tuple[int, ...]:
         """The nodes of a region over these operands; the numbers of its results. What it adds is known to it alone."""
         values: dict[Value, int] = dict(zip(region.inputs, operands))
+        kept = {value for node in region.nodes for value, role in _uses(node) if role == "kept"}
+        kept.update(region.outputs)
         self.known.append({})
         for node in region.nodes:
             self.nodes.setdefault(node)
             if PRIMITIVES[node.op].kind == CONTROL:
                 self.control(node, values)
+            elif node.op == "row":
+                source, index = (values[value] for value in node.inputs)
+                in_registers = is_scalar(node.output) or node.output in kept
+                values[node.output] = self._row(source, index, node.output, in_registers)
             else:
                 values[node.outputs[0]] = self._compute(node, [values[value] for value in node.inputs])
         self.known.pop()
@@ -286,8 +299,6 @@ class _Flow:
         dtype = node.outputs[0].dtype.name
         if node.op == "constant":
             return self.add("const", (), dtype, node.attrs["value"])
-        if node.op == "row":
-            return self._row(inputs[0], inputs[1], dtype)
         if node.op == "size":
             return self._size(node.attrs["value"], dtype)
         if node.op == "reduce":

@@ -222,6 +222,35 @@ def test_elements_of_arrays_are_read(matrix: bool) -> None:
         built.program.run([dg.from_numpy(given), dg.from_numpy(np.array(6))], [], [])
 
 
+@pytest.mark.parametrize("layout", ["rows", "columns", "one", "every other"])
+@pytest.mark.parametrize("width", [3, 16, 20])
+def test_rows_of_arrays_are_read(layout: str, width: int) -> None:
+    """v = v / 2 + x[i], where the rows of x lie next to each other, or apart."""
+    vector, half = TensorType(core.float32, (width,)), 0.5
+    strides = {"rows": None, "columns": (1, 7), "one": (0, 1), "every other": (3 * width, 2)}[layout]
+    with Scalars() as b:
+        x = b.input(TensorType(core.float32, (6, width)), "x", strides=strides)
+        n = b.input(I, "n")
+
+        def step(i: Value, v: Value) -> list[Value]:
+            following = b.op("add", b.op("mul", v, b.constant(half, core.float32, (width,))), b.op("row", x, i, type=vector))
+            return [b.op("add", i, b.constant(1, core.int64)), following]
+
+        initial = [b.constant(0, core.int64), b.constant(0.0, core.float32, (width,))]
+        built = build(b.finish(b.repeat(lambda i, v: b.compare("lt", i, n), step, initial)[1:]), cached=False)
+    assert kinds(built) == ["kernel"]
+    memory = np.arange(18 * width, dtype=np.float32)
+    given = np.lib.stride_tricks.as_strided(memory, (6, width), tuple(4 * s for s in strides or (width, 1)))
+    expected = np.zeros(width, np.float32)
+    for row in given:
+        expected = expected * np.float32(half) + row
+    tensor = dg.from_numpy(given)
+    (found,) = built.program.run([tensor, dg.from_numpy(np.array(6))], [], [])
+    np.testing.assert_array_equal(found.numpy(), expected)
+    with pytest.raises(dg.Error, match="code 1, value 6, extent 6"):
+        built.program.run([tensor, dg.from_numpy(np.array(7))], [], [])
+
+
 # Random programs
 
 
