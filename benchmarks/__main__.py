@@ -10,7 +10,10 @@ import sys
 
 from benchmarks import harness, peers
 
-GROUPS = ("eager", "inference", "fused", "rows", "matmul", "contraction", "training", "startup")
+GROUPS = (
+    "eager", "inference", "fused", "rows", "matmul", "contraction", "training", "startup",
+    "loops", "rnn", "sizes", "compile", "guards", "memory", "threads",
+)  # fmt: skip
 
 
 def _run_group(name: str, threads: int, only: str | None) -> None:
@@ -28,11 +31,14 @@ def main() -> None:
     parser.add_argument("groups", nargs="*", metavar="group", help=f"of {', '.join(GROUPS)} (all)")
     parser.add_argument("--threads", type=int, nargs="*", help="thread counts (each group's own: 1, or 1 and 2)")
     parser.add_argument("--only", help="only cases whose title contains this")
+    parser.add_argument("--alone", action="store_true", help="leave the peers out")
     parser.add_argument("--inside", nargs=2, metavar=("GROUP", "THREADS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
         _run_group(options.inside[0], int(options.inside[1]), options.only)
         return
+    if options.alone:
+        os.environ[peers.ALONE] = "1"
     unknown = set(options.groups) - set(GROUPS)
     if unknown:
         parser.error(f"no such group: {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")

@@ -23,8 +23,18 @@ def prepare(threads: int) -> None:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
+ALONE = "DUOGRAPH_BENCH_ALONE"  # set: no peers
+
+
+def wanted() -> bool:
+    """Whether peers are to be measured."""
+    return not os.environ.get(ALONE)
+
+
 def load(name: str) -> ModuleType | None:
-    """The peer's module, or None where it is not installed."""
+    """The peer's module, or None where it is not installed or not wanted."""
+    if not wanted():
+        return None
     try:
         module = importlib.import_module(name)
     except ImportError as error:

@@ -1,0 +1,69 @@
+"""Bars 7 and 8: a training step under a memory budget, and planned memory against dynamic mode's peak."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.cold import verdict
+from benchmarks.harness import OURS, Case, human, measure
+from benchmarks.works import mlp_step, rnn_gradients
+
+
+def _peak(function: Callable[..., object], *arguments: Any) -> int:
+    """Bytes that one call needs at most beyond what was there before."""
+    import duograph as dg
+    from duograph import _core as core
+
+    function(*arguments)
+    gc.collect()
+    before = dg.memory_stats()["allocated"]
+    core.reset_peak()
+    function(*arguments)
+    return int(dg.memory_stats()["peak"] - before)
+
+
+def _transformer_step(dg: Any) -> Callable[[Any], Any]:
+    nn = dg.nn
+    dg.manual_seed(0)
+    q, k, v, out = (nn.Linear(64, 64) for _ in range(4))
+    up, down = nn.Linear(64, 256), nn.Linear(256, 64)
+    parameters = [p for layer in (q, k, v, out, up, down) for p in layer.parameters()]
+
+    def step(x: Any) -> Any:
+        h = dg.layer_norm(x, (64,))
+        weights = (q(h) @ k(h).transpose(-2, -1) * 0.125).softmax(-1)
+        x = x + out(weights @ v(h))
+        x = x + down(dg.gelu(up(dg.layer_norm(x, (64,)))))
+        loss = (x * x).mean()
+        loss.backward()
+        for p in parameters:
+            p.grad = None
+        return loss
+
+    return step
+
+
+def main() -> None:
+    import duograph as dg
+
+    widths, x, y = (512,) * 101, dg.rand(256, 512), dg.rand(256, 512)
+    free = dg.static(mlp_step(dg, widths))
+    unbudgeted = _peak(free, x, y)
+    budget = int(0.3 * unbudgeted)
+    tight = dg.static(mlp_step(dg, widths), memory_budget=budget)
+    text = f"{unbudgeted / 1e6:.1f} MB without budget"
+    verdict("bar 7: 100-layer MLP, peak / unbudgeted peak", text, _peak(tight, x, y) / unbudgeted, 0.3, at_least=False)
+    result = measure(Case("bar 7", {OURS: lambda: tight(x, y), "free": lambda: free(x, y)}))
+    slower = result.medians[OURS] / result.medians["free"]
+    verdict("bar 7: time / unbudgeted time", human(result.medians[OURS]), slower, 1.35, at_least=False)
+    steps: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[Any, ...]]] = {
+        "MLP": (mlp_step(dg, (512,) * 9), dg.static(mlp_step(dg, (512,) * 9)), (x, y)),
+        "RNN": (rnn_gradients(dg), dg.static(rnn_gradients(dg)), (dg.randn(100, 16, 128),)),
+        "transformer block": (_transformer_step(dg), dg.static(_transformer_step(dg)), (dg.randn(8, 64, 64),)),
+    }
+    for name, (dynamic, static, arguments) in steps.items():
+        peaks = [_peak(function, *arguments) for function in (dynamic, static)]
+        text = f"{peaks[1] / 1e6:.2f} / {peaks[0] / 1e6:.2f} MB"
+        verdict(f"bar 8: {name}, training: peak static / dynamic", text, peaks[1] / peaks[0], 0.75, at_least=False)
