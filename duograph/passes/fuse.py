@@ -7,62 +7,26 @@ written by one of them (its host) or by a new one. Everything is decided in one 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from duograph.errors import InternalError
-from duograph.ir.dim import Dim, Expr, contiguous_strides, product, symbols
-from duograph.ir.graph import Graph, Node, Value
-from duograph.ir.late import late_symbol, mentions
+from duograph.ir.dim import Expr, contiguous_strides, product
+from duograph.ir.graph import Node, Value
 from duograph.ir.primitives import CONTROL, ELEMENTWISE, INDEXING, LATE, MOVEMENT, PRIMITIVES, RANDOM, READS
 
-from .access import ZERO, Access, Index, Mask, Split, divided, is_plain, linear, loop_index
-from .costs import CHEAP, LOAD_COST, Costs
-from .groups import Buffer, Group, Placement, Request, Store, Target, reaches
+from .access import ZERO, Access, Split, divided, is_plain, linear, loop_index
+from .costs import CHEAP, LOAD_COST
+from .fusion_nodes import OwnNodes
+from .groups import Buffer, Group, Placement, Request, Target, reaches
 from .movement import through
 from .reductions import plan_reduction, reduce_operand
-from .small_loops import is_small, operand_kinds
 
 MAX_STORES = 8
 MAX_SCALAR_STORES = 48
 
 
-class Fusion:
-    """The groups of one graph (the program or a region).
-
-    placements  where the graph's inputs lie
-    targets     where values must be written
-    again       values computed again, by segment: they share no kernel with what runs before
-    """
-
-    def __init__(
-        self,
-        graph: Graph,
-        placements: dict[Value, Placement],
-        targets: dict[Value, list[Target]],
-        share: bool,
-        fuse: bool = True,
-        again: Mapping[Value, int] | None = None,
-    ) -> None:
-        self.graph = graph
-        self.placements = placements
-        self.targets = targets
-        self.share = share and fuse
-        self.fuse = fuse
-        self.again = again or {}
-        self.groups: list[Group] = []
-        self.requesters: dict[Value, dict[Group, None]] = {}
-        self.hosts: dict[Value, list[Group]] = {}
-        self.copies: dict[Value, tuple[Placement, Group]] = {}
-        self.temporaries: list[Buffer] = []
-        self.index: dict[Value, int] = {value: i for i, node in enumerate(graph.nodes) for value in node.outputs}
-        self.costs = Costs(graph, list(targets))
-        self.uses = Counter(value for node in graph.nodes for value in node.inputs) + Counter(graph.outputs)
-        late = {symbol for symbol in map(late_symbol, graph.nodes) if symbol is not None}
-        self.late = {v: mentions(node) & late for node in graph.nodes for v in node.outputs} if late else {}
-        self.waiting: dict[Dim, dict[Group, None]] = {}  # groups in which a late size is spoken of
-        self.scalar_group: Group | None = None
-        self.next_random: Group | None = None
+class Fusion(OwnNodes):
+    """Visits the nodes of a graph and decides for each value where it is computed."""
 
     def run(self) -> None:
         """Visit every node, last to first, then the inputs."""
@@ -79,66 +43,6 @@ class Fusion:
                 self._visit(node.outputs[0], node)
         for value in self.graph.inputs:
             self._visit_input(value)
-
-    # Groups and requests
-
-    def group(self, kind: str, node: Node | None = None) -> Group:
-        made = Group(kind, len(self.groups), node)
-        made.again = self.again.get(node.outputs[0], 0) if node and self.again else 0
-        self.groups.append(made)
-        return made
-
-    def map_group(self, shape: Sequence[Expr]) -> tuple[Group, Access]:
-        """A loop group over a shape, and the indices that are its loops."""
-        group = self.group("loop")
-        return group, self._loops(group, shape)
-
-    @staticmethod
-    def _loops(group: Group, shape: Sequence[Expr]) -> Access:
-        indices = []
-        for size in shape:
-            if size.__class__ is int and size == 1:
-                indices.append(ZERO)
-                continue
-            loop = group.loop(size)
-            group.order.append(loop)
-            indices.append(loop_index(loop))
-        return tuple(indices)
-
-    def ask(
-        self, group: Group, value: Value, access: Access, mask: Mask = (), leaf: bool = False, inner: bool = False
-    ) -> Request:
-        """Request a value in a group."""
-        request, first = group.request(value, access, mask, leaf, inner)
-        if first:
-            self.requesters.setdefault(value, {})[group] = None
-            if self.late:
-                self._wait(group, value)
-        return request
-
-    def _wait(self, group: Group, value: Value) -> None:
-        """Let a group that speaks of late sizes run when they are known."""
-        for symbol in self.late.get(value, ()):
-            self.waiting.setdefault(symbol, {})[group] = None
-
-    def _known(self, node: Node, group: Group) -> None:
-        """Whoever speaks of the late size that a node makes runs after the node's group."""
-        symbol = late_symbol(node)
-        for waiter in self.waiting.get(symbol, ()) if symbol is not None else ():
-            if waiter is not group:
-                waiter.deps[group] = None
-
-    def temporary(self, value: Value) -> Placement:
-        """New memory for a value."""
-        buffer = Buffer("temp", len(self.temporaries), value.dtype, value.shape, value.name)
-        buffer.value = value
-        self.temporaries.append(buffer)
-        return Placement.contiguous(buffer, value.shape)
-
-    def _requests(self, value: Value) -> list[tuple[Group, Request]]:
-        return [(group, request) for group in self.requesters.get(value, ()) for request in group.requests[value]]
-
-    # Visiting one value
 
     def _visit(self, value: Value, node: Node) -> None:
         requests = self._requests(value)
@@ -248,8 +152,6 @@ class Fusion:
         # Of the digits of a merged loop a table needs all, and the computed index takes some.
         return row.kind != INDEXING or not divided(request.access)
 
-    # Hosts
-
     def _host(
         self,
         value: Value,
@@ -343,45 +245,6 @@ class Fusion:
         self.hosts[value] = [host]
         return placement
 
-    def _write(self, host: Group, request: Request, target: Target) -> None:
-        self._add_store(host, request, target.placement)
-        target.hosts.append(host)
-        for waiter in target.waiters:
-            waiter.deps[host] = None
-
-    @staticmethod
-    def _add_store(host: Group, request: Request, placement: Placement) -> None:
-        host.stores.append(Store(request, request.access, placement))
-
-    def _load(
-        self, value: Value, loads: Sequence[tuple[Group, Request]], placement: Placement | None, hosts: Sequence[Group]
-    ) -> None:
-        """Let requests be loads; what cannot be addressed there is loaded from a copy in row-major order."""
-        for group, request in loads:
-            assert placement is not None
-            request.placement = placement
-            sources = hosts
-            if not is_plain(request.address()):
-                request.placement, copier = self._copy(value, placement, hosts)
-                sources = [copier]
-            for host in sources:
-                if host is not group:
-                    group.deps[host] = None
-
-    def _copy(self, value: Value, placement: Placement, hosts: Sequence[Group]) -> tuple[Placement, Group]:
-        found = self.copies.get(value)
-        if found is None:
-            group, access = self.map_group(value.shape)
-            request = self.ask(group, value, access)
-            request.placement = placement
-            copied = self.temporary(value)
-            self._add_store(group, request, copied)
-            group.placed(self.index.get(value, -1))
-            for host in hosts:
-                group.deps[host] = None
-            found = self.copies[value] = (copied, group)
-        return found
-
     def _visit_input(self, value: Value) -> None:
         placement = self.placements[value]
         requests = self._requests(value)
@@ -398,8 +261,6 @@ class Fusion:
         placement = Placement.contiguous(buffer, value.shape)
         self.placements[value] = placement
         self._visit_input(value)
-
-    # Computing a value inside a group
 
     def _expand(self, node: Node, group: Group, request: Request) -> None:
         """Request what the value is computed from."""
@@ -457,221 +318,3 @@ class Fusion:
         pseudo = group.computed_loop(position, table.shape[dim])
         found = self.ask(group, table, (*before, loop_index(pseudo), *after), inner=request.inner)
         return [position, found]
-
-    # Nodes with kernels or steps of their own
-
-    def _contraction(self, value: Value, node: Node, requests: list[tuple[Group, Request]], targets: list[Target]) -> None:
-        """Fuse with the one elementwise group that uses it whole, or write it out."""
-        if len(requests) == 1 and not targets and self.fuse:
-            group, request = requests[0]
-            if self._is_epilogue(value, group, request):
-                group.kind, group.frozen, group.node, group.anchor = "contraction", True, node, request
-                request.operands = []
-                self._contract(node, group, request.access)
-                return
-        group = self.group("contraction", node)
-        group.frozen = True
-        access = self._loops(group, value.shape)
-        group.anchor = self.ask(group, value, access)
-        group.anchor.operands = []
-        copies = targets[1:] if targets and targets[0].readable else targets
-        placement = targets[0].placement if targets and targets[0].readable else self.temporary(value)
-        self._add_store(group, group.anchor, placement)
-        group.placed(self.index[value])
-        if targets and targets[0].readable:
-            targets[0].hosts.append(group)
-            for waiter in targets[0].waiters:
-                waiter.deps[group] = None
-        self._load(value, requests, placement, [group])
-        self._copy_to(value, placement, [group], copies)
-        self._contract(node, group, access)
-
-    def _copy_to(self, value: Value, placement: Placement, hosts: Sequence[Group], targets: Sequence[Target]) -> None:
-        """Copy a placed value to further targets."""
-        for target in targets:
-            copier, loops = self.map_group(value.shape)
-            request = self.ask(copier, value, loops)
-            request.placement = placement
-            for host in hosts:
-                copier.deps[host] = None
-            self._write(copier, request, target)
-            copier.placed(self.index.get(value, -1))
-
-    def _is_epilogue(self, value: Value, group: Group, request: Request) -> bool:
-        if group.kind != "loop" or group.reduce is not None or not group.scalar_only or len(group.stores) != 1:
-            return False
-        if request.leaf or request.mask or group.coverage(value, request.access) != "full" or group.gathers:
-            return False
-        if any(r.mask for r in group.all_requests()) or self._rewrites_operand(group):
-            return False
-        return all(size == 1 or index.loop is not None for size, index in zip(value.shape, request.access))
-
-    def _rewrites_operand(self, group: Group) -> bool:
-        """Whether the group writes an input it also reads: a contraction may not, it writes partial sums first."""
-        return any(any(self.placements.get(value) is store.placement for value in group.requests) for store in group.stores)
-
-    def _contract(self, node: Node, group: Group, access: Access) -> None:
-        """Request the operands over the loops of the letters."""
-        letters: dict[str, Index] = dict(zip(node.attrs["out"], access))
-        for name, operand in zip(("a", "b"), node.inputs):
-            for letter, size in zip(node.attrs[name], operand.shape):
-                if letter not in letters:
-                    letters[letter] = ZERO if size == 1 else loop_index(group.loop(size))
-        for name, operand in zip(("a", "b"), node.inputs):
-            where = tuple(ZERO if size == 1 else letters[letter] for letter, size in zip(node.attrs[name], operand.shape))
-            group.operands.append(self.ask(group, operand, where, leaf=True))
-
-    def _update(self, value: Value, node: Node, requests: list[tuple[Group, Request]], targets: list[Target]) -> None:
-        """Nodes that write parts of their result: concatenation, assignment to a slice, scatters."""
-        first = targets[0] if targets and targets[0].readable else None
-        placement = first.placement if first else self.temporary(value)
-        writers: list[Group] = []
-        if node.op == "concat":
-            self._concat(node, placement, writers)
-        else:
-            initial = node.inputs[0]
-            in_place = first is not None and first.cell is initial
-            dies = not in_place and self._dies(initial)
-            if not in_place and not dies:
-                filler, access = self.map_group(value.shape)
-                self._add_store(filler, self.ask(filler, initial, access), placement)
-                filler.placed(self.index[value])
-                writers.append(filler)
-            writer = self._slice_update(node, placement) if node.op == "slice_update" else self._scatter(node, placement)
-            for group in writers:
-                writer.deps[group] = None
-            writers.append(writer)
-            if dies:
-                below = Target(placement)
-                below.hosts = first.hosts if first else []
-                below.waiters.append(writer)
-                self.targets.setdefault(initial, []).append(below)
-        for group in writers:
-            group.placed(self.index[value])
-            self._wait(group, value)
-        if first:
-            first.hosts.extend(writers)
-            for waiter in first.waiters:
-                waiter.deps.update(dict.fromkeys(writers))
-        self._load(value, requests, placement, writers)
-        self._copy_to(value, placement, writers, targets[1:] if first else targets)
-
-    def _dies(self, value: Value) -> bool:
-        """Whether a value is computed for its one user alone, which may then write over it."""
-        if value.node is None or self.uses[value] != 1 or value in self.targets:
-            return False
-        return PRIMITIVES[value.node.op].kind != MOVEMENT and value.node.op != "constant"
-
-    def _concat(self, node: Node, placement: Placement, writers: list[Group]) -> None:
-        dim = node.attrs["dim"]
-        offset: Expr = placement.offset
-        for part in node.inputs:
-            group, access = self.map_group(part.shape)
-            self._add_store(group, self.ask(group, part, access), Placement(placement.buffer, placement.strides, offset))
-            offset = offset + part.shape[dim] * placement.strides[dim]
-            writers.append(group)
-
-    def _slice_update(self, node: Node, placement: Placement) -> Group:
-        source = node.inputs[1]
-        group, access = self.map_group(source.shape)
-        offset = placement.offset
-        strides = []
-        for start, step, stride in zip(node.attrs["starts"], node.attrs["steps"], placement.strides):
-            offset = offset + start * stride
-            strides.append(stride * step)
-        self._add_store(group, self.ask(group, source, access), Placement(placement.buffer, tuple(strides), offset))
-        return group
-
-    def _scatter(self, node: Node, placement: Placement) -> Group:
-        """Loops over the source; the target's dimension `dim` is addressed by the index."""
-        target, index, source = node.inputs
-        dim = node.attrs.get("dim", 0)
-        group = self.group("scatter", node)
-        group.frozen = True
-        if node.op in ("scatter", "scatter_add"):
-            access = self._loops(group, index.shape)
-            where, serial = access, {dim}
-            before, after = access[:dim], access[dim + 1 :]
-        else:
-            rank = len(index.shape)
-            access = self._loops(group, source.shape)
-            where, serial = access[dim : dim + rank], set(range(dim, dim + rank))
-            before, after = access[:dim], access[dim + rank :]
-        position = self.ask(group, index, where)
-        request = self.ask(group, source, access)
-        pseudo = group.computed_loop(position, target.shape[dim])
-        group.stores.append(Store(request, (*before, loop_index(pseudo), *after), placement))
-        group.serial = tuple(access[d].terms[0][0] for d in sorted(serial) if access[d].terms)
-        return group
-
-    def _random_key(self, node: Node) -> None:
-        value = node.outputs[0]
-        group = self.group("random", node)
-        group.placed(self.index[value])
-        self._wait(group, value)
-        if self.next_random is not None:
-            self.next_random.deps[group] = None
-        self.next_random = group
-        placement = self.temporary(value)
-        request = self.ask(group, value, (ZERO,))
-        request.operands = []
-        self._add_store(group, request, placement)
-        self._load(value, [pair for pair in self._requests(value) if pair[0] is not group], placement, [group])
-
-    def _control(self, node: Node) -> None:
-        """A branch or a loop is one step; the carried variables of a loop are written before it."""
-        symbol = late_symbol(node)
-        if symbol is None and not any(value in self.requesters or value in self.targets for value in node.outputs):
-            return
-        group = self.group("control", node)
-        group.placed(self.index[node.outputs[0]])
-        group.in_registers = self.fuse and is_small(node)
-        carried = node.attrs["carried"] if node.op == "while_loop" and not group.in_registers else 0
-        for value in node.outputs:
-            self._wait(group, value)
-            self._result(group, value, symbol is not None and symbol in symbols(value.type.size))
-        self._known(node, group)
-        kinds = operand_kinds(node) if group.in_registers else ["array"] * len(node.inputs)
-        for position, (value, kind) in enumerate(zip(node.inputs, kinds)):
-            if position < carried or kind == "tensor":
-                target = group.carried[position] if position < carried else Target(self.temporary(value))
-                target.waiters.append(group)
-                self.targets.setdefault(value, []).append(target)
-                group.sources.append(target.placement)
-            elif kind in ("scalar", "array"):
-                loops = tuple(ZERO if size == 1 else loop_index(group.loop(size)) for size in value.shape)
-                group.operands.append(self.ask(group, value, loops, leaf=True))
-                group.sources.append(group.operands[-1])
-            else:
-                group.sources.append(None)
-
-    def _result(self, group: Group, value: Value, grows: bool = False) -> None:
-        """Where a branch, a loop or a step of its own writes a result: in memory of its own while its size is not known."""
-        targets = self.targets.get(value, [])
-        first = targets[0] if targets and targets[0].readable and targets[0].cell is None and not grows else None
-        if first and first.placement.strides != contiguous_strides(value.shape):
-            first = None
-        if first:
-            placement = first.placement
-            first.hosts.append(group)
-            for waiter in first.waiters:
-                waiter.deps[group] = None
-        elif grows:
-            placement = Placement.contiguous(Buffer("stack", -1, value.dtype, value.shape, value.name), value.shape)
-        else:
-            placement = self.temporary(value)
-        group.carried.append(Target(placement, readable=False))
-        self._load(value, self._requests(value), placement, [group])
-        self._copy_to(value, placement, [group], targets[1:] if first else targets)
-
-    def _measure(self, node: Node) -> None:
-        """A late size from a value, or from a count: the operand is written row-major for the step that looks at it."""
-        group = self.group("late", node)
-        group.placed(self.index[node.outputs[0]])
-        operand = Target(self.temporary(node.inputs[0]))
-        operand.waiters.append(group)
-        self.targets.setdefault(node.inputs[0], []).append(operand)
-        group.carried.append(operand)
-        if node.op == "nonzero":
-            self._result(group, node.output)
-        self._known(node, group)

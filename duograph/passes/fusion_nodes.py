@@ -1,0 +1,222 @@
+"""Fusion of the nodes that have kernels or steps of their own: contractions, updates, control flow, late sizes."""
+
+from __future__ import annotations
+
+from duograph.ir.dim import Expr, contiguous_strides, symbols
+from duograph.ir.graph import Node, Value
+from duograph.ir.late import late_symbol
+from duograph.ir.primitives import MOVEMENT, PRIMITIVES
+
+from .access import ZERO, Access, Index, loop_index
+from .fusion_requests import Requests
+from .groups import Buffer, Group, Placement, Request, Store, Target
+from .small_loops import is_small, operand_kinds
+
+
+class OwnNodes(Requests):
+    """Places nodes that are no part of a loop over elements."""
+
+    def _contraction(self, value: Value, node: Node, requests: list[tuple[Group, Request]], targets: list[Target]) -> None:
+        """Fuse with the one elementwise group that uses it whole, or write it out."""
+        if len(requests) == 1 and not targets and self.fuse:
+            group, request = requests[0]
+            if self._is_epilogue(value, group, request):
+                group.kind, group.frozen, group.node, group.anchor = "contraction", True, node, request
+                request.operands = []
+                self._contract(node, group, request.access)
+                return
+        group = self.group("contraction", node)
+        group.frozen = True
+        access = self._loops(group, value.shape)
+        group.anchor = self.ask(group, value, access)
+        group.anchor.operands = []
+        copies = targets[1:] if targets and targets[0].readable else targets
+        placement = targets[0].placement if targets and targets[0].readable else self.temporary(value)
+        self._add_store(group, group.anchor, placement)
+        group.placed(self.index[value])
+        if targets and targets[0].readable:
+            targets[0].hosts.append(group)
+            for waiter in targets[0].waiters:
+                waiter.deps[group] = None
+        self._load(value, requests, placement, [group])
+        self._copy_to(value, placement, [group], copies)
+        self._contract(node, group, access)
+
+    def _is_epilogue(self, value: Value, group: Group, request: Request) -> bool:
+        if group.kind != "loop" or group.reduce is not None or not group.scalar_only or len(group.stores) != 1:
+            return False
+        if request.leaf or request.mask or group.coverage(value, request.access) != "full" or group.gathers:
+            return False
+        if any(r.mask for r in group.all_requests()) or self._rewrites_operand(group):
+            return False
+        return all(size == 1 or index.loop is not None for size, index in zip(value.shape, request.access))
+
+    def _rewrites_operand(self, group: Group) -> bool:
+        """Whether the group writes an input it also reads: a contraction may not, it writes partial sums first."""
+        return any(any(self.placements.get(value) is store.placement for value in group.requests) for store in group.stores)
+
+    def _contract(self, node: Node, group: Group, access: Access) -> None:
+        """Request the operands over the loops of the letters."""
+        letters: dict[str, Index] = dict(zip(node.attrs["out"], access))
+        for name, operand in zip(("a", "b"), node.inputs):
+            for letter, size in zip(node.attrs[name], operand.shape):
+                if letter not in letters:
+                    letters[letter] = ZERO if size == 1 else loop_index(group.loop(size))
+        for name, operand in zip(("a", "b"), node.inputs):
+            where = tuple(ZERO if size == 1 else letters[letter] for letter, size in zip(node.attrs[name], operand.shape))
+            group.operands.append(self.ask(group, operand, where, leaf=True))
+
+    def _update(self, value: Value, node: Node, requests: list[tuple[Group, Request]], targets: list[Target]) -> None:
+        """Nodes that write parts of their result: concatenation, assignment to a slice, scatters."""
+        first = targets[0] if targets and targets[0].readable else None
+        placement = first.placement if first else self.temporary(value)
+        writers: list[Group] = []
+        if node.op == "concat":
+            self._concat(node, placement, writers)
+        else:
+            initial = node.inputs[0]
+            in_place = first is not None and first.cell is initial
+            dies = not in_place and self._dies(initial)
+            if not in_place and not dies:
+                filler, access = self.map_group(value.shape)
+                self._add_store(filler, self.ask(filler, initial, access), placement)
+                filler.placed(self.index[value])
+                writers.append(filler)
+            writer = self._slice_update(node, placement) if node.op == "slice_update" else self._scatter(node, placement)
+            for group in writers:
+                writer.deps[group] = None
+            writers.append(writer)
+            if dies:
+                below = Target(placement)
+                below.hosts = first.hosts if first else []
+                below.waiters.append(writer)
+                self.targets.setdefault(initial, []).append(below)
+        for group in writers:
+            group.placed(self.index[value])
+            self._wait(group, value)
+        if first:
+            first.hosts.extend(writers)
+            for waiter in first.waiters:
+                waiter.deps.update(dict.fromkeys(writers))
+        self._load(value, requests, placement, writers)
+        self._copy_to(value, placement, writers, targets[1:] if first else targets)
+
+    def _dies(self, value: Value) -> bool:
+        """Whether a value is computed for its one user alone, which may then write over it."""
+        if value.node is None or self.uses[value] != 1 or value in self.targets:
+            return False
+        return PRIMITIVES[value.node.op].kind != MOVEMENT and value.node.op != "constant"
+
+    def _concat(self, node: Node, placement: Placement, writers: list[Group]) -> None:
+        dim = node.attrs["dim"]
+        offset: Expr = placement.offset
+        for part in node.inputs:
+            group, access = self.map_group(part.shape)
+            self._add_store(group, self.ask(group, part, access), Placement(placement.buffer, placement.strides, offset))
+            offset = offset + part.shape[dim] * placement.strides[dim]
+            writers.append(group)
+
+    def _slice_update(self, node: Node, placement: Placement) -> Group:
+        source = node.inputs[1]
+        group, access = self.map_group(source.shape)
+        offset = placement.offset
+        strides = []
+        for start, step, stride in zip(node.attrs["starts"], node.attrs["steps"], placement.strides):
+            offset = offset + start * stride
+            strides.append(stride * step)
+        self._add_store(group, self.ask(group, source, access), Placement(placement.buffer, tuple(strides), offset))
+        return group
+
+    def _scatter(self, node: Node, placement: Placement) -> Group:
+        """Loops over the source; the target's dimension `dim` is addressed by the index."""
+        target, index, source = node.inputs
+        dim = node.attrs.get("dim", 0)
+        group = self.group("scatter", node)
+        group.frozen = True
+        if node.op in ("scatter", "scatter_add"):
+            access = self._loops(group, index.shape)
+            where, serial = access, {dim}
+            before, after = access[:dim], access[dim + 1 :]
+        else:
+            rank = len(index.shape)
+            access = self._loops(group, source.shape)
+            where, serial = access[dim : dim + rank], set(range(dim, dim + rank))
+            before, after = access[:dim], access[dim + rank :]
+        position = self.ask(group, index, where)
+        request = self.ask(group, source, access)
+        pseudo = group.computed_loop(position, target.shape[dim])
+        group.stores.append(Store(request, (*before, loop_index(pseudo), *after), placement))
+        group.serial = tuple(access[d].terms[0][0] for d in sorted(serial) if access[d].terms)
+        return group
+
+    def _random_key(self, node: Node) -> None:
+        value = node.outputs[0]
+        group = self.group("random", node)
+        group.placed(self.index[value])
+        self._wait(group, value)
+        if self.next_random is not None:
+            self.next_random.deps[group] = None
+        self.next_random = group
+        placement = self.temporary(value)
+        request = self.ask(group, value, (ZERO,))
+        request.operands = []
+        self._add_store(group, request, placement)
+        self._load(value, [pair for pair in self._requests(value) if pair[0] is not group], placement, [group])
+
+    def _control(self, node: Node) -> None:
+        """A branch or a loop is one step; the carried variables of a loop are written before it."""
+        symbol = late_symbol(node)
+        if symbol is None and not any(value in self.requesters or value in self.targets for value in node.outputs):
+            return
+        group = self.group("control", node)
+        group.placed(self.index[node.outputs[0]])
+        group.in_registers = self.fuse and is_small(node)
+        carried = node.attrs["carried"] if node.op == "while_loop" and not group.in_registers else 0
+        for value in node.outputs:
+            self._wait(group, value)
+            self._result(group, value, symbol is not None and symbol in symbols(value.type.size))
+        self._known(node, group)
+        kinds = operand_kinds(node) if group.in_registers else ["array"] * len(node.inputs)
+        for position, (value, kind) in enumerate(zip(node.inputs, kinds)):
+            if position < carried or kind == "tensor":
+                target = group.carried[position] if position < carried else Target(self.temporary(value))
+                target.waiters.append(group)
+                self.targets.setdefault(value, []).append(target)
+                group.sources.append(target.placement)
+            elif kind in ("scalar", "array"):
+                loops = tuple(ZERO if size == 1 else loop_index(group.loop(size)) for size in value.shape)
+                group.operands.append(self.ask(group, value, loops, leaf=True))
+                group.sources.append(group.operands[-1])
+            else:
+                group.sources.append(None)
+
+    def _result(self, group: Group, value: Value, grows: bool = False) -> None:
+        """Where a branch, a loop or a step of its own writes a result: in memory of its own while its size is not known."""
+        targets = self.targets.get(value, [])
+        first = targets[0] if targets and targets[0].readable and targets[0].cell is None and not grows else None
+        if first and first.placement.strides != contiguous_strides(value.shape):
+            first = None
+        if first:
+            placement = first.placement
+            first.hosts.append(group)
+            for waiter in first.waiters:
+                waiter.deps[group] = None
+        elif grows:
+            placement = Placement.contiguous(Buffer("stack", -1, value.dtype, value.shape, value.name), value.shape)
+        else:
+            placement = self.temporary(value)
+        group.carried.append(Target(placement, readable=False))
+        self._load(value, self._requests(value), placement, [group])
+        self._copy_to(value, placement, [group], targets[1:] if first else targets)
+
+    def _measure(self, node: Node) -> None:
+        """A late size from a value, or from a count: the operand is written row-major for the step that looks at it."""
+        group = self.group("late", node)
+        group.placed(self.index[node.outputs[0]])
+        operand = Target(self.temporary(node.inputs[0]))
+        operand.waiters.append(group)
+        self.targets.setdefault(node.inputs[0], []).append(operand)
+        group.carried.append(operand)
+        if node.op == "nonzero":
+            self._result(group, node.output)
+        self._known(node, group)
