@@ -15,9 +15,9 @@ from duograph import _core as core
 from duograph._stack import user_location
 from duograph.errors import CaptureError
 from duograph.ir.builder import _rename_region, current
-from duograph.ir.dim import Dim, Expr
+from duograph.ir.dim import Dim, Expr, substitute
 from duograph.ir.graph import Graph, Node, Value
-from duograph.ir.late import late_symbols
+from duograph.ir.late import late_symbols, makes, mentions
 from duograph.ir.primitives import has_effect
 from duograph.ops.tracing import wrap
 from duograph.passes.expand import expand
@@ -159,9 +159,14 @@ def live_nodes(
     """The nodes that results depend on, in order; with those that have an effect, if asked. `given` values need no node."""
     wanted = {value for value in results if value not in given}
     live: list[Node] = []
+    late = {node: made for node in nodes if (made := makes(node))}
+    sizes: set[Dim] = set()  # late ones that live nodes speak of
     for node in reversed(nodes):
-        if any(value in wanted for value in node.outputs) or (effects and is_effect(node)):
+        known = late.get(node, set()) & sizes
+        if known or any(value in wanted for value in node.outputs) or (effects and is_effect(node)):
             live.append(node)
+            if late:
+                sizes |= mentions(node)
             wanted.update(value for value in node.inputs if value not in given)
     live.reverse()
     return live
@@ -191,12 +196,25 @@ def with_own_sizes(builder: CaptureBuilder, graph: Graph) -> Graph:
     if not found:
         return graph
     own: dict[Dim, Expr] = {symbol: builder.late("turns") for symbol in found}
+    _check_again(builder, own)
     made = expand(graph.replace(equal=own)).replace(equal={})
     for node in made.walk():  # copies, as their types have changed; expand leaves them the name of their own size
         for key in ("turns", "size"):
             if key in node.attrs and node.attrs[key] in own:
                 node.attrs = {**node.attrs, key: own[node.attrs[key]]}
     return made
+
+
+def _check_again(builder: CaptureBuilder, own: dict[Dim, Expr]) -> None:
+    """What must hold of late sizes must hold of those of a copy."""
+    for check in tuple(builder.checks):
+        left, right = substitute(check.left, own), substitute(check.right, own)
+        if (left, right) != (check.left, check.right):
+            builder.checks.append(check._replace(left=left, right=right))
+    for size, value in tuple(builder.equal.items()):
+        copy, other = own.get(size, size), substitute(value, own)
+        if copy is not size and isinstance(copy, Dim):
+            builder.equal[copy] = other
 
 
 def zeros(tensor: Any) -> Any:

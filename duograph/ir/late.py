@@ -25,6 +25,15 @@ def late_symbol(node: Node) -> Dim | None:
     return None
 
 
+def makes(node: Node) -> set[Dim]:
+    """The late sizes that a node, or the body of a composite, makes for the nodes behind it."""
+    symbol = late_symbol(node)
+    found = set() if symbol is None else {symbol}
+    if node.regions and node.op not in ("while_loop", "cond"):
+        found.update(*(makes(inner) for inner in node.regions[0].nodes))
+    return found
+
+
 def late_symbols(graph: Graph) -> dict[Dim, Node]:
     """All late sizes of a graph, regions included, in program order, and the nodes that make them."""
     found: dict[Dim, Node] = {}

@@ -1,7 +1,8 @@
 """Sizes that depend on values: where a tensor is nonzero, and what a mask selects.
 
 In dynamic mode the size is known when the operator has run. In a static graph it is a symbol that gets its value while
-the program runs; whoever needs it before that gets an error.
+the program runs; whoever needs it before that gets an error. Such a size is never stretched: where dynamic mode would
+repeat a size that happens to be 1, a static graph raises a ShapeError.
 """
 
 from __future__ import annotations

@@ -95,12 +95,16 @@ def _prune(node: Node, needed: set[Value], turns: bool, late: _Late, replaced: d
     return made
 
 
-def _reads(region: Graph, outputs: Iterable[Value]) -> set[int]:
+def _reads(region: Graph, outputs: Iterable[Value], late: _Late) -> set[int]:
     """The positions of the inputs that some outputs of a region, and its effects, depend on."""
     needed = set(outputs)
+    sizes = set(late.needed)
     for node in reversed(region.nodes):
-        if _has_effects(node) or any(value in needed for value in node.outputs):
+        made = late_symbol(node) if late.symbols else None
+        if made in sizes or _has_effects(node) or any(value in needed for value in node.outputs):
             needed.update(node.inputs)
+            if late.symbols:
+                sizes |= mentions(node) & late.symbols
     return {i for i, value in enumerate(region.inputs) if value in needed}
 
 
@@ -117,7 +121,7 @@ def _prune_loop(node: Node, needed: set[Value], turns: bool, late: _Late) -> tup
         rows = [carried]  # one stack stays for the sake of its size
     live = {i for i in range(carried) if node.outputs[i] in needed}
     while True:
-        reads = _reads(test, test.outputs) | _reads(body, (body.outputs[i] for i in (*live, *rows)))
+        reads = _reads(test, test.outputs, late) | _reads(body, (body.outputs[i] for i in (*live, *rows)), late)
         more = live | {i for i in reads if i < carried}
         if more == live:
             break
@@ -143,7 +147,7 @@ def _prune_branch(node: Node, needed: set[Value], late: _Late) -> tuple[Node, li
         return node, results
     reads: set[int] = set()
     for region in node.regions:
-        reads |= _reads(region, (region.outputs[i] for i in results))
+        reads |= _reads(region, (region.outputs[i] for i in results), late)
     operands = sorted(reads)
     if len(operands) == len(node.inputs) - 1 and len(results) == len(node.outputs):
         return node, results

@@ -8,7 +8,7 @@ from typing import Any
 
 from duograph import _core as core
 from duograph.codegen.kernel import CompiledKernel, Launch
-from duograph.ir.dim import Dim, Expr
+from duograph.ir.dim import Dim, Expr, symbols
 from duograph.ir.graph import Graph, Value
 from duograph.ir.late import late_symbols
 from duograph.passes.groups import Buffer, Placement
@@ -159,7 +159,9 @@ class _SpecWriter:
     def write(self, plan: Schedule) -> Spec:
         """The spec of a schedule."""
         reg = self.registers
-        checks = [[self._relation(relation, left, right), max(code, 1)] for relation, left, right, code in plan.checks]
+        # A late size that no node makes any more, because nobody needs it, is never wrong.
+        known = [check for check in plan.checks if all(map(self._is_known, (check[1], check[2])))]
+        checks = [[self._relation(relation, left, right), max(code, 1)] for relation, left, right, code in known]
         steps = self._steps(plan.steps)
         outputs = [self._result(result) for result in plan.results]
         in_arena = len(self.memory.offsets) > len(self.memory.arenas)
@@ -184,6 +186,9 @@ class _SpecWriter:
             spec["data"] = b2a_base64(bytes(self.data), newline=False).decode()
         spec["regs"] = reg.code
         return spec
+
+    def _is_known(self, size: Expr) -> bool:
+        return isinstance(size, int) or all(map(self.registers.bound, symbols(size)))
 
     def _relation(self, relation: str, left: Expr, right: Expr) -> int:
         return self.registers.operation(relation, self.registers(left), self.registers(right))

@@ -121,6 +121,41 @@ def test_a_mask_on_one_side_of_a_branch() -> None:
         np.testing.assert_allclose(static(x).numpy(), function(x).numpy(), rtol=1e-5)
 
 
+def test_slices_that_grow_in_a_loop() -> None:
+    def grow(x: dg.Tensor) -> dg.Tensor:
+        i, y = dg.tensor(0), dg.zeros(10)
+        while i < 5:
+            y[: i + 1] = y[: i + 1] + x[: i + 1]
+            i = i + 1
+        return y
+
+    np.testing.assert_array_equal(dg.static(grow)(data(10)).numpy(), grow(data(10)).numpy())
+
+
+def test_a_size_for_each_row() -> None:
+    def sums(x: dg.Tensor, lengths: dg.Tensor) -> dg.Tensor:
+        out = dg.zeros(12)
+        for b in range(12):
+            out[b] = x[b, : lengths[b]].sum()
+        return out
+
+    x, lengths = data(12, 5), dg.tensor([1, 2, 3, 4, 5, 0, -1, 2, 3, 9, 5, 0])
+    np.testing.assert_allclose(dg.static(sums)(x, lengths).numpy(), sums(x, lengths).numpy(), rtol=1e-6)
+
+
+def test_sizes_that_differ_inside_a_loop_are_an_error() -> None:
+    @dg.static
+    def function(x: dg.Tensor) -> dg.Tensor:
+        i, total = dg.tensor(0), dg.zeros(())
+        while i < 5:
+            total = total + (x[: i + 1] + x[2 : i + 2]).sum()
+            i = i + 1
+        return total
+
+    with pytest.raises(dg.errors.ShapeError):
+        function(data(10))
+
+
 def test_masked_write_of_values() -> None:
     @dg.static
     def function(x: dg.Tensor, values: dg.Tensor) -> dg.Tensor:
