@@ -201,7 +201,7 @@ def static(
             Arguments, parameters and optimiser state are there before it and do not count. Values that would not fit
             are computed again when they are needed, with the same bits; `explain()` says what was done. Each size is
             then captured by itself; for a function whose gradient is taken outside, each of its two programs stays
-            within the budget.
+            within the budget. What a loop of unknown length keeps for its gradient grows as it runs and does not count.
 
     Errors:   CaptureError, with the line, where Python asks for a tensor's value or for a random number;
               MemoryError_, at the call, for a budget that is too small: it names the smallest that would do

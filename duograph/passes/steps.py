@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from duograph.ir.graph import Graph, Node, Value
-from duograph.ir.primitives import CONTROL, NULLARY, PRIMITIVES
+from duograph.ir.primitives import CONTROL, LATE, NULLARY, PRIMITIVES
 
 from .groups import Buffer
 from .plan_memory import Plan, aligned, results_bytes, touched
@@ -135,7 +135,8 @@ class Timeline:
                 if value is not None and value not in roots and buffer in buffers.get(value, ()):
                     self.held[value].uses.append(time)
                     loads.add(value)
-            self.roots.append(list(roots))
+            # What a loop carries is written first by whoever computes its initial value: loops come when they are read.
+            self.roots.append([value for value in roots if value.node is None or not value.node.regions])
             self.loads.append(loads)
         self._temporary = {value for value, kept in buffers.items() if all(b.kind == "temp" for b in kept)}
 
@@ -156,10 +157,7 @@ class Timeline:
     @staticmethod
     def can_repeat(value: Value) -> bool:
         """Whether a value's node may be computed twice."""
-        node = value.node
-        if node is None or node.op == "random_key" or node.regions:
-            return False
-        return PRIMITIVES[node.op].kind not in (CONTROL, NULLARY)
+        return value.node is not None and not _is_once(value.node)
 
     def _alive(self) -> list[int]:
         """Bytes alive at each step, results from their first write on."""
@@ -249,6 +247,11 @@ class Timeline:
         return held.early <= high if value in self.candidates else held.last < again
 
 
+def _is_once(node: Node) -> bool:
+    """Whether a program has a node once, whoever uses it: constants, loops and branches, random keys, sizes known late."""
+    return node.op == "random_key" or PRIMITIVES[node.op].kind in (CONTROL, LATE, NULLARY)
+
+
 def _split(held: Held) -> None:
     """Find the longest time between two uses."""
     before = held.writer
@@ -267,7 +270,7 @@ def _written_and_read(step: Step) -> tuple[list[Buffer], list[Buffer]]:
         return written, [buffer.owner for buffer, operand in roles if operand.role != "out"]
     if isinstance(step, RandomStep):
         return [step.buffer.owner], []
-    both = list(dict.fromkeys(touched((step,))))
+    both = list(dict.fromkeys(buffer for buffer in touched((step,)) if buffer.kind != "input"))  # they never write inputs
     return both, both
 
 
@@ -328,7 +331,7 @@ class Emitter:
             return local[value]
         if value in self.evicted and time > self.timeline.held[value].early and value in self.again:
             return self.again[value]
-        if value in self.made and (value in loads or value.node not in nodes):
+        if value in self.made and (value in loads or value.node not in nodes or _is_once(value.node)):
             return self.made[value]
         return None
 
@@ -385,5 +388,5 @@ class Emitter:
         made = node if inputs == node.inputs and node not in self.taken else node.with_inputs(inputs)
         self.taken.add(node)
         self.nodes.append(made)
-        target = self.made if PRIMITIVES[node.op].kind == NULLARY else local
+        target = self.made if _is_once(node) else local
         target.update(zip(node.outputs, made.outputs))

@@ -173,3 +173,52 @@ def test_budgets_read() -> None:
 def test_sizes_and_budget_exclude_each_other() -> None:
     with pytest.raises(ArgumentError, match="sizes and memory_budget"):
         dg.static(lambda x: x, sizes={"x": (dg.Dim("n"),)}, memory_budget="1MB")
+
+
+def controlled(kind: str, budget: Any) -> tuple[nn.Module, Any]:
+    """A deep network with a branch or a loop in its middle, and its training step."""
+    model = network(24)
+    cell = nn.Linear(64, 64)
+    optimiser = dg.optim.SGD([*model.parameters(), *cell.parameters()], lr=0.05)
+    parts = list(model)
+
+    def step(x: Any, n: Any) -> Any:
+        for part in parts[:24]:
+            x = part(x)
+        if kind == "if":
+            if n > 0:
+                x = dg.tanh(cell(x))
+            else:
+                x = cell(x)
+        else:
+            i = dg.tensor(0)
+            while i < n:
+                x = dg.tanh(cell(x))
+                i = i + 1
+        for part in parts[24:]:
+            x = part(x)
+        loss = (x * x).mean()
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        return loss
+
+    return model, dg.static(step, memory_budget=budget)
+
+
+@pytest.mark.parametrize("kind", ["if", "while"])
+def test_control_flow_runs_once(kind: str) -> None:
+    """Branches and loops are not repeated; what is around them is."""
+    results = []
+    for budget in (None, "75%"):
+        model, step = controlled(kind, budget)
+        dg.manual_seed(2)
+        x = dg.randn(128, 64)
+        losses = [step(x, dg.tensor(3)).item() for _ in range(2)]
+        results.append((losses, state(model), step.explain(x, dg.tensor(3))))
+    (losses, parameters, plain), (again, same, report) = results
+    assert report.recomputed.values > 0
+    assert report.static.kernels - plain.static.kernels <= 2 * report.recomputed.values
+    assert losses == again
+    for a, b in zip(parameters, same, strict=True):
+        np.testing.assert_array_equal(a, b)
