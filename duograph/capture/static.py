@@ -68,7 +68,9 @@ class Handler:
     def capture(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
         """(the entry for this call, the build results of its programs)."""
         # Under a budget every size has a program of its own: what a plan needs depends on the sizes.
-        plan = self.sizes.plan(self.target, args, kwargs) if self.budget is None else Plan({})
+        plan = self.sizes.plan(self.target, args, kwargs)
+        if self.budget is not None:
+            plan = Plan({})
         while True:
             session = Session(self.target, self.__name__, differentiable=True, single_path=self.single_path, plan=plan)
             session.recorder.sizes.strict = self.strict
