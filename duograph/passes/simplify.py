@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from duograph.ir.graph import Graph, Value
+from duograph.ir.primitives import MOVEMENT, PRIMITIVES
 
 from .patterns import Constant, Match, Op, Rule, Rules, Var
 from .rewrite import scalar_constant
@@ -70,6 +71,14 @@ def _empty_reduce(match: Match) -> Value | None:
     return match["x"] if match["x"].type == match.type else match.emit("cast", match["x"])
 
 
+def _copy_of_computed(match: Match) -> Value | None:
+    """A copy keeps a result apart from memory that has another name; what is computed has none yet."""
+    node = match["x"].node
+    if node is None or PRIMITIVES[node.op].kind == MOVEMENT:
+        return None
+    return _same_type(match)
+
+
 SIMPLIFY = Rules(
     "simplify",
     Rule("mul_one", x * 1, _first),
@@ -91,6 +100,7 @@ SIMPLIFY = Rules(
     Rule("double_broadcast", Op("broadcast", Op("broadcast", x)), lambda m: m.emit("broadcast", m["x"])),
     Rule("identity_reshape", Op("reshape", x), _same_type),
     Rule("double_reshape", Op("reshape", Op("reshape", x)), lambda m: m.emit("reshape", m["x"])),
+    Rule("copy_of_computed", Op("copy", x), _copy_of_computed),
     Rule("empty_reduce", Op("reduce", x), _empty_reduce),
     Rule("square", Op("pow", x, 2), lambda m: m.emit("mul", m["x"], m["x"]), exact=False),
 )

@@ -226,3 +226,16 @@ def test_nothing_leaks() -> None:
         static(x)
         x[x > 0]
     assert core.memory_stats()["live_buffers"] == before
+
+
+def test_rows_written_in_a_loop_are_written_in_place() -> None:
+    def function(x: dg.Tensor) -> dg.Tensor:
+        out = dg.zeros(200, 8)
+        for b in range(200):
+            out[b] = x[b].exp()
+        return out
+
+    x = data(200, 8)
+    static = dg.static(function)
+    np.testing.assert_allclose(static(x).numpy(), function(x).numpy(), rtol=1e-6)
+    assert static.explain(x).static.bytes < 2.1 * x.numel() * 4  # x and the result, and some numbers

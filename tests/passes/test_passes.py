@@ -240,3 +240,15 @@ def test_driver_reports_each_pass_that_changed_the_graph() -> None:
     optimise(graph, Options(strict=False, verify=True), lambda name, graph: seen.append(name))
     assert seen == ["contract_fma", "drop_dead"]
     assert optimise(graph, Options(strict=True, verify=True)) is graph
+
+
+def test_a_copy_of_what_is_computed_is_no_copy() -> None:
+    graph = parse_graph("""graph g(%x: float32[3]) {
+  %0: float32[3] = exp(%x)
+  %1: float32[3] = copy(%0)
+  %2: float32[3] = copy(%x)
+  return %1, %2
+}
+""")
+    after = drop_dead(simplify(graph, strict=True))
+    assert [node.op for node in after.nodes] == ["exp", "copy"]
