@@ -50,9 +50,11 @@ def register_hook(self: core.Tensor, hook: Callable[[core.Tensor], Any]) -> Tens
     Returns: a handle whose `remove()` takes the hook away
     Errors:  GradError if the tensor does not require grad; ArgumentError if the hook is no function
 
-    >>> x = tensor(2.0, requires_grad=True)
+    >>> import duograph as dg
+    >>> x = dg.tensor(2.0, requires_grad=True)
     >>> handle = x.register_hook(lambda g: g * 10)
-    >>> (x * 3).backward(); x.grad
+    >>> (x * 3).backward()
+    >>> x.grad
     tensor(30.)
     >>> handle.remove()
     """
