@@ -239,3 +239,25 @@ def test_rows_written_in_a_loop_are_written_in_place() -> None:
     static = dg.static(function)
     np.testing.assert_allclose(static(x).numpy(), function(x).numpy(), rtol=1e-6)
     assert static.explain(x).static.bytes < 2.1 * x.numel() * 4  # x and the result, and some numbers
+
+
+def test_gradients_of_such_sizes_inside_a_loop() -> None:
+    def masked(x: dg.Tensor, lengths: dg.Tensor) -> dg.Tensor:
+        total = dg.zeros(())
+        for row in x:
+            total = total + row[row > 0].exp().sum()
+        return total
+
+    def cut(x: dg.Tensor, lengths: dg.Tensor) -> dg.Tensor:
+        total = dg.zeros(())
+        for b in range(12):
+            total = total + (x[b, : lengths[b]] ** 2).sum()
+        return total
+
+    lengths = dg.tensor([1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 5, 0])
+    for function in (masked, cut):
+        x = data(12, 5).requires_grad_(True)
+        function(x, lengths).backward()
+        expected, x.grad = x.grad.numpy().copy(), None
+        dg.static(function)(x, lengths).backward()
+        np.testing.assert_allclose(x.grad.numpy(), expected, rtol=1e-6)

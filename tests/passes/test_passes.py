@@ -12,8 +12,8 @@ from duograph.errors import InternalError
 from duograph.ir.graph import Graph
 from duograph.ir.text import parse_graph, print_graph
 from duograph.passes.cleanup import merge_common
-from duograph.passes.drop_dead import drop_dead
 from duograph.passes.contract_fma import contract_fma
+from duograph.passes.drop_dead import drop_dead
 from duograph.passes.expand import expand
 from duograph.passes.fold import fold_constants
 from duograph.passes.patterns import Op, Rule, Rules, Var
