@@ -22,7 +22,7 @@ from .schedule import Schedule
 from .steps import Emitter, Segment, Timeline, without_reads_of_writes
 
 ATTEMPTS = 6
-PARTS = (1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128)  # numbers of segments to try
+PARTS = (1, 2, 3, 4, 6, 8, 11, 13, 16, 19, 23, 32, 45, 64, 91, 128)  # numbers of segments to try
 
 Planner: TypeAlias = "Callable[[Graph, Mapping[Value, int]], tuple[Schedule, Plan]]"
 
@@ -127,16 +127,9 @@ class _Search:
 
     def within(self, budget: int) -> Fitted | None:
         """The cheapest program found within the budget, else the smallest; None if no other than the given is possible."""
-        target = budget
-        for _ in range(ATTEMPTS):
-            choices = [choice for segments in self.lengths if (choice := self._cheapest(segments, target))]
-            if not choices:
-                break
-            best = min(choices, key=lambda choice: choice.work)
-            made, peak = self._plan(best)
-            if peak <= budget:
-                return made
-            target = min(target - 1, int(target * budget / peak))
+        found = self._cheapest_within(budget)
+        if found is not None:
+            return found
         everything = [Choice(segments, 0.0, self._estimate(segments)) for segments in self.lengths if segments]
         smallest: Fitted | None = None
         for choice in sorted(everything, key=lambda choice: choice.peak)[:ATTEMPTS]:
@@ -146,6 +139,27 @@ class _Search:
             if smallest is None or peak < smallest.report.after:
                 smallest = made
         return smallest
+
+    def _cheapest_within(self, budget: int) -> Fitted | None:
+        """Try what is expected to do; what the plans really need corrects the expectation, both ways."""
+        found: Fitted | None = None
+        target = budget
+        work = failed = float("inf")
+        for _ in range(ATTEMPTS):
+            choices = [choice for segments in self.lengths if (choice := self._cheapest(segments, target))]
+            best = min(choices, key=lambda choice: choice.work, default=None)
+            if best is None or best.work >= work:
+                break
+            made, peak = self._plan(best)
+            if peak <= budget:
+                found, work = made, best.work
+                target = int(min(target * budget / peak, failed - 1))
+            elif found is not None:
+                break
+            else:
+                failed = target
+                target = min(target - 1, int(target * budget / peak))
+        return found
 
     def _cheapest(self, segments: Sequence[Segment], target: int) -> Choice | None:
         """The fewest of the ranked segments that are expected to do."""
