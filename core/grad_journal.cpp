@@ -6,6 +6,9 @@ namespace {
 
 thread_local PyObject* journal_list = nullptr;
 
+// Tensors from outside of the capture.
+bool matters(const TensorObject* tensor) { return journal_list && (!tensor->traced || (tensor->flags & kStandIn)); }
+
 void note(const char* what, TensorObject* tensor) {
   // The list may be taken away by what appending runs: keep it for the moment.
   Ref list = Ref::borrow(journal_list);
@@ -21,11 +24,11 @@ void set_grad_journal(PyObject* list) {
 }
 
 void note_grad_read(TensorObject* tensor) {
-  if (journal_list && !tensor->traced) note("read", tensor);
+  if (matters(tensor)) note("read", tensor);
 }
 
 void note_grad_write(TensorObject* tensor) {
-  if (journal_list && !tensor->traced) note("write", tensor);
+  if (matters(tensor)) note("write", tensor);
 }
 
 }  // namespace dg

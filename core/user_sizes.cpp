@@ -32,16 +32,21 @@ PyObject* set_size_number(PyObject*, PyObject* args) {
   Py_RETURN_NONE;
 }
 
-// A traced tensor that stands for one with gaps.
-PyObject* mark_strided(PyObject*, PyObject* tensor) {
+// mark_stand_in(tensor, strided): a traced tensor stands for an argument, perhaps one with gaps.
+PyObject* mark_stand_in(PyObject*, PyObject* args) {
   return guarded([&]() -> PyObject* {
-    require_tensor(tensor, "mark_strided")->flags &= static_cast<uint8_t>(~kContiguous);
+    PyObject* object;
+    int strided;
+    if (!PyArg_ParseTuple(args, "Op", &object, &strided)) throw ErrorSet{};
+    TensorObject* tensor = require_tensor(object, "mark_stand_in");
+    tensor->flags = static_cast<uint8_t>((tensor->flags | kStandIn) & (strided ? ~kContiguous : ~0));
     Py_RETURN_NONE;
   });
 }
 
 PyMethodDef functions[] = {
-    {"mark_strided", mark_strided, METH_O, "Says that a traced tensor stands for one with gaps."},
+    {"mark_stand_in", mark_stand_in, METH_VARARGS,
+     "mark_stand_in(tensor, strided): a traced tensor stands for an argument, perhaps one with gaps."},
     {"set_user_sizes", set_user_sizes, METH_O,
      "Whether sizes read of traced tensors are numbers of the capture; returns the old setting."},
     {"set_size_number", set_size_number, METH_VARARGS, "set_size_number(type, convert): how such numbers are made."},
@@ -60,8 +65,7 @@ PyObject* seen_shape(const TensorObject* tensor) {
 }
 
 bool is_size_number(PyObject* value) {
-  return size_number_type &&
-         (Py_TYPE(value) == size_number_type || PyType_IsSubtype(Py_TYPE(value), size_number_type));
+  return size_number_type && (Py_TYPE(value) == size_number_type || PyType_IsSubtype(Py_TYPE(value), size_number_type));
 }
 
 Ref size_expression(PyObject* value) { return owned(PyObject_GetAttrString(value, "expr")); }

@@ -27,7 +27,7 @@ Ref size_expression(PyObject* value);  // of a size number
 Ref size_value(PyObject* value);
 // A tuple with its elements so; the tuple itself if none changes.
 Ref size_values(PyObject* tuple);
-// Adds set_user_sizes(), set_size_number() and mark_strided() to the module.
+// Adds set_user_sizes(), set_size_number() and mark_stand_in() to the module.
 void bind_user_sizes(PyObject* module);
 
 }  // namespace dg

@@ -284,8 +284,11 @@ class Session:
                 saved_rows.append(("output", graph_outputs.index(value)))
         graph = builder.finish(graph_outputs)
         numbers = [(value, postfix) for postfix, value in builder.number_inputs.items()]
-        if any(core.storage_id(t) in builder.storages for t in self.arguments.originals.values()):
-            recorder.sizes.pin_symbols(*recorder.sizes.tokens)  # memory that is also reached in another way
+        originals = self.arguments.originals
+        computed = any(kind == "write" and id(t) in originals and not originals[id(t)].is_leaf for kind, t, _ in self.journal)
+        if computed or any(core.storage_id(t) in builder.storages for t in originals.values()):
+            # A gradient that belongs further back, or memory that is also reached in another way.
+            recorder.sizes.pin_symbols(*recorder.sizes.tokens)
         graph = self._ordered(graph, [v for v, _ in builder.tensor_inputs], [v for v, _ in numbers], written)
         graph, sizes = recorder.sizes.complete(graph)
         inputs = [self._input_row(t) for _, t in builder.tensor_inputs]
@@ -319,7 +322,6 @@ class Session:
             graph_back, sizes = recorder.sizes.complete(backward.graph.replace(equal=dict(builder.equal)))
             backward = backward._replace(graph=graph_back)
             tape = (differentiated, [n for n, _ in backward.outputs], saved_rows, tape_numbers, sizes)
-        originals = self.arguments.originals
         return Captured(
             graph, backward, description, tape, [originals.get(id(t), t) for _, t in builder.tensor_inputs], self.result_tensors
         )

@@ -398,9 +398,9 @@ def stand_in(builder: Any, tensor: Any, shape: tuple[Expr, ...], strides: tuple[
     storage = builder.storages[-1 - len(builder.storages)] = Storage()
     storage.views[0, (), ()] = builder.views[value] = Cell(value, value).root
     made = core.traced(value, tensor.dtype, tensor.ndim, shape, tensor.requires_grad)
+    core.mark_stand_in(made, strides is not None)
     if strides is not None:
         builder.views[value].strides = strides
-        core.mark_strided(made)
     builder.tensor_inputs.append((value, made))
     builder.input_tensors[id(made)] = value
     return made

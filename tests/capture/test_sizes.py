@@ -356,3 +356,21 @@ def test_arguments_with_gaps():
         equal(x, y)
     assert static.captures == 2
     equal(static(make(4, 3)), writes(make(4, 3)))  # without gaps it is another structure
+
+
+def test_gradients_written_to_arguments():
+    def f(x):
+        (x * x).sum().backward()
+
+    static = dg.static(f)
+    for n in (2, 3, 4, 7):
+        x, y = make(n, seed=n).requires_grad_(), make(n, seed=n).requires_grad_()
+        for call, leaf in ((static, x), (f, y)):
+            call(leaf)
+        equal(x.grad, y.grad)
+    assert static.captures == 2
+    for n in (5, 6):  # onto a gradient that is there
+        x, y = make(n, seed=n).requires_grad_(), make(n, seed=n).requires_grad_()
+        for call, leaf in ((static, x), (static, x), (f, y), (f, y)):
+            call(leaf)
+        equal(x.grad, y.grad)
