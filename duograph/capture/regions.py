@@ -75,7 +75,7 @@ class Region:
 
     def undo_writes(self) -> None:
         """Storages are as they were when the region opened."""
-        self.written = {key: (cell, cell.value) for key, (cell, _, _) in self._cells.items()}
+        self.written |= {key: (cell, cell.value) for key, (cell, _, _) in self._cells.items()}  # it may open several times
         for cell, value, version in self._cells.values():
             cell.value, cell.version = value, version
         for view, value, version, history in self._views.values():

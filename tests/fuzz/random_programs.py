@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-# What the grammar may use. What the library refuses, or does not have yet, is left out here:
+# What the grammar may use; what the library does not have would be left out here. Two of these may be refused:
 # `aliased_writes`: writing in place to what is one tensor or another by the way a branch or loop went;
 # `differentiated_writes`: writing in place inside branches and loops to what takes part in differentiation.
 FEATURES = frozenset({
     "arithmetic", "reductions", "matmul", "views", "writes", "view_writes", "python_branches", "tensor_branches",
     "conditional_expressions", "python_loops", "tensor_loops", "while", "break", "rows", "lists", "tuples", "closures",
-    "early_return",
+    "early_return", "aliased_writes", "differentiated_writes",
 })  # fmt: skip
 ARGUMENTS = {"x": "NM", "y": "NM", "v": "M", "s": ""}  # then k, a float, n, an int, and t, an int tensor
 _THRESHOLDS = ("-0.73", "-0.31", "0.13", "0.47", "0.91")
@@ -38,7 +38,7 @@ class Writer:
         self.gradients = gradients
         self.features = features
         self.most, self.deepest = (7, 4) if large else (4, 3)
-        self.differentiated_writes = "differentiated_writes" in features
+        self.differentiated_writes = "differentiated_writes" in features and self.random.random() < 0.2
         self.lines: list[str] = []
         self.count = 0
         self.loops = 0
@@ -158,7 +158,7 @@ class Writer:
         scope.shapes[view] = shape
 
     def own(self, depth: int, name: str) -> None:
-        if "aliased_writes" not in self.features:
+        if "aliased_writes" not in self.features or self.random.random() < 0.7:
             self.line(depth, f"{name} = {name} * 1.0")
 
     def swap(self, depth: int, scope: Scope) -> None:

@@ -22,7 +22,10 @@ import duograph as dg
 
 DEFAULT, LONG, PARTS = 100, 2000, 4
 # What static refuses for a reason (with the user's line) although dynamic mode runs it.
-REFUSED = ("is written in place in a branch or loop that a tensor's value steers, and takes part in differentiation",)
+REFUSED = (
+    "is written in place in a branch or loop that a tensor's value steers, and takes part in differentiation",
+    "on one way through a branch or loop that a tensor's value steers, and a tensor of its own on another",
+)
 
 
 class Mismatch(AssertionError):
