@@ -26,9 +26,9 @@
 //  effects  after the run: ("grad", template, template) · ("setattr", object, name, template)
 //           ("setitem", object, key, template) · ("setcell", cell, template) · ("call", callable, [template])
 //  tape     None | (name, program, again, [(dtype, shape)] of the differentiable results, [input], [output],
-//           [("output", j) | ("input", i)] saved, [postfix], [postfix]): the program takes what is saved, one gradient per
-//           result, the numbers and the sizes, and gives one gradient per input; again(arguments, inputs, grads) does the same with a
-//           history
+//           [("output", j) | ("input", i)] saved, [postfix], [postfix]): the program takes what is saved, one gradient
+//           per result, the numbers and the sizes, and gives one gradient per input; again(arguments, inputs, grads)
+//           does the same with a history
 #pragma once
 
 #include <string>
