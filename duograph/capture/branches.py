@@ -235,8 +235,6 @@ class _Choice:
             plans.append(self._plan(name, a, b, outs))
         cells = self._cells(outs)
         made = select(self.builder, self.predicate, self.regions, outs) if outs[0] else []
-        for tensor, (path, lenders) in zip(made, self.lenders):
-            self.builder.borrowed.note(tensor, path, lenders)
         results = iter(made)
         merged = []
         for like, kept in plans:
@@ -251,6 +249,8 @@ class _Choice:
             self.builder.note_cell(cell)
             cell.value = self.builder.read(next(results))
             cell.version += 1
+        for tensor, (path, lenders) in zip(made, self.lenders):
+            self.builder.borrowed.note(tensor, path, lenders)
         return merged
 
     def _plan(self, name: str, a: Any, b: Any, outs: tuple[list[Any], list[Any]]) -> tuple[Any, list[Any]]:
@@ -278,9 +278,9 @@ class _Choice:
         values = [UNBOUND if leaf is None else leaf.value for leaf in (x, y)]
         if same(*values):
             return (values[0],)
-        with self.regions[0].open():
+        with self.regions[0].open(at_end=True):
             first = type_of(values[0])
-        with self.regions[1].open():
+        with self.regions[1].open(at_end=True):
             second = type_of(values[1])
         type_ = first if values[1] is UNBOUND else second if values[0] is UNBOUND else None
         if type_ is None and first is not None and second is not None:
@@ -293,10 +293,9 @@ class _Choice:
             )
             what = "differs between the two sides of a branch that a tensor's value decides"
             raise refuse(path, what, (_WHERE[0], values[0]), (_WHERE[1], values[1]), hint)
-        outer = [x for region, x in zip(self.regions, values) if isinstance(x, core.Tensor) and not _is_inside(region, x)]
-        self.lenders.append((path, self.builder.borrowed.lenders(*outer)))
+        self.lenders.append((path, self.builder.borrowed.lenders(*values)))
         for region, value, out in zip(self.regions, values, outs):
-            with region.open():
+            with region.open(at_end=True):
                 out.append(adopt(value, type_))
         return None
 
@@ -312,15 +311,11 @@ class _Choice:
         return list(written.values())
 
 
-def _is_inside(region: Region, tensor: Any) -> bool:
-    return tensor._traced is not None and region.holds(tensor._traced)
-
-
 def select(builder: CaptureBuilder, predicate: Value, regions: Sequence[Region], outs: Sequence[Sequence[Any]]) -> list[Any]:
     """The results of a branch, with its place on the tape."""
     values: list[list[Value]] = []
     for region, side in zip(regions, outs):
-        with region.open():
+        with region.open(at_end=True):
             side = [region.localize(t) for t in side]
             values.append([builder.read(t) for t in side])
     graphs = [

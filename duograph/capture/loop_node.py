@@ -83,7 +83,7 @@ class Loop:
         self.initial_values = [builder.read(t) for t in self.initial]
         self.row_values = [builder.read(row.stack) for row in self.rows]
         self.count_value = None if self.count is None else builder.read(self.count)
-        with self.region.open():
+        with self.region.open(at_end=True):
             self.values = [builder.read(t) for t in self.outs]
             self.kept_values = [builder.read(t) for t in self.kept]
         self.forward = len(self.region.nodes)

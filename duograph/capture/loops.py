@@ -193,7 +193,7 @@ class _Capture:
         if grown:
             return None
         outs = []
-        with region.open():
+        with region.open(at_end=True):
             for path, c in self.carried.items():
                 outs.append(region.localize(adopt(self._leaf(after, path), c.type)))
             outs += [wrap(region.written[k][1] if k in region.written else contents[k]) for k in self.cells]
@@ -355,9 +355,6 @@ class _Capture:
 
     def _finish(self, loop: Loop) -> None:
         finals = loop.emit()
-        if self.sequence is None or not self.sequence.turns or loop.length is None:
-            for (path, c), final in zip(self.carried.items(), finals):
-                self.builder.borrowed.note(final, path, self.builder.borrowed.lenders(c.initial))
         results = dict(zip(self.carried, finals))
         stacks = iter(loop.stacks)
         turns = None if self.sequence is None or loop.length is None else self.sequence.turns
@@ -367,6 +364,10 @@ class _Capture:
             self.builder.note_cell(cell)
             cell.value = self.builder.read(final)
             cell.version += 1
+        may_make_none = self.sequence is None or not self.sequence.turns or loop.length is None
+        for (path, c), final in zip(self.carried.items(), finals):
+            ways = (c.initial, self._leaf(self.after, path)) if may_make_none else (self._leaf(self.after, path),)
+            self.builder.borrowed.note(final, path, self.builder.borrowed.lenders(*ways))
         values = []
         for name, value in zip(self.names, self.before):
             if name not in self.kept:

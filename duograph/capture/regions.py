@@ -65,10 +65,15 @@ class Region:
         return tensor.requires_grad_() if requires_grad else tensor
 
     @contextmanager
-    def open(self) -> Iterator[None]:
-        """Operators called inside emit into the region."""
+    def open(self, at_end: bool = False) -> Iterator[None]:
+        """Operators called inside emit into the region; `at_end`: storages hold what they held when it was captured."""
         self.builder.enter(self)
         try:
+            if at_end:
+                for cell, value in list(self.written.values()):
+                    self.note_cell(cell)
+                    cell.value = value
+                    cell.version += 1
             yield
         finally:
             self.builder.leave(self)

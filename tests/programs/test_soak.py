@@ -127,12 +127,14 @@ def capture_again_and_again(times: int) -> None:
     assert len(gc.get_objects()) <= objects + 200 and dg.memory_stats()["live_buffers"] <= live + 2
 
 
+@pytest.mark.filterwarnings("ignore::duograph.errors.CaptureWarning")
 def test_captures_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUOGRAPH_CACHE_DIR", str(tmp_path))  # all of them compile
     capture_again_and_again(40)
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore::duograph.errors.CaptureWarning")
 def test_captures_are_bounded_over_a_thousand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUOGRAPH_CACHE_DIR", str(tmp_path))
     capture_again_and_again(1000)
