@@ -4,8 +4,8 @@
 namespace dg {
 
 struct Mode {
-  bool grad = true;  // operators record onto the tape
-  int tracing = 0;   // above zero: every operator goes to the tracer
+  bool grad = true;         // operators record onto the tape
+  int tracing = 0;          // above zero: every operator goes to the tracer
   bool localizing = false;  // a branch or loop body is captured: operands from outside are replaced
 };
 

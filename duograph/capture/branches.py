@@ -249,8 +249,11 @@ class _Choice:
             self.builder.note_cell(cell)
             cell.value = self.builder.read(next(results))
             cell.version += 1
+        borrowed = self.builder.borrowed
         for tensor, (path, lenders) in zip(made, self.lenders):
-            self.builder.borrowed.note(tensor, path, lenders)
+            borrowed.note(tensor, path, lenders)
+        for region, values in zip(self.regions, outs):
+            borrowed.note_together(region, values, [(path, t) for t, (path, _) in zip(made, self.lenders)])
         return merged
 
     def _plan(self, name: str, a: Any, b: Any, outs: tuple[list[Any], list[Any]]) -> tuple[Any, list[Any]]:
@@ -293,7 +296,9 @@ class _Choice:
             )
             what = "differs between the two sides of a branch that a tensor's value decides"
             raise refuse(path, what, (_WHERE[0], values[0]), (_WHERE[1], values[1]), hint)
-        self.lenders.append((path, self.builder.borrowed.lenders(*values)))
+        borrowed = self.builder.borrowed
+        lenders = [c for region, x in zip(self.regions, values) for c in borrowed.lenders(region, (x,))]
+        self.lenders.append((path, lenders))
         for region, value, out in zip(self.regions, values, outs):
             with region.open(at_end=True):
                 out.append(adopt(value, type_))

@@ -177,7 +177,8 @@ class _Capture:
         contents = {key: region.input(cell.value.type) for key, cell in self.cells.items()}
         region.leaves.update(id(t) for t in tensors.values())
         for path, c in self.carried.items():
-            self.builder.borrowed.note(tensors[path], path, self.builder.borrowed.lenders(c.initial))
+            lenders = self.builder.borrowed.lenders(region, (c.initial,))
+            self.builder.borrowed.note(tensors[path], path, [cell for cell in lenders if cell.input is not None])
         turn = region.leaf(counter, False)
         test_region, go_on = self._test(region, tensors, contents, turn, test, stop)
         outside = Outside(self.recorder)
@@ -367,7 +368,9 @@ class _Capture:
         may_make_none = self.sequence is None or not self.sequence.turns or loop.length is None
         for (path, c), final in zip(self.carried.items(), finals):
             ways = (c.initial, self._leaf(self.after, path)) if may_make_none else (self._leaf(self.after, path),)
-            self.builder.borrowed.note(final, path, self.builder.borrowed.lenders(*ways))
+            self.builder.borrowed.note(final, path, self.builder.borrowed.lenders(loop.region, ways))
+        last = [self._leaf(self.after, path) for path in self.carried]
+        self.builder.borrowed.note_together(loop.region, last, list(zip(self.carried, finals)))
         values = []
         for name, value in zip(self.names, self.before):
             if name not in self.kept:
