@@ -18,13 +18,13 @@ from .control import UNBOUND, Thunk, decides
 from .growing import appended, extend
 from .loop_node import COUNTER, Loop
 from .merge import adopt, common_type, is_number, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
+from .recorder import Recorder, refill
 from .regions import Region
 from .sequences import Sequence_, as_sequence
 
 if TYPE_CHECKING:
     from .builder import CaptureBuilder
     from .cells import Cell
-    from .recorder import Recorder
 
 UNROLL = 8  # turns: so many are written out
 _TRIES = 8
@@ -136,6 +136,8 @@ class _Capture:
         self.cells: dict[int, Cell] = {}
         self.growing: list[tuple[list[Any], list[Any]]] = []  # lists, and what a turn appends to each
         self.containers = [(x, x.copy()) for x in (*loads(), *self.before) if type(x) in (list, dict, set)]
+        self.mark = recorder.mark()
+        self.uncertain = dict(builder.borrowed.uncertain)
         self.may_unroll = False
         self.sequence: Sequence_ | None = None
         self.structures: dict[str, Any] = {}  # of variables that get their first value in the loop
@@ -143,21 +145,23 @@ class _Capture:
         self.after: dict[str, Any] = {}
 
     def give_up(self) -> None:
+        """All is as before the loop, outside of the function too."""
+        self.recorder.back_to(self.mark)
+        self.builder.borrowed.uncertain = dict(self.uncertain)
+        self.reset()
+
+    def reset(self) -> None:
         """Variables and containers are as before the loop."""
         self.set(self.before)
         for container, saved in self.containers:
-            if isinstance(container, list):
-                container[:] = saved
-            else:
-                container.clear()
-                container.update(saved)
+            refill(container, saved)
 
     def run(self, sequence: Sequence_ | None, body: Callable[[Any], None], test: Thunk | None, stop: Thunk | None) -> None:
         self.sequence = sequence
         for _ in range(_TRIES):
             loop = self._attempt(body, test, stop)
             if loop is not None:
-                self.give_up()
+                self.reset()
                 self._finish(loop)
                 return
             self.give_up()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import types
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duograph import _core as core
 from duograph._stack import user_location
@@ -31,6 +31,27 @@ _BY_IDENTITY = (
 )  # fmt: skip
 CONTAINERS = (list, dict, set)
 _MISSING = object()
+
+
+class Mark(NamedTuple):
+    """How much a capture had changed outside at some point: see `Recorder.mark`."""
+
+    calls: int
+    undo: int
+    gradients: int
+    written: set[tuple[int, Any]]
+    stores: dict[tuple[int, Any], tuple[str, Any, Any, Callable[[], Any]]]
+    values: list[tuple[tuple[str, Any, Any, Callable[[], Any]], Any]]
+    contents: list[tuple[Any, Any]]
+
+
+def refill(container: Any, items: Any) -> None:
+    """Give a list, dict or set other contents."""
+    container.clear()
+    if isinstance(container, list):
+        container.extend(items)
+    else:
+        container.update(items)
 
 
 class Recorder:
@@ -54,6 +75,7 @@ class Recorder:
         self.undo: list[Callable[[], None]] = []
         self.stores: dict[tuple[int, Any], tuple[str, Any, Any, Callable[[], Any]]] = {}
         self.calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self.journaled: list[Any] = []  # containers from outside that were changed
         self.keep: list[Any] = []
         self.closed = False
         self.callees: dict[Any, Any] = {}
@@ -352,15 +374,35 @@ class Recorder:
         self.written.add((id(container), "*"))
         self.keep.append(container)
         saved = container.copy()
+        self.journaled.append(container)
+        self.undo.append(lambda: refill(container, saved))
 
-        def restore() -> None:
-            if isinstance(container, list):
-                container[:] = saved
+    def mark(self) -> Mark:
+        """What was changed outside so far, to go back to."""
+        return Mark(
+            len(self.calls), len(self.undo), len(self.gradients_written), set(self.written), dict(self.stores),
+            [(row, row[3]()) for row in self.stores.values()], [(x, x.copy()) for x in self.journaled],
+        )  # fmt: skip
+
+    def back_to(self, mark: Mark) -> None:
+        """Undo and forget what was changed outside since a mark."""
+        del self.calls[mark.calls :]
+        while len(self.undo) > mark.undo:
+            self.undo.pop()()
+        for _, tensor, old in [row for row in self.gradients_written[mark.gradients :] if row[0] == "write"][::-1]:
+            tensor.grad = old
+        del self.gradients_written[mark.gradients :]
+        self.written, self.stores = set(mark.written), dict(mark.stores)
+        for (kind, holder, key, _), value in mark.values:
+            if kind == "setattr":
+                setattr(holder, key, value)
+            elif kind == "setcell":
+                holder.cell_contents = value
             else:
-                container.clear()
-                container.update(saved)
-
-        self.undo.append(restore)
+                holder[key] = value
+        del self.journaled[len(mark.contents) :]
+        for container, saved in mark.contents:
+            refill(container, saved)
 
     def roll_back(self) -> None:
         """Everything outside is as before the capture again."""

@@ -247,3 +247,28 @@ def test_agreement(function, calls):
     for args in calls:
         check(function(*args), static(*args))
     assert static.captures == 1
+
+
+class Counter:
+    turns = 0
+
+
+def test_what_a_long_python_loop_does_outside_happens_once_each_turn(capsys):
+    seen, counter = [], Counter()
+
+    def f(x):
+        counter.turns = counter.turns + 100
+        for i in range(10):
+            x = x + i
+            print(i, x.sum())
+            seen.append(i)
+            counter.turns = counter.turns + 1
+        return x
+
+    outcomes = []
+    for call in (f, dg.static(f)):
+        seen.clear()
+        counter.turns = 0
+        values = [call(dg.ones(2)).tolist() for _ in range(2)]
+        outcomes.append((values, list(seen), counter.turns, capsys.readouterr().out))
+    assert outcomes[0] == outcomes[1] and outcomes[0][2] == 220
