@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
@@ -13,8 +13,9 @@ from duograph.ir.graph import Value
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import to_bool, wrap
 
-from .control import UNBOUND, Thunk
+from .control import UNBOUND, Thunk, Variables
 from .merge import adopt, common_type, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
+from .recorder import refill
 from .regions import Region, gradients, graph_of, live_nodes, zeros
 
 if TYPE_CHECKING:
@@ -74,13 +75,10 @@ def branch(
     test: Any,
     then: Thunk,
     otherwise: Thunk,
-    get: Thunk,
-    set_: Callable[[Any], None],
-    names: Sequence[str],
-    live: Sequence[str],
-    loads: Thunk,
+    variables: Variables,
 ) -> None:
     """`if` on a tensor: the variables afterwards are what the side taken gives them."""
+    get, set_, names, live, loads = variables
     before = get()
     choice = _Choice(recorder, truth(test))
     containers = Containers((*loads(), *before))
@@ -126,12 +124,7 @@ class Containers:
 
     def give(self, contents: Sequence[tuple[int, Any]]) -> None:
         for i, items in contents:
-            container = self.known[i]
-            container.clear()
-            if isinstance(container, list):
-                container.extend(items)
-            else:
-                container.update(items)
+            refill(self.known[i], items)
 
     def changed(self, *contents: list[Any]) -> list[int]:
         """The containers that some side changed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duograph import _core as core
 from duograph._recorded import state
@@ -37,12 +37,24 @@ def decides(value: Any) -> Recorder | None:
     return recorder
 
 
+class Variables(NamedTuple):
+    """The variables that a control statement assigns, as the conversion hands them over."""
+
+    get: Thunk
+    set: Callable[[Any], None]
+    names: Sequence[str]
+    live: Sequence[str]  # those that are read later
+    loads: Thunk  # gives what the statement reads besides
+
+
 class ControlFlow:
     """The helpers of converted control flow; `Sites` inherits them."""
 
     __slots__ = ()
 
     # ---- variables
+
+    variables = Variables
 
     @staticmethod
     def peek(read: Thunk) -> Any:
@@ -81,17 +93,13 @@ class ControlFlow:
         test: Any,
         then: Thunk,
         otherwise: Thunk,
-        get: Thunk,
-        set_: Callable[[Any], None],
-        names: Sequence[str],
-        live: Sequence[str],
-        loads: Thunk,
+        variables: Variables,
     ) -> None:
         recorder = decides(test)
         if recorder is not None:
             from .branches import branch
 
-            branch(recorder, test, then, otherwise, get, set_, names, live, loads)
+            branch(recorder, test, then, otherwise, variables)
         elif test:
             then()
         else:
@@ -101,11 +109,7 @@ class ControlFlow:
     def while_(
         test: Thunk,
         body: Thunk,
-        get: Thunk,
-        set_: Callable[[Any], None],
-        names: Sequence[str],
-        live: Sequence[str],
-        loads: Thunk,
+        variables: Variables,
     ) -> None:
         while True:
             value = test()
@@ -113,7 +117,7 @@ class ControlFlow:
             if recorder is not None:
                 from .loops import while_loop
 
-                while_loop(recorder, value, test, body, get, set_, names, live, loads)
+                while_loop(recorder, test, body, variables)
                 return
             if not value:
                 return
@@ -124,18 +128,13 @@ class ControlFlow:
         items: Any,
         body: Callable[[Any], None],
         stop: Thunk | None,
-        get: Thunk,
-        set_: Callable[[Any], None],
-        names: Sequence[str],
-        live: Sequence[str],
-        loads: Thunk,
-        targets: Sequence[str],
+        variables: Variables,
     ) -> None:
         recorder = state.recorder
         if recorder is not None and not recorder.single_path:
             from .loops import for_loop
 
-            for_loop(recorder, items, body, stop, get, set_, names, live, loads, targets)
+            for_loop(recorder, items, body, stop, variables)
             return
         for item in items:
             body(item)

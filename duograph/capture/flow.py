@@ -4,17 +4,17 @@ Two steps over the syntax tree of one function. First `return`, `break` and `con
 and nesting, so that every statement has one way in and one way out. Then each control statement becomes nested
 functions handed to a helper (`_dg_` is the function's `Sites` object):
 
-    if t: A else: B        _dg_.if_(t, then, otherwise, get, set, names, live)
-    while t: A             _dg_.while_(test, body, get, set, names, live, loads)
-    for x in xs: A         _dg_.for_(xs, body, stop, get, set, names, live, loads)
+    if t: A else: B        _dg_.if_(t, then, otherwise, variables)
+    while t: A             _dg_.while_(test, body, variables)
+    for x in xs: A         _dg_.for_(xs, body, stop, variables)
     a if t else b          _dg_.if_exp(t, lambda: a, lambda: b)
     a and b, a or b        _dg_.and_(a, lambda: b), _dg_.or_(a, lambda: b)
     not a, a < b < c       _dg_.not_(a), _dg_.chain(a, ("lt", lambda: b), ("lt", lambda: c))
     assert t, m            _dg_.assert_(t, lambda: m)
     f"{a:.2f} b"           _dg_.text((a, "", ".2f"), " b")
 
-`get` and `set` reach the variables a statement assigns, `live` are those that are read later, `loads` gives what a loop
-body looks at besides. On Python values the helpers do what the statement does.
+`variables` is `_dg_.variables(get, set, names, live, loads)`: see `control.Variables`.
+On Python values the helpers do what the statement does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import ast
 import copy
 from collections.abc import Iterable, Sequence
 
-from .exits import Exits, annotate_liveness, assign, name_of, none_of, reads, stored
+from .exits import Exits, annotate_liveness, assign, name_of, none_of, reads
 from .scopes import FRAME_READERS, HELPER, THUNK, FunctionNode, bound_names, declared_names, own_walk, parameters
 
 _COMPARISONS: dict[type[ast.cmpop], str] = {
@@ -195,7 +195,8 @@ class _Generator(ast.NodeTransformer):
         made, getter, setter = self.state(names, node)
         branches = (name_of(then.name, node), name_of(otherwise.name, node))
         loads = self.loads(node, [*source.body, *source.orelse], names)
-        call = self.call(node, "if_", test, *branches, getter, setter, self.strings(names, node), self.live(node, names), loads)
+        parts = (getter, setter, self.strings(names, node), self.live(node, names), loads)
+        call = self.call(node, "if_", test, *branches, self.call(node, "variables", *parts))
         return [then, otherwise, *made, ast.copy_location(ast.Expr(call), node)]
 
     def visit_While(self, node: ast.While) -> list[ast.stmt]:
@@ -215,10 +216,8 @@ class _Generator(ast.NodeTransformer):
         body = self.function("body", self.statements(node.body), node)
         self.depth -= 1
         made, getter, setter = self.state(names, node)
-        call = self.call(
-            node, "while_", thunk, name_of(body.name, node), getter, setter,
-            self.strings(names, node), self.live(node, names, "live_in"), loads,
-        )  # fmt: skip
+        parts = (getter, setter, self.strings(names, node), self.live(node, names, "live_in"), loads)
+        call = self.call(node, "while_", thunk, name_of(body.name, node), self.call(node, "variables", *parts))
         return [*before, body, *made, ast.copy_location(ast.Expr(call), node)]
 
     def visit_For(self, node: ast.For) -> list[ast.stmt]:
@@ -238,10 +237,9 @@ class _Generator(ast.NodeTransformer):
         function = self.function("body", self.statements(body), node, item)
         self.depth -= 1
         made, getter, setter = self.state(names, node)
-        call = self.call(
-            node, "for_", source, name_of(function.name, node), stop, getter, setter,
-            self.strings(names, node), self.live(node, names, "live_in"), loads, self.strings(sorted(stored(node.target)), node),
-        )  # fmt: skip
+        parts = (getter, setter, self.strings(names, node), self.live(node, names, "live_in"), loads)
+        variables = self.call(node, "variables", *parts)
+        call = self.call(node, "for_", source, name_of(function.name, node), stop, variables)
         return [function, *made, ast.copy_location(ast.Expr(call), node)]
 
     def loads(self, node: ast.stmt, body: Iterable[ast.AST], names: Sequence[str]) -> ast.expr:

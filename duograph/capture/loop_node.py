@@ -172,14 +172,13 @@ class Loop:
             return
         node = self.node
         assert node is not None
-        self.saved_order = [*getattr(self, "saved_order", []), *new]
-        inputs, regions = self._regions(self.saved_order)
+        inputs, regions = self._regions([*self.saved, *new])
         made = tuple(
             Value(self._stack_type(v), node, len(node.outputs) + i, f"{v.name or 'kept'}_rows") for i, v in enumerate(new)
         )
         node.inputs, node.regions, node.outputs = inputs, regions, (*node.outputs, *made)
-        node.attrs = self._attrs(len(self.kept) + len(self.saved_order))
         self.saved.update(zip(new, made))
+        node.attrs = self._attrs(len(self.kept) + len(self.saved))
 
     # ---- the tape
 
@@ -337,7 +336,7 @@ class _Reverse:
             results = [self.builder.read(t) for t in (*made.outs, *made.kept)]
         forward = set(region.nodes[:mark])
         own = {*made.inputs, made.counter, *(row.value for row in made.rows), *(value for value, _ in made.numbers)}
-        carried = {value: leaf for value, leaf in zip(loop.inputs, loop.leaves)}
+        carried = dict(zip(loop.inputs, loop.leaves))
         wanted: dict[Value, None] = {}
         stack = list(results)
         seen: set[Value] = set()
@@ -349,7 +348,7 @@ class _Reverse:
             if value in carried:
                 wanted.setdefault(value)
             elif value.node in forward and value.node is not None:
-                if self._is_kept(value.node, value, forward):
+                if self._is_kept(value.node, value):
                     wanted.setdefault(value)
                 else:
                     stack += value.node.inputs
@@ -361,7 +360,7 @@ class _Reverse:
             tensor = loop.history(value, leaf) if leaf is not None else wrap(loop.saved[value])
             made.rows.append(Row(value, leaf if core.is_grad_enabled() else None, tensor, True))
 
-    def _is_kept(self, node: Node, value: Value, forward: set[Node]) -> bool:
+    def _is_kept(self, node: Node, value: Value) -> bool:
         """Whether a value of the body is kept for the gradient's loop rather than computed again."""
         late = any(isinstance(s, Dim) and not self.builder.late_symbols.isdisjoint(symbols(s)) for s in value.type.shape)
         if is_effect(node):

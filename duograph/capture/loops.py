@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duograph import _core as core
@@ -14,7 +14,7 @@ from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
 
 from .branches import Outside, truth
-from .control import UNBOUND, Thunk, decides
+from .control import UNBOUND, Thunk, Variables, decides
 from .growing import appended, extend
 from .loop_node import COUNTER, Loop
 from .merge import adopt, common_type, is_number, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
@@ -37,17 +37,12 @@ class NotALoop(CaptureError):
 
 def while_loop(
     recorder: Recorder,
-    value: Any,
     test: Thunk,
     body: Thunk,
-    get: Thunk,
-    set_: Callable[[Any], None],
-    names: Sequence[str],
-    live: Sequence[str],
-    loads: Thunk,
+    variables: Variables,
 ) -> None:
     """`while` on a tensor."""
-    _Capture(recorder, get, set_, names, live, loads, ()).run(None, lambda item: body(), test, None)
+    _Capture(recorder, variables).run(None, lambda item: body(), test, None)
 
 
 def for_loop(
@@ -55,17 +50,12 @@ def for_loop(
     items: Any,
     body: Callable[[Any], None],
     stop: Thunk | None,
-    get: Thunk,
-    set_: Callable[[Any], None],
-    names: Sequence[str],
-    live: Sequence[str],
-    loads: Thunk,
-    targets: Sequence[str],
+    variables: Variables,
 ) -> None:
     """`for`: one loop node over tensors and ranges where the body can be captured once, turn by turn otherwise."""
     sequence = as_sequence(items)
     if sequence is not None and (sequence.turns is None or sequence.turns >= UNROLL):
-        capture = _Capture(recorder, get, set_, names, live, loads, targets)
+        capture = _Capture(recorder, variables)
         if sequence.turns is None:
             capture.run(sequence, body, None, stop)
             return
@@ -75,7 +65,7 @@ def for_loop(
             return
         except CaptureError:
             capture.give_up()
-    _turn_by_turn(recorder, items if sequence is None else sequence.items(), body, stop, get, set_, names, live)
+    _turn_by_turn(recorder, items if sequence is None else sequence.items(), body, stop, variables)
 
 
 def _turn_by_turn(
@@ -83,18 +73,16 @@ def _turn_by_turn(
     items: Iterable[Any],
     body: Callable[[Any], None],
     stop: Thunk | None,
-    get: Thunk,
-    set_: Callable[[Any], None],
-    names: Sequence[str],
-    live: Sequence[str],
+    variables: Variables,
 ) -> None:
     """Python's own loop; once a tensor may have ended it, each turn is a branch."""
     from .branches import branch
 
+    every = variables._replace(live=variables.names, loads=lambda: ())
     stopped: Any = False
     for item in items:
         if decides(stopped) is not None:
-            branch(recorder, stopped, lambda: None, lambda item=item: body(item), get, set_, names, names, lambda: ())  # type: ignore[misc]
+            branch(recorder, stopped, lambda: None, lambda item=item: body(item), every)  # type: ignore[misc]
         else:
             body(item)
         if stop is not None:
@@ -117,25 +105,18 @@ class _Capture:
     def __init__(
         self,
         recorder: Recorder,
-        get: Thunk,
-        set_: Callable[[Any], None],
-        names: Sequence[str],
-        live: Sequence[str],
-        loads: Thunk,
-        targets: Sequence[str],
+        variables: Variables,
     ) -> None:
         builder: Any = current()
         self.builder: CaptureBuilder = builder
         self.recorder = recorder
-        self.get, self.set, self.loads = get, set_, loads
-        self.names = names
-        self.kept = [name for name in names if name in live]
-        self.targets = set(targets)
-        self.before = get()
+        self.get, self.set, self.names = variables.get, variables.set, variables.names
+        self.kept = [name for name in variables.names if name in variables.live]
+        self.before = variables.get()
         self.carried: dict[str, _Carried] = {}
         self.cells: dict[int, Cell] = {}
         self.growing: list[tuple[list[Any], list[Any]]] = []  # lists, and what a turn appends to each
-        self.containers = [(x, x.copy()) for x in (*loads(), *self.before) if type(x) in (list, dict, set)]
+        self.containers = [(x, x.copy()) for x in (*variables.loads(), *self.before) if type(x) in (list, dict, set)]
         self.mark = recorder.mark()
         self.uncertain = dict(builder.borrowed.uncertain)
         self.may_unroll = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from duograph import _core as core
@@ -167,8 +167,3 @@ def refuse(path: str, what: str, first: tuple[str, Any], second: tuple[str, Any]
     name = "the result" if is_synthetic(path) else path
     sides = ", ".join(f"{where} it is {describe(value)}" for where, value in (first, second))
     return CaptureError(f"static: {name} {what}: {sides}", hint=hint, location=user_location())
-
-
-def set_variables(set_: Callable[[Any], None], names: Sequence[str], values: Sequence[Any]) -> None:
-    if names:
-        set_(values)

@@ -6,12 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.ir.builder import current
 from duograph.ir.dim import Dim
 from duograph.ops.tracing import value_of, wrap
 
 from .growing import Rows
-from .numbers import LiveNumber
 
 if TYPE_CHECKING:
     from .regions import Region
@@ -77,15 +75,13 @@ def _is_open(bound: Any) -> bool:
     """Whether only each run knows the number, and the capture need not be for one value of it."""
     if isinstance(bound, core.Tensor):
         return True
-    return type(bound) is not int and (getattr(bound, "expr", None) is not None or getattr(bound, "host", False))
+    return type(bound) is not int and size_expression(bound) is not None
 
 
 def size_expression(number: Any) -> Any:
     """The size that a number is, as an int or `Dim`; None if it is no size."""
     if type(number) is int or isinstance(number, Dim):
         return number
-    if type(number) is LiveNumber and getattr(number, "expr", None) is None:
-        return None
     return getattr(number, "expr", None)
 
 
@@ -98,7 +94,6 @@ class Sequence_:
 
     turns: int | None = None
     length: Any = None
-    rows: Sequence[Any] = ()
 
     def count(self) -> Any:
         """The number of items as a traced 0-d int64 tensor."""
@@ -227,6 +222,3 @@ def as_sequence(items: Any) -> Sequence_ | None:
         parts = [as_sequence(x) for x in items.inner]
         return None if any(p is None for p in parts) else _Zip([p for p in parts if p is not None])
     return None
-
-
-__all__ = ["Sequence_", "as_sequence", "current", "enumerate_of", "range_of", "zip_of"]
