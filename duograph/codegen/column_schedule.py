@@ -11,11 +11,11 @@ from duograph.codegen.frame import Frame
 from duograph.codegen.kernel import SUM_CHUNK, Launch
 from duograph.codegen.llvm import Module, Value
 from duograph.codegen.nest import LANES, for_chunks
-from duograph.codegen.reduction import Accumulator, Reduction
+from duograph.codegen.partials import CHUNK, CHUNKS, Block, Partials, group_reductions
 from duograph.codegen.row_schedule import ELEMENT_BYTES
 from duograph.codegen.stages import Stage, plan_stages
 from duograph.codegen.target import Target
-from duograph.codegen.vector import Vec, Vectors
+from duograph.codegen.vector import Vec
 from duograph.ir.dim import ceildiv, product
 
 VECTORS = 4  # vectors in a block
@@ -52,13 +52,10 @@ class Columns:
             for stage in self.stages
             for number in stage.saved
         }
-        # per reduction and part of its accumulator: 16 partials of this chunk, and 16 over chunk results
-        self.partials: dict[tuple[int, int], tuple[str, str]] = {}
-        for stage in self.stages:
-            for reduction in stage.reductions:
-                for part, element in enumerate(reduction.elements):
-                    room = [frame.reserve_scratch(LANES * WIDTH, ELEMENT_BYTES[element]) for _ in range(2)]
-                    self.partials[reduction.number, part] = (room[0], room[1])
+        self.partials = {
+            id(stage): [Partials(frame, like, WIDTH, ELEMENT_BYTES) for like in group_reductions(stage.reductions)]
+            for stage in self.stages
+        }
 
     def _element(self, number: int) -> str:
         return DTYPES[self.facts.body[number].dtype].element
@@ -99,93 +96,47 @@ class Columns:
             if stage.reductions:
                 self._reduce(stage, row, columns)
             elif not stage.empty:
-                self._rows(stage, row, columns, 0, self.length)
+                self._rows(stage, row, columns, [], 0, self.length)
 
     # ---- reductions ----
 
-    def _each(self, columns: Sequence[Scope], stage: Stage) -> list[tuple[Reduction, int, Scope]]:
-        return [(reduction, j, scope) for reduction in stage.reductions for j, scope in enumerate(columns)]
-
     def _reduce(self, stage: Stage, row: Scope, columns: Sequence[Scope]) -> None:
         f, v = self.frame.function, columns[0].v
-        each = self._each(columns, stage)
-        for reduction, j, _ in each:
-            self._fill(reduction, 1, j, v)
-        results = {(r.number, j): [f.alloca(f"<{v.lanes} x {e}>", 64) for e in r.elements] for r, j, _ in each}
+        blocks = [partials.block(v, len(columns)) for partials in self.partials[id(stage)]]
+        for block in blocks:
+            block.fill(CHUNKS)
         done = f.label("reduced")
         with f.loop(0, self.length, SUM_CHUNK) as k0:
             k1 = f.umin(f.add(k0, SUM_CHUNK), self.length)
-            for reduction, j, _ in each:
-                self._fill(reduction, 0, j, v)
-            self._rows(stage, row, columns, k0, k1)
-            folded = {(r.number, j): self._tree(r, 0, j, scope) for r, j, scope in each}
-            for key, acc in folded.items():
-                for value, slot in zip(acc, results[key]):
-                    f.store(value.type, value.ref, slot)
+            for block in blocks:
+                block.fill(CHUNK)
+            self._rows(stage, row, columns, blocks, k0, k1)
+            for block in blocks:
+                block.fold(CHUNK)
             more = f.label("chunks")
             f.cond_br(f.icmp("ule", self.length, SUM_CHUNK), done, more)
             f.place(more)
             lane = f.and_(f.lshr(k0, SUM_CHUNK.bit_length() - 1), LANES - 1)
-            for reduction, j, scope in each:
-                before = self._load(reduction, 1, lane, j, scope)
-                self._store(reduction, 1, lane, j, scope, reduction.combine(v, before, folded[reduction.number, j]))
-        for reduction, j, scope in each:
-            for value, slot in zip(self._tree(reduction, 1, j, scope), results[reduction.number, j]):
-                f.store(value.type, value.ref, slot)
+            for block in blocks:
+                block.keep(lane)
+        for block in blocks:
+            block.fold(CHUNKS)
         f.br(done)
         f.place(done)
-        for reduction, j, scope in each:
-            slots = results[reduction.number, j]
-            acc = [Vec(f.load(f"<{v.lanes} x {e}>", slot), e, v.lanes) for e, slot in zip(reduction.elements, slots)]
-            value = reduction.result(v, acc)
-            scope.values[reduction.number] = value
-            if self.dim not in self.facts.deps[reduction.number]:
-                row.values[reduction.number] = row.v.splat(value.element, v.extract(value))
-
-    def _slot(self, reduction: Reduction, part: int, level: int, lane: Value, j: int, lanes: int) -> tuple[str, int]:
-        f, size = self.frame.function, ELEMENT_BYTES[reduction.elements[part]]
-        base = self.partials[reduction.number, part][level]
-        return f.gep(f.gep(base, f.mul(lane, WIDTH), size), j * lanes * size), size
-
-    def _load(self, reduction: Reduction, level: int, lane: Value, j: int, scope: Scope) -> Accumulator:
-        lanes = scope.v.lanes
-        parts = []
-        for part, element in enumerate(reduction.elements):
-            pointer, size = self._slot(reduction, part, level, lane, j, lanes)
-            parts.append(Vec(self.frame.function.load(f"<{lanes} x {element}>", pointer, size), element, lanes))
-        return parts
-
-    def _store(self, reduction: Reduction, level: int, lane: Value, j: int, scope: Scope, acc: Accumulator) -> None:
-        for part, value in enumerate(acc):
-            pointer, size = self._slot(reduction, part, level, lane, j, scope.v.lanes)
-            self.frame.function.store(value.type, value.ref, pointer, size)
-
-    def _fill(self, reduction: Reduction, level: int, j: int, v: Vectors) -> None:
-        """All 16 partials to the identity; that of positions is the lane's own number."""
-        f = self.frame.function
-        with f.loop(0, LANES) as lane:
-            acc = reduction.identity(v)
-            if reduction.positional:
-                acc[1] = v.splat("i64", lane)
-            for part, value in enumerate(acc):
-                pointer, size = self._slot(reduction, part, level, lane, j, v.lanes)
-                f.store(value.type, value.ref, pointer, size)
-
-    def _tree(self, reduction: Reduction, level: int, j: int, scope: Scope) -> Accumulator:
-        """16 partials of each column to one, halving as in a row."""
-        accs = [self._load(reduction, level, lane, j, scope) for lane in range(LANES)]
-        while len(accs) > 1:
-            half = len(accs) // 2
-            accs = [reduction.combine(scope.v, accs[i], accs[i + half]) for i in range(half)]
-        return accs[0]
+        for block in blocks:
+            for reduction in block.partials.reductions:
+                for j, scope in enumerate(columns):
+                    value = scope.values[reduction.number] = block.result(reduction, j)
+                    if self.dim not in self.facts.deps[reduction.number]:
+                        row.values[reduction.number] = row.v.splat(value.element, v.extract(value))
 
     # ---- one pass over [k0, k1) of the rows ----
 
-    def _rows(self, stage: Stage, row: Scope, columns: Sequence[Scope], k0: Value, k1: Value) -> None:
+    def _rows(self, stage: Stage, row: Scope, columns: Sequence[Scope], blocks: Sequence[Block], k0: Value, k1: Value) -> None:
         f, dims = self.frame.function, self.facts.reduce_dims
         if len(dims) == 1:
             with f.loop(k0, k1) as k:
-                self._one_row(stage, row, columns, {dims[0]: k}, k)
+                self._one_row(stage, row, columns, blocks, {dims[0]: k}, k)
             return
         slots: list[str] = []
         rest = k0
@@ -195,7 +146,7 @@ class Columns:
             f.store("i64", f.urem(rest, extent), slots[0])
             rest = f.udiv(rest, extent)
         with f.loop(k0, k1) as k:
-            self._one_row(stage, row, columns, {d: f.load("i64", slot) for d, slot in zip(dims, slots)}, k)
+            self._one_row(stage, row, columns, blocks, {d: f.load("i64", slot) for d, slot in zip(dims, slots)}, k)
             carry: Value = 1
             for slot, d in reversed(list(zip(slots, dims))):
                 following = f.add(f.load("i64", slot), carry)
@@ -203,7 +154,15 @@ class Columns:
                 f.store("i64", f.select(wrapped, 0, following), slot)
                 carry = f.op(f"zext i1 {wrapped} to i64")
 
-    def _one_row(self, stage: Stage, row: Scope, columns: Sequence[Scope], reduced: dict[int, Value], k: Value) -> None:
+    def _one_row(
+        self,
+        stage: Stage,
+        row: Scope,
+        columns: Sequence[Scope],
+        blocks: Sequence[Block],
+        reduced: dict[int, Value],
+        k: Value,
+    ) -> None:
         f = self.frame.function
         line = Scope(row.v, {**row.index, **reduced}, outer=row)
         along = [i for i in stage.varying if self.dim not in self.facts.deps[i] and self.facts.body[i].op != "store"]
@@ -225,12 +184,14 @@ class Columns:
         for j, scope in enumerate(scopes):
             self._save(stage, scope, k, j)
         lane, lanes = f.and_(k, LANES - 1), columns[0].v.lanes
-        for reduction in stage.reductions:
-            for j, scope in enumerate(scopes):
-                acc = self._load(reduction, 0, lane, j, scope)
-                item = scope.value(reduction.source)
-                following = reduction.step(scope.v, acc, item, lambda: row.v.narrowed(lanes).splat("i64", k), None)
-                self._store(reduction, 0, lane, j, scope, following)
+        for block in blocks:
+            rooms = block.row(CHUNK, lane)
+            for reduction in block.partials.reductions:
+                for j, scope in enumerate(scopes):
+                    item = block.item(reduction, j)
+                    acc, value = block.load(rooms, item), scope.value(reduction.source)
+                    following = reduction.step(scope.v, acc, value, lambda: row.v.narrowed(lanes).splat("i64", k), None)
+                    block.store(rooms, item, following)
 
     # ---- values kept between passes ----
 
