@@ -6,6 +6,7 @@
 #include "count.h"
 #include "dtype_object.h"
 #include "engine.h"
+#include "function.h"
 #include "grad_journal.h"
 #include "interop.h"
 #include "mark.h"
@@ -240,6 +241,7 @@ void initialise(nb::module_& m) {
   check_status(PyModule_AddFunctions(m.ptr(), functions));
   create_dtype_objects(m.ptr());
   create_op_type(m.ptr());
+  bind_function(m.ptr());
   create_tensor_type(m.ptr());
   create_node_type(m.ptr());
   create_memory_type(m.ptr());

@@ -364,6 +364,8 @@ class Tape:
 
 def tape(tensor: Tensor) -> Tape:
     """The recorded graph that leads to `tensor`: each operation with its inputs, its shape and the user's line."""
+    if not isinstance(tensor, core.Tensor):
+        raise ArgumentError(f"tape: expected a Tensor, got {type(tensor).__name__}")
     return Tape(tensor)
 
 

@@ -15,6 +15,7 @@ from duograph import _core as core
 from duograph._forks import capture_lock
 from duograph._recorded import state
 from duograph._stack import Location, user_location
+from duograph.errors import ArgumentError
 from duograph.ir.builder import active
 from duograph.ir.graph import Value
 
@@ -212,6 +213,8 @@ def compare(function: Callable[..., Any], *args: Any, tolerance: float | None = 
     strict = False
     if isinstance(function, core.StaticFunction):
         strict, function = function.handler.strict, function.handler.target
+    elif not callable(function):
+        raise ArgumentError(f"compare: expected a function or a Module, got {type(function).__name__}")
     with capture_lock:
         return _Runs(function, strict, tolerance, args, kwargs).compare()
 

@@ -203,6 +203,8 @@ def callee(recorder: Recorder, function: Any) -> Any:
     if kind is core.Op:
         builder: Any = current()
         return (joining(builder, function) if builder.rows or builder.inside else None) or function
+    if kind is core.Function:
+        return function
     if kind is core.StaticFunction:
         return callee(recorder, function.__wrapped__)
     if isinstance(function, type):

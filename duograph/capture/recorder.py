@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _ATOMS = (bool, type(None), str, bytes, complex, types.EllipsisType, core.DType, range, slice)
 _BY_IDENTITY = (
     types.FunctionType, types.BuiltinFunctionType, types.MethodType, type, types.ModuleType, types.MethodDescriptorType,
-    core.Op,
+    core.Op, core.Function,
 )  # fmt: skip
 CONTAINERS = (list, dict, set)
 _MISSING = object()

@@ -6,6 +6,7 @@ from .. import _core as core
 from ..ops.activations import elu, gelu, leaky_relu, log_softmax_of, softmax_of, softplus
 from ..ops.activations import relu as relu_of
 from ..ops.activations import silu as silu_of
+from ..ops.arguments import checked
 from ..ops.contractions import linear
 from ..ops.losses import binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse_loss, nll_loss
 from ..ops.normalisation import layer_norm, rms_norm
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 
+@checked
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(input, 0); `inplace` writes it into the input.
 
@@ -55,6 +57,7 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
     return result
 
 
+@checked
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """input · sigmoid(input); `inplace` writes it into the input.
 
@@ -69,6 +72,7 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
     return result
 
 
+@checked
 def softmax(input: Tensor, dim: int | None = None, dtype: core.DType | None = None) -> Tensor:
     """exp(input) scaled to sum to 1 along `dim`; left out, it is dimension 0 of 0, 1 or 3 dimensions and else 1.
 
@@ -79,6 +83,7 @@ def softmax(input: Tensor, dim: int | None = None, dtype: core.DType | None = No
     return softmax_of(input, _softmax_dim(input, dim), dtype)
 
 
+@checked
 def log_softmax(input: Tensor, dim: int | None = None, dtype: core.DType | None = None) -> Tensor:
     """The logarithm of `softmax`, computed without overflow.
 

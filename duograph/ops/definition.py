@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar, c
 
 from duograph import _core as core
 
+from .arguments import checked
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -311,8 +313,9 @@ def function(
     arguments that the operator has not), the operator keeps its symbol; `slot` gives the function the symbol.
     """
 
-    def make(f: Callable[P, R]) -> Callable[P, R]:
-        name = f.__name__
+    def make(body: Callable[P, R]) -> Callable[P, R]:
+        name = body.__name__
+        f = checked(body, over or name.rstrip("_"))
         if slot:
             setattr(core.Tensor, slot, f)
         if over:

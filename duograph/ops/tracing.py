@@ -19,7 +19,8 @@ from duograph.ir.graph import Value
 from duograph.ir.primitives import PRIMITIVES
 from duograph.ir.types import TensorType
 
-from .definition import ATTR, OPTIONAL_TENSOR, REGISTRY, TENSOR, TENSOR_LIST, VIEW, Definition, spread
+from .arguments import FAULTS, mistake
+from .definition import ATTR, OPTIONAL_TENSOR, REGISTRY, SIZE, SIZES, TENSOR, TENSOR_LIST, VIEW, Definition, spread
 from .dtypes import DIMENSIONED, WEAK, ZERO_DIMENSIONAL, OperandType, Signature, weak_dtype
 
 if TYPE_CHECKING:
@@ -208,6 +209,14 @@ def trace(definition: Definition, args: Sequence[Any]) -> Any:
         if definition.kind == VIEW or definition.lowers or definition.primitive or _STATE.names:
             return evaluate(definition, args)
         return _trace_composite(definition, args)
+    except FAULTS as error:
+        if _STATE.names or isinstance(error, Error):
+            raise
+        plain = [name for name, kind, _ in definition.params if kind not in (SIZE, SIZES)]
+        found = mistake(definition.function, spread(definition, args), {}, definition.name, plain)
+        if found is None:
+            raise
+        raise found from None
     finally:
         core.set_tracing(tracing)
         core.set_grad_enabled(grad_mode)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from duograph.errors import ValueError_
+
 from .creation import zeros_like
 from .definition import ELEMENTWISE, function, op
 from .dtypes import float_promote, floats, numeric
@@ -430,6 +432,8 @@ def round_to(x: Tensor, decimals: int = 0) -> Tensor:
     """`round` to a number of decimals; negative ones round to tens, hundreds, …"""
     if decimals == 0:
         return round(x)
+    if not -308 <= decimals <= 308:
+        raise ValueError_(f"round: decimals must be between -308 and 308, got {decimals}")
     scale = 10.0 ** (decimals if decimals > 0 else -decimals)
     return round(x * scale) / scale if decimals > 0 else round(x / scale) * scale
 

@@ -7,18 +7,20 @@ checked.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from .. import _core as core
 from ..errors import ArgumentError, CaptureError, DTypeError, ValueError_
 from ..ops import creation as ops
 from ..ops import random
+from ..ops.arguments import checked
 from ..ops.copying import cast, clone
 from .convert import as_dtype
 from .device import check_device
 
 Tensor = core.Tensor
 DType = core.DType
+Shape: TypeAlias = Any  # integers, or one tuple or list of them
 
 __all__ = [
     "arange",
@@ -71,6 +73,7 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Any = None, require
     return _with_grad("tensor", made, requires_grad)
 
 
+@checked
 def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
     """Like `tensor`, but shares memory with a tensor or NumPy array that has the dtype already."""
     check_device("as_tensor", device)
@@ -110,7 +113,8 @@ def tensor_new(cls: type[Tensor], *args: Any, device: Any = None, dtype: DType |
 # Filled -------------------------------------------------------------------------------------------------------------------
 
 
-def empty(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+@checked
+def empty(*size: Shape, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of this size with undefined values.
 
     >>> empty(2, 3).shape
@@ -123,7 +127,8 @@ def empty(*size: Any, dtype: DType | None = None, device: Any = None, requires_g
     return _with_grad("empty", made, requires_grad)
 
 
-def zeros(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+@checked
+def zeros(*size: Shape, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of this size filled with 0.
 
     >>> zeros(2)
@@ -136,7 +141,8 @@ def zeros(*size: Any, dtype: DType | None = None, device: Any = None, requires_g
     return _with_grad("zeros", made, requires_grad)
 
 
-def ones(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+@checked
+def ones(*size: Shape, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of this size filled with 1.
 
     >>> ones(2)
@@ -147,6 +153,7 @@ def ones(*size: Any, dtype: DType | None = None, device: Any = None, requires_gr
     return _with_grad("ones", made, requires_grad)
 
 
+@checked
 def full(
     size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
@@ -160,24 +167,28 @@ def full(
     return _with_grad("full", made, requires_grad)
 
 
+@checked
 def empty_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of the same size and dtype with undefined values."""
     _checked_tensor("empty_like", input)
     return empty(input.shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
 
+@checked
 def zeros_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of the same size and dtype filled with 0."""
     check_device("zeros_like", device)
     return _with_grad("zeros_like", ops.zeros_like(_checked_tensor("zeros_like", input), dtype), requires_grad)
 
 
+@checked
 def ones_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of the same size and dtype filled with 1."""
     check_device("ones_like", device)
     return _with_grad("ones_like", ops.ones_like(_checked_tensor("ones_like", input), dtype), requires_grad)
 
 
+@checked
 def full_like(
     input: Tensor, fill_value: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
@@ -189,8 +200,15 @@ def full_like(
 # Sequences ----------------------------------------------------------------------------------------------------------------
 
 
+@checked
 def arange(
-    start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+    start: float,
+    end: float | None = None,
+    step: float = 1,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """The numbers from start (0 if only one is given) up to, but without, end, step apart.
 
@@ -203,6 +221,7 @@ def arange(
     return _with_grad("arange", ops.arange(start, end, step, dtype), requires_grad)
 
 
+@checked
 def linspace(
     start: float, end: float, steps: int, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
@@ -215,6 +234,7 @@ def linspace(
     return _with_grad("linspace", ops.linspace(start, end, steps, dtype), requires_grad)
 
 
+@checked
 def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones on the diagonal of an n × m matrix (n × n if m is left out), zeros elsewhere."""
     check_device("eye", device)
@@ -224,7 +244,8 @@ def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Any
 # Random -------------------------------------------------------------------------------------------------------------------
 
 
-def rand(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+@checked
+def rand(*size: Shape, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Numbers drawn uniformly from [0, 1).
 
     >>> rand(2, 3).shape
@@ -235,7 +256,8 @@ def rand(*size: Any, dtype: DType | None = None, device: Any = None, requires_gr
     return _with_grad("rand", made, requires_grad)
 
 
-def randn(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+@checked
+def randn(*size: Shape, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Numbers drawn from the normal distribution with mean 0 and variance 1.
 
     >>> randn(2, 3).shape
@@ -246,6 +268,7 @@ def randn(*size: Any, dtype: DType | None = None, device: Any = None, requires_g
     return _with_grad("randn", made, requires_grad)
 
 
+@checked
 def randint(
     low: int,
     high: Any = None,
@@ -275,6 +298,7 @@ def randint(
     return _with_grad("randint", made, requires_grad)
 
 
+@checked
 def randperm(n: int, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """The numbers 0 … n − 1 in random order. The order is drawn in Python, so a static graph takes it as an argument."""
     check_device("randperm", device)
@@ -288,12 +312,14 @@ def randperm(n: int, *, dtype: DType | None = None, device: Any = None, requires
     return _with_grad("randperm", random.randperm(n, as_dtype("randperm", dtype) or core.int64), requires_grad)
 
 
+@checked
 def rand_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Numbers drawn uniformly from [0, 1), in the size and dtype of another tensor."""
     _checked_tensor("rand_like", input)
     return rand(input.shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
 
+@checked
 def randn_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Numbers drawn from the normal distribution, in the size and dtype of another tensor."""
     _checked_tensor("randn_like", input)

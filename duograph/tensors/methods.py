@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import _core as core
+from ..ops.arguments import checked
 from ..ops.copying import cast
 from ..ops.copying import contiguous as contiguous_copy
 from ..ops.movement import permute, transpose
@@ -115,7 +116,19 @@ def _matrix_transposed(self: Tensor) -> Tensor:
 
 def install() -> None:
     """Gives Tensor these methods."""
-    for method in (to, type_as, contiguous, cpu, cuda, new_zeros, new_ones, new_empty, new_full, new_tensor, register_hook):
+    for method in (
+        to,
+        checked(type_as),
+        contiguous,
+        cpu,
+        cuda,
+        new_zeros,
+        new_ones,
+        new_empty,
+        new_full,
+        new_tensor,
+        register_hook,
+    ):
         core.bind_method(method.__name__, method)
     core.bind_method("type", type_)
     for name, dtype in _CONVERTERS.items():

@@ -1,0 +1,128 @@
+"""Arguments of the wrong kind: a message that names function, parameter and value.
+
+Nothing is checked while a call goes well. When a body fails with an error of Python's own, the arguments are compared
+with the annotations of its signature, and the first that does not fit is what the user hears of.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+from duograph import _core as core
+from duograph.errors import ArgumentError, Error
+
+if TYPE_CHECKING:
+    import inspect
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FAULTS = (TypeError, AttributeError, OverflowError, ValueError, KeyError, IndexError)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) or (hasattr(type(value), "__float__") and hasattr(type(value), "__add__"))
+
+
+def _is_integer(value: Any) -> bool:
+    return hasattr(type(value), "__index__") and not getattr(value, "ndim", 0)
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, core.Tensor)
+
+
+def _sequence_of(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, (list, tuple)) and all(map(accepts, value))
+
+
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "Tensor": (_is_tensor, "a Tensor"),
+    "Operand": (lambda value: _is_tensor(value) or _is_number(value), "a Tensor or a number"),
+    "Number": (lambda value: _is_tensor(value) or _is_number(value), "a number"),
+    "float": (_is_number, "a number"),
+    "int": (_is_integer, "an integer"),
+    "Size": (_is_integer, "an integer"),
+    "Shape": (_is_integer, "integers"),
+    "Axis": (_is_integer, "an integer"),
+    "bool": (lambda value: isinstance(value, (bool, int)) or type(value).__name__ == "bool_", "a bool"),
+    "str": (lambda value: isinstance(value, str), "a string"),
+    "DType": (lambda value: isinstance(value, core.DType), "a dtype"),
+    "core.DType": (lambda value: isinstance(value, core.DType), "a dtype"),
+    "Sequence[Tensor]": (_sequence_of(_is_tensor), "a list or tuple of Tensors"),
+    "Sequence[int]": (_sequence_of(_is_integer), "a list or tuple of integers"),
+    "Sizes": (_sequence_of(_is_integer), "integers"),
+    "None": (lambda value: value is None, "None"),
+}
+_ALTERNATIVES = {"Dims": "int | Sequence[int] | None"}
+
+
+def checked(function: Callable[P, R], name: str | None = None) -> Callable[P, R]:
+    """The function, with arguments of the wrong kind reported by name (`name`: what the user calls it)."""
+
+    def explain(function: Callable[..., Any], error: Exception, args: Any, kwargs: Any) -> Exception:
+        ours = isinstance(error, Error) and not isinstance(error, ArgumentError)  # an operator inside names itself
+        if ours or not isinstance(error, FAULTS):
+            return error
+        return mistake(function, args, kwargs, name) or error
+
+    return cast("Callable[P, R]", core.Function(function, explain))
+
+
+def mistake(
+    function: Callable[..., Any],
+    args: Iterable[Any],
+    kwargs: Mapping[str, Any],
+    name: str | None = None,
+    parameters: Container[str] | None = None,
+) -> Error | None:
+    """An error for the first argument that is missing, unknown or not what its annotation says; None if there is none.
+
+    Args:
+        function: one with annotations written as strings.
+        args, kwargs: those of the call.
+        name: what the user calls the function, if not by its name.
+        parameters: the names of those to look at; None: all.
+    """
+    import inspect
+
+    owner = name or function.__name__
+    try:
+        bound = inspect.signature(function).bind(*args, **kwargs)
+    except TypeError as error:
+        return ArgumentError(f"{owner}: {error}")
+    for parameter, annotation, value in _arguments(function, bound):
+        if parameters is not None and parameter not in parameters:
+            continue
+        kinds = [_KINDS.get(kind) for kind in _ALTERNATIVES.get(annotation, annotation).split(" | ")]
+        known = [kind for kind in kinds if kind is not None]
+        if len(known) == len(kinds) and not any(accepts(value) for accepts, _ in known):
+            words = " or ".join(words for _, words in known)
+            return ArgumentError(f"{owner}: {parameter} must be {words}, not {_described(value)}")
+    return None
+
+
+def _arguments(function: Callable[..., Any], bound: inspect.BoundArguments) -> Iterator[tuple[str, str, Any]]:
+    """(parameter, annotation, value) of a call, each element of `*args` by itself."""
+    for name, value in bound.arguments.items():
+        annotation = function.__annotations__.get(name)
+        if not isinstance(annotation, str):
+            continue
+        if bound.signature.parameters[name].kind.name == "VAR_POSITIONAL":
+            single = len(value) == 1 and isinstance(value[0], (list, tuple))
+            yield from ((name, annotation, item) for item in (value[0] if single else value))
+        else:
+            yield name, annotation, value
+
+
+def _described(value: Any) -> str:
+    if value is None:
+        return "None"
+    if isinstance(value, core.Tensor):
+        return f"a Tensor of shape {tuple(value.shape)}"
+    if isinstance(value, (str, bytes, numbers.Number, list, tuple, dict)):
+        text = repr(value)
+        return f"{type(value).__name__} {text if len(text) <= 40 else text[:37] + '...'}"
+    return type(value).__name__
