@@ -63,8 +63,8 @@ def checked(function: Callable[P, R], name: str | None = None) -> Callable[P, R]
     """The function, with arguments of the wrong kind reported by name (`name`: what the user calls it)."""
 
     def explain(function: Callable[..., Any], error: Exception, args: Any, kwargs: Any) -> Exception:
-        ours = isinstance(error, Error) and not isinstance(error, ArgumentError)  # an operator inside names itself
-        if ours or not isinstance(error, FAULTS):
+        inside = isinstance(error, ArgumentError) and not error.message.startswith(f"{name or function.__name__}:")
+        if not isinstance(error, FAULTS) or (isinstance(error, Error) and not inside):
             return error
         return mistake(function, args, kwargs, name) or error
 
