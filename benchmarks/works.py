@@ -78,6 +78,25 @@ def rnn_gradients(library: Any) -> Callable[[Any], Any]:
     return run
 
 
+def rnn_step(library: Any) -> Callable[[Any], Any]:
+    """A training step of the same network: forward, backward and a plain gradient step."""
+    parameters = [library.from_numpy(a).requires_grad_() for a in rnn_weights()]
+    optimizer = library.optim.SGD(parameters, lr=1e-3)
+    w, u, b = parameters
+
+    def step(x: Any) -> Any:
+        h = library.zeros(x.shape[1], 128)
+        for t in range(x.shape[0]):
+            h = (x[t] @ w + h @ u + b).tanh()
+        loss = (h * h).mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss
+
+    return step
+
+
 def jax_rnn(jax: Any) -> Callable[[Any], Any]:
     """The same under jax.jit with lax.scan."""
     jnp = jax.numpy

@@ -129,6 +129,8 @@ class CaptureBuilder(SizedBuilder):
         if self.regions:
             self.regions[-1].leaves.add(id(tensor))
             self.regions[-1].keep.append(tensor)
+            if tensor.grad_fn is not None:  # the tape may hand it out as another object
+                self.regions[-1].recorded.add(tensor.grad_fn)
 
     def note_view(self, view: View) -> None:
         """What is known of a view changes: undone when the open region ends."""

@@ -46,6 +46,7 @@ class Region:
         self.own: set[Value] = set()  # inputs of the region and handles made in it
         self.aliases: dict[int, Alias] = {}
         self.leaves: set[int] = set()
+        self.recorded: set[Any] = set()  # operations on the region's tape whose results have values from outside
         self.keep: list[Any] = []
         self.written: dict[int, tuple[Cell, Value]] = {}  # what storages held when the region closed
         self._cells: dict[int, tuple[Cell, Value, int]] = {}
@@ -105,7 +106,7 @@ class Region:
         if not tensor.requires_grad or id(tensor) in self.leaves:
             return tensor
         value = self.builder.read(tensor)
-        if self.holds(value):
+        if self.holds(value) or tensor.grad_fn in self.recorded:
             return tensor
         known = self.aliases.get(id(tensor))
         if known is None or known.value is not value:

@@ -18,7 +18,9 @@ from .fold import fold_constants
 from .hoist import hoist
 from .lay_out_loops import lay_out_loops
 from .reductions import split_reductions
+from .segment_loops import Cut, by_default, segment_loops
 from .select_branches import select_branches
+from .share_rows import share_rows
 from .simplify import simplify
 
 
@@ -29,12 +31,14 @@ class Options(NamedTuple):
     fuse    share kernels between operators; off only in tests and reports
     verify  check the graph after each pass
     budget  bytes the program may allocate, or (a float) a share of what it would; None: no limit
+    cut     at which turns loops are cut, so that rows of earlier turns are computed again
     """
 
     strict: bool = True
     fuse: bool = True
     verify: bool = False
     budget: int | float | None = None
+    cut: Cut = by_default
 
 
 Pass = tuple[str, Callable[[Graph, Options], Graph]]
@@ -56,7 +60,12 @@ CONTRACT: tuple[Pass, ...] = (
     ("lay_out_loops", lambda graph, options: lay_out_loops(graph)),
     ("drop_dead", lambda graph, options: drop_dead(graph)),
 )
-PIPELINE = (LOWER, TIDY, CONTRACT)
+KEEP: tuple[Pass, ...] = (  # what loops keep for their gradients
+    ("segment_loops", lambda graph, options: segment_loops(graph, options.cut)),
+    ("share_rows", lambda graph, options: share_rows(graph)),
+    ("drop_dead", lambda graph, options: drop_dead(graph)),
+)
+PIPELINE = (LOWER, TIDY, CONTRACT, KEEP)
 MAX_ROUNDS = 16
 
 Trace = Callable[[str, Graph], None]
@@ -79,28 +88,43 @@ class _Dump:
 
 def optimise(graph: Graph, options: Options, trace: Trace | None = None) -> Graph:
     """Run all passes; `trace` sees the graph after each pass that changed it."""
-    checking = options.verify or config.verify
-    if trace is None and config.dump:
-        trace = _Dump(graph.name)
-    if checking and not graph.equal:  # sizes that are equal are written as one by the first pass
+    return keep_rows(simplified(graph, options, trace), options, trace)
+
+
+def simplified(graph: Graph, options: Options, trace: Trace | None = None) -> Graph:
+    """Run the passes that do not decide what loops keep for their gradients."""
+    trace = _traced(graph, trace)
+    if (options.verify or config.verify) and not graph.equal:  # sizes that are equal are written as one by the first pass
         verify(graph)
-
-    def run(passes: tuple[Pass, ...], graph: Graph) -> Graph:
-        for name, function in passes:
-            after = function(graph, options)
-            if after is graph:
-                continue
-            graph = after
-            if checking:
-                verify(graph)
-            if trace is not None:
-                trace(name, graph)
-        return graph
-
-    graph = run(LOWER, graph)
+    graph = _run(LOWER, graph, options, trace)
     for _ in range(MAX_ROUNDS):
-        after = run(TIDY, graph)
+        after = _run(TIDY, graph, options, trace)
         if after is graph:
             break
         graph = after
-    return run(CONTRACT, graph)
+    return _run(CONTRACT, graph, options, trace)
+
+
+def keep_rows(graph: Graph, options: Options, trace: Trace | None = None) -> Graph:
+    """Run the passes that decide what loops keep for their gradients."""
+    if not any(node.op == "while_loop" for node in graph.nodes):
+        return graph
+    return _run(KEEP, graph, options, _traced(graph, trace))
+
+
+def _traced(graph: Graph, trace: Trace | None) -> Trace | None:
+    return _Dump(graph.name) if trace is None and config.dump else trace
+
+
+def _run(passes: tuple[Pass, ...], graph: Graph, options: Options, trace: Trace | None) -> Graph:
+    checking = options.verify or config.verify
+    for name, function in passes:
+        after = function(graph, options)
+        if after is graph:
+            continue
+        graph = after
+        if checking:
+            verify(graph)
+        if trace is not None:
+            trace(name, graph)
+    return graph

@@ -190,3 +190,23 @@ def test_what_is_not_yet_supported_says_so():
     with pytest.raises(dg.Error) as error:
         dg.static(f)(dg.ones(2))
     assert "test_loop_gradients.py" in str(error.value)
+
+
+@pytest.mark.parametrize("product", [lambda h, w: h @ w, lambda h, w: nn.functional.linear(h, w)])
+def test_second_order_gradients_through_products_inside_the_function(product):
+    """Gradients taken twice inside of a static function: products hand the gradient on to both operands each time."""
+    w = dg.tensor([[0.3, -0.4], [0.5, 0.2]], dtype=dg.float64, requires_grad=True)
+    x = dg.tensor([[0.1 * i + j for j in range(2)] for i in range(10)], dtype=dg.float64).reshape(10, 1, 2)
+
+    def run(x):
+        h = x[0]
+        for t in range(x.shape[0]):
+            h = (product(h, w) + x[t]).tanh()
+        (first,) = dg.autograd.grad((h * h).sum(), [w], create_graph=True)
+        (second,) = dg.autograd.grad((first * first).sum(), [w])
+        return second
+
+    with dg.dynamic_mode():
+        expected = run(x).tolist()
+    for strict in (True, False):
+        assert flat(dg.static(run, strict=strict)(x).tolist()) == pytest.approx(flat(expected), rel=1e-10)
