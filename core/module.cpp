@@ -56,6 +56,9 @@ void bind_modes(nb::module_& m) {
   m.def(
       "set_localizing", [](bool on) { return std::exchange(mode.localizing, on); }, nb::arg("enabled"),
       "Whether operands from outside of a captured branch or loop body are replaced; returns the old setting.");
+  m.def(
+      "set_following", [](bool on) { return std::exchange(mode.following, on); }, nb::arg("enabled"),
+      "Whether the end of each traced in-place operator calls the hook `written`; returns the old setting.");
   m.def("is_grad_enabled", [] { return mode.grad; });
   m.def("grad_enabled", [] { return mode.grad; });
   m.def("push_tracing", [] { ++mode.tracing; });

@@ -90,6 +90,7 @@ enum class Hook {
   CaptureMiss,
   ViewWritten,
   Localize,
+  Written,
   Count
 };
 void set_hook(const char* name, PyObject* target);  // throws for an unknown name

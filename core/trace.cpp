@@ -98,6 +98,7 @@ PyObject* trace_call(OpObject* op, PyObject* const* values, size_t count) {
     }
   }
   record_traced(op, args.get(), before.get(), result.get());
+  if (mode.following && (op->flags & kInplace || op->writes)) owned(PyObject_CallNoArgs(hook(Hook::Written)));
   return result.release();
 }
 

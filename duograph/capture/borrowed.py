@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from .regions import Region
 
 
+class MayShare(CaptureError):
+    """The program must be captured with links between such tensors."""
+
+
 class Borrowed:
     """For such tensors' storages: the variable, and the storages they may really be, with their versions."""
 
@@ -35,7 +39,7 @@ class Borrowed:
 
     def note(self, tensor: Any, path: str, lenders: list[Cell]) -> None:
         """The variable may lie on the lenders' memory, and on that which they may lie on."""
-        if not lenders or tensor._traced is None:
+        if not lenders or tensor._traced is None or self.builder.aliases.exact:
             return
         everyone = dict.fromkeys(lenders)
         for cell in lenders:
@@ -74,8 +78,8 @@ class Borrowed:
         self.uncertain.update((lender, path) for lender, _ in lenders)
 
 
-def _refusal(path: str, what: str, when: str) -> CaptureError:
-    return CaptureError(
+def _refusal(path: str, what: str, when: str) -> MayShare:
+    return MayShare(
         f"static: {path} is another tensor itself on one way through a branch or loop that a tensor's value steers, "
         f"and a tensor of its own on another, and {what}",
         hint=f"make it a copy {when}: {path} = {path}.clone()",

@@ -17,6 +17,7 @@ from .control import UNBOUND, Thunk, Variables
 from .merge import adopt, common_type, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
 from .recorder import refill
 from .regions import Region, gradients, graph_of, live_nodes, zeros
+from .sharing import Join
 
 if TYPE_CHECKING:
     from .builder import CaptureBuilder
@@ -204,6 +205,7 @@ class _Choice:
         self.recorder = recorder
         self.predicate = predicate
         self.regions: list[Region] = []
+        self.values: list[tuple[Any, Any]] = []  # of each result: what it is on both sides
         self.lenders: list[tuple[str, list[Cell]]] = []  # of each result: whose memory it is on one side
 
     def side(self, run: Thunk, get: Thunk, evaluate: bool = False) -> Any:
@@ -226,7 +228,14 @@ class _Choice:
         plans: list[tuple[Any, list[Any]]] = []  # per variable: its structure, and leaves (None: the next result)
         for name, (a, b) in zip(names, pairs):
             plans.append(self._plan(name, a, b, outs))
+        join = None
+        if self.builder.aliases.exact and outs[0]:
+            join = Join(self.builder, self.predicate, self.regions, list(zip(*self.values)))
+        count = len(outs[0])
         cells = self._cells(outs)
+        if join is not None:
+            for out, more in zip(outs, join.outs()):
+                out += more
         made = select(self.builder, self.predicate, self.regions, outs) if outs[0] else []
         results = iter(made)
         merged = []
@@ -242,6 +251,9 @@ class _Choice:
             self.builder.note_cell(cell)
             cell.value = self.builder.read(next(results))
             cell.version += 1
+        if join is not None:
+            join.bind(made[:count], made[count + len(cells) :])
+            return merged
         borrowed = self.builder.borrowed
         for tensor, (path, lenders) in zip(made, self.lenders):
             borrowed.note(tensor, path, lenders)
@@ -289,6 +301,7 @@ class _Choice:
             )
             what = "differs between the two sides of a branch that a tensor's value decides"
             raise refuse(path, what, (_WHERE[0], values[0]), (_WHERE[1], values[1]), hint)
+        self.values.append((values[0], values[1]))
         borrowed = self.builder.borrowed
         lenders = [c for region, x in zip(self.regions, values) for c in borrowed.lenders(region, (x,))]
         self.lenders.append((path, lenders))

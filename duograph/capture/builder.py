@@ -10,6 +10,7 @@ from types import CodeType
 from typing import Any
 
 from duograph import _core as core
+from duograph import _stack
 from duograph._stack import is_internal
 from duograph.errors import CaptureError
 from duograph.ir.builder import active, current
@@ -19,6 +20,7 @@ from duograph.ir.types import TensorType
 from duograph.ops.definition import FLAG_VIEW
 from duograph.ops.tracing import wrap
 
+from .aliases import Aliases
 from .borrowed import Borrowed
 from .cells import Cell, Geometry, Storage, View, contiguous, relate, steps_between, strides_after
 from .numbers import LiveNumber, Postfix
@@ -70,8 +72,10 @@ class CaptureBuilder(SizedBuilder):
         self.number_inputs: dict[Postfix, Value] = {}
         self.related: list[tuple[Any, Any]] = []  # tensors found to overlap, one of which is written
         self.keep: list[Any] = []
+        self.histories: dict[int, tuple[Any, Any, Location | None]] = {}  # of written tensors from outside
         self.presence = Presence(self)
         self.borrowed = Borrowed(self)
+        self.aliases = Aliases(self)
         self.rows: dict[int, tuple[Any, int, int, Any]] = {}  # tensors in lists that are rows of a stack: see growing
         self.regions: list[Region] = []  # open ones, innermost last
         self.inside: set[Any] = set()  # nodes and inputs of all regions
@@ -80,6 +84,7 @@ class CaptureBuilder(SizedBuilder):
 
     def enter(self, region: Region) -> None:
         """What is emitted from here on belongs to the region."""
+        self.aliases.sync_all()
         self.regions.append(region)
         self._nodes.append(region.nodes)
         self._constants.append(region.constants)
@@ -179,6 +184,8 @@ class CaptureBuilder(SizedBuilder):
         view = self.views.get(handle)
         if self.borrowed.known:
             self.borrowed.check_read(self.view_of(tensor).cell)
+        if self.aliases.links:
+            self.aliases.sync(self.view_of(tensor).cell)
         if self.inside:
             self.check_escape(handle if view is None else view.cell.value)
         if view is None:
@@ -204,10 +211,13 @@ class CaptureBuilder(SizedBuilder):
 
     def write(self, tensor: Any, value: Value) -> None:
         if tensor._traced is None:
-            self._prepare_write(tensor)
+            self.prepare_write(tensor)
+            self.keep_history(tensor)
         view = self.view_of(tensor)
         self.borrowed.check_write(view.cell)
+        self.aliases.sync(view.cell)
         view.write(self, value)
+        self.aliases.note(view.cell)
 
     def results(self, op: Any, operands: Sequence[Any], values: Sequence[Value]) -> Sequence[Value]:
         if op.name == "add":
@@ -245,6 +255,13 @@ class CaptureBuilder(SizedBuilder):
         self.views[alias] = Cell(value).root
         if self.regions:
             self.regions[-1].own.add(alias)
+        return alias
+
+    def handle_on(self, cell: Cell) -> Value:
+        """A handle that is all of a storage."""
+        value = cell.value
+        alias = Value(value.type, value.node, value.index, value.name)
+        self.views[alias] = View(cell, (), value, cell.root.strides)
         return alias
 
     def _view_result(self, base: Any, value: Value) -> Value:
@@ -321,7 +338,26 @@ class CaptureBuilder(SizedBuilder):
         view.version = -1
         return view
 
-    def _prepare_write(self, tensor: Any) -> None:
+    def keep_history(self, tensor: Any) -> None:
+        """A tensor from outside of the program is written: its place on the tape is what it was when the capture ends."""
+        if id(tensor) not in self.histories:
+            tracing = core.set_tracing(False)
+            held = tensor.detach()
+            core.set_tracing(tracing)
+            core.rebase(held, tensor)
+            self.histories[id(tensor)] = (tensor, held, _stack.user_location())
+
+    def restore_histories(self) -> _stack.Location | None:
+        """Undo what the capture did to the tape of tensors from outside; gives the line that did something."""
+        line = None
+        for tensor, held, location in self.histories.values():
+            if tensor.grad_fn != held.grad_fn:
+                line = location
+                core.rebase(tensor, held)
+        self.histories.clear()
+        return line
+
+    def prepare_write(self, tensor: Any) -> None:
         """Before a concrete tensor is written: every tensor seen on the same memory becomes a view of one of them."""
         target = self.concrete(tensor)
         storage = self.storages[core.storage_id(tensor)]

@@ -19,6 +19,7 @@ from duograph.errors import ArgumentError
 from duograph.ir.builder import active
 from duograph.ir.graph import Value
 
+from .borrowed import MayShare
 from .report import Protection
 from .session import Captured, Session
 from .static import Handler, make_static
@@ -230,10 +231,10 @@ class _Runs:
 
     def compare(self) -> Comparison:
         handler = Handler(self.target, self.strict)
-        self.session = Session(self.target, handler.__name__, differentiable=True)
-        notes = Watch(self.session.builder)
-        with watching(notes):
-            self.captured = self.session.run(self.args, self.kwargs)
+        try:
+            notes = self.capture(handler.__name__, False)
+        except MayShare:
+            notes = self.capture(handler.__name__, True)
         self.steered = list(notes.inside)
         found = Comparison(handler.__name__, uncompared=self.steered)
         watch = Watch()
@@ -270,6 +271,14 @@ class _Runs:
             for gradient, saved in gradients:
                 with_no_grad(gradient.detach().copy_, saved)
             _restore_generators(python)
+
+    def capture(self, name: str, exact: bool) -> Watch:
+        """Capture the function; gives what the capture went through."""
+        self.session = Session(self.target, name, True, exact=exact)
+        notes = Watch(self.session.builder)
+        with watching(notes):
+            self.captured = self.session.run(self.args, self.kwargs)
+        return notes
 
     def dynamic(self, *args: Any, **kwargs: Any) -> Any:
         core.set_dynamic_mode(True)

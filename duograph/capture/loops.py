@@ -21,6 +21,7 @@ from .merge import adopt, common_type, is_number, is_synthetic, leaves, rebuild,
 from .recorder import Recorder, refill
 from .regions import Region
 from .sequences import Sequence_, as_sequence
+from .sharing import Turns
 
 if TYPE_CHECKING:
     from .builder import CaptureBuilder
@@ -124,6 +125,7 @@ class _Capture:
         self.structures: dict[str, Any] = {}  # of variables that get their first value in the loop
         self.flowing: set[str] = set()  # leaves through which gradients flow
         self.after: dict[str, Any] = {}
+        self.turns = Turns(builder) if builder.aliases.exact else None
 
     def give_up(self) -> None:
         """All is as before the loop, outside of the function too."""
@@ -165,15 +167,21 @@ class _Capture:
             lenders = self.builder.borrowed.lenders(region, (c.initial,))
             self.builder.borrowed.note(tensors[path], path, [cell for cell in lenders if cell.input is not None])
         turn = region.leaf(counter, False)
+        flags = self.turns.inputs(region) if self.turns is not None else []
         test_region, go_on = self._test(region, tensors, contents, turn, test, stop)
         outside = Outside(self.recorder)
         with region.open():
             self._enter(tensors, contents)
+            if self.turns is not None:
+                self.turns.bind(tensors)
             body(None if self.sequence is None else self.sequence.item(region, turn))
             after = dict(zip(self.names, self.get()))
             self._check_containers()
             outside.check(region)
-            grown = self._grown(after) or self._flows(after)
+            grown = self._grown(after)
+            if self.turns is not None and not grown:
+                grown = self._share(region, after)
+            grown = grown or self._flows(after)
         grown |= self._new_cells(region)
         self.set(self.before)
         if grown:
@@ -183,17 +191,29 @@ class _Capture:
             for path, c in self.carried.items():
                 outs.append(region.localize(adopt(self._leaf(after, path), c.type)))
             outs += [wrap(region.written[k][1] if k in region.written else contents[k]) for k in self.cells]
+            outs += self.turns.outs() if self.turns is not None else []
         initial = [adopt(c.initial, c.type) for c in self.carried.values()]
         initial += [wrap(cell.value) for cell in self.cells.values()]
+        initial += self.turns.initial() if self.turns is not None else []
         loop = Loop(self.builder, region, counter)
         flowing = [tensor if path in self.flowing else None for path, tensor in tensors.items()]
-        loop.carry([*inputs.values(), *contents.values()], [*flowing, *(None for _ in contents)], initial, outs)
+        none = [None] * (len(contents) + len(flags))
+        loop.carry([*inputs.values(), *contents.values(), *flags], [*flowing, *none], initial, outs)
         loop.kept = [t for _, new in self.growing for t in new]
         loop.test = None if go_on is None else (test_region, go_on)
         if self.sequence is not None:
             loop.over(self.sequence, stops=stop is not None)
         self.after = after
         return loop
+
+    def _share(self, region: Region, after: dict[str, Any]) -> bool:
+        """Whether variables were found to lie on further memory at the end of a turn."""
+        assert self.turns is not None
+        variables = [path for path in self.carried if path not in self.turns.slots]
+        grown, new = self.turns.look(region, [(path, self.carried[path].initial, self._leaf(after, path)) for path in variables])
+        for path, type_ in new:
+            self.carried[path] = _Carried(path, type_, UNBOUND)
+        return grown
 
     def _flows(self, after: dict[str, Any]) -> bool:
         """Whether gradients were found to flow through further variables."""
@@ -272,6 +292,8 @@ class _Capture:
                 )
 
     def _leaf(self, after: dict[str, Any], path: str) -> Any:
+        if self.turns is not None and path in self.turns.slots:
+            return self.turns.slots[path]
         name = min((n for n in self.kept if path == n or path.startswith((n + "[", n + "."))), key=len)
         return next(leaf.value for leaf in leaves(after[name], name) if leaf.path == path)
 
@@ -350,6 +372,8 @@ class _Capture:
             self.builder.note_cell(cell)
             cell.value = self.builder.read(final)
             cell.version += 1
+        if self.turns is not None:
+            self.turns.finish(results, finals[len(self.carried) + len(self.cells) :])
         may_make_none = self.sequence is None or not self.sequence.turns or loop.length is None
         for (path, c), final in zip(self.carried.items(), finals):
             ways = (c.initial, self._leaf(self.after, path)) if may_make_none else (self._leaf(self.after, path),)

@@ -23,6 +23,7 @@ from duograph.ops.tracing import wrap
 from duograph.passes.expand import expand
 
 if TYPE_CHECKING:
+    from .aliases import Link
     from .builder import CaptureBuilder
     from .cells import Cell, View
 
@@ -51,6 +52,7 @@ class Region:
         self.written: dict[int, tuple[Cell, Value]] = {}  # what storages held when the region closed
         self._cells: dict[int, tuple[Cell, Value, int]] = {}
         self._views: dict[int, tuple[View, Value, int, int]] = {}
+        self._links: dict[int, tuple[Link, int]] = {}
 
     def input(self, type: Any, name: str = "") -> Value:
         """A value that is given to the region at each run."""
@@ -76,6 +78,8 @@ class Region:
                     cell.value = value
                     cell.version += 1
             yield
+            if not at_end:
+                self.builder.aliases.sync_all(self)
         finally:
             self.builder.leave(self)
 
@@ -86,7 +90,9 @@ class Region:
             cell.value, cell.version = value, version
         for view, value, version, history in self._views.values():
             view.value, view.version, view.history = value, version, history
-        self._cells, self._views = {}, {}
+        for link, seen in self._links.values():
+            link.seen = seen
+        self._cells, self._views, self._links = {}, {}, {}
 
     def note_cell(self, cell: Cell) -> None:
         """The storage is about to be written. One that was born in the region ends with it."""
@@ -97,6 +103,10 @@ class Region:
     def note_view(self, view: View) -> None:
         """What is known of a view is about to change."""
         self._views.setdefault(id(view), (view, view.value, view.version, view.history))
+
+    def note_link(self, link: Link) -> None:
+        """What is known of a tensor that another one may be is about to change."""
+        self._links.setdefault(id(link), (link, link.seen))
 
     def holds(self, value: Value) -> bool:
         return value in self.own or value.node in self.members
@@ -115,6 +125,23 @@ class Region:
             self.leaves.add(id(leaf))
         return known.leaf
 
+    def from_outside(self, tensor: Any) -> Any:
+        """The tensor that a leaf stands for."""
+        return next((alias.outer for alias in self.aliases.values() if alias.leaf is tensor), tensor)
+
+    def check_write(self, target: Any, value: Any) -> None:
+        """Refuse a write that would give a tensor from outside a history in the region."""
+        if not core.is_grad_enabled() or not (target.requires_grad or value.requires_grad):
+            return
+        base = target if target._base is None else target._base
+        if target._traced is None or not self.holds(target._traced) or base is not self.from_outside(base):
+            raise CaptureError(
+                "static: a tensor from outside is written in place in a branch or loop that a tensor's value steers, "
+                "and takes part in differentiation",
+                hint="assign a new tensor instead: x = x + y for x += y",
+                location=user_location(),
+            )
+
 
 def localize(args: tuple[Any, ...], in_place: bool) -> tuple[Any, ...]:
     """Hook of the core: an operator's arguments, as the open region sees them."""
@@ -125,16 +152,9 @@ def localize(args: tuple[Any, ...], in_place: bool) -> tuple[Any, ...]:
     region: Region = regions[-1]
     if not in_place:
         return tuple(_localized(region, x) for x in args)
-    if core.is_grad_enabled() and any(t.requires_grad for t in _tensors(args)):
-        outside = {id(alias.leaf) for alias in region.aliases.values()}
-        for target in _tensors(args[:1]):
-            if target._traced is None or not region.holds(target._traced) or id(target._base) in outside:
-                raise CaptureError(
-                    "static: a tensor from outside is written in place in a branch or loop that a tensor's value steers, "
-                    "and takes part in differentiation",
-                    hint="assign a new tensor instead: x = x + y for x += y",
-                    location=user_location(),
-                )
+    for target in _tensors(args[:1]):
+        for other in _tensors(args):
+            region.check_write(target, other)
     return (args[0], *(_localized(region, x) for x in args[1:]))
 
 

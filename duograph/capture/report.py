@@ -117,8 +117,8 @@ def _number(value: Any) -> str:
 
 def explain(handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], time: bool) -> Report:
     """See `Handler.explain`. Captures anew, so that it depends on nothing that ran before; leaves all state as it was."""
-    session = Session(handler.target, handler.__name__, differentiable=False)
-    captured = session.run(args, kwargs)
+    make = lambda exact: Session(handler.target, handler.__name__, False, exact=exact)  # noqa: E731
+    session, captured = Session.captured(make, args, kwargs)
     from duograph.runtime.build import build
 
     built = build(captured.graph, strict=handler.strict, fuse=config.fuse, views=False, budget=handler.budget)

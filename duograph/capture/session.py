@@ -12,6 +12,7 @@ from duograph.errors import CaptureError
 from duograph.ir.graph import Argument, Graph, Value
 
 from .backward import Backward, differentiate
+from .borrowed import MayShare
 from .builder import CaptureBuilder
 from .cells import contiguous, view_layout
 from .convert import callee
@@ -43,11 +44,13 @@ class Session:
         differentiable: bool,
         single_path: bool = False,
         plan: Plan | None = None,
+        exact: bool = False,
     ) -> None:
         self.function = function
         self.recorder = Recorder()
         self.recorder.single_path = single_path
         self.builder = CaptureBuilder(name)
+        self.builder.aliases.exact = exact
         self.grad_mode = core.is_grad_enabled()
         self.differentiable = differentiable and self.grad_mode
         self.builder.call_sizes = self.recorder.sizes
@@ -62,6 +65,16 @@ class Session:
         self.names: list[str] = []  # of the arguments
         self.result_tensors: list[Any] = []
         self.recorder.gradients_written = self.journal
+
+    @staticmethod
+    def captured(make: Callable[[bool], Session], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Session, Captured]:
+        """The capture of a call; `make` is told whether tensors that may be others are to be followed."""
+        session = make(False)
+        try:
+            return session, session.run(args, kwargs)
+        except MayShare:
+            session = make(True)
+            return session, session.run(args, kwargs)
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Captured:
         """Capture the call; everything outside is as before when this returns or raises."""
@@ -82,14 +95,18 @@ class Session:
                 result = function(*given[: len(args)], **dict(zip(kwargs, given[len(args) :])))
                 core.set_user_sizes(False)
                 self.arguments.check_unchanged()
+                self.builder.aliases.sync_all()
                 gradients = self._gradients()
                 self._note_sharing(result)
                 self.result_tensors = tensors_of(result)
                 outputs = template(result, self._tensor_row)
                 effects = self._effects(gradients)
                 backward = self._backward()
+                self._check_histories()
         finally:
+            self.builder.restore_histories()
             core.set_user_sizes(numbers)
+            core.set_following(False)
             core.set_grad_journal(None)
             self._restore_gradients()
             core.set_grad_journal(journal)
@@ -98,6 +115,15 @@ class Session:
             core.set_grad_enabled(self.grad_mode)
             self.recorder.roll_back()
         return self._captured(leaves, len(args), tuple(kwargs), outputs, effects, backward, epoch)
+
+    def _check_histories(self) -> None:
+        location = self.builder.restore_histories()
+        if location is not None:
+            raise CaptureError(
+                "static: a tensor from outside of the function is written in place and takes part in differentiation",
+                hint="write to a copy and return it: x = x.clone() before, or write under no_grad",
+                location=location,
+            )
 
     # ---- gradients written
 

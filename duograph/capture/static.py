@@ -11,6 +11,7 @@ from duograph._recorded import state
 from duograph.config import config
 from duograph.errors import ArgumentError
 
+from .borrowed import MayShare
 from .budget import read_budget
 from .convert import callee
 from .declared import Declared
@@ -71,8 +72,9 @@ class Handler:
         plan = self.sizes.plan(self.target, args, kwargs)
         if self.budget is not None:
             plan = Plan({})
+        exact = False
         while True:
-            session = Session(self.target, self.__name__, differentiable=True, single_path=self.single_path, plan=plan)
+            session = Session(self.target, self.__name__, True, self.single_path, plan, exact)
             session.recorder.sizes.strict = self.strict
             try:
                 captured = session.run(args, kwargs)
@@ -80,6 +82,9 @@ class Handler:
                     plan = plan.without(session.recorder.sizes.pinned)
                     continue
                 made = self.compile(captured, args, kwargs)
+            except MayShare:  # a write makes a difference to what may lie on the same memory: that is followed from now on
+                exact = True
+                continue
             except Exception:
                 if not plan:
                     raise

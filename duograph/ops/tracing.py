@@ -6,7 +6,8 @@ calls become nodes of the thread's current `ir.Builder`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from threading import local
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,23 @@ _STATE = _State()
 def user_operator(fallback: str = "") -> str:
     """The operator the user called, while its body is being traced."""
     return _STATE.names[0] if _STATE.names else fallback
+
+
+def in_operator() -> bool:
+    """Whether an operator's body is being traced."""
+    return bool(_STATE.names)
+
+
+@contextmanager
+def as_user() -> Iterator[None]:
+    """What is called here is traced like the user's calls, whatever operator is being traced; nobody watches."""
+    names, _STATE.names = _STATE.names, []
+    watch, state.watch = state.watch, None
+    try:
+        yield
+    finally:
+        _STATE.names = names
+        state.watch = watch
 
 
 # Values and tensors

@@ -235,36 +235,6 @@ def test_assert_and_raise_on_tensors():
     assert static.captures == 1
 
 
-def writes_what_may_be_its_argument(x):
-    y = x if x.sum() > 0 else x * 0.5
-    y.mul_(2)
-    return x
-
-
-def writes_after_a_loop_that_may_make_no_turn(x):
-    y = x
-    while y.sum() < 5:
-        y = y * 2
-    y += 1
-    return y
-
-
-def reads_what_may_have_been_written(x):
-    y = x if x.sum() > 0 else x * 0.5
-    x.mul_(2)
-    return y
-
-
-@pytest.mark.parametrize(
-    "function",
-    [writes_what_may_be_its_argument, writes_after_a_loop_that_may_make_no_turn, reads_what_may_have_been_written],
-)
-def test_memory_that_is_shared_on_one_way_only_is_not_told_apart_in_silence(function):
-    with pytest.raises(dg.errors.CaptureError, match="itself on one way") as error:
-        dg.static(function)(dg.ones(2))
-    assert "clone()" in str(error.value) and "test_control_flow.py" in str(error.value)
-
-
 def test_a_parameter_chosen_by_a_value_is_trained():
     def run(make):
         first, second = dg.nn.Parameter(dg.ones(2)), dg.nn.Parameter(dg.ones(2))

@@ -1,0 +1,219 @@
+"""Tensors that are other tensors' memory on some ways through a branch or loop.
+
+What a branch or loop gives back is a storage of its own, *linked* to each tensor it may really be: a condition, known when
+the program runs, and that tensor. A write reaches, under the condition, the linked tensor too; a read looks, under the
+condition, what it holds now. Storages made inside that several results lie on come out as results themselves, and so do
+conditions. A program is captured in this way once a write and a read were found to make a difference (see `borrowed`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from duograph import _core as core
+from duograph._stack import user_location
+from duograph.errors import CaptureError
+from duograph.ir.builder import current
+from duograph.ir.graph import Value
+from duograph.ops.tracing import as_user, in_operator, wrap
+
+from .cells import Cell
+from .conditions import both, choice
+from .histories import Move, down, moves, view_written
+
+if TYPE_CHECKING:
+    from .builder import CaptureBuilder
+    from .regions import Region
+
+Key = tuple[int, tuple[Move, ...]]
+
+
+class Place(NamedTuple):
+    """Memory that a tensor may lie on: a part of `base`, a tensor from outside of a region or a storage made in it."""
+
+    condition: Value | None  # None: always
+    base: Any
+    moves: tuple[Move, ...]
+    root: Any  # a tensor that is all of the storage
+
+    @property
+    def key(self) -> Key:
+        return id(self.base), self.moves
+
+
+class Link:
+    """A tensor that another one is, under a condition."""
+
+    __slots__ = ("condition", "lender", "seen")
+
+    def __init__(self, condition: Value | None, lender: Any, seen: int) -> None:
+        self.condition = condition
+        self.lender = lender
+        self.seen = seen  # the version of the lender's storage that is known
+
+
+def written() -> None:
+    """Hook of the core: an in-place operator ends, and its place on the tape is known."""
+    builder: Any = current()
+    if not in_operator():
+        builder.aliases.flush()
+
+
+class Aliases:
+    """The links of a capture."""
+
+    def __init__(self, builder: CaptureBuilder) -> None:
+        self.builder = builder
+        self.exact = False
+        self.links: dict[Cell, tuple[Any, list[Link]]] = {}
+        self.covered: set[Cell] = set()  # storages that always are others
+        self.written: list[Cell] = []
+        self.leading: list[Cell] = []  # what was written, and others follow
+
+    # ---- reads and writes
+
+    def sync(self, cell: Cell) -> None:
+        """The storage holds what the tensors that it may be hold now."""
+        found = self.links.get(cell)
+        if found is None or cell in self.leading:
+            return
+        owner, links = found
+        stale = []
+        for link in links:
+            lender = self.builder.view_of(link.lender).cell
+            self.sync(lender)
+            if lender.version != link.seen:
+                self._see(cell, link)
+                stale.append(link)
+        if not stale:
+            return
+        old = core.set_grad_enabled(True)
+        try:
+            for link in stale:
+                self._store(owner, link.lender if link.condition is None else choice(link.condition, link.lender, owner))
+        finally:
+            core.set_grad_enabled(old)
+
+    def sync_all(self, region: Region | None = None) -> None:
+        """The same for all storages that are there at this place of the program, or those made in a region."""
+        for cell in list(self.links):
+            if region.holds(cell.born) if region is not None else self._is_there(cell):
+                self.sync(cell)
+
+    def note(self, cell: Cell) -> None:
+        """The storage was written: those that it may be, too, when the operator is done."""
+        if cell in self.links:
+            self.written.append(cell)
+
+    def flush(self) -> None:
+        while self.written:
+            self._push(self.written.pop(0))
+
+    def _push(self, cell: Cell) -> None:
+        owner, links = self.links[cell]
+        self.leading.append(cell)
+        for link in links:
+            lender = link.lender
+            _check_leaf(lender, owner)
+            self.sync(self.builder.view_of(lender).cell)
+            self._store(lender, owner if link.condition is None else choice(link.condition, owner, lender))
+            target = self.builder.view_of(lender).cell
+            if target in self.links:
+                self._push(target)
+        for link in links:
+            self._see(cell, link)
+        self.leading.remove(cell)
+
+    def _see(self, cell: Cell, link: Link) -> None:
+        regions = self.builder.regions
+        if regions and not regions[-1].holds(cell.born):
+            regions[-1].note_link(link)
+        link.seen = self.builder.view_of(link.lender).cell.version
+
+    def _store(self, target: Any, value: Any) -> None:
+        """The tensor holds a value from now on, and has its history."""
+        with as_user():
+            if self.builder.regions:
+                self.builder.regions[-1].check_write(target, value)
+            if target._traced is None:
+                self.builder.prepare_write(target)
+            self.builder.view_of(target).write(self.builder, self.builder.read(value))
+            if not core.is_grad_enabled() or not (value.requires_grad or target.requires_grad):
+                return
+            if target._base is not None:
+                view_written(target, value)
+            else:
+                core.rebase(target, value)
+
+    def _is_there(self, cell: Cell) -> bool:
+        value = cell.born
+        inside = value in self.builder.inside or value.node in self.builder.inside
+        return not inside or any(region.holds(value) for region in self.builder.regions)
+
+    # ---- where tensors lie
+
+    def bind(self, tensor: Any, places: Sequence[Place], own: bool) -> None:
+        """A new tensor is one of these, or, if `own`, perhaps none."""
+        links = []
+        for place in places:
+            lender = place.base
+            with as_user():
+                for move in place.moves:
+                    lender = down(move, lender)
+            cell = self.builder.view_of(lender).cell
+            if cell is not self.builder.view_of(place.base).cell:
+                raise CaptureError(
+                    "static: a variable is a part of another tensor on some ways through a branch or loop, in a layout "
+                    "that is not known at capture",
+                    hint="make it a copy: add .clone()",
+                    location=user_location(),
+                )
+            links.append(Link(place.condition, lender, cell.version))
+        cell = self.builder.view_of(tensor).cell
+        if not own:
+            self.covered.add(cell)
+        if links:
+            self.links[cell] = (tensor, links)
+            core.set_following(True)
+
+    def places(
+        self, region: Region, tensor: Any, condition: Value | None = None, after: tuple[Move, ...] = ()
+    ) -> Iterator[Place]:
+        """Memory that a tensor of the (open) region may lie on; the last is memory made in the region, if any is."""
+        view = self.builder.view_of(tensor)
+        base = tensor if tensor._base is None else tensor._base
+        if not region.holds(view.cell.born):
+            base = region.from_outside(base)
+            if base is None or (base._traced is not None and region.holds(base._traced)):
+                base, path = self._outside(view.cell), (*moves(view.chain), *after)
+            else:
+                path = (*moves(view.chain[len(self.builder.view_of(base).chain) :]), *after)
+            yield Place(condition, base, path, None)
+            return
+        path = (*moves(view.chain), *after)
+        for link in self.links.get(view.cell, (None, []))[1]:
+            yield from self.places(region, link.lender, _joint(condition, link.condition), path)
+        if view.cell in self.covered:
+            return
+        whole = base if not self.builder.view_of(base).chain and self.builder.view_of(base).cell is view.cell else None
+        yield Place(condition, view.cell, path, whole)
+
+    def _outside(self, cell: Cell) -> Any:
+        """A tensor without history on a storage from outside of all regions."""
+        return wrap(self.builder.handle_on(cell))
+
+
+def _joint(a: Value | None, b: Value | None) -> Value | None:
+    return a if b is None else b if a is None else both(a, b)
+
+
+def _check_leaf(lender: Any, owner: Any) -> None:
+    """As in dynamic mode, where the condition holds, a leaf of the tape must not be written."""
+    base = lender if lender._base is None else lender._base
+    if core.is_grad_enabled() and base.requires_grad and base.is_leaf:
+        raise CaptureError(
+            "static: a variable that is, on one way through a branch or loop, a tensor that requires grad is written in place",
+            hint="make it a copy before: add .clone()",
+            location=user_location(),
+        )

@@ -1,0 +1,279 @@
+"""Variables that are another tensor itself on some ways through a branch or loop, written in place or read after a write."""
+
+from __future__ import annotations
+
+import pytest
+
+import duograph as dg
+
+
+def writes_what_may_be_its_argument(x, c):
+    y = x if c > 0 else x * 2
+    y += 1
+    return x, y
+
+
+def row_of_the_argument_or_a_new_one(x, c):
+    if c > 0:
+        y = x[0]
+    else:
+        y = x[1] * 2
+    x *= 3
+    y.mul_(2)
+    z = x.sum()
+    x += 1
+    return x, y, z
+
+
+def view_of_what_may_be_the_argument(x, c):
+    if c > 0:
+        y = x
+    else:
+        y = x * 2
+    v = y[0]
+    v += 1
+    x[1] = 7
+    return x, y, v
+
+
+def variable_that_is_the_argument_in_the_first_turn(x, c):
+    y = x
+    k = 0
+    while k < c:
+        y += 1
+        y = y * 2
+        k = k + 1
+    y[0] = 0.5
+    return x, y
+
+
+def one_memory_on_one_side_two_on_the_other(x, c):
+    a = x * 1
+    b = x * 2
+    if c > 0:
+        a = b
+    elif c < 0:
+        n = a * 3
+        a = n
+        b = n[:]
+    a += 1
+    b *= 3
+    return x, a, b
+
+
+def variables_that_change_places(x, c):
+    a = x
+    b = x * 2
+    k = 0
+    while k < c:
+        a, b = b, a
+        a += 1
+        k = k + 1
+    a *= 2
+    return x, a, b
+
+
+def two_variables_on_what_the_last_turn_made(x, c):
+    h = x * 1
+    out = x * 1
+    k = 0
+    while k < c:
+        h = (h * 0.5 + k).tanh()
+        out = h
+        k = k + 1
+    h += 1
+    return out, h
+
+
+def shared_from_some_turn_on(x, c):
+    h = x * 1
+    out = x * 1
+    k = 0
+    while k < c:
+        h += 1
+        if k > 0:
+            h = h * 2
+            out = h
+        k = k + 1
+    out[0] = 9
+    return out, h
+
+
+def view_or_whole_in_a_loop(x, c):
+    y = x * 1
+    z = y
+    for i in range(c):
+        if x.sum() > i:
+            z = y[1:]
+            z = dg.cat([z, y[:1]])
+        else:
+            z = y
+        z += 1
+    return y, z
+
+
+def nested(x, c):
+    y = x * 2
+    if c > 0:
+        z = x[0]
+        if x.sum() > 5:
+            z = y[1]
+        z += 1
+        w = z
+    else:
+        w = y[0] * 3
+    y *= 2
+    w -= 1
+    x *= 0.5
+    return x, y, w
+
+
+def loop_in_a_branch(x, c):
+    y = x
+    if c > 0:
+        for i in range(c):
+            if i > 0:
+                y = y * 2
+            y += i
+    y += 0.25
+    return x, y
+
+
+def written_in_an_unrolled_loop(x, c):
+    parts = [x[0], x[1]]
+    total = x.sum()
+    for part in parts:
+        if total > c:
+            chosen = part
+        else:
+            chosen = part * 2
+        chosen += 1
+        total = total + chosen.sum()
+    return x, total
+
+
+def conditional_expression(x, c):
+    y = x if c > 0 else x.transpose(0, 1)
+    y[0] = 7
+    x[1, 0] += 1
+    return x, y
+
+
+def early_return(x, c):
+    def part(a):
+        if c > 0:
+            return a[1:]
+        if c < 0:
+            return a[:1] * 2
+        return a[:1]
+
+    y = part(x)
+    y *= 3
+    x += 1
+    return x, y
+
+
+FUNCTIONS = [
+    writes_what_may_be_its_argument,
+    row_of_the_argument_or_a_new_one,
+    view_of_what_may_be_the_argument,
+    variable_that_is_the_argument_in_the_first_turn,
+    one_memory_on_one_side_two_on_the_other,
+    variables_that_change_places,
+    two_variables_on_what_the_last_turn_made,
+    shared_from_some_turn_on,
+    view_or_whole_in_a_loop,
+    nested,
+    loop_in_a_branch,
+    written_in_an_unrolled_loop,
+    conditional_expression,
+    early_return,
+]
+
+
+def outcome(function, c, gradients):
+    x = dg.tensor([[1.0, 2.0], [3.0, 4.0]]).requires_grad_(gradients)
+    results = function(x, dg.tensor(c))
+    found = [t.tolist() for t in (*results, x)]
+    if gradients:
+        total = sum((t * t.sin()).sum() for t in results)
+        found.append(dg.autograd.grad(total, [x])[0].tolist())
+    return found
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_values(function, strict):
+    static = dg.static(function, strict=strict)
+    for c in (3, -1, 0, 1):
+        assert outcome(static, c, False) == outcome(function, c, False)
+    assert static.captures == 1
+
+
+def no_write_inside(x, c):
+    y = x if c > 0 else x * 2
+    y *= 1.5
+    v = y[0]
+    x[1] = y[0] * 0.5
+    v += 1
+    return x, y, v
+
+
+def after_a_loop(x, c):
+    y = x
+    while y.sum() < 30 * c:
+        y = y * 1.5
+    y *= y
+    x += 1
+    return x, y
+
+
+@pytest.mark.parametrize(
+    "function", [FUNCTIONS[0], FUNCTIONS[1], FUNCTIONS[2], conditional_expression, early_return, no_write_inside, after_a_loop]
+)
+def test_gradients(function):
+    def of_a_copy(x, c):
+        return function(x * 1.0, c)
+
+    def whole(x, c):
+        return dg.autograd.grad(sum((t * t.sin()).sum() for t in of_a_copy(x, c)), [x])[0]
+
+    static, inside = dg.static(of_a_copy, strict=True), dg.static(whole, strict=True)
+    for c in (3, -1, 0, 1):
+        expected = outcome(of_a_copy, c, True)
+        found = outcome(static, c, True)
+        assert found[:-1] == expected[:-1]
+        assert dg.tensor(found[-1]).allclose(dg.tensor(expected[-1]), 1e-6, 1e-6)
+        x = dg.tensor([[1.0, 2.0], [3.0, 4.0]]).requires_grad_()
+        assert inside(x, dg.tensor(c)).allclose(dg.tensor(expected[-1]), 1e-6, 1e-6)
+    assert static.captures == inside.captures == 1
+
+
+def test_writing_what_has_a_history_outside_is_refused():
+    def f(x):
+        x *= 2
+        return x * x
+
+    x = dg.ones(2).requires_grad_()
+    middle = x * 1.0
+    with pytest.raises(dg.errors.CaptureError, match="from outside of the function is written") as error:
+        dg.static(f)(middle)
+    assert "x *= 2" in str(error.value)
+    assert dg.autograd.grad(f(middle).sum(), [x])[0].tolist() == [8.0, 8.0]
+
+
+def test_a_leaf_of_the_tape_is_refused():
+    def f(x, c):
+        y = x if c > 0 else x * 2
+        y += 1
+        return y
+
+    with pytest.raises(dg.errors.CaptureError, match="requires grad is written in place") as error:
+        dg.static(f)(dg.ones(2).requires_grad_(), dg.tensor(0))
+    assert "y += 1" in str(error.value) and "clone()" in str(error.value)
+
+
+def test_reports_and_comparisons_follow_too():
+    x, c = dg.ones(2, 2), dg.tensor(1)
+    assert "where" in str(dg.static(FUNCTIONS[1]).explain(x, c))
+    assert dg.compare(FUNCTIONS[1], x, c)
