@@ -72,7 +72,7 @@ class CaptureBuilder(SizedBuilder):
         self.number_inputs: dict[Postfix, Value] = {}
         self.related: list[tuple[Any, Any]] = []  # tensors found to overlap, one of which is written
         self.keep: list[Any] = []
-        self.histories: dict[int, tuple[Any, Any, Location | None]] = {}  # of written tensors from outside
+        self.histories: dict[int, tuple[Any, Any, _stack.Location | None]] = {}  # of written tensors from outside
         self.presence = Presence(self)
         self.borrowed = Borrowed(self)
         self.aliases = Aliases(self)
