@@ -10,6 +10,8 @@
 #include <map>
 #include <mutex>
 
+#include "rows.h"
+
 namespace dg {
 
 namespace {
@@ -405,12 +407,14 @@ void add_library(const std::string& name, const uint8_t* bytes, size_t size) {
 }
 
 bool has_library(const std::string& name) {
+  if (name == kRowLibrary) return true;
   Libraries& known = libraries();
   std::lock_guard lock(known.mutex);
   return known.objects.count(name) != 0;
 }
 
 void* library_symbol(const std::string& library, std::string_view name) {
+  if (library == kRowLibrary) return row_function(name);
   Libraries& known = libraries();
   std::lock_guard lock(known.mutex);
   const auto found = known.objects.find(library);

@@ -202,7 +202,24 @@ class FlowKernel:
     wide: tuple[int, ...] = ()
 
 
-Kernel: TypeAlias = "LoopKernel | ScatterKernel | ContractionKernel | FlowKernel"
+@dataclass(frozen=True)
+class RowKernel:
+    """A function of the core (`core/rows.h`) on the rows of operands: no code is generated.
+
+    ``outer`` are the extents of the dims that number the rows. Each of ``rows``, one per operand, says where its rows
+    are: (the address over the outer dims, their length, the stride inside). ``numbers`` are the function's own.
+    """
+
+    name: str
+    function: str
+    outer: tuple[Extent, ...]
+    operands: tuple[Operand, ...]
+    rows: tuple[tuple[Address, Extent, Extent], ...]
+    numbers: tuple[Extent, ...]
+    body: tuple[Instr, ...] = ()
+
+
+Kernel: TypeAlias = "LoopKernel | ScatterKernel | ContractionKernel | FlowKernel | RowKernel"
 
 
 @dataclass(frozen=True)

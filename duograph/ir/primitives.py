@@ -17,6 +17,7 @@ INDEXING = "indexing"
 RANDOM = "random"
 CONTROL = "control"
 LATE = "late"
+ROWS = "rows"
 EFFECT = "effect"
 
 # What it costs to compute one element once more; a load counts 2, and anything above CHEAP is kept in memory.
@@ -81,6 +82,7 @@ def _rows() -> list[Primitive]:
     add(RANDOM, 0, "random_key", flops=0, result="any")
     add(RANDOM, 1, "random_uniform random_bits", cost=TRANSCENDENTAL, result="any")
     add(CONTROL, -1, "cond while_loop", flops=0, result="any")
+    add(ROWS, -1, "scan sort select search", cost=4, flops=0, result="any")
     add(LATE, 1, "size_of nonzero", cost=4, flops=0, result="any")
     add(EFFECT, 2, "assign", flops=0, result="any")
     return rows

@@ -64,6 +64,8 @@ def _verify_node(node: Node, defined: set[Value], cells: set[Value], top: bool) 
         if not top or node.inputs[0] not in cells:
             _fail(node, "writes something that is not a mutable input")
         _same_types(node, node.inputs[1:], node.inputs[:1], "the written value")
+    elif row.kind == "rows":
+        _verify_rows(node)
     elif row.kind == "elementwise":
         _verify_elementwise(node, row.result)
     elif node.op in _SHAPE_RULES:
@@ -246,6 +248,19 @@ def _row_update_shape(node: Node) -> tuple[int | Dim, ...]:
 def _verify_position(node: Node) -> None:
     if node.inputs[1].shape or node.inputs[1].dtype.name != "int64":
         _fail(node, "the position of a row is an int64 of shape ()")
+
+
+def _verify_rows(node: Node) -> None:
+    """Rows are scanned, sorted or searched along a dim; nothing else changes but, where some are selected, their number."""
+    operand, dim = node.inputs[-1], node.attrs["dim"]
+    if not 0 <= dim < len(operand.shape):
+        _fail(node, f"there is no dim {dim}")
+    for value in (*node.inputs, *node.outputs):
+        shape = tuple(size for d, size in enumerate(value.shape) if d != dim)
+        if not _equal(shape, tuple(size for d, size in enumerate(operand.shape) if d != dim)):
+            _fail(node, "operands and results differ in more than their rows")
+    if node.op == "scan" and len({value.shape for value in (*node.inputs, *node.outputs)}) != 1:
+        _fail(node, "a scan keeps the shape")
 
 
 def _target_shape(node: Node) -> tuple[int | Dim, ...]:

@@ -25,6 +25,7 @@ from . import (  # noqa: F401
     reductions,
     rows,
     slicing,
+    sorting,
     statistics,
     tables,
     unary,

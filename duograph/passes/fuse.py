@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from duograph.errors import InternalError
 from duograph.ir.dim import Expr, contiguous_strides, product
 from duograph.ir.graph import Node, Value
-from duograph.ir.primitives import CONTROL, ELEMENTWISE, INDEXING, LATE, MOVEMENT, PRIMITIVES, RANDOM, READS
+from duograph.ir.primitives import CONTROL, ELEMENTWISE, INDEXING, LATE, MOVEMENT, PRIMITIVES, RANDOM, READS, ROWS
 
 from .access import ZERO, Access, Split, divided, is_plain, linear, loop_index
 from .costs import CHEAP, LOAD_COST
@@ -39,6 +39,8 @@ class Fusion(OwnNodes):
                 self._control(node)
             elif PRIMITIVES[node.op].kind == LATE:
                 self._measure(node)
+            elif PRIMITIVES[node.op].kind == ROWS:
+                self._rows(node)
             else:
                 self._visit(node.outputs[0], node)
         for value in self.graph.inputs:

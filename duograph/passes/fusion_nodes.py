@@ -209,6 +209,24 @@ class OwnNodes(Requests):
         self._load(value, self._requests(value), placement, [group])
         self._copy_to(value, placement, [group], targets[1:] if first else targets)
 
+    def _rows(self, node: Node) -> None:
+        """A function on rows reads its operands where they lie and writes its results row-major."""
+        if not any(value in self.requesters or value in self.targets for value in node.outputs):
+            return
+        group = self.group("rows", node)
+        group.frozen = True
+        group.placed(self.index[node.outputs[0]])
+        for value in node.outputs:
+            self._wait(group, value)
+            self._result(group, value)
+        outer = [size for d, size in enumerate(node.outputs[0].shape) if d != node.attrs["dim"]]
+        shared = list(self._loops(group, outer))
+        for operand in node.inputs:
+            size = operand.shape[node.attrs["dim"]]
+            inner = ZERO if size == 1 else loop_index(group.loop(size))
+            access = (*shared[: node.attrs["dim"]], inner, *shared[node.attrs["dim"] :])
+            group.operands.append(self.ask(group, operand, access, leaf=True))
+
     def _measure(self, node: Node) -> None:
         """A late size from a value, or from a count: the operand is written row-major for the step that looks at it."""
         group = self.group("late", node)

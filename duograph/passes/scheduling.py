@@ -13,6 +13,7 @@ from .fuse import Fusion
 from .groups import Buffer, CyclicGroups, Group, Placement, Request, Store, Target, reaches
 from .lower import lower_loop, lower_scatter
 from .lower_contraction import lower_contraction
+from .lower_rows import lower_rows
 from .ordering import in_order
 from .schedule import CondStep, NonzeroStep, RandomStep, Result, Schedule, SizeStep, Stack, Step, WhileStep
 from .small_loops import lower_flow
@@ -212,6 +213,8 @@ class _GroupSteps:
             return [lower_scatter(group)]
         if group.kind == "contraction":
             return [lower_contraction(group)]
+        if group.kind == "rows":
+            return [lower_rows(group)]
         if group.kind == "random":
             assert group.node is not None
             return [RandomStep(group.stores[0].placement.buffer, group.node.attrs["count"])]

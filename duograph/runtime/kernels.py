@@ -17,6 +17,7 @@ from duograph.codegen.kernel import (
     Launch,
     LoopKernel,
     Philox,
+    RowKernel,
     ScatterKernel,
 )
 from duograph.codegen.target import get_target
@@ -71,6 +72,9 @@ class _Canonical:
         if isinstance(kernel, FlowKernel):
             work = None if kernel.work is None else self.size(kernel.work)
             return replace(kernel, body=tuple(map(self.instr, kernel.body)), work=work)
+        if isinstance(kernel, RowKernel):
+            rows = tuple((self.address(place), self.size(length), self.size(inner)) for place, length, inner in kernel.rows)
+            return replace(kernel, outer=self.sizes(kernel.outer), rows=rows, numbers=self.sizes(kernel.numbers))
         if isinstance(kernel, ScatterKernel):
             return replace(
                 kernel,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from duograph.codegen.kernel import Address, CompiledKernel, ContractionKernel, FlowKernel, Gather, Instr, ScatterKernel
+from duograph.codegen.kernel import Address, CompiledKernel, ContractionKernel, FlowKernel, Gather, Instr, RowKernel, ScatterKernel
 from duograph.ir.dim import Expr
 from duograph.ir.graph import Graph
 from duograph.ir.location import Location
@@ -155,6 +155,9 @@ class _Printer:
         elif isinstance(kernel, ScatterKernel):
             value = self.texts[kernel.value][0]
             results.append(f"scatter_{kernel.kind}({self._name(kernel.target.arg)}, {value})")
+        elif isinstance(kernel, RowKernel):
+            read = [self._name(i) for i, operand in enumerate(kernel.operands) if operand.role == "in"]
+            results.append(f"{kernel.function.rpartition('_')[0]}({', '.join(read)})")
         if len(results) > 1 or (results and "=" in results[0].split("(")[0]):
             results = [", ".join(results)]
         return "; ".join([*self.lines, *results])

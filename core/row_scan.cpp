@@ -1,0 +1,179 @@
+#include "row_scan.h"
+
+#include <algorithm>
+#include <type_traits>
+
+namespace dg {
+namespace {
+
+constexpr int64_t kGroup = 4;       // elements whose partial results do not wait for what was before them
+constexpr int64_t kMaxRows = 64;    // rows of a block
+constexpr int64_t kPolled = 65536;  // elements between two looks at the stop flag
+
+template <class T>
+struct Accumulator {
+  using type = uint64_t;  // wraps around as int64 does
+};
+template <>
+struct Accumulator<float> {
+  using type = double;
+};
+template <>
+struct Accumulator<double> {
+  using type = double;
+};
+
+using One = std::integral_constant<int64_t, 1>;
+
+struct Add {
+  template <class A>
+  static A neutral() {
+    return A(0);
+  }
+  template <class A>
+  static A apply(A a, A b) {
+    return a + b;
+  }
+};
+struct Multiply {
+  template <class A>
+  static A neutral() {
+    return A(1);
+  }
+  template <class A>
+  static A apply(A a, A b) {
+    return a * b;
+  }
+};
+
+// Groups of four are folded on their own, then what came before is folded in: the same bits for every layout.
+template <class T, class Op>
+void fold_row(const RowWalk& walk, RowBlock<const T> x, RowBlock<T> out) {
+  using A = typename Accumulator<T>::type;
+  A before = Op::template neutral<A>();
+  int64_t i = 0;
+  while (i < x.length) {
+    if (walk.stopped()) return;
+    const int64_t end = std::min(x.length, i + kPolled);
+    for (; i + kGroup <= end; i += kGroup) {
+      const T* from = x.data + i * x.stride;
+      T* to = out.data + i * out.stride;
+      const A p0 = A(from[0]);
+      const A p1 = Op::apply(p0, A(from[x.stride]));
+      const A p2 = Op::apply(p1, A(from[2 * x.stride]));
+      const A p3 = Op::apply(p2, A(from[3 * x.stride]));
+      to[0] = T(Op::apply(before, p0));
+      to[out.stride] = T(Op::apply(before, p1));
+      to[2 * out.stride] = T(Op::apply(before, p2));
+      before = Op::apply(before, p3);
+      to[3 * out.stride] = T(before);
+    }
+    if (end < x.length) continue;
+    A part = Op::template neutral<A>();
+    for (bool first = true; i < end; ++i, first = false) {
+      const A value = A(x.data[i * x.stride]);
+      part = first ? value : Op::apply(part, value);
+      out.data[i * out.stride] = T(Op::apply(before, part));
+    }
+  }
+}
+
+template <class T, class Op>
+void fold_rows(const RowWalk& walk, int64_t rows, RowBlock<const T> x, RowBlock<T> out) {
+  using A = typename Accumulator<T>::type;
+  A before[kMaxRows], part[kMaxRows];
+  std::fill_n(before, rows, Op::template neutral<A>());
+  for (int64_t i = 0; i < x.length; ++i) {
+    if (i % 1024 == 0 && walk.stopped()) return;
+    const T* from = x.data + i * x.stride;
+    T* to = out.data + i * out.stride;
+    const bool first = i % kGroup == 0, last = i % kGroup == kGroup - 1;
+    for (int64_t r = 0; r < rows; ++r) {
+      const A value = A(from[r * x.step]);
+      part[r] = first ? value : Op::apply(part[r], value);
+      const A now = Op::apply(before[r], part[r]);
+      if (last) before[r] = now;
+      to[r * out.step] = T(now);
+    }
+  }
+}
+
+template <class T, class Op>
+void fold(void** args, const int64_t* sizes, int64_t begin, int64_t end, void*, int64_t* status) {
+  const RowWalk walk(sizes, 2, status);
+  walk.blocks<const T, T>(args, begin, end, [&](int64_t rows, RowBlock<const T> x, RowBlock<T> out) {
+    rows == 1 ? fold_row<T, Op>(walk, x, out) : fold_rows<T, Op>(walk, rows, x, out);
+  });
+}
+
+template <class T, bool Greatest>
+void extremum(void** args, const int64_t* sizes, int64_t begin, int64_t end, void*, int64_t* status) {
+  const RowWalk walk(sizes, 3, status);
+  const auto block = [&](auto rows, RowBlock<const T> x, RowBlock<T> out, RowBlock<int64_t> index) {
+    T best[kMaxRows];
+    int64_t where[kMaxRows];
+    std::fill_n(best, kMaxRows, T(0));
+    std::fill_n(where, kMaxRows, int64_t(0));
+    for (int64_t i = 0; i < x.length; ++i) {
+      if (i % kPolled == 0 && walk.stopped()) return;
+      const T* from = x.data + i * x.stride;
+      T* to = out.data + i * out.stride;
+      int64_t* at = index.data + i * index.stride;
+      for (int64_t r = 0; r < rows; ++r) {
+        const T value = from[r * x.step];
+        const T kept = i ? best[r] : value;
+        const bool wins = value != value || (kept == kept && (Greatest ? value >= kept : value <= kept));
+        best[r] = wins ? value : kept;
+        where[r] = wins ? i : where[r];
+        to[r * out.step] = best[r];
+        at[r * index.step] = where[r];
+      }
+    }
+  };
+  walk.blocks<const T, T, int64_t>(args, begin, end, [&](int64_t rows, auto... operands) {
+    rows == 1 ? block(One(), operands...) : block(rows, operands...);
+  });
+}
+
+template <class T>
+void linear(void** args, const int64_t* sizes, int64_t begin, int64_t end, void*, int64_t* status) {
+  using A = typename Accumulator<T>::type;
+  const RowWalk walk(sizes, 3, status);
+  const auto block = [&](auto rows, RowBlock<const T> a, RowBlock<const T> b, RowBlock<T> out) {
+    A now[kMaxRows];
+    std::fill_n(now, rows, A(0));
+    for (int64_t i = 0; i < out.length; ++i) {
+      if (i % kPolled == 0 && walk.stopped()) return;
+      const T* factor = a.data + i * a.stride;
+      const T* term = b.data + i * b.stride;
+      T* to = out.data + i * out.stride;
+      for (int64_t r = 0; r < rows; ++r) {
+        // The first factor has nothing to act on, were it infinite.
+        now[r] = i ? A(factor[r * a.step]) * now[r] + A(term[r * b.step]) : A(term[r * b.step]);
+        to[r * out.step] = T(now[r]);
+      }
+    }
+  };
+  walk.blocks<const T, const T, T>(args, begin, end, [&](int64_t rows, auto... operands) {
+    rows == 1 ? block(One(), operands...) : block(rows, operands...);
+  });
+}
+
+template <class T>
+void add_for(RowTable& table, const std::string& dtype) {
+  table["scan_sum_" + dtype] = reinterpret_cast<void*>(fold<T, Add>);
+  table["scan_prod_" + dtype] = reinterpret_cast<void*>(fold<T, Multiply>);
+  table["scan_max_" + dtype] = reinterpret_cast<void*>(extremum<T, true>);
+  table["scan_min_" + dtype] = reinterpret_cast<void*>(extremum<T, false>);
+  table["scan_linear_" + dtype] = reinterpret_cast<void*>(linear<T>);
+}
+
+}  // namespace
+
+void add_scans(RowTable& table) {
+  add_for<float>(table, "float32");
+  add_for<double>(table, "float64");
+  add_for<int64_t>(table, "int64");
+}
+
+}  // namespace dg

@@ -1,0 +1,28 @@
+// Functions over rows of tensors that no loop nest can say: scans, sorts, selections, searches. They have the kernels'
+// ABI and are named "core:FUNCTION" by programs; each is written once for all dtypes it takes.
+#pragma once
+
+#include <string_view>
+
+namespace dg {
+
+constexpr std::string_view kRowLibrary = "core";
+
+// The kernel of that name, or nullptr.
+//
+// `sizes`: the number n of outer dimensions; their extents; how many rows make a chunk; then for each operand, in the
+// order of `args`, its offset, the length and the stride of its rows and its n outer strides (all in elements); then
+// the function's own numbers. Rows are numbered in row-major order of the outer dimensions, chunks take rows along the
+// last.
+//
+//   scan_sum_T, scan_prod_T     (x, out)               out[i] = x[0] + … + x[i]; floats add up in double precision
+//   scan_max_T, scan_min_T      (x, out, index)        with the last position that attains it; NaN wins and stays
+//   scan_linear_T               (a, b, out)            out[i] = a[i] * out[i - 1] + b[i]
+//   sort_T                      (x, out, index)        stable, NaN last; numbers: descending
+//   select_T                    (x, out, index)        positions first … of that order; numbers: descending, first
+//   search_T                    (sorted, x, out)       how many are below x; numbers: or equal to it
+//
+// Sorts and selections take 49152 bytes of scratch and 32 for each element of a row (16 if they have at most 4 bytes).
+void* row_function(std::string_view name);
+
+}  // namespace dg

@@ -1,0 +1,32 @@
+"""Functions of the core on rows: how they are called. What they do is said in `core/rows.h`."""
+
+from __future__ import annotations
+
+from duograph.codegen.dtypes import DTYPES
+from duograph.codegen.kernel import Extent, Launch, RowKernel
+from duograph.ir.dim import ceildiv, product
+
+TOGETHER = 64  # rows side by side in memory that a scan takes in one go
+COUNTS = 49152  # bytes of scratch that sorting takes beside two records for each element
+
+
+def launch_rows(kernel: RowKernel) -> Launch:
+    """The call of a row kernel: the sizes it reads, what it costs."""
+    first, length, inner = kernel.rows[0]
+    scans = kernel.function.startswith("scan")
+    block = TOGETHER if scans and inner != 1 and kernel.outer else 1
+    sizes: list[Extent] = [len(kernel.outer), *kernel.outer, block]
+    total: Extent = 0
+    for address, size, stride in kernel.rows:
+        sizes += [address.offset, size, stride, *address.strides]
+        total = total + size * DTYPES[kernel.operands[address.arg].dtype].size
+    lines = product(list(kernel.outer[:-1]))
+    chunks = lines * ceildiv(kernel.outer[-1], block) if kernel.outer else 1
+    scratch: Extent = 0
+    if kernel.function.startswith(("sort", "select")):
+        scratch = COUNTS + length * (16 if DTYPES[kernel.operands[first.arg].dtype].size <= 4 else 32)
+    weight = 1 if scans else 16
+    args = tuple(address.arg for address, _, _ in kernel.rows)
+    cost = product(list(kernel.outer)) * total * weight
+    symbol = f"core:{kernel.function}"
+    return Launch(symbol, args, (*sizes, *kernel.numbers), chunks, scratch, cost, whole=True)
