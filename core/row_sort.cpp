@@ -151,6 +151,7 @@ class Row {
 
   // Positions first … first + out.length of the sorted row.
   void select(int64_t first) {
+    if (first < 0) first = middle();
     const int64_t n = x_.length, last = first + out_.length;
     if (first >= last) return;
     if (last <= 64 && last * 16 <= n) {
@@ -164,6 +165,13 @@ class Row {
 
  private:
   U key(int64_t i) const { return key_of(x_.data[i * x_.stride]) ^ flip_; }
+
+  // The middle one of what is no NaN, the lower one of two.
+  int64_t middle() const {
+    int64_t nans = 0;
+    for (int64_t i = 0; kIsFloat<T> && i < x_.length; ++i) nans += U(key(i) ^ flip_) == U(~U(0));
+    return std::max<int64_t>(x_.length - nans - 1, 0) / 2;
+  }
 
   R* sorted() {
     for (int64_t i = 0; i < x_.length; ++i) records_[i] = R::make(key(i), i);

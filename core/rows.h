@@ -19,7 +19,9 @@ constexpr std::string_view kRowLibrary = "core";
 //   scan_max_T, scan_min_T      (x, out, index)        with the last position that attains it; NaN wins and stays
 //   scan_linear_T               (a, b, out)            out[i] = a[i] * out[i - 1] + b[i]
 //   sort_T                      (x, out, index)        stable, NaN last; numbers: descending
-//   select_T                    (x, out, index)        positions first … of that order; numbers: descending, first
+//   select_T                    (x, out, index)        positions first … of that order; numbers: descending, first (-1:
+//   the
+//                                                      middle of what is no NaN)
 //   search_T                    (sorted, x, out)       how many are below x; numbers: or equal to it
 //
 // Sorts and selections take 49152 bytes of scratch and 32 for each element of a row (16 if they have at most 4 bytes).

@@ -1,7 +1,7 @@
 """Mutable storages of a captured program, made functional.
 
 A storage is a `Cell` that holds the current value of its root; every tensor on it is a `View`: the root, or a chain of
-steps (slice, permute, reshape, broadcast) away from it. A write goes up the chain and gives the cell its next value; a
+steps (slice, permute, reshape, broadcast, affine map) away from it. A write goes up the chain and gives the cell its next value; a
 read of a view whose cell was written since goes down the chain again.
 """
 
@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from duograph._core import int64
 from duograph.errors import CaptureError
 from duograph.ir.builder import Builder, current
 from duograph.ir.dim import Dim
 from duograph.ir.graph import Node, Value
 from duograph.ir.types import TensorType
+from duograph.passes.views import affine_strides
 
 if TYPE_CHECKING:
     from .builder import CaptureBuilder
 
-STEPS = frozenset({"slice", "permute", "reshape", "broadcast"})
+STEPS = frozenset({"slice", "permute", "reshape", "broadcast", "affine"})
 Geometry = tuple[int, tuple[int, ...], tuple[int, ...]]  # offset, shape, strides
 
 
@@ -120,9 +122,26 @@ def _up(builder: Builder, step: Step, whole: Value, part: Value) -> Value:
     if step.op == "slice":
         attrs = {"starts": step.attrs["starts"], "steps": step.attrs["steps"]}
         return builder.emit("slice_update", [whole, part], attrs, [step.before])[0]
+    if step.op == "affine":
+        return _up_affine(builder, step, whole, part)
     if step.before.size == step.after.size:  # a broadcast that only adds dimensions of size 1
         return builder.emit("reshape", [part], {}, [step.before])[0]
     raise CaptureError("in-place write into an expanded tensor: several of its elements share one place in memory")
+
+
+def _up_affine(builder: Builder, step: Step, whole: Value, part: Value) -> Value:
+    """Puts the part's elements where an affine map takes them from."""
+    if not step.attrs["distinct"]:
+        raise CaptureError("in-place write into overlapping windows: several elements share one place in memory")
+    kind, flat, count = TensorType(int64, step.before.shape), (step.before.size,), (step.after.size,)
+    (places,) = builder.emit("iota", [], {"dim": 0}, [TensorType(int64, flat)])
+    (places,) = builder.emit("reshape", [places], {}, [kind])
+    (places,) = builder.emit("affine", [places], step.attrs, [TensorType(int64, step.after.shape)])
+    (places,) = builder.emit("reshape", [places], {}, [TensorType(int64, count)])
+    (old,) = builder.emit("reshape", [whole], {}, [TensorType(step.before.dtype, flat)])
+    (new,) = builder.emit("reshape", [part], {}, [TensorType(step.before.dtype, count)])
+    (put,) = builder.emit("take_put", [old, places, new], {"dim": 0}, [TensorType(step.before.dtype, flat)])
+    return builder.emit("reshape", [put], {}, [step.before])[0]
 
 
 def contiguous(shape: tuple[Any, ...]) -> tuple[int, ...]:
@@ -151,6 +170,8 @@ def strides_after(step: Step, strides: tuple[int, ...]) -> tuple[int, ...] | Non
     """The strides a step gives in memory; None where it must copy."""
     if step.op == "permute":
         return tuple(strides[d] for d in step.attrs["dims"])
+    if step.op == "affine":
+        return tuple(affine_strides(step.attrs["offsets"], step.attrs["coefficients"], strides)[0])  # type: ignore[arg-type]
     if step.op == "slice":
         return tuple(s * k for s, k in zip(strides, step.attrs["steps"]))
     before: tuple[Any, ...] = step.before.shape
@@ -167,6 +188,8 @@ def view_layout(chain: tuple[Step, ...], offset: int, strides: tuple[int, ...]) 
     for step in chain:
         if step.op == "slice":
             offset += sum(a * s for a, s in zip(step.attrs["starts"], strides))
+        elif step.op == "affine":
+            offset += affine_strides(step.attrs["offsets"], step.attrs["coefficients"], strides)[1]  # type: ignore[operator]
         after = strides_after(step, strides)
         if after is None:
             return None

@@ -72,7 +72,7 @@ def _rows() -> list[Primitive]:
     add(ELEMENTWISE, 3, "fma", flops=2)
     add(ELEMENTWISE, 1, "cast", result="any", flops=0)
     add(NULLARY, 0, "constant iota size", cost=0, flops=0, result="any")
-    add(MOVEMENT, 1, "broadcast reshape permute slice flip pad", cost=0, flops=0)
+    add(MOVEMENT, 1, "broadcast reshape permute slice flip pad affine", cost=0, flops=0)
     add(MOVEMENT, -1, "concat", cost=0, flops=0)
     add(REDUCE, 1, "reduce", result="any")
     add(CONTRACTION, 2, "contraction", flops=2, result="any")

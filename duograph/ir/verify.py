@@ -206,6 +206,13 @@ def _pad_shape(node: Node) -> tuple[int | Dim, ...]:
     return tuple(a + size + b for a, size, b in zip(low, node.inputs[0].shape, high))
 
 
+def _affine_shape(node: Node) -> tuple[int | Dim, ...]:
+    rank = len(node.inputs[0].shape)
+    if len(node.attrs["offsets"]) != rank or len(node.attrs["coefficients"]) != rank * len(node.output.shape):
+        _fail(node, "an offset for each dim of the operand, and a coefficient for each of those and each of the result")
+    return node.output.shape
+
+
 def _concat_shape(node: Node) -> tuple[int | Dim, ...]:
     shape = list(node.inputs[0].shape)
     for value in node.inputs[1:]:
@@ -274,6 +281,7 @@ _SHAPE_RULES = {
     "flip": _target_shape,
     "pad": _pad_shape,
     "concat": _concat_shape,
+    "affine": _affine_shape,
     "contraction": _contraction_shape,
     "gather": lambda node: node.inputs[1].shape,
     "take": _take_shape,

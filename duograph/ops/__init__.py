@@ -8,6 +8,7 @@ from duograph import _core as core
 
 from . import (  # noqa: F401
     activations,
+    affine_views,
     arithmetic,
     choice,
     comparison,
@@ -24,6 +25,7 @@ from . import (  # noqa: F401
     random,
     reductions,
     rows,
+    scans,
     slicing,
     sorting,
     statistics,

@@ -93,7 +93,8 @@ def _size_symbols(definition: Definition, builder: Builder, attrs: Sequence[Any]
         value = attrs[attr]
         attr += 1
         if kind == SIZES:
-            made.extend(builder.size(f"s{len(made) + i}", 0) for i in range(value[0]))
+            first = len(made)
+            made.extend(builder.size(f"s{first + i}", 0) for i in range(value[0]))
         elif kind == SIZE and value is not None:
             made.append(builder.size(f"s{len(made)}"))
     return made

@@ -437,6 +437,53 @@ def _(base: Any, value: Any) -> Any:
     return t(value)
 
 
+def _moved(name: str, rank: int, source: Any, destination: Any) -> tuple[int, ...]:
+    """The order of dimensions after some were moved."""
+    name = user_operator(name)
+    given = [(d,) if isinstance(d, int) else tuple(d) for d in (source, destination)]
+    if len(given[0]) != len(given[1]):
+        raise DimensionError(f"{name}: source {source} and destination {destination} must name as many dimensions")
+    old, new = ([axis(name, d, rank) for d in dims] for dims in given)
+    if len(set(old)) != len(old) or len(set(new)) != len(new):
+        raise DimensionError(f"{name}: a dim appears twice in {source} or {destination}")
+    rest = iter(d for d in range(rank) if d not in old)
+    place = dict(zip(new, old))
+    return tuple(place[d] if d in place else next(rest) for d in range(rank))
+
+
+@op(
+    kind=VIEW,
+    lowers=True,
+    reference=lambda np, x, source, destination: np.moveaxis(x, source, destination),
+    aliases=("moveaxis",),
+    samples=lambda m: [(m(2, 3, 4), 0, 2), (m(2, 3, 4), (0, 1), (-1, 0)), (m(5), 0, 0), (m(0, 3), -1, 0)],
+)
+def movedim(x: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
+    """With dimensions moved to other places, the others in their order.
+
+    Shapes:   x [*S] → [*S in another order]
+    Dtypes:   kept
+    Gradient: moved back
+    Errors:   DimensionError for a dim out of range or given twice
+    Source:   torch.movedim
+
+    >>> movedim(tensor([[1, 2], [3, 4]]), 0, 1)
+    tensor([[1, 3],
+            [2, 4]])
+    """
+    return _permuted(x, _moved("movedim", len(x.shape), source, destination) if x.shape else ())
+
+
+@movedim.vjp
+def _(g: Any, out: Any, x: Any, source: Any, destination: Any) -> Any:
+    return movedim(g, destination, source)
+
+
+@movedim.writes_through
+def _(base: Any, value: Any, source: Any, destination: Any) -> Any:
+    return movedim(value, destination, source)
+
+
 # Stretching
 
 

@@ -129,6 +129,13 @@ def through_slice(access: Access, starts: Sequence[Expr], steps: Sequence[Expr])
     return tuple(scaled(index, step, start) for index, start, step in zip(access, starts, steps))
 
 
+def through_affine(access: Access, offsets: Sequence[Expr], coefficients: Sequence[Expr]) -> Access:
+    """Indices at the operand of an affine map: for each of its dims an offset and coefficients of the result's dims."""
+    rank = len(access)
+    found = [linear(access, coefficients[d * rank : (d + 1) * rank]) for d in range(len(offsets))]
+    return tuple(Index(index.offset + offset, index.terms) for index, offset in zip(found, offsets))
+
+
 def through_flip(access: Access, dims: Sequence[int], shape: Sequence[Expr]) -> Access:
     """Indices at the operand of a flip."""
     return tuple(scaled(index, -1, shape[d] - 1) if d in dims else index for d, index in enumerate(access))

@@ -11,6 +11,7 @@ from .access import (
     Mask,
     Split,
     divided,
+    through_affine,
     through_broadcast,
     through_flip,
     through_permute,
@@ -40,6 +41,8 @@ def through(node: Node, group: Group, request: Request) -> tuple[Access, Mask] |
         return through_permute(access, node.attrs["dims"]), mask
     if node.op == "slice":
         return through_slice(access, node.attrs["starts"], node.attrs["steps"]), mask
+    if node.op == "affine":
+        return through_affine(access, node.attrs["offsets"], node.attrs["coefficients"]), mask
     if node.op == "flip":
         return through_flip(access, node.attrs["dims"], shape), mask
     if node.op == "pad":

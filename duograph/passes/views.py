@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from duograph.ir.dim import Expr, contiguous_strides
@@ -50,6 +50,9 @@ def _step(node: Node, place: Placement, checks: Checks) -> Placement | None:
         for start, stride in zip(node.attrs["starts"], strides):
             offset = offset + start * stride
         strides = [stride * step for stride, step in zip(strides, node.attrs["steps"])]
+    elif node.op == "affine":
+        strides, start = affine_strides(node.attrs["offsets"], node.attrs["coefficients"], strides)
+        offset = offset + start
     elif node.op == "reshape":
         found = _reshape(shape, target, strides, checks if node.attrs.get("alias") else None)
         if found is None:
@@ -58,6 +61,20 @@ def _step(node: Node, place: Placement, checks: Checks) -> Placement | None:
     else:
         return None
     return Placement(place.buffer, tuple(strides), offset)
+
+
+def affine_strides(
+    offsets: Sequence[Expr], coefficients: Sequence[Expr], strides: Sequence[Expr]
+) -> tuple[list[Expr], Expr]:
+    """The strides of an affine map's result, and where it starts."""
+    rank = len(coefficients) // len(offsets) if offsets else 0
+    found: list[Expr] = [0] * rank
+    start: Expr = 0
+    for d, (offset, stride) in enumerate(zip(offsets, strides)):
+        start = start + offset * stride
+        for r in range(rank):
+            found[r] = found[r] + coefficients[d * rank + r] * stride
+    return found, start
 
 
 def _reshape(shape: tuple[Expr, ...], target: tuple[Expr, ...], strides: list[Expr], checks: Checks | None) -> list[Expr] | None:
