@@ -1,8 +1,8 @@
 """Mutable storages of a captured program, made functional.
 
 A storage is a `Cell` that holds the current value of its root; every tensor on it is a `View`: the root, or a chain of
-steps (slice, permute, reshape, broadcast, affine map) away from it. A write goes up the chain and gives the cell its next value; a
-read of a view whose cell was written since goes down the chain again.
+steps (slice, permute, reshape, broadcast, affine map) away from it. A write goes up the chain and gives the cell its next
+value; a read of a view whose cell was written since goes down the chain again.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def view_layout(chain: tuple[Step, ...], offset: int, strides: tuple[int, ...]) 
         if step.op == "slice":
             offset += sum(a * s for a, s in zip(step.attrs["starts"], strides))
         elif step.op == "affine":
-            offset += affine_strides(step.attrs["offsets"], step.attrs["coefficients"], strides)[1]  # type: ignore[operator]
+            offset += affine_strides(step.attrs["offsets"], step.attrs["coefficients"], strides)[1]  # type: ignore[assignment]
         after = strides_after(step, strides)
         if after is None:
             return None

@@ -10,6 +10,7 @@ from . import (  # noqa: F401
     activations,
     affine_views,
     arithmetic,
+    arranging,
     choice,
     comparison,
     contractions,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph.errors import DimensionError, ShapeError, ValueError_
-from duograph.ir.dim import product
 from duograph.ir.dim import maximum as greater
 from duograph.ir.dim import minimum as lesser
+from duograph.ir.dim import product
 
 from .choice import where
 from .creation import full, zeros_like
@@ -98,7 +98,10 @@ def on_diagonal(value: Any, others: Any, offset: Any, dim1: int, dim2: int) -> T
     kind=VIEW,
     lowers=True,
     reference=lambda np, x, offset=0, dim1=0, dim2=1: np.diagonal(x, offset, dim1, dim2),
-    samples=lambda m: [(m(4, 4),), (m(3, 5), 1), (m(5, 3), -2), (m(2, 3, 4), 0, -1, 1), (m(3, 4), 7), (m(0, 3),), (m(2, 3, 4), 1, 2, 0)],
+    samples=lambda m: [
+        *((m(4, 4),), (m(3, 5), 1), (m(5, 3), -2), (m(3, 4), 7), (m(0, 3),)),
+        *((m(2, 3, 4), 0, -1, 1), (m(2, 3, 4), 1, 2, 0)),
+    ],
 )
 def diagonal(x: Tensor, offset: Size = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """A view of a diagonal of the matrices that two dimensions span; it becomes the last dimension.
@@ -346,7 +349,8 @@ def strided(x: Tensor, size: Sizes, stride: Sizes, start: Size = 0) -> Tensor:
         reach = reach + greater(length - 1, 0) * step
     require("le", 0, start, ShapeError, f"{name}: the offset must not be negative, got {start}")
     occupied = reach * lesser(product(tuple(size)), 1)
-    require("le", occupied, count, ShapeError, f"{name}: sizes {tuple(size)} and strides {tuple(stride)} reach beyond {count} elements")
+    message = f"{name}: sizes {tuple(size)} and strides {tuple(stride)} reach beyond {count} elements"
+    require("le", occupied, count, ShapeError, message)
     flat = emit("reshape", [x], x.dtype, (count,))
     return _affine(flat, size, [start], [list(stride)], _apart(size, stride))
 

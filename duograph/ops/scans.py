@@ -203,9 +203,7 @@ def _to_source(g: Any, out: Any, x: Any, dim: int) -> Any:
     return scatter_add(zeros_like(x), dim, out[1], g[0]) if x.shape else g[0]
 
 
-@op(
-    kind=REDUCTION, dtypes=promote, lowers=True, method=False, public=False, samples=_samples, reference=_np_extremum("maximum")
-)
+@op(kind=REDUCTION, dtypes=promote, lowers=True, method=False, public=False, samples=_samples, reference=_np_extremum("maximum"))
 def cummax_along(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """The greatest element up to each along a dimension, and where it last was.
 
@@ -221,9 +219,7 @@ def cummax_along(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     return _extremum("cummax", "max", x, dim)
 
 
-@op(
-    kind=REDUCTION, dtypes=promote, lowers=True, method=False, public=False, samples=_samples, reference=_np_extremum("minimum")
-)
+@op(kind=REDUCTION, dtypes=promote, lowers=True, method=False, public=False, samples=_samples, reference=_np_extremum("minimum"))
 def cummin_along(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """The least element up to each along a dimension, and where it last was.
 
@@ -323,9 +319,7 @@ def _(g: Any, out: Any, x: Any, dim: int) -> Any:
 @op(
     kind=REDUCTION,
     samples=lambda m: (
-        []
-        if m.kind == "b"
-        else [(m(7),), (m(3, 5), 2), (m(3, 5), 1, 0), (m(4), 1, -1, m(1), m(2)), (m(3), 5), (m(3), 0)]
+        [] if m.kind == "b" else [(m(7),), (m(3, 5), 2), (m(3, 5), 1, 0), (m(4), 1, -1, m(1), m(2)), (m(3), 5), (m(3), 0)]
     ),
     reference=lambda np, x, n=1, dim=-1, prepend=None, append=None: (
         np.zeros((0,), x.dtype) if n > x.shape[dim] else np.diff(x, n, dim, *([prepend, append] if prepend is not None else []))

@@ -18,7 +18,7 @@ from .movement import axis, broadcast_to, movedim, reshape, squeeze, unsqueeze
 from .reductions import Extremum, any, argmax, positions
 from .scans import cummax_along, emit_rows
 from .slicing import cat, slice
-from .tracing import broadcast_shapes, require, require_equal, user_operator
+from .tracing import require, require_equal, user_operator
 from .unary import ceil, floor
 
 if TYPE_CHECKING:
@@ -465,9 +465,7 @@ def _between(ordered: Any, place: Any, interpolation: str) -> Tensor:
 
 
 @op(kind=REDUCTION, dtypes=floats.on("x"), tolerance=4.0, samples=_quantile_samples, reference=_np_quantile(False))
-def quantile(
-    x: Tensor, q: Operand, dim: int | None = None, keepdim: bool = False, interpolation: str = "linear"
-) -> Tensor:
+def quantile(x: Tensor, q: Operand, dim: int | None = None, keepdim: bool = False, interpolation: str = "linear") -> Tensor:
     """The values below which the shares q of the elements lie; NaN if there is one.
 
     Shapes:   x [*S], q [] or [n] → [*S without dim] or [n, *S without dim]; without a dim of all elements
@@ -483,9 +481,7 @@ def quantile(
 
 
 @op(kind=REDUCTION, dtypes=floats.on("x"), tolerance=4.0, samples=_quantile_samples, reference=_np_quantile(True))
-def nanquantile(
-    x: Tensor, q: Operand, dim: int | None = None, keepdim: bool = False, interpolation: str = "linear"
-) -> Tensor:
+def nanquantile(x: Tensor, q: Operand, dim: int | None = None, keepdim: bool = False, interpolation: str = "linear") -> Tensor:
     """The values below which the shares q of what is no NaN lie.
 
     Shapes:   x [*S], q [] or [n] → [*S without dim] or [n, *S without dim]; without a dim of all elements

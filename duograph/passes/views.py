@@ -63,9 +63,7 @@ def _step(node: Node, place: Placement, checks: Checks) -> Placement | None:
     return Placement(place.buffer, tuple(strides), offset)
 
 
-def affine_strides(
-    offsets: Sequence[Expr], coefficients: Sequence[Expr], strides: Sequence[Expr]
-) -> tuple[list[Expr], Expr]:
+def affine_strides(offsets: Sequence[Expr], coefficients: Sequence[Expr], strides: Sequence[Expr]) -> tuple[list[Expr], Expr]:
     """The strides of an affine map's result, and where it starts."""
     rank = len(coefficients) // len(offsets) if offsets else 0
     found: list[Expr] = [0] * rank

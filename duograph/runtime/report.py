@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from duograph.codegen.kernel import Address, CompiledKernel, ContractionKernel, FlowKernel, Gather, Instr, RowKernel, ScatterKernel
+from duograph.codegen.kernel import (
+    Address,
+    CompiledKernel,
+    ContractionKernel,
+    FlowKernel,
+    Gather,
+    Instr,
+    RowKernel,
+    ScatterKernel,
+)
 from duograph.ir.dim import Expr
 from duograph.ir.graph import Graph
 from duograph.ir.location import Location

@@ -1,0 +1,530 @@
+"""Elements in other places: repeated, rolled, turned, padded, one triangle of a matrix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from duograph import _core as core
+from duograph.errors import ArgumentError, DimensionError, ShapeError
+from duograph.ir.builder import current
+from duograph.ir.dim import maximum as greater
+from duograph.ir.dim import mod
+
+from .choice import clamp, where
+from .copying import cast, clone
+from .creation import full, zeros_like
+from .definition import MOVEMENT, function, op
+from .indexing import take_along
+from .movement import axis, broadcast_to, reshape, transpose
+from .reductions import positions
+from .slicing import cat, flip, slice
+from .tracing import emit, require, user_operator, value_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from duograph._core import Tensor
+
+    from .definition import Number, Size, Sizes
+
+# Repetition
+
+
+def _repeated(name: str, x: Any, repeats: Sequence[Any]) -> Tensor:
+    """x several times along each dimension; it has as many dimensions as there are repeats."""
+    shape = tuple(x.shape)
+    for times in repeats:
+        require("le", 0, times, ShapeError, f"{name}: a number of repetitions must not be negative, got {tuple(repeats)}")
+    wide = reshape(x, tuple(s for size in shape for s in (1, size)))
+    wide = broadcast_to(wide, tuple(s for times, size in zip(repeats, shape) for s in (times, size)))
+    return clone(reshape(wide, tuple(times * size for times, size in zip(repeats, shape))))
+
+
+def _fold(g: Any, x: Any, repeats: Sequence[Any]) -> Any:
+    """The gradient of repetition: the sum of all copies."""
+    from .reductions import sum
+
+    shape = (1,) * (len(repeats) - len(x.shape)) + tuple(x.shape)
+    wide = reshape(g, tuple(s for times, size in zip(repeats, shape) for s in (times, size)))
+    return reshape(sum(wide, tuple(range(0, 2 * len(shape), 2))), tuple(x.shape)) if shape else g
+
+
+def _np_tile(np: Any, x: Any, *repeats: Any) -> Any:
+    return np.tile(x, repeats[0] if len(repeats) == 1 and isinstance(repeats[0], tuple) else repeats)
+
+
+@op(
+    kind=MOVEMENT,
+    public=False,
+    reference=_np_tile,
+    samples=lambda m: [(m(3), 2), (m(2, 3), 2, 1), (m(2, 3), (4, 2, 3)), (m(3), 0, 2), (m(), 2), (m(0, 2), 2, 2)],
+)
+def repeat(x: Tensor, *repeats: int) -> Tensor:
+    """x several times along each dimension; further numbers in front make new dimensions.
+
+    Shapes:   x [*S] → [*(repeats * S)]
+    Dtypes:   kept
+    Gradient: the sum of all copies
+    Errors:   ShapeError for fewer numbers than dimensions, or negative ones
+    Source:   torch.Tensor.repeat
+
+    >>> tensor([1, 2]).repeat(2, 2)
+    tensor([[1, 2, 1, 2],
+            [1, 2, 1, 2]])
+    """
+    name, extra = user_operator("repeat"), len(repeats) - len(x.shape)
+    if extra < 0:
+        raise ShapeError(f"{name}: {len(repeats)} numbers for {len(x.shape)} dimensions", hint="give one for each dimension")
+    return _repeated(name, reshape(x, (1,) * extra + tuple(x.shape)) if extra else x, repeats)
+
+
+@repeat.vjp
+def _(g: Any, out: Any, x: Any, *repeats: Any) -> Any:
+    given = repeats[0] if len(repeats) == 1 and isinstance(repeats[0], tuple) else repeats
+    return _fold(g, x, given)
+
+
+@op(
+    kind=MOVEMENT,
+    reference=_np_tile,
+    samples=lambda m: [(m(3), 2), (m(2, 3), 2), (m(2, 3), (4, 2, 3)), (m(), 3), (m(2, 2), 2, 2)],
+)
+def tile(x: Tensor, *dims: int) -> Tensor:
+    """x several times along its last dimensions; as `repeat`, but missing numbers are 1.
+
+    Shapes:   x [*S] → [*(dims * S)]
+    Dtypes:   kept
+    Gradient: the sum of all copies
+    Errors:   ShapeError for a negative number
+    Source:   torch.tile
+
+    >>> tile(tensor([[1], [2]]), 2)
+    tensor([[1, 1],
+            [2, 2]])
+    """
+    missing = len(x.shape) - len(dims)
+    repeats = (1,) * missing + tuple(dims)
+    extra = len(repeats) - len(x.shape)
+    return _repeated(user_operator("tile"), reshape(x, (1,) * extra + tuple(x.shape)) if extra else x, repeats)
+
+
+@tile.vjp
+def _(g: Any, out: Any, x: Any, *dims: Any) -> Any:
+    given = dims[0] if len(dims) == 1 and isinstance(dims[0], tuple) else dims
+    return _fold(g, x, (1,) * (len(x.shape) - len(given)) + tuple(given))
+
+
+@op(
+    kind=MOVEMENT,
+    method=False,
+    public=False,
+    samples=lambda m: [(m(3), 2), (m(2, 3), 3, 1), (m(2, 3), 2, 0), (m(2), 0)],
+    reference=lambda np, x, times, dim=0: np.repeat(x, times, dim),
+)
+def repeat_each(x: Tensor, repeats: Size, dim: int = 0) -> Tensor:
+    """Each element along a dimension several times in a row.
+
+    Shapes:   x [*S] → [*S with S[dim] * repeats]
+    Dtypes:   kept
+    Gradient: the sum of the copies
+    Errors:   ShapeError for a negative number; DimensionError
+    Source:   numpy.repeat
+
+    >>> dg.ops.repeat_each(tensor([1, 2]), 2)
+    tensor([1, 1, 2, 2])
+    """
+    shape = tuple(x.shape)
+    name = user_operator("repeat_interleave")
+    dim = axis(name, dim, len(shape))
+    require("le", 0, repeats, ShapeError, f"{name}: repeats must not be negative, got {repeats}")
+    wide = broadcast_to(reshape(x, (*shape[: dim + 1], 1, *shape[dim + 1 :])), (*shape[: dim + 1], repeats, *shape[dim + 1 :]))
+    return clone(reshape(wide, (*shape[:dim], shape[dim] * repeats, *shape[dim + 1 :])))
+
+
+@repeat_each.vjp
+def _(g: Any, out: Any, x: Any, repeats: Any, dim: int) -> Any:
+    from .reductions import sum
+
+    dim = axis("repeat_interleave", dim, len(x.shape))
+    return sum(reshape(g, (*x.shape[: dim + 1], repeats, *x.shape[dim + 1 :])), dim + 1)
+
+
+@op(
+    kind=MOVEMENT,
+    method=False,
+    public=False,
+    differentiable=False,
+    samples=lambda m: [(m.ints(5, high=4),), (m.of([0, 0]).astype("int64"),), (m.ints(0, high=2),)],
+    reference=lambda np, repeats: np.repeat(np.arange(len(repeats)), repeats),
+)
+def repeated_indices(repeats: Tensor) -> Tensor:
+    """Each index as often as `repeats` says. How many there are is known when the values are.
+
+    Shapes:   repeats [n] → [sum(repeats)]
+    Dtypes:   integers; int64
+    Gradient: none
+    Errors:   ShapeError unless repeats has one dimension
+    Source:   torch.repeat_interleave
+
+    >>> dg.ops.repeated_indices(tensor([2, 0, 1]))
+    tensor([0, 0, 2])
+    """
+    from .creation import iota
+    from .reductions import sum
+    from .scans import cumsum
+    from .sorting import search
+
+    if len(repeats.shape) != 1:
+        name = user_operator("repeat_interleave")
+        raise ShapeError(f"{name}: repeats must have one dimension, got shape {tuple(repeats.shape)}")
+    total = current().size_of(value_of(sum(cast(repeats, core.int64))), "total")
+    return search(cumsum(repeats, 0), iota(total), True)
+
+
+def _np_interleave(np: Any, x: Any, repeats: Any = None, dim: Any = None) -> Any:
+    return np.repeat(np.arange(len(x)), x) if repeats is None else np.repeat(x, repeats, dim)
+
+
+@function(
+    reference=_np_interleave,
+    samples=lambda m: [(m(2, 3), 2), (m(2, 3), 2, 1), (m(3, 2), m.ints(3, high=4), 0), (m(2, 2), m.ints(4, high=3))],
+)
+def repeat_interleave(
+    x: Tensor, repeats: int | Tensor | None = None, dim: int | None = None, output_size: int | None = None
+) -> Tensor:
+    """Each element along a dimension (of all, row-major, without one) several times in a row.
+
+    With a tensor of numbers as its only argument: each index as often as they say.
+
+    Shapes:   x [*S], repeats a number or [S[dim]] → [*S with the sum of repeats at dim]
+    Dtypes:   kept
+    Gradient: the sum of the copies
+    Errors:   ShapeError; DimensionError
+    Source:   torch.repeat_interleave
+
+    >>> repeat_interleave(tensor([1, 2]), tensor([2, 1]))
+    tensor([1, 1, 2])
+    """
+    if repeats is None:
+        return repeated_indices(x)
+    if dim is None:
+        x, dim = reshape(x, (-1,)), 0
+    if not isinstance(repeats, core.Tensor):
+        return repeat_each(x, repeats, dim)
+    dim = axis("repeat_interleave", dim, x.ndim)
+    if repeats.dim() == 0 or (repeats.dim() == 1 and repeats.shape[0] == 1 and x.shape[dim] != 1):
+        repeats = broadcast_to(reshape(repeats, (1,)), (x.shape[dim],))
+    return take_along(x, repeated_indices(repeats), dim)
+
+
+# Turning
+
+
+@op(
+    kind=MOVEMENT,
+    method=False,
+    public=False,
+    reference=lambda np, x, shifts, dims: np.roll(x, shifts, dims),
+    samples=lambda m: [(m(5), (2,), (0,)), (m(3, 4), (1, -2), (0, 1)), (m(3, 4), (7,), (-1,)), (m(0, 2), (1,), (0,))],
+)
+def roll_along(x: Tensor, shifts: Sizes, dims: tuple[int, ...]) -> Tensor:
+    """The elements moved on along dimensions; what goes over the end comes in at the start.
+
+    Shapes:   x [*S] → [*S]
+    Dtypes:   kept
+    Gradient: rolled back
+    Errors:   ArgumentError unless there are as many shifts as dims; DimensionError
+    Source:   torch.roll
+
+    >>> dg.ops.roll_along(tensor([1, 2, 3]), (1,), (0,))
+    tensor([3, 1, 2])
+    """
+    name = user_operator("roll")
+    if len(shifts) != len(dims):
+        raise ArgumentError(f"{name}: {len(shifts)} shifts for {len(dims)} dims")
+    made = x
+    for shift, dim in zip(shifts, dims):
+        at = axis(name, dim, len(x.shape))
+        size = x.shape[at]
+        start = size - mod(shift, greater(size, 1))
+        made = cat([slice(made, at, start, None), slice(made, at, 0, start)], at)
+    return clone(made) if made is x else made
+
+
+@roll_along.vjp
+def _(g: Any, out: Any, x: Any, shifts: Any, dims: Any) -> Any:
+    return roll_along(g, tuple(-shift for shift in shifts), dims)
+
+
+@function(
+    reference=lambda np, x, shifts, dims=None: np.roll(x, shifts, dims),
+    samples=lambda m: [(m(5), 2), (m(3, 4), 5), (m(3, 4), (1, -2), (0, 1)), (m(3, 4), -1, 0), (m(0), 1)],
+)
+def roll(x: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Tensor:
+    """The elements moved on along dimensions, or row-major without dims; what goes over the end comes in at the start.
+
+    Shapes:   x [*S] → [*S]
+    Dtypes:   kept
+    Gradient: rolled back
+    Errors:   ArgumentError unless there are as many shifts as dims; DimensionError
+    Source:   torch.roll
+
+    >>> roll(tensor([1, 2, 3]), 1)
+    tensor([3, 1, 2])
+    """
+    many = tuple(shifts) if isinstance(shifts, (tuple, list)) else (shifts,)
+    if dims is None or dims == ():
+        return reshape(roll_along(reshape(x, (-1,)), many, (0,) * len(many)), tuple(x.shape))
+    return roll_along(x, many, tuple(dims) if isinstance(dims, (tuple, list)) else (dims,))
+
+
+@op(
+    kind=MOVEMENT,
+    reference=lambda np, x, k=1, dims=(0, 1): np.rot90(x, k, dims),
+    samples=lambda m: [(m(2, 3),), (m(2, 3), 2), (m(2, 3), -1), (m(2, 3, 2), 1, (2, 0)), (m(2, 3), 4)],
+)
+def rot90(x: Tensor, k: int = 1, dims: tuple[int, ...] = (0, 1)) -> Tensor:
+    """Quarter turns in the plane of two dimensions, from the first towards the second.
+
+    Shapes:   x [*S] → [*S], the two sizes exchanged for an odd k
+    Dtypes:   kept
+    Gradient: turned back
+    Errors:   DimensionError unless dims are two different ones
+    Source:   torch.rot90
+
+    >>> rot90(tensor([[1, 2], [3, 4]]))
+    tensor([[2, 4],
+            [1, 3]])
+    """
+    name = user_operator("rot90")
+    found = tuple(axis(name, d, len(x.shape)) for d in dims)
+    if len(found) != 2 or found[0] == found[1]:
+        raise DimensionError(f"{name}: dims must be two different ones, got {tuple(dims)}")
+    turns = k % 4
+    if turns == 0:
+        return clone(x)
+    if turns == 2:
+        return flip(flip(x, found[0]), found[1])
+    if turns == 1:
+        return clone(transpose(flip(x, found[1]), *found))
+    return flip(transpose(x, *found), found[1])
+
+
+@rot90.vjp
+def _(g: Any, out: Any, x: Any, k: int, dims: Any) -> Any:
+    return rot90(g, -k, dims)
+
+
+@function(reference=lambda np, x: np.fliplr(x), samples=lambda m: [(m(2, 3),), (m(2, 3, 2),)])
+def fliplr(x: Tensor) -> Tensor:
+    """A copy with the second dimension reversed.
+
+    Shapes:   x [*S] → [*S]
+    Dtypes:   kept
+    Gradient: flipped back
+    Errors:   DimensionError for fewer than two dimensions
+    Source:   torch.fliplr
+
+    >>> fliplr(tensor([[1, 2]]))
+    tensor([[2, 1]])
+    """
+    if x.dim() < 2:
+        raise DimensionError(f"fliplr: needs at least two dimensions, got {x.dim()}")
+    return flip(x, 1)
+
+
+@function(reference=lambda np, x: np.flipud(x), samples=lambda m: [(m(2, 3),), (m(4),)])
+def flipud(x: Tensor) -> Tensor:
+    """A copy with the first dimension reversed.
+
+    Shapes:   x [*S] → [*S]
+    Dtypes:   kept
+    Gradient: flipped back
+    Errors:   DimensionError for a 0-d tensor
+    Source:   torch.flipud
+
+    >>> flipud(tensor([1, 2]))
+    tensor([2, 1])
+    """
+    if x.dim() < 1:
+        raise DimensionError("flipud: needs at least one dimension")
+    return flip(x, 0)
+
+
+# Triangles
+
+
+def _triangle(name: str, x: Any, diagonal: Any, lower: bool) -> Tensor:
+    rank = len(x.shape)
+    if rank < 2:
+        raise DimensionError(f"{user_operator(name)}: needs at least two dimensions, got {rank}")
+    distance = positions(x, rank - 1) - positions(x, rank - 2)
+    return where(distance <= diagonal if lower else distance >= diagonal, x, zeros_like(x))
+
+
+def _triangle_samples(m: Any) -> Any:
+    return [(m(4, 4),), (m(3, 5), 1), (m(2, 4, 3), -1), (m(0, 3),), (m(3, 3), 9)]
+
+
+@op(kind=MOVEMENT, inplace="tril_", samples=_triangle_samples, reference=lambda np, x, k=0: np.tril(x, k))
+def tril(x: Tensor, diagonal: Size = 0) -> Tensor:
+    """The part of matrices on and below a diagonal, zeros elsewhere.
+
+    Shapes:   x [*S, n, m] → [*S, n, m]
+    Dtypes:   kept
+    Gradient: the same part
+    Errors:   DimensionError for fewer than two dimensions
+    Source:   torch.tril
+
+    >>> tril(tensor([[1, 2], [3, 4]]))
+    tensor([[1, 0],
+            [3, 4]])
+    """
+    return _triangle("tril", x, diagonal, True)
+
+
+@tril.vjp
+def _(g: Any, out: Any, x: Any, diagonal: Any) -> Any:
+    return tril(g, diagonal)
+
+
+@op(kind=MOVEMENT, inplace="triu_", samples=_triangle_samples, reference=lambda np, x, k=0: np.triu(x, k))
+def triu(x: Tensor, diagonal: Size = 0) -> Tensor:
+    """The part of matrices on and above a diagonal, zeros elsewhere.
+
+    Shapes:   x [*S, n, m] → [*S, n, m]
+    Dtypes:   kept
+    Gradient: the same part
+    Errors:   DimensionError for fewer than two dimensions
+    Source:   torch.triu
+
+    >>> triu(tensor([[1, 2], [3, 4]]))
+    tensor([[1, 2],
+            [0, 4]])
+    """
+    return _triangle("triu", x, diagonal, False)
+
+
+@triu.vjp
+def _(g: Any, out: Any, x: Any, diagonal: Any) -> Any:
+    return triu(g, diagonal)
+
+
+# Padding
+
+
+def _np_pad(np: Any, x: Any, pad: Any, mode: str = "constant", value: float = 0) -> Any:
+    pairs = [(0, 0)] * x.ndim
+    for i in range(len(pad) // 2):
+        low, high = pad[2 * i], pad[2 * i + 1]
+        cut = [np.s_[:]] * x.ndim
+        cut[-1 - i] = np.s_[max(-low, 0) : x.shape[-1 - i] - max(-high, 0)]
+        x = x[tuple(cut)]
+        pairs[-1 - i] = (max(low, 0), max(high, 0))
+    how = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode]
+    return np.pad(x, pairs, how, **({"constant_values": value} if mode == "constant" else {}))
+
+
+def _pad_samples(m: Any) -> Any:
+    calls: list[Any] = [(m(3, 4), (1, 2)), (m(3, 4), (0, 1, 2, 0)), (m(5), (-1, 2)), (m(0, 2), (1, 1))]
+    calls.append((m(2, 3), (1, 0), "constant", 2))
+    for mode in ("reflect", "replicate", "circular"):
+        calls += [(m(2, 4, 5), (2, 1), mode), (m(2, 3, 4, 3), (1, 2, 2, 1), mode)]
+    return calls
+
+
+@op(kind=MOVEMENT, method=False, public=False, samples=_pad_samples, reference=_np_pad)
+def pad(x: Tensor, pad: Sizes, mode: str = "constant", value: Number = 0) -> Tensor:
+    """More elements around x: pairs of how many in front and behind, last dimension first; negative ones cut.
+
+    What is put there: a value ("constant"), or x mirrored without its edge ("reflect"), its edge ("replicate"), or x
+    from its other side ("circular").
+
+    Shapes:   x [*S] → [*S with more at the last dimensions]
+    Dtypes:   kept
+    Gradient: to x, added up where it is repeated
+    Errors:   ArgumentError for an odd number of sizes, too many or another mode; ShapeError for more than x has
+    Source:   torch.nn.functional.pad
+
+    >>> dg.ops.pad(tensor([1, 2]), (1, 2))
+    tensor([0, 1, 2, 0, 0])
+    """
+    name, rank = user_operator("pad"), len(x.shape)
+    if len(pad) % 2 or len(pad) > 2 * rank:
+        raise ArgumentError(f"{name}: {len(pad)} sizes for {rank} dimensions", hint="two for each dimension, the last one first")
+    pairs = [(rank - 1 - i, pad[2 * i], pad[2 * i + 1]) for i in range(len(pad) // 2)]
+    if mode == "constant":
+        return _constant_pad(x, pairs, value)
+    if mode not in ("reflect", "replicate", "circular"):
+        raise ArgumentError(f"{name}: mode must be constant, reflect, replicate or circular, got {mode!r}")
+    made = x
+    for d, low, high in pairs:
+        made = take_along(made, _source_index(name, mode, x.shape[d], low, high), d)
+    return made
+
+
+@op(
+    kind=MOVEMENT,
+    lowers=True,
+    method=False,
+    public=False,
+    samples=lambda m: [(m(3, 4), (0, 1), (2, 0)), (m(3), (2,), (1,)), (m(0, 2), (1, 0), (0, 1))],
+    reference=lambda np, x, low, high: np.pad(x, list(zip(low, high))),
+)
+def zero_pad(x: Tensor, low: Sizes, high: Sizes) -> Tensor:
+    """x with zeros around it: how many in front of and behind each dimension.
+
+    Shapes:   x [*S] → [*(low + S + high)]
+    Dtypes:   kept
+    Gradient: cut out
+    Errors:   none
+    Source:   numpy.pad
+
+    >>> dg.ops.zero_pad(tensor([1]), (1,), (2,))
+    tensor([0, 1, 0, 0])
+    """
+    shape = tuple(a + size + b for a, size, b in zip(low, x.shape, high))
+    return emit("pad", [x], x.dtype, shape, low=tuple(low), high=tuple(high))
+
+
+@zero_pad.vjp
+def _(g: Any, out: Any, x: Any, low: Any, high: Any) -> Any:
+    for d, size in enumerate(x.shape):
+        g = slice(g, d, low[d], low[d] + size)
+    return g
+
+
+def _constant_pad(x: Any, pairs: Sequence[tuple[int, Any, Any]], value: Any) -> Tensor:
+    rank = len(x.shape)
+    for d, low, high in pairs:
+        x = slice(x, d, greater(-low, 0), x.shape[d] - greater(-high, 0))
+    lows: list[Any] = [0] * rank
+    highs: list[Any] = [0] * rank
+    for d, low, high in pairs:
+        lows[d], highs[d] = greater(low, 0), greater(high, 0)
+    made = zero_pad(x, tuple(lows), tuple(highs))
+    inside: Any = None
+    for d, _, _ in pairs:
+        at = positions(made, d)
+        here = (at >= lows[d]) & (at < lows[d] + x.shape[d])
+        inside = here if inside is None else inside & here
+    return made if inside is None else where(inside, made, full((), value, x.dtype))
+
+
+def _source_index(name: str, mode: str, size: Any, low: Any, high: Any) -> Tensor:
+    """Which element stands at each place of a padded dimension."""
+    from .creation import iota
+
+    limit = {"reflect": size - 1, "circular": size}.get(mode)
+    for given in (low, high):
+        if limit is not None:
+            message = f"{name}: {given} elements of {mode} padding need more than the size {size}"
+            require("le", given, limit, ShapeError, message)
+    require("le", 1, size, ShapeError, f"{name}: {mode} padding of a dimension of size 0")
+    place: Any = iota(low + size + high) - low
+    if mode == "replicate":
+        return clamp(place, 0, size - 1)
+    if mode == "circular":
+        return place % size
+    place = where(place < 0, -place, place)
+    return where(place > size - 1, 2 * (size - 1) - place, place)
