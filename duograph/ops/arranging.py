@@ -511,7 +511,7 @@ def _constant_pad(x: Any, pairs: Sequence[tuple[int, Any, Any]], value: Any) -> 
     return made if inside is None else where(inside, made, full((), value, x.dtype))
 
 
-def _source_index(name: str, mode: str, size: Any, low: Any, high: Any) -> Tensor:
+def _source_index(name: str, mode: str, size: Any, low: Any, high: Any) -> Any:
     """Which element stands at each place of a padded dimension."""
     from .creation import iota
 
