@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from duograph.codegen.contraction import gemv, pack, tile
+from duograph.codegen.contraction.ahead import ComingB, walk_a
 from duograph.codegen.contraction.shape import BLOCK_UNIT, TileFunction, TileShape
 from duograph.codegen.llvm import Module, Value
 
-# Strides in bytes. ``finish`` is null or the frame that `driver` makes; ``stop`` is the interrupt flag.
+# Strides in bytes. ``finish`` is null or the frame that `driver` makes; ``stop`` is the interrupt flag. ``next_a``,
+# ``next_b``: what will be multiplied after this, as far as is known: it is only prefetched.
 PARAMETERS = (
     ("ptr", "a"),
     ("ptr", "b"),
@@ -24,6 +26,8 @@ PARAMETERS = (
     ("ptr", "scratch"),
     ("ptr", "finish"),
     ("ptr", "stop"),
+    ("ptr", "next_a"),
+    ("ptr", "next_b"),
 )
 # A block of B: it stays in the second or third level cache while rows of A pass by.
 _BLOCK_BYTES = 2 << 20
@@ -31,7 +35,7 @@ _NARROWEST, _WIDEST = 128, 1024
 # Up to so many rows B is read where it lies; to _FEW_ROWS even if its rows lie in the same cache sets.
 _FEW_ROWS, _SOME_ROWS = 28, 64
 # Copying rows of A pays from so many panels on.
-_PANELS_PER_COPY = 3
+_PANELS_PER_COPY = 2
 _PANEL_GAP = 128  # bytes between panels, so that no two share cache sets
 
 
@@ -45,9 +49,8 @@ def scratch_bytes(shape: TileShape) -> int:
 
 def _a_bytes(shape: TileShape) -> int:
     rows = shape.rows * (shape.longest_block * shape.size + 64)
-    columns = shape.longest_block * pack.column_vectors(shape) * shape.vector_bytes
     strip = gemv.LONGEST_STRIP * shape.size
-    return (max(rows, columns, strip) + 127) & -64
+    return (max(rows, strip) + 127) & -64
 
 
 @dataclass
@@ -63,7 +66,8 @@ class _Block:
     b_panel: str
     b_k: str
     add: Value
-    last: str
+    last: str  # of k
+    final: str  # of k and of columns
 
 
 def add_block(module: Module, shape: TileShape) -> None:
@@ -88,7 +92,8 @@ def add_block(module: Module, shape: TileShape) -> None:
             kc = f.umin(f.sub("%k", k0), longest)
             add = f.select(f.icmp("ne", k0, 0), 1, 0)
             last = f.icmp("uge", f.add(k0, kc), "%k")
-            block = _Block(k0, kc, j0, columns, panels, slots[0], slots[1], slots[2], add, last)
+            final = f.op(f"and i1 {last}, {f.icmp('uge', f.add(j0, columns), '%n')}")
+            block = _Block(k0, kc, j0, columns, panels, slots[0], slots[1], slots[2], add, last, final)
             leave_if_stopped(f)
             one, many, done = f.label("row"), f.label("rows"), f.label("next")
             f.cond_br(row, one, many)
@@ -185,76 +190,55 @@ def _rows(f: TileFunction, block: _Block) -> None:
     last_panel = f.sub(block.panels, 1)
     lanes = f.lanes_of(block.columns)
     vectors = f.udiv(f.and_(f.sub(block.columns, 1), shape.width - 1), shape.lanes)
-    copied = [f.alloca("ptr"), f.alloca("i64"), f.alloca("i64")]
-    by_rows, by_columns = _copies_a(f, block)
+    copied = [f.alloca("ptr"), f.alloca("i64")]
+    copies = _copies_a(f, block)
     first, panel_step, b_k = f.load("ptr", block.b), f.load("i64", block.b_panel), f.load("i64", block.b_k)
-    # each panel prefetches its share of every row of the next tile of A; no share if k is not contiguous
-    slice_bytes = f.and_(f.add(f.udiv(f.mul(block.kc, shape.size), block.panels), 63), -64)
-    slice_bytes = f.select(f.icmp("eq", "%a_k", shape.size), slice_bytes, 0)
+    coming = ComingB(f, block.kc, f.mul(tiles, last_panel), block.final)
     with f.loop(0, tiles) as t:
         leave_if_stopped(f)
         rows = f.add(base, f.select(f.icmp("ult", t, extra), 1, 0))
         row = f.add(f.mul(t, base), f.umin(t, extra))
         a = f.gep("%a", f.add(f.mul(row, "%a_row"), f.mul(block.k0, "%a_k")))
-        _prepare_a(f, block, copied, a, rows, by_rows, by_columns)
-        place, a_row, a_k = f.load("ptr", copied[0]), f.load("i64", copied[1]), f.load("i64", copied[2])
+        _prepare_a(f, block, copied, a, rows, copies)
+        place, a_row = f.load("ptr", copied[0]), f.load("i64", copied[1])
         c = f.gep("%c", f.add(f.mul(row, "%c_row"), f.mul(block.j0, shape.size)))
         entry = f.gep("@tiles", f.mul(f.sub(rows, 1), 8 * shape.vectors))
         whole, edge = f.load("ptr", f.gep(entry, 8 * (shape.vectors - 1))), f.load("ptr", f.gep(entry, vectors, 8))
 
+        following = f.gep(a, f.mul(rows, "%a_row"))
+        over = f.op(f"and i1 {f.icmp('eq', f.add(t, 1), tiles)}, {block.final}")
+        over_a = walk_a(f, f.select(over, "%next_a", following, "ptr"), rows)
+
         def call(function: str, panel: Value, lanes: Value) -> None:
             b = f.gep(first, f.mul(panel, panel_step))
             at = f.gep(c, f.mul(panel, shape.vectors * shape.vector_bytes))
-            values = [place, a_row, a_k, b, b_k, block.kc, at, "%c_row", lanes, block.add]
+            values = [place, a_row, "%a_k", b, b_k, block.kc, at, "%c_row", lanes, block.add]
+            values += coming.walk(f, rows, over_a, f.icmp("eq", panel, 0), at)
             arguments = ", ".join(f"{type} {value}" for (type, _), value in zip(tile.PARAMETERS, values))
             f.emit(f"call void {function}({arguments})")
 
-        following = f.gep(a, f.mul(rows, "%a_row"))
         with f.loop(0, last_panel) as panel:
-            _prefetch_a(f, following, rows, panel, slice_bytes)
             call(whole, panel, shape.lanes)
-        _prefetch_a(f, following, rows, last_panel, slice_bytes)
         call(edge, last_panel, lanes)
         _finish(f, block, row, rows)
 
 
-def _prefetch_a(f: TileFunction, following: str, rows: Value, panel: Value, slice_bytes: Value) -> None:
-    first = f.gep(following, f.mul(panel, slice_bytes))
-    with f.loop(0, slice_bytes, 64) as offset:
-        column = f.gep(first, offset)
-        with f.loop(0, rows) as row:
-            f.prefetch(f.gep(column, f.mul(row, "%a_row")), locality=2)
-
-
-def _copies_a(f: TileFunction, block: _Block) -> tuple[str, str]:
-    """Whether tiles of A are copied: rows that share cache sets, and columns (a new page for each k)."""
-    shape = f.shape
+def _copies_a(f: TileFunction, block: _Block) -> str:
+    """Whether tiles of A are copied: rows that share cache sets are."""
     worth = f.icmp("uge", block.panels, _PANELS_PER_COPY)
-    contiguous = f.icmp("eq", "%a_k", shape.size)
     conflict = f.icmp("eq", f.and_("%a_row", 4095), 0)
-    rows = f.op(f"and i1 {worth}, {f.op(f'and i1 {contiguous}, {conflict}')}")
-    other = f.op(f"xor i1 {contiguous}, true")
-    columns = f.op(f"and i1 {f.icmp('eq', '%a_row', shape.size)}, {other}")
-    return rows, f.op(f"and i1 {worth}, {columns}")
+    return f.op(f"and i1 {f.op(f'and i1 {worth}, {conflict}')}, {f.icmp('eq', '%a_k', f.shape.size)}")
 
 
-def _prepare_a(f: TileFunction, block: _Block, slots: list[str], a: str, rows: Value, by_rows: str, by_columns: str) -> None:
-    shape = f.shape
+def _prepare_a(f: TileFunction, block: _Block, slots: list[str], a: str, rows: Value, copies: str) -> None:
     f.store("ptr", a, slots[0])
     f.store("i64", "%a_row", slots[1])
-    f.store("i64", "%a_k", slots[2])
-    column = pack.column_vectors(shape) * shape.vector_bytes
-    pitch = f.add(f.mul(block.kc, shape.size), 64)
-    for condition, name, step, strides in (
-        (by_rows, "copy_rows", pitch, (pitch, shape.size)),
-        (by_columns, "copy_columns", column, (shape.size, column)),
-    ):
-        with f.when(condition):
-            values = [a, "%a_row", "%a_k", "%scratch", step, rows, block.kc]
-            f.call(name, [(type, value) for (type, _), value in zip(pack.COPY_A, values)])
-            f.store("ptr", "%scratch", slots[0])
-            f.store("i64", strides[0], slots[1])
-            f.store("i64", strides[1], slots[2])
+    with f.when(copies):
+        pitch = f.add(f.mul(block.kc, f.shape.size), 64)
+        values = [a, "%a_row", "%scratch", pitch, rows, block.kc]
+        f.call("copy_rows", [(type, value) for (type, _), value in zip(pack.COPY_A, values)])
+        f.store("ptr", "%scratch", slots[0])
+        f.store("i64", pitch, slots[1])
 
 
 def _finish(f: TileFunction, block: _Block, row: Value, rows: Value) -> None:

@@ -64,6 +64,7 @@ def add_driver(module: Module, shape: TileShape) -> None:
     problem = _swap_column(f, read_problem(f))
     frame, stop = make_frame(f, problem), stop_flag(f)
     empty = f.icmp("eq", problem.k, 0)
+    steps = _batch_steps(f, problem)
 
     def rectangle(a: str, b: str, c: str, m0: Value, rows: Value, n0: Value, columns: Value) -> None:
         place_frame(f, frame, m0, n0)
@@ -80,6 +81,7 @@ def add_driver(module: Module, shape: TileShape) -> None:
         f.place(product)
         p = problem
         values: list[Value] = [a, b, c, rows, columns, p.k, p.a_m, p.a_k, p.b_k, p.b_n, p.c_m, "%scratch", str(finish), stop]
+        values += [f.gep(a, steps[0]), f.gep(b, steps[1])]
         f.call("block", [(type, value) for (type, _), value in zip(block.PARAMETERS, values)])
         f.br(done)
         f.place(done)
@@ -174,6 +176,17 @@ def over_rectangles(
     f.store("i64", f.select(stopped, "%end", following), slot)
     f.br(head)
     f.place(done)
+
+
+def _batch_steps(f: TileFunction, p: Problem) -> tuple[Value, Value]:
+    """Bytes from the A and B of one matrix to the next along the last batch dim; 0 without a batch."""
+    slots = [f.variable("i64", 0) for _ in range(2)]
+    with f.when(f.icmp("ne", p.batch_dims, 0)):
+        words = f.gep("%sizes", f.add(f.mul(f.sub(p.batch_dims, 1), 8 * BATCH_WORDS), 8 * len(HEADER)))
+        for j, slot in enumerate(slots):
+            f.store("i64", f.mul(f.load("i64", f.gep(words, 8 * (j + 1))), f.shape.size), slot)
+    a, b = (f.load("i64", slot) for slot in slots)
+    return f.select(p.swapped, b, a), f.select(p.swapped, a, b)
 
 
 def _batch_offsets(f: TileFunction, p: Problem, matrix: Value, indices: str) -> list[Value]:

@@ -24,7 +24,6 @@ PACK_B = (
 COPY_A = (
     ("ptr", "source"),
     ("i64", "row_step"),
-    ("i64", "k_step"),
     ("ptr", "target"),
     ("i64", "pitch"),
     ("i64", "rows"),
@@ -36,7 +35,7 @@ _AHEAD = 512  # bytes
 
 
 def add_packers(module: Module, shape: TileShape) -> None:
-    for function in (_pack_rows, _pack_columns, _pack_any, _copy_rows, _copy_columns):
+    for function in (_pack_rows, _pack_columns, _pack_any, _copy_rows):
         module.add(function(module, shape))
 
 
@@ -99,6 +98,8 @@ def _pack_columns(module: Module, shape: TileShape) -> TileFunction:
     lanes, row_bytes = shape.lanes, shape.vectors * shape.vector_bytes
     offsets = f.alloca("i64", 64, lanes)
     last = f.sub("%columns", 1)
+    short = f.icmp("ule", f.mul("%k", shape.size), 2 * _AHEAD)
+    ahead = f.select(short, f.mul("%n_step", lanes), _AHEAD)
     with f.loop(0, "%columns", lanes) as column:
         # Columns past the end repeat the last one.
         for i in range(lanes):
@@ -111,7 +112,7 @@ def _pack_columns(module: Module, shape: TileShape) -> TileFunction:
             block = []
             for i in range(lanes):
                 place = f.gep(source, f.load("i64", f.gep(offsets, 8 * i)))
-                f.prefetch(f.gep(place, _AHEAD), locality=2)
+                f.prefetch(f.gep(place, ahead), locality=2)
                 block.append(f.load_vector(place, mask))
             out = f.gep(target, f.mul(k, row_bytes))
             for i, value in enumerate(transpose(f, block)):
@@ -213,32 +214,4 @@ def _copy_rows(module: Module, shape: TileShape) -> TileFunction:
             mask = f.low_mask(shape.lanes, f.umin(f.sub("%k", k), shape.lanes))
             offset = f.mul(k, shape.size)
             f.store_vector(f.load_vector(f.gep(source, offset), mask), f.gep(target, offset))
-    return f
-
-
-def column_vectors(shape: TileShape) -> int:
-    """Vectors that hold one column of an A tile."""
-    return -(-shape.rows // shape.lanes)
-
-
-def _copy_columns(module: Module, shape: TileShape) -> TileFunction:
-    """Columns of A (rows contiguous) to whole vectors, one after the other: ``pitch`` is the bytes of one."""
-    f = _function(module, shape, "copy_columns", COPY_A)
-    masks = [f.low_mask(shape.lanes, _lanes_after(f, "%rows", j)) for j in range(column_vectors(shape))]
-    unrolled = f.and_("%k", -4)
-
-    def copy(k: str, count: int) -> None:
-        source, target = f.gep("%source", f.mul(k, "%k_step")), f.gep("%target", f.mul(k, "%pitch"))
-        ahead = f.mul("%k_step", 24)
-        for _ in range(count):
-            for j, mask in enumerate(masks):
-                place = j * shape.vector_bytes
-                f.prefetch(f.gep(f.gep(source, ahead), place))
-                f.store_vector(f.load_vector(f.gep(source, place), mask), f.gep(target, place))
-            source, target = f.gep(source, "%k_step"), f.gep(target, "%pitch")
-
-    with f.loop(0, unrolled, 4) as k:
-        copy(k, 4)
-    with f.loop(unrolled, "%k") as k:
-        copy(k, 1)
     return f
