@@ -26,15 +26,14 @@ $(VENV)/.examples: pyproject.toml | $(VENV)/.base
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/.examples
-	$(BIN)/pip install -q pytest pytest-timeout mpmath
+	$(BIN)/pip install -q pytest pytest-timeout mpmath torch==2.13.0
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.test
 	$(BIN)/pip install -q ruff mypy clang-format import-linter
 	@touch $@
 
-$(VENV)/.bench: pyproject.toml | $(VENV)/.examples
-	$(BIN)/pip install -q torch==2.13.0
+$(VENV)/.bench: pyproject.toml | $(VENV)/.test
 	$(BIN)/pip install -q jax onnxruntime onnx openvino tensorflow-cpu paddlepaddle
 	@touch $@
 

@@ -1,6 +1,7 @@
 // From Python's positional and keyword arguments to one value per parameter.
 #include <string>
 
+#include "call.h"
 #include "op.h"
 #include "tensor.h"
 
@@ -29,6 +30,11 @@ std::string signature(const OpObject* op) {
   raise_error_hint("ArgumentError", ("the call is " + signature(op)).c_str(), "%s: %s", op_name(op), what.c_str());
 }
 
+std::string as_text(PyObject* name) {
+  const char* text = PyUnicode_AsUTF8(name);
+  return text ? text : "?";
+}
+
 // An integer, or something that stands for one (a symbolic size), as it may appear among variadic sizes.
 bool is_size_like(PyObject* value) {
   if (PyLong_Check(value)) return true;
@@ -40,15 +46,16 @@ bool takes_rest(const Param& param) { return param.kind == ParamKind::Sizes || p
 
 }  // namespace
 
-void bind_arguments(OpObject* op, PyObject* const* args, size_t n_positional, PyObject* keyword_names, Bound* bound) {
+std::string try_bind_arguments(OpObject* op, PyObject* const* args, size_t n_positional, PyObject* keyword_names,
+                               Bound* bound) {
   const std::vector<Param>& params = *op->params;
   bound->values.resize(params.size());
   for (PyObject*& value : bound->values) value = nullptr;
   size_t next = 0;
   for (size_t i = 0; i < n_positional;) {
     if (next == params.size())
-      refuse(op, "takes " + std::to_string(params.size()) + " arguments, got " +
-                     std::to_string(n_positional + (keyword_names ? PyTuple_GET_SIZE(keyword_names) : 0)));
+      return "takes " + std::to_string(params.size()) + " arguments, got " +
+             std::to_string(n_positional + (keyword_names ? PyTuple_GET_SIZE(keyword_names) : 0));
     const Param& param = params[next];
     if (takes_rest(param) && is_size_like(args[i])) {
       size_t end = i;
@@ -71,9 +78,8 @@ void bind_arguments(OpObject* op, PyObject* const* args, size_t n_positional, Py
       if (params[p].name == name) found = p;
     for (size_t p = 0; p < params.size() && found == params.size(); ++p)
       if (PyUnicode_Compare(params[p].name, name) == 0) found = p;
-    const char* text = PyUnicode_AsUTF8(name);
-    if (found == params.size()) refuse(op, std::string("has no argument named ") + (text ? text : "?"));
-    if (bound->values[found]) refuse(op, std::string("got two values for ") + (text ? text : "?"));
+    if (found == params.size()) return "has no argument named " + as_text(name);
+    if (bound->values[found]) return "got two values for " + as_text(name);
     bound->values[found] = args[n_positional + k];
   }
   std::string missing;
@@ -83,10 +89,28 @@ void bind_arguments(OpObject* op, PyObject* const* args, size_t n_positional, Py
       bound->values[p] = params[p].default_value;
       continue;
     }
-    const char* text = PyUnicode_AsUTF8(params[p].name);
-    missing += (missing.empty() ? "" : ", ") + std::string(text ? text : "?");
+    missing += (missing.empty() ? "" : ", ") + as_text(params[p].name);
   }
-  if (!missing.empty()) refuse(op, "is missing " + missing);
+  return missing.empty() ? "" : "is missing " + missing;
+}
+
+void bind_arguments(OpObject* op, PyObject* const* args, size_t n_positional, PyObject* keyword_names, Bound* bound) {
+  const std::string misfit = try_bind_arguments(op, args, n_positional, keyword_names, bound);
+  if (!misfit.empty()) refuse(op, misfit);
+}
+
+PyObject* call_misfit(OpObject* op, PyObject* const* args, size_t n_positional, PyObject* keyword_names,
+                      const std::string& misfit) {
+  PyObject* handler = hook_or_null(Hook::Misfit);
+  if (!handler) refuse(op, misfit);
+  Ref positional = value_tuple(args, n_positional);
+  Ref named = owned(PyDict_New());
+  for (Py_ssize_t k = 0; keyword_names && k < PyTuple_GET_SIZE(keyword_names); ++k)
+    check_status(PyDict_SetItem(named.get(), PyTuple_GET_ITEM(keyword_names, k), args[n_positional + k]));
+  PyObject* parameters[] = {reinterpret_cast<PyObject*>(op), positional.get(), named.get()};
+  Ref result = owned(PyObject_Vectorcall(handler, parameters, 3, nullptr));
+  if (result.get() == Py_NotImplemented) refuse(op, misfit);
+  return result.release();
 }
 
 }  // namespace dg

@@ -493,7 +493,8 @@ PyObject* call_vector(PyObject* self, PyObject* const* args, size_t flagged_coun
     if (!keyword_names && count == static_cast<size_t>(op->n_positional_tensors) && count == op->params->size())
       return call_op(op, args, count);
     Bound bound;
-    bind_arguments(op, args, count, keyword_names, &bound);
+    const std::string misfit = try_bind_arguments(op, args, count, keyword_names, &bound);
+    if (!misfit.empty()) return call_misfit(op, args, count, keyword_names, misfit);
     return call_op(op, bound.values.data(), bound.values.size());
   });
 }

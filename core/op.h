@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "python_api.h"
@@ -115,5 +116,11 @@ struct Bound {
   std::vector<Ref> kept;
 };
 void bind_arguments(OpObject* op, PyObject* const* args, size_t n_positional, PyObject* keyword_names, Bound* bound);
+// The same, with what does not fit as text instead of an error ("": everything does).
+std::string try_bind_arguments(OpObject* op, PyObject* const* args, size_t n_positional, PyObject* keyword_names,
+                               Bound* bound);
+// Arguments that the parameter table does not know (`out=`, another operator's): Python decides, or they are refused.
+PyObject* call_misfit(OpObject* op, PyObject* const* args, size_t n_positional, PyObject* keyword_names,
+                      const std::string& misfit);
 
 }  // namespace dg

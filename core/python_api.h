@@ -91,6 +91,7 @@ enum class Hook {
   ViewWritten,
   Localize,
   Written,
+  Misfit,
   Count
 };
 void set_hook(const char* name, PyObject* target);  // throws for an unknown name

@@ -3,7 +3,8 @@
 Operators become functions of `duograph` and methods of `Tensor` when the package runs, where type checkers and editors do
 not see them. This reads their blocks, as source, and writes out what they make:
 * `_core.pyi`: the checked-in stub with the operators' methods added to `Tensor`;
-* `__init__.pyi`: the package's namespace with the operators' functions.
+* `__init__.pyi`: the package's namespace with the operators' functions;
+* `functional.pyi`: `nn.functional`.
 """
 
 from __future__ import annotations
@@ -39,6 +40,15 @@ class Block(NamedTuple):
     def text(self, name: str) -> str | None:
         given = self.options.get(name)
         return given.value if isinstance(given, ast.Constant) and isinstance(given.value, str) else None
+
+    @property
+    def in_place(self) -> list[str]:
+        """The names of the in-place form."""
+        given = self.options.get("inplace")
+        if not isinstance(given, ast.Constant) or not given.value:
+            return []
+        first = given.value if isinstance(given.value, str) else self.name + "_"
+        return [first, *(alias + "_" for alias in self.names("aliases"))]
 
     def names(self, name: str) -> list[str]:
         given = self.options.get(name)
@@ -98,28 +108,36 @@ def stub(name: str, function: ast.FunctionDef, method: bool, indent: str = "") -
     return f'{text}\n{indent}    """{quoted.strip()}\n{indent}    """'
 
 
-def tables(blocks: list[Block]) -> tuple[dict[str, ast.FunctionDef], dict[str, ast.FunctionDef]]:
-    """The functions of the namespace and the methods of Tensor, by name."""
-    functions: dict[str, ast.FunctionDef] = {}
-    methods: dict[str, ast.FunctionDef] = {}
+class Tables(NamedTuple):
+    """Functions by name: of the namespace, of `nn.functional`, and the methods of Tensor."""
+
+    functions: dict[str, ast.FunctionDef]
+    functional: dict[str, ast.FunctionDef]
+    methods: dict[str, ast.FunctionDef]
+
+
+def tables(blocks: list[Block]) -> Tables:
+    made = Tables({}, {}, {})
     for block in blocks:
         over = block.text("over")
-        if over:
-            if over in functions:
-                functions[over] = block.function
-            names = [over, *block.names("aliases")]
-            functions.update({name: block.function for name in names if name != over and over in functions})
-        else:
-            names = [block.name, *block.names("aliases")]
-            if block.flag("public"):
-                functions.update({name: block.function for name in names})
+        if over:  # takes further arguments than the operator whose calls it takes
+            names = {over: [over, over + "_"]}
+            for table in made:
+                table.update(dict.fromkeys([n for n in names[over] if n in table], block.function))
+            continue
+        names_here = [block.name, *block.names("aliases")]
+        if block.flag("public"):
+            made.functions.update(dict.fromkeys([*names_here, *block.in_place], block.function))
+        given = block.options.get("functional")
+        functional = isinstance(given, ast.Constant) and bool(given.value)
+        if functional:
+            made.functional.update(dict.fromkeys([*names_here, *block.in_place], block.function))
         bound = block.text("method")
         if block.flag("method") or bound:
-            methods.update({name: block.function for name in ([bound] if bound else names)})
-        in_place = block.text("inplace")
-        if in_place:
-            methods[in_place] = block.function
-    return functions, methods
+            made.methods.update(dict.fromkeys([bound] if bound else names_here, block.function))
+        if block.flag("method") or not functional:
+            made.methods.update(dict.fromkeys(block.in_place, block.function))
+    return made
 
 
 def core_stub(package: Path, methods: dict[str, ast.FunctionDef]) -> str:
@@ -185,8 +203,25 @@ def package_stub(package: Path, functions: dict[str, ast.FunctionDef]) -> str:
     return "\n".join([*lines, "", "__version__: str", *(f"{name}: DType" for name in names), "", made, "", *late]) + "\n"
 
 
+def functional_stub(package: Path, functions: dict[str, ast.FunctionDef]) -> str:
+    """`nn.functional`: its own functions and the operators'."""
+    own = [n for n in ast.parse((package / "nn" / "functional.py").read_text()).body if isinstance(n, ast.FunctionDef)]
+    found = {**functions, **{n.name: n for n in own if not n.name.startswith("_")}}
+    made = "\n".join(stub(name, found[name], False) for name in sorted(found))
+    head = [
+        '"""Generated from the operators\' definitions."""',
+        "",
+        "from collections.abc import Sequence",
+        "from typing import Any",
+        "",
+        "from .. import _core as core",
+        "from .._core import DType, Tensor",
+    ]
+    return "\n".join([*head, "", made]) + "\n"
+
+
 def main(package: Path, output: Path) -> None:
-    functions, methods = tables(read_blocks(package / "ops"))
+    functions, functional, methods = tables(read_blocks(package / "ops"))
     creation = ast.parse((package / "tensors" / "creation.py").read_text())
     for node in creation.body:  # these take further arguments than the operators they are made of
         if isinstance(node, ast.FunctionDef):
@@ -194,6 +229,7 @@ def main(package: Path, output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
     (output / "_core.pyi").write_text(core_stub(package, methods))
     (output / "__init__.pyi").write_text(package_stub(package, functions))
+    (output / "functional.pyi").write_text(functional_stub(package, functional))
 
 
 if __name__ == "__main__":

@@ -1,79 +1,60 @@
-"""The operators of networks as functions, under the names and argument orders that PyTorch users know."""
+"""The operators of networks as functions, under the names and argument orders that PyTorch users know.
+
+Those whose blocks say `functional=True` are here; the activations among them take `inplace`, too.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from .. import _core as core
-from ..ops.activations import elu, gelu, leaky_relu, log_softmax_of, softmax_of, softplus
-from ..ops.activations import relu as relu_of
-from ..ops.activations import silu as silu_of
+from ..ops.activations import log_softmax_of, softmax_of
 from ..ops.arguments import checked
-from ..ops.contractions import linear
-from ..ops.losses import binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse_loss, nll_loss
-from ..ops.normalisation import layer_norm, rms_norm
-from ..ops.random import dropout
-from ..ops.tables import embedding, one_hot
-from ..ops.unary import logsigmoid, sigmoid, tanh
+from ..ops.definition import REGISTRY, Definition
+
+if TYPE_CHECKING:
+    from ..ops import *
 
 Tensor = core.Tensor
 
-__all__ = [
-    "binary_cross_entropy_with_logits",
-    "cross_entropy",
-    "dropout",
-    "elu",
-    "embedding",
-    "gelu",
-    "l1_loss",
-    "layer_norm",
-    "leaky_relu",
-    "linear",
-    "log_softmax",
-    "logsigmoid",
-    "mse_loss",
-    "nll_loss",
-    "one_hot",
-    "relu",
-    "rms_norm",
-    "sigmoid",
-    "silu",
-    "softmax",
-    "softplus",
-    "tanh",
-]
+
+def __getattr__(name: str) -> Any:
+    definition = _operators().get(name)
+    if definition is None:
+        raise AttributeError(f"module 'duograph.nn.functional' has no attribute {name!r}")
+    found = globals()[name] = _function(definition)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({"softmax", "log_softmax", *_operators()})
+
+
+def _operators() -> dict[str, Definition]:
+    """The operators that belong here by name and alias."""
+    return {name: row for row in REGISTRY.values() if row.functional for name in (row.name, *row.aliases)}
+
+
+def _function(definition: Definition) -> Any:
+    """The operator, with an argument `inplace` if it has an in-place form."""
+    plain = definition.exported
+    if definition.base is not None or not definition.inplace:
+        return plain
+    written = REGISTRY[definition.inplace].exported
+    count = len(definition.params)
+
+    def call(*args: Any, inplace: bool = False, **keywords: Any) -> Any:
+        if len(args) > count:
+            *args, inplace = args  # type: ignore[assignment]
+        return (written if inplace else plain)(*args, **keywords)
+
+    call.__name__ = call.__qualname__ = definition.name
+    call.__doc__ = definition.function.__doc__
+    return call
 
 
 @checked
-def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """max(input, 0); `inplace` writes it into the input.
-
-    >>> import duograph as dg
-    >>> relu(dg.tensor([-1.0, 2.0]))
-    tensor([0., 2.])
-    """
-    result = relu_of(input)
-    if inplace:
-        input.copy_(result)
-        return input
-    return result
-
-
-@checked
-def silu(input: Tensor, inplace: bool = False) -> Tensor:
-    """input · sigmoid(input); `inplace` writes it into the input.
-
-    >>> import duograph as dg
-    >>> silu(dg.tensor([0.0, 2.0]))
-    tensor([0.0000, 1.7616])
-    """
-    result = silu_of(input)
-    if inplace:
-        input.copy_(result)
-        return input
-    return result
-
-
-@checked
-def softmax(input: Tensor, dim: int | None = None, dtype: core.DType | None = None) -> Tensor:
+def softmax(input: Tensor, dim: int | None = None, dtype: core.DType | None = None) -> Tensor:  # type: ignore[no-redef]
     """exp(input) scaled to sum to 1 along `dim`; left out, it is dimension 0 of 0, 1 or 3 dimensions and else 1.
 
     >>> import duograph as dg
@@ -84,7 +65,7 @@ def softmax(input: Tensor, dim: int | None = None, dtype: core.DType | None = No
 
 
 @checked
-def log_softmax(input: Tensor, dim: int | None = None, dtype: core.DType | None = None) -> Tensor:
+def log_softmax(input: Tensor, dim: int | None = None, dtype: core.DType | None = None) -> Tensor:  # type: ignore[no-redef]
     """The logarithm of `softmax`, computed without overflow.
 
     >>> import duograph as dg

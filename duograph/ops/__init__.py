@@ -63,6 +63,7 @@ for _name, _hook in (
     ("raise_error", "duograph.ops.tracing:raise_error"),
     ("python_gradient", "duograph.ops.gradient:python_gradient"),
     ("gradient_needs", "duograph.runtime.compile:gradient_needs"),
+    ("misfit", "duograph.ops.calls:misfit"),
 ):
     core.set_hook(_name, _hook)
 

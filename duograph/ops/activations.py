@@ -9,7 +9,7 @@ from duograph.errors import ValueError_
 from .arithmetic import abs
 from .choice import maximum, minimum, where
 from .copying import cast
-from .definition import COMPOSITION, ELEMENTWISE, function, op
+from .definition import COMPOSITION, ELEMENTWISE, op
 from .dtypes import floats, numeric
 from .reductions import amax, sum
 from .samples import unary
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .definition import Number, Operand
 
 
-@op(kind=ELEMENTWISE, dtypes=numeric, reference=lambda np, x: np.maximum(x, 0), samples=unary(), inplace="relu_")
+@op(functional=True, kind=ELEMENTWISE, dtypes=numeric, reference=lambda np, x: np.maximum(x, 0), samples=unary(), inplace="relu_")
 def relu(x: Operand) -> Tensor:
     """x where positive, else 0.
 
@@ -39,7 +39,7 @@ def relu(x: Operand) -> Tensor:
 
 @relu.vjp
 def _(g: Any, out: Any, x: Any) -> Any:
-    return where(out > 0, g, 0.0)
+    return where(out <= 0, 0.0, g)
 
 
 _SQRT_HALF = 0.7071067811865476
@@ -57,6 +57,7 @@ def _np_gelu(np: Any, x: Any, approximate: str = "none") -> Any:
 
 
 @op(
+    functional=True,
     kind=ELEMENTWISE,
     dtypes=floats,
     reference=_np_gelu,
@@ -95,6 +96,8 @@ def _(g: Any, out: Any, x: Any, approximate: str) -> Any:
 
 
 @op(
+    inplace=True,
+    functional=True,
     kind=ELEMENTWISE,
     dtypes=floats,
     reference=lambda np, x: x / (1 + np.exp(-x)),
@@ -123,6 +126,8 @@ def _(g: Any, out: Any, x: Any) -> Any:
 
 
 @op(
+    inplace=True,
+    functional=True,
     kind=ELEMENTWISE,
     dtypes=floats,
     reference=lambda np, x, slope=0.01: np.where(x > 0, x, x * slope),
@@ -150,6 +155,8 @@ def _(g: Any, out: Any, x: Any, negative_slope: Any) -> Any:
 
 
 @op(
+    inplace=True,
+    functional=True,
     kind=ELEMENTWISE,
     dtypes=floats,
     reference=lambda np, x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))),
@@ -173,10 +180,11 @@ def elu(x: Operand, alpha: Number = 1.0) -> Tensor:
 
 @elu.vjp
 def _(g: Any, out: Any, x: Any, alpha: Any) -> Any:
-    return where(x > 0, g, g * (exp(minimum(x, 0.0)) * alpha))
+    return where(x <= 0, g * (exp(minimum(x, 0.0)) * alpha), g)
 
 
 @op(
+    functional=True,
     kind=ELEMENTWISE,
     dtypes=floats,
     method=False,
@@ -265,13 +273,33 @@ def _(g: Any, out: Any, x: Any, dim: int) -> Any:
     return g - exp(out) * sum(g, dim, True)
 
 
-@function(over="softmax")
+@op(kind=COMPOSITION, over="softmax", torch="torch.softmax", samples=lambda m: [(m(3, 5), 1, m.dtype_of("float64"))])
 def softmax_of(x: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
-    """`softmax`, after conversion to a dtype."""
+    """`softmax` of x converted to a dtype first.
+
+    Shapes:   x [*S] → [*S]
+    Dtypes:   dtype
+    Gradient: as `softmax`
+    Errors:   as `softmax`
+    Source:   torch.softmax
+
+    >>> softmax(tensor([0.0, 0.0]), 0, dtype=dg.float64)
+    tensor([0.5000, 0.5000], dtype=duograph.float64)
+    """
     return softmax(x if dtype is None else cast(x, dtype), dim)
 
 
-@function(over="log_softmax")
+@op(kind=COMPOSITION, over="log_softmax", torch="torch.log_softmax", samples=lambda m: [(m(3, 5), 1, m.dtype_of("float64"))])
 def log_softmax_of(x: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
-    """`log_softmax`, after conversion to a dtype."""
+    """`log_softmax` of x converted to a dtype first.
+
+    Shapes:   x [*S] → [*S]
+    Dtypes:   dtype
+    Gradient: as `log_softmax`
+    Errors:   as `log_softmax`
+    Source:   torch.log_softmax
+
+    >>> log_softmax(tensor([0.0, 0.0]), 0, dtype=dg.float64)
+    tensor([-0.6931, -0.6931], dtype=duograph.float64)
+    """
     return log_softmax(x if dtype is None else cast(x, dtype), dim)

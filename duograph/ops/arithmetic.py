@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from duograph.errors import ValueError_
+
 from .choice import where
 from .creation import ones_like, zeros_like
 from .definition import ELEMENTWISE, REGISTRY, function, op
@@ -14,7 +16,7 @@ from .unary import log, reciprocal, sqrt, trunc
 if TYPE_CHECKING:
     from duograph._core import Tensor
 
-    from .definition import Operand
+    from .definition import Number, Operand
 
 _NUMBERS = (int, float)
 
@@ -58,6 +60,7 @@ def _(g: Any, out: Any, a: Any, b: Any) -> Any:
     slot="__sub__",
     inplace="sub_",
     inplace_slot="__isub__",
+    aliases=("subtract",),
 )
 def sub(a: Operand, b: Operand) -> Tensor:
     """a - b. As a function and method it also takes `alpha`: a - alpha * b.
@@ -79,32 +82,50 @@ def _(g: Any, out: Any, a: Any, b: Any) -> Any:
     return g, -g
 
 
-@function(over="add")
-def add_scaled(a: Operand, b: Operand, alpha: Operand | None = None) -> Tensor:
-    """a + alpha * b."""
-    return add(a, b) if alpha is None else add(a, b * alpha)
+@op(
+    kind=ELEMENTWISE,
+    dtypes=promote.on("a", "b"),
+    over="add",
+    inplace=True,
+    torch=lambda torch, a, b, alpha: torch.add(a, b, alpha=alpha),
+    samples=lambda m: [(m(3, 5), m(5), 2), (m(3, 5), 3, -1), (m(0), m(1), 2)] if m.kind in "if" else [],
+)
+def add_scaled(a: Operand, b: Operand, alpha: Number = 1) -> Tensor:
+    """a + alpha * b, what `add` with an `alpha` is.
+
+    Shapes:   a [*S], b [*T] → broadcast(S, T)
+    Dtypes:   promote
+    Gradient: 1 to a, alpha to b
+    Errors:   ShapeError if S and T do not broadcast
+    Source:   torch.add
+
+    >>> dg.add(tensor([1.0]), tensor([2.0]), alpha=10)
+    tensor([21.])
+    """
+    return add(a, b * alpha)
 
 
-@function(over="add_")
-def add_scaled_(a: Tensor, b: Operand, alpha: Operand | None = None) -> Tensor:
-    """a += alpha * b."""
-    in_place = REGISTRY["add_"].op
-    result: Tensor = in_place(a, b) if alpha is None else in_place(a, b * alpha)
-    return result
+@op(
+    kind=ELEMENTWISE,
+    dtypes=no_bool.on("a", "b"),
+    over="sub",
+    inplace=True,
+    torch=lambda torch, a, b, alpha: torch.sub(a, b, alpha=alpha),
+    samples=lambda m: [(m(3, 5), m(5), 2), (m(3, 5), 3, -1), (m(0), m(1), 2)] if m.kind in "if" else [],
+)
+def sub_scaled(a: Operand, b: Operand, alpha: Number = 1) -> Tensor:
+    """a - alpha * b, what `sub` with an `alpha` is.
 
+    Shapes:   a [*S], b [*T] → broadcast(S, T)
+    Dtypes:   promote; bool is rejected
+    Gradient: 1 to a, -alpha to b
+    Errors:   ShapeError if S and T do not broadcast; DTypeError for bool
+    Source:   torch.sub
 
-@function(over="sub", aliases=("subtract",))
-def sub_scaled(a: Operand, b: Operand, alpha: Operand | None = None) -> Tensor:
-    """a - alpha * b."""
-    return sub(a, b) if alpha is None else sub(a, b * alpha)
-
-
-@function(over="sub_")
-def sub_scaled_(a: Tensor, b: Operand, alpha: Operand | None = None) -> Tensor:
-    """a -= alpha * b."""
-    in_place = REGISTRY["sub_"].op
-    result: Tensor = in_place(a, b) if alpha is None else in_place(a, b * alpha)
-    return result
+    >>> dg.sub(tensor([1.0]), tensor([2.0]), alpha=10)
+    tensor([-19.])
+    """
+    return sub(a, b * alpha)
 
 
 @function(method="rsub", samples=lambda m: [(m(3, 5), m(5)), (m(4), 2)], reference=lambda np, a, b: b - a)
@@ -163,6 +184,7 @@ def _(g: Any, out: Any, a: Any, b: Any) -> Any:
     slot="__truediv__",
     inplace="div_",
     inplace_slot="__itruediv__",
+    aliases=("divide", "true_divide"),
 )
 def div(a: Operand, b: Operand) -> Tensor:
     """a / b. As a function and method it also takes `rounding_mode`: None, "floor" or "trunc".
@@ -183,20 +205,6 @@ def div(a: Operand, b: Operand) -> Tensor:
 def _(g: Any, out: Any, a: Any, b: Any) -> Any:
     first = g / b
     return first, -first * out
-
-
-@function(over="div", aliases=("divide", "true_divide"))
-def div_rounded(a: Operand, b: Operand, rounding_mode: str | None = None) -> Tensor:
-    """a / b, rounded down ("floor") or towards zero ("trunc") if asked to."""
-    if rounding_mode is None:
-        return div(a, b)
-    if rounding_mode == "floor":
-        return floor_divide(a, b)
-    if rounding_mode == "trunc":
-        return trunc_divide(a, b)
-    from duograph.errors import ValueError_
-
-    raise ValueError_(f"div: rounding_mode must be None, 'floor' or 'trunc', got {rounding_mode!r}")
 
 
 def _is_float(a: Any, b: Any) -> bool:
@@ -285,6 +293,46 @@ def trunc_divide(a: Operand, b: Operand) -> Tensor:
     quotient = floor_divide(a, b)
     inexact = quotient * b != a
     return where(inexact & (quotient < 0), quotient + 1, quotient)
+
+
+@op(
+    kind=ELEMENTWISE,
+    dtypes=promote,
+    over="div",
+    inplace=True,
+    differentiable=True,
+    torch=lambda torch, a, b, mode: torch.div(a, b, rounding_mode=mode),
+    samples=lambda m: (
+        [(m(3, 5), m(5, low=0.6, high=3.0), "floor"), (m(3, 5), 3, "trunc"), (m(0), m(1), "floor")] if m.kind != "b" else []
+    ),
+)
+def div_rounded(a: Operand, b: Operand, rounding_mode: str | None = None) -> Tensor:
+    """a / b rounded down ("floor") or towards zero ("trunc"), what `div` with a `rounding_mode` is.
+
+    Shapes:   a [*S], b [*T] → broadcast(S, T)
+    Dtypes:   promote; bool is rejected
+    Gradient: 0 where rounded, else as `div`
+    Errors:   ValueError_ for another mode; DivisionError for an integer division by zero; ShapeError
+    Source:   torch.div
+
+    >>> dg.div(tensor([-7, 7]), 2, rounding_mode="trunc")
+    tensor([-3,  3])
+    """
+    if rounding_mode is None:
+        return div(a, b)
+    if rounding_mode == "floor":
+        return floor_divide(a, b)
+    if rounding_mode == "trunc":
+        return trunc_divide(a, b)
+    raise ValueError_(f"div: rounding_mode must be None, 'floor' or 'trunc', got {rounding_mode!r}")
+
+
+@div_rounded.vjp
+def _(g: Any, out: Any, a: Any, b: Any, rounding_mode: str | None) -> Any:
+    if rounding_mode is not None:
+        return zeros_like(g), zeros_like(g)
+    first = g / b
+    return first, -first * out
 
 
 @op(

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 _NUMBERS = (int, float)
 
 
-def _tied(g: Any, chosen: Any, a: Any, b: Any) -> Any:
-    """The gradient of an extremum to the operand that `chosen` marks; half at a tie."""
-    return where(a == b, g * 0.5, where(chosen, g, 0.0))
+def _tied(g: Any, other: Any, a: Any, b: Any) -> Any:
+    """The gradient of an extremum to an operand unless `other` was chosen; half at a tie, all of it beside a NaN."""
+    return where(a == b, g * 0.5, where(other, 0.0, g))
 
 
 @op(
@@ -45,7 +45,7 @@ def maximum(a: Operand, b: Operand) -> Tensor:
 
 @maximum.vjp
 def _(g: Any, out: Any, a: Any, b: Any) -> Any:
-    return _tied(g, a > b, a, b), _tied(g, b > a, a, b)
+    return _tied(g, a < b, a, b), _tied(g, a > b, a, b)
 
 
 @op(
@@ -72,7 +72,7 @@ def minimum(a: Operand, b: Operand) -> Tensor:
 
 @minimum.vjp
 def _(g: Any, out: Any, a: Any, b: Any) -> Any:
-    return _tied(g, a < b, a, b), _tied(g, b < a, a, b)
+    return _tied(g, a > b, a, b), _tied(g, a < b, a, b)
 
 
 def _clip(np: Any, x: Any, low: Any = None, high: Any = None) -> Any:
@@ -130,8 +130,14 @@ def _(g: Any, out: Any, x: Any, low: Any, high: Any) -> Any:
     return where(inside, g, 0.0), below, above
 
 
-@function(method="clamp_min", samples=lambda m: [(m(3, 5), 0)], reference=lambda np, x, low: np.maximum(x, low))
-def clamp_min(x: Tensor, min: Operand) -> Tensor:
+@op(
+    kind=ELEMENTWISE,
+    dtypes=promote,
+    inplace=True,
+    samples=lambda m: [(m(3, 5), 0), (m(3, 5), m(5)), (m(0), 1)],
+    reference=lambda np, x, bound: np.maximum(x, bound),
+)
+def clamp_min(x: Operand, min: Operand) -> Tensor:
     """x with values below `min` raised to it. See `clamp`.
 
     Shapes:   x [*S] → [*S]
@@ -146,8 +152,14 @@ def clamp_min(x: Tensor, min: Operand) -> Tensor:
     return clamp(x, min, None)
 
 
-@function(method="clamp_max", samples=lambda m: [(m(3, 5), 0)], reference=lambda np, x, high: np.minimum(x, high))
-def clamp_max(x: Tensor, max: Operand) -> Tensor:
+@op(
+    kind=ELEMENTWISE,
+    dtypes=promote,
+    inplace=True,
+    samples=lambda m: [(m(3, 5), 0), (m(3, 5), m(5)), (m(0), 1)],
+    reference=lambda np, x, bound: np.minimum(x, bound),
+)
+def clamp_max(x: Operand, max: Operand) -> Tensor:
     """x with values above `max` lowered to it. See `clamp`.
 
     Shapes:   x [*S] → [*S]

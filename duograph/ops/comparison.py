@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     reference="numpy.equal",
     samples=binary(),
     slot="__eq__",
+    inplace=True,
 )
 def eq(a: Operand, b: Operand) -> Tensor:
     """Whether a is equal to b, element by element (`a == b`).
@@ -51,6 +52,7 @@ def eq(a: Operand, b: Operand) -> Tensor:
     samples=binary(),
     slot="__ne__",
     aliases=("not_equal",),
+    inplace=True,
 )
 def ne(a: Operand, b: Operand) -> Tensor:
     """Whether a is unlike b, element by element (`a != b`).
@@ -76,6 +78,7 @@ def ne(a: Operand, b: Operand) -> Tensor:
     samples=binary(),
     slot="__lt__",
     aliases=("less",),
+    inplace=True,
 )
 def lt(a: Operand, b: Operand) -> Tensor:
     """Whether a is less than b, element by element (`a < b`).
@@ -101,6 +104,7 @@ def lt(a: Operand, b: Operand) -> Tensor:
     samples=binary(),
     slot="__le__",
     aliases=("less_equal",),
+    inplace=True,
 )
 def le(a: Operand, b: Operand) -> Tensor:
     """Whether a is at most b, element by element (`a <= b`).
@@ -126,6 +130,7 @@ def le(a: Operand, b: Operand) -> Tensor:
     samples=binary(),
     slot="__gt__",
     aliases=("greater",),
+    inplace=True,
 )
 def gt(a: Operand, b: Operand) -> Tensor:
     """Whether a is greater than b, element by element (`a > b`).
@@ -151,6 +156,7 @@ def gt(a: Operand, b: Operand) -> Tensor:
     samples=binary(),
     slot="__ge__",
     aliases=("greater_equal",),
+    inplace=True,
 )
 def ge(a: Operand, b: Operand) -> Tensor:
     """Whether a is at least b, element by element (`a >= b`).
@@ -174,6 +180,7 @@ def ge(a: Operand, b: Operand) -> Tensor:
     differentiable=False,
     reference="numpy.logical_and",
     samples=binary(scalar=None),
+    inplace=True,
 )
 def logical_and(a: Operand, b: Operand) -> Tensor:
     """Whether both are nonzero.
@@ -197,6 +204,7 @@ def logical_and(a: Operand, b: Operand) -> Tensor:
     differentiable=False,
     reference="numpy.logical_or",
     samples=binary(scalar=None),
+    inplace=True,
 )
 def logical_or(a: Operand, b: Operand) -> Tensor:
     """Whether either is nonzero.
@@ -220,6 +228,7 @@ def logical_or(a: Operand, b: Operand) -> Tensor:
     differentiable=False,
     reference="numpy.logical_xor",
     samples=binary(scalar=None),
+    inplace=True,
 )
 def logical_xor(a: Operand, b: Operand) -> Tensor:
     """Whether exactly one is nonzero.
@@ -243,6 +252,7 @@ def logical_xor(a: Operand, b: Operand) -> Tensor:
     differentiable=False,
     reference="numpy.logical_not",
     samples=unary(),
+    inplace=True,
 )
 def logical_not(x: Operand) -> Tensor:
     """Whether x is zero.

@@ -143,6 +143,7 @@ def _np_linear(np: Any, x: Any, weight: Any, bias: Any = None) -> Any:
 
 
 @op(
+    functional=True,
     kind=CONTRACTION,
     dtypes=same,
     method=False,

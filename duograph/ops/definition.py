@@ -98,8 +98,10 @@ class Definition:
         "exported",
         "flags",
         "function",
+        "functional",
         "gradient",
         "inplace",
+        "into",
         "kind",
         "lowers",
         "method",
@@ -108,10 +110,13 @@ class Definition:
         "params",
         "primitive",
         "public",
+        "receives",
         "reference",
         "samples",
         "slot",
         "tolerance",
+        "torch",
+        "wider",
         "write",
         "writes",
     )
@@ -125,6 +130,7 @@ class Definition:
     primitive: str | None
     lowers: bool
     reference: str | Callable[..., Any] | None
+    torch: str | Callable[..., Any] | None  # PyTorch's function; None: the one that the docstring names as its source
     samples: Any
     tolerance: float
     gradient: GradientRule | None
@@ -133,10 +139,14 @@ class Definition:
     op: Any
     exported: Any  # what the package's namespace shows: `op`, or a function over it
     inplace: str | None
+    into: Any  # the operator behind `out=`, once it was asked for
+    receives: bool  # of a written form: its first parameter is no operand of `base`
+    wider: Any  # takes the calls whose arguments the parameter table does not know
     slot: str | None
     aliases: tuple[str, ...]
     method: bool | str  # or the name of the method
     public: bool
+    functional: bool  # whether it is in `nn.functional`
     writes: tuple[str, ...]
 
     @property
@@ -209,14 +219,17 @@ def op(
     lowers: bool = False,
     differentiable: bool = True,
     reference: str | Callable[..., Any] | None = None,
+    torch: str | Callable[..., Any] | None = None,
     samples: Any = None,
     tolerance: float = 1.0,
     method: bool | str = True,
     public: bool = True,
+    functional: bool = False,
     slot: str | None = None,
-    inplace: str | None = None,
+    inplace: bool | str = False,
     inplace_slot: str | None = None,
     aliases: tuple[str, ...] = (),
+    over: str | None = None,
     writes: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., R]], Operator[R]]:
     """Make an operator of a typed function. See this module's docstring for what signature and body say.
@@ -227,52 +240,45 @@ def op(
         primitive, lowers: what the body is; neither: a composition.
         differentiable: False for results that never carry a gradient.
         reference: a NumPy function by name ("numpy.exp") or a function of (numpy, *args); samples: what to test it on.
+        torch: what PyTorch calls it, or a function of (torch, *args), where the docstring's source does not say it already.
         tolerance: how many times the usual tolerance the generated tests allow.
-        method: whether (or by which name) it is a method of Tensor; public: whether it is in the package's namespace.
+        method: whether (or by which name) it is a method of Tensor; public: whether it is in the package's namespace;
+            functional: whether it is in `nn.functional`.
         slot, inplace_slot: the operator symbols it implements, "__add__" and "__iadd__".
-        inplace: the name of its in-place form; aliases: further names; writes: list parameters written in place.
+        inplace: whether it has an in-place form (its name and aliases with an underscore), or that form's name.
+        aliases: further names; writes: list parameters written in place.
+        over: the operator whose calls it takes where their arguments are not that operator's but this one's, also in place.
     """
 
     def make(function: Callable[..., R]) -> Operator[R]:
-        definition = Definition()
-        name = function.__name__
-        if name[-1] == "_" and kind != UPDATE:
-            name = name[:-1]  # sum_, max_: a trailing underscore only avoids a builtin's name
-        params = read_parameters(function)
-        flags = _KIND_FLAGS.get(kind, 0)
-        if not differentiable:
-            flags |= FLAG_NONDIFFERENTIABLE
-        definition.name = name
-        definition.function = function
-        definition.kind = kind
-        definition.params = params
-        definition.flags = flags
+        definition = _define(function, kind)
+        name = definition.name
+        definition.params = params = read_parameters(function)
+        definition.flags = _KIND_FLAGS.get(kind, 0) | (0 if differentiable else FLAG_NONDIFFERENTIABLE)
         definition.dtypes = dtypes
         definition.primitive = primitive
         definition.lowers = lowers
-        definition.reference = reference
+        definition.reference, definition.torch = reference, torch
         definition.samples = samples
         definition.tolerance = tolerance
-        definition.gradient = definition.write = definition.base = None
-        definition.inplace = inplace
+        definition.inplace = name + "_" if inplace is True else inplace or None
         definition.slot = slot
         definition.aliases = aliases
-        definition.method = method
-        definition.public = public
+        definition.method, definition.public, definition.functional = method and not over, public and not over, functional
         definition.writes = writes
         written = tuple(i for i, p in enumerate(params) if p[0] in writes)
-        operator = core.Op(name, params, flags, definition, writes=written)
+        operator = core.Op(name, params, definition.flags, definition, writes=written)
         operator.__doc__, operator.__module__ = function.__doc__, function.__module__
         definition.op = definition.exported = operator
-        REGISTRY[name] = definition
-        if method:
-            for bound in (name if method is True else method, *aliases):
-                setattr(core.Tensor, bound, operator)
+        _register(definition)
+        if over:
+            REGISTRY[over].wider = operator
         if slot:
             core.bind_slot(slot, operator)
-        if inplace:
-            in_place = _in_place_form(definition, inplace)
-            setattr(core.Tensor, inplace, in_place)
+        if definition.inplace:
+            in_place = _in_place_form(definition, definition.inplace, not over and (definition.method or not functional))
+            if over:
+                REGISTRY[over + "_"].wider = in_place
             if inplace_slot:
                 core.bind_slot(inplace_slot, in_place)
         return cast("Operator[R]", operator)
@@ -280,27 +286,64 @@ def op(
     return make
 
 
-def _in_place_form(base: Definition, name: str) -> Any:
-    """The operator that writes `base`'s result into its first operand."""
-    form = Definition()
+def _define(function: Callable[..., Any], kind: str) -> Definition:
+    """A definition with nothing said yet but the function."""
+    definition = Definition()
+    name = function.__name__
+    if name[-1] == "_" and kind != UPDATE:
+        name = name[:-1]  # sum_, max_: a trailing underscore only avoids a builtin's name
+    definition.name = name
+    definition.function = definition.op = definition.exported = function
+    definition.kind = kind
+    definition.params = ()
+    definition.flags = 0
+    definition.dtypes = definition.primitive = definition.gradient = definition.write = definition.base = None
+    definition.reference = definition.torch = definition.samples = definition.inplace = definition.slot = None
+    definition.into = definition.wider = None
+    definition.lowers = definition.receives = definition.functional = False
+    definition.writes = ()
+    return definition
+
+
+def _register(definition: Definition) -> None:
+    """Put it into the registry, and onto `Tensor` under its names."""
+    REGISTRY[definition.name] = definition
+    method = definition.method
+    if method:
+        for bound in (definition.name if method is True else method, *definition.aliases):
+            setattr(core.Tensor, bound, definition.exported)
+
+
+def copy_of(definition: Definition) -> Definition:
+    """A definition that says the same."""
+    made = Definition()
     for field in Definition.__slots__:
-        setattr(form, field, getattr(base, field))
+        setattr(made, field, getattr(definition, field))
+    return made
+
+
+def _in_place_form(base: Definition, name: str, method: bool | str) -> Any:
+    """The operator that writes `base`'s result into its first operand."""
+    form = copy_of(base)
     form.name = name
     form.base = base
-    form.aliases = ()
+    form.aliases = tuple(alias + "_" for alias in base.aliases)
     form.flags = base.flags | FLAG_INPLACE
+    form.wider = None
     form.op = form.exported = core.Op(name, base.params, form.flags, form, inplace_of=base.op)
-    form.public = form.method = False
-    REGISTRY[name] = form
+    form.method = bool(method)
+    _register(form)
     return form.op
 
 
 def function(
     *,
     reference: str | Callable[..., Any] | None = None,
+    torch: str | Callable[..., Any] | None = None,
     samples: Any = None,
     method: bool | str = True,
     public: bool = True,
+    functional: bool = False,
     differentiable: bool = True,
     tolerance: float = 1.0,
     aliases: tuple[str, ...] = (),
@@ -314,8 +357,7 @@ def function(
     """
 
     def make(body: Callable[P, R]) -> Callable[P, R]:
-        name = body.__name__
-        f = checked(body, over or name.rstrip("_"))
+        f = checked(body, over or body.__name__.rstrip("_"))
         if slot:
             setattr(core.Tensor, slot, f)
         if over:
@@ -324,28 +366,14 @@ def function(
             for bound in (over, *aliases) if method else ():
                 setattr(core.Tensor, bound, f)
             return f
-        definition = Definition()
-        if name[-1] == "_":
-            name = name[:-1]
-        definition.name = name
-        definition.function = definition.op = definition.exported = f
-        definition.kind = FUNCTION
-        definition.params = ()
+        definition = _define(f, FUNCTION)
         definition.flags = 0 if differentiable else FLAG_NONDIFFERENTIABLE
-        definition.dtypes = definition.primitive = definition.gradient = definition.write = definition.base = None
-        definition.lowers = False
-        definition.reference = reference
+        definition.reference, definition.torch = reference, torch
         definition.samples = samples
         definition.tolerance = tolerance
-        definition.inplace = definition.slot = None
         definition.aliases = aliases
-        definition.method = method
-        definition.public = public
-        definition.writes = ()
-        REGISTRY[name] = definition
-        if method:
-            for bound in (name if method is True else method, *aliases):
-                setattr(core.Tensor, bound, f)
+        definition.method, definition.public, definition.functional = method, public, functional
+        _register(definition)
         return f
 
     return make

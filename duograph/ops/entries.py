@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
+from duograph.errors import ShapeError
 from duograph.ir.builder import Builder
 from duograph.ir.dim import INFINITY, Dim, symbol
 from duograph.ir.graph import Graph, Value
@@ -172,15 +173,28 @@ def forward_graph(op: Any, operands: Sequence[Spec | None], attrs: Sequence[Any]
         result = trace(definition, args)
         outputs = [value_of(r) for r in (result if isinstance(result, tuple) else (result,))]
         if definition.kind == ELEMENTWISE:
-            outputs = [_of_rank(builder, v, operands) for v in outputs]
+            outputs = [_joint(builder, v, operands, inputs) for v in outputs]
         return builder.finish(outputs)
 
 
-def _of_rank(builder: Builder, value: Value, operands: Sequence[Spec | None]) -> Value:
-    """An elementwise result in the rank of the joint view (0-d operands may have been given ones)."""
-    rank = max((spec[2] for spec in operands if spec is not None), default=0)
-    shape = (1,) * (rank - len(value.type.shape)) + value.type.shape
-    if len(shape) == len(value.type.shape):
+def _joint(builder: Builder, value: Value, operands: Sequence[Spec | None], inputs: Sequence[Value | None]) -> Value:
+    """An elementwise result in the shape of the joint view (0-d operands may have been given ones).
+
+    Errors: ShapeError for an operator that is no elementwise one: the core makes its results in that shape.
+    """
+    joint: list[Expr] = [1] * max((spec[2] for spec in operands if spec is not None), default=0)
+    for operand in inputs:
+        for d, size in enumerate(reversed(operand.type.shape) if operand is not None else (), 1):
+            if not (isinstance(size, int) and size == 1):
+                joint[-d] = builder.resolve(size)
+    have = tuple(builder.resolve(size) for size in value.type.shape)
+    shape = (1,) * (len(joint) - len(have)) + have
+    if shape != tuple(joint):
+        raise ShapeError(
+            f"{builder.name}: an elementwise operator's result has the operands' broadcast shape, not {have}",
+            hint="define it with another kind, as COMPOSITION",
+        )
+    if shape == have:
         return value
     return builder.emit("reshape", [value], {}, [TensorType(value.type.dtype, shape)])[0]
 

@@ -11,7 +11,7 @@ from .arithmetic import abs, sign
 from .choice import maximum, where
 from .copying import cast
 from .definition import LOSS, function, op
-from .dtypes import floats
+from .dtypes import floats, numeric
 from .gradient import unbroadcast
 from .indexing import gather, take_along
 from .movement import reshape, squeeze, unsqueeze
@@ -58,6 +58,7 @@ def _same_shape(name: str, x: Any, target: Any) -> None:
 
 
 @op(
+    functional=True,
     kind=LOSS,
     dtypes=floats,
     method=False,
@@ -88,8 +89,9 @@ def _(g: Any, out: Any, input: Any, target: Any, reduction: str) -> Any:
 
 
 @op(
+    functional=True,
     kind=LOSS,
-    dtypes=floats,
+    dtypes=numeric,
     method=False,
     samples=_pair_samples,
     reference=lambda np, x, y, reduction="mean": _np_reduced(np, np.abs(x - y), reduction),
@@ -98,7 +100,7 @@ def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """|input - target|, reduced.
 
     Shapes:   input and target [*S] (or broadcast) → [], or [*S] for "none"
-    Dtypes:   floats; others are rejected
+    Dtypes:   promote; "mean" takes floats only
     Gradient: sign(input - target), over the count for "mean"; its negative to target
     Errors:   ShapeError; DTypeError; ValueError_ for another reduction
     Source:   torch.nn.functional.l1_loss
@@ -194,7 +196,7 @@ def _nll_samples(m: Any) -> Any:
     ]
 
 
-@op(kind=LOSS, dtypes=floats.on("input", "weight"), method=False, reference=_np_nll, samples=_nll_samples)
+@op(functional=True, kind=LOSS, dtypes=floats.on("input", "weight"), method=False, reference=_np_nll, samples=_nll_samples)
 def nll_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: Number = -100, reduction: str = "mean"
 ) -> Tensor:
@@ -332,7 +334,17 @@ def _(g: Any, out: Any, input: Any, target: Any, weight: Any, ignore_index: Any,
     return first, second if label_smoothing is None else second * (1 - label_smoothing), None
 
 
-@function(method=False, reference=_np_cross_entropy, samples=_entropy_samples)
+@function(
+    functional=True,
+    method=False,
+    reference=_np_cross_entropy,
+    samples=_entropy_samples,
+    torch=lambda torch, x, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0: (
+        torch.nn.functional.cross_entropy(
+            x, target, weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing
+        )
+    ),
+)
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -362,6 +374,7 @@ def _np_bce(np: Any, x: Any, y: Any, weight: Any = None, pos: Any = None, reduct
 
 
 @op(
+    functional=True,
     kind=LOSS,
     dtypes=floats,
     method=False,

@@ -46,6 +46,7 @@ def _standardised(x: Any, dims: tuple[int, ...], eps: Any) -> tuple[Any, Any]:
 
 
 @op(
+    functional=True,
     kind=COMPOSITION,
     dtypes=floats.on("x", "weight", "bias"),
     reference=_np_layer_norm,
@@ -90,20 +91,24 @@ def _(g: Any, out: Any, x: Any, normalized_shape: Any, weight: Any, bias: Any, e
     return first, to_weight, to_bias
 
 
-def _np_rms_norm(np: Any, x: Any, shape: Any, weight: Any = None, eps: float = 1e-6) -> Any:
+def _np_rms_norm(np: Any, x: Any, shape: Any, weight: Any = None, eps: float | None = None) -> Any:
     dims = tuple(range(-len(shape), 0))
+    eps = 2.0**-52 if eps is None else eps
     return x / np.sqrt((x * x).mean(dims, keepdims=True) + eps) * (1 if weight is None else weight)
 
 
 @op(
+    functional=True,
     kind=COMPOSITION,
     dtypes=floats.on("x", "weight"),
     reference=_np_rms_norm,
     method=False,
-    samples=lambda m: [(m(3, 5), (5,)), (m(3, 5), (5,), m(5)), (m(2, 3, 4), (3, 4), m(3, 4), 1e-3)],
+    samples=lambda m: [(m(3, 5), (5,)), (m(3, 5), (5,), m(5), 1e-6), (m(2, 3, 4), (3, 4), m(3, 4), 1e-3)],
 )
-def rms_norm(x: Tensor, normalized_shape: Sizes, weight: Tensor | None = None, eps: Number = 1e-6) -> Tensor:
-    """x over the root of its mean square over the last dimensions, times weight.
+def rms_norm(x: Tensor, normalized_shape: Sizes, weight: Tensor | None = None, eps: Number | None = None) -> Tensor:
+    """x over the root of its mean square over the last dimensions plus eps, times weight.
+
+    Left out, eps is the gap between 1 and the next number of the dtype (float32's for 16-bit floats).
 
     Shapes:   x [*S, *N], normalized_shape N, weight [*N] → [*S, *N]
     Dtypes:   floats; others are rejected
@@ -115,5 +120,7 @@ def rms_norm(x: Tensor, normalized_shape: Sizes, weight: Tensor | None = None, e
     tensor([0.8485, 1.1314])
     """
     dims = _normalised_dims("rms_norm", x, normalized_shape)
+    if eps is None:
+        eps = 2.0**-52 if x.dtype.itemsize == 8 else 2.0**-23
     result = x * rsqrt(mean(x * x, dims, True) + eps)
     return result if weight is None else result * weight

@@ -221,7 +221,7 @@ def _(g: Any, out: Any, x: Any, p: Any) -> Any:
     return where(out[1], g[0] * div(1.0, sub(1.0, p)), 0.0)
 
 
-@function(method=False)
+@function(functional=True, method=False)
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """In training, zeros with probability p and the rest divided by 1 - p; otherwise x itself.
 

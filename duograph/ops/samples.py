@@ -1,4 +1,5 @@
-"""What the generated tests call operators with. An operator's `samples` takes a `Maker` and returns argument tuples.
+"""What the generated tests call operators with. An operator's `samples` takes a `Maker` and returns argument tuples,
+whose last element may be a dict of keyword arguments.
 
 Nothing here needs NumPy before a test asks for data.
 """
@@ -9,6 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 Samples: TypeAlias = "Callable[[Maker], Sequence[tuple[Any, ...]]]"
+
+
+class DTypeName(str):
+    """The name of a dtype that is an argument."""
 
 
 class Maker:
@@ -43,6 +48,10 @@ class Maker:
     def of(self, values: Any) -> Any:
         """These very values in the dtype under test."""
         return self.numpy.asarray(values, "float32" if self.dtype in ("bfloat16", "float16") else self.dtype)
+
+    def dtype_of(self, name: str) -> DTypeName:
+        """A dtype as an argument: each framework under test gets its own."""
+        return DTypeName(name)
 
     @property
     def is_float(self) -> bool:

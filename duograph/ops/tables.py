@@ -84,6 +84,7 @@ def one_hot_of(x: Tensor, num_classes: Size) -> Tensor:
 
 
 @function(
+    functional=True,
     method=False,
     differentiable=False,
     reference=lambda np, x, n=-1: np.eye(x.max() + 1 if n == -1 else n, dtype="int64")[x],
@@ -110,6 +111,7 @@ def one_hot(x: Tensor, num_classes: int = -1) -> Tensor:
 
 
 @op(
+    functional=True,
     kind=INDEXING,
     method=False,
     reference=lambda np, x, weight, padding_idx=None: weight[x],

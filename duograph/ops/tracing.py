@@ -413,7 +413,7 @@ def in_place_value(definition: Definition, args: Sequence[Any]) -> Value:
     """What an in-place form writes: the base operator's result in the target's dtype and shape."""
     base, target = definition.base, args[0]
     assert base is not None
-    result = trace(base, args)
+    result = trace(base, args[1:] if definition.receives else args)
     if result.dtype is not target.dtype:
         order = "buif"
         if order.index(result.dtype.kind) > order.index(target.dtype.kind) and not (

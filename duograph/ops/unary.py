@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from duograph.errors import ValueError_
 
 from .creation import zeros_like
-from .definition import ELEMENTWISE, function, op
+from .definition import ELEMENTWISE, op
 from .dtypes import float_promote, floats, numeric
 from .samples import SPECIAL, unary
 
@@ -293,7 +293,15 @@ def _(g: Any, out: Any, x: Any) -> Any:
     return g * (out * out + 1)
 
 
-@op(kind=ELEMENTWISE, dtypes=float_promote, primitive="tanh", reference="numpy.tanh", samples=unary(), inplace="tanh_")
+@op(
+    functional=True,
+    kind=ELEMENTWISE,
+    dtypes=float_promote,
+    primitive="tanh",
+    reference="numpy.tanh",
+    samples=unary(),
+    inplace="tanh_",
+)
 def tanh(x: Operand) -> Tensor:
     """The hyperbolic tangent.
 
@@ -427,9 +435,26 @@ def _(g: Any, out: Any, x: Any) -> Any:
     return zeros_like(g)
 
 
-@function(over="round")
-def round_to(x: Tensor, decimals: int = 0) -> Tensor:
-    """`round` to a number of decimals; negative ones round to tens, hundreds, …"""
+@op(
+    kind=ELEMENTWISE,
+    dtypes=numeric,
+    over="round",
+    inplace=True,
+    torch=lambda torch, x, decimals: torch.round(x, decimals=decimals),
+    samples=lambda m: [(m(3, 5), 2), (m(7, low=-2e3, high=2e3), -2), (m(0), 1)] if m.is_float else [],
+)
+def round_to(x: Operand, decimals: int = 0) -> Tensor:
+    """`round` to a number of decimals; negative ones round to tens, hundreds, …
+
+    Shapes:   x [*S] → [*S]
+    Dtypes:   kept; bool is rejected
+    Gradient: 0
+    Errors:   DTypeError for bool
+    Source:   torch.round
+
+    >>> dg.round(tensor([1.234]), decimals=1)
+    tensor([1.2000])
+    """
     if decimals == 0:
         return round(x)
     if not -308 <= decimals <= 308:
@@ -438,7 +463,13 @@ def round_to(x: Tensor, decimals: int = 0) -> Tensor:
     return round(x * scale) / scale if decimals > 0 else round(x / scale) * scale
 
 
+@round_to.vjp
+def _(g: Any, out: Any, x: Any, decimals: int) -> Any:
+    return zeros_like(g)
+
+
 @op(
+    functional=True,
     kind=ELEMENTWISE,
     dtypes=float_promote,
     samples=unary(),
@@ -487,6 +518,7 @@ def _(g: Any, out: Any, x: Any) -> Any:
 
 
 @op(
+    functional=True,
     kind=ELEMENTWISE,
     dtypes=floats,
     samples=unary(),

@@ -17,6 +17,7 @@ from duograph.ops.samples import unary
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "ops"))
 import operator_harness as harness
+import test_against_torch
 import test_operators
 
 
@@ -32,8 +33,13 @@ def planted(body: Callable[..., Any], rule: Callable[..., Any] | None, **options
     try:
         yield REGISTRY[name]
     finally:
-        del REGISTRY[name]
-        delattr(dg.Tensor, name)
+        dg.__dict__.pop(name, None)
+        dg.nn.functional.__dict__.pop(name, None)
+        for form in [d for d in REGISTRY.values() if d is REGISTRY[name] or d.base is REGISTRY[name]]:
+            del REGISTRY[form.name]
+            for bound in (form.name, *form.aliases):
+                if bound in dg.Tensor.__dict__:
+                    delattr(dg.Tensor, bound)
 
 
 def swing(x: Any) -> Any:
@@ -65,11 +71,78 @@ def check_all(definition: Any) -> None:
     test_operators.test_complete(definition)
 
 
+def torch_swing(torch: Any, x: Any) -> Any:
+    return x * torch.sin(x)
+
+
 @pytest.mark.parametrize("rule", [right, None], ids=["explicit", "derived"])
 def test_an_operator_from_outside_gets_everything(rule: Any) -> None:
-    with planted(swing, rule) as definition:
-        assert dg.swing(dg.tensor([1.0])).item() == dg.tensor([1.0]).swing().item()
+    """One block, in a file that is not the package's: nothing else names the operator."""
+    options = {"torch": torch_swing, "inplace": True, "functional": True, "aliases": ("swinging",)}
+    with planted(swing, rule, **options) as definition:
+        x = dg.tensor([1.0, -2.0])
+        expected = (x * x.sin()).tolist()
+        assert dg.swing(x).tolist() == x.swing().tolist() == dg.nn.functional.swing(x).tolist() == expected
+        assert dg.swinging(x).tolist() == x.swinging().tolist() == dg.swing(input=x).tolist() == expected
+        out = dg.empty(2)
+        assert dg.swing(x, out=out) is out and out.tolist() == expected
+        for write in (dg.Tensor.swing_, dg.Tensor.swinging_, dg.swing_, lambda y: dg.nn.functional.swing(y, inplace=True)):
+            y = x.clone()
+            assert write(y) is y and y.tolist() == expected
+        assert "swing" in dg.static(dg.swing).explain(x).__str__()
         check_all(definition)
+        test_against_torch.test_values(definition)
+        test_against_torch.test_gradients(definition)
+        test_against_torch.test_out(definition)
+        test_against_torch.test_in_place_forms_are_those_of_torch(definition)
+        test_operators.test_in_place(REGISTRY["swing_"])
+
+
+@pytest.mark.parametrize(
+    "body, message",
+    [
+        (lambda x: x * dg.cos(x), "swing"),
+        (lambda x: (x * dg.sin(x)).sum(), "shape"),
+        (lambda x: (x * dg.sin(x)).to(dg.float64), "PyTorch gives float32"),
+        (lambda x: dg.where(x == dg.float32, 0.0, x) if x.dim() == 0 else dg.Tensor.no_such_method(x), "PyTorch gives"),
+    ],
+    ids=["value", "shape", "dtype", "error"],
+)
+def test_wrong_beside_torch(body: Callable[[Any], Any], message: str) -> None:
+    with (
+        planted(lambda_named("swing", body), None, torch=torch_swing) as definition,
+        pytest.raises(AssertionError, match=message),
+    ):
+        test_against_torch.test_values(definition)
+
+
+def test_wrong_at_special_values_only() -> None:
+    def body(x: Any) -> Any:
+        return dg.where(x == x, x * dg.sin(x), 0.0)
+
+    with (
+        planted(lambda_named("swing", body), None, torch=torch_swing) as definition,
+        pytest.raises(AssertionError, match="special"),
+    ):
+        test_against_torch.test_values(definition)
+
+
+@pytest.mark.parametrize("factor", [1.0000001, -1.0])
+def test_wrong_gradients_beside_torch(factor: float) -> None:
+    def rule(g: Any, out: Any, x: Any) -> Any:
+        return right(g, out, x) * factor
+
+    with planted(swing, rule, torch=torch_swing) as definition, pytest.raises(AssertionError, match="gradient"):
+        test_against_torch.test_gradients(definition)
+
+
+def test_wrong_second_gradient_beside_torch() -> None:
+    def rule(g: Any, out: Any, x: Any) -> Any:
+        hidden = x.detach()
+        return g * (dg.sin(hidden) + hidden * dg.cos(hidden))
+
+    with planted(swing, rule, torch=torch_swing) as definition, pytest.raises(AssertionError, match="second derivative"):
+        test_against_torch.test_gradients(definition)
 
 
 def test_wrong_value() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 import duograph as dg
 from duograph.ops.definition import ELEMENTWISE, RANDOM, REDUCTION, REGISTRY, UPDATE, Definition
-from duograph.ops.samples import Maker
+from duograph.ops.samples import DTypeName, Maker
 
 FLOATS = ("float32", "float64")
 HALVES = ("float16", "bfloat16")
@@ -36,7 +36,7 @@ def definitions() -> list[Definition]:
 
 
 def sampled() -> list[Definition]:
-    return [d for d in definitions() if d.samples is not None and d.reference is not None]
+    return [d for d in definitions() if d.samples is not None]
 
 
 def name_of(definition: Definition) -> str:
@@ -46,7 +46,7 @@ def name_of(definition: Definition) -> str:
 def calls(definition: Definition, dtype: str) -> list[Call]:
     """The sample calls with arrays of this dtype."""
     made = definition.samples(Maker(dtype))
-    return [c if isinstance(c, Call) else Call(tuple(c), {}) for c in made]
+    return [Call(tuple(c[:-1]), c[-1]) if c and isinstance(c[-1], dict) else Call(tuple(c), {}) for c in made]
 
 
 def tensor_of(array: np.ndarray, dtype: str) -> dg.Tensor:
@@ -63,15 +63,19 @@ def map_arrays(f: Callable[[np.ndarray], Any], value: Any) -> Any:
         return f(value)
     if isinstance(value, np.generic):
         return f(np.asarray(value))
-    if isinstance(value, list):
-        return [map_arrays(f, item) for item in value]
+    if isinstance(value, (list, tuple)) and not isinstance(value, Call):
+        return type(value)(map_arrays(f, item) for item in value)
     return value
 
 
 def tensors(call: Call, dtype: str, make: Callable[[np.ndarray], Any] | None = None) -> Call:
     """The call with tensors in place of arrays."""
     make = make or (lambda array: tensor_of(array, dtype))
-    return Call(tuple(map_arrays(make, a) for a in call.args), {k: map_arrays(make, v) for k, v in call.kwargs.items()})
+
+    def convert(value: Any) -> Any:
+        return getattr(dg, value) if isinstance(value, DTypeName) else map_arrays(make, value)
+
+    return Call(tuple(convert(a) for a in call.args), {k: convert(v) for k, v in call.kwargs.items()})
 
 
 def flat(result: Any) -> list[Any]:

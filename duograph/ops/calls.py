@@ -1,0 +1,97 @@
+"""Calls whose arguments an operator's parameter table does not know: `out=`, a wider operator's, PyTorch's names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from duograph import _core as core
+from duograph.errors import ArgumentError, DTypeError, GradError
+
+from .definition import FLAG_INPLACE, FLAG_NONDIFFERENTIABLE, OPERAND_KINDS, TENSOR, VIEW, Definition, copy_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from duograph._core import Tensor
+
+_TORCH_NAMES = ("input", "other")  # what PyTorch calls the first two operands
+
+
+def misfit(op: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """Hook of the core: the result of a call that the parameter table refuses, or NotImplemented."""
+    definition: Definition = op.definition
+    if "out" in keywords:
+        out = keywords.pop("out")
+        return op(*args, **keywords) if out is None else call_into(op, out, args, keywords)
+    renamed = _renamed(definition, keywords)
+    if renamed is not None:
+        return op(*args, **renamed)
+    if definition.receives and args:
+        wider = definition.base.wider if definition.base is not None else None
+        return NotImplemented if wider is None else call_into(wider, args[0], args[1:], keywords)
+    return NotImplemented if definition.wider is None else definition.wider(*args, **keywords)
+
+
+def _renamed(definition: Definition, keywords: dict[str, Any]) -> dict[str, Any] | None:
+    """The keywords with `input` and `other` under the names that the operands have here; None if neither is given."""
+    operands = [name for name, kind, _ in definition.params if kind in OPERAND_KINDS]
+    theirs = {old: new for old, new in zip(_TORCH_NAMES, operands) if old in keywords and old not in operands}
+    return {theirs.get(name, name): value for name, value in keywords.items()} if theirs else None
+
+
+def call_into(op: Any, out: Any, args: Sequence[Any], keywords: dict[str, Any]) -> Any:
+    """The call with its results written into `out`: a tensor, or one per result.
+
+    An empty tensor of another shape takes the result's. As in PyTorch nothing is recorded, so no operand may need a gradient.
+    """
+    name = op.name
+    targets = out if isinstance(out, (tuple, list)) else (out,)
+    if not all(isinstance(x, core.Tensor) for x in targets):
+        raise ArgumentError(f"{name}: out must be a Tensor, or a tuple of them, not {type(out).__name__}")
+    if core.is_grad_enabled() and any(x.requires_grad for x in (*_tensors(args), *_tensors(keywords.values()), *targets)):
+        raise GradError(
+            f"{name}: out= is not recorded for gradients, but an operand or the target requires grad",
+            hint="call it under no_grad, or without out=",
+        )
+    form = _into_form(op.definition)
+    if out is not targets[0] or form is None or (out._traced is None and out.numel() == 0):
+        return _copied_into(name, out, op(*args, **keywords))
+    form(out, *args, **keywords)
+    return out
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, core.Tensor):
+            yield value
+        elif isinstance(value, (tuple, list)):
+            yield from _tensors(value)
+
+
+def _into_form(definition: Definition) -> Any:
+    """The operator that writes `definition`'s result into its first argument, made on first use; None if there is none."""
+    if definition.base is not None or definition.writes or definition.kind == VIEW:
+        return None
+    if definition.into is None:
+        form = copy_of(definition)
+        form.name = f"{definition.name}_out"
+        form.params = (("out", TENSOR, core.REQUIRED), *definition.params)
+        form.flags = definition.flags | FLAG_INPLACE | FLAG_NONDIFFERENTIABLE
+        form.base, form.receives = definition, True
+        form.op = core.Op(form.name, form.params, form.flags, form, inplace_of=definition.op)
+        definition.into = form.op
+    return definition.into
+
+
+def _copied_into(name: str, out: Any, result: Any) -> Any:
+    """Results copied into their targets; an empty target of another shape becomes the result."""
+    many = isinstance(out, (tuple, list))
+    for target, value in zip(out if many else (out,), result if isinstance(result, (tuple, list)) else (result,), strict=True):
+        order = "buif"
+        if order.index(value.dtype.kind) > order.index(target.dtype.kind):
+            raise DTypeError(f"{name}: the result is {value.dtype.name} and cannot be written into a {target.dtype.name} tensor")
+        if target._traced is None and target.numel() == 0 and tuple(target.shape) != tuple(value.shape):
+            target.data = value.to(target.dtype)
+        else:
+            target.copy_(value)
+    return out

@@ -1,0 +1,118 @@
+"""Every operator against PyTorch: values, dtypes, shapes, gradients, names; generated from the registry."""
+
+from __future__ import annotations
+
+import operator_harness as harness
+import pytest
+import torch
+import torch_reference as reference
+
+import duograph as dg
+from duograph.ops.definition import CREATION, ELEMENTWISE, RANDOM, REGISTRY, UPDATE, VIEW, Definition
+
+
+def is_compared(d: Definition) -> bool:
+    """Whether PyTorch has it: all public operators with samples, and the others that name PyTorch's function."""
+    tried = d.is_ours and d.samples is not None and d.kind not in (RANDOM, UPDATE) and (d.public or d.torch is not None)
+    return tried and reference.function_of(d) is not None
+
+
+COMPARED = [d for d in harness.definitions() if is_compared(d)]
+# What differs from PyTorch, and why.
+WITHOUT_SPECIAL = {
+    "add_scaled": "PyTorch fuses the product with the sum, which does not overflow in between",
+    "sub_scaled": "as add_scaled",
+    "pow": "negative powers of integers are refused",
+    "remainder": "PyTorch gives NaN or not by the length of the tensor",
+    "gelu": "-inf * 0: NaN or 0 in PyTorch, by the length of the tensor",
+}
+WITHOUT_SPECIAL_GRADIENT: dict[str, str] = {}
+WITHOUT_SECOND: dict[str, str] = {}
+WITHOUT_IN_PLACE: dict[str, str] = {}
+
+
+def dtypes_for(definition: Definition) -> tuple[str, ...]:
+    """float32, float64, int64 and two of the others by turns, so that all are tried across the operators."""
+    turn = sum(definition.name.encode())
+    return ("float32", "float64", "int64", harness.HALVES[turn % 2], ("bool", "uint8", "int32", "int16", "int8")[turn % 5])
+
+
+@pytest.mark.parametrize("definition", COMPARED, ids=harness.name_of)
+def test_values(definition: Definition) -> None:
+    """Values, dtypes and shapes on the samples and on odd operands made of them."""
+    compared = 0
+    for dtype in dtypes_for(definition):
+        made = harness.calls(definition, dtype)
+        for i, call in enumerate(made if dtype in ("float32", "float64") else made[:2]):
+            call = harness.rounded(call, dtype)
+            compared += reference.compare(definition, call, dtype, f"{definition.name} {dtype} sample {i}")
+        for what, call in reference.odd_calls(definition, dtype):
+            if what != "special" or definition.name not in WITHOUT_SPECIAL:
+                compared += reference.compare(
+                    definition, harness.rounded(call, dtype), dtype, f"{definition.name} {dtype} {what}"
+                )
+        if definition.kind == CREATION:
+            break
+    assert compared, "PyTorch takes none of the samples"
+
+
+DIFFERENTIABLE = [d for d in COMPARED if d.differentiable and d.kind != CREATION]
+
+
+@pytest.mark.parametrize("definition", DIFFERENTIABLE, ids=harness.name_of)
+def test_gradients(definition: Definition) -> None:
+    """First and second gradients; the first also at special values."""
+    for i, call in enumerate(harness.calls(definition, "float64")):
+        if not harness.is_smooth(call):
+            continue
+        for second in (False, True):
+            if second and definition.name in WITHOUT_SECOND:
+                continue
+            pair = reference.gradients(definition, call, second)
+            what = f"{definition.name} sample {i}, {'second' if second else 'first'} derivative"
+            if pair:
+                reference.assert_same_gradients(*pair, definition.tolerance * (100 if second else 1), what)
+    for what, call in reference.odd_calls(definition, "float64", extremes=False):
+        if what == "special" and definition.name in WITHOUT_SPECIAL_GRADIENT:
+            continue
+        pair = reference.gradients(definition, call, False)
+        if pair:
+            reference.assert_same_gradients(*pair, definition.tolerance, f"{definition.name} {what}")
+
+
+OUT = [d for d in COMPARED if d.kind not in (VIEW, CREATION) and hasattr(d.exported, "params") and not d.writes]
+
+
+@pytest.mark.parametrize("definition", OUT, ids=harness.name_of)
+def test_out(definition: Definition) -> None:
+    """`out=` writes the result into the tensors given; empty ones take its shape."""
+    dtype = "float32" if definition.samples(harness.Maker("float32")) else "int64"
+    made = [c for c in harness.calls(definition, dtype) if harness.accepts(definition, c, dtype)]
+    dtype, call = (dtype, made[0]) if made else ("int64", harness.calls(definition, "int64")[0])
+    given = harness.tensors(call, dtype)
+    expected = definition.exported(*given.args, **given.kwargs)
+    if not isinstance(expected, (dg.Tensor, tuple)):
+        return
+    targets = [dg.zeros(x.shape, dtype=x.dtype) for x in harness.flat(expected)]
+    pointers = [t.data_ptr() for t in targets]
+    out = targets[0] if isinstance(expected, dg.Tensor) else tuple(targets)
+    assert definition.exported(*given.args, **given.kwargs, out=out) is out
+    for target, pointer, want in zip(targets, pointers, harness.flat(expected)):
+        assert target.data_ptr() == pointer
+        harness.np.testing.assert_array_equal(harness.array_of(target), harness.array_of(want))
+    if isinstance(out, dg.Tensor):
+        empty = dg.empty(0, dtype=out.dtype)
+        assert definition.exported(*given.args, **given.kwargs, out=empty) is empty and empty.shape == expected.shape
+
+
+@pytest.mark.parametrize("definition", [d for d in COMPARED if d.kind != VIEW], ids=harness.name_of)
+def test_in_place_forms_are_those_of_torch(definition: Definition) -> None:
+    if definition.method and definition.name + "_" not in WITHOUT_IN_PLACE:
+        for name in (definition.name, *definition.aliases):
+            assert hasattr(dg.Tensor, name + "_") or not hasattr(torch.Tensor, name + "_"), f"there is no Tensor.{name}_"
+
+
+def test_most_operators_are_compared() -> None:
+    public = [d for d in REGISTRY.values() if d.public and d.base is None and d.kind not in (RANDOM, UPDATE)]
+    assert len(COMPARED) > 0.9 * len(public)
+    assert sum(d.kind == ELEMENTWISE for d in COMPARED) > 60
