@@ -53,8 +53,8 @@ def _function(definition: Definition) -> Any:
     return call
 
 
-@checked
-def softmax(input: Tensor, dim: int | None = None, dtype: core.DType | None = None) -> Tensor:  # type: ignore[no-redef]
+@checked  # type: ignore[no-redef]
+def softmax(input: Tensor, dim: int | None = None, dtype: core.DType | None = None) -> Tensor:
     """exp(input) scaled to sum to 1 along `dim`; left out, it is dimension 0 of 0, 1 or 3 dimensions and else 1.
 
     >>> import duograph as dg
@@ -64,8 +64,8 @@ def softmax(input: Tensor, dim: int | None = None, dtype: core.DType | None = No
     return softmax_of(input, _softmax_dim(input, dim), dtype)
 
 
-@checked
-def log_softmax(input: Tensor, dim: int | None = None, dtype: core.DType | None = None) -> Tensor:  # type: ignore[no-redef]
+@checked  # type: ignore[no-redef]
+def log_softmax(input: Tensor, dim: int | None = None, dtype: core.DType | None = None) -> Tensor:
     """The logarithm of `softmax`, computed without overflow.
 
     >>> import duograph as dg

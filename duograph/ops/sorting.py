@@ -81,7 +81,11 @@ def sort_along(x: Tensor, dim: int = -1, descending: bool = False) -> tuple[Tens
 sort_along.vjp(_to_source)
 
 
-@function(samples=_samples, reference=_np_sort)
+@function(
+    samples=_samples,
+    reference=_np_sort,
+    torch=lambda torch, x, dim=-1, descending=False: torch.sort(x, dim=dim, descending=descending, stable=True),
+)
 def sort(x: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Extremum:
     """The elements in order along a dimension, and where each was, as (values, indices).
 
@@ -105,6 +109,7 @@ def sort(x: Tensor, dim: int = -1, descending: bool = False, stable: bool = True
     differentiable=False,
     samples=_samples,
     reference=lambda np, x, dim=-1, descending=False: _np_order(np, x, dim, descending),
+    torch=lambda torch, x, dim=-1, descending=False: torch.argsort(x, dim=dim, descending=descending, stable=True),
 )
 def argsort(x: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """The indices that put a dimension in order. Equal elements keep their order; NaN is the greatest.
@@ -186,7 +191,12 @@ def _(g: Any, out: Any, x: Any, k: Any, dim: int, largest: bool) -> Any:
     return _to_source(g, out, x, dim)
 
 
-@function(samples=_topk_samples, reference=_np_topk)
+def _torch_topk(torch: Any, x: Any, k: int, dim: int = -1, largest: bool = True) -> Any:
+    """By a stable sort: which of equal elements PyTorch's own takes is left open."""
+    return [part.narrow(dim, 0, k) if x.dim() else part for part in torch.sort(x, dim=dim, descending=largest, stable=True)]
+
+
+@function(samples=_topk_samples, reference=_np_topk, torch=_torch_topk)
 def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Extremum:
     """The k greatest (or least) elements along a dimension and where each was, as (values, indices), always in order.
 
@@ -569,6 +579,7 @@ def _as_indices(found: Any, out_int32: bool) -> Tensor:
     differentiable=False,
     method=False,
     reference=lambda np, bounds, x, *rest: _np_search(np, bounds, x, *rest[1:]),
+    torch=lambda torch, bounds, x, out_int32=False, right=False: torch.searchsorted(bounds, x, out_int32=out_int32, right=right),
     samples=lambda m: [(np_bounds, x, False, *rest) for np_bounds, x, *rest in _search_samples(m)],
 )
 def searchsorted(

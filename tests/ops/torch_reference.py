@@ -95,6 +95,8 @@ def compare(definition: Definition, call: Call, dtype: str, what: str) -> bool:
     expected = run(lambda: reference(*theirs.args, **theirs.kwargs))
     if isinstance(expected, Exception):
         return False
+    if dtype in harness.HALVES:
+        expected = rounded_once(reference, call, dtype, expected)
     ours = harness.tensors(call, dtype)
     found = run(lambda: definition.exported(*ours.args, **ours.kwargs))
     if isinstance(found, Exception):
@@ -105,6 +107,16 @@ def compare(definition: Definition, call: Call, dtype: str, what: str) -> bool:
     for got, want in zip(found, expected):
         assert_same(got, want, dtype, definition.tolerance, what)
     return True
+
+
+def rounded_once(reference: Callable[..., Any], call: Call, dtype: str, expected: list[Any]) -> list[Any]:
+    """PyTorch's 16-bit results computed in float32 and rounded at the end, as ours: its compositions round in between."""
+    wide = arguments(call, dtype, torch.from_numpy)
+    found = run(lambda: reference(*wide.args, **wide.kwargs))
+    if isinstance(found, Exception):
+        return expected
+    kept = [isinstance(x, torch.Tensor) and x.dtype == dtype_of(dtype) for x in expected]
+    return [y.to(x.dtype) if keep else x for x, y, keep in zip(expected, found, kept)]
 
 
 def one_by_one(reference: Callable[..., Any], call: Call, expected: torch.Tensor) -> torch.Tensor:
