@@ -11,8 +11,8 @@ Program::Program(Program&&) noexcept = default;
 Program::~Program() = default;
 
 bool Program::run(const RunInput* inputs, const Cell8* numbers, const int64_t* sizes, RunOutput* outputs,
-                  RunStatus* status) {
-  Run run(*impl_, inputs, outputs, status);
+                  RunStatus* status, HostCaller* host) {
+  Run run(*impl_, inputs, outputs, status, host);
   if (!run.prepare(sizes)) return false;
   Outcome outcome;
   if (run.is_direct()) [[likely]] {
@@ -21,7 +21,7 @@ bool Program::run(const RunInput* inputs, const Cell8* numbers, const int64_t* s
     if (!run.resolve(numbers)) return false;
     outcome = run.execute();
   }
-  if (outcome == Outcome::Interrupted) throw Interrupted();
+  if (outcome == Outcome::Interrupted || outcome == Outcome::Raised) throw Interrupted();
   if (outcome == Outcome::Failed) return false;
   run.keep_outputs();
   return true;
@@ -40,7 +40,8 @@ void Program::set_profiling(bool on) {
 }
 
 std::vector<StepProfile> Program::profile() const {
-  static constexpr const char* kKinds[] = {"kernel", "copy", "zero", "random", "cond", "while", "measure", "nonzero"};
+  static constexpr const char* kKinds[] = {"kernel", "copy",    "zero",    "random", "cond",
+                                           "while",  "measure", "nonzero", "host"};
   std::vector<StepProfile> result;
   for (const Step* step : impl_->all_steps) {
     const StepTimer& timer = impl_->timers[static_cast<size_t>(step->id)];

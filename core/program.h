@@ -63,6 +63,23 @@ struct RunStatus {
 using KernelFunction = void (*)(void** args, const int64_t* sizes, int64_t begin, int64_t end, void* scratch,
                                 int64_t* status);
 
+// A value that a host call takes or gives, in row-major order.
+struct HostValue {
+  DType dtype;
+  std::vector<int64_t> sizes;
+  void* data;
+};
+
+// Who answers the calls that a program makes into Python. Called with the GIL; false: a Python error is set.
+class HostCaller {
+ public:
+  virtual bool call(int32_t number, const HostValue* operands, size_t n_operands, const HostValue* results,
+                    size_t n_results) = 0;
+
+ protected:
+  ~HostCaller() = default;
+};
+
 struct StepProfile {
   std::string kind;  // "kernel", "copy", ...
   std::string symbol;
@@ -80,8 +97,10 @@ class Program {
   ~Program();
 
   // Runs the program. Called with the GIL, which it releases itself for costly work. Returns false when a check or a
-  // kernel failed: `status` says why, and no output is left behind. Throws OutOfMemory and Interrupted.
-  bool run(const RunInput* inputs, const Cell8* numbers, const int64_t* sizes, RunOutput* outputs, RunStatus* status);
+  // kernel failed: `status` says why, and no output is left behind. Throws OutOfMemory, and Interrupted when a Python
+  // error is set.
+  bool run(const RunInput* inputs, const Cell8* numbers, const int64_t* sizes, RunOutput* outputs, RunStatus* status,
+           HostCaller* host = nullptr);
 
   int n_inputs = 0;   // tensor inputs
   int n_numbers = 0;  // follow the tensor inputs

@@ -8,87 +8,14 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "program_field.h"
+
 namespace dg {
 
 namespace {
 
 constexpr int64_t kMaxItems = 1 << 24;
 constexpr int kMaxNesting = 64;
-
-[[noreturn]] void fail(const std::string& where, const std::string& text) {
-  PyErr_Clear();
-  throw ProgramError("program: " + where + ": " + text);
-}
-
-// A borrowed Python value and where it stands in the spec, for messages.
-class Field {
- public:
-  Field(PyObject* object, std::string where) : object_(object), where_(std::move(where)) {}
-
-  const std::string& where() const { return where_; }
-  bool is_none() const { return object_ == Py_None; }
-  bool is_list() const { return PyList_Check(object_) || PyTuple_Check(object_); }
-  bool is_text() const { return PyUnicode_Check(object_); }
-
-  // A missing key reads as None.
-  Field operator[](const char* key) const {
-    if (!PyDict_Check(object_)) fail(where_, "expected a dict");
-    PyObject* value = PyDict_GetItemString(object_, key);
-    return {value ? value : Py_None, where_.empty() ? key : where_ + "." + key};
-  }
-  int64_t size() const {
-    if (is_none()) return 0;
-    if (!is_list()) fail(where_, "expected a list");
-    return PySequence_Fast_GET_SIZE(object_);
-  }
-  Field operator[](int64_t i) const {
-    if (i >= size()) fail(where_, "expected at least " + std::to_string(i + 1) + " items");
-    return {PySequence_Fast_GET_ITEM(object_, i), where_ + "[" + std::to_string(i) + "]"};
-  }
-  int64_t integer() const {
-    if (!PyLong_Check(object_)) fail(where_, "expected an integer");
-    int overflow = 0;
-    const long long value = PyLong_AsLongLongAndOverflow(object_, &overflow);
-    if (overflow) fail(where_, "integer does not fit 64 bits");
-    return value;
-  }
-  int32_t integer_below(int64_t limit, const char* what) const {
-    const int64_t value = integer();
-    if (value < 0 || value >= limit)
-      fail(where_, std::string(what) + " " + std::to_string(value) + " is not in [0, " + std::to_string(limit) + ")");
-    return static_cast<int32_t>(value);
-  }
-  std::string text() const {
-    Py_ssize_t length = 0;
-    const char* bytes = PyUnicode_Check(object_) ? PyUnicode_AsUTF8AndSize(object_, &length) : nullptr;
-    if (!bytes) fail(where_, "expected text");
-    return {bytes, static_cast<size_t>(length)};
-  }
-  bool truth() const {
-    if (!PyBool_Check(object_)) fail(where_, "expected true or false");
-    return object_ == Py_True;
-  }
-  // Bytes, or base64 text.
-  std::string bytes() const {
-    PyObject* decoded = nullptr;
-    if (PyUnicode_Check(object_)) {
-      PyObject* module = PyImport_ImportModule("binascii");
-      if (module) decoded = PyObject_CallMethod(module, "a2b_base64", "O", object_);
-      Py_XDECREF(module);
-    } else if (PyBytes_Check(object_)) {
-      Py_INCREF(object_);
-      decoded = object_;
-    }
-    if (!decoded) fail(where_, "expected bytes or base64");
-    std::string result(PyBytes_AS_STRING(decoded), static_cast<size_t>(PyBytes_GET_SIZE(decoded)));
-    Py_DECREF(decoded);
-    return result;
-  }
-
- private:
-  PyObject* object_;
-  std::string where_;
-};
 
 struct RegOpName {
   const char* name;
@@ -126,10 +53,8 @@ class Parser {
     n_nodes_ = spec_["nodes"].size();
     p_.blocks.emplace_back();
     block(spec_["steps"], 0, 0);
-    commits();
-    number_steps();
     late();
-    p_.direct = is_direct();
+    finish_program(p_);
     p_.frame_words = int64_t{p_.n_regs} + p_.max_sizes + p_.max_args + static_cast<int64_t>(p_.slots.size());
   }
 
@@ -458,6 +383,19 @@ class Parser {
     *count = static_cast<int32_t>(views.size());
   }
 
+  // ["host", number, [[slot, dtype, [size]]] of operands, the same of results]
+  void host(const Field& item, Step& step) {
+    step.kind = StepKind::Host;
+    step.args = static_cast<int32_t>(p_.hosts.size());
+    HostSpec spec{item[1].integer_below(kMaxItems, "host call"), static_cast<int32_t>(limited(item[2])), {}};
+    for (int64_t part = 2; part < 4; ++part)
+      for (int64_t i = 0; i < limited(item[part]); ++i) {
+        const Field value = item[part][i];
+        spec.values.push_back({slot(value[int64_t{0}]), dtype(value[1]), dims(value[2])});
+      }
+    p_.hosts.push_back(std::move(spec));
+  }
+
   void block(const Field& list, int32_t index, int depth) {
     if (depth > kMaxNesting) fail(list.where(), "nested too deeply");
     std::vector<Step> steps;
@@ -509,30 +447,14 @@ class Parser {
         step.target = slot(item[4]);
         step.chunks_reg = reg(item[5]);
         p_.cost_regs.push_back(step.count_reg);
+      } else if (kind == "host") {
+        host(item, step);
       } else {
         fail(item.where(), "unknown kind '" + kind + "'");
       }
       steps.push_back(step);
     }
     p_.blocks[index] = std::move(steps);
-  }
-
-  bool block_commits(int32_t index) const {
-    return std::any_of(p_.blocks[index].begin(), p_.blocks[index].end(), [this](const Step& step) {
-      return step.commits || (step.first >= 0 && (block_commits(step.first) || block_commits(step.second)));
-    });
-  }
-
-  // From the first to the last step that writes the caller's memory, no interruption: all of it happens or none.
-  void commits() {
-    for (size_t i = 0; i < p_.blocks[0].size(); ++i) {
-      const Step& step = p_.blocks[0][i];
-      const bool writes =
-          step.commits || (step.first >= 0 && (block_commits(step.first) || block_commits(step.second)));
-      if (!writes) continue;
-      p_.first_commit = std::min(p_.first_commit, static_cast<int32_t>(i));
-      p_.last_commit = static_cast<int32_t>(i);
-    }
   }
 
   // Slots that wait for late sizes. Those set by loops count as known: they are set whenever they change.
@@ -552,27 +474,6 @@ class Parser {
       p_.late[static_cast<size_t>(last)].slots.push_back(static_cast<int32_t>(i));
       slot.kind = SlotKind::Late;
     }
-  }
-
-  bool is_direct() const {
-    if (p_.all_steps.size() != 1 || p_.arena_reg >= 0) return false;
-    const Step& step = *p_.all_steps[0];
-    return step.kind == StepKind::Kernel && std::all_of(p_.slots.begin(), p_.slots.end(), [](const ProgramSlot& slot) {
-             return slot.kind == SlotKind::Input || slot.kind == SlotKind::Number || slot.kind == SlotKind::Output;
-           });
-  }
-
-  void number_block(int32_t index) {
-    for (Step& step : p_.blocks[index]) {
-      step.id = static_cast<int32_t>(p_.all_steps.size());
-      p_.all_steps.push_back(&step);
-      if (step.first >= 0) number_block(step.first);
-      if (step.second >= 0) number_block(step.second);
-    }
-  }
-  void number_steps() {
-    number_block(0);
-    p_.timers = std::make_unique<StepTimer[]>(p_.all_steps.size());
   }
 
   Program::Impl& p_;

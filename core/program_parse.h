@@ -27,17 +27,18 @@ struct ProgramSlot {
   void* function = nullptr;  // of Symbol: handed to a kernel that calls it per tile
 };
 
-enum class StepKind : uint8_t { Kernel, Copy, Zero, Random, Cond, While, Measure, Nonzero };
+enum class StepKind : uint8_t { Kernel, Copy, Zero, Random, Cond, While, Measure, Nonzero, Host };
 
 struct Step {
   StepKind kind;
   bool commits = false;  // may write memory the caller sees: not interrupted half-way
+  bool held = false;     // between such steps: no interruption now
   bool whole = false;    // a worker's share goes to the kernel in one call; it watches the stop flag itself
   int32_t id = 0;        // in the order of the text, for profiles
   int32_t node = -1;
   KernelFunction function = nullptr;
   int32_t symbol = -1;
-  int32_t args = 0, n_args = 0;    // range in Impl::indices: slots
+  int32_t args = 0, n_args = 0;    // range in Impl::indices: slots; of a host call: the number in Impl::hosts
   int32_t sizes = 0, n_sizes = 0;  // range in Impl::indices: registers
   int32_t chunks_reg = -1, scratch_reg = -1, cost_reg = -1;
   int32_t target = -1, source = -1, count_reg = -1;  // copy, zero, random; `target` is the predicate of cond and while
@@ -52,6 +53,18 @@ struct StackSpec {
   int32_t bytes_reg;   // of a row
   int32_t capacity_reg = -1;
   int32_t row_views = 0, n_row_views = 0, stack_views = 0, n_stack_views = 0;  // ranges in Impl::indices: slots
+};
+
+// What a host call takes and gives: operands, then results.
+struct HostValueSpec {
+  int32_t slot;
+  DType dtype;
+  std::vector<int32_t> shape;  // registers
+};
+struct HostSpec {
+  int32_t number;  // which of the caller's functions
+  int32_t n_operands = 0;
+  std::vector<HostValueSpec> values;
 };
 
 // What waits for a late size: all of it is done, in this order, when a step has found the size.
@@ -88,7 +101,9 @@ struct Program::Impl {
   std::vector<OutputSpec> outputs;
   std::vector<int32_t> indices;
   std::vector<std::vector<Step>> blocks;  // block 0 is the program
+  std::vector<bool> looks_up;             // per block: whether its steps say when interruptions are held
   std::vector<StackSpec> stacks;
+  std::vector<HostSpec> hosts;
   std::vector<LateSize> late;
   std::vector<ProgramSlot> late_slots;  // `slots` as they are once all sizes are known; empty without late sizes
   std::vector<int32_t> late_arenas;     // registers: bytes
@@ -97,9 +112,8 @@ struct Program::Impl {
   int32_t first_instr_reg = 0, n_regs = 0;
   int32_t arena_reg = -1;
   int32_t max_args = 0, max_sizes = 0;
-  int64_t frame_words = 0;                             // registers, sizes, arguments and slots of a run
-  int32_t first_commit = INT32_MAX, last_commit = -1;  // in block 0
-  bool loops = false;                                  // cost is not known beforehand
+  int64_t frame_words = 0;         // registers, sizes, arguments and slots of a run
+  bool loops = false;              // cost is not known beforehand
   bool direct = false;             // one kernel over inputs, numbers and outputs: what nearly every dynamic operator is
   std::vector<int32_t> cost_regs;  // of every step
   BufferRef data;
@@ -108,5 +122,8 @@ struct Program::Impl {
   std::unique_ptr<StepTimer[]> timers;
   std::atomic<int64_t> arena_bytes{0};
 };
+
+// Fills in what follows from the steps.
+void finish_program(Program::Impl& impl);
 
 }  // namespace dg

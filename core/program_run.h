@@ -18,7 +18,6 @@ constexpr int64_t kDirectBytes = 256 << 10;  // beyond this a kernel may be wort
 // Cheaper programs keep the GIL: a busy Python thread that gets it would hold this one up for 5 ms.
 constexpr int64_t kReleaseGilBytes = 1 << 20;
 constexpr int64_t kPollBytes = 8 << 20;  // cheaper steps are not split to look for interrupts
-constexpr int64_t kCopyChunk = 256 << 10;
 
 inline int64_t now_nanoseconds() {
   timespec time;
@@ -27,46 +26,7 @@ inline int64_t now_nanoseconds() {
 }
 
 // What a step ended with.
-enum class Outcome { Fine, Failed, Interrupted };
-
-// One kernel step as the workers see it.
-struct Launch {
-  struct alignas(64) Status {
-    int64_t values[4];
-    int64_t begin;
-  };
-  KernelFunction function;
-  void** args;
-  const int64_t* sizes;
-  char* scratch;
-  int64_t scratch_bytes;
-  std::atomic<bool> failed{false};
-  Status statuses[kMaxThreads];  // only those of the planned workers are written
-
-  static void call(void* context, int64_t begin, int64_t end, int worker) {
-    auto& self = *static_cast<Launch*>(context);
-    Status& status = self.statuses[worker];
-    if (status.values[0]) return;
-    status.begin = begin;
-    self.function(self.args, self.sizes, begin, end, self.scratch + worker * self.scratch_bytes, status.values);
-    if (status.values[0]) self.failed.store(true, std::memory_order_relaxed);
-  }
-};
-
-struct Fill {
-  char* target;
-  const char* source;  // null: zeros
-  int64_t bytes;
-
-  static void call(void* context, int64_t begin, int64_t end, int) {
-    const auto& self = *static_cast<const Fill*>(context);
-    const int64_t from = begin * kCopyChunk, to = std::min(end * kCopyChunk, self.bytes);
-    if (self.source)
-      std::memmove(self.target + from, self.source + from, static_cast<size_t>(to - from));
-    else
-      std::memset(self.target + from, 0, static_cast<size_t>(to - from));
-  }
-};
+enum class Outcome { Fine, Failed, Interrupted, Raised };
 
 // Keeps the inputs' memory while the GIL is away: another Python thread may drop or exchange a tensor's data meanwhile.
 class InputGuard {
@@ -93,11 +53,12 @@ struct LateMemory {
 // One run of a program: its registers, slot addresses and outputs so far.
 class Run {
  public:
-  Run(const Program::Impl& program, const RunInput* inputs, RunOutput* outputs, RunStatus* status)
+  Run(const Program::Impl& program, const RunInput* inputs, RunOutput* outputs, RunStatus* status, HostCaller* host)
       : p_(program),
         inputs_(inputs),
         outputs_(outputs),
         status_(status),
+        host_(host),
         profiling_(program.profiling.load(std::memory_order_relaxed)) {
     int64_t* frame = local_;
     if (p_.frame_words > kLocalWords) [[unlikely]]
@@ -148,10 +109,12 @@ class Run {
   Outcome execute() {
     int64_t cost = p_.loops ? kReleaseGilBytes + 1 : 0;
     for (const int32_t reg : p_.cost_regs) cost = wrap_add(cost, std::max<int64_t>(0, regs_[reg]));
-    if (cost <= kReleaseGilBytes) [[likely]]
+    if (cost <= kReleaseGilBytes && p_.hosts.empty()) [[likely]]
       return run_block(0, nullptr);
     const InputGuard guard(inputs_, p_.ranks.size());
+    if (cost <= kReleaseGilBytes) return run_block(0, nullptr);
     void* thread_state = PyEval_SaveThread();
+    thread_state_ = &thread_state;
     InterruptPoll poll(&thread_state);
     Outcome outcome;
     try {
@@ -161,8 +124,8 @@ class Run {
       throw;
     }
     PyEval_RestoreThread(static_cast<PyThreadState*>(thread_state));
-    // A run that is given up leaves the generator where it found it.
-    if (outcome == Outcome::Interrupted && drew_numbers_) rng_set_state(rng_before_);
+    // A run that is given up leaves the generator where it found it, unless somebody has seen a part of it.
+    if (outcome == Outcome::Interrupted && drew_numbers_ && !called_) rng_set_state(rng_before_);
     return outcome;
   }
 
@@ -367,7 +330,7 @@ class Run {
     const std::vector<Step>& steps = p_.blocks[index];
     const auto count = static_cast<int32_t>(steps.size());
     for (int32_t i = 0; i < count; ++i) {
-      if (poll && index == 0) poll->hold(i >= p_.first_commit && i <= p_.last_commit);
+      if (poll && p_.looks_up[static_cast<size_t>(index)]) poll->hold(steps[i].held);
       const Outcome outcome = profiling_ ? timed_step(steps[i], poll) : run_step(steps[i], poll);
       if (outcome != Outcome::Fine) return outcome;
       const int64_t cost = steps[i].kind == StepKind::Copy ? kPollBytes : reg_or(steps[i].cost_reg, 0);
@@ -412,6 +375,8 @@ class Run {
       }
       case StepKind::Nonzero:
         return run_nonzero(step);
+      case StepKind::Host:
+        return run_host(step, poll);
     }
     while (true) {
       Outcome outcome = run_block(step.first, poll);
@@ -446,46 +411,12 @@ class Run {
     return Outcome::Fine;
   }
 
-  // Out of line: its status table would cost stack in every small kernel.
-  __attribute__((noinline)) Outcome run_chunks(const Step& step, int64_t chunks, int workers, int64_t cost,
-                                               int64_t scratch, InterruptPoll* poll) {
-    Launch launch;
-    launch.function = step.function;
-    launch.args = args_;
-    launch.sizes = sizes_;
-    launch.scratch_bytes = (scratch + static_cast<int64_t>(kAlignment) - 1) & -static_cast<int64_t>(kAlignment);
-    BufferRef memory;
-    if (scratch) memory.reset(allocate(static_cast<size_t>(launch.scratch_bytes) * static_cast<size_t>(workers)));
-    launch.scratch = scratch ? static_cast<char*>(memory.get()->data) : nullptr;
-    const bool is_long = poll && cost > kPollBytes;
-    const Split split = step.whole ? Split::Whole : is_long ? Split::Probed : Split::Balanced;
-    std::optional<SignalFlag> signal;
-    if (step.whole && is_long && !poll->held()) signal.emplace();
-    const std::atomic<int32_t>* flag = signal ? signal->flag() : SignalFlag::never();
-    bool again;
-    do {
-      for (int w = 0; w < workers; ++w) launch.statuses[w] = {{0, 0, 0, reinterpret_cast<int64_t>(flag)}, 0};
-      parallel_for(workers, chunks, split, &Launch::call, &launch, poll, &launch.failed);
-      // The kernel saw the flag and left. If Python's handler did not raise, the step starts over, and listens again:
-      // it may be a loop without end, and the handler one that raises the second time.
-      again = signal && flag->load(std::memory_order_relaxed) && !launch.failed.load(std::memory_order_relaxed) &&
-              !poll->check_now();
-      if (again) {
-        signal.reset();
-        signal.emplace();
-        flag = signal->flag();
-        again = !poll->check_now();  // what came in between
-      }
-    } while (again);
-    if (launch.failed.load(std::memory_order_relaxed)) {
-      const Launch::Status* first = nullptr;
-      for (int w = 0; w < workers; ++w)
-        if (launch.statuses[w].values[0] && (!first || launch.statuses[w].begin < first->begin))
-          first = &launch.statuses[w];
-      return failed(step, first->values);
-    }
-    return poll && poll->stopped() ? Outcome::Interrupted : Outcome::Fine;
-  }
+  // Defined in program_chunks.cpp: work that may be split among threads.
+  Outcome run_chunks(const Step& step, int64_t chunks, int workers, int64_t cost, int64_t scratch, InterruptPoll* poll);
+  static Outcome fill(void* target, const void* source, int64_t bytes, InterruptPoll* poll);
+
+  // Defined in program_host.cpp: a call into Python.
+  Outcome run_host(const Step& step, InterruptPoll* poll);
 
   Outcome failed(const Step& step, const int64_t* result) {
     std::copy_n(result, 3, status_->kernel_status);
@@ -493,22 +424,16 @@ class Run {
     return Outcome::Failed;
   }
 
-  static Outcome fill(void* target, const void* source, int64_t bytes, InterruptPoll* poll) {
-    if (bytes <= 0 || target == source) return Outcome::Fine;
-    Fill work{static_cast<char*>(target), static_cast<const char*>(source), bytes};
-    const int64_t chunks = (bytes + kCopyChunk - 1) / kCopyChunk;
-    parallel_for(plan_workers(chunks, 2 * bytes), chunks, bytes > kPollBytes ? Split::Probed : Split::Balanced,
-                 &Fill::call, &work, poll);
-    return poll && poll->stopped() ? Outcome::Interrupted : Outcome::Fine;
-  }
-
   const Program::Impl& p_;
   const RunInput* inputs_;
   RunOutput* outputs_;
   RunStatus* status_;
   int n_outputs_ = 0;  // made so far, and to be released unless kept
+  HostCaller* host_;
+  void** thread_state_ = nullptr;  // while the GIL is away
   bool profiling_;
   bool drew_numbers_ = false;
+  bool called_ = false;  // into Python
   RngState rng_before_{};
   BufferRef arena_;
   std::unique_ptr<LateMemory> late_;

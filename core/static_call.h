@@ -30,6 +30,17 @@ struct StaticCall {
   }
 };
 
+// Answers the calls that the program of a static call makes.
+class StaticHost final : public HostCaller {
+ public:
+  explicit StaticHost(StaticCall* call) : call_(call) {}
+  bool call(int32_t number, const HostValue* operands, size_t n_operands, const HostValue* results,
+            size_t n_results) override;
+
+ private:
+  StaticCall* call_;
+};
+
 // Whether the entry fits the call; guards may run Python. `fresh`: it was made for this very call.
 bool matches(StaticEntry* entry, PyObject* const* args, size_t n_positional, PyObject* keyword_names, bool fresh,
              StaticCall* call);

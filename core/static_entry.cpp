@@ -337,6 +337,19 @@ Effect read_effect(PyObject* row) {
   return effect;
 }
 
+HostCall read_host(PyObject* row) {
+  HostCall host;
+  if (row == Py_None) return host;
+  host.n_operands = static_cast<size_t>(integer(item(row, 0, "host")));
+  PyObject *effects = item(row, 1, "host"), *args = item(row, 3, "host");
+  for (Py_ssize_t i = 0; i < length(effects, "host"); ++i)
+    host.effects.push_back(read_effect(item(effects, i, "host")));
+  host.function = item(row, 2, "host");
+  for (Py_ssize_t i = 0; i < length(args, "host"); ++i) host.args.push_back(read_template(item(args, i, "host")));
+  host.watches = item(row, 4, "host") == Py_True;
+  return host;
+}
+
 void check_range(int index, size_t count, const char* what) {
   if (index < 0 || static_cast<size_t>(index) >= count) malformed(what);
 }
@@ -358,15 +371,14 @@ void check_postfix(const Postfix& postfix, const StaticEntry& entry) {
   if (depth != 1) malformed("number");
 }
 
-void check_template(const Template& made, const StaticEntry& entry) {
-  if (made.kind == Template::Output || made.kind == Template::View)
-    check_range(made.index, entry.program->n_outputs, "template");
+void check_template(const Template& made, const StaticEntry& entry, size_t n_outputs) {
+  if (made.kind == Template::Output || made.kind == Template::View) check_range(made.index, n_outputs, "template");
   if (made.kind == Template::ReadValue) check_range(made.index, entry.reads.size(), "template");
   if (made.kind == Template::Number) check_postfix(made.postfix, entry);
   if (made.kind == Template::Dict && made.keys.size() != made.children.size()) malformed("template");
   if (made.kind == Template::View && (made.sizes.size() != made.strides.size() || made.sizes.size() > kMaxRank))
     malformed("template");
-  for (const Template& child : made.children) check_template(child, entry);
+  for (const Template& child : made.children) check_template(child, entry, n_outputs);
 }
 
 // Every index in range, so that calls need no checks.
@@ -398,10 +410,18 @@ void check_entry(const StaticEntry& entry) {
                 "static entry: the program takes %d tensors, %d numbers and %d sizes, the entry gives %zu, %zu and %zu",
                 entry.program->n_inputs, entry.program->n_numbers, entry.program->n_sizes, n_inputs,
                 entry.numbers.size(), entry.sizes.size());
-  check_template(entry.outputs, entry);
+  const auto n_outputs = static_cast<size_t>(entry.program->n_outputs);
+  check_template(entry.outputs, entry, n_outputs);
   for (int i : entry.writes) check_range(i, n_inputs, "writes");
-  for (const Effect& effect : entry.effects)
-    for (const Template& value : effect.values) check_template(value, entry);
+  auto check_effects = [&](const std::vector<Effect>& effects, size_t n_values) {
+    for (const Effect& effect : effects)
+      for (const Template& value : effect.values) check_template(value, entry, n_values);
+  };
+  check_effects(entry.effects, n_outputs);
+  for (const HostCall& host : entry.hosts) {
+    check_effects(host.effects, host.n_operands);
+    for (const Template& value : host.args) check_template(value, entry, host.n_operands);
+  }
   for (const Postfix& number : entry.tape_numbers) check_postfix(number, entry);
   for (const Postfix& size : entry.tape_sizes) check_postfix(size, entry);
   for (int i : entry.tape_inputs) check_range(i, n_inputs, "tape");
@@ -504,6 +524,7 @@ StaticEntry* StaticEntry::parse(PyObject* description) {
   entry->outputs = read_template(get("outputs"));
   entry->writes = indices(get("writes"), "writes");
   rows("effects", [&](PyObject* row) { entry->effects.push_back(read_effect(row)); });
+  rows("hosts", [&](PyObject* row) { entry->hosts.push_back(read_host(row)); });
   if (PyObject* tape = get("tape"); tape != Py_None) {
     entry->tape_name = text(item(tape, 0, "tape"), "tape");
     if (!nanobind::try_cast<Program*>(nanobind::handle(item(tape, 1, "tape")), entry->tape_program) ||

@@ -25,6 +25,10 @@
 //  writes   [input] that the program writes in place
 //  effects  after the run: ("grad", template, template) · ("setattr", object, name, template)
 //           ("setitem", object, key, template) · ("setcell", cell, template) · ("call", callable, [template])
+//  hosts    what the program calls while it runs, by number: None, or (operands, [effect], callable, [template],
+//  watch):
+//           the effects that are due, then callable(*templates); ("output", j) is operand j there. `watch`: it is an
+//           error if the callable writes what the program uses
 //  tape     None | (name, program, again, [(dtype, shape)] of the differentiable results, [input], [output],
 //           [("output", j) | ("input", i)] saved, [postfix], [postfix]): the program takes what is saved, one gradient
 //           per result, the numbers and the sizes, and gives one gradient per input; again(arguments, inputs, grads)
@@ -143,6 +147,14 @@ struct Effect {
   std::vector<Template> values;
 };
 
+struct HostCall {
+  size_t n_operands = 0;
+  std::vector<Effect> effects;
+  PyObject* function = nullptr;
+  std::vector<Template> args;
+  bool watches = false;
+};
+
 struct StaticEntry {
   Ref description;  // the dict: it keeps alive every object that is borrowed below
   Program* program = nullptr;
@@ -160,6 +172,7 @@ struct StaticEntry {
   Template outputs;
   std::vector<int> writes;
   std::vector<Effect> effects;
+  std::vector<HostCall> hosts;
   const char* tape_name = nullptr;
   Program* tape_program = nullptr;
   PyObject* tape_again = nullptr;

@@ -61,7 +61,8 @@ PyObject* run(StaticFunctionObject* self, PyObject* entry_object, StaticCall* ca
   RunStatus status;
   // A written buffer counts as changed even if the run is interrupted half-way.
   for (int i : entry->writes) bump_version(call->inputs[i]);
-  if (!program->run(inputs.data(), numbers.data(), sizes.data(), results.data(), &status))
+  StaticHost host(call);
+  if (!program->run(inputs.data(), numbers.data(), sizes.data(), results.data(), &status, &host))
     failed(self, entry_object, status);
   call->outputs.resize(n_outputs);
   for (size_t j = 0; j < n_outputs; ++j) call->outputs[j] = nullptr;

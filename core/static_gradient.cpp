@@ -32,7 +32,7 @@ Ref contiguous_gradient(PyObject* grad, const TensorSpec& spec, const int64_t* s
   return owned(PyObject_CallOneArg(reinterpret_cast<PyObject*>(require_slot(Slot::Contiguous)), grad));
 }
 
-PyObject* run_gradient(StaticGradientObject* self, const StaticEntry* entry, PyObject* grads) {
+PyObject* run_gradient(StaticGradientObject* self, StaticEntry* entry, PyObject* grads) {
   std::vector<Ref> kept;
   SmallVector<RunInput, 16> inputs;
   auto add = [&](TensorObject* t) { inputs.push_back({t->data, t->sizes, t->strides, t->rank, t->buffer, t->offset}); };
@@ -62,7 +62,10 @@ PyObject* run_gradient(StaticGradientObject* self, const StaticEntry* entry, PyO
   SmallVector<RunOutput, 8> results;
   results.resize(static_cast<size_t>(program->n_outputs));
   RunStatus status;
-  if (!program->run(inputs.data(), numbers.data(), self->sizes->data(), results.data(), &status))
+  StaticCall call;
+  call.entry = entry;
+  StaticHost host(&call);
+  if (!program->run(inputs.data(), numbers.data(), self->sizes->data(), results.data(), &status, &host))
     raise_error("InternalError", "%s: the gradient program stopped with check %lld", entry->tape_name,
                 static_cast<long long>(status.check_code));
   Ref tuple = owned(PyTuple_New(program->n_outputs));

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from .autograd import no_grad as no_grad
     from .autograd import set_grad_enabled as set_grad_enabled
     from .autograd import tape as tape
+    from .capture.callbacks import host_callback as host_callback
     from .capture.compare import compare as compare
     from .capture.declared import Dim as Dim
     from .capture.declared import check_size as check_size
@@ -86,6 +87,7 @@ short, int, long = int16, int32, int64
 # Where names come from that are imported when first asked for. All others are operators.
 _LAZY = {
     "autograd": ("enable_grad", "inference_mode", "is_grad_enabled", "no_grad", "set_grad_enabled", "tape"),
+    "capture.callbacks": ("host_callback",),
     "capture.compare": ("compare",),
     "capture.declared": ("Dim", "check_size"),
     "cuda": (),

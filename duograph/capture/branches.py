@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 from duograph import _core as core
 from duograph._stack import user_location
 from duograph.errors import CaptureError, Error
-from duograph.ir.builder import close_regions, current
+from duograph.ir.builder import current
 from duograph.ir.graph import Value
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import to_bool, wrap
 
+from .branch_node import Branch
+from .containers import Containers
 from .control import UNBOUND, Thunk, Variables
+from .host_calls import Diverged
 from .merge import adopt, common_type, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
-from .recorder import refill
-from .regions import Region, gradients, graph_of, live_nodes, zeros
+from .regions import Region
 from .sharing import Join
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from .cells import Cell
     from .recorder import Recorder
 
+ENDED = object()  # what a side gives that ends the run with an error
 _WHERE = ("where the condition holds", "elsewhere")
 
 
@@ -64,9 +67,8 @@ class Outside:
         gradients = any(alias.leaf.grad is not None for alias in region.aliases.values())
         if gradients or self._marks() != self.before:
             raise CaptureError(
-                "static: a branch or loop that a tensor's value steers changes something outside of the function, "
-                "prints, or sets gradients",
-                hint="assign to a local variable inside, and do this after it",
+                "static: a branch or loop that a tensor's value steers changes something outside of the function",
+                hint="assign to a local variable inside and do this after it, or do it in a dg.host_callback",
                 location=user_location(),
             )
 
@@ -85,20 +87,14 @@ def branch(
     containers = Containers((*loads(), *before))
     found: list[Any] = []
     contents: list[list[Any]] = []
-    errors: list[Exception | None] = []
     for run in (then, otherwise):
         try:
             found.append(choice.side(run, get))
-            errors.append(None)
-        except (Error, NameError):
-            raise
-        except Exception as error:
-            errors.append(error)
         finally:
             set_(before)
             contents.append(containers.take_back())
-    if any(errors):
-        _raise_where(recorder, choice.predicate, then, otherwise, errors)
+    if ENDED in found:
+        choice.go_on([after is ENDED for after in found], then, otherwise)
         return
     kept = [name for name in names if name in live]
     pairs = [tuple(after[names.index(name)] for after in found) for name in kept]
@@ -110,90 +106,28 @@ def branch(
     set_(tuple(merged.get(name, UNBOUND) for name in names))
 
 
-class Containers:
-    """Lists and dicts that code may change: what a side does to them is taken back, and given to them after the branch."""
-
-    def __init__(self, values: Sequence[Any]) -> None:
-        self.known = list({id(x): x for x in values if type(x) in (list, dict)}.values())
-        self.saved = [x.copy() for x in self.known]
-
-    def take_back(self) -> list[Any]:
-        """Restore all; gives what they held."""
-        held = [x.copy() for x in self.known]
-        self.give(list(enumerate(self.saved)))
-        return held
-
-    def give(self, contents: Sequence[tuple[int, Any]]) -> None:
-        for i, items in contents:
-            refill(self.known[i], items)
-
-    def changed(self, *contents: list[Any]) -> list[int]:
-        """The containers that some side changed."""
-
-        def same_items(a: Any, b: Any) -> bool:
-            pairs = zip(a.values(), b.values()) if isinstance(a, dict) else zip(a, b)
-            return len(a) == len(b) and all(x is y for x, y in pairs) and (type(a) is list or list(a) == list(b))
-
-        return [i for i, old in enumerate(self.saved) if not all(same_items(held[i], old) for held in contents)]
-
-
-def _raise_where(recorder: Recorder, predicate: Value, then: Thunk, otherwise: Thunk, errors: Sequence[Exception | None]) -> None:
-    """One side raises: each run that takes it raises, and the other side is what goes on."""
-    first, second = errors
-    if first is not None and second is not None:
-        raise first
-    builder: Any = current()
-    error = first or second
-    assert error is not None
-    if builder.regions:
-        raise CaptureError(
-            f"static: {type(error).__name__} is raised inside a branch or loop that a tensor's value steers",
-            hint="gather the condition in a variable and raise after the branch or loop",
-            location=user_location(),
-        ) from error
-    recorder.calls.append((_Raiser(error, first is not None), (wrap(predicate),)))
-    (otherwise if first is not None else then)()
-
-
-class _Raiser:
-    """Raises when a run took the way on which the function raises."""
-
-    def __init__(self, error: Exception, when: bool) -> None:
-        self.error = error
-        self.when = when
-
-    def __call__(self, taken: Any) -> None:
-        if taken.item() is self.when:
-            try:
-                again = type(self.error)(*self.error.args)
-            except Exception:
-                again = self.error
-            raise again.with_traceback(self.error.__traceback__)
-
-
 def choose(recorder: Recorder, test: Any, then: Thunk, otherwise: Thunk) -> Any:
     """A conditional expression on a tensor."""
     choice = _Choice(recorder, truth(test))
-    pair = tuple(choice.side(run, run, evaluate=True) for run in (then, otherwise))
-    return choice.merge(["the expression"], [pair])[0]
+    sides = [choice.side(lambda: None, run) for run in (then, otherwise)]
+    if ENDED not in sides:
+        return choice.merge(["the expression"], [tuple(sides)])[0]
+    values: list[Any] = []
+    ends = [side is ENDED for side in sides]
+    choice.go_on(ends, lambda: values.append(then()), lambda: values.append(otherwise()))
+    return values[0]
 
 
 def check(recorder: Recorder, test: Any, message: Thunk | None) -> None:
-    """`assert` on a tensor: checked after each run, which raises."""
-    builder: Any = current()
-    if builder.regions:
-        raise CaptureError(
-            "static: an assert on a tensor inside a branch or loop that a tensor's value steers",
-            hint="gather the condition in a variable and assert it after the branch or loop",
-            location=user_location(),
-        )
-    text = None if message is None else message()
-    recorder.calls.append((_raise_unless, (wrap(truth(test)), text)))
+    """`assert` on a tensor: a run that finds it false raises here."""
 
+    def fail() -> None:
+        raise AssertionError(*(() if message is None else (message(),)))
 
-def _raise_unless(holds: Any, message: Any) -> None:
-    if not holds.item():
-        raise AssertionError(*(() if message is None else (message,)))
+    choice = _Choice(recorder, truth(test))
+    for run in (lambda: None, fail):
+        choice.side(run, lambda: None)
+    choice.go_on([False, True], lambda: None, fail)
 
 
 class _Choice:
@@ -208,19 +142,35 @@ class _Choice:
         self.values: list[tuple[Any, Any]] = []  # of each result: what it is on both sides
         self.lenders: list[tuple[str, list[Cell]]] = []  # of each result: whose memory it is on one side
 
-    def side(self, run: Thunk, get: Thunk, evaluate: bool = False) -> Any:
-        """Capture one side; gives the variables at its end."""
+    def side(self, run: Thunk, get: Thunk) -> Any:
+        """Capture one side; gives the variables at its end, or ENDED if it raises."""
         region = Region(self.builder)
         self.regions.append(region)
         outside = Outside(self.recorder)
         with region.open():
-            if evaluate:
-                result = run()
-            else:
+            try:
                 run()
                 result = get()
+            except (Error, NameError):
+                raise
+            except Exception as error:
+                self.recorder.hosts.raises(error)
+                result = ENDED
             outside.check(region)
         return result
+
+    def go_on(self, ends: Sequence[bool], then: Thunk, otherwise: Thunk) -> None:
+        """A side ends the run with an error of its own: what comes after the branch belongs to the other."""
+        nodes = self.regions[0].nodes, self.regions[1].nodes
+        for region, ended in zip(self.regions, ends):
+            if not ended:  # it is run again as a part of what is around the branch
+                region.nodes = []
+        Branch(self.builder, self.predicate, self.regions, ([], [])).emit()
+        for region, kept in zip(self.regions, nodes):
+            region.nodes = kept
+        if all(ends):
+            raise Diverged
+        (otherwise if ends[0] else then)()
 
     def merge(self, names: Sequence[str], pairs: Sequence[tuple[Any, ...]]) -> list[Any]:
         """The variables after the branch."""
@@ -236,7 +186,8 @@ class _Choice:
         if join is not None:
             for out, more in zip(outs, join.outs()):
                 out += more
-        made = select(self.builder, self.predicate, self.regions, outs) if outs[0] else []
+        node = Branch(self.builder, self.predicate, self.regions, outs)
+        made = node.emit() if outs[0] or node.acts() else []
         results = iter(made)
         merged = []
         for like, kept in plans:
@@ -320,91 +271,3 @@ class _Choice:
             for region, out in zip(self.regions, outs):
                 out.append(wrap(region.written[key][1] if key in region.written else cell.value))
         return list(written.values())
-
-
-def select(builder: CaptureBuilder, predicate: Value, regions: Sequence[Region], outs: Sequence[Sequence[Any]]) -> list[Any]:
-    """The results of a branch, with its place on the tape."""
-    values: list[list[Value]] = []
-    for region, side in zip(regions, outs):
-        with region.open(at_end=True):
-            side = [region.localize(t) for t in side]
-            values.append([builder.read(t) for t in side])
-    graphs = [
-        graph_of(builder, live_nodes(region.nodes, results, effects=True), results) for region, results in zip(regions, values)
-    ]
-    closed, outer = close_regions(graphs)
-    types = [value.type for value in values[0]]
-    made = [wrap(value) for value in builder.emit("cond", [predicate, *outer], {}, types, tuple(closed))]
-    if not core.is_grad_enabled():
-        return made
-    inputs: dict[int, Any] = {}
-    for region in regions:
-        for key, alias in region.aliases.items():
-            inputs[key] = alias.outer
-    used = any(t.requires_grad for side in outs for t in side if t.dtype.is_floating_point)
-    if not inputs or not used:
-        return made
-    node = _ChoiceGradient(builder, predicate, regions, outs, list(inputs.values()))
-    floats = [i for i, t in enumerate(made) if t.dtype.is_floating_point and not builder.read(t).type.weak]
-    node.positions = floats
-    for i, tensor in zip(floats, core.record_python([made[i] for i in floats], node.inputs, "branch", node.apply)):
-        made[i] = tensor
-    return made
-
-
-class _ChoiceGradient:
-    """The gradient of a branch: a branch on the same condition, whose sides run their own tapes."""
-
-    def __init__(
-        self,
-        builder: CaptureBuilder,
-        predicate: Value,
-        regions: Sequence[Region],
-        outs: Sequence[Sequence[Any]],
-        inputs: list[Any],
-    ) -> None:
-        self.builder = builder
-        self.predicate = predicate
-        self.regions = regions
-        self.outs = outs
-        self.inputs = inputs
-        self.positions: list[int] = []
-
-    def apply(self, grads: Sequence[Any]) -> tuple[Any, ...]:
-        presence = self.builder.presence
-        sides = [self._side(region, outs, grads) for region, outs in zip(self.regions, self.outs)]
-        wanted = [i for i in range(len(self.inputs)) if any(side[i] is not None for side in sides)]
-        results: list[Any] = [None] * len(self.inputs)
-        if not wanted:
-            return tuple(results)
-        # Those that one side does not give, or not always: with whether there is a gradient.
-        partial = [i for i in wanted if any(side[i] is None or presence.of(side[i]) is not None for side in sides)]
-        outs: list[list[Any]] = []
-        for region, side in zip(self.regions, sides):
-            with region.open():
-                flags = [self._flag(side[i]) for i in partial]
-                outs.append([*(zeros(self.inputs[i]) if side[i] is None else side[i] for i in wanted), *flags])
-        made = select(self.builder, self.predicate, self.regions, outs)
-        for i, tensor in zip(wanted, made):
-            results[i] = tensor
-        incoming = presence.any(grads)
-        for i, flag in zip(partial, made[len(wanted) :]):
-            presence.mark(results[i], presence.both(self.builder.read(flag), incoming))
-        presence.follow(grads, [results[i] for i in wanted if i not in partial])
-        return tuple(results)
-
-    def _flag(self, grad: Any) -> Any:
-        condition = None if grad is None else self.builder.presence.of(grad)
-        return wrap(self.builder.constant(grad is not None, core.bool) if condition is None else condition)
-
-    def _side(self, region: Region, outs: Sequence[Any], grads: Sequence[Any]) -> list[Any]:
-        with region.open():
-            pairs = [
-                (region.localize(outs[i]), region.localize(g))
-                for i, g in zip(self.positions, grads)
-                if g is not None and outs[i].requires_grad
-            ]
-            aliases = [region.aliases.get(id(t)) for t in self.inputs]
-            leaves_ = [alias.leaf for alias in aliases if alias is not None]
-            found = iter(gradients([o for o, _ in pairs], leaves_, [g for _, g in pairs]))
-            return [None if alias is None else next(found) for alias in aliases]

@@ -78,6 +78,7 @@ class CaptureBuilder(SizedBuilder):
         self.aliases = Aliases(self)
         self.rows: dict[int, tuple[Any, int, int, Any]] = {}  # tensors in lists that are rows of a stack: see growing
         self.regions: list[Region] = []  # open ones, innermost last
+        self.open_regions: list[Region] = []  # those that are open while something is emitted before them
         self.inside: set[Any] = set()  # nodes and inputs of all regions
 
     # ---- regions
@@ -104,12 +105,28 @@ class CaptureBuilder(SizedBuilder):
     def _outside(self) -> Iterator[None]:
         """What is emitted here lies before all open regions."""
         nodes, constants, regions = self._nodes, self._constants, self.regions
+        self.open_regions = regions
         if regions:
             self._nodes, self._constants, self.regions = nodes[:1], constants[:1], []
         try:
             yield
         finally:
             self._nodes, self._constants, self.regions = nodes, constants, regions
+
+    @contextmanager
+    def at_top(self) -> Iterator[None]:
+        """What is emitted here lies before all open regions, and reads what storages held when they were opened."""
+        inner: dict[Cell, tuple[Value, int]] = {}
+        with self._outside():
+            for region in reversed(self.open_regions):
+                for cell, value, version in region.before():
+                    inner.setdefault(cell, (cell.value, cell.version))
+                    cell.value, cell.version = value, version
+            try:
+                yield
+            finally:
+                for cell, (value, version) in inner.items():
+                    cell.value, cell.version = value, version
 
     def followed(self, grads: Sequence[Any], results: Sequence[Any]) -> None:
         self.presence.follow(grads, results)

@@ -151,6 +151,12 @@ class ControlFlow:
         elif not test:
             raise AssertionError(*(() if message is None else (message(),)))
 
+    @staticmethod
+    def tried(change: int) -> None:
+        """The body of a `try` statement begins or ends."""
+        if state.recorder is not None:
+            state.recorder.tried += change
+
     # ---- expressions
 
     @staticmethod

@@ -17,9 +17,11 @@ from duograph.errors import CaptureError
 from duograph.ir.builder import current
 from duograph.ops.tracing import value_of, wrap
 
+from .callbacks import HostCallback
 from .control import ControlFlow
 from .growing import Rows, joining
 from .host import host_number
+from .host_calls import speaks_for_itself
 from .modules import is_module
 from .numbers import is_live
 from .scopes import HELPER
@@ -215,6 +217,8 @@ def callee(recorder: Recorder, function: Any) -> Any:
         return functools.partial(callee(recorder, function.func), *function.args, **function.keywords)
     if is_module(function):
         recorder.enter(function)
+    if kind is HostCallback:
+        return function
     call = getattr(kind, "__call__", None)  # noqa: B004
     if isinstance(call, types.FunctionType) and is_user_file(call.__code__.co_filename):
         return types.MethodType(convert_function(call), function)
@@ -352,9 +356,9 @@ def _mutator(recorder: Recorder, holder: Any, function: Callable[..., Any]) -> A
 
 
 def _print(recorder: Recorder, *args: Any, **kwargs: Any) -> None:
-    """Printed after each run, with that run's values."""
+    """Printed at each run, with that run's values."""
     printing = functools.partial(print, **kwargs) if kwargs else print
-    recorder.calls.append((printing, args))
+    recorder.hosts.call(printing, args, kind="light" if all(map(speaks_for_itself, args)) else "full")
 
 
 def _refuse_invention(function: Any) -> None:

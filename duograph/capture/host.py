@@ -1,7 +1,7 @@
 """Numbers that come from Python anew at each run of a static function: its random generators and its clocks.
 
-The call is made once in each run, in program order, before the program starts; what it gives is an input, so it may
-steer loops and branches as a tensor's value may.
+The call is made in program order: before the program starts as long as nothing else calls into Python before it, else as
+a step of the program. What it gives is a value of the program, so it may steer loops and branches.
 """
 
 from __future__ import annotations
@@ -78,12 +78,6 @@ def _kind(function: Any) -> type | None:
 def _input(recorder: Recorder, function: Any, kind: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     name = f"{getattr(function, '__module__', None) or 'random'}.{function.__name__}".replace("None.", "random.")
     builder: Any = current()
-    if builder.regions:
-        raise CaptureError(
-            f"static: {name}() gives something new at each call, and is called in a branch or loop that a tensor's value steers",
-            hint="call it before the branch or loop",
-            location=user_location(),
-        )
     shaped = "size" in kwargs or (args and function.__name__ in _SIZES_FIRST and not isinstance(function.__self__, random.Random))
     for value in (*args, *kwargs.values()):
         if shaped or isinstance(value, core.Tensor) or type(value) in (tuple, list):
@@ -95,8 +89,10 @@ def _input(recorder: Recorder, function: Any, kind: type, args: tuple[Any, ...],
     plain_args = [x.pin() if is_live(x) else x for x in args]
     plain_kwargs = {k: x.pin() if is_live(x) else x for k, x in kwargs.items()}
     call = _Call(function, kind, plain_args, plain_kwargs)
-    postfix = (("read", recorder.read("host", call, len(recorder.reads)), kind is float),)
     dtype = core.float64 if kind is float else core.int64
+    if builder.regions or recorder.hosts.rows:
+        return recorder.hosts.call(call.as_tensor, (), [TensorType(dtype, (), weak=True)])[0]
+    postfix = (("read", recorder.read("host", call, len(recorder.reads)), kind is float),)
     value = builder.input(TensorType(dtype, (), weak=True), kind="number")
     builder.number_inputs[postfix] = value
     return wrap(value)
@@ -110,6 +106,12 @@ class _Call:
         self.kind = kind
         self.args = args
         self.kwargs = kwargs
+
+    def as_tensor(self) -> tuple[Any]:
+        """What a call gives, as a step of a program hands it over."""
+        from duograph.tensors.creation import tensor
+
+        return (tensor(self(), dtype=core.float64 if self.kind is float else core.int64),)
 
     def __call__(self) -> Any:
         value = self.function(*self.args, **self.kwargs)

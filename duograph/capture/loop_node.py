@@ -15,6 +15,7 @@ from duograph._stack import user_location
 from duograph.errors import CaptureError
 from duograph.ir.builder import close_regions
 from duograph.ir.dim import Dim, symbols
+from duograph.ir.effects import has_effects
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.primitives import CONTRACTION, INDEXING, MOVEMENT, NULLARY, REDUCE, TRANSCENDENTAL, kind_of
 from duograph.ir.primitives import PRIMITIVES as TABLE
@@ -22,7 +23,7 @@ from duograph.ir.types import TensorType
 from duograph.ops.definition import REGISTRY
 from duograph.ops.tracing import wrap
 
-from .regions import Region, copy_nodes, gradients, is_effect, live_nodes, with_own_sizes, zeros
+from .regions import Region, copy_nodes, gradients, live_nodes, with_own_sizes, zeros
 
 if TYPE_CHECKING:
     from .builder import CaptureBuilder
@@ -62,6 +63,7 @@ class Loop:
         self.values: list[Value] = []
         self.symbol: Dim | None = None
         self.forward = 0  # nodes of the region that make up the body
+        self.start = 0  # from which on they run what has an effect: before, an earlier loop did
 
     def carry(self, inputs: Sequence[Value], leaves: Sequence[Any], initial: Sequence[Any], outs: Sequence[Any]) -> None:
         """Further carried variables."""
@@ -130,7 +132,7 @@ class Loop:
         inputs, values = self._start()
         if self.test is not None:
             region, result = self.test
-            nodes = copy_nodes(live_nodes(region.nodes, [result], effects=True), values)
+            nodes = copy_nodes(live_nodes(region.nodes, [result], lambda node: True), values)
             return with_own_sizes(self.builder, Graph(inputs, tuple(nodes), (values.get(result, result),), name="test"))
         assert self.count_value is not None
         less = Node("lt", (inputs[0], self.count_value), {}, (TensorType(core.bool),))
@@ -158,7 +160,8 @@ class Loop:
             values[row.value] = make("row", (stack, number), row.value.type)
         following = make("add", (inputs[0], one), COUNTER)
         results = [*self.values, *kept]
-        live = live_nodes(self.region.nodes[: self.forward], results, effects=not self.numbers, given=values)
+        own = set(self.region.nodes[self.start : self.forward])
+        live = live_nodes(self.region.nodes[: self.forward], results, own.__contains__, values)
         nodes += copy_nodes(live, values)
         made = Graph(inputs, tuple(nodes), (following, *(values.get(v, v) for v in results)), name="body")
         return with_own_sizes(self.builder, made)
@@ -252,6 +255,7 @@ class _Reverse:
         again = core.is_grad_enabled()
         mark = len(region.nodes)
         made = Loop(builder, region, region.input(COUNTER, "turn"))
+        made.start = mark
         known = dict(finals)
         carried = [i for i, leaf in enumerate(loop.leaves) if leaf is not None]
         seeds = {i: region.input(loop.inputs[i].type, "gradient") for i in carried}
@@ -363,7 +367,7 @@ class _Reverse:
     def _is_kept(self, node: Node, value: Value) -> bool:
         """Whether a value of the body is kept for the gradient's loop rather than computed again."""
         late = any(isinstance(s, Dim) and not self.builder.late_symbols.isdisjoint(symbols(s)) for s in value.type.shape)
-        if is_effect(node):
+        if has_effects(node):
             if late:
                 raise CaptureError(
                     "static: the gradient of random numbers drawn in a loop inside of another, whose number of turns "

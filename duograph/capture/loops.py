@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duograph import _core as core
 from duograph._stack import user_location
-from duograph.errors import CaptureError
+from duograph.errors import CaptureError, Error
 from duograph.ir.builder import current
 from duograph.ir.graph import Value
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
 
-from .branches import Outside, truth
+from .branches import Outside, branch, truth
+from .containers import Containers, same_items
 from .control import UNBOUND, Thunk, Variables, decides
 from .growing import appended, extend
 from .loop_node import COUNTER, Loop
 from .merge import adopt, common_type, is_number, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
-from .recorder import Recorder, refill
+from .recorder import Recorder
 from .regions import Region
 from .sequences import Sequence_, as_sequence
 from .sharing import Turns
@@ -32,6 +34,10 @@ _TRIES = 8
 _HINT = "give it the same dtype and shape before the loop and at the end of its body"
 
 
+class _EndsAtOnce(Exception):
+    """The body of a loop raises in its first turn."""
+
+
 class NotALoop(CaptureError):
     """The body cannot be captured once for all turns."""
 
@@ -43,7 +49,12 @@ def while_loop(
     variables: Variables,
 ) -> None:
     """`while` on a tensor."""
-    _Capture(recorder, variables).run(None, lambda item: body(), test, None)
+    capture = _Capture(recorder, variables)
+    try:
+        capture.run(None, lambda item: body(), test, None)
+    except _EndsAtOnce:
+        capture.give_up()
+        branch(recorder, test(), body, lambda: None, variables)
 
 
 def for_loop(
@@ -58,13 +69,19 @@ def for_loop(
     if sequence is not None and (sequence.turns is None or sequence.turns >= UNROLL):
         capture = _Capture(recorder, variables)
         if sequence.turns is None:
-            capture.run(sequence, body, None, stop)
+            try:
+                capture.run(sequence, body, None, stop)
+            except _EndsAtOnce:
+                capture.give_up()
+                builder: Any = current()
+                first = lambda: body(sequence.item(builder.regions[-1], wrap(builder.number(0))))  # noqa: E731
+                branch(recorder, sequence.count() > 0, first, lambda: None, variables)
             return
         capture.may_unroll = True
         try:
             capture.run(sequence, body, None, stop)
             return
-        except CaptureError:
+        except (CaptureError, _EndsAtOnce):
             capture.give_up()
     _turn_by_turn(recorder, items if sequence is None else sequence.items(), body, stop, variables)
 
@@ -77,8 +94,6 @@ def _turn_by_turn(
     variables: Variables,
 ) -> None:
     """Python's own loop; once a tensor may have ended it, each turn is a branch."""
-    from .branches import branch
-
     every = variables._replace(live=variables.names, loads=lambda: ())
     stopped: Any = False
     for item in items:
@@ -117,7 +132,7 @@ class _Capture:
         self.carried: dict[str, _Carried] = {}
         self.cells: dict[int, Cell] = {}
         self.growing: list[tuple[list[Any], list[Any]]] = []  # lists, and what a turn appends to each
-        self.containers = [(x, x.copy()) for x in (*variables.loads(), *self.before) if type(x) in (list, dict, set)]
+        self.containers = Containers((*variables.loads(), *self.before))
         self.mark = recorder.mark()
         self.uncertain = dict(builder.borrowed.uncertain)
         self.may_unroll = False
@@ -136,8 +151,7 @@ class _Capture:
     def reset(self) -> None:
         """Variables and containers are as before the loop."""
         self.set(self.before)
-        for container, saved in self.containers:
-            refill(container, saved)
+        self.containers.take_back()
 
     def run(self, sequence: Sequence_ | None, body: Callable[[Any], None], test: Thunk | None, stop: Thunk | None) -> None:
         self.sequence = sequence
@@ -170,7 +184,7 @@ class _Capture:
         flags = self.turns.inputs(region) if self.turns is not None else []
         test_region, go_on = self._test(region, tensors, contents, turn, test, stop)
         outside = Outside(self.recorder)
-        with region.open():
+        with region.open(), self._raising():
             self._enter(tensors, contents)
             if self.turns is not None:
                 self.turns.bind(tensors)
@@ -214,6 +228,16 @@ class _Capture:
         for path, type_ in new:
             self.carried[path] = _Carried(path, type_, UNBOUND)
         return grown
+
+    @contextmanager
+    def _raising(self) -> Iterator[None]:
+        """What the body raises in any turn, it raises in the first."""
+        try:
+            yield
+        except (Error, NameError):
+            raise
+        except Exception as error:
+            raise _EndsAtOnce from error
 
     def _flows(self, after: dict[str, Any]) -> bool:
         """Whether gradients were found to flow through further variables."""
@@ -277,14 +301,11 @@ class _Capture:
 
     def _check_containers(self) -> None:
         self.growing = []
-        for container, saved in self.containers:
+        for container, saved in zip(self.containers.known, self.containers.saved):
             new = appended(container, saved) if isinstance(container, list) else None
-            if new is not None:
-                if new and all(known is not container for known, _ in self.growing):
-                    self.growing.append((container, new))
-                continue
-            items = zip(container.values(), saved.values()) if isinstance(container, dict) else zip(container, saved)
-            if len(container) != len(saved) or any(a is not b for a, b in items):
+            if new:
+                self.growing.append((container, new))
+            elif new is None and not same_items(container, saved):
                 raise NotALoop(
                     f"static: a {type(container).__name__} changes in a loop whose number of turns a tensor's value decides",
                     hint="write into a tensor made before the loop, or keep the last value in a variable",

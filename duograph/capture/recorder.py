@@ -23,6 +23,7 @@ from .sizes import CallSizes
 
 if TYPE_CHECKING:
     from .convert import Sites
+    from .host_calls import HostCalls
 
 _ATOMS = (bool, type(None), str, bytes, complex, types.EllipsisType, core.DType, range, slice)
 _BY_IDENTITY = (
@@ -59,7 +60,9 @@ class Recorder:
 
     def __init__(self) -> None:
         self.gradients_written: list[tuple[str, Any, Any]] = []  # the journal of reads and writes of `.grad`
+        self.tried = 0  # how many `try` statements are around what runs
         self.single_path = False  # a tensor that decides is refused
+        self.hosts: HostCalls  # set by the session
         self.sizes = CallSizes(self)
         self.reads: list[tuple[str, Any, Any]] = []
         self.read_numbers: dict[tuple[Any, ...], int] = {}

@@ -7,7 +7,7 @@ region's own tape. So the gradient of a region is the same tape as in dynamic mo
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,9 +16,9 @@ from duograph._stack import user_location
 from duograph.errors import CaptureError
 from duograph.ir.builder import _rename_region, current
 from duograph.ir.dim import Dim, Expr, substitute
+from duograph.ir.effects import has_effects
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.late import late_symbols, makes, mentions
-from duograph.ir.primitives import has_effect
 from duograph.ops.tracing import wrap
 from duograph.passes.expand import expand
 
@@ -93,6 +93,10 @@ class Region:
         for link, seen in self._links.values():
             link.seen = seen
         self._cells, self._views, self._links = {}, {}, {}
+
+    def before(self) -> Iterator[tuple[Cell, Value, int]]:
+        """Storages that were written since the region opened, with what they held and their versions."""
+        yield from self._cells.values()
 
     def note_cell(self, cell: Cell) -> None:
         """The storage is about to be written. One that was born in the region ends with it."""
@@ -174,22 +178,17 @@ def _tensors(args: Iterable[Any]) -> Iterator[Any]:
             yield from _tensors(x)
 
 
-def is_effect(node: Node) -> bool:
-    """Whether a node must run although nobody reads its results."""
-    return has_effect(node.op) or any(has_effect(inner.op) for region in node.regions for inner in region.walk())
-
-
 def live_nodes(
-    nodes: Sequence[Node], results: Iterable[Value], effects: bool, given: Container[Value] = frozenset()
+    nodes: Sequence[Node], results: Iterable[Value], effects: Callable[[Node], bool], given: Container[Value] = frozenset()
 ) -> list[Node]:
-    """The nodes that results depend on, in order; with those that have an effect, if asked. `given` values need no node."""
+    """The nodes that results depend on, in order; with those that have an effect, if `effects`. `given` values need no node."""
     wanted = {value for value in results if value not in given}
     live: list[Node] = []
     late = {node: made for node in nodes if (made := makes(node))}
     sizes: set[Dim] = set()  # late ones that live nodes speak of
     for node in reversed(nodes):
         known = late.get(node, set()) & sizes
-        if known or any(value in wanted for value in node.outputs) or (effects and is_effect(node)):
+        if known or any(value in wanted for value in node.outputs) or (has_effects(node) and effects(node)):
             live.append(node)
             if late:
                 sizes |= mentions(node)
@@ -207,13 +206,6 @@ def copy_nodes(nodes: Iterable[Node], values: dict[Value, Value]) -> list[Node]:
         values.update(zip(node.outputs, copy.outputs))
         made.append(copy)
     return made
-
-
-def graph_of(builder: CaptureBuilder, nodes: Iterable[Node], results: Sequence[Value]) -> Graph:
-    """A region graph without inputs: copies of the nodes."""
-    known: dict[Value, Value] = {}
-    copies = copy_nodes(nodes, known)
-    return with_own_sizes(builder, Graph((), tuple(copies), tuple(known.get(value, value) for value in results), name="region"))
 
 
 def with_own_sizes(builder: CaptureBuilder, graph: Graph) -> Graph:

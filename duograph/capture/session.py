@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from duograph import _core as core
 from duograph._recorded import state
-from duograph.errors import CaptureError
+from duograph.errors import CaptureError, Error
 from duograph.ir.graph import Argument, Graph, Value
 
 from .backward import Backward, differentiate
@@ -16,6 +16,7 @@ from .borrowed import MayShare
 from .builder import CaptureBuilder
 from .cells import contiguous, view_layout
 from .convert import callee
+from .host_calls import HostCalls
 from .presence import grad_if
 from .recorder import Recorder
 from .sizes import Plan
@@ -65,6 +66,8 @@ class Session:
         self.names: list[str] = []  # of the arguments
         self.result_tensors: list[Any] = []
         self.recorder.gradients_written = self.journal
+        self.differentiating = False
+        self.hosts = self.recorder.hosts = HostCalls(self)
 
     @staticmethod
     def captured(make: Callable[[bool], Session], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Session, Captured]:
@@ -92,7 +95,14 @@ class Session:
                 function = callee(self.recorder, self.function)
                 if isinstance(self.function, types.MethodType):
                     self.recorder.enter(self.function.__self__)
-                result = function(*given[: len(args)], **dict(zip(kwargs, given[len(args) :])))
+                try:
+                    result = function(*given[: len(args)], **dict(zip(kwargs, given[len(args) :])))
+                except Error:
+                    raise
+                except Exception as error:
+                    if not self.hosts.raises_at_runs(error):
+                        raise
+                    result = None
                 core.set_user_sizes(False)
                 self.arguments.check_unchanged()
                 self.builder.aliases.sync_all()
@@ -101,6 +111,7 @@ class Session:
                 self.result_tensors = tensors_of(result)
                 outputs = template(result, self._tensor_row)
                 effects = self._effects(gradients)
+                self.differentiating = True
                 backward = self._backward()
                 self._check_histories()
         finally:
@@ -130,6 +141,10 @@ class Session:
     def _gradients(self) -> list[tuple[Any, Any]]:
         """(tensor, its gradient after the call) for every tensor whose gradient was written."""
         core.set_grad_journal(None)
+        return self.gradients_so_far()
+
+    def gradients_so_far(self) -> list[tuple[Any, Any]]:
+        """(tensor, its gradient now) for every tensor whose gradient was written."""
         known: set[int] = set()
         written: dict[int, Any] = {}
         for what, tensor, value in self.journal:
@@ -250,9 +265,10 @@ class Session:
             if condition is not None:
                 row = ("make", grad_if, [("output", self._output(condition, None)), row])
             effects.append(("grad", self._concrete_row(tensor), row))
-        for function, args in self.recorder.calls:
+        calls, stores = self.hosts.left()
+        for function, args in calls:
             effects.append(("call", function, [template(a, self._tensor_row) for a in args]))
-        for kind, holder, key, current in self.recorder.stores.values():
+        for kind, holder, key, current in stores:
             row = template(current(), self._tensor_row)
             effects.append((kind, holder, row) if kind == "setcell" else (kind, holder, key, row))
         return effects
@@ -337,6 +353,7 @@ class Session:
             "outputs": outputs,
             "writes": [tensor_numbers[value] for value in written],
             "effects": effects,
+            "hosts": self.hosts.description([graph, *([] if backward is None else [backward.graph])]),
             "reads": recorder.reads,
             "guards": guards,
             "words": Words(self.function, self.names, recorder),
@@ -362,8 +379,9 @@ class Session:
                     cell = view.cell
                     if cell.written and cell.input is not None and id(cell) not in seen:
                         seen.add(id(cell))
-                        if cell.value is not cell.input:
+                        if self.hosts.is_dirty(cell):
                             self.builder.assign(cell.input, cell.value)
+                        if self.hosts.is_dirty(cell) or cell in self.hosts.written:
                             written.append(cell.input)
         return written
 

@@ -85,12 +85,13 @@ def _rows() -> list[Primitive]:
     add(ROWS, -1, "scan sort select search", cost=4, flops=0, result="any")
     add(LATE, 1, "size_of nonzero", cost=4, flops=0, result="any")
     add(EFFECT, 2, "assign", flops=0, result="any")
+    add(EFFECT, -1, "host_call", flops=0, result="any")
     return rows
 
 
 PRIMITIVES: dict[str, Primitive] = {row.name: row for row in _rows()}
 READS = frozenset({"gather", "take", "row"})  # indexing that a load can do
-ORDERED = frozenset({"random_key", "assign"})  # nodes whose order among themselves is part of the meaning
+ORDERED = frozenset({"random_key", "assign", "host_call"})  # nodes whose order among themselves is part of the meaning
 
 
 def kind_of(op: str) -> str:
@@ -101,4 +102,4 @@ def kind_of(op: str) -> str:
 
 def has_effect(op: str) -> bool:
     """Whether a node must stay although nobody reads its outputs."""
-    return op == "assign" or op == "random_key"
+    return op in ORDERED

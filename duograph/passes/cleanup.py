@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from duograph.ir.graph import Graph, Node, Value
+from duograph.ir.primitives import ORDERED
 
 from .rewrite import Rewriter, in_regions
 
-_UNIQUE = frozenset({"random_key", "assign", "copy"})
+_UNIQUE = ORDERED | {"copy"}
 
 
 def _key(node: Node) -> tuple[Any, ...]:

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from duograph.ir.builder import rename
 from duograph.ir.dim import Dim, symbols
+from duograph.ir.effects import calls_host, has_effects
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.late import late_symbol, late_symbols, mentions
-from duograph.ir.primitives import has_effect
 from duograph.ir.types import TensorType
 
 
@@ -36,13 +36,14 @@ def _drop(graph: Graph, late: _Late) -> Graph:
     replaced: dict[Value, Value] = {}
     for node in reversed(graph.nodes):
         made = late_symbol(node) if late.symbols else None
-        if node.op == "random_key":
-            wanted = True  # the generator advances also where nobody looks
-        elif has_effect(node.op):
+        if calls_host(node):
+            written.clear()  # Python may look at what was written before
+        if node.op == "assign":
             wanted = node.inputs[0] not in written or any(value in needed for value in node.outputs)
             written.add(node.inputs[0])
         else:
-            wanted = made in sizes or any(value in needed for value in node.outputs)
+            # The generator advances also where nobody looks.
+            wanted = made in sizes or any(value in needed for value in node.outputs) or has_effects(node)
         if not wanted:
             continue
         if node.regions:
@@ -101,15 +102,11 @@ def _reads(region: Graph, outputs: Iterable[Value], late: _Late) -> set[int]:
     sizes = set(late.needed)
     for node in reversed(region.nodes):
         made = late_symbol(node) if late.symbols else None
-        if made in sizes or _has_effects(node) or any(value in needed for value in node.outputs):
+        if made in sizes or has_effects(node) or any(value in needed for value in node.outputs):
             needed.update(node.inputs)
             if late.symbols:
                 sizes |= mentions(node) & late.symbols
     return {i for i, value in enumerate(region.inputs) if value in needed}
-
-
-def _has_effects(node: Node) -> bool:
-    return has_effect(node.op) or any(_has_effects(inner) for region in node.regions for inner in region.nodes)
 
 
 def _prune_loop(node: Node, needed: set[Value], turns: bool, late: _Late) -> tuple[Node, list[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from duograph.ir.dim import Expr, contiguous_strides, symbols
+from duograph.ir.effects import has_effects
 from duograph.ir.graph import Node, Value
 from duograph.ir.late import late_symbol
 from duograph.ir.primitives import MOVEMENT, PRIMITIVES
@@ -154,23 +155,31 @@ class OwnNodes(Requests):
         group = self.group("random", node)
         group.placed(self.index[value])
         self._wait(group, value)
-        if self.next_random is not None:
-            self.next_random.deps[group] = None
-        self.next_random = group
+        self._in_turn(group)
         placement = self.temporary(value)
         request = self.ask(group, value, (ZERO,))
         request.operands = []
         self._add_store(group, request, placement)
         self._load(value, [pair for pair in self._requests(value) if pair[0] is not group], placement, [group])
 
+    def _in_turn(self, group: Group) -> None:
+        """Effects happen in program order."""
+        if self.next_effect is not None:
+            self.next_effect.deps[group] = None
+        self.next_effect = group
+
     def _control(self, node: Node) -> None:
         """A branch or a loop is one step; the carried variables of a loop are written before it."""
         symbol = late_symbol(node)
-        if symbol is None and not any(value in self.requesters or value in self.targets for value in node.outputs):
+        effects = has_effects(node)
+        wanted = symbol is not None or effects or any(v in self.requesters or v in self.targets for v in node.outputs)
+        if not wanted:
             return
         group = self.group("control", node)
         group.placed(self.index[node.outputs[0]])
         group.in_registers = self.fuse and is_small(node)
+        if effects:
+            self._in_turn(group)
         carried = node.attrs["carried"] if node.op == "while_loop" and not group.in_registers else 0
         for value in node.outputs:
             self._wait(group, value)

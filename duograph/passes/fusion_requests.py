@@ -49,7 +49,7 @@ class Requests:
         self.late = {v: mentions(node) & late for node in graph.nodes for v in node.outputs} if late else {}
         self.waiting: dict[Dim, dict[Group, None]] = {}  # groups in which a late size is spoken of
         self.scalar_group: Group | None = None
-        self.next_random: Group | None = None
+        self.next_effect: Group | None = None
 
     def group(self, kind: str, node: Node | None = None) -> Group:
         made = Group(kind, len(self.groups), node)

@@ -64,7 +64,8 @@ def _fixed(loop: Node) -> set[int]:
     return unchanged | set(range(carried, len(loop.inputs)))
 
 
-def _may_fail(node: Node) -> bool:
+def may_fail(node: Node) -> bool:
+    """Whether a node can end the run, by its operands' values."""
     if PRIMITIVES[node.op].kind == INDEXING and node.op != "slice_update":
         return True
     if node.op not in _DIVISIONS or node.output.dtype.kind == "f":
@@ -84,7 +85,7 @@ def _invariant(region: Graph, fixed: set[int], surely: bool) -> dict[Value, Node
             continue
         if late and mentions(node) & late:
             continue
-        if all(value in same or value in found for value in node.inputs) and (surely or not _may_fail(node)):
+        if all(value in same or value in found for value in node.inputs) and (surely or not may_fail(node)):
             found[node.output] = node
     return found
 

@@ -15,7 +15,7 @@ from duograph.codegen.kernel import Address, Gather, LoopKernel
 from duograph.ir.dim import Dim, Expr, ceildiv, known_le, symbols
 
 from .groups import Buffer
-from .schedule import CondStep, CopyStep, KernelStep, NonzeroStep, RandomStep, SizeStep, Step, WhileStep
+from .schedule import CondStep, CopyStep, HostStep, KernelStep, NonzeroStep, RandomStep, SizeStep, Step, WhileStep
 
 ALIGNMENT = 64
 HOSTS = 8  # results tried for each temporary
@@ -142,6 +142,9 @@ class _Walk:
             elif isinstance(step, NonzeroStep):
                 self.use(step.source)
                 self.use(step.target)
+            elif isinstance(step, HostStep):
+                for buffer in (*step.operands, *step.results):
+                    self.use(buffer)
             else:
                 self.loop(step)
 
@@ -202,6 +205,8 @@ def touched(steps: Sequence[Step]) -> Iterator[Buffer]:
             yield step.source.owner
         elif isinstance(step, NonzeroStep):
             yield from (step.source.owner, step.target.owner)
+        elif isinstance(step, HostStep):
+            yield from (buffer.owner for buffer in (*step.operands, *step.results))
         else:
             yield step.predicate.owner
             yield from (stack.memory.owner for stack in step.stacks)

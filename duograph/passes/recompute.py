@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 from duograph.errors import MemoryError_
 from duograph.ir.dim import Expr
+from duograph.ir.effects import is_parted
 from duograph.ir.graph import Graph, Value
 
 from .plan_memory import Plan, results_bytes
@@ -71,7 +72,8 @@ def fit(graph: Graph, budget: int | float, planner: Planner, reserve: int = 0) -
         budget: bytes, or as a float a share of the peak without a budget.
         reserve: bytes that the planner does not know of.
     """
-    graph = without_reads_of_writes(graph)
+    parted = is_parted(graph)  # calls into Python are made once, and nothing around them is computed again
+    graph = graph if parted else without_reads_of_writes(graph)
     schedule, plan = planner(graph, {})
     before = planned_peak(plan)
     if not isinstance(before, int):
@@ -83,7 +85,7 @@ def fit(graph: Graph, budget: int | float, planner: Planner, reserve: int = 0) -
     budget = budget if isinstance(budget, int) else int(before * budget)
     if before <= budget:
         return Fitted(graph, schedule, plan, Recomputation(budget, before, before))
-    found = _Search(graph, schedule, plan, planner).within(budget - reserve)
+    found = None if parted else _Search(graph, schedule, plan, planner).within(budget - reserve)
     if found is None:
         return Fitted(graph, schedule, plan, Recomputation(budget, before, before))
     report = found.report._replace(budget=budget, before=before, after=found.report.after + reserve)

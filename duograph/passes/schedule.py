@@ -98,7 +98,16 @@ class NonzeroStep:
     room: Expr
 
 
-Step: TypeAlias = "KernelStep | CopyStep | RandomStep | CondStep | WhileStep | SizeStep | NonzeroStep"
+@dataclass(frozen=True)
+class HostStep:
+    """Call function `number` of whoever runs the program, on operands in row-major order; the results get what it gives."""
+
+    number: int
+    operands: tuple[Buffer, ...]
+    results: tuple[Buffer, ...]
+
+
+Step: TypeAlias = "KernelStep | CopyStep | RandomStep | CondStep | WhileStep | SizeStep | NonzeroStep | HostStep"
 
 
 @dataclass
@@ -127,6 +136,7 @@ __all__ = [
     "CondStep",
     "ContractionKernel",
     "CopyStep",
+    "HostStep",
     "KernelStep",
     "LoopKernel",
     "NonzeroStep",

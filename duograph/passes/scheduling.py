@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from duograph.errors import InternalError
 from duograph.ir.dim import Expr, contiguous_strides
+from duograph.ir.effects import is_parted
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.late import late_symbol
 
@@ -15,6 +16,7 @@ from .lower import lower_loop, lower_scatter
 from .lower_contraction import lower_contraction
 from .lower_rows import lower_rows
 from .ordering import in_order
+from .parts import parted_steps
 from .schedule import CondStep, NonzeroStep, RandomStep, Result, Schedule, SizeStep, Stack, Step, WhileStep
 from .small_loops import lower_flow
 from .views import view_of
@@ -26,7 +28,10 @@ def schedule(graph: Graph, fuse: bool = True, views: bool = True, again: Mapping
     Without `fuse` every elementwise node is a kernel; without `views` only written inputs are results themselves, and
     what is an input or a view of one is copied. `again` are values computed again, by segment (see recompute).
     """
-    graph, cells, written = _resolve_writes(graph)
+    cells: dict[Value, Value] = {}
+    written: set[int] = set()
+    if not is_parted(graph):
+        graph, cells, written = _resolve_writes(graph)
     placements = {}
     for i, (value, argument) in enumerate(zip(graph.inputs, graph.arguments)):
         buffer = Buffer("input", i, value.dtype, value.shape, value.name)
@@ -97,6 +102,21 @@ def _alias(value: Value, placements: Mapping[Value, Placement], plan: Schedule, 
 
 
 def _steps(
+    graph: Graph,
+    placements: dict[Value, Placement],
+    targets: Sequence[tuple[Value, Target]],
+    plan: Schedule,
+    fuse: bool,
+) -> tuple[Step, ...]:
+    """The steps of a graph, in parts where Python is called."""
+
+    def run(graph: Graph, placements: dict[Value, Placement], targets: Sequence[tuple[Value, Target]]) -> tuple[Step, ...]:
+        return _fused_steps(graph, placements, targets, plan, fuse)
+
+    return parted_steps(graph, placements, targets, plan, run) if is_parted(graph) else run(graph, placements, targets)
+
+
+def _fused_steps(
     graph: Graph,
     placements: dict[Value, Placement],
     targets: Sequence[tuple[Value, Target]],

@@ -18,6 +18,7 @@ from duograph.passes.recompute import Recomputation, fit, planned_peak, too_smal
 from duograph.passes.schedule import (
     CondStep,
     CopyStep,
+    HostStep,
     KernelStep,
     NonzeroStep,
     RandomStep,
@@ -257,9 +258,14 @@ class _SpecWriter:
                 source, count = self.slot(step.source), self.registers(step.count)
                 room = self.registers(step.room)
                 written.append(["nonzero", self.late[step.size], source, count, self.slot(step.target), room])
+            elif isinstance(step, HostStep):
+                written.append(["host", step.number, *(list(map(self._value, part)) for part in (step.operands, step.results))])
             else:
                 written.append(self._loop(step))
         return written
+
+    def _value(self, buffer: Buffer) -> list[object]:
+        return [self.slot(buffer), buffer.dtype.code, [self.registers(size) for size in buffer.shape]]
 
     def _loop(self, step: WhileStep) -> list[object]:
         condition, body = self._steps(step.condition), self._steps(step.body)

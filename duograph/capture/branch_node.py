@@ -1,0 +1,229 @@
+"""A captured branch: its node in the graph, and its gradient, which is a branch on the same condition again.
+
+The sides of the gradient run their regions' own tapes; what they need of the values before is computed again. Only what
+cannot happen twice (random numbers, calls into Python) is handed on: as further results of the branch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from duograph import _core as core
+from duograph._stack import user_location
+from duograph.errors import CaptureError
+from duograph.ir.builder import close_regions
+from duograph.ir.dim import Dim, symbols
+from duograph.ir.effects import has_effects
+from duograph.ir.graph import Graph, Node, Value, free_values
+from duograph.ir.types import TensorType
+from duograph.ops.tracing import wrap
+
+from .regions import Region, copy_nodes, gradients, live_nodes, with_own_sizes, zeros
+
+if TYPE_CHECKING:
+    from .builder import CaptureBuilder
+
+Given = dict[Value, Value]
+
+
+class Branch:
+    """Two regions of which each run takes one.
+
+    Args:
+        outs: for each side its results.
+        starts: from which node of each region on this branch runs what has an effect: before it did another one.
+        given: for each side values of its region that are there already.
+    """
+
+    def __init__(
+        self,
+        builder: CaptureBuilder,
+        predicate: Value,
+        regions: Sequence[Region],
+        outs: Sequence[Sequence[Any]],
+        starts: Sequence[int] = (0, 0),
+        given: Sequence[Given] = ({}, {}),
+        parent: Branch | None = None,
+    ) -> None:
+        self.builder = builder
+        self.predicate = predicate
+        self.regions = regions
+        self.outs = outs
+        self.starts = starts
+        self.given = given
+        self.parent = parent  # the branch of which this is the gradient
+        self.kept: tuple[Given, Given] = ({}, {})
+        self.values: list[list[Value]] = []
+        self.ends: list[int] = []
+
+    def emit(self) -> list[Any]:
+        """Append the branch to the graph around it; its results, with their place on the tape."""
+        builder = self.builder
+        for region, side in zip(self.regions, self.outs):
+            with region.open(at_end=True):
+                self.values.append([builder.read(region.localize(t)) for t in side])
+        self.ends = [len(region.nodes) for region in self.regions]
+        types = [value.type for value in self.values[0]]
+        outer, graphs = self._graphs()
+        outputs = builder.emit("cond", [self.predicate, *outer], {}, types or [TensorType(core.bool)], tuple(graphs))
+        assert outputs[0].node is not None
+        self.node = outputs[0].node
+        made = [wrap(value) for value in outputs[: len(types)]]
+        return self._record(made) if core.is_grad_enabled() else made
+
+    def acts(self) -> bool:
+        """Whether a side does something besides giving results."""
+        return any(has_effects(n) for region, start in zip(self.regions, self.starts) for n in region.nodes[start:])
+
+    def _graphs(self) -> tuple[list[Value], list[Graph]]:
+        graphs = []
+        for side, (region, results) in enumerate(zip(self.regions, self.values)):
+            known = dict(self.given[side])
+            own = [v for i, kept in enumerate(self.kept) for v in kept if i == side]
+            start, end = self.starts[side], self.ends[side]
+            effects = set(region.nodes[start:end])
+            live = live_nodes(region.nodes[:end], [*results, *own], effects.__contains__, known)
+            nodes = copy_nodes(live, known)
+            found = [known.get(value, value) for value in results]
+            for i, kept in enumerate(self.kept):
+                found += [known.get(v, v) if i == side else _filler(v.type, nodes) for v in kept]
+            if not found:
+                found = [_filler(TensorType(core.bool), nodes)]
+            graphs.append(with_own_sizes(self.builder, Graph((), tuple(nodes), tuple(found), name="region")))
+        closed, outer = close_regions(graphs)
+        return outer, closed
+
+    def handed_on(self, side: int, value: Value) -> Value:
+        """A value of a side's region that cannot be computed again, as a result of the branch that did compute it."""
+        branch = self
+        at = self.regions[side].nodes.index(value.node) if value.node is not None else 0
+        while at < branch.starts[side] and branch.parent is not None:
+            branch = branch.parent
+        branch.keep(side, [value])
+        return branch.kept[side][value]
+
+    def keep(self, side: int, wanted: Iterable[Value]) -> None:
+        """Hand further values of a side's region on."""
+        new = [v for v in wanted if v not in self.kept[side]]
+        if not new:
+            return
+        for value in new:
+            if any(isinstance(s, Dim) and not self.builder.late_symbols.isdisjoint(symbols(s)) for s in value.shape):
+                raise CaptureError(
+                    "static: the gradient of random numbers or callbacks in a loop inside of a branch, where a tensor's "
+                    "value decides the number of turns",
+                    hint="draw or call before the loop",
+                    location=user_location(),
+                )
+        node, before = self.node, [self.values[0], *self.kept]
+        self.kept[side].update((v, v) for v in new)
+        count = len(before[0])
+        old = {v: out for i, kept in enumerate(self.kept) for v, out in kept.items() if out is not v}
+        order = [(i, v) for i, kept in enumerate(self.kept) for v in kept]
+        outer, graphs = self._graphs()
+        outputs = list(node.outputs[:count])
+        for i, v in order:
+            out = old.get(v) or Value(v.type, node, 0, v.name)
+            out.index = len(outputs)
+            outputs.append(out)
+            self.kept[i][v] = out
+        node.inputs, node.regions, node.outputs = (self.predicate, *outer), tuple(graphs), tuple(outputs)
+
+    def _record(self, made: list[Any]) -> list[Any]:
+        inputs: dict[int, Any] = {}
+        for region in self.regions:
+            for key, alias in region.aliases.items():
+                inputs[key] = alias.outer
+        used = any(t.requires_grad for side in self.outs for t in side if t.dtype.is_floating_point)
+        if not inputs or not used:
+            return made
+        node = _Gradient(self, list(inputs.values()))
+        floats = [i for i, t in enumerate(made) if t.dtype.is_floating_point and not self.builder.read(t).type.weak]
+        node.positions = floats
+        for i, tensor in zip(floats, core.record_python([made[i] for i in floats], node.inputs, "branch", node.apply)):
+            made[i] = tensor
+        return made
+
+
+def _filler(type: TensorType, nodes: list[Node]) -> Value:
+    """What a side gives for a value of the other."""
+    nodes.append(Node("constant", (), {"value": 0}, (TensorType(type.dtype),)))
+    if type.shape:
+        nodes.append(Node("broadcast", nodes[-1].outputs, {}, (TensorType(type.dtype, type.shape),)))
+    return nodes[-1].output
+
+
+class _Gradient:
+    """The gradient of a branch: a branch on the same condition, whose sides run their own tapes."""
+
+    def __init__(self, branch: Branch, inputs: list[Any]) -> None:
+        self.branch = branch
+        self.builder = branch.builder
+        self.inputs = inputs
+        self.positions: list[int] = []
+
+    def apply(self, grads: Sequence[Any]) -> tuple[Any, ...]:
+        presence = self.builder.presence
+        branch = self.branch
+        starts = [len(region.nodes) for region in branch.regions]
+        sides = [self._side(region, outs, grads) for region, outs in zip(branch.regions, branch.outs)]
+        wanted = [i for i in range(len(self.inputs)) if any(side[i] is not None for side in sides)]
+        results: list[Any] = [None] * len(self.inputs)
+        if not wanted:
+            return tuple(results)
+        # Those that one side does not give, or not always: with whether there is a gradient.
+        partial = [i for i in wanted if any(side[i] is None or presence.of(side[i]) is not None for side in sides)]
+        outs: list[list[Any]] = []
+        for region, side in zip(branch.regions, sides):
+            with region.open():
+                flags = [self._flag(side[i]) for i in partial]
+                outs.append([*(zeros(self.inputs[i]) if side[i] is None else side[i] for i in wanted), *flags])
+        given = [self._given(side, results, start) for side, (results, start) in enumerate(zip(outs, starts))]
+        made = Branch(self.builder, branch.predicate, branch.regions, outs, starts, given, branch).emit()
+        for i, tensor in zip(wanted, made):
+            results[i] = tensor
+        incoming = presence.any(grads)
+        for i, flag in zip(partial, made[len(wanted) :]):
+            presence.mark(results[i], presence.both(self.builder.read(flag), incoming))
+        presence.follow(grads, [results[i] for i in wanted if i not in partial])
+        return tuple(results)
+
+    def _given(self, side: int, results: Sequence[Any], start: int) -> Given:
+        """What the gradient's side needs of that which cannot happen again, handed on by the branch."""
+        branch, region = self.branch, self.branch.regions[side]
+        given = dict(branch.given[side])
+        before = region.nodes[:start]
+        if not any(map(has_effects, before)):
+            return given
+        with region.open():
+            stack = [self.builder.read(region.localize(t)) for t in results]
+        effects = {node for node in before if has_effects(node)}
+        own, seen, wanted = set(region.nodes), set(given), []
+        while stack:
+            value = stack.pop()
+            if value in seen or value.node is None or value.node not in own:
+                continue
+            seen.add(value)
+            if value.node in effects:
+                wanted.append(value)
+            else:
+                stack += value.node.inputs
+                stack += [v for inner in value.node.regions for v in free_values(inner)]
+        return given | {v: branch.handed_on(side, v) for v in wanted}
+
+    def _flag(self, grad: Any) -> Any:
+        condition = None if grad is None else self.builder.presence.of(grad)
+        return wrap(self.builder.constant(grad is not None, core.bool) if condition is None else condition)
+
+    def _side(self, region: Region, outs: Sequence[Any], grads: Sequence[Any]) -> list[Any]:
+        with region.open():
+            pairs = [
+                (region.localize(outs[i]), region.localize(g))
+                for i, g in zip(self.positions, grads)
+                if g is not None and outs[i].requires_grad
+            ]
+            aliases = [region.aliases.get(id(t)) for t in self.inputs]
+            leaves_ = [alias.leaf for alias in aliases if alias is not None]
+            found = iter(gradients([o for o, _ in pairs], leaves_, [g for _, g in pairs]))
+            return [None if alias is None else next(found) for alias in aliases]
