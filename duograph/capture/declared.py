@@ -85,6 +85,15 @@ class Declared:
     def __bool__(self) -> bool:
         return bool(self.specs)
 
+    def require_bounds(self) -> None:
+        """Under a memory budget every size has a greatest value."""
+        for size in (size for spec in self.specs.values() for size in spec if isinstance(size, Dim)):
+            if size.max is None:
+                raise ArgumentError(
+                    f"static: memory_budget: {size.name} may be any size, and so may the memory it takes",
+                    hint=f"give it a bound: Dim({size.name!r}, max=...), at which the budget holds",
+                )
+
     @staticmethod
     def _spec(argument: str, spec: Any) -> Spec:
         if isinstance(spec, (Dim, int)) and not isinstance(spec, bool):

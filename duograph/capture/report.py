@@ -11,6 +11,7 @@ from duograph.config import config
 
 from .numbers import evaluate
 from .session import Captured, Session
+from .sizes import SizeHistory
 
 if TYPE_CHECKING:
     from duograph.passes.recompute import Recomputation
@@ -85,11 +86,13 @@ class Report:
         """What the program allocates, and what was done for the budget."""
         lines = ["", f"allocated by the static program: {_number(self.peak_bytes)} bytes"]
         done = self.recomputed
-        if done is not None:
+        if done is not None and done.budget is not None:
             lines.append(f"memory budget: {_number(done.budget)} bytes; without it: {_number(done.before)} bytes")
-        if done is not None and done.values:
+        if done is not None and (done.values or done.turns):
+            counts = ((done.values, "values"), (done.turns, "turns of loops"))
+            what = [f"{_number(number)} {name}" for number, name in counts if number]
             lines.append(
-                f"computed again: {_number(done.values)} values of {_number(done.bytes)} bytes, "
+                f"computed again: {' and '.join(what)} of {_number(done.bytes)} bytes, "
                 f"{_number(done.operations)} floating-point operations added"
             )
         return lines
@@ -117,7 +120,10 @@ def _number(value: Any) -> str:
 
 def explain(handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], time: bool) -> Report:
     """See `Handler.explain`. Captures anew, so that it depends on nothing that ran before; leaves all state as it was."""
-    make = lambda exact: Session(handler.target, handler.__name__, False, exact=exact)  # noqa: E731
+    plan = None
+    if handler.budget is not None and handler.sizes.declared:  # what is done for the budget depends on the greatest sizes
+        plan = SizeHistory(handler.sizes.declared).plan(handler.target, args, kwargs).bounded()
+    make = lambda exact: Session(handler.target, handler.__name__, False, plan=plan, exact=exact)  # noqa: E731
     session, captured = Session.captured(make, args, kwargs)
     from duograph.runtime.build import build
 
@@ -127,8 +133,8 @@ def explain(handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], tim
         microseconds(session, captured, built, static)
     dynamic = dynamic_side(handler, session, captured, args, kwargs)
     dynamic.flops = unfused_flops(captured)
-    plan = built.report
-    return Report(handler.__name__, dynamic, static, _bytes(plan.arena), _bytes(plan.peak), plan.recomputed)
+    done = built.report
+    return Report(handler.__name__, dynamic, static, _bytes(done.arena), _bytes(done.peak), done.recomputed)
 
 
 def _bytes(size: Any) -> int | str:

@@ -322,6 +322,10 @@ class Plan:
         names = {str(made) for made in pinned}
         return Plan({place: row for place, row in self.names.items() if names and row[0] not in names})
 
+    def bounded(self) -> Plan:
+        """The plan with only those symbols that have a greatest value."""
+        return Plan({place: row for place, row in self.names.items() if row[2] < dims.INFINITY})
+
     def __bool__(self) -> bool:
         return bool(self.names)
 

@@ -9,7 +9,7 @@ from duograph import _core as core
 from duograph._forks import capture_lock
 from duograph._recorded import state
 from duograph.config import config
-from duograph.errors import ArgumentError
+from duograph.errors import ArgumentError, MemoryError_
 
 from .borrowed import MayShare
 from .budget import read_budget
@@ -43,7 +43,10 @@ class Handler:
         self.compilations = 0
         self.function: Any = None  # the core's StaticFunction around this
         self.__name__ = getattr(target, "__name__", type(target).__name__)
-        self.sizes = SizeHistory(Declared(self.__name__, target, sizes))
+        declared = Declared(self.__name__, target, sizes)
+        if self.budget is not None:
+            declared.require_bounds()
+        self.sizes = SizeHistory(declared)
         self.__qualname__ = getattr(target, "__qualname__", self.__name__)
         self.__doc__ = getattr(target, "__doc__", None)
         self.__module__ = getattr(target, "__module__", "")
@@ -68,10 +71,7 @@ class Handler:
 
     def capture(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
         """(the entry for this call, the build results of its programs)."""
-        # Under a budget every size has a program of its own: what a plan needs depends on the sizes.
-        plan = self.sizes.plan(self.target, args, kwargs)
-        if self.budget is not None:
-            plan = Plan({})
+        plan = self.plan(args, kwargs)
         exact = False
         while True:
             session = Session(self.target, self.__name__, True, self.single_path, plan, exact)
@@ -85,6 +85,8 @@ class Handler:
             except MayShare:  # a write makes a difference to what may lie on the same memory: that is followed from now on
                 exact = True
                 continue
+            except MemoryError_:  # a budget that is too small for the greatest sizes; what cannot be planned is captured anew
+                raise
             except Exception:
                 if not plan:
                     raise
@@ -92,6 +94,11 @@ class Handler:
                 continue
             self.captures += 1
             return made
+
+    def plan(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Plan:
+        """What of a call is to be a symbol. Under a budget only what has an upper bound: a plan's bytes depend on it."""
+        plan = self.sizes.plan(self.target, args, kwargs)
+        return plan if self.budget is None else plan.bounded()
 
     def compile(self, captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
         from duograph.runtime.build import build
@@ -206,9 +213,11 @@ def static(
         memory_budget: bytes, as a number or a text like "256MB" or "1.5GB", or "30%" of what it would need otherwise:
             the most the program may allocate for intermediate values and results, gradients left in `.grad` among them.
             Arguments, parameters and optimiser state are there before it and do not count. Values that would not fit
-            are computed again when they are needed, with the same bits; `explain()` says what was done. Each size is
-            then captured by itself; for a function whose gradient is taken outside, each of its two programs stays
-            within the budget. What a loop of unknown length keeps for its gradient grows as it runs and does not count.
+            are computed again when they are needed, with the same bits, turns of loops too; `explain()` says what was
+            done. Sizes that `sizes` names are symbols: the budget holds at the greatest of each (`Dim` with `max`).
+            Every other size is captured by itself. For a function whose gradient is taken outside, each of its two
+            programs stays within the budget. What a loop of unknown length keeps for its gradient grows as it runs and
+            does not count.
 
     Errors:   CaptureError, with the line, where Python asks for a tensor's value or for a random number;
               MemoryError_, at the call, for a budget that is too small: it names the smallest that would do
@@ -220,11 +229,6 @@ def static(
     >>> line(dg.tensor([2.0]), dg.tensor([3.0]), dg.tensor([1.0]))
     tensor([7.])
     """
-    if sizes and memory_budget is not None:
-        raise ArgumentError(
-            "static: sizes and memory_budget exclude each other: how much memory a program needs depends on its sizes",
-            hint="leave sizes out: each size is then captured by itself",
-        )
     if target is None:
         return lambda function: static(function, strict=strict, sizes=sizes, memory_budget=memory_budget)
     if isinstance(target, (staticmethod, classmethod)):

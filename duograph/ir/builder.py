@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from threading import local
 from typing import Any
 
-from .dim import INFINITY, Dim, Expr, substitute, symbol, symbols
+from .dim import INFINITY, Dim, Expr, bounds, substitute, symbol, symbols
 from .graph import Argument, Check, Graph, Node, Value, free_values
 from .location import Location
 from .types import DTypeLike, TensorType
@@ -231,7 +231,7 @@ class Builder:
 
     def late(self, name: str = "late", high: Expr | None = None) -> Dim:
         """A new symbol for a size that is known once a node has run, at most `high`."""
-        made = symbol(f"{name}{len(self.late_symbols)}", 0, high if isinstance(high, int) else INFINITY)
+        made = symbol(f"{name}{len(self.late_symbols)}", 0, INFINITY if high is None else bounds(high)[1])
         self.late_symbols.add(made)
         self._late_order[made] = len(self._late_order)
         return made

@@ -381,7 +381,10 @@ def ceildiv(a: Expr, b: Expr) -> Expr:
     if isinstance(rest, int) and rest == 0:
         return quotient
     low, high = bounds(rest)
-    ends: tuple[Bound, Bound] = (0, high) if low >= 0 else (-INFINITY, INFINITY)
+    if isinstance(b, int) and b > 0 and low > -INFINITY and high < INFINITY:
+        ends: tuple[Bound, Bound] = (-(-low // b), -(-high // b))
+    else:
+        ends = (0, high) if low >= 0 else (-INFINITY, INFINITY)
     return quotient + _atom("ceildiv", (rest, b), f"ceildiv({rest}, {b})", *ends)
 
 

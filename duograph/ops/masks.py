@@ -53,7 +53,7 @@ def true_positions(mask: Tensor) -> Tensor:
     if len(mask.shape) != 1:
         raise ShapeError(f"{name}: mask must have one dimension, got shape {tuple(mask.shape)}")
     builder = current()
-    size = builder.late("found")
+    size = builder.late("found", value_of(mask).type.size)
     return wrap(builder.emit("nonzero", [value_of(mask)], {"size": size}, [TensorType(core.int64, (size,))])[0])
 
 

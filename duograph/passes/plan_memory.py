@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from duograph.codegen.kernel import Address, Gather, LoopKernel
-from duograph.ir.dim import Dim, Expr, ceildiv, known_le, symbols
+from duograph.ir.dim import Dim, Expr, bounds, ceildiv, known_le, symbols
 
 from .groups import Buffer
 from .schedule import CondStep, CopyStep, HostStep, KernelStep, NonzeroStep, RandomStep, SizeStep, Step, WhileStep
@@ -58,6 +58,12 @@ def results_bytes(plan: Plan) -> Expr:
         if life.buffer.kind == "output":
             total = total + life.size
     return total
+
+
+def most(size: Expr) -> int:
+    """The greatest value of a size; OverflowError if it has no bound."""
+    high = bounds(size)[1]
+    return high if isinstance(high, int) else int(float(high))
 
 
 def aligned(size: Expr) -> Expr:

@@ -18,7 +18,7 @@ from duograph.ir.dim import Expr
 from duograph.ir.effects import is_parted
 from duograph.ir.graph import Graph, Value
 
-from .plan_memory import Plan, results_bytes
+from .plan_memory import Plan, most, results_bytes
 from .schedule import Schedule
 from .steps import Emitter, Segment, Timeline, without_reads_of_writes
 
@@ -29,14 +29,18 @@ Planner: TypeAlias = "Callable[[Graph, Mapping[Value, int]], tuple[Schedule, Pla
 
 
 class Recomputation(NamedTuple):
-    """What was done for a memory budget: planned peaks in bytes, values computed again, their bytes and operations."""
+    """What is computed again instead of kept: values, turns of loops, the bytes that were not kept, the operations added.
 
-    budget: int
+    `before` and `after` are planned peaks in bytes, those of the greatest sizes where sizes are symbols.
+    """
+
+    budget: int | None
     before: int
     after: int
     values: int = 0
     bytes: int = 0
     operations: int = 0
+    turns: int = 0
 
 
 @dataclass
@@ -65,6 +69,18 @@ def planned_peak(plan: Plan) -> Expr:
     return total
 
 
+def greatest_peak(name: str, plan: Plan) -> int:
+    """The planned peak where all sizes are greatest; MemoryError_ if they have no bound."""
+    peak = planned_peak(plan)
+    try:
+        return most(peak)
+    except OverflowError:
+        raise MemoryError_(
+            f"memory_budget: {name} needs {peak} bytes, which is known only when it runs",
+            hint="leave memory_budget out, or give sizes that values decide an upper bound",
+        ) from None
+
+
 def fit(graph: Graph, budget: int | float, planner: Planner, reserve: int = 0) -> Fitted:
     """The program of a graph whose planned peak is at most the budget; where that cannot be, the smallest found.
 
@@ -75,13 +91,7 @@ def fit(graph: Graph, budget: int | float, planner: Planner, reserve: int = 0) -
     parted = is_parted(graph)  # calls into Python are made once, and nothing around them is computed again
     graph = graph if parted else without_reads_of_writes(graph)
     schedule, plan = planner(graph, {})
-    before = planned_peak(plan)
-    if not isinstance(before, int):
-        raise MemoryError_(
-            f"memory_budget: {graph.name} needs {before} bytes, which is known only when it runs",
-            hint="leave memory_budget out, or give all sizes as numbers",
-        )
-    before += reserve
+    before = greatest_peak(graph.name, plan) + reserve
     budget = budget if isinstance(budget, int) else int(before * budget)
     if before <= budget:
         return Fitted(graph, schedule, plan, Recomputation(budget, before, before))
@@ -95,7 +105,7 @@ def fit(graph: Graph, budget: int | float, planner: Planner, reserve: int = 0) -
 def too_small(name: str, done: Recomputation, results: Expr) -> MemoryError_:
     """The error for a budget below what the smallest program found needs."""
     return MemoryError_(
-        f"memory_budget: {name} cannot run in {_spaced(done.budget)} bytes",
+        f"memory_budget: {name} cannot run in {_spaced(done.budget or 0)} bytes",
         [
             f"without a budget: {_spaced(done.before)} bytes",
             f"the smallest possible: {_spaced(done.after)} bytes, {_spaced(results)} of them results",
@@ -105,7 +115,7 @@ def too_small(name: str, done: Recomputation, results: Expr) -> MemoryError_:
 
 
 def _spaced(number: Expr) -> str:
-    return f"{int(number):,}".replace(",", " ")
+    return f"{most(number):,}".replace(",", " ")
 
 
 class _Search:
@@ -192,8 +202,7 @@ class _Search:
         emitter = Emitter(self.timeline, sorted(choice.segments, key=lambda segment: segment.again))
         graph, late = emitter.run()
         schedule, plan = self.planner(graph, late)
-        peak = planned_peak(plan)
-        assert isinstance(peak, int)
+        peak = most(planned_peak(plan))
         evicted = [value for segment in choice.segments for value in segment.evicted]
         size = sum(self.timeline.candidates[value].size for value in evicted)
         operations = sum(segment.flops for segment in choice.segments)

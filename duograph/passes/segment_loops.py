@@ -62,16 +62,43 @@ def in_parts(number: int, of: int = 0) -> Cut:
     return lambda pair: [pair.turns * i // number for i in range(1, number)]
 
 
+def nowhere(pair: Pair) -> Sequence[int]:
+    """Leaves a loop whole."""
+    return []
+
+
 def segment_loops(graph: Graph, cut: Cut = by_default) -> Graph:
     """The graph with loops cut at the turns that `cut` says, bit for bit the same."""
-    if sum(node.op == "while_loop" for node in graph.nodes) < 2:
-        return graph
-    counts = _Counts(graph)
-    for pair in _pairs(graph, counts):
-        borders = sorted({turn for turn in cut(pair) if 0 < turn < pair.turns})
-        if borders:
-            graph = _Segments(pair, [0, *borders, pair.turns], counts).write(graph)
+    for pair, borders in _cuts(graph, cut):
+        graph = _Segments(pair, [0, *borders, pair.turns]).write(graph)
     return graph
+
+
+class Cost(NamedTuple):
+    """What cutting loops costs: turns computed again and their operations; bytes of rows that are not kept."""
+
+    turns: int
+    bytes: int
+    operations: int
+
+
+def cost(graph: Graph, cut: Cut = by_default) -> Cost:
+    """What cutting the loops of a graph costs."""
+    turns = size = operations = 0
+    for pair, borders in _cuts(graph, cut):
+        rows = max(high - low for low, high in pairwise([0, *borders, pair.turns]))
+        turns += borders[-1]
+        size += (pair.turns - rows) * pair.row_bytes
+        operations += borders[-1] * pair.work
+    return Cost(turns, size, operations)
+
+
+def _cuts(graph: Graph, cut: Cut) -> list[tuple[Pair, list[int]]]:
+    """The loops to cut and where."""
+    if sum(node.op == "while_loop" for node in graph.nodes) < 2:
+        return []
+    found = [(pair, sorted({turn for turn in cut(pair) if 0 < turn < pair.turns})) for pair in _pairs(graph, _Counts(graph))]
+    return [(pair, borders) for pair, borders in found if borders]
 
 
 # Which loops
@@ -210,7 +237,7 @@ def _number(size: object) -> int:
 class _Segments:
     """A pair of loops cut at `borders`, which begin with 0 and end with the number of turns."""
 
-    def __init__(self, pair: Pair, borders: Sequence[int], counts: _Counts) -> None:
+    def __init__(self, pair: Pair, borders: Sequence[int]) -> None:
         self.pair = pair
         self.segments = list(pairwise(borders))
         self.starts: list[tuple[Value, ...]] = []  # carried values at the start of each segment

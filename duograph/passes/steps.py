@@ -11,7 +11,7 @@ from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.primitives import CONTROL, LATE, NULLARY, PRIMITIVES
 
 from .groups import Buffer
-from .plan_memory import Plan, aligned, results_bytes, touched
+from .plan_memory import Plan, aligned, most, results_bytes, touched
 from .schedule import KernelStep, RandomStep, Schedule, Step
 
 BYTES_PER_SECOND = 1e10  # what reading and writing costs beside operations, roughly
@@ -102,7 +102,7 @@ class Timeline:
         for value, held in self.held.items():
             if value not in self.candidates:
                 held.early = held.last
-        self.results = int(results_bytes(plan))
+        self.results = most(results_bytes(plan))
         self.alive = self._alive()
         self.crossing = self._crossing()
         self.by_writer: list[list[Value]] = [[] for _ in range(self.length + 2)]
@@ -143,7 +143,7 @@ class Timeline:
     def _write(self, value: Value, buffer: Buffer, time: int, buffers: dict[Value, set[Buffer]]) -> None:
         held = self.held.get(value)
         if held is None:
-            self.held[value] = Held(0 if buffer.kind == "input" else int(aligned(buffer.bytes)), time)
+            self.held[value] = Held(0 if buffer.kind == "input" else most(aligned(buffer.bytes)), time)
             buffers[value] = {buffer}
             return
         held.uses.append(time)
@@ -235,8 +235,8 @@ class Timeline:
             step = self.steps[time - 1]
             needed |= self.loads[time - 1]
             if isinstance(step, KernelStep):
-                flops += int(step.flops)
-                seconds += int(step.flops) / FLOPS_PER_SECOND + int(step.bytes) / BYTES_PER_SECOND
+                flops += most(step.flops)
+                seconds += most(step.flops) / FLOPS_PER_SECOND + most(step.bytes) / BYTES_PER_SECOND
         return needed, seconds, flops
 
     def is_repeated(self, value: Value, low: int, high: int, again: int) -> bool:

@@ -12,9 +12,9 @@ from duograph.ir.dim import Dim, Expr, symbols
 from duograph.ir.graph import Graph, Value
 from duograph.ir.late import late_symbols
 from duograph.passes.groups import Buffer, Placement
-from duograph.passes.pipeline import Options, optimise
-from duograph.passes.plan_memory import Plan, plan_memory, results_bytes
-from duograph.passes.recompute import Recomputation, fit, planned_peak, too_small
+from duograph.passes.pipeline import Options, keep_rows, simplified
+from duograph.passes.plan_memory import Plan, most, plan_memory, results_bytes
+from duograph.passes.recompute import Fitted, Planner, Recomputation, fit, greatest_peak, planned_peak, too_small
 from duograph.passes.schedule import (
     CondStep,
     CopyStep,
@@ -29,12 +29,16 @@ from duograph.passes.schedule import (
     WhileStep,
 )
 from duograph.passes.scheduling import schedule
+from duograph.passes.segment_loops import Cut, by_default, cost, in_parts, nowhere
 
 from .kernels import compile_unit
 from .registers import Registers
 from .report import PlanReport, describe
 
 Spec = dict[str, Any]
+
+# How loops are cut for a memory budget: of two segments ever more turns twice, then ever more segments.
+CUTS: tuple[Cut, ...] = (*(in_parts(eighths, of=8) for eighths in (1, 2, 3, 4)), *map(in_parts, (3, 4, 6, 8, 12, 16)))
 
 
 class Assembled:
@@ -62,10 +66,18 @@ def assemble(graph: Graph, options: Options, optimised: bool, views: bool) -> As
     """Compile a graph; see `build.build`."""
     given = graph
     if not optimised:
-        graph = optimise(graph, options)
+        graph = simplified(graph, options)
     if options.budget is not None:
         return _within_budget(graph, given, options, views)
-    return _assemble(graph, given, schedule(graph, options.fuse, views))
+    again = cost(graph) if not optimised else None
+    if not optimised:
+        graph = keep_rows(graph, options)
+    made = _assemble(graph, given, schedule(graph, options.fuse, views))
+    if again is not None and again.turns:
+        peak = planned_peak(made.memory)
+        after = peak if isinstance(peak, int) else 0
+        made.recomputed = Recomputation(None, after, after, 0, again.bytes, again.operations, again.turns)
+    return made
 
 
 def _within_budget(graph: Graph, given: Graph, options: Options, views: bool) -> Assembled:
@@ -76,19 +88,67 @@ def _within_budget(graph: Graph, given: Graph, options: Options, views: bool) ->
         plan = schedule(graph, options.fuse, views, again)
         return plan, plan_memory(plan.steps, late=list(late_symbols(graph)))
 
+    loops = _Loops(graph, options, planner)
+    budget = options.budget if isinstance(options.budget, int) else int(loops.peak(by_default) * options.budget)
     reserve = 0  # for what kernels need beside their operands, which is known when they are compiled
     while True:
-        found = fit(graph, options.budget, planner, reserve)
+        found = loops.fit(budget, reserve)
         made = _assemble(found.graph, given, found.schedule)
-        peak = planned_peak(made.memory)
-        assert isinstance(peak, int)
+        peak = most(planned_peak(made.memory))
         done = found.report._replace(after=peak)
-        if peak <= done.budget:
+        if peak <= budget:
             made.recomputed = done
             return made
-        if found.report.after > done.budget:
+        if found.report.after > budget:
             raise too_small(graph.name, done, results_bytes(made.memory))
-        reserve += peak - found.report.budget
+        reserve += peak - budget
+
+
+class _Loops:
+    """A program's graph with its loops cut in several ways, and what fits."""
+
+    def __init__(self, graph: Graph, options: Options, planner: Planner) -> None:
+        self.graph = graph
+        self.options = options
+        self.planner = planner
+        self.made: dict[Cut, Graph] = {}
+        self.peaks: dict[Cut, int] = {}
+
+    def cut(self, cut: Cut) -> Graph:
+        """The graph with its loops cut so."""
+        if cut not in self.made:
+            self.made[cut] = keep_rows(self.graph, self.options._replace(cut=cut))
+        return self.made[cut]
+
+    def peak(self, cut: Cut) -> int:
+        """The planned peak where nothing but turns of loops is computed again."""
+        if cut not in self.peaks:
+            graph = self.cut(cut)
+            self.peaks[cut] = greatest_peak(graph.name, self.planner(graph, {})[1])
+        return self.peaks[cut]
+
+    def fit(self, budget: int, reserve: int) -> Fitted:
+        """A program within the budget, with few turns of loops computed again if any; where there is none, the smallest."""
+        smallest = fit(self.cut(nowhere), budget, self.planner, reserve)
+        if smallest.report.after <= budget or not cost(self.graph, CUTS[0]).turns:
+            return smallest
+        fitting = next((cut for cut in CUTS if self.peak(cut) + reserve <= budget), None)
+        for cut in CUTS if fitting is None else [fitting]:
+            found = fit(self.cut(cut), budget, self.planner, reserve)
+            if found.report.after <= budget or found.report.after < smallest.report.after:
+                again = cost(self.graph, cut)
+                done = found.report
+                smallest = found._replace(
+                    report=done._replace(
+                        before=self.peak(nowhere) + reserve,
+                        bytes=done.bytes + again.bytes,
+                        operations=done.operations + again.operations,
+                        turns=again.turns,
+                    )
+                )
+            if found.report.after <= budget:
+                break
+        return smallest
 
 
 def _assemble(graph: Graph, given: Graph, plan: Schedule) -> Assembled:

@@ -170,9 +170,118 @@ def test_budgets_read() -> None:
     ]  # fmt: skip
 
 
-def test_sizes_and_budget_exclude_each_other() -> None:
-    with pytest.raises(ArgumentError, match="sizes and memory_budget"):
+def test_a_size_without_bound_has_no_budget() -> None:
+    with pytest.raises(ArgumentError, match=r"memory_budget: n may be any size(.|\n)*give it a bound: Dim\('n', max=...\)"):
         dg.static(lambda x: x, sizes={"x": (dg.Dim("n"),)}, memory_budget="1MB")
+
+
+def test_with_sizes_the_budget_holds_at_the_greatest() -> None:
+    """One capture for all sizes, with a plan for the greatest; below what that needs is an error at any size."""
+    batch = dg.Dim("batch", min=1, max=128)
+
+    def made(budget: Any) -> tuple[Any, nn.Module]:
+        model = network(16)
+        optimiser = dg.optim.SGD(model.parameters(), lr=0.1)
+
+        @dg.static(sizes={"x": (batch, 64), "y": (batch, 64)}, memory_budget=budget)
+        def step(x: Any, y: Any) -> Any:
+            loss = ((model(x) - y) ** 2).mean()
+            loss.backward()
+            optimiser.step()
+            optimiser.zero_grad()
+            return loss
+
+        return step, model
+
+    def run(budget: Any) -> tuple[list[Any], Any]:
+        step, model = made(budget)
+        dg.manual_seed(2)
+        losses = [step(dg.randn(n, 64), dg.randn(n, 64)).item() for n in (3, 128, 1, 77)]
+        return [losses, state(model)], step
+
+    x = dg.randn(5, 64)
+    (losses, parameters), free = run(None)
+    assert free.captures == 1
+    whole = run("10MB")[1].explain(x, x).recomputed
+    (found, reached), tight = run(int(0.8 * whole.after))
+    assert tight.captures == 1
+    done = tight.explain(x, x).recomputed
+    assert done.values and done.after <= 0.8 * whole.after == pytest.approx(done.budget, abs=1)
+    assert found == losses
+    for a, b in zip(reached, parameters):
+        np.testing.assert_array_equal(a, b)
+    for size in (1, 128):
+        with pytest.raises(MemoryError_, match="the smallest possible"):
+            made(whole.after // 8)[0](dg.randn(size, 64), dg.randn(size, 64))
+
+
+def test_sizes_that_values_decide_count_with_their_bound() -> None:
+    w = dg.tensor(np.full((64, 64), 0.05, np.float32), requires_grad=True)
+
+    def step(x: Any, mask: Any) -> Any:
+        y = x[mask]
+        for _ in range(7):
+            y = (y @ w).tanh()
+        y.sum().backward()
+        gradient, w.grad = w.grad, None
+        return gradient
+
+    dg.manual_seed(0)
+    x = dg.randn(128, 64)
+    whole = dg.static(step, memory_budget="100MB").explain(x, x[:, 0] > 0).recomputed
+    assert whole.after >= 7 * 128 * 64 * 4  # all rows may be chosen
+    tight = dg.static(step, memory_budget="80%")
+    assert tight.explain(x, x[:, 0] > 0).recomputed.values
+    free = dg.static(step)
+    for mask in (x[:, 0] > 0, x[:, 0] > 9, x[:, 0] < 9):
+        np.testing.assert_array_equal(tight(x, mask).numpy(), free(x, mask).numpy())
+
+
+def recurrent(budget: Any, strict: bool = False) -> Any:
+    rng = np.random.default_rng(0)
+    w, u = (dg.tensor(rng.uniform(-0.1, 0.1, (64, 64)).astype(np.float32), requires_grad=True) for _ in range(2))
+
+    @dg.static(memory_budget=budget, strict=strict)
+    def step(x: Any) -> Any:
+        h = dg.zeros(x.shape[1], 64)
+        for t in range(x.shape[0]):
+            h = (x[t] @ w + h @ u).tanh()
+        (h * h).mean().backward()
+        gradients = w.grad, u.grad
+        w.grad = u.grad = None
+        return gradients
+
+    return step
+
+
+def test_turns_of_loops_are_computed_again_only_as_far_as_the_budget_asks() -> None:
+    x = dg.tensor(np.random.default_rng(1).standard_normal((96, 16, 64)).astype(np.float32))
+    expected = recurrent("100MB", strict=True)(x)
+    whole = recurrent("100MB").explain(x)
+    assert whole.recomputed.turns == 0
+    turns = []
+    for share in (0.9, 0.6, 0.4):
+        step = recurrent(int(share * whole.peak_bytes), strict=True)
+        done = step.explain(x).recomputed
+        assert done.after <= share * whole.peak_bytes
+        turns.append(done.turns)
+        for a, b in zip(step(x), expected):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+    assert 0 < turns[0] < turns[1] < turns[2] < 96
+    assert f"computed again: {turns[2]} turns of loops" in str(step.explain(x))
+    with pytest.raises(MemoryError_, match="the smallest possible") as error:
+        recurrent(1)(x)
+    least = int(str(error.value).split("memory_budget=")[1].split()[0])
+    recurrent(least)(x)
+    assert least < 0.4 * whole.peak_bytes
+
+
+def test_without_a_budget_explain_says_which_turns_are_computed_again() -> None:
+    x = dg.zeros(96, 16, 64)
+    report = recurrent(None).explain(x)
+    assert 0 < report.recomputed.turns < 48
+    assert f"computed again: {report.recomputed.turns} turns of loops of" in str(report)
+    assert "memory budget" not in str(report)
 
 
 def controlled(kind: str, budget: Any) -> tuple[nn.Module, Any]:
