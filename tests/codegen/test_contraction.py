@@ -36,6 +36,7 @@ SHAPES = [
     (1, 1000, 600),
     (129, 65, 70),
     (200, 1, 300),
+    (280, 70, 40),
 ]
 EMPTY = [(0, 5, 3), (5, 0, 3), (7, 16, 0), (1, 40, 0), (9, 1, 0)]
 RUNNABLE = ["native"] + [
@@ -113,9 +114,22 @@ def test_batches(batch: tuple[int, ...]) -> None:
     assert np.allclose(product(a, standing), a @ standing, atol=1e-4)
 
 
+@pytest.mark.parametrize("isa", RUNNABLE)
+def test_batches_whose_next_matrix_is_prefetched(isa: str) -> None:
+    """Each matrix has the bits it has alone: what is read ahead, past the last one too, changes nothing."""
+    for m, n, k in ((40, 72, 50), (17, 200, 9), (70, 33, 64), (1, 300, 40), (30, 2, 700), (5, 1500, 40)):
+        a, b = matrices(m, n, k, batch=(3,))
+        alone = np.stack([product(x, y, isa=isa) for x, y in zip(a, b)])
+        for layout_a, layout_b in itertools.product(("rows", "columns", "spread"), repeat=2):
+            x, y = laid_out(a, layout_a), laid_out(b, layout_b)
+            assert np.array_equal(product(x, y, isa=isa), alone), (m, n, k, layout_a, layout_b)
+        backwards = product(a[::-1], b[::-1], isa=isa)
+        assert np.array_equal(backwards[::-1], alone)
+
+
 def test_large() -> None:
-    """Several blocks of columns and of k, copies of A and B of every kind."""
-    a, b = matrices(150, 1100, 1024)
+    """Several blocks of columns and of k, copies of A and B of every kind: more rows than are multiplied with B in place."""
+    a, b = matrices(300, 1100, 1024)
     expected = product(a, b)
     assert_close(expected, a, b)
     for layout_a, layout_b in (("columns", "rows"), ("rows", "columns"), ("spread", "spread")):

@@ -32,8 +32,8 @@ PARAMETERS = (
 # A block of B: it stays in the second or third level cache while rows of A pass by.
 _BLOCK_BYTES = 2 << 20
 _NARROWEST, _WIDEST = 128, 1024
-# Up to so many rows B is read where it lies; to _FEW_ROWS even if its rows lie in the same cache sets.
-_FEW_ROWS, _SOME_ROWS = 28, 64
+# Up to so many tiles of rows read B where it lies.
+_IN_PLACE_TILES = 19
 # Copying rows of A pays from so many panels on.
 _PANELS_PER_COPY = 2
 _PANEL_GAP = 128  # bytes between panels, so that no two share cache sets
@@ -120,9 +120,7 @@ def leave_if_stopped(f: TileFunction) -> None:
 def _in_place(f: TileFunction, by_rows: str) -> str:
     """Whether the tiles read B where it lies."""
     shape = f.shape
-    spread = f.icmp("ne", f.and_("%b_k", 1023), 0)
-    limit = f.select(spread, _SOME_ROWS, _FEW_ROWS)
-    few = f.op(f"and i1 {by_rows}, {f.icmp('ule', '%m', limit)}")
+    few = f.op(f"and i1 {by_rows}, {f.icmp('ule', '%m', _IN_PLACE_TILES * shape.rows)}")
     if shape.masks:
         return few
     whole = f.icmp("eq", f.and_("%n", shape.lanes - 1), 0)
