@@ -18,7 +18,7 @@ from duograph.ir.builder import current
 from duograph.ir.graph import Value
 from duograph.ops.tracing import as_user, in_operator, wrap
 
-from .cells import Cell
+from .cells import Cell, Step
 from .conditions import both, choice
 from .histories import Move, down, moves, view_written
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .builder import CaptureBuilder
     from .regions import Region
 
-Key = tuple[int, tuple[Move, ...]]
+Key = tuple[int, tuple[Move, ...] | None]
 
 
 class Place(NamedTuple):
@@ -34,7 +34,7 @@ class Place(NamedTuple):
 
     condition: Value | None  # None: always
     base: Any
-    moves: tuple[Move, ...]
+    moves: tuple[Move, ...] | None  # None: a part that is not known any more
     root: Any  # a tensor that is all of the storage
 
     @property
@@ -45,11 +45,12 @@ class Place(NamedTuple):
 class Link:
     """A tensor that another one is, under a condition."""
 
-    __slots__ = ("condition", "lender", "seen")
+    __slots__ = ("condition", "known", "lender", "seen")
 
-    def __init__(self, condition: Value | None, lender: Any, seen: int) -> None:
+    def __init__(self, condition: Value | None, lender: Any, seen: int, known: bool) -> None:
         self.condition = condition
         self.lender = lender
+        self.known = known  # else the tensor is a part of it that cannot be told any more
         self.seen = seen  # the version of the lender's storage that is known
 
 
@@ -73,8 +74,8 @@ class Aliases:
 
     # ---- reads and writes
 
-    def sync(self, cell: Cell) -> None:
-        """The storage holds what the tensors that it may be hold now."""
+    def sync(self, cell: Cell, read: bool = True) -> None:
+        """The storage holds what the tensors that it may be hold now; `read`: it is needed."""
         found = self.links.get(cell)
         if found is None or cell in self.leading:
             return
@@ -83,7 +84,8 @@ class Aliases:
         for link in links:
             lender = self.builder.view_of(link.lender).cell
             self.sync(lender)
-            if lender.version != link.seen:
+            if lender.version != link.seen and (read or link.known):
+                _check_known(link)
                 self._see(cell, link)
                 stale.append(link)
         if not stale:
@@ -99,7 +101,7 @@ class Aliases:
         """The same for all storages that are there at this place of the program, or those made in a region."""
         for cell in list(self.links):
             if region.holds(cell.born) if region is not None else self._is_there(cell):
-                self.sync(cell)
+                self.sync(cell, False)
 
     def note(self, cell: Cell) -> None:
         """The storage was written: those that it may be, too, when the operator is done."""
@@ -115,6 +117,7 @@ class Aliases:
         self.leading.append(cell)
         for link in links:
             lender = link.lender
+            _check_known(link)
             _check_leaf(lender, owner)
             self.sync(self.builder.view_of(lender).cell)
             self._store(lender, owner if link.condition is None else choice(link.condition, owner, lender))
@@ -159,7 +162,7 @@ class Aliases:
         for place in places:
             lender = place.base
             with as_user():
-                for move in place.moves:
+                for move in place.moves or ():
                     lender = down(move, lender)
             cell = self.builder.view_of(lender).cell
             if cell is not self.builder.view_of(place.base).cell:
@@ -169,7 +172,7 @@ class Aliases:
                     hint="make it a copy: add .clone()",
                     location=user_location(),
                 )
-            links.append(Link(place.condition, lender, cell.version))
+            links.append(Link(place.condition, lender, cell.version, place.moves is not None))
         cell = self.builder.view_of(tensor).cell
         if not own:
             self.covered.add(cell)
@@ -178,7 +181,7 @@ class Aliases:
             core.set_following(True)
 
     def places(
-        self, region: Region, tensor: Any, condition: Value | None = None, after: tuple[Move, ...] = ()
+        self, region: Region, tensor: Any, condition: Value | None = None, after: tuple[Move, ...] | None = ()
     ) -> Iterator[Place]:
         """Memory that a tensor of the (open) region may lie on; the last is memory made in the region, if any is."""
         view = self.builder.view_of(tensor)
@@ -186,14 +189,14 @@ class Aliases:
         if not region.holds(view.cell.born):
             base = region.from_outside(base)
             if base is None or (base._traced is not None and region.holds(base._traced)):
-                base, path = self._outside(view.cell), (*moves(view.chain), *after)
+                base, path = self._outside(view.cell), _path(region, view.chain, after)
             else:
-                path = (*moves(view.chain[len(self.builder.view_of(base).chain) :]), *after)
+                path = _path(region, view.chain[len(self.builder.view_of(base).chain) :], after)
             yield Place(condition, base, path, None)
             return
-        path = (*moves(view.chain), *after)
+        path = _path(region, view.chain, after)
         for link in self.links.get(view.cell, (None, []))[1]:
-            yield from self.places(region, link.lender, _joint(condition, link.condition), path)
+            yield from self.places(region, link.lender, _joint(condition, link.condition), path if link.known else None)
         if view.cell in self.covered:
             return
         whole = base if not self.builder.view_of(base).chain and self.builder.view_of(base).cell is view.cell else None
@@ -202,6 +205,23 @@ class Aliases:
     def _outside(self, cell: Cell) -> Any:
         """A tensor without history on a storage from outside of all regions."""
         return wrap(self.builder.handle_on(cell))
+
+
+def _path(region: Region, chain: Sequence[Step], after: tuple[Move, ...] | None) -> tuple[Move, ...] | None:
+    """The way along a chain of views and further; None if it cannot be told outside of the region."""
+    if after is None or any(step.op == "row" and region.holds(step.attrs["index"]) for step in chain):
+        return None
+    return (*moves(tuple(chain)), *after)
+
+
+def _check_known(link: Link) -> None:
+    if not link.known:
+        raise CaptureError(
+            "static: a variable is a row of another tensor that a loop or branch chose, and after it one of them is "
+            "written in place and the other read",
+            hint="make it a copy where it is chosen: add .clone()",
+            location=user_location(),
+        )
 
 
 def _joint(a: Value | None, b: Value | None) -> Value | None:

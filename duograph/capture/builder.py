@@ -22,7 +22,7 @@ from duograph.ops.tracing import wrap
 
 from .aliases import Aliases
 from .borrowed import Borrowed
-from .cells import Cell, Geometry, Storage, View, contiguous, relate, steps_between, strides_after
+from .cells import Cell, Geometry, Step, Storage, View, contiguous, relate, steps_between, strides_after
 from .numbers import LiveNumber, Postfix
 from .presence import Presence
 from .regions import Region
@@ -297,6 +297,18 @@ class CaptureBuilder(SizedBuilder):
             made = View(view.cell, view.chain + steps, value, strides)
             self.views[handle] = made
         return handle
+
+    def note_row(self, base: Any, tensor: Any, index: Any) -> None:
+        view, value = self.view_of(base), tensor._traced
+        attrs = {"index": value.node.inputs[1], "given": index._traced}
+        step = Step("row", attrs, view.current(self).type, value.type)
+        self.views[value] = View(view.cell, (*view.chain, step), value, view.strides[1:])
+
+    def is_row(self, base: Any, tensor: Any, index: Any) -> bool:
+        view, found = self.view_of(base), self.view_of(tensor)
+        if found.cell is not view.cell or not found.chain or found.chain[-1].op != "row":
+            return False
+        return found.chain[:-1] == view.chain and found.chain[-1].attrs["given"] is index._traced
 
     def view_of_handle(self, handle: Value) -> View:
         view = self.views.get(handle)

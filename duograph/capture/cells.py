@@ -1,8 +1,8 @@
 """Mutable storages of a captured program, made functional.
 
 A storage is a `Cell` that holds the current value of its root; every tensor on it is a `View`: the root, or a chain of
-steps (slice, permute, reshape, broadcast, affine map) away from it. A write goes up the chain and gives the cell its next
-value; a read of a view whose cell was written since goes down the chain again.
+steps (slice, permute, reshape, broadcast, affine map, a row that only the run knows) away from it. A write goes up the
+chain and gives the cell its next value; a read of a view whose cell was written since goes down the chain again.
 """
 
 from __future__ import annotations
@@ -108,11 +108,15 @@ def apply_chain(builder: Builder, chain: tuple[Step, ...], value: Value) -> Valu
 
 
 def _down(builder: Builder, step: Step, value: Value) -> Value:
+    if step.op == "row":
+        return builder.emit("row", [value, step.attrs["index"]], {}, [step.after])[0]
     return builder.emit(step.op, [value], step.attrs, [step.after])[0]
 
 
 def _up(builder: Builder, step: Step, whole: Value, part: Value) -> Value:
     """`whole` after `part` was written through the step."""
+    if step.op == "row":
+        return builder.emit("row_update", [whole, step.attrs["index"], part], {}, [step.before])[0]
     if step.op == "reshape":
         return builder.emit("reshape", [part], {}, [step.before])[0]
     if step.op == "permute":
@@ -184,8 +188,10 @@ def strides_after(step: Step, strides: tuple[int, ...]) -> tuple[int, ...] | Non
 
 
 def view_layout(chain: tuple[Step, ...], offset: int, strides: tuple[int, ...]) -> tuple[int, tuple[int, ...]] | None:
-    """Offset and strides of a view in the memory of its root; None if a step copies."""
+    """Offset and strides of a view in the memory of its root; None if a step copies, or only the run knows."""
     for step in chain:
+        if step.op == "row":
+            return None
         if step.op == "slice":
             offset += sum(a * s for a, s in zip(step.attrs["starts"], strides))
         elif step.op == "affine":

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from duograph import _core as core
 from duograph.ir.builder import current
 from duograph.ops.movement import broadcast_to, permute, reshape
+from duograph.ops.rows import row, row_put
 from duograph.ops.slicing import slice as slice_
 from duograph.ops.slicing import slice_put
+from duograph.ops.tracing import wrap
 
 from .cells import Step, View
 
@@ -30,6 +32,8 @@ def moves(chain: tuple[Step, ...]) -> Iterator[Move]:
             for dim, (start, by) in enumerate(zip(step.attrs["starts"], step.attrs["steps"])):
                 if start != 0 or by != 1 or after[dim] != step.before.shape[dim]:
                     yield "slice", (dim, start, start + (after[dim] - 1) * by + 1 if after[dim] else start, by)
+        elif step.op == "row":
+            yield "row", (step.attrs["index"],)
         elif step.op == "permute":
             yield "permute", (step.attrs["dims"],)
         else:
@@ -41,6 +45,8 @@ def down(move: Move, tensor: Any) -> Any:
     name, args = move
     if name == "slice":
         return slice_(tensor, *args)
+    if name == "row":
+        return row(tensor, wrap(args[0]))
     if name == "permute":
         return permute(tensor, args[0])
     return reshape(tensor, args[0]) if name == "reshape" else broadcast_to(tensor, args[0])
@@ -51,6 +57,8 @@ def up(move: Move, whole: Any, part: Any) -> Any:
     name, args = move
     if name == "slice":
         return slice_put(whole, part, *args)
+    if name == "row":
+        return row_put(whole, wrap(args[0]), part)
     if name == "permute":
         return permute(part, tuple(sorted(range(len(args[0])), key=args[0].__getitem__)))
     return reshape(part, tuple(whole.shape))

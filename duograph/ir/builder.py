@@ -131,6 +131,13 @@ class Builder:
         """The results of an operator the user called, as they go on."""
         return values
 
+    def note_row(self, base: Any, tensor: Any, index: Any) -> None:
+        """`tensor` is the row of another one at an index that only the run knows. Capture makes it a view."""
+
+    def is_row(self, base: Any, tensor: Any, index: Any) -> bool:
+        """Whether `tensor` is that row, as a view."""
+        return False
+
     def local_leaf(self, tensor: Any) -> None:
         """A tensor is made the start of a tape of its own. Capture tells it from those outside of a region."""
 

@@ -12,9 +12,11 @@ from typing import Any
 
 from .. import _core as core
 from ..errors import CaptureError, DTypeError, IndexError_, ShapeError, ValueError_
+from ..ir.builder import current
 from ..ir.dim import Dim
 from ..ops.copying import cast
 from ..ops.creation import full
+from ..ops.definition import FLAG_VIEW
 from ..ops.indexing import index as gather
 from ..ops.indexing import index_put
 from ..ops.masks import late_bound, nonzero_tuple
@@ -22,10 +24,14 @@ from ..ops.movement import broadcast_to, permute, unsqueeze
 from ..ops.rows import row, row_put
 from ..ops.slicing import select
 from ..ops.slicing import slice as slice_view
-from ..ops.tracing import require_equal
+from ..ops.tracing import is_weak, require_equal
 
 Tensor = core.Tensor
 Step = tuple[Any, Tensor, tuple[Any, ...]]  # a view operator, what it was applied to, its further arguments
+
+
+_definition: Any = row.definition
+_ROW_VIEW: Any = core.Op("row", _definition.params, _definition.flags | FLAG_VIEW, _definition)
 
 
 def getitem(x: Tensor, index: Any) -> Tensor:
@@ -51,6 +57,8 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
 
         value = tensor(value, dtype=x.dtype)
     if core.tracing() and _is_row(x, index):
+        if isinstance(value, Tensor) and current().is_row(x, value, index):
+            return  # `x[i] += v` assigns what it has just written
         new = cast(value, x.dtype) if isinstance(value, Tensor) else full((), value, x.dtype)
         x.copy_(row_put(x, index, broadcast_to(_drop_ones(new, x.dim() - 1), x.shape[1:])))
         return
@@ -94,7 +102,11 @@ def _row(x: Tensor, index: Tensor, dim: int) -> Tensor:
         return gather(x, [index], (dim,))
     if dim:
         x = permute(x, (dim, *(d for d in range(x.dim()) if d != dim)))
-    return row(x, index)
+    if not is_weak(index):
+        return row(x, index)
+    made: Tensor = _ROW_VIEW(x, index)  # a Python number that only the run knows: in dynamic mode this is a view
+    current().note_row(x, made, index)
+    return made
 
 
 def _is_single(value: Any) -> bool:

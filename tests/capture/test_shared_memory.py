@@ -277,3 +277,55 @@ def test_reports_and_comparisons_follow_too():
     x, c = dg.ones(2, 2), dg.tensor(1)
     assert "where" in str(dg.static(FUNCTIONS[1]).explain(x, c))
     assert dg.compare(FUNCTIONS[1], x, c)
+
+
+def rows_of_a_loop_are_written(x, c):
+    for row in x:
+        row += c
+    return x
+
+
+def rows_by_number_are_written(x, c):
+    for i in range(c):
+        row = x[i]
+        row *= 2
+        x[i, 0] += row[1]
+        column = x[:, i]
+        column -= 1
+    return x, x.sum()
+
+
+def row_of_a_chosen_tensor(x, c):
+    y = x * 3
+    for i in range(c):
+        z = x if x[i].sum() > y[i].mean() else y
+        part = z[i]
+        part += 1
+        z[i, 1] = part[0]
+    return x, y
+
+
+@pytest.mark.parametrize("size", [2, 12])
+@pytest.mark.parametrize("function", [rows_of_a_loop_are_written, rows_by_number_are_written, row_of_a_chosen_tensor])
+def test_rows_are_views(function, size):
+    static = dg.static(function, strict=True)
+    for c in (2, 1, 0):
+        found = []
+        for run in (function, static):
+            x = dg.arange(size * 2).reshape(size, 2).float()
+            results = run(x, dg.tensor(c))
+            found.append([t.tolist() for t in (*(results if isinstance(results, tuple) else (results,)), x)])
+        assert found[0] == found[1]
+
+
+def test_a_row_that_a_loop_chose_is_not_told_apart_in_silence():
+    def f(x, c):
+        row = x[0]
+        for i in range(c):
+            row = x[i]
+        x += 1
+        return row * 2
+
+    with pytest.raises(dg.errors.CaptureError, match="a row of another tensor") as error:
+        dg.static(f)(dg.ones(12, 2), dg.tensor(3))
+    assert "return row * 2" in str(error.value) and "clone()" in str(error.value)
