@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph.ir.builder import current
+from duograph.ir.types import TensorType
+from duograph.ops.affine_views import places, put_back
+from duograph.ops.indexing import index
 from duograph.ops.movement import broadcast_to, permute, reshape
 from duograph.ops.rows import row, row_put
 from duograph.ops.slicing import slice as slice_
@@ -34,6 +37,8 @@ def moves(chain: tuple[Step, ...]) -> Iterator[Move]:
                     yield "slice", (dim, start, start + (after[dim] - 1) * by + 1 if after[dim] else start, by)
         elif step.op == "row":
             yield "row", (step.attrs["index"],)
+        elif step.op == "affine":
+            yield "affine", (after, step.attrs["offsets"], step.attrs["coefficients"], step.attrs["distinct"])
         elif step.op == "permute":
             yield "permute", (step.attrs["dims"],)
         else:
@@ -47,9 +52,21 @@ def down(move: Move, tensor: Any) -> Any:
         return slice_(tensor, *args)
     if name == "row":
         return row(tensor, wrap(args[0]))
+    if name == "affine":
+        return reshape(index(reshape(tensor, (-1,)), [_places(tensor, args)], (0,)), args[0])
     if name == "permute":
         return permute(tensor, args[0])
     return reshape(tensor, args[0]) if name == "reshape" else broadcast_to(tensor, args[0])
+
+
+def _places(whole: Any, args: tuple[Any, ...]) -> Any:
+    return places(whole, lambda x: _affine(x, args))
+
+
+def _affine(x: Any, args: tuple[Any, ...]) -> Any:
+    shape, offsets, coefficients, distinct = args
+    attrs = {"offsets": offsets, "coefficients": coefficients, "distinct": distinct}
+    return wrap(current().emit("affine", [current().read(x)], attrs, [TensorType(x.dtype, shape)])[0])
 
 
 def up(move: Move, whole: Any, part: Any) -> Any:
@@ -59,6 +76,8 @@ def up(move: Move, whole: Any, part: Any) -> Any:
         return slice_put(whole, part, *args)
     if name == "row":
         return row_put(whole, wrap(args[0]), part)
+    if name == "affine":
+        return put_back(whole, part, lambda x: _affine(x, args))
     if name == "permute":
         return permute(part, tuple(sorted(range(len(args[0])), key=args[0].__getitem__)))
     return reshape(part, tuple(whole.shape))

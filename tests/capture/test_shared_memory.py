@@ -219,6 +219,15 @@ def no_write_inside(x, c):
     return x, y, v
 
 
+def diagonals(x, c):
+    d = x.diagonal()
+    x *= 2
+    y = x if c > 0 else x * 1.0
+    part = y.diagonal()
+    part += d * 3
+    return x, y, d
+
+
 def after_a_loop(x, c):
     y = x
     while y.sum() < 30 * c:
