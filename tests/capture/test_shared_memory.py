@@ -238,7 +238,8 @@ def after_a_loop(x, c):
 
 
 @pytest.mark.parametrize(
-    "function", [FUNCTIONS[0], FUNCTIONS[1], FUNCTIONS[2], conditional_expression, early_return, no_write_inside, after_a_loop]
+    "function",
+    [FUNCTIONS[0], FUNCTIONS[1], FUNCTIONS[2], conditional_expression, early_return, no_write_inside, diagonals, after_a_loop],
 )
 def test_gradients(function):
     def of_a_copy(x, c):
