@@ -1,6 +1,6 @@
 """Networks: modules, parameters, layers, losses, and how to fill them."""
 
-from . import functional, init
+from . import functional, init, utils
 from .activation import ELU, GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from .container import ModuleDict, ModuleList, Sequential
 from .layers import Dropout, Flatten, Identity, LayerNorm, RMSNorm
@@ -39,4 +39,5 @@ __all__ = [
     "Tanh",
     "functional",
     "init",
+    "utils",
 ]

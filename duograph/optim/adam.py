@@ -7,9 +7,8 @@ from typing import Any
 
 from .. import _core as core
 from .._recorded import recorded
-from ..errors import ArgumentError, ValueError_
 from ..ops.optimizer_steps import adam_update_
-from .optimizer import Group, Optimizer, check_not_negative
+from .optimizer import Group, Optimizer, check_betas, check_not_negative, decay_of
 
 Tensor = core.Tensor
 
@@ -54,29 +53,13 @@ class Adam(Optimizer):
     def check_group(self, group: Group) -> None:
         owner = type(self).__name__
         check_not_negative(owner, lr=group["lr"], eps=group["eps"], weight_decay=group["weight_decay"])
-        betas = group["betas"]
-        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-            raise ArgumentError(f"{owner}: betas must be two numbers, got {betas!r}")
-        for number, beta in enumerate(betas):
-            if not 0 <= beta < 1:
-                raise ValueError_(f"{owner}: betas[{number}] must be at least 0 and below 1, got {beta}")
+        check_betas(owner, group["betas"])
 
     def update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
         amsgrad = recorded(group, "amsgrad")
-        names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if amsgrad else ("exp_avg", "exp_avg_sq")
-        means, squares, steps, largest = [], [], [], []
-        states = self.state
-        for parameter in params:
-            state = states.get(parameter)
-            if state is None or len(state) <= len(names):
-                state = self.state_of(parameter, names, counter=True)
-            means.append(state["exp_avg"])
-            squares.append(state["exp_avg_sq"])
-            steps.append(state["step"])
-            if amsgrad:
-                largest.append(state["max_exp_avg_sq"])
+        names = ("exp_avg", "exp_avg_sq", "step", *(("max_exp_avg_sq",) if amsgrad else ()))
+        means, squares, steps, *largest = self.columns(params, names)
         beta1, beta2 = recorded(group, "betas")
-        weight_decay = recorded(group, "weight_decay")
         adam_update_(
             params,
             grads,
@@ -87,10 +70,10 @@ class Adam(Optimizer):
             beta1,
             beta2,
             recorded(group, "eps"),
-            None if weight_decay == 0 else weight_decay,
+            decay_of(group),
             self.decoupled,
             recorded(group, "maximize"),
-            largest,
+            largest[0] if largest else [],
         )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from .. import _core as core
-from .._recorded import callee, iterate, pause
+from .._recorded import callee, iterate, pause, recorded
 from ..autograd import enable_grad
 from ..errors import ArgumentError, Error, ValueError_
 
@@ -29,6 +29,8 @@ class Optimizer:
         params: tensors, or (name, tensor) pairs, or dicts that hold "params" and their own hyper-parameters.
         defaults: hyper-parameters of groups that do not set them.
     """
+
+    scalars: tuple[str, ...] = ("step",)  # names of state that is one float32 number for each parameter
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self.defaults = defaults
@@ -131,20 +133,36 @@ class Optimizer:
         """Updates the given parameters of one group. Subclasses define it."""
         raise NotImplementedError(f"{type(self).__name__} does not define update()")
 
-    def state_of(self, parameter: Tensor, names: tuple[str, ...], counter: bool = False) -> dict[str, Any]:
-        """A parameter's state; on its first step zeros of its shape under each name, and a counter "step"."""
+    def state_of(self, parameter: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
+        """A parameter's state; on its first step each name's initial value: zeros of its shape, or one number."""
         state = self.state.get(parameter)
         if state is None:
             state = self.state[parameter] = {}
-        if all(name in state for name in names) and (not counter or "step" in state):
+        if all(name in state for name in names):
             return state
         with pause():
-            if counter:
-                state.setdefault("step", core.zeros((), core.float32))
             for name in names:
                 if name not in state:
-                    state[name] = core.zeros(tuple(parameter.shape), parameter.dtype)
+                    state[name] = self.initial_state(name, parameter)
         return state
+
+    def initial_state(self, name: str, parameter: Tensor) -> Tensor:
+        """What a parameter's state is before its first step. Subclasses override it for what does not start at 0."""
+        if name in self.scalars:
+            return core.zeros((), core.float32)
+        return core.zeros(tuple(parameter.shape), parameter.dtype)
+
+    def columns(self, params: list[Tensor], names: tuple[str, ...]) -> list[list[Tensor]]:
+        """The states of parameters, one list for each name."""
+        states = self.state
+        found: list[list[Tensor]] = [[] for _ in names]
+        for parameter in params:
+            state = states.get(parameter)
+            if state is None or len(state) < len(names):
+                state = self.state_of(parameter, names)
+            for column, name in zip(found, names):
+                column.append(state[name])
+        return found
 
     # State ---------------------------------------------------------------------------------------------------------------
 
@@ -183,7 +201,9 @@ class Optimizer:
             parameter = parameters.get(key, parameters.get(_as_number(key)))
             if parameter is None:
                 raise OptimizerError(f"{owner}: the state holds values of parameter {key!r}, which is in no group")
-            loaded[parameter] = {name: _load_value(owner, name, key, value, parameter) for name, value in values.items()}
+            loaded[parameter] = {
+                name: _load_value(owner, name, key, value, parameter, name in self.scalars) for name, value in values.items()
+            }
         for saved, group in zip(groups, self.param_groups):
             group.update({name: value for name, value in saved.items() if name != "params"})
         self.state = loaded
@@ -201,10 +221,10 @@ def _as_number(key: object) -> object:
     return int(key) if isinstance(key, str) and key.isdecimal() else key
 
 
-def _load_value(owner: str, name: str, key: object, value: Any, parameter: Tensor) -> Any:
+def _load_value(owner: str, name: str, key: object, value: Any, parameter: Tensor, scalar: bool) -> Any:
     if not isinstance(value, Tensor):
         return value
-    if name == "step":
+    if scalar:
         return value.detach().to(core.float32).clone().reshape(())
     if tuple(value.shape) != tuple(parameter.shape):
         raise OptimizerError(
@@ -213,6 +233,21 @@ def _load_value(owner: str, name: str, key: object, value: Any, parameter: Tenso
         )
     dtype = parameter.dtype if value.dtype.is_floating_point else value.dtype
     return value.detach().to(dtype).clone()
+
+
+def decay_of(group: Group) -> Any:
+    """The group's weight decay, None where there is none."""
+    weight_decay = recorded(group, "weight_decay")
+    return None if weight_decay == 0 else weight_decay
+
+
+def check_betas(owner: str, betas: Any) -> None:
+    """Raises unless it is two numbers from 0 up to, but without, 1."""
+    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+        raise ArgumentError(f"{owner}: betas must be two numbers, got {betas!r}")
+    for number, beta in enumerate(betas):
+        if not 0 <= beta < 1:
+            raise ValueError_(f"{owner}: betas[{number}] must be at least 0 and below 1, got {beta}")
 
 
 def check_not_negative(owner: str, **values: Any) -> None:

@@ -9,7 +9,7 @@ from .. import _core as core
 from .._recorded import recorded
 from ..errors import ValueError_
 from ..ops.optimizer_steps import sgd_update_
-from .optimizer import Group, Optimizer, check_not_negative
+from .optimizer import Group, Optimizer, check_not_negative, decay_of
 
 Tensor = core.Tensor
 
@@ -59,9 +59,7 @@ class SGD(Optimizer):
         lr = recorded(group, "lr")
         momentum = recorded(group, "momentum")
         dampening = recorded(group, "dampening")
-        weight_decay = recorded(group, "weight_decay")
-        if weight_decay == 0:
-            weight_decay = None
+        weight_decay = decay_of(group)
         nesterov, maximize = recorded(group, "nesterov"), recorded(group, "maximize")
         if momentum == 0:
             sgd_update_(params, grads, [], lr, momentum, dampening, weight_decay, nesterov, maximize, False)
