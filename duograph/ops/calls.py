@@ -29,7 +29,18 @@ def misfit(op: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     if definition.receives and args:
         wider = definition.base.wider if definition.base is not None else None
         return NotImplemented if wider is None else call_into(wider, args[0], args[1:], keywords)
-    return NotImplemented if definition.wider is None else definition.wider(*args, **keywords)
+    return NotImplemented if definition.wider is None else _call_wider(definition, args, keywords)
+
+
+def _call_wider(definition: Definition, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """The wider operator's result; its errors bear the name by which the user called it."""
+    wider = definition.wider
+    try:
+        return wider(*args, **keywords)
+    except ArgumentError as error:
+        error.message = error.message.replace(f"{wider.name}:", f"{definition.name}:", 1)
+        error.hint = error.hint and error.hint.replace(f"{wider.name}(", f"{definition.name}(", 1)
+        raise
 
 
 def _renamed(definition: Definition, keywords: dict[str, Any]) -> dict[str, Any] | None:

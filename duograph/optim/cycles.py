@@ -113,10 +113,10 @@ class CyclicLR(_Cycle):
 
     def _scale(self, cycle: float) -> float:
         if self.scale_fn is not None:
-            return self.scale_fn(cycle if self.scale_mode == "cycle" else self.last_epoch)
+            return float(self.scale_fn(cycle if self.scale_mode == "cycle" else self.last_epoch))
         if self.mode == "triangular2":
-            return 1 / 2.0 ** (cycle - 1)
-        return self.gamma**self.last_epoch if self.mode == "exp_range" else 1.0
+            return float(1 / 2.0 ** (cycle - 1))
+        return float(self.gamma**self.last_epoch) if self.mode == "exp_range" else 1.0
 
     def get_lr(self) -> list[float]:
         cycle = math.floor(1 + self.last_epoch / self.total)
@@ -260,7 +260,7 @@ class ReduceLROnPlateau(LRScheduler):
         self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
         self._last_lr = self.current()
 
-    def step(self, metrics: Any = None) -> None:  # type: ignore[override]
+    def step(self, metrics: Any = None) -> None:
         """Looks at the metric of this step (a number or a tensor with one)."""
         if metrics is None:
             raise ArgumentError("ReduceLROnPlateau: step needs the metric", hint="scheduler.step(validation_loss)")

@@ -110,7 +110,8 @@ class _Run:
 
     def gradient(self) -> Tensor:
         pieces = [p.grad if p.grad is not None else core.zeros(tuple(p.shape), p.dtype) for p in self.params]
-        return cat([reshape(piece.detach(), (-1,)) for piece in pieces])
+        flat: Tensor = cat([reshape(piece.detach(), (-1,)) for piece in pieces])
+        return flat
 
     def move(self, length: float, direction: Tensor) -> None:
         start = 0
@@ -133,7 +134,7 @@ class _Run:
         memory = self.memory
         steps, changes = memory["old_stps"], memory["old_dirs"]
         weights = []
-        q = -gradient
+        q: Tensor = -gradient
         for s, y in zip(reversed(steps), reversed(changes)):
             weight = dot(s, q) / dot(y, s)
             weights.append(weight)

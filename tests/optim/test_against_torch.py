@@ -36,6 +36,10 @@ KINDS: list[tuple[str, dict[str, Any]]] = [
 IDS = [f"{name} {' '.join(options)}" for name, options in KINDS]
 
 
+def leaf() -> dg.Tensor:
+    return dg.ones(1, requires_grad=True)
+
+
 def _start() -> list[Any]:
     rng = np.random.default_rng(0)
     return [rng.standard_normal((3, 4)).astype(np.float32), rng.standard_normal(5).astype(np.float32), np.float32(0.5)]
@@ -153,7 +157,7 @@ SCHEDULES: list[tuple[str, Callable[[Any, Any], Any]]] = [
     ("CyclicLR triangular2", lambda s, o: s.CyclicLR(o, [0.01, 0.02], 0.1, 2, mode="triangular2", cycle_momentum=False)),
     ("CyclicLR exp_range", lambda s, o: s.CyclicLR(o, 0.01, 0.1, 2, mode="exp_range", gamma=0.9)),
     ("OneCycleLR", lambda s, o: s.OneCycleLR(o, 0.5, 14)),
-    ("OneCycleLR three phases", lambda s, o: s.OneCycleLR(o, [0.5, 0.2], epochs=2, steps_per_epoch=8, anneal_strategy="linear", three_phase=True)),
+    ("OneCycleLR in epochs", lambda s, o: s.OneCycleLR(o, [0.5, 0.2], None, 2, 8, anneal_strategy="linear", three_phase=True)),
     ("ChainedScheduler", lambda s, o: s.ChainedScheduler([s.ConstantLR(o, 0.1, 4), s.ExponentialLR(o, 0.9)])),
     ("SequentialLR", lambda s, o: s.SequentialLR(o, [s.ConstantLR(o, 0.1, 3), s.ExponentialLR(o, 0.9), s.StepLR(o, 2)], [4, 8])),
 ]  # fmt: skip
@@ -269,15 +273,15 @@ def test_a_norm_that_is_not_finite() -> None:
         (lambda o: lr_scheduler.StepLR(o, 1, last_epoch=4), "group 0 has no 'initial_lr', which last_epoch = 4 needs"),
         (lambda o: lr_scheduler.LambdaLR(o, [len, len]), "LambdaLR: 2 functions for 1 parameter groups"),
         (lambda o: lr_scheduler.OneCycleLR(o, 0.1), "OneCycleLR: give total_steps, or epochs and steps_per_epoch"),
-        (lambda o: lr_scheduler.CyclicLR(dg.optim.Adagrad([dg.ones(1, requires_grad=True)]), 0.1, 1), "Adagrad has no momentum to cycle"),
+        (lambda o: lr_scheduler.CyclicLR(dg.optim.Adagrad([leaf()]), 0.1, 1), "Adagrad has no momentum to cycle"),
         (lambda o: lr_scheduler.SequentialLR(o, [lr_scheduler.StepLR(o, 1)], [1]), "1 schedulers need 0 milestones, got 1"),
         (lambda o: lr_scheduler.ReduceLROnPlateau(o, factor=2), "factor must be below 1, got 2"),
         (lambda o: lr_scheduler.ReduceLROnPlateau(o).step(), "step needs the metric"),
-        (lambda o: dg.optim.LBFGS([dg.ones(1, requires_grad=True)]).step(), "LBFGS: step needs a closure"),
-        (lambda o: dg.optim.RAdam([dg.ones(1, requires_grad=True)], betas=(0.9, 1.5)), r"RAdam: betas\[1\] must be at least 0 and below 1, got 1.5"),
+        (lambda o: dg.optim.LBFGS([leaf()]).step(), "LBFGS: step needs a closure"),
+        (lambda o: dg.optim.RAdam([leaf()], betas=(0.9, 1.5)), r"RAdam: betas\[1\] must be at least 0 and below 1, got 1.5"),
         (lambda o: nn.utils.clip_grad_norm_([1], 1.0), "clip_grad_norm_: parameter 0 must be a Tensor, got int"),
     ],
 )  # fmt: skip
 def test_mistakes(attempt: Callable[[Any], Any], message: str) -> None:
     with pytest.raises(dg.Error, match=message):
-        attempt(dg.optim.SGD([dg.ones(1, requires_grad=True)], lr=0.1))
+        attempt(dg.optim.SGD([leaf()], lr=0.1))
