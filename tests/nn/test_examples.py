@@ -27,5 +27,5 @@ def modules() -> list[str]:
 def test_examples(name: str) -> None:
     module: Any = importlib.import_module(name)
     dg.manual_seed(0)
-    result = doctest.testmod(module, extraglobs={"dg": dg}, optionflags=doctest.NORMALIZE_WHITESPACE)
+    result = doctest.testmod(module, extraglobs={"dg": dg, "tensor": dg.tensor}, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert result.failed == 0
