@@ -6,6 +6,7 @@
 #include "geometry.h"
 #include "grad_journal.h"
 #include "interop.h"
+#include "mode.h"
 #include "tape.h"
 #include "user_sizes.h"
 #include "view_grad.h"
@@ -367,6 +368,16 @@ TensorObject* clone_data(TensorObject* tensor) {
   return clone;
 }
 
+// The values in memory of their own; where a graph is recorded, a copy that each run makes.
+Ref copied(TensorObject* tensor) {
+  if (!mode.tracing) {
+    require_host(tensor, "deepcopy");
+    return Ref(as_object(clone_data(tensor)));
+  }
+  Ref values = owned(PyObject_CallMethod(as_object(tensor), "detach", nullptr));
+  return owned(PyObject_CallMethod(values.get(), "clone", nullptr));
+}
+
 PyObject* deepcopy(PyObject* self, PyObject* memo) {
   return guarded([&]() -> PyObject* {
     TensorObject* tensor = as_tensor(self);
@@ -374,16 +385,15 @@ PyObject* deepcopy(PyObject* self, PyObject* memo) {
       raise_error_hint("GradError", "copy its values: x.detach().clone()",
                        "deepcopy: only leaves can be copied deeply; this tensor was computed by %s",
                        node_name(tensor->node));
-    require_host(tensor, "deepcopy");
     Ref key = owned(PyLong_FromVoidPtr(self));
     if (PyDict_Check(memo))
       if (PyObject* known = PyDict_GetItemWithError(memo, key.get())) return Ref::borrow(known).release();
-    Ref plain(as_object(clone_data(tensor)));
+    Ref plain = copied(tensor);
     Ref result(as_object(make_subclass(Py_TYPE(self), as_tensor(plain.get()))));
     as_tensor(result.get())->flags |= tensor->flags & kRequiresGrad;
     if (PyDict_Check(memo)) check_status(PyDict_SetItem(memo, key.get(), result.get()));
-    if (tensor->grad && is_tensor(tensor->grad) && as_tensor(tensor->grad)->buffer) {
-      Ref grad(as_object(clone_data(as_tensor(tensor->grad))));
+    if (tensor->grad && is_tensor(tensor->grad) && (mode.tracing || as_tensor(tensor->grad)->buffer)) {
+      Ref grad = copied(as_tensor(tensor->grad));
       set_grad(as_tensor(result.get()), grad.get());
     }
     if (PyObject** dict = _PyObject_GetDictPtr(self); dict && *dict) {

@@ -153,6 +153,12 @@ class _Choice:
                 result = get()
             except (Error, NameError):
                 raise
+            except RecursionError:
+                raise CaptureError(
+                    "static: a function calls itself without end here: a tensor's value is to stop it, and both ways are captured",
+                    hint="write it as a `while` loop over variables",
+                    location=user_location(),
+                ) from None
             except Exception as error:
                 self.recorder.hosts.raises(error)
                 result = ENDED
@@ -213,9 +219,9 @@ class _Choice:
         return merged
 
     def _plan(self, name: str, a: Any, b: Any, outs: tuple[list[Any], list[Any]]) -> tuple[Any, list[Any]]:
-        hidden = [side is UNBOUND or (side is None and is_synthetic(name)) for side in (a, b)]
+        hidden = [side is UNBOUND for side in (a, b)]
         if all(hidden):
-            return None, [(UNBOUND if a is UNBOUND else a,)]
+            return None, [(UNBOUND,)]
         if any(hidden):
             if not is_synthetic(name):
                 hint = f"assign {name} before the branch, or on both sides of it"

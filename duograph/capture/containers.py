@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .recorder import CONTAINERS, refill
+from .journal import CONTAINERS, refill
 
 
 def same_items(a: Any, b: Any) -> bool:

@@ -69,7 +69,7 @@ class ControlFlow:
         return value is UNBOUND
 
     @staticmethod
-    def result(returned: Any, value: Any) -> Any:
+    def result(returned: Any, read: Thunk) -> Any:
         """What a function gives whose `return` lies inside control flow."""
         if decides(returned) is not None:
             raise CaptureError(
@@ -77,13 +77,16 @@ class ControlFlow:
                 hint="end it with a return of the same kind",
                 location=user_location(),
             )
-        return value
+        value = ControlFlow.peek(read)
+        return None if value is UNBOUND else value
 
     @staticmethod
     def update(old: Any, how: str, value: Any) -> Any:
         """`old += value` and the like. A tensor that stands for a Python number is not written: numbers never are."""
         if isinstance(old, core.Tensor) and old._traced is not None and old._traced.type.weak:
             how = how[1:] + "_" if how in ("iand", "ior") else how[1:]
+        elif state.recorder is not None:
+            state.recorder.augmented(old, how, value)
         return getattr(operator, how)(old, value)
 
     # ---- statements

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph._recorded import state
-from duograph._stack import PACKAGE_FOLDER
+from duograph._stack import PACKAGE_FOLDER, user_location
 from duograph.errors import CaptureError
 from duograph.ir.builder import current
 from duograph.ops.tracing import value_of, wrap
@@ -22,12 +22,16 @@ from .control import ControlFlow
 from .growing import Rows, joining
 from .host import host_number
 from .host_calls import speaks_for_itself
+from .journal import CONTAINERS
 from .modules import is_module
 from .numbers import is_live
+from .outer import is_used_up, outer_call, refuse_iterator
+from .reducing import replacement
 from .scopes import HELPER
 from .sequences import enumerate_of, range_of, zip_of
 from .source import Converted, SourceMissing, convert
 from .texts import joined
+from .wrappers import remembering, wrapped_by_library
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -57,11 +61,13 @@ _MUTATORS = frozenset(
         "add",
         "discard",
         "appendleft",
+        "extendleft",
+        "rotate",
         "popleft",
     )
 )
 _LOOPED: dict[type, Callable[..., Any]] = {range: range_of, enumerate: enumerate_of, zip: zip_of}
-_TAKE_FUNCTIONS = (map, filter, sorted, min, max, functools.reduce, functools.partial)
+_TAKE_FUNCTIONS = (map, filter, functools.reduce, functools.partial)
 
 
 def is_user_file(file: str) -> bool:
@@ -125,6 +131,35 @@ class Sites(ControlFlow):
         else:
             recorder.set_item(value, holder, key)
 
+    def outside(self, holder: Any) -> Any:
+        """Something that was there before the capture."""
+        if state.recorder is not None:
+            state.recorder.enter(holder)
+        return holder
+
+    def unseen(self, name: str) -> None:
+        """Before code runs that exists as text only."""
+        if state.recorder is not None:
+            raise CaptureError(
+                f"static: {name}() runs code that is not seen: what it reads would be frozen",
+                hint="write it as a function",
+                location=user_location(),
+            )
+
+    def del_attr(self, holder: Any, name: str) -> None:
+        recorder = state.recorder
+        if recorder is None:
+            delattr(holder, name)
+        else:
+            recorder.delete_attribute(holder, name)
+
+    def del_item(self, holder: Any, key: Any) -> None:
+        recorder = state.recorder
+        if recorder is None:
+            del holder[key]
+        else:
+            recorder.delete_item(holder, key)
+
     def aug_attr(self, holder: Any, name: str, how: str, value: Any) -> None:
         self.set_attr(self.update(self.attr(holder, name), how, value), holder, name)
 
@@ -143,6 +178,11 @@ class Sites(ControlFlow):
 
 _converted: dict[types.CodeType, Converted | None] = {}
 _own_codes: set[types.CodeType] = set()
+
+
+def is_own(code: types.CodeType) -> bool:
+    """Whether it is converted code: a function of it was made by a capture."""
+    return code in _own_codes
 
 
 def converted_code(function: types.FunctionType) -> Converted | None:
@@ -190,10 +230,17 @@ def callee(recorder: Recorder, function: Any) -> Any:
     drawn = host_number(recorder, function)
     if drawn is not None:
         return drawn
+    said = outer_call(recorder, function)
+    if said is not None:
+        return said
     if kind is types.FunctionType:
         if not is_user_file(function.__code__.co_filename):
+            wrapper = wrapped_by_library(recorder, function)
+            if wrapper is not None:
+                return wrapper
             _refuse_invention(function)
             return function
+        _note_defaults(recorder, function)
         return convert_function(function)
     if kind is types.MethodType:
         _refuse_generator(function)
@@ -213,6 +260,8 @@ def callee(recorder: Recorder, function: Any) -> Any:
         return _class(recorder, function)
     if kind in (types.BuiltinFunctionType, types.MethodWrapperType, types.MethodDescriptorType, types.WrapperDescriptorType):
         return _builtin(recorder, function)
+    if kind is functools._lru_cache_wrapper:
+        return remembering(recorder, function)
     if kind is functools.partial:
         return functools.partial(callee(recorder, function.func), *function.args, **function.keywords)
     if is_module(function):
@@ -224,6 +273,17 @@ def callee(recorder: Recorder, function: Any) -> Any:
         return types.MethodType(convert_function(call), function)
     _refuse_generator(function)
     return function
+
+
+def _note_defaults(recorder: Recorder, function: types.FunctionType) -> None:
+    """The values of a function's default arguments are from outside."""
+    if function.__code__ in _own_codes:
+        return
+    for name, values in (("__defaults__", function.__defaults__), ("__kwdefaults__", function.__kwdefaults__)):
+        if values:
+            recorder.guard("is", recorder.read("attr", function, name), values)
+            for value in values.values() if isinstance(values, dict) else values:
+                recorder.foreign(value)
 
 
 def _refuse_generator(function: Any) -> None:
@@ -246,6 +306,7 @@ def _class(recorder: Recorder, cls: type) -> Any:
         return _to_number(cls)
     if cls is type:
         return lambda *args: type(args[0].value) if len(args) == 1 and is_live(args[0]) else type(*args)
+    recorder.meet(cls)
     if cls is random.Random or cls.__module__.startswith("numpy.random"):
         raise _invention(cls.__name__)
     init = getattr(cls, "__init__", None)
@@ -286,30 +347,45 @@ def _converting_arguments(recorder: Recorder, function: Any) -> Any:
 
 
 def _builtin(recorder: Recorder, function: Any) -> Any:
+    reducing = replacement(recorder, function)
+    if reducing is not None:
+        return reducing
     if function in _TAKE_FUNCTIONS:
         return _converting_arguments(recorder, function)
     if function is format:
         return lambda value, spec="": joined(((value, "", spec),))
     if function is len:
         return _length
+    if function is vars:
+        return lambda *args: recorder.attribute(args[0], "__dict__") if len(args) == 1 else vars(*args)
+    if function is next:
+        return functools.partial(_next, recorder)
     if function is print:
         return functools.partial(_print, recorder)
-    if function is getattr or function is setattr:
+    if function in (getattr, setattr, hasattr):
         return _attribute_builtin(recorder, function)
     holder = getattr(function, "__self__", None)
     if holder is not None and not isinstance(holder, types.ModuleType):
-        if id(holder) in recorder.external and isinstance(holder, (list, dict, set)):
+        if id(holder) in recorder.external and isinstance(holder, CONTAINERS):
             if function.__name__ in _MUTATORS:
                 return _mutator(recorder, holder, function)
             if function.__name__ == "get" and isinstance(holder, dict):
                 return functools.partial(_get, recorder, holder)
             recorder.contents(holder)
+        elif id(holder) in recorder.external:
+            recorder.look(holder)
         _refuse_generator(function)
         if isinstance(holder, type) and holder.__module__ == "datetime" and function.__name__ in ("now", "today", "utcnow"):
             raise _invention(f"{holder.__name__}.{function.__name__}")
         return function
     _refuse_invention(function)
     return function
+
+
+def _next(recorder: Recorder, items: Any, *default: Any) -> Any:
+    if id(items) in recorder.external and is_used_up(items):
+        raise refuse_iterator("")
+    return next(items, *default)
 
 
 def _length(value: Any) -> Any:
@@ -329,27 +405,38 @@ def _get(recorder: Recorder, holder: dict[Any, Any], key: Any, default: Any = No
 def _attribute_builtin(recorder: Recorder, function: Any) -> Any:
     if function is setattr:
         return lambda holder, name, value: recorder.set_attribute(value, holder, name)
+    if function is hasattr:
+
+        def has(holder: Any, name: str) -> bool:
+            try:
+                recorder.attribute(holder, name)
+            except AttributeError:
+                return False
+            return True
+
+        return has
 
     def get(holder: Any, name: str, *default: Any) -> Any:
-        if default and not hasattr(holder, name):
-            if id(holder) in recorder.external:
-                recorder.guard("call", lambda: not hasattr(holder, name))
-            return default[0]
-        return recorder.attribute(holder, name)
+        try:
+            return recorder.attribute(holder, name)
+        except AttributeError:
+            if default:
+                return default[0]
+            raise
 
     return get
 
 
 def _mutator(recorder: Recorder, holder: Any, function: Callable[..., Any]) -> Any:
-    def call(*args: Any) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
         recorder.journal_container(holder)
-        result = function(*args)
+        result = function(*args, **kwargs)
         if result is not None and function.__name__ not in ("setdefault",):
             raise CaptureError(
                 f"static: {type(holder).__name__}.{function.__name__} takes out of a container from outside the function",
                 hint="take the item before the call and pass it as an argument",
             )
-        recorder.calls.append((function, args))
+        recorder.call_after(function, args, kwargs)
         return result
 
     return call

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Sequence
 
-from .scopes import HELPER, FunctionNode, own_walk
+from .scopes import HELPER, THUNK, FunctionNode, own_walk
 
 RETURNED, RESULT = HELPER + "returned", HELPER + "result"
 
@@ -21,6 +21,15 @@ def name_of(name: str, at: ast.AST) -> ast.expr:
 def assign(name: str, value: ast.expr, at: ast.AST) -> ast.stmt:
     target = ast.copy_location(ast.Name(name, ast.Store()), at)
     return ast.copy_location(ast.Assign([target], ast.copy_location(value, at)), at)
+
+
+def thunk(value: ast.expr) -> ast.Lambda:
+    """A function without arguments that gives the value of an expression."""
+    kwonly = [ast.copy_location(ast.arg(THUNK), value)]
+    default: list[ast.expr | None] = [ast.copy_location(ast.Constant(None), value)]
+    made = ast.copy_location(ast.Lambda(ast.arguments([], [], None, kwonly, default, None, []), value), value)
+    made.plain = True  # type: ignore[attr-defined]
+    return made
 
 
 def _flag(name: str, value: bool, at: ast.AST) -> ast.stmt:
@@ -48,10 +57,10 @@ class Exits:
         lowered = self.block(body, "", "")
         first, last = body[0], body[-1]
         helper = ast.copy_location(ast.Attribute(name_of(HELPER, last), "result", ast.Load()), last)
-        value = ast.copy_location(ast.Call(helper, [name_of(RETURNED, last), name_of(RESULT, last)], []), last)
+        value = ast.copy_location(ast.Call(helper, [name_of(RETURNED, last), thunk(name_of(RESULT, last))], []), last)
         helper.plain = value.plain = True  # type: ignore[attr-defined]
         end = ast.copy_location(ast.Return(value), last)
-        return [_flag(RETURNED, False, first), assign(RESULT, ast.Constant(None), first), *lowered, end]
+        return [_flag(RETURNED, False, first), *lowered, end]
 
     def block(self, body: Sequence[ast.stmt], broke: str, skipped: str, keep_return: bool = False) -> list[ast.stmt]:
         """Statements without exits; `broke` and `skipped` are the flags of the loop around them."""

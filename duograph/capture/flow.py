@@ -24,8 +24,8 @@ import ast
 import copy
 from collections.abc import Iterable, Sequence
 
-from .exits import Exits, annotate_liveness, assign, name_of, none_of, reads
-from .scopes import FRAME_READERS, HELPER, THUNK, FunctionNode, bound_names, declared_names, own_walk, parameters
+from .exits import Exits, annotate_liveness, assign, name_of, none_of, reads, thunk
+from .scopes import HELPER, FunctionNode, bound_names, declared_names, own_walk, parameters, reads_frame
 
 _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne",
@@ -67,8 +67,7 @@ def _is_left_alone(node: FunctionNode) -> bool:
     for child in own_walk(node):
         if isinstance(child, (ast.Yield, ast.YieldFrom, ast.Await, ast.AsyncFor, ast.AsyncWith)):
             return True
-        named = isinstance(child, ast.Call) and isinstance(child.func, ast.Name)
-        if named and child.func.id in FRAME_READERS - {"super"}:  # type: ignore[attr-defined]
+        if reads_frame(child) and child.func.id != "super":  # type: ignore[attr-defined]
             return True
     return isinstance(node, ast.AsyncFunctionDef)
 
@@ -122,14 +121,6 @@ class _Generator(ast.NodeTransformer):
             ast.fix_missing_locations(ast.copy_location(child, at) if not hasattr(child, "lineno") else child)
         return made
 
-    def thunk(self, value: ast.expr) -> ast.expr:
-        arguments = _no_arguments()
-        arguments.kwonlyargs.append(ast.copy_location(ast.arg(THUNK), value))
-        arguments.kw_defaults.append(ast.copy_location(ast.Constant(None), value))
-        made = ast.copy_location(ast.Lambda(arguments, value), value)
-        made.plain = True  # type: ignore[attr-defined]
-        return made
-
     def function(
         self, kind: str, body: Sequence[ast.stmt], at: ast.stmt, parameter: str | None = None, names: Iterable[str] = ()
     ) -> ast.FunctionDef:
@@ -157,7 +148,7 @@ class _Generator(ast.NodeTransformer):
     def state(self, names: Sequence[str], at: ast.stmt) -> tuple[list[ast.stmt], ast.expr, ast.expr]:
         """(definitions, the function that gets the variables, the one that sets them)."""
         value = HELPER + "v"
-        peeks = [self.call(at, "peek", self.thunk(name_of(name, at))) for name in names]
+        peeks = [self.call(at, "peek", thunk(name_of(name, at))) for name in names]
         tuple_ = ast.copy_location(ast.Tuple(peeks, ast.Load()), at)
         body: list[ast.stmt] = []
         for i, name in enumerate(names):
@@ -169,7 +160,7 @@ class _Generator(ast.NodeTransformer):
             delete = ast.copy_location(ast.Delete([ast.copy_location(ast.Name(name, ast.Del()), at)]), at)
             body.append(ast.copy_location(ast.If(self.call(at, "is_unbound", again), [delete], []), at))
         setter = self.function("set", body, at, value)
-        return [setter], self.thunk(tuple_), name_of(setter.name, at)
+        return [setter], thunk(tuple_), name_of(setter.name, at)
 
     def strings(self, names: Iterable[str], at: ast.AST) -> ast.expr:
         made = ast.copy_location(ast.Tuple([ast.Constant(name) for name in names], ast.Load()), at)
@@ -211,14 +202,14 @@ class _Generator(ast.NodeTransformer):
         before: list[ast.stmt] = []
         if any(isinstance(n, ast.NamedExpr) for n in ast.walk(test)):
             before = [self.function("test", [ast.copy_location(ast.Return(self.visit(test)), node)], node)]
-            thunk = name_of(before[0].name, node)  # type: ignore[attr-defined]
+            again = name_of(before[0].name, node)  # type: ignore[attr-defined]
         else:
-            thunk = self.thunk(self.visit(test))
+            again = thunk(self.visit(test))
         body = self.function("body", self.statements(node.body), node)
         self.depth -= 1
         made, getter, setter = self.state(names, node)
         parts = (getter, setter, self.strings(names, node), self.live(node, names, "live_in"), loads)
-        call = self.call(node, "while_", thunk, name_of(body.name, node), self.call(node, "variables", *parts))
+        call = self.call(node, "while_", again, name_of(body.name, node), self.call(node, "variables", *parts))
         return [*before, body, *made, ast.copy_location(ast.Expr(call), node)]
 
     def visit_For(self, node: ast.For) -> list[ast.stmt]:
@@ -234,7 +225,7 @@ class _Generator(ast.NodeTransformer):
         if stops:
             flags = none_of(stops, node)
             assert isinstance(flags, ast.UnaryOp)
-            stop = self.thunk(self.visit(flags.operand))
+            stop = thunk(self.visit(flags.operand))
         function = self.function("body", self.statements(body), node, item)
         self.depth -= 1
         made, getter, setter = self.state(names, node)
@@ -246,11 +237,11 @@ class _Generator(ast.NodeTransformer):
     def loads(self, node: ast.stmt, body: Iterable[ast.AST], names: Sequence[str]) -> ast.expr:
         """A function that gives what a loop body reads besides its own variables."""
         read = sorted({n for part in body for n in reads(part)} & self.local - set(names) - self.declared.keys())
-        peeks = [self.call(node, "peek", self.thunk(name_of(name, node))) for name in read]
-        return self.thunk(ast.copy_location(ast.Tuple(peeks, ast.Load()), node))
+        peeks = [self.call(node, "peek", thunk(name_of(name, node))) for name in read]
+        return thunk(ast.copy_location(ast.Tuple(peeks, ast.Load()), node))
 
     def visit_Assert(self, node: ast.Assert) -> ast.stmt:
-        message = self.thunk(self.visit(node.msg)) if node.msg is not None else ast.copy_location(ast.Constant(None), node)
+        message = thunk(self.visit(node.msg)) if node.msg is not None else ast.copy_location(ast.Constant(None), node)
         return ast.copy_location(ast.Expr(self.call(node, "assert_", self.visit(node.test), message)), node)
 
     def visit_Try(self, node: ast.Try) -> ast.stmt:
@@ -291,7 +282,7 @@ class _Generator(ast.NodeTransformer):
             return self.generic_visit(node)  # type: ignore[return-value]
         test = self.visit(node.test)
         self.depth += 1
-        parts = [self.thunk(self.visit(part)) for part in (node.body, node.orelse)]
+        parts = [thunk(self.visit(part)) for part in (node.body, node.orelse)]
         self.depth -= 1
         return self.call(node, "if_exp", test, *parts)
 
@@ -300,7 +291,7 @@ class _Generator(ast.NodeTransformer):
             return self.generic_visit(node)  # type: ignore[return-value]
         first = self.visit(node.values[0])
         self.depth += 1
-        rest = [self.thunk(self.visit(value)) for value in node.values[1:]]
+        rest = [thunk(self.visit(value)) for value in node.values[1:]]
         self.depth -= 1
         return self.call(node, "and_" if isinstance(node.op, ast.And) else "or_", first, *rest)
 
@@ -319,7 +310,7 @@ class _Generator(ast.NodeTransformer):
         links = []
         for op, right in zip(node.ops, node.comparators):
             name = ast.copy_location(ast.Constant(_COMPARISONS[type(op)]), node)
-            links.append(ast.copy_location(ast.Tuple([name, self.thunk(self.visit(right))], ast.Load()), node))
+            links.append(ast.copy_location(ast.Tuple([name, thunk(self.visit(right))], ast.Load()), node))
         self.depth -= 1
         return self.call(node, "chain", left, *links)
 

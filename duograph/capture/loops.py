@@ -325,7 +325,7 @@ class _Capture:
         grown = False
         for name in self.kept:
             old, new = self.structures.get(name, self._value(name)), after[name]
-            if old is UNBOUND or (old is None and is_synthetic(name)):
+            if old is UNBOUND:
                 grown |= self._first_assigned(name, new)
                 continue
             if not same_structure(old, new):
@@ -336,7 +336,7 @@ class _Capture:
 
     def _first_assigned(self, name: str, new: Any) -> bool:
         """A variable that gets its first value inside the loop and is read after it."""
-        if new is UNBOUND or (new is None and is_synthetic(name)):
+        if new is UNBOUND:
             return False
         if not is_synthetic(name) and (self.sequence is None or not self.sequence.turns):
             raise CaptureError(

@@ -159,7 +159,9 @@ def describe(value: Any) -> str:
     """A leaf in a message."""
     if isinstance(value, core.Tensor):
         return f"{value.dtype.name}[{', '.join(map(str, value.shape))}]"
-    return "nothing" if value is UNBOUND else f"{type(value).__name__} {value!r}"
+    if value is None or value is UNBOUND:
+        return "None" if value is None else "nothing"
+    return f"{type(value).__name__} {value!r}"
 
 
 def refuse(path: str, what: str, first: tuple[str, Any], second: tuple[str, Any], hint: str) -> CaptureError:

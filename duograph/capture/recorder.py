@@ -7,19 +7,23 @@ are journalled: undone when the capture ends, done again by every run.
 
 from __future__ import annotations
 
+import functools
 import operator
+import os
 import types
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections import deque
+from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph._stack import user_location
-from duograph.errors import CaptureError
 
 from .growing import Rows
+from .journal import CONTAINERS, Journal, is_array, is_outside_function, own_dict, place_of
 from .modules import ModuleWatch, is_module
 from .numbers import LiveNumber, Postfix, is_live
+from .outer import is_used_up, refuse_iterator, variable
 from .sizes import CallSizes
+from .special import SpecialMethods
 
 if TYPE_CHECKING:
     from .convert import Sites
@@ -30,35 +34,14 @@ _BY_IDENTITY = (
     types.FunctionType, types.BuiltinFunctionType, types.MethodType, type, types.ModuleType, types.MethodDescriptorType,
     core.Op, core.Function,
 )  # fmt: skip
-CONTAINERS = (list, dict, set)
 _MISSING = object()
 
 
-class Mark(NamedTuple):
-    """How much a capture had changed outside at some point: see `Recorder.mark`."""
-
-    calls: int
-    undo: int
-    gradients: int
-    written: set[tuple[int, Any]]
-    stores: dict[tuple[int, Any], tuple[str, Any, Any, Callable[[], Any]]]
-    values: list[tuple[tuple[str, Any, Any, Callable[[], Any]], Any]]
-    contents: list[tuple[Any, Any]]
-
-
-def refill(container: Any, items: Any) -> None:
-    """Give a list, dict or set other contents."""
-    container.clear()
-    if isinstance(container, list):
-        container.extend(items)
-    else:
-        container.update(items)
-
-
-class Recorder:
+class Recorder(Journal):
     """The record of one capture."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.gradients_written: list[tuple[str, Any, Any]] = []  # the journal of reads and writes of `.grad`
         self.tried = 0  # how many `try` statements are around what runs
         self.single_path = False  # a tensor that decides is refused
@@ -74,11 +57,8 @@ class Recorder:
         self.tensor_reads: dict[int, list[int]] = {}
         self.tensor_names: dict[int, str] = {}
         self.watch = ModuleWatch()
-        self.written: set[tuple[int, Any]] = set()
-        self.undo: list[Callable[[], None]] = []
-        self.stores: dict[tuple[int, Any], tuple[str, Any, Any, Callable[[], Any]]] = {}
-        self.calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
-        self.journaled: list[Any] = []  # containers from outside that were changed
+        self.special = SpecialMethods(self.callee)
+        self.looked_at: set[Any] = set()
         self.keep: list[Any] = []
         self.closed = False
         self.callees: dict[Any, Any] = {}
@@ -122,10 +102,19 @@ class Recorder:
             self.guard("is", self.read(kind, holder, key), value)
         if isinstance(value, (*_ATOMS, *_BY_IDENTITY)):
             return value
+        if not base and is_used_up(value):
+            raise refuse_iterator(name or (key if type(key) is str else ""))
         self.enter(value)
-        if not base and isinstance(value, CONTAINERS):
-            self.contents(value)
+        if not base:
+            self.look(value)
         return value
+
+    def foreign(self, value: Any) -> None:
+        """A value that was not made by the captured function comes in by another way than a read."""
+        if isinstance(value, (*_ATOMS, *_BY_IDENTITY, int, float, core.Tensor)):
+            return
+        self.enter(value)
+        self.look(value)
 
     def found(self, tensor: Any, read: int) -> None:
         """A tensor from outside was found by this read."""
@@ -138,6 +127,8 @@ class Recorder:
         """`value` existed before the capture: what is read from it matters."""
         if id(value) not in self.external:
             self.external[id(value)] = value
+            if not isinstance(value, (*_BY_IDENTITY, *CONTAINERS)):
+                self.meet(type(value))
             if is_module(value):
                 self.watch.module(value)
             elif isinstance(value, tuple):
@@ -145,18 +136,42 @@ class Recorder:
                     if not isinstance(item, (*_ATOMS, *_BY_IDENTITY, int, float, core.Tensor)):
                         self.enter(item)
 
+    def look(self, value: Any) -> None:
+        """The captured function may look at all that a container or an array holds."""
+        if isinstance(value, CONTAINERS):
+            self.contents(value)
+        elif is_array(value):
+            self.array(value)
+
+    def meet(self, cls: type) -> None:
+        """Objects of this class are used: its special methods run as converted code."""
+        self.special.meet(cls, is_user_class)
+
+    def array(self, array: Any) -> None:
+        """A NumPy array from outside: the capture holds for its values."""
+        if (id(array), "*") in self.looked_at:
+            return
+        self.looked_at.add((id(array), "*"))
+        values = self.arrays.setdefault(id(array), (array, array.copy()))[1]  # as it was before the function wrote into it
+        self.guards.append(("call", lambda: _same_values(array, values)))
+
     def contents(self, container: Any, deep: bool = True) -> None:
         """The captured function may look at all of a container: the capture holds for these very items."""
-        if any(key[0] == id(container) for key in self.written):
+        before = self.saved.get(id(container), container)
+        if before is container and any(key[0] == id(container) for key in self.written):
             return
         if isinstance(container, list):
-            self.guard("list", container, tuple(container))
-            items = list(container)
+            self.guard("list", container, tuple(before))
+            items = list(before)
         elif isinstance(container, dict):
-            self.guard("dict", container, tuple(x for pair in container.items() for x in pair))
-            items = list(container.values())
+            self.guard("dict", container, tuple(x for pair in before.items() for x in pair))
+            items = list(before.values())
+        elif isinstance(container, deque):
+            held = list(before)
+            self.guard("call", lambda: len(container) == len(held) and all(map(operator.is_, container, held)))
+            items = held
         else:
-            frozen = frozenset(container)
+            frozen = frozenset(before)
             self.guard("call", lambda: container == frozen)
             items = []
         for item in items:
@@ -164,8 +179,8 @@ class Recorder:
                 self.keep.append(item)
             elif not isinstance(item, (*_ATOMS, *_BY_IDENTITY, int, float)) and id(item) not in self.external:
                 self.enter(item)
-                if deep and isinstance(item, CONTAINERS):
-                    self.contents(item)
+                if deep:
+                    self.look(item)
 
     def attribute(self, holder: Any, name: str, base: bool = False) -> Any:
         """`holder.name` as the captured function sees it."""
@@ -178,9 +193,18 @@ class Recorder:
             return value
         if is_module(holder):
             self.enter(holder)
-        elif id(holder) not in self.external and not isinstance(holder, type):
+        elif id(holder) not in self.external and not isinstance(holder, type) and not is_outside_function(holder):
             return getattr(holder, name)
-        own = _own_dict(holder)
+        try:
+            return self.outside_attribute(holder, name, base)
+        except AttributeError:
+            lacks = Lacks(holder, name)
+            if lacks() and (id(place_of(holder, name)), name) not in self.written:
+                self.guard("call", lacks)  # the error is what the function goes on with
+            raise
+
+    def outside_attribute(self, holder: Any, name: str, base: bool) -> Any:
+        own = own_dict(holder)
         if own is not None and name in own and not _data_descriptor(holder, name):
             return self.observe(own[name], "item", own, name, base)
         if is_module(holder):
@@ -193,7 +217,7 @@ class Recorder:
 
     def class_attribute(self, holder: Any, name: str, base: bool) -> Any:
         cls = holder if isinstance(holder, type) else type(holder)
-        if not _user_class(cls):
+        if not is_user_class(cls):
             return getattr(holder, name)
         for ancestor in cls.__mro__:
             found = ancestor.__dict__.get(name, _MISSING)
@@ -202,11 +226,15 @@ class Recorder:
             if isinstance(found, property) and holder is not cls and isinstance(found.fget, types.FunctionType):
                 return self.callee(found.fget)(holder)
             if isinstance(found, (types.FunctionType, staticmethod, classmethod)):
-                if _user_class(ancestor):
-                    self.guard("is", self.read("attr", ancestor, name), getattr(ancestor, name)) if isinstance(
-                        found, types.FunctionType
-                    ) else None
+                if is_user_class(ancestor):
+                    self.guard(
+                        "is", self.read("attr", ancestor, name), self.special.original(ancestor, name, getattr(ancestor, name))
+                    ) if isinstance(found, types.FunctionType) else None
                 return getattr(holder, name)
+            if isinstance(found, functools.cached_property) and holder is not cls:
+                made = self.callee(found.func)(holder)
+                self.set_attribute(made, holder, name)
+                return made
             if isinstance(found, (types.MemberDescriptorType, types.GetSetDescriptorType)) or _data(found):
                 return self.observe(getattr(holder, name), "attr", holder, name, base)  # __slots__
             value = getattr(holder, name)
@@ -219,7 +247,14 @@ class Recorder:
         if type(holder) is list and len(holder) == 1 and isinstance(holder[0], Rows):
             stack = holder[0].stack
             return stack[stack.shape[0] - 1] if type(key) is int and key == -1 else stack[key]
-        value = holder[key]
+        if holder is os.environ and type(key) is str:
+            variable(self, key, None)
+        try:
+            value = holder[key]
+        except (KeyError, IndexError):
+            if id(holder) in self.external and isinstance(holder, CONTAINERS):
+                self.contents(holder, deep=False)  # the error is what the function goes on with
+            raise
         if isinstance(holder, core.Tensor) or id(holder) not in self.external:
             return value
         if is_live(key):
@@ -231,8 +266,7 @@ class Recorder:
                 self.enter(value) if not isinstance(value, (*_ATOMS, *_BY_IDENTITY, int, float, core.Tensor)) else None
                 return value
             return self.observe(value, "index", holder, key, base)
-        if isinstance(holder, CONTAINERS):
-            self.contents(holder)
+        self.look(holder)
         return value
 
     def site(self, sites: Sites, number: int, value: Any, base: bool) -> Any:
@@ -287,150 +321,22 @@ class Recorder:
             self.guards.append(("expr", list(postfix), bool(result)))
             self.lines[id(self.guards[-1])] = user_location()
 
-    # ---- writes
-
-    def store(self, kind: str, holder: Any, key: Any, restore: Callable[[], None], current: Callable[[], Any]) -> None:
-        """A place outside is about to be written: the run will write what it holds when the capture ends."""
-        identity = (id(holder), key)
-        if identity not in self.written:
-            self.written.add(identity)
-            self.undo.append(restore)
-            self.keep.append(holder)
-            self.stores[identity] = (kind, holder, key, current)
-
-    def set_attribute(self, value: Any, holder: Any, name: str) -> None:
-        if isinstance(holder, core.Tensor) or not (id(holder) in self.external or is_module(holder)):
-            setattr(holder, name, value)
-            return
-        if isinstance(value, core.Tensor) and is_module(holder) and name in holder.__dict__.get("_parameters", ()):
-            raise CaptureError(
-                f"static: {type(holder).__name__}.{name} is a parameter, and a static function cannot replace it",
-                hint=f"write into it: self.{name}.copy_(value) under no_grad",
-            )
-        old = getattr(holder, name, _MISSING)
-
-        def restore() -> None:
-            if old is _MISSING:
-                delattr(holder, name)
-            else:
-                setattr(holder, name, old)
-
-        place = _place(holder, name)
-        self.written.add((id(place), name))
-        if isinstance(value, core.Tensor):
-            self.watch.forget(place, name)
-        self.store("setattr", holder, name, restore, lambda: getattr(holder, name))
-        setattr(holder, name, value)
-
-    def set_item(self, value: Any, holder: Any, key: Any) -> None:
-        if id(holder) in self.external and isinstance(holder, (list, dict)):
-            if is_live(key):
-                key = key.pin()
-            if isinstance(key, slice) or (isinstance(holder, list) and type(key) is not int):
-                self.journal_container(holder)
-                holder[key] = value
-                self.calls.append((operator.setitem, (holder, key, value)))
-                return
-            old = holder.get(key, _MISSING) if isinstance(holder, dict) else holder[key]
-
-            def restore() -> None:
-                if old is _MISSING:
-                    del holder[key]
-                else:
-                    holder[key] = old
-
-            self.store("setitem", holder, key, restore, lambda: holder[key])
-        holder[key] = value
-
-    def store_site(self, sites: Sites, number: int, value: Any) -> Any:
-        """A global or closure variable is about to be assigned `value`."""
-        kind, holder, name = sites.sites[number]
-        if kind == "cell":
-            try:
-                old = holder.cell_contents
-            except ValueError:
-                old = _MISSING
-
-            def restore_cell() -> None:
-                if old is _MISSING:
-                    del holder.cell_contents
-                else:
-                    holder.cell_contents = old
-
-            self.store("setcell", holder, None, restore_cell, lambda: holder.cell_contents)
-        else:
-            before = holder.get(name, _MISSING)
-
-            def restore() -> None:
-                if before is _MISSING:
-                    holder.pop(name, None)
-                else:
-                    holder[name] = before
-
-            self.store("setitem", holder, name, restore, lambda: holder[name])
-        return value
-
-    def journal_container(self, container: Any) -> None:
-        """A container from outside is about to be changed in a way that only a repeated call can repeat."""
-        if (id(container), "*") in self.written:
-            return
-        self.written.add((id(container), "*"))
-        self.keep.append(container)
-        saved = container.copy()
-        self.journaled.append(container)
-        self.undo.append(lambda: refill(container, saved))
-
-    def mark(self) -> Mark:
-        """What was changed outside so far, to go back to."""
-        return Mark(
-            len(self.calls), len(self.undo), len(self.gradients_written), set(self.written), dict(self.stores),
-            [(row, row[3]()) for row in self.stores.values()], [(x, x.copy()) for x in self.journaled],
-        )  # fmt: skip
-
-    def back_to(self, mark: Mark) -> None:
-        """Undo and forget what was changed outside since a mark."""
-        del self.calls[mark.calls :]
-        while len(self.undo) > mark.undo:
-            self.undo.pop()()
-        for _, tensor, old in [row for row in self.gradients_written[mark.gradients :] if row[0] == "write"][::-1]:
-            tensor.grad = old
-        del self.gradients_written[mark.gradients :]
-        self.written, self.stores = set(mark.written), dict(mark.stores)
-        for (kind, holder, key, _), value in mark.values:
-            if kind == "setattr":
-                setattr(holder, key, value)
-            elif kind == "setcell":
-                holder.cell_contents = value
-            else:
-                holder[key] = value
-        del self.journaled[len(mark.contents) :]
-        for container, saved in mark.contents:
-            refill(container, saved)
-
     def roll_back(self) -> None:
         """Everything outside is as before the capture again."""
+        self.special.restore()
         while self.undo:
             self.undo.pop()()
         self.closed = True
 
 
-def _place(holder: Any, name: str) -> Any:
-    """The dict in which an attribute lives, or will live."""
-    own = _own_dict(holder)
-    if own is None:
-        return holder
-    for table in ("_parameters", "_buffers", "_modules"):
-        if isinstance(own.get(table), dict) and name in own[table]:
-            return own[table]
-    return own
+class Lacks:
+    """Whether an object still has no attribute of a name."""
 
+    def __init__(self, holder: Any, name: str) -> None:
+        self.holder, self.name = holder, name
 
-def _own_dict(holder: Any) -> dict[str, Any] | None:
-    try:
-        found = object.__getattribute__(holder, "__dict__")
-    except AttributeError:
-        return None
-    return found if isinstance(found, dict) else None
+    def __call__(self) -> bool:
+        return not hasattr(self.holder, self.name)
 
 
 def _data(descriptor: Any) -> bool:
@@ -442,8 +348,13 @@ def _data_descriptor(holder: Any, name: str) -> bool:
     return _data(getattr(type(holder), name, None))
 
 
-def _user_class(cls: type) -> bool:
+def is_user_class(cls: type) -> bool:
+    """Whether methods of the class may be the user's."""
     return cls.__module__.partition(".")[0] not in ("duograph", "builtins", "typing", "enum", "numpy", "collections")
+
+
+def _same_values(array: Any, values: Any) -> bool:
+    return array.shape == values.shape and bool(((array == values) | ((array != array) & (values != values))).all())
 
 
 def _user_module(module: types.ModuleType) -> bool:

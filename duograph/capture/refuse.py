@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from duograph import _core as core
 from duograph._recorded import state
-from duograph._stack import user_location
+from duograph._stack import user_frame, user_location
 from duograph.errors import CaptureError
+
+from .convert import is_own
 
 _WHAT = {
     "bool": "the truth of a tensor decides here what Python does",
@@ -28,13 +31,21 @@ def value_read(tensor: Any, what: str) -> Any:
     branch = what in ("bool", "__bool__")
     raise CaptureError(
         f"static: {reason}, but while a static graph is captured there is no value yet ({spec})",
-        hint=(
-            "use dg.static, which captures both ways, on a function whose source is in a file"
-            if branch
-            else "return the tensor and read it outside, or leave this function dynamic"
-        ),
+        hint=_way_out() if branch else "return the tensor and read it outside, or leave this function dynamic",
         location=user_location(),
     )
+
+
+def _way_out() -> str:
+    """What to do where a tensor's truth is asked for by code whose control flow is not captured."""
+    frame = user_frame()
+    if frame is not None and frame.f_code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE):
+        return "in a generator only Python decides: make it a function that returns a list, or use where"
+    if state.recorder is not None and state.recorder.single_path:
+        return "use dg.static, which captures both ways"
+    if frame is not None and is_own(frame.f_code):
+        return "ask in an `if`, a `while`, a conditional expression or by `and`, `or`, `not`: those are captured both ways"
+    return "use dg.static, which captures both ways, on a function whose source is in a file"
 
 
 def _really(tensor: Any, what: str) -> Any:

@@ -10,6 +10,15 @@ HELPER = "_dg_"
 THUNK = HELPER + "thunk"  # a parameter that marks lambdas of the conversion
 # These look at the frame that calls them.
 FRAME_READERS = frozenset({"super", "locals", "globals", "vars", "dir", "eval", "exec", "breakpoint"})
+
+
+def reads_frame(node: ast.AST) -> bool:
+    """Whether it is a call that looks at the frame it is made in."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+        return False
+    return node.func.id in FRAME_READERS and not (node.func.id in ("vars", "dir") and node.args)
+
+
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 

@@ -82,7 +82,11 @@ class Session:
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Captured:
         """Capture the call; everything outside is as before when this returns or raises."""
         names = self.names = [*argument_names(self.function, len(args)), *kwargs]
-        pairs = [self.arguments.leaf(value, name) for value, name in zip((*args, *kwargs.values()), names)]
+        try:
+            pairs = [self.arguments.leaf(value, name) for value, name in zip((*args, *kwargs.values()), names)]
+        except BaseException:
+            self.recorder.roll_back()
+            raise
         leaves = [row for row, _ in pairs]
         given = [value for _, value in pairs]
         outer, epoch = state.recorder, core.epoch()
@@ -95,6 +99,8 @@ class Session:
                 function = callee(self.recorder, self.function)
                 if isinstance(self.function, types.MethodType):
                     self.recorder.enter(self.function.__self__)
+                elif not isinstance(self.function, types.FunctionType):
+                    self.recorder.enter(self.function)
                 try:
                     result = function(*given[: len(args)], **dict(zip(kwargs, given[len(args) :])))
                 except Error:

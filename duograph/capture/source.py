@@ -8,6 +8,7 @@ source. What is rewritten, with `_dg_` the function's `Sites` object:
     obj[index]                            _dg_.item(obj, index)
     f(args)                               _dg_.callee(f)(args)
     obj.attr = v, obj[i] = v              _dg_.set_attr(v, obj, "attr"), _dg_.set_item(v, obj, i)
+    del obj.attr, del obj[i]              _dg_.del_attr(obj, "attr"), _dg_.del_item(obj, i)
     obj.attr += v, obj[i] += v            _dg_.aug_attr(obj, "attr", "+", v), _dg_.aug_item(obj, i, "+", v)
     global x; x = v                       x = _dg_.store(k, v)
 
@@ -24,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .flow import lower
-from .scopes import FRAME_READERS, HELPER, THUNK, FunctionNode, Scope, bound_names, declared_names, parameters
+from .scopes import HELPER, THUNK, FunctionNode, Scope, bound_names, declared_names, parameters, reads_frame
 
 _OPERATORS: dict[type[ast.operator], str] = {
     ast.Add: "iadd", ast.Sub: "isub", ast.Mult: "imul", ast.Div: "itruediv", ast.FloorDiv: "ifloordiv", ast.Mod: "imod",
@@ -240,8 +241,8 @@ class _Rewriter(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.expr:
         if getattr(node, "plain", False):  # a helper of control flow
             return ast.copy_location(ast.Call(node.func, [self.visit(a) for a in node.args], []), node)
-        if isinstance(node.func, ast.Name) and node.func.id in FRAME_READERS and self.site(node.func.id) is None:
-            return self.generic_visit(node)  # type: ignore[return-value]
+        if reads_frame(node) and self.site(node.func.id) is None:  # type: ignore[attr-defined]
+            return self.frame_reader(node)
         function = self.visit(node.func)
         new = ast.Call(
             self.helper(node, "callee", function),
@@ -249,6 +250,17 @@ class _Rewriter(ast.NodeTransformer):
             [ast.copy_location(ast.keyword(k.arg, self.visit(k.value)), k) for k in node.keywords],
         )
         return ast.copy_location(new, node)
+
+    def frame_reader(self, node: ast.Call) -> ast.expr:
+        """A call that must stay in its frame."""
+        made = self.generic_visit(node)
+        assert isinstance(node.func, ast.Name) and isinstance(made, ast.expr)
+        if node.func.id == "globals":
+            return self.helper(node, "outside", made)
+        if node.func.id in ("eval", "exec"):
+            unseen = self.helper(node, "unseen", ast.Constant(node.func.id))
+            return ast.copy_location(ast.BoolOp(ast.Or(), [unseen, made]), node)
+        return made
 
     def visit_Lambda(self, node: ast.Lambda) -> ast.expr:
         args = self.arguments(node.args)
@@ -367,6 +379,19 @@ class _Rewriter(ast.NodeTransformer):
         return ast.copy_location(type(node)(target, source, body, self.statements(node.orelse), None), node)
 
     visit_AsyncFor = visit_For
+
+    def visit_Delete(self, node: ast.Delete) -> Any:
+        made: list[ast.stmt] = []
+        for target in node.targets:
+            if isinstance(target, ast.Attribute):
+                call = self.helper(node, "del_attr", self.base(target.value), ast.Constant(self.mangle(target.attr)))
+            elif isinstance(target, ast.Subscript) and not getattr(target, "plain", False):
+                call = self.helper(node, "del_item", self.base(target.value), self.index(target.slice))
+            else:
+                made.append(ast.copy_location(ast.Delete([self.visit(target)]), node))
+                continue
+            made.append(ast.copy_location(ast.Expr(call), node))
+        return made
 
     def visit_AugAssign(self, node: ast.AugAssign) -> Any:
         operator = ast.Constant(_OPERATORS[type(node.op)])

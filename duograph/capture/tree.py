@@ -15,6 +15,7 @@ from duograph.ops.tracing import value_of, wrap
 from .cells import contiguous
 from .late import is_late
 from .numbers import LiveNumber, is_live
+from .outer import is_used_up, refuse_iterator
 from .recorder import Recorder
 from .sizes import Plan, known_sizes, stand_in
 from .texts import LaterText
@@ -91,8 +92,10 @@ class Arguments:
         if type(value).__module__.partition(".")[0] == "numpy" and hasattr(value, "__array__"):
             raise CaptureError(
                 f"static: argument {name} is a NumPy {kind.__name__}, whose values a static graph would freeze",
-                hint=f"pass duograph.from_numpy({name})",
+                hint=f"pass duograph.from_numpy({name})" if value.ndim else f"pass {name}.item()",
             )
+        if is_used_up(value):
+            raise refuse_iterator(f"argument {name}")
         self.recorder.enter(value)
         return ("const", value, "is"), value
 

@@ -35,6 +35,17 @@ def active() -> bool:
     return bool(_STACK.builders)
 
 
+@contextmanager
+def suspended() -> Iterator[None]:
+    """Inside, no graph is being built in this thread."""
+    builders = _STACK.builders
+    _STACK.builders = []
+    try:
+        yield
+    finally:
+        _STACK.builders = builders
+
+
 class Builder:
     """Collects nodes. As a context manager it is the thread's current builder.
 

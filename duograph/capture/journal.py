@@ -1,0 +1,260 @@
+"""What a captured function changes outside of itself: undone when the capture ends, done again by every run."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import types
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from duograph import _core as core
+from duograph.errors import CaptureError
+
+from .modules import ModuleWatch, is_module
+from .numbers import is_live, plain_pinned
+
+if TYPE_CHECKING:
+    from .convert import Sites
+
+CONTAINERS = (list, dict, set, deque)
+_MISSING = object()
+
+
+class Mark(NamedTuple):
+    """How much a capture had changed outside at some point: see `Recorder.mark`."""
+
+    calls: int
+    undo: int
+    gradients: int
+    written: set[tuple[int, Any]]
+    stores: dict[tuple[int, Any], tuple[str, Any, Any, Callable[[], Any]]]
+    values: list[tuple[tuple[str, Any, Any, Callable[[], Any]], Any]]
+    contents: list[tuple[Any, Any]]
+
+
+def refill(container: Any, items: Any) -> None:
+    """Give a list, dict, set or deque other contents."""
+    container.clear()
+    if isinstance(container, (list, deque)):
+        container.extend(items)
+    else:
+        container.update(items)
+
+
+def named(function: Callable[..., Any], count: int, names: tuple[str, ...]) -> Callable[..., Any]:
+    """The function with its arguments beyond `count` passed by name."""
+    return (lambda *args: function(*args[:count], **dict(zip(names, args[count:])))) if names else function
+
+
+class Journal:
+    """The writes of one capture."""
+
+    watch: ModuleWatch
+    external: dict[int, Any]  # objects that were there before the capture
+    keep: list[Any]
+    gradients_written: list[tuple[str, Any, Any]]  # the journal of reads and writes of `.grad`
+
+    def __init__(self) -> None:
+        self.written: set[tuple[int, Any]] = set()
+        self.undo: list[Callable[[], None]] = []
+        self.stores: dict[tuple[int, Any], tuple[str, Any, Any, Callable[[], Any]]] = {}
+        self.calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self.journaled: list[Any] = []  # containers from outside that were changed
+        self.saved: dict[int, Any] = {}  # what they held before, by id
+        self.arrays: dict[int, tuple[Any, Any]] = {}  # NumPy arrays from outside, with what they held
+
+    def store(self, kind: str, holder: Any, key: Any, restore: Callable[[], None], current: Callable[[], Any]) -> None:
+        """A place outside is about to be written: the run will write what it holds when the capture ends."""
+        identity = (id(holder), key)
+        if identity not in self.written:
+            self.written.add(identity)
+            self.undo.append(restore)
+            self.keep.append(holder)
+            self.stores[identity] = (kind, holder, key, current)
+
+    def set_attribute(self, value: Any, holder: Any, name: str) -> None:
+        outside = id(holder) in self.external or is_module(holder) or isinstance(holder, type) or is_outside_function(holder)
+        if isinstance(holder, core.Tensor) or not outside:
+            setattr(holder, name, value)
+            return
+        if isinstance(value, core.Tensor) and is_module(holder) and name in holder.__dict__.get("_parameters", ()):
+            raise CaptureError(
+                f"static: {type(holder).__name__}.{name} is a parameter, and a static function cannot replace it",
+                hint=f"write into it: self.{name}.copy_(value) under no_grad",
+            )
+        old = getattr(holder, name, _MISSING)
+
+        def restore() -> None:
+            if old is _MISSING:
+                delattr(holder, name)
+            else:
+                setattr(holder, name, old)
+
+        place = place_of(holder, name)
+        if isinstance(value, core.Tensor):
+            self.watch.forget(place, name)
+        self.store("setattr", holder, name, restore, lambda: getattr(holder, name))
+        self.written.add((id(place), name))
+        setattr(holder, name, value)
+
+    def set_item(self, value: Any, holder: Any, key: Any) -> None:
+        if id(holder) in self.external and isinstance(holder, (list, dict)):
+            if is_live(key):
+                key = key.pin()
+            if isinstance(key, slice) or (isinstance(holder, list) and type(key) is not int):
+                self.journal_container(holder)
+                holder[key] = value
+                self.calls.append((functools.partial(operator.setitem, holder, key), (value,)))
+                return
+            old = holder.get(key, _MISSING) if isinstance(holder, dict) else holder[key]
+
+            def restore() -> None:
+                if old is _MISSING:
+                    del holder[key]
+                else:
+                    holder[key] = old
+
+            self.store("setitem", holder, key, restore, lambda: holder[key])
+        elif id(holder) in self.external and is_array(holder):
+            self.journal_array(holder)
+            self.calls.append((functools.partial(operator.setitem, holder, plain_pinned(key)), (value,)))
+        holder[key] = value
+
+    def delete_attribute(self, holder: Any, name: str) -> None:
+        if id(holder) not in self.external or not hasattr(holder, name):
+            delattr(holder, name)
+            return
+        old = getattr(holder, name)
+        place = place_of(holder, name)
+        self.undo.append(lambda: setattr(holder, name, old))
+        if self.stores.pop((id(holder), name), None) is None or (id(place), name) not in self.written:
+            self.calls.append((functools.partial(delattr, holder, name), ()))
+        self.written |= {(id(place), name), (id(holder), name)}
+        self.watch.forget(place, name)
+        delattr(holder, name)
+
+    def delete_item(self, holder: Any, key: Any) -> None:
+        key = plain_pinned(key)
+        if id(holder) in self.external and isinstance(holder, CONTAINERS):
+            self.journal_container(holder)
+            self.calls.append((functools.partial(operator.delitem, holder, key), ()))
+        del holder[key]
+
+    def store_site(self, sites: Sites, number: int, value: Any) -> Any:
+        """A global or closure variable is about to be assigned `value`."""
+        kind, holder, name = sites.sites[number]
+        if kind == "cell":
+            try:
+                old = holder.cell_contents
+            except ValueError:
+                old = _MISSING
+
+            def restore_cell() -> None:
+                if old is _MISSING:
+                    del holder.cell_contents
+                else:
+                    holder.cell_contents = old
+
+            self.store("setcell", holder, None, restore_cell, lambda: holder.cell_contents)
+        else:
+            before = holder.get(name, _MISSING)
+
+            def restore() -> None:
+                if before is _MISSING:
+                    holder.pop(name, None)
+                else:
+                    holder[name] = before
+
+            self.store("setitem", holder, name, restore, lambda: holder[name])
+        return value
+
+    def augmented(self, old: Any, how: str, value: Any) -> None:
+        """`old += value` is about to change an object from outside."""
+        if id(old) not in self.external:
+            return
+        if isinstance(old, CONTAINERS):
+            self.journal_container(old)
+        elif is_array(old):
+            self.journal_array(old)
+        else:
+            return
+        self.calls.append((functools.partial(getattr(operator, how), old), (value,)))
+
+    def call_after(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Each run makes this call when it has its values."""
+        self.calls.append((named(function, len(args), tuple(kwargs)), (*args, *kwargs.values())))
+
+    def journal_array(self, array: Any) -> None:
+        """A NumPy array from outside is about to be written."""
+        saved = self.arrays.setdefault(id(array), (array, array.copy()))[1]
+        self.undo.append(lambda: operator.setitem(array, ..., saved))
+
+    def journal_container(self, container: Any) -> None:
+        """A container from outside is about to be changed in a way that only a repeated call can repeat."""
+        if (id(container), "*") in self.written:
+            return
+        self.written.add((id(container), "*"))
+        self.keep.append(container)
+        saved = self.saved[id(container)] = container.copy()
+        self.journaled.append(container)
+        self.undo.append(lambda: refill(container, saved))
+
+    def mark(self) -> Mark:
+        """What was changed outside so far, to go back to."""
+        return Mark(
+            len(self.calls), len(self.undo), len(self.gradients_written), set(self.written), dict(self.stores),
+            [(row, row[3]()) for row in self.stores.values()], [(x, x.copy()) for x in self.journaled],
+        )  # fmt: skip
+
+    def back_to(self, mark: Mark) -> None:
+        """Undo and forget what was changed outside since a mark."""
+        del self.calls[mark.calls :]
+        while len(self.undo) > mark.undo:
+            self.undo.pop()()
+        for _, tensor, old in [row for row in self.gradients_written[mark.gradients :] if row[0] == "write"][::-1]:
+            tensor.grad = old
+        del self.gradients_written[mark.gradients :]
+        self.written, self.stores = set(mark.written), dict(mark.stores)
+        for (kind, holder, key, _), value in mark.values:
+            if kind == "setattr":
+                setattr(holder, key, value)
+            elif kind == "setcell":
+                holder.cell_contents = value
+            else:
+                holder[key] = value
+        del self.journaled[len(mark.contents) :]
+        for container, saved in mark.contents:
+            refill(container, saved)
+
+
+def place_of(holder: Any, name: str) -> Any:
+    """The dict in which an attribute lives, or will live."""
+    own = own_dict(holder)
+    if own is None:
+        return holder
+    for table in ("_parameters", "_buffers", "_modules"):
+        if isinstance(own.get(table), dict) and name in own[table]:
+            return own[table]
+    return own
+
+
+def own_dict(holder: Any) -> dict[str, Any] | None:
+    try:
+        found = object.__getattribute__(holder, "__dict__")
+    except AttributeError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def is_array(value: Any) -> bool:
+    """Whether it is a NumPy array, or something like one."""
+    return type(value).__module__.partition(".")[0] == "numpy" and hasattr(value, "__array__") and hasattr(value, "copy")
+
+
+def is_outside_function(value: Any) -> bool:
+    """Whether it is a function that was there before the capture."""
+    from .convert import is_own
+
+    return isinstance(value, types.FunctionType) and not is_own(value.__code__)

@@ -1,0 +1,102 @@
+"""What a captured function reaches in the world outside: iterators, files, logs and the environment."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import time
+import types
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from duograph._stack import user_location
+from duograph.errors import CaptureError
+
+from .journal import named
+from .numbers import plain_pinned
+
+if TYPE_CHECKING:
+    from .recorder import Recorder
+
+_WRITING = frozenset(("write", "writelines", "flush"))
+_SAID_ANEW: tuple[Any, ...] = (warnings.warn, time.sleep)
+
+
+def refuse_iterator(name: str) -> CaptureError:
+    return CaptureError(
+        f"static: {name or 'this'} is an iterator from outside the function: it gives something new at each call, "
+        "which a static graph would freeze",
+        hint="take the next item outside and pass it as an argument, or go over a list",
+        location=user_location(),
+    )
+
+
+def is_used_up(value: Any) -> bool:
+    """Whether going over it uses it up, out of a capture's sight."""
+    from .recorder import is_user_class
+
+    return isinstance(value, Iterator) and not isinstance(value, io.IOBase) and not _own(value, is_user_class)
+
+
+def _own(value: Any, is_user_class: Callable[[type], bool]) -> bool:
+    """An iterator of the user's class, whose `__next__` is converted."""
+    step = getattr(type(value), "__next__", None)
+    return isinstance(step, types.FunctionType) and is_user_class(type(value))
+
+
+def outer_call(recorder: Recorder, function: Any) -> Callable[..., Any] | None:
+    """What to call instead of a function that writes to, or reads from, the world outside; None if it does not."""
+    if function is open:
+        raise CaptureError(
+            "static: open() reaches a file, which a static function would do at its capture only",
+            hint="read the file outside and pass what it holds as an argument; write it outside from the result",
+            location=user_location(),
+        )
+    holder = getattr(function, "__self__", None)
+    name = getattr(function, "__name__", "")
+    if isinstance(holder, io.IOBase):
+        if name in _WRITING:
+            return _again(recorder, function)
+        if name.startswith(("read", "__next__", "seek", "truncate")):
+            raise CaptureError(
+                f"static: {name}() of a file gives something new at each call, which a static graph would freeze",
+                hint="call it outside and pass the result as an argument",
+                location=user_location(),
+            )
+    log = getattr(function, "__module__", None) == "logging" and isinstance(function, (types.FunctionType, types.MethodType))
+    if (log and (holder is None or isinstance(holder, logging.Logger)) and not name.startswith(("get", "is"))) or any(
+        function is known for known in _SAID_ANEW
+    ):
+        return _again(recorder, function)
+    if function is os.getenv or (holder is os.environ and name == "get"):
+        return lambda key, default=None: variable(recorder, plain_pinned(key), default)
+    return None
+
+
+def _again(recorder: Recorder, function: Callable[..., Any]) -> Callable[..., None]:
+    """The call is made in each run, with that run's values."""
+    from .host_calls import speaks_for_itself
+
+    def call(*args: Any, **kwargs: Any) -> None:
+        values = (*args, *kwargs.values())
+        kind = "light" if all(map(speaks_for_itself, values)) else "full"
+        recorder.hosts.call(named(function, len(args), tuple(kwargs)), values, kind=kind)
+
+    return call
+
+
+def variable(recorder: Recorder, key: str, default: Any) -> Any:
+    """An environment variable: the capture holds while it is the same."""
+    value = os.environ.get(key)
+    recorder.guard("call", _Variable(key, value))
+    return default if value is None else value
+
+
+class _Variable:
+    def __init__(self, key: str, value: str | None) -> None:
+        self.key, self.value = key, value
+
+    def __call__(self) -> bool:
+        return os.environ.get(self.key) == self.value

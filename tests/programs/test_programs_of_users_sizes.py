@@ -1,0 +1,168 @@
+"""Programs whose sizes change: each is the same in every mode, and captured only a few times."""
+
+import pytest
+from user_modes import Program, check, make
+
+import duograph as dg
+
+
+def xs(f, *rest, ns=(3, 5, 4, 9, 12, 1), m=4, grad=True):
+    return Program(f, *[(make(n, m, grad=grad), *rest) for n in ns])
+
+
+def late_mean_like_program():
+
+    def f(x):
+        v = x[x > 0]
+        n = v.shape[0]
+        return v.sum() / max(n, 1)
+
+    return xs(f)
+
+
+def late_numel_program():
+
+    def f(x):
+        v = x[x > 0]
+        return (v.sum() / v.numel(), dg.arange(v.shape[0]).float().sum() / v.shape[0], dg.zeros(v.shape[0]) + v)
+
+    return xs(f)
+
+
+def late_return_program():
+
+    def f(x):
+        return (x[x > 0].shape[0], len(x[x > 0]))
+
+    return xs(f)
+
+
+def pow_half_program():
+
+    def f(x):
+        return (x * x.shape[0] ** (-0.5), x / x.shape[0] ** 0.5, x.shape[0] ** 2 * x)
+
+    return xs(f)
+
+
+def minmax_cross_program():
+
+    def f(x):
+        n = x.shape[0]
+        return (x[: min(n, 7)].sum(), max(n, 4) * x)
+
+    return xs(f, ns=(3, 5, 4, 9, 12, 2))
+
+
+def range_step_program():
+
+    def f(x):
+        s = x[0] * 0
+        for i in range(0, x.shape[0], 2):
+            s = s + x[i]
+        return s
+
+    return xs(f, ns=(9, 11, 12, 15, 20, 8))
+
+
+def range_small_program():
+
+    def f(x):
+        s = x[0] * 0
+        for i in range(x.shape[0]):
+            s = s * 0.5 + x[i]
+        return s
+
+    return xs(f, ns=(2, 3, 4, 5, 6, 7, 8, 1))
+
+
+def eqshape_program():
+
+    def f(x, y):
+        if x.shape[0] == y.shape[0] and x.shape == y.shape:
+            return (x * y).sum()
+        return x.sum() + y.sum()
+
+    return Program(f, *[(make(n, 4, grad=True), make(n, 4, seed=1)) for n in (3, 5, 4, 9)])
+
+
+def eqshape2_program():
+
+    def f(x, y):
+        if x.shape == y.shape:
+            return (x * y).sum()
+        return x.sum() + y.sum()
+
+    return Program(f, *[(make(n, 4, grad=True), make(n + n % 2, 4, seed=1)) for n in (3, 5, 4, 9, 7, 8, 10)])
+
+
+def numel_program():
+
+    def f(x):
+        return (
+            x.sum() / x.numel(),
+            x.sum() / len(x),
+            x.sum() / (x.shape[0] * x.shape[1]),
+            x.sum() / x.size(0),
+            x.ndim * x,
+            x.dim() * x,
+        )
+
+    return xs(f)
+
+
+def dictkeys_program():
+
+    def f(x):
+        d = {"n": x.shape[0], "m": x.shape[1]}
+        l = [x.shape[0], 2]
+        a, b = x.shape
+        return (x * d["n"] / l[0] + a - b, x.reshape(l[0], 2, -1), sum(l) * x)
+
+    return xs(f)
+
+
+def sizekey_program():
+
+    def f(x):
+        d = {x.shape[0]: 1.0}
+        return x * d.get(4, 2.0)
+
+    return xs(f)
+
+
+def zip_program():
+
+    def f(x):
+        s = x[0] * 0
+        for row, i in zip(x, range(x.shape[0])):
+            s = s + row * i
+        for i, row in enumerate(x):
+            s = s + row * i
+        return s
+
+    return xs(f, ns=(9, 11, 12, 15, 20, 8))
+
+
+PROGRAMS = [
+    late_mean_like_program,
+    late_numel_program,
+    late_return_program,
+    pow_half_program,
+    minmax_cross_program,
+    range_step_program,
+    range_small_program,
+    eqshape_program,
+    eqshape2_program,
+    numel_program,
+    dictkeys_program,
+    sizekey_program,
+    zip_program,
+]
+CAPTURES = {sizekey_program: 9}
+
+
+@pytest.mark.filterwarnings("ignore::duograph.errors.CaptureWarning")
+@pytest.mark.parametrize("maker", PROGRAMS, ids=lambda maker: maker.__name__)
+def test_modes_agree(maker):
+    check(maker, CAPTURES.get(maker, 3))
