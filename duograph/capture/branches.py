@@ -155,7 +155,7 @@ class _Choice:
                 raise
             except RecursionError:
                 raise CaptureError(
-                    "static: a function calls itself without end here: a tensor's value is to stop it, and both ways are captured",
+                    "static: a function calls itself without end here: a tensor is to stop it, and both ways are captured",
                     hint="write it as a `while` loop over variables",
                     location=user_location(),
                 ) from None
