@@ -180,6 +180,23 @@ class Aliases:
             self.links[cell] = (tensor, links)
             core.set_following(True)
 
+    def lend(self, tensor: Any, lenders: Sequence[Any]) -> None:
+        """Parts of the tensor are what some of the others are, or parts of them: it cannot be told which."""
+        if not lenders:
+            return
+        if self.exact:
+            self.bind(tensor, [Place(None, lender, None, None) for lender in lenders], True)
+        else:
+            self.builder.borrowed.note(tensor, "an item of a list", [self.builder.view_of(t).cell for t in lenders])
+
+    def storage(self, region: Region, tensor: Any) -> tuple[Cell, Any]:
+        """The storage of a tensor of the region, and a tensor that it is, or is a view of."""
+        view = self.builder.view_of(tensor)
+        base = tensor if tensor._base is None else tensor._base
+        if not region.holds(view.cell.born):
+            base = region.from_outside(base)
+        return self.builder.view_of(base).cell, base
+
     def places(
         self, region: Region, tensor: Any, condition: Value | None = None, after: tuple[Move, ...] | None = ()
     ) -> Iterator[Place]:
@@ -217,8 +234,8 @@ def _path(region: Region, chain: Sequence[Step], after: tuple[Move, ...] | None)
 def _check_known(link: Link) -> None:
     if not link.known:
         raise CaptureError(
-            "static: a variable is a row of another tensor that a loop or branch chose, and after it one of them is "
-            "written in place and the other read",
+            "static: a variable or an item of a list is a part of another tensor, or one of several, that a loop or "
+            "branch chose, and after it one of them is written in place and the other read",
             hint="make it a copy where it is chosen: add .clone()",
             location=user_location(),
         )

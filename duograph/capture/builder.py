@@ -298,6 +298,17 @@ class CaptureBuilder(SizedBuilder):
             self.views[handle] = made
         return handle
 
+    def is_row_major(self, tensor: Any) -> bool:
+        view = self.views.get(tensor._traced)
+        if view is None:
+            return True
+        shape, strides = view.value.type.shape, view.strides
+        wanted = contiguous(shape)
+        if strides == wanted or 0 in shape:
+            return True
+        number = self.call_sizes.number  # what is asked of symbols is a guard
+        return all(number(n) == 1 or number(a) == number(b) for n, a, b in zip(shape, strides, wanted))
+
     def note_row(self, base: Any, tensor: Any, index: Any) -> None:
         view, value = self.view_of(base), tensor._traced
         attrs = {"index": value.node.inputs[1], "given": index._traced}

@@ -133,6 +133,7 @@ class _Capture:
         self.cells: dict[int, Cell] = {}
         self.growing: list[tuple[list[Any], list[Any]]] = []  # lists, and what a turn appends to each
         self.containers = Containers((*variables.loads(), *self.before))
+        self.lenders: list[tuple[list[Any], list[str]]] = []
         self.mark = recorder.mark()
         self.uncertain = dict(builder.borrowed.uncertain)
         self.may_unroll = False
@@ -196,6 +197,8 @@ class _Capture:
             if self.turns is not None and not grown:
                 grown = self._share(region, after)
             grown = grown or self._flows(after)
+            if not grown:
+                self._check_appended(region, tensors, after)
         grown |= self._new_cells(region)
         self.set(self.before)
         if grown:
@@ -312,6 +315,26 @@ class _Capture:
                     location=user_location(),
                 )
 
+    def _check_appended(self, region: Region, tensors: dict[str, Any], after: dict[str, Any]) -> None:
+        """What a turn appends must not be memory that later turns write; memory that lives on is noted."""
+        builder = self.builder
+        self.lenders = []  # of each appended tensor: tensors from outside, and variables, that lie on its memory
+        for item in (t for _, new in self.growing for t in new):
+            cell, root = builder.aliases.storage(region, item)
+            outer = [] if region.holds(cell.born) else [root]
+            on = [path for path in self.carried if self._is_on(self._leaf(after, path), cell)]
+            written = [path for path in on if path in tensors and builder.view_of(tensors[path]).cell.written]
+            if written or id(cell) in region.cells_written() or ((outer or on) and self.may_unroll and builder.aliases.exact):
+                raise NotALoop(
+                    "static: a list grows by a tensor that other turns of the loop write in place",
+                    hint="append a copy: add .clone()",
+                    location=user_location(),
+                )
+            self.lenders.append((outer, on))
+
+    def _is_on(self, leaf: Any, cell: Cell) -> bool:
+        return isinstance(leaf, core.Tensor) and self.builder.view_of(leaf).cell is cell
+
     def _leaf(self, after: dict[str, Any], path: str) -> Any:
         if self.turns is not None and path in self.turns.slots:
             return self.turns.slots[path]
@@ -387,6 +410,8 @@ class _Capture:
         results = dict(zip(self.carried, finals))
         stacks = iter(loop.stacks)
         turns = None if self.sequence is None or loop.length is None else self.sequence.turns
+        for stack, (outer, on) in zip(loop.stacks, self.lenders):
+            self.builder.aliases.lend(stack, [*outer, *(results[path] for path in on)])
         for container, new in self.growing:
             extend(self.builder, container, [next(stacks) for _ in new], turns)
         for cell, final in zip(self.cells.values(), finals[len(self.carried) :]):

@@ -104,6 +104,10 @@ class Region:
             return
         self._cells.setdefault(id(cell), (cell, cell.value, cell.version))
 
+    def cells_written(self) -> set[int]:
+        """The storages from outside that were written since the region opened."""
+        return set(self._cells)
+
     def note_view(self, view: View) -> None:
         """What is known of a view is about to change."""
         self._views.setdefault(id(view), (view, view.value, view.version, view.history))

@@ -142,6 +142,10 @@ class Builder:
         """The results of an operator the user called, as they go on."""
         return values
 
+    def is_row_major(self, tensor: Any) -> bool:
+        """Whether a traced tensor's elements lie in row-major order. Capture knows of views."""
+        return True
+
     def note_row(self, base: Any, tensor: Any, index: Any) -> None:
         """`tensor` is the row of another one at an index that only the run knows. Capture makes it a view."""
 

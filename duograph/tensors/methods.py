@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import _core as core
+from ..ir.builder import active, current
 from ..ops.arguments import checked
 from ..ops.copying import cast
 from ..ops.copying import contiguous as contiguous_copy
@@ -41,7 +42,8 @@ def type_as(self: Tensor, other: Tensor) -> Tensor:
 
 def contiguous(self: Tensor) -> Tensor:
     """This tensor if its elements lie in row-major order without gaps, else a copy that does."""
-    return self if self.is_contiguous() else contiguous_copy(self)
+    traced = self._traced is not None and active()
+    return self if (current().is_row_major(self) if traced else self.is_contiguous()) else contiguous_copy(self)
 
 
 def cpu(self: Tensor) -> Tensor:

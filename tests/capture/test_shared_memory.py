@@ -336,6 +336,87 @@ def test_a_row_that_a_loop_chose_is_not_told_apart_in_silence():
         x += 1
         return row * 2
 
-    with pytest.raises(dg.errors.CaptureError, match="a row of another tensor") as error:
+    with pytest.raises(dg.errors.CaptureError, match="a part of another tensor") as error:
         dg.static(f)(dg.ones(12, 2), dg.tensor(3))
     assert "return row * 2" in str(error.value) and "clone()" in str(error.value)
+
+
+def grows_by_what_it_writes(x, c):
+    h, items = x * 1.0, []
+    for _ in range(12):
+        h += c
+        items.append(h)
+    return dg.stack(items)
+
+
+def writes_what_it_appended(x, c):
+    items = []
+    for _ in range(12):
+        items.append(x[0])  # noqa: PERF401
+    x += c
+    return dg.stack(items)
+
+
+def appends_before_it_writes(x, c):
+    h, items = x * 1.0, []
+    for _ in range(c):
+        items.append(h)
+        h += 1
+        h = h * 2
+    return dg.stack(items) if items else h
+
+
+def contiguous_of_a_view(x, c):
+    y = x.transpose(0, 1).contiguous().transpose(0, 1)
+    y[0] = c
+    z = x.contiguous()
+    z[1] += c
+    return x, y
+
+
+@pytest.mark.parametrize(
+    "function", [grows_by_what_it_writes, writes_what_it_appended, appends_before_it_writes, contiguous_of_a_view]
+)
+def test_lists_and_copies(function):
+    for c in (3, 1):
+        found = []
+        for run in (function, dg.static(function, strict=True)):
+            x = dg.arange(6).reshape(2, 3).float()
+            results = run(x, dg.tensor(c))
+            found.append([t.tolist() for t in (*(results if isinstance(results, tuple) else (results,)), x)])
+        assert found[0] == found[1]
+
+
+def test_a_list_of_one_tensor_written_in_each_turn_is_refused():
+    def f(x, c):
+        h, items = x * 1.0, []
+        for _ in range(c):
+            h += 1
+            items.append(h)
+        return dg.stack(items)
+
+    def g(x, c):
+        h, items = x * 1.0, []
+        for _ in range(c):
+            h = h * 2
+            items.append(h)
+        h += 1
+        return dg.stack(items)
+
+    with pytest.raises(dg.errors.CaptureError, match="that other turns of the loop write"):
+        dg.static(f)(dg.ones(2), dg.tensor(3))
+    with pytest.raises(dg.errors.CaptureError, match="item of a list is a part of another"):
+        dg.static(g)(dg.ones(2), dg.tensor(3))
+
+
+def test_contiguous_asks_sizes_no_more_than_it_must():
+    def f(x):
+        y = x.transpose(0, 1).contiguous()
+        y += 1
+        return y, x.contiguous()
+
+    static = dg.static(f)
+    for n in (2, 3, 4, 5):
+        x = dg.arange(n * 4).reshape(n, 4).float()
+        assert static(x)[0].tolist() == f(x)[0].tolist()
+    assert static.captures <= 2
