@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from duograph import _core as core
+from duograph.ir.dim import Dim, symbols
 from duograph.ir.graph import Argument, Graph, Node, Value
+from duograph.ir.late import mentions
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
 
@@ -66,9 +68,24 @@ def differentiate(builder: CaptureBuilder, outputs: list[tuple[int, Any]], input
             needs(value)
     for _, grad in results:
         needs(grad)
+    _add_sizes(builder, live, saved, seeds)
     stand_ins = {value: Value(value.type, None, i, value.name) for i, value in enumerate((*saved, *seeds, *numbers))}
     graph = _graph(builder, [*constants, *live], stand_ins, [grad for _, grad in results], len(numbers))
     return Backward(graph, list(saved), list(numbers), outputs, [value for value, _ in results])
+
+
+def _add_sizes(builder: CaptureBuilder, live: list[Node], saved: dict[Value, None], seeds: list[Value]) -> None:
+    """Values that have the late sizes which the program speaks of: it finds a size where it is one of a value's."""
+    given = {size for value in (*saved, *seeds) for size in value.type.shape}
+    spoken = {size for node in live for size in mentions(node)}
+    spoken |= {s for value in (*saved, *seeds) for size in value.type.shape if isinstance(size, Dim) for s in symbols(size)}
+    missing = {size for size in spoken if size in builder.late_symbols and size not in given}
+    for node in builder.body() if missing else ():
+        for value in node.outputs:
+            found = missing.intersection(value.type.shape)
+            if found and value.type.shape:
+                saved.setdefault(value)
+                missing -= found
 
 
 def _live(nodes: list[Node], results: list[Value]) -> list[Node]:

@@ -15,11 +15,10 @@ from duograph._recorded import state
 from duograph._stack import PACKAGE_FOLDER, user_location
 from duograph.errors import CaptureError
 from duograph.ir.builder import current
-from duograph.ops.tracing import value_of, wrap
 
 from .callbacks import HostCallback
 from .control import ControlFlow
-from .growing import Rows, joining
+from .growing import grows, joining, length
 from .host import host_number
 from .host_calls import speaks_for_itself
 from .journal import CONTAINERS
@@ -389,8 +388,8 @@ def _next(recorder: Recorder, items: Any, *default: Any) -> Any:
 
 
 def _length(value: Any) -> Any:
-    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], Rows):
-        return wrap(value_of(value[0].stack.shape[0]))
+    if grows(value):
+        return length(value)
     return value.size(0) if isinstance(value, core.Tensor) and value._traced is not None and value.ndim else len(value)
 
 

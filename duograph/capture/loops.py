@@ -17,7 +17,7 @@ from duograph.ops.tracing import wrap
 from .branches import Outside, branch, truth
 from .containers import Containers, same_items
 from .control import UNBOUND, Thunk, Variables, decides
-from .growing import appended, extend
+from .growing import appended, extend, tensors_of
 from .loop_node import COUNTER, Loop
 from .merge import adopt, common_type, is_number, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
 from .recorder import Recorder
@@ -216,7 +216,7 @@ class _Capture:
         flowing = [tensor if path in self.flowing else None for path, tensor in tensors.items()]
         none = [None] * (len(contents) + len(flags))
         loop.carry([*inputs.values(), *contents.values(), *flags], [*flowing, *none], initial, outs)
-        loop.kept = [t for _, new in self.growing for t in new]
+        loop.kept = [t for _, new in self.growing for t in tensors_of(new)]
         loop.test = None if go_on is None else (test_region, go_on)
         if self.sequence is not None:
             loop.over(self.sequence, stops=stop is not None)
@@ -319,7 +319,7 @@ class _Capture:
         """What a turn appends must not be memory that later turns write; memory that lives on is noted."""
         builder = self.builder
         self.lenders = []  # of each appended tensor: tensors from outside, and variables, that lie on its memory
-        for item in (t for _, new in self.growing for t in new):
+        for item in (t for _, new in self.growing for t in tensors_of(new)):
             cell, root = builder.aliases.storage(region, item)
             outer = [] if region.holds(cell.born) else [root]
             on = [path for path in self.carried if self._is_on(self._leaf(after, path), cell)]
@@ -413,7 +413,7 @@ class _Capture:
         for stack, (outer, on) in zip(loop.stacks, self.lenders):
             self.builder.aliases.lend(stack, [*outer, *(results[path] for path in on)])
         for container, new in self.growing:
-            extend(self.builder, container, [next(stacks) for _ in new], turns)
+            extend(self.builder, container, new, [next(stacks) for _ in tensors_of(new)], turns)
         for cell, final in zip(self.cells.values(), finals[len(self.carried) :]):
             self.builder.note_cell(cell)
             cell.value = self.builder.read(final)

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph._stack import user_location
+from duograph.ir.builder import current
 
-from .growing import Rows
+from .growing import grows
+from .growing import item as item_of_growing
 from .journal import CONTAINERS, Journal, is_array, is_outside_function, own_dict, place_of
 from .modules import ModuleWatch, is_module
 from .numbers import LiveNumber, Postfix, is_live
@@ -244,9 +246,9 @@ class Recorder(Journal):
 
     def item(self, holder: Any, key: Any, base: bool = False) -> Any:
         """`holder[key]` as the captured function sees it."""
-        if type(holder) is list and len(holder) == 1 and isinstance(holder[0], Rows):
-            stack = holder[0].stack
-            return stack[stack.shape[0] - 1] if type(key) is int and key == -1 else stack[key]
+        if type(holder) is list and grows(holder):
+            builder: Any = current()
+            return item_of_growing(builder, holder, key)
         if holder is os.environ and type(key) is str:
             variable(self, key, None)
         try:

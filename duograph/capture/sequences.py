@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
+from duograph.ir.builder import current
 from duograph.ir.dim import Dim
 from duograph.ops.tracing import value_of, wrap
 
-from .growing import Rows
+from .growing import Rows, grows, joined
 
 if TYPE_CHECKING:
     from .regions import Region
@@ -160,6 +161,22 @@ class _Rows(Sequence_):
         return self.tensor
 
 
+class _Items(Sequence_):
+    """What loops appended to a list, where that is not one tensor."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        count = rows.stacks[0].size(0)
+        self.length = getattr(count, "expr", count)
+        self.turns = self.length if type(self.length) is int else None
+
+    def item(self, region: Region, turn: Any) -> Any:
+        return self.rows.item(turn)
+
+    def items(self) -> Any:
+        return [self.rows.item(i) for i in range(self.turns or 0)]
+
+
 class _Enumeration(Sequence_):
     def __init__(self, inner: Sequence_, start: Any, source: Any) -> None:
         self.inner, self.start, self.source = inner, start, source
@@ -213,8 +230,10 @@ def as_sequence(items: Any) -> Sequence_ | None:
         return _Range(items.bounds, items)
     if isinstance(items, core.Tensor):
         return _Rows(items) if items.ndim else None
-    if isinstance(items, list) and len(items) == 1 and isinstance(items[0], Rows):
-        return _Rows(items[0].stack)
+    if grows(items):
+        builder: Any = current()
+        rows = joined(builder, items)
+        return _Rows(rows.stacks[0]) if isinstance(rows.like, core.Tensor) else _Items(rows)
     if isinstance(items, Enumerated):
         inner = as_sequence(items.inner)
         return None if inner is None else _Enumeration(inner, items.start, items)

@@ -1,0 +1,100 @@
+"""Lists that grow in loops whose number of turns only each run knows."""
+
+from __future__ import annotations
+
+import pytest
+
+import duograph as dg
+
+
+def starts_with_items(x, c):
+    items = [x, x * 2]
+    for i in range(c):
+        items.append(x * i)  # noqa: PERF401
+    return dg.stack(items), items[0], items[-1], len(items)
+
+
+def several_each_turn(x, c):
+    items = []
+    for i in range(c):
+        items.append(x * i)
+        items.append(x - i)
+    t = x * 0
+    for a in items:
+        t = t * 0.5 + a
+    return dg.stack(items), items[1], items[-2], t, len(items)
+
+
+def tuples(x, c):
+    items = []
+    for i in range(c):
+        items.append((x * i, x.sum() - i))  # noqa: PERF401
+    t = x * 0
+    for a, b in items:
+        t = t * 0.5 + a * b
+    u, v = items[-1]
+    return t, u, v, len(items)
+
+
+def two_loops(x, c):
+    items = [x]
+    for i in range(c):
+        items.append(x * i)  # noqa: PERF401
+    for i in range(c + 1):
+        items.append(x - i)  # noqa: PERF401
+    return dg.cat(items), items[2]
+
+
+def appended_after_it(x, c):
+    items = []
+    for i in range(c):
+        items.append(x * i)  # noqa: PERF401
+    items.append(x * 100)
+    return dg.stack(items, 1), items[0], items[-1], items[-2], len(items)
+
+
+@pytest.mark.parametrize("function", [starts_with_items, several_each_turn, tuples, two_loops, appended_after_it])
+def test_items(function):
+    static = dg.static(function, strict=True)
+    for c in (3, 2, 5):
+        found = []
+        for run in (function, static):
+            x = dg.tensor([[0.5, 1.0], [1.5, 2.0]]).requires_grad_()
+            results = run(x, dg.tensor(c))
+            tensors = [t for t in results if isinstance(t, dg.Tensor)]
+            gradient = dg.autograd.grad(sum((t * t).sum() for t in tensors), [x])[0]
+            found.append([t.tolist() if isinstance(t, dg.Tensor) else t for t in (*results, gradient)])
+        assert found[0] == found[1]
+    assert static.captures == 1
+
+
+def test_unlike_items_are_refused():
+    def f(x, c):
+        items = [x[0]]
+        for i in range(c):
+            items.append(x * i)  # noqa: PERF401
+        return dg.cat(items)
+
+    with pytest.raises(dg.errors.CaptureError, match="unlike items: float32\\[2\\] and float32\\[3, 2\\]"):
+        dg.static(f)(dg.ones(3, 2), dg.tensor(2))
+
+
+def test_what_only_the_length_would_tell_is_refused():
+    def f(x, c):
+        items = []
+        for i in range(c):
+            items.append(x * i)  # noqa: PERF401
+        return items[1:]
+
+    def g(x, c):
+        items = [x]
+        for i in range(c):
+            items.append(x * i)  # noqa: PERF401
+        last = items[-1]
+        last += 1
+        return x, dg.stack(items)
+
+    with pytest.raises(dg.errors.CaptureError, match="how many tensors this list holds"):
+        dg.static(f)(dg.ones(2), dg.tensor(2))
+    with pytest.raises(dg.errors.CaptureError, match="a part of another tensor, or one of several"):
+        dg.static(g)(dg.ones(2), dg.tensor(2))
