@@ -271,6 +271,43 @@ void select(void** args, const int64_t* sizes, int64_t begin, int64_t end, void*
               [](auto row, const RowWalk& walk) { row.select(walk.numbers[1]); });
 }
 
+// A key alone, and the value it stands for.
+template <class U>
+struct Bare {
+  U key;
+  U digits() const { return key; }
+  bool operator<(const Bare& other) const { return key < other.key; }
+};
+
+template <class T>
+inline T value_of(Unsigned<sizeof(T)> key) {
+  using U = Unsigned<sizeof(T)>;
+  constexpr U sign = U(U(1) << (8 * sizeof(T) - 1));
+  U bits = key;
+  if constexpr (kIsFloat<T>) {
+    bits = key & sign ? U(key ^ sign) : U(~key);
+  } else if constexpr (std::is_signed_v<T>) {
+    bits = key ^ sign;
+  }
+  T value;
+  std::memcpy(&value, &bits, sizeof(T));
+  return value;
+}
+
+template <class T>
+void order(void** args, const int64_t* sizes, int64_t begin, int64_t end, void* scratch, int64_t* status) {
+  using U = Unsigned<sizeof(T)>;
+  const RowWalk walk(sizes, 2, status);
+  const U flip = walk.numbers[0] ? U(~U(0)) : U(0);
+  walk.blocks<const T, T>(args, begin, end, [&](int64_t, RowBlock<const T> x, RowBlock<T> out) {
+    auto* keys = reinterpret_cast<Bare<U>*>(static_cast<char*>(scratch) + kCountBytes);
+    for (int64_t i = 0; i < x.length; ++i) keys[i].key = U(key_of(x.data[i * x.stride]) ^ flip);
+    const Bare<U>* from =
+        sort_records<8 * sizeof(T)>(walk, keys, keys + x.length, x.length, static_cast<uint32_t*>(scratch));
+    for (int64_t i = 0; from && i < x.length; ++i) out.data[i * out.stride] = value_of<T>(U(from[i].key ^ flip));
+  });
+}
+
 // Several searches at once: each step of one waits for memory, the others go on.
 template <class T>
 void search(void** args, const int64_t* sizes, int64_t begin, int64_t end, void*, int64_t* status) {
@@ -301,6 +338,7 @@ void search(void** args, const int64_t* sizes, int64_t begin, int64_t end, void*
 template <class T>
 void add_for(RowTable& table, const std::string& dtype) {
   table["sort_" + dtype] = reinterpret_cast<void*>(sort<T>);
+  table["order_" + dtype] = reinterpret_cast<void*>(order<T>);
   table["select_" + dtype] = reinterpret_cast<void*>(select<T>);
   table["search_" + dtype] = reinterpret_cast<void*>(search<T>);
 }

@@ -19,6 +19,7 @@ constexpr std::string_view kRowLibrary = "core";
 //   scan_max_T, scan_min_T      (x, out, index)        with the last position that attains it; NaN wins and stays
 //   scan_linear_T               (a, b, out)            out[i] = a[i] * out[i - 1] + b[i]
 //   sort_T                      (x, out, index)        stable, NaN last; numbers: descending
+//   order_T                     (x, out)               the same without positions; -0 becomes 0
 //   select_T                    (x, out, index)        positions first … of that order; numbers: descending, first (-1:
 //   the
 //                                                      middle of what is no NaN)

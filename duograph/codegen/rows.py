@@ -23,7 +23,7 @@ def launch_rows(kernel: RowKernel) -> Launch:
     lines = product(list(kernel.outer[:-1]))
     chunks = lines * ceildiv(kernel.outer[-1], block) if kernel.outer else 1
     scratch: Extent = 0
-    if kernel.function.startswith(("sort", "select")):
+    if kernel.function.startswith(("sort", "select", "order")):
         scratch = COUNTS + length * (16 if DTYPES[kernel.operands[first.arg].dtype].size <= 4 else 32)
     weight = 1 if scans else 16
     args = tuple(address.arg for address, _, _ in kernel.rows)

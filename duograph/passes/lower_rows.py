@@ -44,6 +44,8 @@ def _function(node: Node) -> tuple[str, tuple[Expr, ...]]:
     if node.op == "search":
         return f"search_{dtype}", (int(node.attrs["right"]),)
     numbers: tuple[Expr, ...] = (int(node.attrs["descending"]),)
+    if len(node.outputs) == 1:
+        return f"order_{dtype}", numbers
     return f"{node.op}_{dtype}", numbers if node.op == "sort" else (*numbers, node.attrs["first"])
 
 

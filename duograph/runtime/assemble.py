@@ -291,7 +291,7 @@ class _SpecWriter:
         if found is None:
             self.data += bytes(-len(self.data) % 64)
             found = self._slot(buffer.data, ["const", len(self.data)])
-            self.data += buffer.data
+            self.data += buffer.data or bytes(1)  # one without elements has a place, too
         return found
 
     def symbol(self, name: str) -> int:
