@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from . import _core as core
-from ._recorded import callee
+from ._recorded import callee, current
 from .errors import ArgumentError, GradError
 
 if TYPE_CHECKING:
@@ -160,7 +160,9 @@ def backward(
     """Add the gradients of `tensors` to the `.grad` of the leaves they depend on (of `inputs` only, if given)."""
     outs = _tuple(tensors)
     chosen = None if inputs is None else _tuple(inputs)
-    core.backward(outs, _gradients("backward", outs, grad_tensors), retain_graph, create_graph, chosen)
+    recorder = current()
+    run = core.backward if recorder is None else recorder.backward
+    run(outs, _gradients("backward", outs, grad_tensors), retain_graph, create_graph, chosen)
 
 
 # ---- functions with their own gradient ----------------------------------------------------------------------------

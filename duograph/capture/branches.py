@@ -18,6 +18,7 @@ from .containers import Containers
 from .control import UNBOUND, Thunk, Variables
 from .host_calls import Diverged
 from .merge import adopt, common_type, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
+from .region_gradients import Written, with_gradients
 from .regions import Region
 from .sharing import Join
 
@@ -54,12 +55,13 @@ def negation(tensor: Any) -> Any:
 class Outside:
     """What code in a region must leave alone: watched from the start of a region to its end."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, gradients: bool = False) -> None:
         self.recorder = recorder
+        self.gradients = gradients  # may be written
         self.before = self._marks()
 
     def _marks(self) -> tuple[int, int, int]:
-        gradients = sum(kind == "write" for kind, _, _ in self.recorder.gradients_written)
+        gradients = 0 if self.gradients else sum(kind == "write" for kind, _, _ in self.recorder.gradients_written)
         return len(self.recorder.calls), len(self.recorder.undo), gradients
 
     def check(self, region: Region) -> None:
@@ -81,21 +83,31 @@ def branch(
     variables: Variables,
 ) -> None:
     """`if` on a tensor: the variables afterwards are what the side taken gives them."""
-    get, set_, names, live, loads = variables
-    before = get()
-    choice = _Choice(recorder, truth(test))
-    containers = Containers((*loads(), *before))
-    found: list[Any] = []
-    contents: list[list[Any]] = []
-    for run in (then, otherwise):
-        try:
-            found.append(choice.side(run, get))
-        finally:
-            set_(before)
-            contents.append(containers.take_back())
+    predicate = truth(test)
+    written = Written(recorder)
+    given = variables
+    before = variables.get()
+    containers = Containers((*variables.loads(), *before))
+    while True:
+        choice = _Choice(recorder, predicate)
+        found: list[Any] = []
+        contents: list[list[Any]] = []
+        more = False
+        for run in (then, otherwise):
+            try:
+                found.append(choice.side(run, variables.get, gradients=True))
+                more |= written.new()
+            finally:
+                written.take_back()
+                given.set(before)
+                contents.append(containers.take_back())
+        if not more:
+            break
+        variables = with_gradients(given, written, fixed=True)
     if ENDED in found:
         choice.go_on([after is ENDED for after in found], then, otherwise)
         return
+    _, set_, names, live, _ = variables
     kept = [name for name in names if name in live]
     pairs = [tuple(after[names.index(name)] for after in found) for name in kept]
     changed = containers.changed(*contents)
@@ -142,11 +154,11 @@ class _Choice:
         self.values: list[tuple[Any, Any]] = []  # of each result: what it is on both sides
         self.lenders: list[tuple[str, list[Cell]]] = []  # of each result: whose memory it is on one side
 
-    def side(self, run: Thunk, get: Thunk) -> Any:
+    def side(self, run: Thunk, get: Thunk, gradients: bool = False) -> Any:
         """Capture one side; gives the variables at its end, or ENDED if it raises."""
         region = Region(self.builder)
         self.regions.append(region)
-        outside = Outside(self.recorder)
+        outside = Outside(self.recorder, gradients)
         with region.open():
             try:
                 run()

@@ -78,6 +78,7 @@ class CaptureBuilder(SizedBuilder):
         self.aliases = Aliases(self)
         self.rows: dict[int, tuple[Any, int, int, Any]] = {}  # tensors in lists that are rows of a stack: see growing
         self.regions: list[Region] = []  # open ones, innermost last
+        self.differentiated: set[Any] = set()  # nodes of the tape from which branches and loops went backward
         self.open_regions: list[Region] = []  # those that are open while something is emitted before them
         self.inside: set[Any] = set()  # nodes and inputs of all regions
 

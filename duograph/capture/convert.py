@@ -364,6 +364,8 @@ def _builtin(recorder: Recorder, function: Any) -> Any:
     if function in (getattr, setattr, hasattr):
         return _attribute_builtin(recorder, function)
     holder = getattr(function, "__self__", None)
+    if isinstance(holder, core.Tensor) and function.__name__ == "backward":
+        return functools.partial(_backward, recorder, holder)
     if holder is not None and not isinstance(holder, types.ModuleType):
         if id(holder) in recorder.external and isinstance(holder, CONTAINERS):
             if function.__name__ in _MUTATORS:
@@ -445,6 +447,19 @@ def _print(recorder: Recorder, *args: Any, **kwargs: Any) -> None:
     """Printed at each run, with that run's values."""
     printing = functools.partial(print, **kwargs) if kwargs else print
     recorder.hosts.call(printing, args, kind="light" if all(map(speaks_for_itself, args)) else "full")
+
+
+def _backward(
+    recorder: Recorder,
+    tensor: Any,
+    gradient: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """`tensor.backward(...)`."""
+    chosen = (inputs,) if isinstance(inputs, core.Tensor) else None if inputs is None else tuple(inputs)
+    recorder.backward((tensor,), (gradient,), retain_graph, create_graph, chosen)
 
 
 def _refuse_invention(function: Any) -> None:

@@ -21,6 +21,7 @@ from .growing import appended, extend, tensors_of
 from .loop_node import COUNTER, Loop
 from .merge import adopt, common_type, is_number, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
 from .recorder import Recorder
+from .region_gradients import Written, with_gradients
 from .regions import Region
 from .sequences import Sequence_, as_sequence
 from .sharing import Turns
@@ -126,9 +127,9 @@ class _Capture:
         builder: Any = current()
         self.builder: CaptureBuilder = builder
         self.recorder = recorder
-        self.get, self.set, self.names = variables.get, variables.set, variables.names
-        self.kept = [name for name in variables.names if name in variables.live]
-        self.before = variables.get()
+        self.given = variables
+        self.written = Written(recorder)
+        self._take(variables)
         self.carried: dict[str, _Carried] = {}
         self.cells: dict[int, Cell] = {}
         self.growing: list[tuple[list[Any], list[Any]]] = []  # lists, and what a turn appends to each
@@ -150,9 +151,15 @@ class _Capture:
         self.reset()
 
     def reset(self) -> None:
-        """Variables and containers are as before the loop."""
-        self.set(self.before)
+        """Variables, gradients and containers are as before the loop."""
+        self.written.take_back()
+        self.given.set(self.before[: len(self.given.names)])
         self.containers.take_back()
+
+    def _take(self, variables: Variables) -> None:
+        self.get, self.set, self.names = variables.get, variables.set, variables.names
+        self.kept = [name for name in variables.names if name in variables.live]
+        self.before = variables.get()
 
     def run(self, sequence: Sequence_ | None, body: Callable[[Any], None], test: Thunk | None, stop: Thunk | None) -> None:
         self.sequence = sequence
@@ -172,6 +179,8 @@ class _Capture:
 
     def _attempt(self, body: Callable[[Any], None], test: Thunk | None, stop: Thunk | None) -> Loop | None:
         """The loop, or None if more of its variables turned out to change."""
+        if self.written.tensors:  # looked at anew in each attempt, as giving one up forgets it
+            self._take(with_gradients(self.given, self.written))
         region = Region(self.builder)
         counter = region.input(COUNTER, "turn")
         inputs = {path: region.input(c.type, path) for path, c in self.carried.items()}
@@ -184,7 +193,7 @@ class _Capture:
         turn = region.leaf(counter, False)
         flags = self.turns.inputs(region) if self.turns is not None else []
         test_region, go_on = self._test(region, tensors, contents, turn, test, stop)
-        outside = Outside(self.recorder)
+        outside = Outside(self.recorder, gradients=True)
         with region.open(), self._raising():
             self._enter(tensors, contents)
             if self.turns is not None:
@@ -193,7 +202,7 @@ class _Capture:
             after = dict(zip(self.names, self.get()))
             self._check_containers()
             outside.check(region)
-            grown = self._grown(after)
+            grown = self.written.new() or self._grown(after)
             if self.turns is not None and not grown:
                 grown = self._share(region, after)
             grown = grown or self._flows(after)

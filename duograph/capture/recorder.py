@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph._stack import user_location
+from duograph.errors import CaptureError
 from duograph.ir.builder import current
 
 from .growing import grows
@@ -187,7 +188,10 @@ class Recorder(Journal):
     def attribute(self, holder: Any, name: str, base: bool = False) -> Any:
         """`holder.name` as the captured function sees it."""
         if isinstance(holder, (core.Tensor, LiveNumber)):
-            return getattr(holder, name)
+            value = getattr(holder, name)
+            if name == "grad" and isinstance(value, core.Tensor):
+                self._check_present(value)
+            return value
         if isinstance(holder, types.ModuleType):
             value = getattr(holder, name)
             if _user_module(holder) and name in holder.__dict__:
@@ -216,6 +220,16 @@ class Recorder(Journal):
                     value = getattr(holder, name)
                     return self.observe(value, "item", entries, name, base) if value is entries[name] else value
         return self.class_attribute(holder, name, base)
+
+    @staticmethod
+    def _check_present(grad: Any) -> None:
+        builder: Any = current()
+        if builder.presence.of(grad) is not None:
+            raise CaptureError(
+                "static: whether this tensor has a gradient here or None is decided by a tensor's value",
+                hint="look at it in the branch in which backward() is called, or zero_grad(set_to_none=False) before that branch",
+                location=user_location(),
+            )
 
     def class_attribute(self, holder: Any, name: str, base: bool) -> Any:
         cls = holder if isinstance(holder, type) else type(holder)
@@ -299,6 +313,16 @@ class Recorder(Journal):
         from .convert import callee
 
         return callee(self, function)
+
+    def backward(self, tensors: Any, grads: Any, retain_graph: bool | None, create_graph: bool, inputs: Any) -> None:
+        """What `backward` does in a capture."""
+        from .region_gradients import accumulate, backward
+
+        builder: Any = current()
+        if builder.regions:
+            backward(self, tensors, grads, create_graph, inputs)
+        else:
+            accumulate(self, lambda: core.backward(tensors, grads, retain_graph, create_graph, inputs))
 
     # ---- numbers
 

@@ -49,6 +49,7 @@ class Region:
         self.leaves: set[int] = set()
         self.recorded: set[Any] = set()  # operations on the region's tape whose results have values from outside
         self.keep: list[Any] = []
+        self.given: list[Any] = []  # tensors on its inputs
         self.written: dict[int, tuple[Cell, Value]] = {}  # what storages held when the region closed
         self._cells: dict[int, tuple[Cell, Value, int]] = {}
         self._views: dict[int, tuple[View, Value, int, int]] = {}
@@ -65,6 +66,7 @@ class Region:
         """A tensor for an input of the region."""
         tensor = wrap(value)
         self.builder.handles.add(value)
+        self.given.append(tensor)
         return tensor.requires_grad_() if requires_grad else tensor
 
     @contextmanager

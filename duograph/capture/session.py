@@ -286,12 +286,16 @@ class Session:
         wanted = [
             (number, tensor)
             for number, tensor in enumerate(self.output_tensors)
-            if tensor is not None and tensor.requires_grad and not (tensor.grad_fn is not None and tensor.grad_fn.used)
+            if tensor is not None and tensor.requires_grad and not self._is_used(tensor.grad_fn)
         ]
         if not wanted:
             return None
         inputs = [(value, t) for value, t in self.builder.tensor_inputs if t.requires_grad and t.dtype.is_floating_point]
         return differentiate(self.builder, wanted, inputs)
+
+    def _is_used(self, node: Any) -> bool:
+        """Whether the captured function has gone backward from here itself."""
+        return node is not None and (node.used or node in self.builder.differentiated)
 
     # ---- the entry
 

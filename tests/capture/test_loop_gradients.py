@@ -178,20 +178,6 @@ def test_one_side_of_a_branch_uses_a_parameter():
         assert found[0] == found[1] and None in found[0]
 
 
-def test_what_is_not_yet_supported_says_so():
-    w = nn.Parameter(dg.ones(2))
-
-    def f(x):
-        while x.sum() < 10:
-            (x * w).sum().backward()
-            x = x + 1
-        return x
-
-    with pytest.raises(dg.Error) as error:
-        dg.static(f)(dg.ones(2))
-    assert "test_loop_gradients.py" in str(error.value)
-
-
 @pytest.mark.parametrize("product", [lambda h, w: h @ w, lambda h, w: nn.functional.linear(h, w)])
 def test_second_order_gradients_through_products_inside_the_function(product):
     """Gradients taken twice inside of a static function: products hand the gradient on to both operands each time."""
