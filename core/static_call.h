@@ -52,6 +52,8 @@ PyObject* number_object(const Postfix& postfix, StaticCall* call);  // new refer
 // What the caller gets; new reference.
 PyObject* build(const Template& made, StaticCall* call);
 void apply_effect(const Effect& effect, StaticCall* call);
+// Forgets the gradient that an effect will replace, unless the program is given it.
+void give_up_gradient(const Effect& effect, StaticCall* call);
 // Makes the call one node of the tape, if an input wants a gradient.
 void record_tape(PyObject* entry, StaticCall* call);
 void create_static_gradient_type();

@@ -25,6 +25,7 @@
 //  writes   [input] that the program writes in place
 //  effects  after the run: ("grad", template, template) · ("setattr", object, name, template)
 //           ("setitem", object, key, template) · ("setcell", cell, template) · ("call", callable, [template])
+//  frees    [effect]: the program overwrites these gradients and reads them nowhere: they are None from the start
 //  hosts    what the program calls while it runs, by number: None, or (operands, [effect], callable, [template],
 //  watch):
 //           the effects that are due, then callable(*templates); ("output", j) is operand j there. `watch`: it is an
@@ -172,6 +173,7 @@ struct StaticEntry {
   Template outputs;
   std::vector<int> writes;
   std::vector<Effect> effects;
+  std::vector<int> frees;  // effects whose gradient of before the run is given up first
   std::vector<HostCall> hosts;
   const char* tape_name = nullptr;
   Program* tape_program = nullptr;
@@ -184,6 +186,10 @@ struct StaticEntry {
 
   static StaticEntry* parse(PyObject* description);
 };
+
+[[noreturn]] void malformed(const char* what);
+// Every index in range, so that calls need no checks.
+void check_entry(const StaticEntry& entry);
 
 // The Python object around an entry.
 struct StaticEntryObject {

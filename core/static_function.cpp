@@ -59,6 +59,7 @@ PyObject* run(StaticFunctionObject* self, PyObject* entry_object, StaticCall* ca
   SmallVector<RunOutput, 8> results;
   results.resize(n_outputs);
   RunStatus status;
+  for (int i : entry->frees) give_up_gradient(entry->effects[i], call);
   // A written buffer counts as changed even if the run is interrupted half-way.
   for (int i : entry->writes) bump_version(call->inputs[i]);
   StaticHost host(call);

@@ -83,4 +83,13 @@ void apply_effect(const Effect& effect, StaticCall* call) {
   }
 }
 
+void give_up_gradient(const Effect& effect, StaticCall* call) {
+  Ref target(build(effect.values[0], call));
+  if (!is_tensor(target.get())) return;
+  TensorObject* tensor = as_tensor(target.get());
+  for (TensorObject* input : call->inputs)
+    if (as_object(input) == tensor->grad) return;
+  set_grad(tensor, nullptr);
+}
+
 }  // namespace dg

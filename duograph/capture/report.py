@@ -34,6 +34,8 @@ class KernelLine:
     flops: int = 0
     bytes: int = 0
     microseconds: float | None = None
+    times: int = 1  # how often it runs in a call
+    per_turn: bool = False  # and that in each turn of a loop of unknown length
 
     @property
     def location(self) -> str:
@@ -51,6 +53,11 @@ class Side:
     flops: int = 0
     bytes_moved: int = 0
     kernel_list: list[KernelLine] = field(default_factory=list)
+
+    @property
+    def per_turn(self) -> bool:
+        """Whether loops of unknown length are among what is counted, with one turn."""
+        return any(kernel.per_turn for kernel in self.kernel_list)
 
 
 @dataclass
@@ -77,6 +84,8 @@ class Report:
         widths = [max(len(row[i]) for row in texts) for i in range(3)]
         lines = [f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}" for a, b, c in texts]
         lines.insert(1, "-" * len(lines[0]))
+        if self.static.per_turn:
+            lines.append("of loops whose number of turns values decide, one turn is counted")
         lines += self._memory()
         lines += ["", "static kernels"]
         lines += [f"  {line}" for line in self._kernels()]
@@ -99,12 +108,15 @@ class Report:
 
     def _kernels(self) -> list[str]:
         timed = any(k.microseconds is not None for k in self.static.kernel_list)
+        repeated = any(k.per_turn or _number(k.times) != "1" for k in self.static.kernel_list)
         width = min(60, max((len(k.expression) for k in self.static.kernel_list), default=0))
         lines = []
         for kernel in self.static.kernel_list:
             time = f"{kernel.microseconds:9.1f} µs  " if timed and kernel.microseconds is not None else ""
             where = f"{os.path.basename(kernel.file)}:{kernel.line}    {kernel.text}" if kernel.file else ""
-            lines.append(f"{time}{kernel.expression:<{width}}  {where}".rstrip())
+            often = "per turn" if kernel.per_turn else f"× {_number(kernel.times)}" if _number(kernel.times) != "1" else ""
+            often = f"{often:<9} " if repeated else ""
+            lines.append(f"{time}{often}{kernel.expression:<{width}}  {where}".rstrip())
         return lines
 
     __repr__ = __str__
@@ -143,12 +155,17 @@ def _bytes(size: Any) -> int | str:
 
 
 def unfused_flops(captured: Captured) -> Any:
-    """Operations of the graph as it was written: each operator computes its result once."""
+    """Operations of the graph as it was written: each operator computes its result once, loops' in each turn."""
     from duograph.passes.pipeline import Options, optimise
+    from duograph.passes.schedule import counted
     from duograph.passes.scheduling import schedule
+    from duograph.passes.segment_loops import nowhere
 
-    plan = schedule(optimise(captured.graph, Options(strict=True, fuse=False)), False)
-    return sum(getattr(step, "flops", 0) for step in plan.steps)
+    plan = schedule(optimise(captured.graph, Options(strict=True, fuse=False, cut=nowhere)), False)
+    total: Any = 0
+    for step, times, _ in counted(plan.steps):
+        total = total + step.flops * times
+    return total
 
 
 def static_side(built: Any) -> Side:
@@ -159,7 +176,7 @@ def static_side(built: Any) -> Side:
     side.bytes = report.bytes
     for kernel in report.kernels:
         where = kernel.location
-        line = KernelLine(kernel.expression, flops=kernel.flops, bytes=kernel.bytes)
+        line = KernelLine(kernel.expression, flops=kernel.flops, bytes=kernel.bytes, times=kernel.times, per_turn=kernel.per_turn)
         if where is not None:
             line.file, line.line, line.function, line.text = where.file, where.line, where.function, where.text
         side.kernel_list.append(line)

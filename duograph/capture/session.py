@@ -10,6 +10,7 @@ from duograph import _core as core
 from duograph._recorded import state
 from duograph.errors import CaptureError, Error
 from duograph.ir.graph import Argument, Graph, Value
+from duograph.ir.primitives import LATE, PRIMITIVES
 
 from .backward import Backward, differentiate
 from .borrowed import MayShare
@@ -265,6 +266,7 @@ class Session:
 
     def _effects(self, gradients: list[tuple[Any, Any]]) -> list[Row]:
         effects: list[Row] = []
+        self.overwritten = [tensor for tensor, _ in gradients]
         for tensor, grad in gradients:
             row = template(grad, self._tensor_row)
             condition = self.builder.presence.of(grad)
@@ -278,6 +280,22 @@ class Session:
             row = template(current(), self._tensor_row)
             effects.append((kind, holder, row) if kind == "setcell" else (kind, holder, key, row))
         return effects
+
+    def _frees(self, effects: list[Row], graph: Graph) -> list[int]:
+        """Gradients that are None from the start of a run: the call overwrites them without a look, as `zero_grad` does.
+
+        A program that may fail keeps them, as what it leaves behind then depends on where it stopped.
+        """
+        from duograph.passes.hoist import may_fail
+
+        primitives = [node for node in graph.walk() if node.op in PRIMITIVES]
+        if graph.checks or any(n.op == "host_call" or PRIMITIVES[n.op].kind == LATE or may_fail(n) for n in primitives):
+            return []
+        first: dict[int, str] = {}
+        for what, tensor, _ in self.journal:
+            first.setdefault(id(tensor), what)
+        count = sum(row[0] == "grad" for row in effects)  # they come first
+        return [i for i, tensor in enumerate(self.overwritten[:count]) if first[id(tensor)] == "write"]
 
     def _backward(self) -> Backward | None:
         """The gradient program of results that require gradients, when the call itself is to be differentiated."""
@@ -363,6 +381,7 @@ class Session:
             "outputs": outputs,
             "writes": [tensor_numbers[value] for value in written],
             "effects": effects,
+            "frees": self._frees(effects, graph),
             "hosts": self.hosts.description([graph, *([] if backward is None else [backward.graph])]),
             "reads": recorder.reads,
             "guards": guards,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from duograph.codegen.kernel import ContractionKernel, Kernel, LoopKernel, ScatterKernel
 from duograph.ir.dim import Dim, Expr
@@ -24,6 +24,7 @@ class KernelStep:
     locations: tuple[Location, ...]
     flops: Expr
     bytes: Expr
+    per_turn: bool = False  # a loop inside makes nobody knows how many turns, of which one is counted
 
     @property
     def writes(self) -> tuple[Buffer, ...]:
@@ -69,7 +70,7 @@ class Stack:
 class WhileStep:
     """Run `condition`; while the bool in `predicate` is true then, run `body` and `condition` again.
 
-    `turns`, if given, is known from then on as the number of turns.
+    `turns`, if given, is known from then on as the number of turns; `count` is that number where it is known before.
     """
 
     condition: tuple[Step, ...]
@@ -77,6 +78,7 @@ class WhileStep:
     body: tuple[Step, ...]
     stacks: tuple[Stack, ...] = ()
     turns: Dim | None = None
+    count: Expr | None = None
 
 
 @dataclass(frozen=True)
@@ -123,19 +125,46 @@ class Result:
 
 @dataclass
 class Schedule:
-    """A program: steps, the buffers they use besides inputs, and the results; values computed again, by segment."""
+    """A program: steps, the buffers they use besides inputs, and the results; values computed again, by segment.
+
+    `turns` says how many turns loops make, as far as it is known before they run.
+    """
 
     steps: tuple[Step, ...]
     results: tuple[Result, ...]
     buffers: list[Buffer] = field(default_factory=list)
     checks: list[tuple[str, Expr, Expr, int]] = field(default_factory=list)
     again: Mapping[Value, int] = field(default_factory=dict)
+    turns: Mapping[Node, Expr] = field(default_factory=dict)
+
+
+class Counted(NamedTuple):
+    """A kernel with how often it runs, and whether that is in each turn of a loop of unknown length."""
+
+    step: KernelStep
+    times: Expr
+    per_turn: bool
+
+
+def counted(steps: Sequence[Step], times: Expr = 1, per_turn: bool = False) -> list[Counted]:
+    """The kernels of steps and their regions, in order, with how often each runs."""
+    found: list[Counted] = []
+    for step in steps:
+        if isinstance(step, KernelStep):
+            found.append(Counted(step, times, per_turn or step.per_turn))
+        elif isinstance(step, CondStep):
+            found += counted(step.then, times, per_turn) + counted(step.otherwise, times, per_turn)
+        elif isinstance(step, WhileStep):
+            inside = times if step.count is None else times * step.count
+            found += counted((*step.condition, *step.body), inside, per_turn or step.count is None)
+    return found
 
 
 __all__ = [
     "CondStep",
     "ContractionKernel",
     "CopyStep",
+    "Counted",
     "HostStep",
     "KernelStep",
     "LoopKernel",
@@ -148,4 +177,5 @@ __all__ = [
     "Stack",
     "Step",
     "WhileStep",
+    "counted",
 ]

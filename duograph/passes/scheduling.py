@@ -19,6 +19,7 @@ from .ordering import in_order
 from .parts import parted_steps
 from .schedule import CondStep, NonzeroStep, RandomStep, Result, Schedule, SizeStep, Stack, Step, WhileStep
 from .small_loops import lower_flow
+from .turns import turns
 from .views import view_of
 
 
@@ -37,7 +38,7 @@ def schedule(graph: Graph, fuse: bool = True, views: bool = True, again: Mapping
         buffer = Buffer("input", i, value.dtype, value.shape, value.name)
         strides = contiguous_strides(value.shape) if argument.strides is None else argument.strides
         placements[value] = Placement(buffer, strides, number=argument.kind == "number")
-    plan = Schedule((), (), again=again or {})
+    plan = Schedule((), (), again=again or {}, turns=dict(turns(graph)))
     results: list[Result] = []
     targets: list[tuple[Value, Target]] = []
     for j, value in enumerate(graph.outputs):
@@ -257,7 +258,7 @@ class _GroupSteps:
         operands = [_operand_placement(request) for request in group.operands]
         if group.in_registers:
             places = [_operand_placement(s) if isinstance(s, Request) else s for s in group.sources]
-            return lower_flow(node, places, [target.placement for target in group.carried])
+            return lower_flow(node, places, [target.placement for target in group.carried], self.plan.turns)
         if node.op == "cond":
             predicate = self._whole(operands[0])
             then, otherwise = (self._branch(region, operands[1:], group) for region in node.regions)
@@ -276,7 +277,7 @@ class _GroupSteps:
         ]
         targets += [Target(Placement.contiguous(stack.row, stack.row.shape)) for stack in stacks]
         steps = self._region(body, inputs, targets)
-        return WhileStep(condition, predicate, steps, tuple(stacks), late_symbol(node))
+        return WhileStep(condition, predicate, steps, tuple(stacks), late_symbol(node), self.plan.turns.get(node))
 
     @staticmethod
     def _stack(placement: Placement, row: Value) -> Stack:

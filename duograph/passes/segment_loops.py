@@ -27,6 +27,7 @@ from duograph.ir.types import TensorType
 
 from .rewrite import scalar_constant
 from .share_rows import shared
+from .turns import Counter
 
 LEAST_BYTES = 1 << 18  # rows of fewer bytes are left alone: they stay in the cache
 MORE_WORK = 0.18  # of the operations of loop and gradient, by default
@@ -97,64 +98,27 @@ def _cuts(graph: Graph, cut: Cut) -> list[tuple[Pair, list[int]]]:
     """The loops to cut and where."""
     if sum(node.op == "while_loop" for node in graph.nodes) < 2:
         return []
-    found = [(pair, sorted({turn for turn in cut(pair) if 0 < turn < pair.turns})) for pair in _pairs(graph, _Counts(graph))]
+    found = [(pair, sorted({turn for turn in cut(pair) if 0 < turn < pair.turns})) for pair in _pairs(graph, Counter(graph))]
     return [(pair, borders) for pair, borders in found if borders]
 
 
 # Which loops
 
 
-class _Counts:
-    """How many turns the loops of a graph make, as far as that is a number, and which carried value counts them."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.numbers: dict[Value, int] = {}
-        self.loops: dict[Node, tuple[int, int]] = {}
-        for node in graph.nodes:
-            found = self._counted(node) if node.op == "while_loop" else None
-            if found is not None:
-                self.loops[node] = found
-                self.numbers[node.outputs[found[1]]] = found[0]
-
-    def number(self, value: Value) -> int | None:
-        """The whole number that a value is."""
-        known = self.numbers.get(value)
-        if known is None and value.shape == () and value.dtype.kind in "iu":
-            constant = scalar_constant(value)
-            known = constant if type(constant) is int else None
-        return known
-
-    def _counted(self, loop: Node) -> tuple[int, int] | None:
-        """(turns, position of the counter) of a loop that counts from 0 to a known number."""
-        test, body = loop.regions
-        less = test.outputs[0].node
-        if less is None or less.op != "lt" or any(value not in test.inputs for value in less.inputs):
-            return None
-        counter, end = (test.inputs.index(value) for value in less.inputs)
-        if counter >= loop.attrs["carried"] or end < loop.attrs["carried"]:
-            return None
-        add = body.outputs[counter].node
-        if add is None or add.op != "add" or body.inputs[counter] not in add.inputs:
-            return None
-        steps = [scalar_constant(value) for value in add.inputs if value is not body.inputs[counter]]
-        turns = self.number(loop.inputs[end])
-        if steps != [1] or scalar_constant(loop.inputs[counter]) != 0 or turns is None or turns < 1:
-            return None
-        return turns, counter
-
-
-def _pairs(graph: Graph, counts: _Counts) -> list[Pair]:
+def _pairs(graph: Graph, counts: Counter) -> list[Pair]:
     users = graph.users()
     pairs: list[Pair] = []
     taken: set[Node] = set()
-    for loop, (turns, counter) in counts.loops.items():
+    for loop, (turns, counter, start) in counts.loops.items():
+        if not isinstance(turns, int) or turns < 1 or start != 0:
+            continue
         stacks = loop.outputs[loop.attrs["carried"] :]
         readers = {user for value in stacks for user in users.get(value, ())}
         if not stacks or len(readers) != 1 or any(value in graph.outputs for value in stacks):
             continue
         (reader,) = readers
         found = counts.loops.get(reader)
-        if found is None or found[0] != turns or reader.attrs.get("stacked") or taken & {loop, reader}:
+        if found is None or found[::2] != (turns, 0) or reader.attrs.get("stacked") or taken & {loop, reader}:
             continue
         if not _is_pure(loop) or not all(_reads_backwards(reader, value, counts) for value in stacks):
             continue
@@ -173,10 +137,11 @@ def _is_pure(loop: Node) -> bool:
     )
 
 
-def _reads_backwards(reader: Node, stack: Value, counts: _Counts) -> bool:
+def _reads_backwards(reader: Node, stack: Value, counts: Counter) -> bool:
     """Whether turn k of a loop reads row n - 1 - k of the stack, and nothing else."""
     carried = reader.attrs["carried"]
-    turns, counter = counts.loops[reader]
+    turns, counter, _ = counts.loops[reader]
+    assert isinstance(turns, int)
     test, body = reader.regions
     for i in (i for i, value in enumerate(reader.inputs) if value is stack):
         inner = body.inputs[i]
@@ -191,7 +156,7 @@ def _reads_backwards(reader: Node, stack: Value, counts: _Counts) -> bool:
     return True
 
 
-def _linear(value: Value, loop: Node, counter: int, counts: _Counts) -> tuple[int, int] | None:
+def _linear(value: Value, loop: Node, counter: int, counts: Counter) -> tuple[int, int] | None:
     """(a, b) if a value of a loop's body is a times the turn's number plus b."""
     body = loop.regions[1]
     if value.node is None:
@@ -199,7 +164,7 @@ def _linear(value: Value, loop: Node, counter: int, counts: _Counts) -> tuple[in
         if at == counter:
             return 1, 0
         known = counts.number(loop.inputs[at]) if at >= loop.attrs["carried"] else None
-        return None if known is None else (0, known)
+        return (0, known) if isinstance(known, int) else None
     number = scalar_constant(value)
     if type(number) is int:
         return 0, number

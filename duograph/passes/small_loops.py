@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from duograph.codegen.kernel import Address, FlowKernel, Gather, Instr, Operand
@@ -128,9 +128,11 @@ def number_of(value: Value) -> bool | int | float | None:
     return None if isinstance(number, bytes) else number
 
 
-def lower_flow(node: Node, operands: Sequence[Placement | None], results: Sequence[Placement]) -> KernelStep:
+def lower_flow(
+    node: Node, operands: Sequence[Placement | None], results: Sequence[Placement], turns: Mapping[Node, Expr]
+) -> KernelStep:
     """A small loop or branch as a step: where its operands are (see `operand_kinds`) and its results go."""
-    lowering = _Flow(node)
+    lowering = _Flow(node, turns)
     kinds = operand_kinds(node)
     numbers = [lowering.operand(*operand) for operand in zip(node.inputs, operands, kinds)]
     values = dict(zip(node.inputs, numbers))
@@ -150,7 +152,8 @@ def lower_flow(node: Node, operands: Sequence[Placement | None], results: Sequen
         tuple(sorted(lowering.wide)),
     )
     traffic = sum((buffer.bytes for buffer in lowering.buffers), 0)
-    return KernelStep(kernel, tuple(lowering.buffers), tuple(lowering.nodes), tuple(locations), lowering.flops, traffic)
+    nodes = tuple(lowering.nodes)
+    return KernelStep(kernel, tuple(lowering.buffers), nodes, tuple(locations), lowering.flops, traffic, lowering.per_turn)
 
 
 def _inner(node: Node) -> Iterator[Node]:
@@ -192,7 +195,7 @@ class _Array(NamedTuple):
 class _Flow:
     """The body under construction. Equal instructions are one where the first is seen: in its own region and inside."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, turns: Mapping[Node, Expr]) -> None:
         values = [value for inner in (node, *_inner(node)) if inner.op != "row" for value in inner.outputs]
         self.count: int = max(_elements(value) for value in values)
         self.wide: set[int] = set()  # instructions whose value has an element for each index
@@ -200,7 +203,10 @@ class _Flow:
         self.buffers: list[Buffer] = []
         self.roles: list[str] = []
         self.nodes: dict[Node, None] = {}
-        self.flops = 0
+        self.flops: Expr = 0
+        self.turns = turns
+        self.times: Expr = 1  # how often what is emitted runs
+        self.per_turn = False  # a loop in it makes nobody knows how many turns, of which one is counted
         self.known: list[dict[tuple[Any, ...], int]] = [{}]
         self.arrays: list[_Array] = []  # the value -1 - i is array i
 
@@ -308,13 +314,13 @@ class _Flow:
         if node.op == "cast" and self.body[inputs[0]].dtype == dtype:
             return inputs[0]
         if node.outputs[0].dtype.kind == "f":
-            self.flops += PRIMITIVES[node.op].flops * _elements(node.outputs[0])
+            self.flops = self.flops + self.times * (PRIMITIVES[node.op].flops * _elements(node.outputs[0]))
         return self.add(node.op, tuple(inputs), dtype)
 
     def _reduce(self, operand: int, kind: str, dtype: str) -> int:
         if kind in ("sum", "prod") and self.body[operand].dtype != dtype:
             operand = self.add("cast", (operand,), dtype)
-        self.flops += self.count
+        self.flops = self.flops + self.times * self.count
         return self.add("reduce", (operand,), dtype, kind)
 
     def _size(self, value: Expr, dtype: str) -> int:
@@ -336,8 +342,12 @@ class _Flow:
         self.emit("enter", tuple(operands[:count]))
         carried = [self._mark(self.emit("phi", (), v.dtype.name, i), v) for i, v in enumerate(node.outputs[:count])]
         inside = [*carried, *operands[count:]]
+        outside, turns = self.times, self.turns.get(node)
+        self.per_turn = self.per_turn or turns is None
+        self.times = outside if turns is None else outside * turns
         self.emit("while", self.region(test, inside), "bool")
         self.emit("again", self.region(step, inside))
+        self.times = outside
         return iter(carried)
 
     def _branch(self, node: Node, operands: Sequence[int]) -> Iterator[int]:

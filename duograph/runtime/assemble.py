@@ -27,6 +27,7 @@ from duograph.passes.schedule import (
     SizeStep,
     Step,
     WhileStep,
+    counted,
 )
 from duograph.passes.scheduling import schedule
 from duograph.passes.segment_loops import Cut, by_default, cost, in_parts, nowhere
@@ -57,8 +58,7 @@ class Assembled:
 
     def report(self) -> PlanReport:
         """What the program does, in words and figures."""
-        steps = list(_kernel_steps(self.plan.steps))
-        report = describe(self.graph, self.plan, steps, self.compiled, self.memory)
+        report = describe(self.graph, self.plan, counted(self.plan.steps), self.compiled, self.memory)
         return replace(report, peak=planned_peak(self.memory), recomputed=self.recomputed)
 
 

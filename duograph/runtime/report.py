@@ -23,12 +23,15 @@ from duograph.ir.primitives import PRIMITIVES
 from duograph.passes.groups import Buffer
 from duograph.passes.plan_memory import Plan
 from duograph.passes.recompute import Recomputation
-from duograph.passes.schedule import KernelStep, Schedule
+from duograph.passes.schedule import Counted, KernelStep, Schedule
 
 
 @dataclass(frozen=True)
 class KernelReport:
-    """One kernel: its fused expression, the user's line, operations and bytes moved, its symbols, its number."""
+    """One kernel: its fused expression, the user's line, operations and bytes moved of a run, its symbols, its number.
+
+    It runs `times` times; with `per_turn` in each turn of a loop whose number of turns is not known, besides.
+    """
 
     expression: str
     location: Location | None
@@ -37,6 +40,8 @@ class KernelReport:
     bytes: Expr
     symbols: tuple[str, ...]
     step: int
+    times: Expr = 1
+    per_turn: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,11 +71,13 @@ class PlanReport:
 
     @property
     def flops(self) -> Expr:
-        return _total(kernel.flops for kernel in self.kernels)
+        """Floating-point operations of a run; of loops of unknown length those of one turn."""
+        return _total(kernel.flops * kernel.times for kernel in self.kernels)
 
     @property
     def bytes_moved(self) -> Expr:
-        return _total(kernel.bytes for kernel in self.kernels)
+        """Bytes read and written in a run; of loops of unknown length those of one turn."""
+        return _total(kernel.bytes * kernel.times for kernel in self.kernels)
 
 
 def _total(values: object) -> Expr:
@@ -81,7 +88,7 @@ def _total(values: object) -> Expr:
 
 
 def describe(
-    graph: Graph, plan: Schedule, steps: Sequence[KernelStep], compiled: dict[int, CompiledKernel], memory: Plan
+    graph: Graph, plan: Schedule, steps: Sequence[Counted], compiled: dict[int, CompiledKernel], memory: Plan
 ) -> PlanReport:
     """The report of a program."""
     kernels = tuple(
@@ -93,8 +100,10 @@ def describe(
             step.bytes,
             tuple(launch.symbol for launch in compiled[id(step)].launches),
             number,
+            times,
+            per_turn,
         )
-        for number, step in enumerate(steps)
+        for number, (step, times, per_turn) in enumerate(steps)
     )
     variables: list[Variable] = []
     for value, argument in zip(graph.inputs, graph.arguments):

@@ -69,3 +69,42 @@ def test_a_training_step_is_explained_and_left_alone():
     assert any("0.weight" in k.expression for k in report.static.kernel_list)
     static(x, y)
     assert static.captures == 1
+
+
+def test_a_loops_operations_count_in_each_turn():
+    def run(x, w):
+        h = x[0]
+        for t in range(x.shape[0]):
+            h = h @ w + x[t]
+        return h
+
+    x, w = dg.ones(20, 4, 8), dg.ones(8, 8)
+    report = dg.static(run).explain(x, w)
+    assert report.dynamic.flops == report.static.flops == 20 * (2 * 4 * 8 * 8 + 4 * 8)
+    (product,) = [k for k in report.static.kernel_list if "@" in k.expression]
+    assert product.times == 20 and "× 20" in str(report)
+    assert "one turn is counted" not in str(report)
+
+
+def test_a_small_loops_operations_count_in_each_turn():
+    def run(x):
+        for _ in range(50):
+            x = x * 0.5 + 1.0
+        return x
+
+    report = dg.static(run, strict=True).explain(dg.ones(4))
+    assert report.static.flops == report.dynamic.flops == 50 * 2 * 4
+
+
+def test_of_a_loop_of_unknown_length_one_turn_is_counted():
+    def run(x, w):
+        while x.sum() < 1000:
+            for _ in range(10):
+                x = x @ w
+        return x
+
+    report = dg.static(run).explain(dg.ones(4, 8), dg.ones(8, 8))
+    (product,) = [k for k in report.static.kernel_list if "@" in k.expression]
+    assert product.times == 10 and product.per_turn
+    assert report.static.flops == report.dynamic.flops == 10 * 2 * 4 * 8 * 8 + 32
+    assert "of loops whose number of turns values decide, one turn is counted" in str(report) and "per turn" in str(report)
