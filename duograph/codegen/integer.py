@@ -78,4 +78,27 @@ def power(v: Vectors, info: DTypeInfo, base: Vec, exponent: Vec) -> Vec:
         f.fill(line, f"{value.ref} = phi {value.type} [{first.ref}, %{before}], [{after.ref}, %{loop}]")
     f.cond_br(v.any(v.icmp("ne", following[2], zero)), loop, done)
     f.place(done)
-    return following[0]
+    result = following[0]
+    return v.select(v.icmp("slt", result, zero), v.sub(zero, result), result) if info.kind == "i" else result
+
+
+def greatest_divisor(v: Vectors, info: DTypeInfo, a: Vec, b: Vec) -> Vec:
+    """The greatest common divisor by Euclid's algorithm, all lanes until the last is done."""
+    f, zero = v.function, v.like(a, 0)
+    if info.kind == "i":
+        a, b = (v.select(v.icmp("slt", x, zero), v.sub(zero, x), x) for x in (a, b))
+    before, loop, done = f.block, f.label("divisor"), f.label("done")
+    f.br(loop)
+    f.place(loop)
+    lines = [f.reserve(), f.reserve()]
+    x, y = (Vec(f.name_value(), a.element, a.lanes) for _ in range(2))
+    finished = v.icmp("eq", y, zero)
+    rest = floor_division(v, info, x, v.select(finished, v.like(y, 1), y))[1]
+    following = v.select(finished, x, y), v.select(finished, zero, rest)
+    again = v.any(v.icmp("ne", following[1], zero))
+    for line, value, start, new in zip(lines, (x, y), (a, b), following):
+        f.fill(line, f"{value.ref} = phi {value.type} [{start.ref}, %{before}], [{new.ref}, %{f.block}]")
+    f.cond_br(again, loop, done)
+    f.place(done)
+    result = following[0]
+    return v.select(v.icmp("slt", result, zero), v.sub(zero, result), result) if info.kind == "i" else result

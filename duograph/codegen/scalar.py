@@ -91,6 +91,10 @@ def _function(function: Callable[[Vectors, Vec], Vec], cost: int) -> Primitive:
     return Primitive(lambda s, info, x: function(s.v, x[0]), "f", cost)
 
 
+def _function2(function: Callable[[Vectors, Vec, Vec], Vec], cost: int) -> Primitive:
+    return Primitive(lambda s, info, x: function(s.v, x[0], x[1]), "f", cost)
+
+
 def _extreme(float_predicate: str, int_predicate: str) -> Primitive:
     def emit(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
         v, (a, b) = s.v, x
@@ -112,6 +116,19 @@ def _division(part: int) -> Primitive:
         return integer.floor_division(v, info, a, b)[part]
 
     return Primitive(emit, "iuf", cost=30)
+
+
+def _truncated_modulo(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
+    v, (a, b) = s.v, x
+    if info.kind == "f":
+        return vmath.truncated_modulo(v, a, b)
+    zero = v.like(b, 0)
+    s.fail(v.icmp("eq", b, zero), STATUS_ZERO_DIVISION)
+    remainder = integer.floor_division(v, info, a, b)[1]
+    if info.kind != "i":
+        return remainder
+    differ = v.and_(v.icmp("ne", remainder, zero), v.icmp("slt", v.xor(a, b), zero))
+    return v.sub(remainder, v.select(differ, b, zero))
 
 
 # ---- single entries ----
@@ -176,6 +193,8 @@ PRIMITIVES: dict[str, Primitive] = {
     "div": Primitive(lambda s, info, x: s.v.fdiv(x[0], x[1]), "f", cost=10),
     "floordiv": _division(0),
     "mod": _division(1),
+    "fmod": Primitive(_truncated_modulo, "iuf", cost=30),
+    "gcd": Primitive(lambda s, info, x: integer.greatest_divisor(s.v, info, x[0], x[1]), "iu", cost=200),
     "neg": Primitive(_negative, "iuf", exact=True),
     "abs": Primitive(_absolute, "biuf", exact=True),
     "sign": Primitive(_sign, "biuf", cost=3, exact=True),
@@ -222,5 +241,22 @@ PRIMITIVES: dict[str, Primitive] = {
     "tan": _function(vmath.tan, 80),
     "tanh": _function(vmath.tanh, 30),
     "erf": _function(vmath.erf, 20),
+    "erfc": _function(vmath.erfc, 80),
+    "erfinv": _function(vmath.erfinv, 100),
+    "lgamma": _function(vmath.lgamma, 200),
+    "digamma": _function(vmath.digamma, 200),
+    "asin": _function(vmath.asin, 30),
+    "acos": _function(vmath.acos, 30),
+    "atan": _function(vmath.atan, 30),
+    "sinh": _function(vmath.sinh, 30),
+    "cosh": _function(vmath.cosh, 25),
+    "asinh": _function(vmath.asinh, 80),
+    "acosh": _function(vmath.acosh, 80),
+    "atanh": _function(vmath.atanh, 80),
+    "exponent": _function(vmath.exponent, 8),
+    "atan2": _function2(vmath.atan2, 40),
+    "hypot": _function2(vmath.hypot, 20),
+    "nextafter": _function2(vmath.next_after, 8),
+    "copysign": _function2(lambda v, x, y: v.copysign(x, y), 2),
     "pow": Primitive(_power, "iuf", cost=60),
 }

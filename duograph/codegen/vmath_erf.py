@@ -103,8 +103,13 @@ def _lookup_halves(v: Vectors, values: list[str], j: Vec) -> Vec:
 def _erf_double(v: Vectors, x: Vec) -> Vec:
     size = v.fmin(v.like(x, 6.0), v.fabs(x))
     square, one = v.fmul(size, size), v.like(x, 1.0)
-    small = v.fmul(x, v.polynomial(square, _SMALL))
+    small = erf_small(v, x)
     t = v.fdiv(v.fsub(size, v.like(x, 2.0)), v.fadd(size, v.like(x, 3.0)))
     tail = v.fmul(v.polynomial(t, _LARGE), exp(v, v.fneg(square)))
     large = v.copysign(v.fsub(one, tail), x)
     return v.select(v.fcmp("olt", size, v.like(x, 0.89)), small, large)
+
+
+def erf_small(v: Vectors, x: Vec) -> Vec:
+    """erf in float64 for |x| below 0.89."""
+    return v.fmul(x, v.polynomial(v.fmul(x, x), _SMALL))

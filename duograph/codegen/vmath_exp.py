@@ -64,7 +64,7 @@ def _constants(x: Vec) -> _Constants:
     return _FLOAT if x.element == "float" else _DOUBLE
 
 
-def _reduce(v: Vectors, x: Vec) -> tuple[Vec, Vec, Vec]:
+def reduce(v: Vectors, x: Vec) -> tuple[Vec, Vec, Vec]:
     """(r, k as float, k as integer)."""
     c = _constants(x)
     whole, exponent = nearest(v, x, LOG2E)
@@ -80,7 +80,7 @@ def expm1_reduced(v: Vectors, r: Vec) -> Vec:
 def exp(v: Vectors, x: Vec) -> Vec:
     if x.element == "float" and v.target.fma:
         return _exp_fused(v, x)
-    r, whole, exponent = _reduce(v, clamp(v, x, *_constants(x).exp_range))
+    r, whole, exponent = reduce(v, clamp(v, x, *_constants(x).exp_range))
     return scale(v, v.fadd(expm1_reduced(v, r), v.like(x, 1.0)), whole, exponent)
 
 
@@ -102,7 +102,7 @@ def exp2(v: Vectors, x: Vec) -> Vec:
 
 def expm1(v: Vectors, x: Vec) -> Vec:
     c = _constants(x)
-    r, whole, exponent = _reduce(v, clamp(v, x, -60.0, c.expm1_limit))
+    r, whole, exponent = reduce(v, clamp(v, x, -60.0, c.expm1_limit))
     q = expm1_reduced(v, r)
     # with s = 2**(k-1), which does not overflow: e**x - 1 = 2 (s q + (s - 1/2))
     half = power_of_two(v, v.sub(exponent, v.like(exponent, 1)))
@@ -116,7 +116,7 @@ def tanh(v: Vectors, x: Vec) -> Vec:
     z = v.fmul(x, x)
     small = v.mul_add(v.fmul(z, x), v.polynomial(z, c.tanh), x)
     limited = v.fmin(v.like(x, c.saturation), size)
-    r, _, exponent = _reduce(v, v.fadd(limited, limited))
+    r, _, exponent = reduce(v, v.fadd(limited, limited))
     s = power_of_two(v, exponent)
     divisor = v.mul_add(s, expm1_reduced(v, r), v.fadd(s, one))
     large = v.fsub(one, v.fdiv(v.like(x, 2.0), divisor))

@@ -80,3 +80,13 @@ def _scalef(v: Vectors, x: Vec, whole: Vec, suffix: str, mask: str) -> Vec:
 def clamp(v: Vectors, x: Vec, low: float, high: float) -> Vec:
     """x limited to [low, high]; NaN stays."""
     return v.fmax(v.like(x, low), v.fmin(v.like(x, high), x))
+
+
+def widened(v: Vectors, x: Vec) -> Vec:
+    """x in float64."""
+    return v.convert("fpext", x, "double") if x.element == "float" else x
+
+
+def narrowed(v: Vectors, result: Vec, x: Vec) -> Vec:
+    """A float64 result in x's format."""
+    return v.convert("fptrunc", result, "float") if x.element == "float" else result

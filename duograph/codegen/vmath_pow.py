@@ -114,7 +114,7 @@ def _edges(v: Vectors, x: Vec, y: Vec, size: Vec, magnitude: Vec) -> Vec:
 
 def floor_modulo(v: Vectors, x: Vec, y: Vec) -> Vec:
     """x - floor(x / y) * y without rounding error beyond the last; the sign of y."""
-    remainder = _remainder(v, x, y)
+    remainder = truncated_modulo(v, x, y)
     zero = v.like(x, 0.0)
     nonzero = v.fcmp("une", remainder, zero)
     differ = v.and_(nonzero, v.icmp("ne", v.fcmp("olt", remainder, zero), v.fcmp("olt", y, zero)))
@@ -124,7 +124,7 @@ def floor_modulo(v: Vectors, x: Vec, y: Vec) -> Vec:
 def floor_divide(v: Vectors, x: Vec, y: Vec) -> Vec:
     """floor(x / y), exact even where x / y rounds to the next whole number."""
     zero, one = v.like(x, 0.0), v.like(x, 1.0)
-    remainder = _remainder(v, x, y)
+    remainder = truncated_modulo(v, x, y)
     quotient = v.fdiv(v.fsub(x, remainder), y)
     differ = v.and_(v.fcmp("une", remainder, zero), v.icmp("ne", v.fcmp("olt", remainder, zero), v.fcmp("olt", y, zero)))
     quotient = v.select(differ, v.fsub(quotient, one), quotient)
@@ -135,7 +135,7 @@ def floor_divide(v: Vectors, x: Vec, y: Vec) -> Vec:
     return v.select(v.fcmp("oeq", y, zero), plain, floored)
 
 
-def _remainder(v: Vectors, x: Vec, y: Vec) -> Vec:
+def truncated_modulo(v: Vectors, x: Vec, y: Vec) -> Vec:
     """The exact remainder of truncated division, with the sign of x (C's fmod)."""
     f, fmt = v.function, format_of(x)
     divisor, zero = v.fabs(y), v.like(x, 0.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from duograph.codegen.llvm import Function, Module, float_literal
 from duograph.codegen.vector import Vec, Vectors
-from duograph.codegen.vmath_format import INFINITY, nearest
+from duograph.codegen.vmath_format import INFINITY, narrowed, nearest, widened
 
 _TWO_OVER_PI = 0.6366197723675814
 # pi/2: two parts of 33 bits, whose products with k < 2**20 are exact, and the rest
@@ -44,28 +44,20 @@ def cos(v: Vectors, x: Vec) -> Vec:
 
 
 def tan(v: Vectors, x: Vec) -> Vec:
-    r, low, k = _reduce(v, _wide(v, x))
+    r, low, k = _reduce(v, widened(v, x))
     s, c = _sin_cos(v, r, low, short=x.element == "float")
     odd = _bit(v, k, 0)
     result = v.fdiv(v.select(odd, v.fneg(c), s), v.select(odd, s, c))
-    return _keep_zero(v, x, _narrow(v, result, x))
+    return _keep_zero(v, x, narrowed(v, result, x))
 
 
 def _from_quadrants(v: Vectors, x: Vec, shift: int) -> Vec:
-    r, low, k = _reduce(v, _wide(v, x))
+    r, low, k = _reduce(v, widened(v, x))
     s, c = _sin_cos(v, r, low, short=x.element == "float")
     k = v.add(k, v.like(k, shift)) if shift else k
     result = v.select(_bit(v, k, 0), c, s)
-    result = _narrow(v, v.select(_bit(v, k, 1), v.fneg(result), result), x)
+    result = narrowed(v, v.select(_bit(v, k, 1), v.fneg(result), result), x)
     return result if shift else _keep_zero(v, x, result)
-
-
-def _wide(v: Vectors, x: Vec) -> Vec:
-    return v.convert("fpext", x, "double") if x.element == "float" else x
-
-
-def _narrow(v: Vectors, result: Vec, x: Vec) -> Vec:
-    return v.convert("fptrunc", result, "float") if x.element == "float" else result
 
 
 def _keep_zero(v: Vectors, x: Vec, result: Vec) -> Vec:

@@ -178,6 +178,113 @@ def test_float_modulo_is_exact(isa, dtype):
             np.testing.assert_array_equal(got, function(x, y), err_msg=op)
 
 
+MORE = ["asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "erfc", "erfinv"]
+# these have zeros whose neighbourhood is not resolved: errors in units of the last place of 1 there
+SUMS = ["lgamma", "digamma"]
+DOUBLE_LIMITS = {"erfc": 4, "erfinv": 4, "lgamma": 4, "digamma": 16}
+MORE_ODD = {"asin", "atan", "sinh", "asinh", "atanh", "erfinv"}
+
+
+def more_points(op, dtype, count):
+    x = points(dtype, count, 3)
+    inside = np.random.default_rng(4).uniform(-1, 1, count).astype(dtype)
+    near_one = (1 - np.abs(np.random.default_rng(5).standard_normal(count)) * 1e-3).astype(dtype)
+    return np.concatenate([x, inside, near_one, (inside * 20).astype(dtype)])
+
+
+def more_reference(op, x):
+    """One value in many digits."""
+    if math.isnan(x):
+        return mpmath.nan
+    if op in ("asin", "acos", "atanh", "erfinv") and abs(x) >= 1:
+        if abs(x) > 1:
+            return mpmath.nan
+        if op in ("atanh", "erfinv"):
+            return mpmath.mpf(x) * mpmath.inf
+    if op == "acosh" and x < 1:
+        return mpmath.nan
+    if op in ("sinh", "cosh") and abs(x) > 1e4:
+        return mpmath.inf if x > 0 or op == "cosh" else -mpmath.inf
+    if op == "erfc" and abs(x) > 40:
+        return mpmath.mpf(0 if x > 0 else 2)
+    if op in SUMS and (math.isinf(x) or (x <= 0 and x == math.floor(x))):
+        if op == "lgamma" or x == math.inf:
+            return mpmath.inf
+        return mpmath.nan if x else mpmath.mpf(-math.copysign(math.inf, x))
+    names = {"lgamma": lambda v: mpmath.re(mpmath.loggamma(v)), "digamma": mpmath.digamma}
+    with mpmath.workprec(200):
+        return mpmath.mpf(names.get(op, getattr(mpmath, op, None))(mpmath.mpf(x)))
+
+
+def scaled_error(op, got, expected, digits):
+    """The error in units of the last place (of 1 at least, for sums) of a format with so many digits."""
+    if mpmath.isnan(expected) or math.isnan(got):
+        return 0.0 if mpmath.isnan(expected) and math.isnan(got) else math.inf
+    limit = mpmath.mpf(2) ** (1024 if digits == 53 else 128)
+    if mpmath.isinf(expected) or math.isinf(got):
+        near = abs(expected) > limit * (1 - mpmath.mpf(2) ** (-digits))
+        return 0.0 if near and math.isinf(got) and (got > 0) == (expected > 0) else math.inf
+    size = max(abs(expected), 1) if op in SUMS else abs(expected)
+    if size == 0:
+        return 0.0 if got == 0 else math.inf
+    exponent = max(int(mpmath.floor(mpmath.log(size, 2))) + 1 - digits, -1074 if digits == 53 else -149)
+    return float(abs(mpmath.mpf(got) - expected) / mpmath.mpf(2) ** exponent)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("op", [*MORE, *SUMS])
+def test_more_functions(op, dtype):
+    x = more_points(op, dtype, 150)
+    if op in SUMS:
+        x = x[~(x < -1e3)]  # the digits of pi x run out: checked at moderate arguments
+    expected = [more_reference(op, v) for v in x.tolist()]
+    for isa in LEVELS:
+        got = call(op, x, isa=isa)
+        errors = [scaled_error(op, g, e, 53 if dtype == "float64" else 24) for g, e in zip(got.tolist(), expected)]
+        at = int(np.argmax(errors))
+        assert errors[at] <= (DOUBLE_LIMITS.get(op, LIMIT) if dtype == "float64" else LIMIT), (isa, errors[at], x[at], got[at])
+        if op in MORE_ODD:
+            zeros = (x == 0) & (got == 0)
+            assert (np.signbit(got) == np.signbit(x))[zeros].all()
+
+
+@pytest.mark.parametrize("isa", LEVELS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_functions_of_two(isa, dtype):
+    x = points(dtype, 300, 8)
+    y = np.random.default_rng(9).permutation(x)
+    edges = np.array([0, -0.0, 1, -1, np.inf, -np.inf, np.nan, 1e-300, 1e300], "float64")
+    with np.errstate(all="ignore"):
+        grid = [a.ravel().astype(dtype) for a in np.meshgrid(edges, edges)]
+        x, y = np.concatenate([x, grid[0]]), np.concatenate([y, grid[1]])
+        digits = 53 if dtype == "float64" else 24
+        for op, function in (("atan2", math.atan2), ("hypot", math.hypot)):
+            got = call(op, x, y, isa=isa)
+            for a, b, g in zip(x.tolist(), y.tolist(), got.tolist()):
+                with mpmath.workprec(200):
+                    exact = mpmath.mpf(function(a, b))
+                    if math.isfinite(a) and math.isfinite(b) and a and b:
+                        exact = getattr(mpmath, op)(mpmath.mpf(a), mpmath.mpf(b))
+                assert scaled_error(op, g, exact, digits) <= LIMIT, (op, a, b, g)
+                if op == "atan2" and g == 0:
+                    assert math.copysign(1, g) == math.copysign(1, a)
+        for op, function in (("fmod", np.fmod), ("copysign", np.copysign), ("nextafter", np.nextafter)):
+            np.testing.assert_array_equal(call(op, x, y, isa=isa), function(x, y), err_msg=op)
+        finite = np.where(np.isfinite(x), x, 1)
+        np.testing.assert_array_equal(call("exponent", finite, isa=isa), np.frexp(finite)[1])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64", "uint8", "int32"])
+def test_integers_of_two(dtype):
+    info = np.iinfo(dtype)
+    edges = np.array([0, 1, 2, 12, 18, info.max, info.max - 1, info.min, info.min + 1], dtype)
+    a, b = (np.concatenate([x.ravel(), x.ravel()]) for x in np.meshgrid(edges, edges))
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(call("gcd", a, b), np.gcd(a, b).astype(dtype))
+        divisor = np.where(b == 0, 1, b).astype(dtype)
+        np.testing.assert_array_equal(call("fmod", a, divisor), np.fmod(a, divisor))
+
+
 @pytest.mark.parametrize("op", ["exp", "tanh", "erf", "sin"])
 def test_levels_agree_to_a_unit_or_two(op):
     """Each level meets the bar by itself; together they cannot be far apart."""

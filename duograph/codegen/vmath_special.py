@@ -1,0 +1,252 @@
+"""erfc, erfinv, lgamma and digamma, computed in float64 for both formats.
+
+* erfc: (1 + 2x) e**(x**2) erfc(x) is a polynomial in (x - 4) / (x + 4), 2**-32 for float32 and 2**-56 for float64.
+* erfinv: Wichura's algorithm AS 241 (1988) for the normal quantile, three quotients of polynomials.
+* lgamma: from 3/2 to 5/2 (x - 2) times a polynomial (2**-61); below and above by Gamma(x + 1) = x Gamma(x), from 17/2
+  Stirling's series; negative arguments by reflection.
+* digamma: the recurrence up to 10 as one fraction, then the asymptotic series; negative arguments by reflection.
+"""
+
+from __future__ import annotations
+
+from duograph.codegen.vector import Vec, Vectors
+from duograph.codegen.vmath_erf import erf_small
+from duograph.codegen.vmath_exp import exp
+from duograph.codegen.vmath_format import INFINITY, NAN, narrowed, widened
+from duograph.codegen.vmath_log import log
+from duograph.codegen.vmath_trig import sin, tan
+
+_PI = 3.141592653589793
+_SQRT_HALF = 0.7071067811865476
+_STIRLING = (
+    -0.029550653594771242, 0.00641025641025641, -0.0019175269175269176, 0.0008417508417508417, -0.0005952380952380953,
+    0.0007936507936507937, -0.002777777777777778, 0.08333333333333333,
+)  # fmt: skip
+_HALF_LOG_TWO_PI = 0.9189385332046727
+_DIGAMMA = (
+    0.08333333333333333, -0.021092796092796094, 0.007575757575757576, -0.004166666666666667, 0.003968253968253968,
+    -0.008333333333333333, 0.08333333333333333,
+)  # fmt: skip
+_ERFC_SHORT = (
+    -9.714709731988143e-06,
+    -8.59703641317568e-06,
+    0.0001482094691445721,
+    -0.00022049658164202712,
+    -0.0007558842570188051,
+    0.005047344723414027,
+    -0.016198516244698414,
+    0.037161413362401655,
+    -0.06633020048068222,
+    0.09373409380727189,
+    -0.1010390813977985,
+    0.06809693885725905,
+    0.015379652514656337,
+    -0.13962111376213265,
+    1.2329951186255526,
+)
+_ERFC = (
+    -2.764120233734578e-10,
+    9.297625263709659e-10,
+    3.2323973445082033e-09,
+    -1.2338731403798444e-08,
+    -2.0725802488181963e-08,
+    1.0631817593818149e-07,
+    7.771943241086912e-08,
+    -8.210647933297337e-07,
+    2.9173425573089733e-07,
+    5.70657829924074e-06,
+    -1.1221135665965907e-05,
+    -2.4397731143023292e-05,
+    0.00015062142608651945,
+    -0.0001992571524726518,
+    -0.0007577732435942576,
+    0.005031970069102256,
+    -0.01619773406293477,
+    0.037167515526338006,
+    -0.06633036581186058,
+    0.09373283499911264,
+    -0.10103906603631811,
+    0.06809705425466839,
+    0.015379652102619974,
+    -0.13962111684056228,
+    1.2329951186255526,
+)
+_LGAMMA = (
+    6.379047507619774e-08,
+    -1.3412819758517287e-07,
+    2.0304806751615227e-07,
+    -4.303558760359961e-07,
+    9.578663334114758e-07,
+    -2.0449201467015115e-06,
+    4.374374916915131e-06,
+    -9.438458716242811e-06,
+    2.050726741605779e-05,
+    -4.4926351103833334e-05,
+    9.945750909889392e-05,
+    -0.00022315475074520367,
+    0.0005096695248853096,
+    -0.0011927539120010226,
+    0.002890510330738737,
+    -0.0073855510286681535,
+    0.02058080842778457,
+    -0.06735230105319814,
+    0.3224670334241132,
+    0.42278433509846713,
+)
+_CENTRE = (
+    2509.0809287301227,
+    33430.57558358813,
+    67265.7709270087,
+    45921.95393154987,
+    13731.69376550946,
+    1971.5909503065513,
+    133.14166789178438,
+    3.3871328727963665,
+)
+_CENTRE_DIVISOR = (
+    5226.495278852854,
+    28729.085735721943,
+    39307.89580009271,
+    21213.794301586597,
+    5394.196021424751,
+    687.1870074920579,
+    42.31333070160091,
+    1.0,
+)
+_MIDDLE = (
+    0.0007745450142783414,
+    0.022723844989269184,
+    0.2417807251774506,
+    1.2704582524523684,
+    3.6478483247632045,
+    5.769497221460691,
+    4.630337846156546,
+    1.4234371107496835,
+)
+_MIDDLE_DIVISOR = (
+    1.0507500716444169e-09,
+    0.0005475938084995345,
+    0.015198666563616457,
+    0.14810397642748008,
+    0.6897673349851,
+    1.6763848301838038,
+    2.053191626637759,
+    1.0,
+)
+_TAIL = (
+    2.0103343992922881e-07,
+    2.7115555687434876e-05,
+    0.0012426609473880784,
+    0.026532189526576124,
+    0.29656057182850487,
+    1.7848265399172913,
+    5.463784911164114,
+    6.657904643501103,
+)
+_TAIL_DIVISOR = (
+    2.0442631033899397e-15,
+    1.421511758316446e-07,
+    1.8463183175100548e-05,
+    0.0007868691311456133,
+    0.014875361290850615,
+    0.1369298809227358,
+    0.599832206555888,
+    1.0,
+)
+
+
+def erfc(v: Vectors, x: Vec) -> Vec:
+    """1 - erf(x), with small relative errors also where it is tiny."""
+    wide = widened(v, x)
+    size = v.fmin(v.like(wide, 28.0), v.fabs(wide))
+    t = v.fdiv(v.fsub(size, v.like(wide, 4.0)), v.fadd(size, v.like(wide, 4.0)))
+    p = v.polynomial(t, _ERFC_SHORT if x.element == "float" else _ERFC)
+    square, low = v.two_product(size, size)
+    decay = exp(v, v.fneg(square))
+    # the end of x**2: e**(-low) = 1 - low
+    decay = v.fsub(decay, v.fmul(decay, low))
+    result = v.fdiv(v.fmul(decay, p), v.fadd(v.like(wide, 1.0), v.fadd(size, size)))
+    result = v.select(v.fcmp("olt", wide, v.like(wide, 0.0)), v.fsub(v.like(wide, 2.0), result), result)
+    result = v.select(v.fcmp("olt", size, v.like(wide, 0.4)), v.fsub(v.like(wide, 1.0), erf_small(v, wide)), result)
+    return narrowed(v, v.select(v.fcmp("uno", wide, wide), wide, result), x)
+
+
+def erfinv(v: Vectors, x: Vec) -> Vec:
+    """The number whose erf is x: infinite at 1 and -1, NaN beyond."""
+    wide = widened(v, x)
+    size, one = v.fabs(wide), v.like(wide, 1.0)
+    q = v.fmul(wide, v.like(wide, 0.5))
+    r = v.fsub(v.like(wide, 0.180625), v.fmul(q, q))
+    centre = v.fdiv(v.fmul(v.polynomial(r, _CENTRE), q), v.polynomial(r, _CENTRE_DIVISOR))
+    root = v.sqrt(v.fneg(log(v, v.fmul(v.fsub(one, size), v.like(wide, 0.5)))))
+    r = v.fsub(root, v.like(wide, 1.6))
+    outer = v.fdiv(v.polynomial(r, _MIDDLE), v.polynomial(r, _MIDDLE_DIVISOR))
+    if x.element != "float":
+        r = v.fsub(root, v.like(wide, 5.0))
+        tail = v.fdiv(v.polynomial(r, _TAIL), v.polynomial(r, _TAIL_DIVISOR))
+        outer = v.select(v.fcmp("ogt", root, v.like(wide, 5.0)), tail, outer)
+    outer = v.select(v.fcmp("oeq", size, one), v.like(wide, INFINITY), outer)
+    result = v.select(v.fcmp("ole", size, v.like(wide, 0.85)), centre, v.copysign(outer, wide))
+    return narrowed(v, v.fmul(result, v.like(wide, _SQRT_HALF)), x)
+
+
+def lgamma(v: Vectors, x: Vec) -> Vec:
+    """log |Gamma(x)|: infinite at 0 and the negative whole numbers."""
+    wide = widened(v, x)
+    size, infinity = v.fabs(wide), v.like(wide, INFINITY)
+    positive = _lgamma_positive(v, size)
+    turned = v.fmul(size, v.fabs(_sin_pi(v, size)))
+    reflected = v.fsub(log(v, v.fdiv(v.like(wide, _PI), turned)), positive)
+    reflected = v.select(v.fcmp("oeq", turned, v.like(wide, 0.0)), infinity, reflected)
+    small = v.fcmp("olt", size, v.like(wide, 2.0**-60))  # log(1 / |x|), from either side
+    result = v.select(v.fcmp("olt", wide, v.like(wide, 0.0)), v.select(small, positive, reflected), positive)
+    return narrowed(v, v.select(v.fcmp("oeq", size, infinity), infinity, result), x)
+
+
+def _sin_pi(v: Vectors, x: Vec) -> Vec:
+    """sin(pi x) but for its sign, exactly 0 at whole numbers."""
+    return sin(v, v.fmul(v.fsub(x, v.round(x, "roundeven")), v.like(x, _PI)))
+
+
+def _lgamma_positive(v: Vectors, z: Vec) -> Vec:
+    one, two, limit = v.like(z, 1.0), v.like(z, 2.0), v.like(z, 2.5)
+    tiny, low = v.fcmp("olt", z, v.like(z, 0.5)), v.fcmp("olt", z, v.like(z, 1.5))
+    y, product = z, one
+    for _ in range(6):
+        above = v.fcmp("oge", y, limit)
+        y = v.select(above, v.fsub(y, one), y)
+        product = v.select(above, v.fmul(product, y), product)
+    far = v.fcmp("oge", z, v.like(z, 8.5))
+    s = v.select(tiny, z, v.select(low, v.fsub(z, one), v.fsub(y, two)))
+    factor = v.select(tiny, v.fmul(z, v.fadd(z, one)), v.select(low, z, product))
+    logarithm = log(v, v.select(far, z, factor))
+    near = v.mul_add(s, v.polynomial(s, _LGAMMA), v.select(low, v.fneg(logarithm), logarithm))
+    inverse = v.fdiv(one, z)
+    series = v.fmul(inverse, v.polynomial(v.fmul(inverse, inverse), _STIRLING))
+    series = v.fadd(v.like(z, _HALF_LOG_TWO_PI - 0.5), series)
+    stirling = v.mul_add(v.fsub(z, v.like(z, 0.5)), v.fsub(logarithm, one), series)
+    return v.select(far, stirling, near)
+
+
+def digamma(v: Vectors, x: Vec) -> Vec:
+    """The derivative of lgamma: -inf at 0 and inf at -0, NaN at the negative whole numbers."""
+    wide = widened(v, x)
+    one, zero = v.like(wide, 1.0), v.like(wide, 0.0)
+    negative = v.fcmp("ole", wide, zero)
+    y = v.select(negative, v.fsub(one, wide), wide)
+    numerator, denominator = zero, one
+    for _ in range(10):
+        low = v.fcmp("olt", y, v.like(wide, 10.0))
+        numerator = v.select(low, v.mul_add(numerator, y, denominator), numerator)
+        denominator = v.select(low, v.fmul(denominator, y), denominator)
+        y = v.select(low, v.fadd(y, one), y)
+    inverse = v.fdiv(one, y)
+    square = v.fmul(inverse, inverse)
+    series = v.mul_add(inverse, v.like(wide, 0.5), v.fmul(square, v.polynomial(square, _DIGAMMA)))
+    result = v.fsub(v.fsub(log(v, y), series), v.fdiv(numerator, denominator))
+    part = v.fsub(wide, v.round(wide, "roundeven"))
+    turn = v.fdiv(v.like(wide, _PI), tan(v, v.fmul(part, v.like(wide, _PI))))
+    reflected = v.fsub(result, v.select(v.fcmp("oeq", part, zero), v.like(wide, NAN), turn))
+    result = v.select(negative, reflected, result)
+    result = v.select(v.fcmp("oeq", wide, zero), v.copysign(v.like(wide, INFINITY), v.fneg(wide)), result)
+    return narrowed(v, result, x)
