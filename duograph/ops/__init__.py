@@ -18,6 +18,7 @@ from . import (  # noqa: F401
     copying,
     counting,
     creation,
+    functions,
     indexing,
     layouts,
     losses,
@@ -26,12 +27,14 @@ from . import (  # noqa: F401
     movement,
     normalisation,
     optimizer_steps,
+    pairs,
     random,
     reductions,
     rows,
     scans,
     slicing,
     sorting,
+    special,
     statistics,
     tables,
     unary,
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from .contractions import *
     from .copying import *
     from .creation import *
+    from .functions import *
     from .indexing import *
     from .layouts import *
     from .losses import *
@@ -53,10 +57,12 @@ if TYPE_CHECKING:
     from .movement import *
     from .normalisation import *
     from .optimizer_steps import *
+    from .pairs import *
     from .random import *
     from .reductions import *
     from .rows import *
     from .slicing import *
+    from .special import *
     from .statistics import *
     from .tables import *
     from .unary import *

@@ -527,6 +527,7 @@ def direction(x: Operand) -> Tensor:
     reference=lambda np, x: np.sign(x) if x.dtype.kind != "f" else np.nan_to_num(np.sign(x)),
     samples=unary(),
     inplace="sign_",
+    aliases=("sgn",),
 )
 def sign(x: Operand) -> Tensor:
     """-1, 0 or 1; 0 of NaN.

@@ -264,7 +264,8 @@ def op(
         definition.inplace = name + "_" if inplace is True else inplace or None
         definition.slot = slot
         definition.aliases = aliases
-        definition.method, definition.public, definition.functional = method and not over, public and not over, functional
+        definition.method, definition.public = (False, False) if over else (method, public)
+        definition.functional = functional
         definition.writes = writes
         written = tuple(i for i, p in enumerate(params) if p[0] in writes)
         operator = core.Op(name, params, definition.flags, definition, writes=written)

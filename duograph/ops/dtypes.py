@@ -131,6 +131,21 @@ def _float_promote(name: str, operands: Sequence[OperandType]) -> Signature:
     return Signature(compute_dtype(result), result)
 
 
+def _double_compute(name: str, operands: Sequence[OperandType]) -> Signature:
+    return Signature(core.float64, _float_promote(name, operands).result)
+
+
+def _doubles(name: str, operands: Sequence[OperandType]) -> Signature:
+    return Signature(core.float64, core.float64)
+
+
+def _wide_floats(name: str, operands: Sequence[OperandType]) -> Signature:
+    signature = _floats(name, operands)
+    if signature.result.itemsize == 2:
+        raise DTypeError(f"{name}: takes float32 and float64, got {_names(operands)}", hint="convert with .float()")
+    return signature
+
+
 def _floats(name: str, operands: Sequence[OperandType]) -> Signature:
     result = result_type(name, operands)
     if result.kind != "f":
@@ -196,6 +211,9 @@ numeric = Rule("promote; bool is rejected", _numeric)
 no_bool = Rule("promote; no operand may be bool", _no_bool)
 float_promote = Rule("floats promote, integers become the default float", _float_promote)
 floats = Rule("floats promote, others are rejected", _floats)
+wide_floats = Rule("float32 and float64 promote, others are rejected", _wide_floats)
+double_compute = Rule("floats promote, integers become the default float; computed in float64", _double_compute)
+doubles = Rule("any, result float64", _doubles)
 same_floats = Rule("one float dtype", _same_floats)
 same = Rule("one dtype, not bool", _same)
 compare = Rule("promote, result bool", _compare)

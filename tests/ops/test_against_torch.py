@@ -22,11 +22,26 @@ COMPARED = [d for d in harness.definitions() if is_compared(d)]
 WITHOUT_SPECIAL = {
     "add_scaled": "PyTorch fuses the product with the sum, which does not overflow in between",
     "sub_scaled": "as add_scaled",
+    "addcmul": "as add_scaled",
+    "polygamma_of": "poles of negative numbers: infinite here, 1e15 there",
     "pow": "negative powers of integers are refused",
     "remainder": "PyTorch gives NaN or not by the length of the tensor",
     "gelu": "-inf * 0: NaN or 0 in PyTorch, by the length of the tensor",
 }
-WITHOUT_SPECIAL_GRADIENT: dict[str, str] = {}
+WITHOUT_SPECIAL_INTEGERS = {
+    "fmod": "PyTorch stops the process at the least integer by -1",
+    "lcm": "as fmod",
+    "gcd": "as fmod",
+}
+WITHOUT_SPECIAL_GRADIENT = {
+    "logit": "the sign of the infinity at -0 depends on the length of the tensor",
+    "mvlgamma": "-0 - 0 / 2 is -0 here",
+    "polygamma_of": "as its values",
+    "digamma": "as polygamma",
+}
+WITHOUT_GRADIENT = {"ldexp": "PyTorch's gradient rounds 2 ** b to whole numbers"}
+LOOSE_GRADIENT = {"digamma": (1e3, "PyTorch's trigamma has nine digits"), "lgamma": (1e3, "the same, in the second one")}
+WITHOUT_HALVES = {"nextafter": "float32 and float64 only"}
 WITHOUT_SECOND: dict[str, str] = {}
 WITHOUT_IN_PLACE: dict[str, str] = {}
 
@@ -34,7 +49,8 @@ WITHOUT_IN_PLACE: dict[str, str] = {}
 def dtypes_for(definition: Definition) -> tuple[str, ...]:
     """float32, float64, int64 and two of the others by turns, so that all are tried across the operators."""
     turn = sum(definition.name.encode())
-    return ("float32", "float64", "int64", harness.HALVES[turn % 2], ("bool", "uint8", "int32", "int16", "int8")[turn % 5])
+    halves = () if definition.name in WITHOUT_HALVES else (harness.HALVES[turn % 2],)
+    return ("float32", "float64", "int64", *halves, ("bool", "uint8", "int32", "int16", "int8")[turn % 5])
 
 
 @pytest.mark.parametrize("definition", COMPARED, ids=harness.name_of)
@@ -47,7 +63,8 @@ def test_values(definition: Definition) -> None:
             call = harness.rounded(call, dtype)
             compared += reference.compare(definition, call, dtype, f"{definition.name} {dtype} sample {i}")
         for what, call in reference.odd_calls(definition, dtype):
-            if what != "special" or definition.name not in WITHOUT_SPECIAL:
+            skipped = definition.name in WITHOUT_SPECIAL or ("int" in dtype and definition.name in WITHOUT_SPECIAL_INTEGERS)
+            if what != "special" or not skipped:
                 compared += reference.compare(
                     definition, harness.rounded(call, dtype), dtype, f"{definition.name} {dtype} {what}"
                 )
@@ -56,12 +73,13 @@ def test_values(definition: Definition) -> None:
     assert compared, "PyTorch takes none of the samples"
 
 
-DIFFERENTIABLE = [d for d in COMPARED if d.differentiable and d.kind != CREATION]
+DIFFERENTIABLE = [d for d in COMPARED if d.differentiable and d.kind != CREATION and d.name not in WITHOUT_GRADIENT]
 
 
 @pytest.mark.parametrize("definition", DIFFERENTIABLE, ids=harness.name_of)
 def test_gradients(definition: Definition) -> None:
     """First and second gradients; the first also at special values."""
+    tolerance = definition.tolerance * LOOSE_GRADIENT.get(definition.name, (1, ""))[0]
     for i, call in enumerate(harness.calls(definition, "float64")):
         if not harness.is_smooth(call):
             continue
@@ -71,13 +89,13 @@ def test_gradients(definition: Definition) -> None:
             pair = reference.gradients(definition, call, second)
             what = f"{definition.name} sample {i}, {'second' if second else 'first'} derivative"
             if pair:
-                reference.assert_same_gradients(*pair, definition.tolerance * (100 if second else 1), what)
+                reference.assert_same_gradients(*pair, tolerance * (100 if second else 1), what)
     for what, call in reference.odd_calls(definition, "float64", extremes=False):
         if what == "special" and definition.name in WITHOUT_SPECIAL_GRADIENT:
             continue
         pair = reference.gradients(definition, call, False)
         if pair:
-            reference.assert_same_gradients(*pair, definition.tolerance, f"{definition.name} {what}")
+            reference.assert_same_gradients(*pair, tolerance, f"{definition.name} {what}")
 
 
 OUT = [d for d in COMPARED if d.kind not in (VIEW, CREATION) and hasattr(d.exported, "params") and not d.writes]

@@ -110,7 +110,9 @@ def test_in_place(definition: Definition) -> None:
     base = definition.base
     assert base is not None
     tried = 0
-    for dtype in ("float32", "int64"):
+    for dtype in ("float32", "int64", "float64"):
+        if dtype == "float64" and tried:
+            break
         for call in harness.calls(base, dtype):
             if not isinstance(call.args[0], np.ndarray) or not harness.accepts(base, call, dtype):
                 continue
