@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Extent: TypeAlias = "int | Dim"
 Role = Literal["in", "out", "inout"]
 ReduceKind = Literal["sum", "prod", "max", "min", "any", "all", "argmax", "argmin"]
-ScatterKind = Literal["add", "put"]
+ScatterKind = Literal["add", "mul", "maximum", "minimum", "put"]
 
 # status[0] of the kernel ABI
 STATUS_INDEX = 1  # status[1] = the index, status[2] = the extent it exceeds
@@ -141,7 +141,7 @@ class ScatterKernel:
 
     The other dims run in parallel: two of their indices must never write the same element. ``target.arg`` is an
     "inout" operand that already holds the initial contents. ``indices`` as in `Gather`; ``value`` is an instruction
-    of the target's dtype. Kind "put": the last write wins.
+    of the target's dtype. Kind "put": the last write wins; the others combine with what is there.
     """
 
     name: str

@@ -109,10 +109,10 @@ class Scatter:
         info, value = DTYPES[dtype], scope.value(self.kernel.value)
         kind = f"<{v.lanes} x {info.storage}>"
         mask = scope.mask
-        if self.kernel.kind == "add":
+        if self.kernel.kind != "put":
             ref = f.load(kind, pointer, info.size) if mask is None else f.masked_load(kind, pointer, mask.ref, info.size)
             before = self.body.to_value(v, Vec(ref, info.storage, v.lanes), dtype)
-            value = PRIMITIVES["add"].emit(Scalars(v, lambda lanes, code: None), info, [before, value])
+            value = PRIMITIVES[self.kernel.kind].emit(Scalars(v, lambda lanes, code: None), info, [before, value])
         raw = self.body.to_storage(v, value, dtype)
         if mask is None:
             f.store(raw.type, raw.ref, pointer, info.size)

@@ -82,7 +82,7 @@ def _rows() -> list[Primitive]:
     add(REDUCE, 1, "reduce", result="any")
     add(CONTRACTION, 2, "contraction", flops=2, result="any")
     add(INDEXING, 2, "gather take row", cost=4, flops=0, result="any")
-    add(INDEXING, 3, "scatter scatter_add take_add take_put row_update", cost=4, result="any")
+    add(INDEXING, 3, "scatter scatter_add scatter_reduce take_add take_put row_update", cost=4, result="any")
     add(INDEXING, 2, "slice_update", cost=1, flops=0)
     add(RANDOM, 0, "random_key", flops=0, result="any")
     add(RANDOM, 1, "random_uniform random_bits", cost=TRANSCENDENTAL, result="any")

@@ -289,6 +289,7 @@ _SHAPE_RULES = {
     "row_update": _row_update_shape,
     "scatter": _target_shape,
     "scatter_add": _target_shape,
+    "scatter_reduce": _target_shape,
     "take_add": _target_shape,
     "take_put": _target_shape,
     "slice_update": _target_shape,

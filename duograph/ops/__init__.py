@@ -32,6 +32,7 @@ from . import (  # noqa: F401
     reductions,
     rows,
     scans,
+    scattering,
     slicing,
     sorting,
     special,

@@ -272,6 +272,7 @@ def block_diag(*tensors: Tensor) -> Tensor:
 @function(
     method=False,
     reference=lambda np, *x, indexing="ij": tuple(np.meshgrid(*x, indexing=indexing)),
+    torch=lambda torch, *x: torch.meshgrid(*x, indexing="ij"),
     samples=lambda m: [(m(3), m(2)), (m(2), m(), m(4)), (m(3),)],
 )
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:

@@ -273,22 +273,22 @@ def _np_scatter(add: bool) -> Any:
         (m(6), -1, m.ints(9, high=6), m(9)),
     ],
 )
-def scatter_add(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    """x with source's elements added where `gather` with this index would read, in index order.
+def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """x with src's elements added where `gather` with this index would read, in index order.
 
-    Shapes:   x [*S], index and source [*I] of the same rank → [*S]
+    Shapes:   x [*S], index and src [*I] of the same rank → [*S]
     Dtypes:   x's; index integers
-    Gradient: 1 to x; gathered to source
+    Gradient: 1 to x; gathered to src
     Errors:   IndexError_ for an index out of range; ShapeError; DTypeError
     Source:   torch.scatter_add
 
     >>> scatter_add(tensor([0, 0]), 0, tensor([1, 1]), tensor([2, 3]))
     tensor([0, 5])
     """
-    return _scattered("scatter_add", x, dim, index, source)
+    return scattered("scatter_add", x, dim, index, src)
 
 
-def _scattered(name: str, x: Any, dim: int, index: Any, source: Any) -> Tensor:
+def scattered(name: str, x: Any, dim: int, index: Any, source: Any, **attrs: Any) -> Tensor:
     dim = _checked_gather(name, x, dim, index)
     given = wrap(cast_value(value_of(source), x.dtype))
     if not given.shape:
@@ -296,7 +296,7 @@ def _scattered(name: str, x: Any, dim: int, index: Any, source: Any) -> Tensor:
     else:
         for d, (have, want) in enumerate(zip(given.shape, index.shape, strict=True)):
             require_equal(user_operator(name), want, have, f"size {d} of source is {have}, of index {want}")
-    return emit(name, [x, wrap(_indices(name, index)), given], x.dtype, tuple(x.shape), dim=dim)
+    return emit(name, [x, wrap(_indices(name, index)), given], x.dtype, tuple(x.shape), dim=dim, **attrs)
 
 
 @scatter_add.vjp
@@ -314,19 +314,19 @@ def _(g: Any, out: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
         (m(6), -1, m.of([1, 3]).astype("int64"), 1),
     ],
 )
-def scatter(x: Tensor, dim: int, index: Tensor, source: Operand) -> Tensor:
-    """x with source's elements (or one number) written where `gather` with this index would read.
+def scatter(x: Tensor, dim: int, index: Tensor, src: Operand) -> Tensor:
+    """x with src's elements (or one number) written where `gather` with this index would read.
 
-    Shapes:   x [*S], index and source [*I] of the same rank → [*S]
+    Shapes:   x [*S], index and src [*I] of the same rank → [*S]
     Dtypes:   x's; index integers
-    Gradient: to x elsewhere; gathered to source
+    Gradient: to x elsewhere; gathered to src
     Errors:   IndexError_ for an index out of range; ShapeError; DTypeError
     Source:   torch.scatter
 
     >>> scatter(tensor([0, 0]), 0, tensor([1]), tensor([2]))
     tensor([0, 2])
     """
-    return _scattered("scatter", x, dim, index, source)
+    return scattered("scatter", x, dim, index, src)
 
 
 @scatter.vjp

@@ -100,7 +100,6 @@ def _np_slice_put(np: Any, x: Any, value: Any, dim: int, start: Any = None, stop
     kind=MOVEMENT,
     lowers=True,
     method=False,
-    aliases=("slice_scatter",),
     public=False,
     reference=_np_slice_put,
     samples=lambda m: [(m(5, 4), m(3, 4), 0, 1, 4), (m(5, 4), m(5, 2), 1, 0, None, 2), (m(7), m(0), 0, 2, 2)],

@@ -134,7 +134,7 @@ class OwnNodes(Requests):
         dim = node.attrs.get("dim", 0)
         group = self.group("scatter", node)
         group.frozen = True
-        if node.op in ("scatter", "scatter_add"):
+        if node.op in ("scatter", "scatter_add", "scatter_reduce"):
             access = self._loops(group, index.shape)
             where, serial = access, {dim}
             before, after = access[:dim], access[dim + 1 :]

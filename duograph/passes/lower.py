@@ -277,7 +277,7 @@ def lower_scatter(group: Group) -> KernelStep:
     address = store.address()
     kernel = ScatterKernel(
         "scatter",
-        "add" if node.op in ("scatter_add", "take_add") else "put",
+        "add" if node.op in ("scatter_add", "take_add") else node.attrs.get("kind", "put"),
         tuple(group.extents[loop] for loop in group.order),
         frozenset(lowering.dims[loop] for loop in group.serial),
         lowering.operands(),
