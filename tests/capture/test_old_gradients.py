@@ -93,3 +93,18 @@ def test_a_step_that_fails_leaves_the_gradients_of_before() -> None:
     with pytest.raises(dg.Error):
         step(dg.tensor(7))
     assert layer.weight.grad.tolist() == old
+
+
+def test_a_step_that_is_not_taken_leaves_the_gradients_of_before() -> None:
+    layer = nn.Linear(4, 4, bias=False)
+
+    @dg.static
+    def step(x: Any) -> None:
+        if x.sum() > 0:
+            layer.zero_grad()
+            layer(x).sum().backward()
+
+    layer(dg.ones(1, 4) * 5).sum().backward()
+    for value, expected in ((-1.0, 5), (2.0, 2), (-1.0, 2), (3.0, 3)):
+        step(dg.ones(1, 4) * value)
+        assert layer.weight.grad[0, 0].item() == expected

@@ -74,7 +74,7 @@ def test_a_while_loop_of_unknown_length_keeps_its_state_once_too() -> None:
     w = dg.tensor(np.full((4, 4), 0.3, np.float32), requires_grad=True)
 
     def run(x: Any) -> Any:
-        h = x
+        h = x @ w
         while h.abs().sum() < 1e3:
             h = (h @ w).sin() + h * 1.3
         h.sum().backward()
