@@ -30,6 +30,7 @@ def _transformer_step(dg: Any) -> Callable[[Any], Any]:
     q, k, v, out = (nn.Linear(64, 64) for _ in range(4))
     up, down = nn.Linear(64, 256), nn.Linear(256, 64)
     parameters = [p for layer in (q, k, v, out, up, down) for p in layer.parameters()]
+    optimizer = dg.optim.SGD(parameters, lr=1e-3)
 
     def step(x: Any) -> Any:
         h = dg.layer_norm(x, (64,))
@@ -38,8 +39,8 @@ def _transformer_step(dg: Any) -> Callable[[Any], Any]:
         x = x + down(dg.gelu(up(dg.layer_norm(x, (64,)))))
         loss = (x * x).mean()
         loss.backward()
-        for p in parameters:
-            p.grad = None
+        optimizer.step()
+        optimizer.zero_grad()
         return loss
 
     return step
