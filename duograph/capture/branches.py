@@ -219,7 +219,7 @@ class _Choice:
         for cell in cells:
             self.builder.note_cell(cell)
             cell.value = self.builder.read(next(results))
-            cell.version += 1
+            cell.changed()
         if join is not None:
             join.bind(made[:count], made[count + len(cells) :])
             return merged

@@ -7,6 +7,7 @@ chain and gives the cell its next value; a read of a view whose cell was written
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duograph._core import int64
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 STEPS = frozenset({"slice", "permute", "reshape", "broadcast", "affine"})
 Geometry = tuple[int, tuple[int, ...], tuple[int, ...]]  # offset, shape, strides
+
+
+_versions = itertools.count(1)
 
 
 class Step(NamedTuple):
@@ -44,6 +48,10 @@ class Cell:
         self.version = 0
         self.root = View(self, (), value, contiguous(value.shape))
         self.opaque = False  # some view of it has an index map that is not known
+
+    def changed(self) -> None:
+        """It holds another value: of a version that it never had, also where a region is opened again."""
+        self.version = next(_versions)
 
     @property
     def written(self) -> bool:
@@ -85,7 +93,7 @@ class View:
         builder.note_cell(cell)
         builder.note_view(self)
         cell.value = result
-        cell.version += 1
+        cell.changed()
         self.value = value
         self.version = cell.version
 

@@ -269,7 +269,7 @@ class _Capture:
         for key, cell in self.cells.items():
             self.builder.note_cell(cell)
             cell.value = contents[key]
-            cell.version += 1
+            cell.changed()
         values = []
         for name, value in zip(self.names, self.before):
             if name not in self.kept:
@@ -426,7 +426,7 @@ class _Capture:
         for cell, final in zip(self.cells.values(), finals[len(self.carried) :]):
             self.builder.note_cell(cell)
             cell.value = self.builder.read(final)
-            cell.version += 1
+            cell.changed()
         if self.turns is not None:
             self.turns.finish(results, finals[len(self.carried) + len(self.cells) :])
         may_make_none = self.sequence is None or not self.sequence.turns or loop.length is None

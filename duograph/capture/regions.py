@@ -78,7 +78,7 @@ class Region:
                 for cell, value in list(self.written.values()):
                     self.note_cell(cell)
                     cell.value = value
-                    cell.version += 1
+                    cell.changed()
             yield
             if not at_end:
                 self.builder.aliases.sync_all(self)

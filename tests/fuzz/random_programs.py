@@ -211,6 +211,9 @@ class Writer:
         self.line(depth, f"{made} = {name}({a}, {b})")
         scope.shapes[made] = "NM"
 
+    def may_write(self, depth: int) -> bool:
+        return "writes" in self.features and (not self.gradients or self.differentiated_writes)
+
     # ---- loops
 
     def loop_body(self, depth: int, scope: Scope) -> None:
@@ -230,6 +233,10 @@ class Writer:
         i = f"i{self.loops}"
         self.line(depth, f"for {i} in range({self.random.choice(('t', 't + 1', 't - 1'))}):")
         self.loop_body(depth + 1, scope)
+        if self.may_write(depth) and self.random.random() < 0.3:
+            name, part = self.random.choice(scope.of("NM")), f"part{self.loops}"
+            self.line(depth + 1, f"{part} = {self.random.choice((f'{name}[{i} % 2]', f'{name}[:, {i} % 2]', f'{name}[-1]'))}")
+            self.line(depth + 1, self.random.choice((f"{part} *= 0.5", f"{part}[0] = 0.25", f"{name} *= {part}.mean()")))
         if self.random.random() < 0.4:
             name = self.random.choice(scope.of("NM"))
             self.line(depth + 1, f"{name} = {name} * 0.5 + {i} * 0.1")
@@ -248,6 +255,8 @@ class Writer:
         target = self.random.choice(scope.of("M"))
         self.line(depth, self.random.choice((f"for {row} in {a}:", f"for _, {row} in enumerate({a} * 1.0):")))
         self.line(depth + 1, f"{target} = ({target} * 0.5 + {row}).tanh()")
+        if self.may_write(depth) and self.random.random() < 0.3:
+            self.line(depth + 1, self.random.choice((f"{row} *= 0.5", f"{row}[0] = 0.25", f"{row}.add_({target})")))
         if self.random.random() < 0.4:
             self.line(depth + 1, f"if {row}.sum() > {self.random.choice(_THRESHOLDS)}:")
             self.line(depth + 2, f"{target} = {target} * 0.5")
@@ -257,12 +266,17 @@ class Writer:
         items, i, a = f"items{self.loops}", f"i{self.loops}", self.pick(scope, "M")
         made = self.fresh()
         start = "[]" if self.random.random() < 0.4 else f"[{a}]"
-        steps = self.random.choice(("x.shape[0]", "3", "n + 1"))
+        steps = self.random.choice(("x.shape[0]", "3", "n + 1", "t", "t + 8", "12"))
         self.line(depth, f"{items} = {start}")
         self.line(depth, f"for {i} in range({steps}):")
         self.line(
-            depth + 1, f"{items}.append(({a} + {self.pick(scope, 'M')} * 0.5).sin() * {self.random.choice(('0.5', 'k', i))})"
+            depth + 1,
+            f"{items}.append({a})"
+            if self.random.random() < 0.15 and not self.gradients  # the order of its gradients would be another
+            else f"{items}.append(({a} + {self.pick(scope, 'M')} * 0.5).sin() * {self.random.choice(('0.5', 'k', i))})",
         )
+        if self.may_write(depth) and self.random.random() < 0.3:
+            self.line(depth + self.random.randint(0, 1), f"{a} *= 0.5" if "(" not in a else f"{items}[-1].mul_(0.5)")
         self.line(depth, f"{made} = dg.stack({items}).mean(0)")
         scope.shapes[made] = "M"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from test_programs import check
 
 import duograph as dg
 
@@ -43,3 +44,33 @@ def test_modes_agree(function, strict):
             found.append([r.tolist() for r in (*results, x)])
         assert found[0] == found[1]
     assert static.captures == 1
+
+
+# With the seeds of their arguments.
+SOURCES = {
+    61022: """
+def f(x, y, v, s, k, n, t):
+    def helper0(p, q):
+        return (p * 0.5 - q).tanh()
+    items1 = []
+    items1.append((v + v * 0.5).sin() * k)
+    a1 = dg.stack(items1).mean(0)
+    a2 = x[:, 0]
+    a3p = (x, {'b': y * 0.5})
+    x, y = a3p[1]['b'], a3p[0]
+    for i2 in range(t):
+        c3 = 0
+        while (x.max() < 0.13) and c3 < 3:
+            c3 += 1
+            a2 = helper0(a2, a2)
+        y[0] = a1
+        a1 = y[-1]
+    return y, v, s, a1, a2, k * 2
+""",
+}
+
+
+@pytest.mark.filterwarnings("ignore::duograph.errors.CaptureWarning")
+@pytest.mark.parametrize("seed", SOURCES)
+def test_programs_agree(seed, tmp_path):
+    assert check(SOURCES[seed], seed, seed % 3 == 0, tmp_path) == "ok"
