@@ -121,16 +121,18 @@ class Linker {
     return std::move(image_);
   }
 
-  // Calls visit(name, offset in the image) for every function the object defines.
+  // Calls visit(name, offset in the image) for every function and every global constant the object defines.
   template <typename Visit>
-  void each_function(Visit visit) const {
+  void each_symbol(Visit visit) const {
     for (size_t i = 0; i < symbols_.size(); ++i) {
       const Elf64_Sym& symbol = symbols_[i];
-      if (ELF64_ST_TYPE(symbol.st_info) != STT_FUNC || symbol.st_shndx >= sections_.size()) continue;
+      if (symbol.st_shndx >= sections_.size()) continue;
       const Section& section = sections_[symbol.st_shndx];
-      if (!section.loaded || !(section.header.sh_flags & SHF_EXECINSTR) || symbol.st_value >= section.header.sh_size)
-        continue;
-      visit(symbol_name(symbol), section.place + symbol.st_value);
+      if (!section.loaded || symbol.st_value >= section.header.sh_size) continue;
+      const unsigned char type = ELF64_ST_TYPE(symbol.st_info);
+      const bool function = type == STT_FUNC && section.header.sh_flags & SHF_EXECINSTR;
+      const bool constant = type == STT_OBJECT && ELF64_ST_BIND(symbol.st_info) == STB_GLOBAL;
+      if (function || constant) visit(symbol_name(symbol), section.place + symbol.st_value);
     }
   }
 
@@ -392,7 +394,7 @@ std::shared_ptr<LoadedObject> load_object(const uint8_t* bytes, size_t size) {
   if (mprotect(object->base_, mapped, PROT_READ | PROT_WRITE)) fail("the system refuses memory for machine code");
   std::memcpy(object->base_, image.data(), image.size());
   if (mprotect(object->base_, mapped, PROT_READ | PROT_EXEC)) fail("the system refuses executable memory");
-  linker.each_function([&](std::string_view name, size_t offset) {
+  linker.each_symbol([&](std::string_view name, size_t offset) {
     object->symbols_.push_back({std::string(name), object->base_ + offset});
   });
   return object;

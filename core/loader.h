@@ -40,7 +40,7 @@ class LoadedObject {
 std::shared_ptr<LoadedObject> load_object(const uint8_t* bytes, size_t size);
 
 // Code shared by many programs, such as micro-kernels: loaded once under a name and kept for the life of the process.
-// Programs name a function of it "library:function"; the library "core" is built in (rows.h).
+// Programs name a function or a constant of it "library:name"; the library "core" is built in (rows.h).
 void add_library(const std::string& name, const uint8_t* bytes, size_t size);  // nothing if the name is known
 bool has_library(const std::string& name);
 void* library_symbol(const std::string& library, std::string_view name);  // nullptr if there is none

@@ -68,7 +68,8 @@ class Finish {
     if (p_.all_steps.size() != 1 || p_.arena_reg >= 0) return false;
     const Step& step = *p_.all_steps[0];
     return step.kind == StepKind::Kernel && std::all_of(p_.slots.begin(), p_.slots.end(), [](const ProgramSlot& slot) {
-             return slot.kind == SlotKind::Input || slot.kind == SlotKind::Number || slot.kind == SlotKind::Output;
+             return slot.kind == SlotKind::Input || slot.kind == SlotKind::Number || slot.kind == SlotKind::Output ||
+                    slot.kind == SlotKind::Symbol;
            });
   }
 

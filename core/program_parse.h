@@ -24,7 +24,7 @@ struct ProgramSlot {
   int32_t index = 0;  // input, number, output, slot, or arena of late temporaries + 1
   int32_t offset_reg = -1, bytes_reg = -1;
   int64_t data_offset = 0;
-  void* function = nullptr;  // of Symbol: handed to a kernel that calls it per tile
+  void* function = nullptr;  // of Symbol: a function that a kernel calls, or a constant it reads
 };
 
 enum class StepKind : uint8_t { Kernel, Copy, Zero, Random, Cond, While, Measure, Nonzero, Host };

@@ -96,6 +96,7 @@ class Run {
       const ProgramSlot& slot = p_.slots[static_cast<size_t>(index[i])];
       args_[i] = slot.kind == SlotKind::Input    ? inputs_[slot.index].data
                  : slot.kind == SlotKind::Output ? output_data(slot.index)
+                 : slot.kind == SlotKind::Symbol ? slot.function
                                                  : const_cast<char*>(numbers[slot.index].bytes);
     }
     index = p_.indices.data() + step.sizes;

@@ -75,10 +75,11 @@ class Module:
         if name not in self._declarations:
             self._declarations[name] = f"declare {result} @{name}({', '.join(parameters)})"
 
-    def table(self, name: str, element: str, values: Sequence[str], align: int = 64) -> str:
+    def table(self, name: str, element: str, values: Sequence[str], align: int = 64, *, exported: bool = False) -> str:
         """A constant array; returns the pointer to it."""
+        linkage = "dso_local" if exported else "internal unnamed_addr"
         body = ", ".join(f"{element} {value}" for value in values)
-        text = f"@{name} = internal unnamed_addr constant [{len(values)} x {element}] [{body}], align {align}"
+        text = f"@{name} = {linkage} constant [{len(values)} x {element}] [{body}], align {align}"
         if self._globals.setdefault(name, text) != text:
             raise ValueError(f"two different tables are called {name}")
         return f"@{name}"

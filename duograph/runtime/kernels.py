@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 
 from duograph.codegen.emit import compile_kernels
 from duograph.codegen.kernel import (
@@ -147,10 +148,14 @@ def _with_sizes(compiled: CompiledKernel, sizes: dict[Dim, Expr]) -> CompiledKer
 
 def _launch(launch: Launch, value: object) -> Launch:
     assert callable(value)
-    return replace(
+    placed = replace(
         launch,
         size_exprs=tuple(map(value, launch.size_exprs)),
         chunks=value(launch.chunks),
         scratch=value(launch.scratch),
         cost=value(launch.cost),
     )
+    if not placed.functions:
+        return placed
+    settled: Launch = import_module("duograph.codegen.contraction.parts").settle_parts(placed)
+    return settled

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ctypes
 import functools
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
 
 from duograph.codegen.contraction import driver, emit_contraction, library
+from duograph.codegen.contraction.parts import PARTS, part_symbols, parts_word
 from duograph.codegen.kernel import CompiledKernel, ContractionKernel, Instr, Operand
 from duograph.codegen.llvm import Module
 from duograph.codegen.target import get_target
@@ -40,6 +41,13 @@ def engine_of(dtype: str, isa: str) -> Any:
 
 
 @functools.cache
+def address_of(symbol: str, isa: str) -> int:
+    """Of a constant of a library, as "library:name"."""
+    library_, _, name = symbol.rpartition(":")
+    return int(engine_of(library_.removeprefix("contraction-"), isa).get_global_value_address(name))
+
+
+@functools.cache
 def run_of(dtype: str, isa: str) -> Any:
     return function(engine_of(dtype, isa), driver.RUN)
 
@@ -51,12 +59,12 @@ def scratch() -> np.ndarray:
     return raw[start : start + SCRATCH]
 
 
-def header(a: np.ndarray, b: np.ndarray, c: np.ndarray, chunk: tuple[int, int], epilogue: int = 0) -> np.ndarray:
+def header(a: np.ndarray, b: np.ndarray, c: np.ndarray, chunk: tuple[int, int], epilogue: int = 0, parts: int = 0) -> np.ndarray:
     """The sizes of C = A·B for numpy views of equal batch shape."""
     size = c.itemsize
     (m, k), n = a.shape[-2:], b.shape[-1]
     strides = [a.strides[-2], a.strides[-1], b.strides[-2], b.strides[-1], c.strides[-2]]
-    words = [m, n, k, *(s // size for s in strides), *chunk, epilogue, a.ndim - 2]
+    words = [m, n, k, *(s // size for s in strides), *chunk, epilogue, parts, a.ndim - 2]
     for d in range(a.ndim - 2):
         words += [a.shape[d], a.strides[d] // size, b.strides[d] // size, c.strides[d] // size]
     return np.array(words, np.int64)
@@ -81,8 +89,9 @@ def product(
     chunk: tuple[int, int] = (64, 64),
     ranges: Iterable[tuple[int, int]] | None = None,
     isa: str = "native",
+    without: Collection[str] = (),
 ) -> np.ndarray:
-    """A·B by the library of their dtype; C is checked to be written within its bounds only."""
+    """A·B by the library of their dtype; C is checked to be written within its bounds only. ``without``: parts left out."""
     batch, m, n = a.shape[:-2], a.shape[-2], b.shape[-1]
     guarded = None
     if c is None:
@@ -90,8 +99,11 @@ def product(
         guarded = np.full(count + 2 * GUARD, 77, a.dtype)
         guarded[GUARD : GUARD + count] = np.nan if a.dtype.kind == "f" else 55
         c = guarded[GUARD : GUARD + count].reshape(*batch, m, n)
-    sizes = header(a, b, c, chunk)
-    args = np.array([a.ctypes.data, b.ctypes.data, c.ctypes.data], np.uint64)
+    symbols = part_symbols(str(a.dtype)) if a.dtype.kind == "f" else ()
+    wanted = [part not in without for part, _ in zip(PARTS, symbols)]
+    tables = [address_of(symbol, isa) for symbol, is_wanted in zip(symbols, wanted) if is_wanted]
+    sizes = header(a, b, c, chunk, parts=parts_word(3, wanted))
+    args = np.array([a.ctypes.data, b.ctypes.data, c.ctypes.data, *tables], np.uint64)
     status, flag = new_status()
     run = run_of(str(a.dtype), isa)
     for begin, end in ranges if ranges is not None else [(0, chunk_count(c, chunk))]:
@@ -147,7 +159,7 @@ def contract(
     room = [np.full(int(size) + 64, 99, np.uint8) for size in compiled.temporaries]
     for launch in compiled.launches:
         addresses = [(arrays[i] if i < len(arrays) else room[i - len(arrays)]).ctypes.data for i in launch.args]
-        addresses += [engine.get_function_address(name) for name in launch.functions]
+        addresses += [address_of(name, isa) if ":" in name else engine.get_function_address(name) for name in launch.functions]
         args = np.array(addresses, np.uint64)
         library_, _, name = launch.symbol.rpartition(":")
         run = function(engine_of(library_.removeprefix("contraction-"), isa) if library_ else engine, name)

@@ -8,9 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from duograph.codegen.contraction.driver import HEADER
 from duograph.codegen.contraction.library import build_library
+from duograph.codegen.contraction.parts import M_WORD, N_WORD, PARTS, PARTS_WORD, needed_parts, part_symbols
+from duograph.codegen.contraction.shape import TileShape, tile_shape
 from duograph.codegen.kernel import Address, Instr
 from duograph.codegen.target import LEVELS, get_target
+from duograph.ir.dim import symbol
 from tests.codegen.contraction_calls import (
     chunk_count,
     contract,
@@ -224,7 +228,33 @@ def test_plain_needs_no_code() -> None:
     a, b = matrices(20, 30, 40)
     compiled = contract(a, b, np.zeros((20, 30), np.float32), batch=0)
     (launch,) = compiled.launches
-    assert launch.symbol == "contraction-float32:run" and not launch.functions and launch.whole
+    assert launch.symbol == "contraction-float32:run" and launch.functions == part_symbols("float32") and launch.whole
+
+
+@pytest.mark.parametrize("isa", RUNNABLE)
+def test_bits_do_not_depend_on_the_parts(isa: str) -> None:
+    """All sizes near those of a tile, with each part that they may do without left out."""
+    shape = tile_shape("float32", get_target(isa))
+    for m in range(1, 2 * shape.rows + 3):
+        for n in (1, shape.lanes, shape.width - 1, shape.width, 3 * shape.width + 1):
+            a, b = matrices(m, n, 40)
+            expected = product(a, b, isa=isa)
+            assert np.array_equal(product(a, b, isa=isa, without=("heights", "rows")), expected), (m, n)
+            left_out = [part for part, needed in zip(PARTS, needed_parts(shape, m, n)) if not needed]
+            assert np.array_equal(product(a, b, isa=isa, without=left_out, chunk=(32, 128)), expected), (m, n, left_out)
+
+
+def test_sizes_decide_on_the_parts() -> None:
+    assert (HEADER[M_WORD], HEADER[N_WORD], HEADER[PARTS_WORD]) == ("m", "n", "parts")
+    shape = TileShape("float", 4, 16, 2, 14, True, True)
+    anything, many = symbol("a"), symbol("b", 267)
+    assert needed_parts(shape, 64, 128) == (False, False, False)
+    assert needed_parts(shape, 64, 10) == (True, False, False) and needed_parts(shape, 64, 31) == (False, False, False)
+    assert needed_parts(shape, 13, 128) == (False, True, False) and needed_parts(shape, 14, 128) == (False, False, False)
+    assert not needed_parts(shape, 16, 128)[1] and needed_parts(shape, 15, 128)[1] and not needed_parts(shape, 300, 128)[1]
+    assert needed_parts(shape, 1, 128) == (False, False, True) and needed_parts(shape, 128, 1) == (True, False, True)
+    assert needed_parts(shape, anything, anything) == (True, True, True)
+    assert needed_parts(shape, many, 128) == (False, False, False)
 
 
 def test_float16() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from duograph.codegen.contraction import gemv, pack, tile
 from duograph.codegen.contraction.ahead import ComingB, walk_a
-from duograph.codegen.contraction.shape import BLOCK_UNIT, TileFunction, TileShape
+from duograph.codegen.contraction.parts import PARTS, TABLE
+from duograph.codegen.contraction.shape import BLOCK_UNIT, IN_PLACE_TILES, TileFunction, TileShape, next_heights
 from duograph.codegen.llvm import Module, Value
 
 # Strides in bytes. ``finish`` is null or the frame that `driver` makes; ``stop`` is the interrupt flag. ``next_a``,
-# ``next_b``: what will be multiplied after this, as far as is known: it is only prefetched.
+# ``next_b``: what will be multiplied after this, as far as is known: it is only prefetched. Then the tables of the parts
+# (see `parts`), null for those that are not there.
 PARAMETERS = (
     ("ptr", "a"),
     ("ptr", "b"),
@@ -28,14 +31,15 @@ PARAMETERS = (
     ("ptr", "stop"),
     ("ptr", "next_a"),
     ("ptr", "next_b"),
+    *(("ptr", part) for part in PARTS),
 )
 # A block of B: it stays in the second or third level cache while rows of A pass by.
 _BLOCK_BYTES = 2 << 20
 _NARROWEST, _WIDEST = 128, 1024
-# Up to so many tiles of rows read B where it lies.
-_IN_PLACE_TILES = 19
 # Copying rows of A pays from so many panels on.
 _PANELS_PER_COPY = 2
+# The height of the next tile by the rows left, without and with the tiles of all heights.
+_STACKED, _BALANCED = "stacked", "balanced"
 _PANEL_GAP = 128  # bytes between panels, so that no two share cache sets
 
 
@@ -72,8 +76,8 @@ class _Block:
 
 def add_block(module: Module, shape: TileShape) -> None:
     """``block``: C[m × n] = A·B for k >= 1, then the epilogue on each piece while it is in cache."""
-    names = [f"@{tile.tile_name(rows, vectors)}" for rows in range(1, shape.rows + 1) for vectors in range(1, shape.vectors + 1)]
-    module.table("tiles", "ptr", names, align=8)
+    for name, heights in ((_STACKED, shape.heights), (_BALANCED, shape.all_heights)):
+        module.table(name, "i64", [str(rows) for rows in next_heights(shape, heights)], align=8)
     f = TileFunction(module, "block", PARAMETERS, linkage="internal")
     f.shape = shape
     blocks = f.ceildiv("%k", shape.longest_block)
@@ -82,6 +86,7 @@ def add_block(module: Module, shape: TileShape) -> None:
     in_place = _in_place(f, by_rows)
     by_columns = f.icmp("eq", "%b_k", shape.size)
     row = f.op(f"and i1 {f.op(f'or i1 {by_rows}, {by_columns}')}, {f.icmp('eq', '%m', 1)}")
+    row = f.op(f"and i1 {row}, {f.op('icmp ne ptr %rows, null')}")
     widest = f.and_(f.umax(f.umin(f.udiv(_BLOCK_BYTES // shape.size, longest), _WIDEST), _NARROWEST), -shape.width)
     widest = f.select(row, gemv.LONGEST_STRIP, widest)
     slots = [f.alloca("ptr"), f.alloca("i64"), f.alloca("i64")]
@@ -120,7 +125,7 @@ def leave_if_stopped(f: TileFunction) -> None:
 def _in_place(f: TileFunction, by_rows: str) -> str:
     """Whether the tiles read B where it lies."""
     shape = f.shape
-    few = f.op(f"and i1 {by_rows}, {f.icmp('ule', '%m', _IN_PLACE_TILES * shape.rows)}")
+    few = f.op(f"and i1 {by_rows}, {f.icmp('ule', '%m', IN_PLACE_TILES * shape.rows)}")
     if shape.masks:
         return few
     whole = f.icmp("eq", f.and_("%n", shape.lanes - 1), 0)
@@ -139,11 +144,11 @@ def _one_row(f: TileFunction, block: _Block, by_rows: str) -> None:
     rows, columns, done = f.label("rows"), f.label("columns"), f.label("done")
     f.cond_br(by_rows, rows, columns)
     f.place(rows)
-    f.call("row", [(type, value) for (type, _), value in zip(gemv.PARAMETERS, values)])
+    call_pointer(f, f.load("ptr", "%rows"), zip(gemv.PARAMETERS, values))
     f.br(done)
     f.place(columns)
     values[3] = "%b_n"
-    f.call("row_columns", [(type, value) for (type, _), value in zip(gemv.COLUMNS_PARAMETERS, values)])
+    call_pointer(f, f.load("ptr", f.gep("%rows", 8)), zip(gemv.COLUMNS_PARAMETERS, values))
     f.br(done)
     f.place(done)
     _finish(f, block, 0, 1)
@@ -183,42 +188,71 @@ def _prepare_b(f: TileFunction, block: _Block, in_place: str, by_rows: str, by_c
 def _rows(f: TileFunction, block: _Block) -> None:
     """All tiles of rows; each goes through all panels of the block of B."""
     shape = f.shape
-    tiles = f.ceildiv("%m", shape.rows)
-    base, extra = f.udiv("%m", tiles), f.urem("%m", tiles)
     last_panel = f.sub(block.panels, 1)
     lanes = f.lanes_of(block.columns)
-    vectors = f.udiv(f.and_(f.sub(block.columns, 1), shape.width - 1), shape.lanes)
     copied = [f.alloca("ptr"), f.alloca("i64")]
     copies = _copies_a(f, block)
     first, panel_step, b_k = f.load("ptr", block.b), f.load("i64", block.b_panel), f.load("i64", block.b_k)
-    coming = ComingB(f, block.kc, f.mul(tiles, last_panel), block.final)
-    with f.loop(0, tiles) as t:
-        leave_if_stopped(f)
-        rows = f.add(base, f.select(f.icmp("ult", t, extra), 1, 0))
-        row = f.add(f.mul(t, base), f.umin(t, extra))
-        a = f.gep("%a", f.add(f.mul(row, "%a_row"), f.mul(block.k0, "%a_k")))
-        _prepare_a(f, block, copied, a, rows, copies)
-        place, a_row = f.load("ptr", copied[0]), f.load("i64", copied[1])
-        c = f.gep("%c", f.add(f.mul(row, "%c_row"), f.mul(block.j0, shape.size)))
-        entry = f.gep("@tiles", f.mul(f.sub(rows, 1), 8 * shape.vectors))
-        whole, edge = f.load("ptr", f.gep(entry, 8 * (shape.vectors - 1))), f.load("ptr", f.gep(entry, vectors, 8))
+    coming = ComingB(f, block.kc, f.mul(f.ceildiv("%m", shape.rows), last_panel), block.final)
+    slot = f.variable("i64", 0)
+    again, done = f.label("tile"), f.label("done")
+    f.br(again)
+    f.place(again)
+    leave_if_stopped(f)
+    row = f.load("i64", slot)
+    rows = _next_height(f, f.sub("%m", row))
+    reached = f.add(row, rows)
+    whole, edge = _tiles_of(f, rows, block.columns)
+    a = f.gep("%a", f.add(f.mul(row, "%a_row"), f.mul(block.k0, "%a_k")))
+    _prepare_a(f, block, copied, a, rows, copies)
+    place, a_row = f.load("ptr", copied[0]), f.load("i64", copied[1])
+    c = f.gep("%c", f.add(f.mul(row, "%c_row"), f.mul(block.j0, shape.size)))
+    following = f.gep(a, f.mul(rows, "%a_row"))
+    over = f.op(f"and i1 {f.icmp('eq', reached, '%m')}, {block.final}")
+    over_a = walk_a(f, f.select(over, "%next_a", following, "ptr"), rows)
 
-        following = f.gep(a, f.mul(rows, "%a_row"))
-        over = f.op(f"and i1 {f.icmp('eq', f.add(t, 1), tiles)}, {block.final}")
-        over_a = walk_a(f, f.select(over, "%next_a", following, "ptr"), rows)
+    def call(function: str, panel: Value, lanes: Value) -> None:
+        b = f.gep(first, f.mul(panel, panel_step))
+        at = f.gep(c, f.mul(panel, shape.vectors * shape.vector_bytes))
+        values = [place, a_row, "%a_k", b, b_k, block.kc, at, "%c_row", lanes, block.add]
+        values += coming.walk(f, rows, over_a, f.icmp("eq", panel, 0), at)
+        call_pointer(f, function, zip(tile.PARAMETERS, values))
 
-        def call(function: str, panel: Value, lanes: Value) -> None:
-            b = f.gep(first, f.mul(panel, panel_step))
-            at = f.gep(c, f.mul(panel, shape.vectors * shape.vector_bytes))
-            values = [place, a_row, "%a_k", b, b_k, block.kc, at, "%c_row", lanes, block.add]
-            values += coming.walk(f, rows, over_a, f.icmp("eq", panel, 0), at)
-            arguments = ", ".join(f"{type} {value}" for (type, _), value in zip(tile.PARAMETERS, values))
-            f.emit(f"call void {function}({arguments})")
+    with f.loop(0, last_panel) as panel:
+        call(whole, panel, shape.lanes)
+    call(edge, last_panel, lanes)
+    _finish(f, block, row, rows)
+    f.store("i64", reached, slot)
+    f.cond_br(f.icmp("ult", reached, "%m"), again, done)
+    f.place(done)
 
-        with f.loop(0, last_panel) as panel:
-            call(whole, panel, shape.lanes)
-        call(edge, last_panel, lanes)
-        _finish(f, block, row, rows)
+
+def _next_height(f: TileFunction, left: Value) -> str:
+    """How many rows of ``left`` the next tile takes."""
+    shape = f.shape
+    stacked, balanced = (len(next_heights(shape, heights)) - 1 for heights in (shape.heights, shape.all_heights))
+    few = f.op("icmp eq ptr %heights, null")
+    table = f.select(few, f"@{_STACKED}", f"@{_BALANCED}", "ptr")
+    return f.load("i64", f.gep(str(table), f.umin(left, f.select(few, stacked, balanced)), 8))
+
+
+def _tiles_of(f: TileFunction, rows: Value, columns: Value) -> tuple[str, str]:
+    """The tiles of this height for whole panels and for the last one of ``columns`` columns."""
+    shape = f.shape
+    always = sum(1 << rows for rows in shape.heights)
+    ours = f.icmp("ne", f.and_(f.lshr(always, rows), 1), 0)
+    wide = f.select(ours, f"@{TABLE}", "%heights", "ptr")
+    narrow = f.select(ours, "%narrow", "%heights", "ptr")
+    vectors = f.udiv(f.and_(f.sub(columns, 1), shape.width - 1), shape.lanes)
+    edge = f.select(f.icmp("eq", vectors, shape.vectors - 1), wide, narrow, "ptr")
+    at = f.mul(rows, 8 * shape.vectors)
+    whole = f.load("ptr", f.gep(f.gep(str(wide), at), 8 * (shape.vectors - 1)))
+    return whole, f.load("ptr", f.gep(f.gep(str(edge), at), vectors, 8))
+
+
+def call_pointer(f: TileFunction, function: str, arguments: Iterable[tuple[tuple[str, str], Value]]) -> None:
+    """Call a function by its address; ``arguments`` are ((type, name), value)."""
+    f.emit(f"call void {function}(" + ", ".join(f"{type} {value}" for (type, _), value in arguments) + ")")
 
 
 def _copies_a(f: TileFunction, block: _Block) -> str:

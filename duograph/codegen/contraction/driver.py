@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from duograph.codegen.contraction import block
+from duograph.codegen.contraction.parts import PARTS
 from duograph.codegen.contraction.shape import TileFunction, TileShape
 from duograph.codegen.llvm import Module, Value
 
@@ -17,7 +18,11 @@ RUN = "run"
 ABI = (("ptr", "args"), ("ptr", "sizes"), ("i64", "begin"), ("i64", "end"), ("ptr", "scratch"), ("ptr", "status"))
 # The words of ``sizes``, strides in elements; then (extent, stride of A, of B, of C) for each batch dim.
 # "epilogue": position in args of the epilogue function, 0 if there is none. See `epilogue` for its signature.
-HEADER = ("m", "n", "k", "a_m", "a_k", "b_k", "b_n", "c_m", "rows_per_chunk", "columns_per_chunk", "epilogue", "batch_dims")
+# "parts": which parts there are, and where in args their tables. See `parts`.
+HEADER = (
+    *("m", "n", "k", "a_m", "a_k", "b_k", "b_n", "c_m"),
+    *("rows_per_chunk", "columns_per_chunk", "epilogue", "parts", "batch_dims"),
+)
 BATCH_WORDS = 4
 MOST_BATCH_DIMS = 16
 
@@ -37,6 +42,7 @@ class Problem:
     rows_per_chunk: Value
     columns_per_chunk: Value
     epilogue: Value
+    parts: Value
     batch_dims: Value
     swapped: str = "false"
 
@@ -63,6 +69,7 @@ def add_driver(module: Module, shape: TileShape) -> None:
     f.shape = shape
     problem = _swap_column(f, read_problem(f))
     frame, stop = make_frame(f, problem), stop_flag(f)
+    tables = _tables(f, problem)
     empty = f.icmp("eq", problem.k, 0)
     steps = _batch_steps(f, problem)
 
@@ -81,13 +88,26 @@ def add_driver(module: Module, shape: TileShape) -> None:
         f.place(product)
         p = problem
         values: list[Value] = [a, b, c, rows, columns, p.k, p.a_m, p.a_k, p.b_k, p.b_n, p.c_m, "%scratch", str(finish), stop]
-        values += [f.gep(a, steps[0]), f.gep(b, steps[1])]
+        values += [f.gep(a, steps[0]), f.gep(b, steps[1]), *tables]
         f.call("block", [(type, value) for (type, _), value in zip(block.PARAMETERS, values)])
         f.br(done)
         f.place(done)
 
     over_rectangles(f, problem, frame, rectangle)
     module.add(f)
+
+
+def _tables(f: TileFunction, problem: Problem) -> list[Value]:
+    """The tables of the parts, null for those that the launch does without."""
+    place = f.lshr(problem.parts, len(PARTS))
+    tables: list[Value] = []
+    for i in range(len(PARTS)):
+        bit = f.and_(f.lshr(problem.parts, i), 1)
+        has = f.icmp("ne", bit, 0)
+        table = f.load("ptr", f.gep("%args", f.select(has, place, 0), 8))
+        tables.append(f.select(has, table, "null", "ptr"))
+        place = f.add(place, bit)
+    return tables
 
 
 # The frame of an epilogue: function, args, sizes, pointer to batch indices, first row, first column, swapped; indices.
@@ -135,6 +155,7 @@ def _swap_column(f: TileFunction, p: Problem) -> Problem:
         rows_per_chunk=either(p.columns_per_chunk, p.rows_per_chunk),
         columns_per_chunk=either(p.rows_per_chunk, p.columns_per_chunk),
         epilogue=p.epilogue,
+        parts=p.parts,
         batch_dims=p.batch_dims,
         swapped=swapped,
     )

@@ -5,19 +5,14 @@ from __future__ import annotations
 from duograph.codegen.contraction.driver import RUN, add_driver
 from duograph.codegen.contraction.gemv import add_row, add_row_columns
 from duograph.codegen.contraction.pack import add_packers
-from duograph.codegen.contraction.shape import tile_shape
+from duograph.codegen.contraction.parts import PREFIX, TABLE, TILED, library_name
+from duograph.codegen.contraction.shape import TileShape, tile_shape
 from duograph.codegen.contraction.simple import add_simple_driver, integer_shape
-from duograph.codegen.contraction.tile import add_tile
+from duograph.codegen.contraction.tables import add_tiles
 from duograph.codegen.llvm import Module
 from duograph.codegen.target import Target
 
-_PREFIX = "contraction-"
-TILED = ("float32", "float64")
 INTEGERS = {f"int{bits}": bits for bits in (8, 16, 32, 64)}
-
-
-def library_name(dtype: str) -> str:
-    return _PREFIX + dtype
 
 
 def library_dtype(accumulator: str) -> str:
@@ -34,23 +29,40 @@ def symbol_of(dtype: str) -> str:
 
 
 def library_text(name: str, target: Target) -> str:
-    """The IR of a library; ValueError for an unknown name."""
-    dtype = name.removeprefix(_PREFIX)
+    """The IR of a library or of a part of one; ValueError for an unknown name."""
+    dtype, _, part = name.removeprefix(PREFIX).partition("-")
     module = Module()
-    if dtype in TILED:
-        shape = tile_shape(dtype, target)
-        for rows in range(1, shape.rows + 1):
-            for vectors in range(1, shape.vectors + 1):
-                add_tile(module, shape, rows, vectors)
-        add_packers(module, shape)
-        add_row(module, shape)
-        add_row_columns(module, shape)
-        add_driver(module, shape)
-        return module.text()
-    if dtype in INTEGERS:
+    if dtype in INTEGERS and not part:
         add_simple_driver(module, integer_shape(INTEGERS[dtype]))
         return module.text()
-    raise ValueError(f"there is no library {name!r}")
+    if dtype not in TILED or part not in _TILED_PARTS:
+        raise ValueError(f"there is no library {name!r}")
+    _TILED_PARTS[part](module, tile_shape(dtype, target))
+    return module.text()
+
+
+def _add_main(module: Module, shape: TileShape) -> None:
+    add_tiles(module, shape, shape.heights, (shape.vectors,))
+    add_packers(module, shape)
+    add_driver(module, shape)
+
+
+def _add_narrow(module: Module, shape: TileShape) -> None:
+    add_tiles(module, shape, shape.heights, range(1, shape.vectors))
+
+
+def _add_heights(module: Module, shape: TileShape) -> None:
+    others = [rows for rows in shape.all_heights if rows not in shape.heights]
+    add_tiles(module, shape, others, range(1, shape.vectors + 1))
+
+
+def _add_rows(module: Module, shape: TileShape) -> None:
+    add_row(module, shape)
+    add_row_columns(module, shape)
+    module.table(TABLE, "ptr", ["@row", "@row_columns"], align=8, exported=True)
+
+
+_TILED_PARTS = {"": _add_main, "narrow": _add_narrow, "heights": _add_heights, "rows": _add_rows}
 
 
 def build_library(name: str, target: Target) -> bytes:

@@ -9,7 +9,8 @@ from duograph.codegen.analysis import analyse
 from duograph.codegen.contraction.block import scratch_bytes
 from duograph.codegen.contraction.driver import HEADER
 from duograph.codegen.contraction.epilogue import Epilogue, emit_epilogue_function, emit_epilogue_launch, may_run_hot
-from duograph.codegen.contraction.library import TILED, library_dtype, symbol_of
+from duograph.codegen.contraction.library import library_dtype, symbol_of
+from duograph.codegen.contraction.parts import PARTS, TILED, part_symbols, parts_word
 from duograph.codegen.contraction.shape import tile_shape
 from duograph.codegen.dtypes import DTYPES
 from duograph.codegen.kernel import (
@@ -138,17 +139,19 @@ class _Lowering:
         kernel = self.kernel
         args = (a.position, b.position, c.position, *range(3, len(kernel.operands))) if epilogue else None
         args = args or (a.position, b.position, c.position)
-        sizes, chunks, cost = self._sizes(a, b, c, len(args) if epilogue else 0)
+        tiled = self.dtype in TILED
+        parts = parts_word(len(args) + (epilogue is not None), [True] * len(PARTS)) if tiled else 0
+        sizes, chunks, cost = self._sizes(a, b, c, len(args) if epilogue else 0, parts)
         functions: tuple[str, ...] = ()
         if epilogue is not None:
             functions = (f"{self.symbol}_epilogue",)
             sizes = emit_epilogue_function(self.module, self.target, functions[0], epilogue, args, sizes)
-        tiled = self.dtype in TILED
+        functions += part_symbols(self.dtype) if tiled else ()
         scratch = scratch_bytes(tile_shape(self.dtype, self.target)) if tiled else 0
         launch = Launch(symbol_of(self.dtype), args, sizes, chunks, scratch, cost, functions, whole=tiled)
         self.launches.append(launch)
 
-    def _sizes(self, a: _Matrix, b: _Matrix, c: _Matrix, epilogue: int) -> tuple[tuple[Extent, ...], Extent, Extent]:
+    def _sizes(self, a: _Matrix, b: _Matrix, c: _Matrix, epilogue: int, parts: int) -> tuple[tuple[Extent, ...], Extent, Extent]:
         """The header of `driver`, the chunks and the cost."""
         kernel = self.kernel
         batch = len(kernel.batch)
@@ -175,6 +178,7 @@ class _Lowering:
             "rows_per_chunk": _ROWS,
             "columns_per_chunk": _COLUMNS,
             "epilogue": epilogue,
+            "parts": parts,
             "batch_dims": len(batches),
         }
         matrices = product([extent for extent, *_ in batches])

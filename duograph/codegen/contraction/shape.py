@@ -12,6 +12,13 @@ from duograph.codegen.target import Target
 LONGEST_BLOCK_BYTES = 2048
 BLOCK_UNIT = 16
 
+# Up to so many tiles of rows read B where it lies.
+IN_PLACE_TILES = 19
+# The heights of the tiles that are always there; all of them where a tile has so few rows.
+_HEIGHTS, _FEW = (1, 2, 3, 4, 6, 8), 6
+# What a tile costs besides its rows, and the rows below which its chains of multiply-adds wait for each other.
+_TILE_COST, _FEWEST_BUSY = 0.5, 2.5
+
 
 @dataclass(frozen=True)
 class TileShape:
@@ -30,6 +37,15 @@ class TileShape:
     masks: bool
 
     @property
+    def all_heights(self) -> tuple[int, ...]:
+        return tuple(range(1, self.rows + 1))
+
+    @property
+    def heights(self) -> tuple[int, ...]:
+        """The rows of the tiles that are always there; other numbers of rows can be stacked from them."""
+        return tuple(rows for rows in self.all_heights if self.rows <= _FEW or rows in _HEIGHTS or rows == self.rows)
+
+    @property
     def vector(self) -> str:
         return vector_type(self.lanes, self.element)
 
@@ -46,6 +62,29 @@ class TileShape:
     @property
     def vector_bytes(self) -> int:
         return self.lanes * self.size
+
+
+def next_heights(shape: TileShape, heights: tuple[int, ...]) -> list[int]:
+    """The height of the next tile by the number of rows that are left (none if 0 are).
+
+    The last position stands for all greater numbers, too, and is the whole tile: what it leaves can be stacked well.
+    """
+    if heights == shape.all_heights:  # two of nearly one height
+        return [left if left <= shape.rows else (left + 1) // 2 for left in range(2 * shape.rows + 1)]
+    best = [(0.0, 0)]
+    for left in range(1, shape.rows + 3):
+        choices = [(max(h, _FEWEST_BUSY) + _TILE_COST + best[left - h][0], -h) for h in heights if h <= left]
+        best.append(min(choices))
+    return [-height for _, height in best] + [shape.rows]
+
+
+def count_tiles(shape: TileShape, heights: tuple[int, ...], rows: int) -> int:
+    """How many tiles of these heights are stacked for ``rows`` rows."""
+    following, count = next_heights(shape, heights), 0
+    while rows:
+        rows -= following[min(rows, len(following) - 1)]
+        count += 1
+    return count
 
 
 def tile_shape(dtype: str, target: Target) -> TileShape:
