@@ -11,12 +11,15 @@ Tensor = core.Tensor
 
 
 class Loss(Module):
-    """Base of the losses: `reduction` is "mean", "sum" or "none"."""
+    """Base of the losses: `reduction` is one of `reductions`."""
+
+    reductions: tuple[str, ...] = ("mean", "sum", "none")
 
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__()
-        if reduction not in ("mean", "sum", "none"):
-            raise ValueError_(f"{type(self).__name__}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+        if reduction not in self.reductions:
+            names = ", ".join(map(repr, self.reductions[:-1])) + f" or {self.reductions[-1]!r}"
+            raise ValueError_(f"{type(self).__name__}: reduction must be {names}, got {reduction!r}")
         self.reduction = reduction
 
 

@@ -19,9 +19,12 @@ from . import (  # noqa: F401
     counting,
     creation,
     functions,
+    gates,
     indexing,
     layouts,
+    likelihoods,
     losses,
+    margins,
     masks,
     more_reductions,
     movement,
@@ -33,6 +36,7 @@ from . import (  # noqa: F401
     rows,
     scans,
     scattering,
+    similarity,
     slicing,
     sorting,
     special,
@@ -51,9 +55,12 @@ if TYPE_CHECKING:
     from .copying import *
     from .creation import *
     from .functions import *
+    from .gates import *
     from .indexing import *
     from .layouts import *
+    from .likelihoods import *
     from .losses import *
+    from .margins import *
     from .masks import *
     from .movement import *
     from .normalisation import *
