@@ -111,7 +111,9 @@ class _Run:
 
     def __call__(self, *args: Any) -> tuple[Any, ...]:
         count = len(args) - len(self.keywords)
-        tensors = tensors_of(list(args))
+        tensors = [x for x in args if isinstance(x, core.Tensor)]
+        if len(tensors) < len(args):
+            tensors = tensors_of(list(args))
         versions = [t._version for t in tensors]
         given = self.function(*args[:count], **dict(zip(self.keywords, args[count:])))
         if [t._version for t in tensors] != versions:

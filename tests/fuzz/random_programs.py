@@ -11,7 +11,7 @@ from collections.abc import Callable
 FEATURES = frozenset({
     "arithmetic", "reductions", "matmul", "views", "writes", "view_writes", "python_branches", "tensor_branches",
     "conditional_expressions", "python_loops", "tensor_loops", "while", "break", "rows", "lists", "tuples", "closures",
-    "early_return", "aliased_writes", "differentiated_writes",
+    "early_return", "aliased_writes", "differentiated_writes", "calls",
 })  # fmt: skip
 ARGUMENTS = {"x": "NM", "y": "NM", "v": "M", "s": ""}  # then k, a float, n, an int, and t, an int tensor
 _THRESHOLDS = ("-0.73", "-0.31", "0.13", "0.47", "0.91")
@@ -45,7 +45,11 @@ class Writer:
         self.helpers: list[str] = []
 
     def program(self) -> str:
-        self.lines = ["SCALE = 0.75", "", "", f"def f({', '.join(ARGUMENTS)}, k, n, t):"]
+        self.lines = ["SCALE = 0.75"]
+        if "calls" in self.features:
+            self.lines += ["SAID = []", "", "", "@dg.host_callback", "def say(*values):"]
+            self.line(1, "SAID.append([v.tolist() if isinstance(v, dg.Tensor) else v for v in values])")
+        self.lines += ["", "", f"def f({', '.join(ARGUMENTS)}, k, n, t):"]
         if self.gradients or self.random.random() < 0.5:
             self.line(1, "x, y, v, s = x * 1.0, y * 1.0, v * 1.0, s * 1.0")
         scope = Scope(dict(ARGUMENTS))
@@ -66,6 +70,12 @@ class Writer:
         self.count += 1
         return f"a{self.count}"
 
+    def call(self, depth: int, scope: Scope) -> None:
+        """A call into Python, or an error that is not raised."""
+        self.count += 1
+        name = self.pick(scope, self.random.choice(("NM", "M", "")))
+        self.line(depth, f"assert {name}.sum() < 1e30" if self.random.random() < 0.3 else f"say({self.count}, {name})")
+
     def pick(self, scope: Scope, shape: str) -> str:
         names = scope.of(shape)
         return self.random.choice(names) if names else f"({self.random.choice(scope.of('NM'))}{_REDUCE[shape]})"
@@ -76,6 +86,7 @@ class Writer:
             ("writes", self.write, 2),
             ("view_writes", self.view_write, 1),
             ("tuples", self.swap, 1),
+            ("calls", self.call, 1),
         ]
         if depth < self.deepest:
             kinds += [

@@ -24,4 +24,4 @@ def test_program_of_the_page(number, tmp_path):
 
 
 def test_there_are_programs():
-    assert len(PROGRAMS) == 3
+    assert len(PROGRAMS) == 4

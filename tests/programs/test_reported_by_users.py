@@ -209,6 +209,29 @@ def test_side_effects_happen_each_time_and_in_order(capsys):
 
     for value in (1.0, 2.0, 3.0):
         f(dg.full((2,), value))
+    seen = []
+
+    @dg.host_callback
+    def note(x):
+        seen.append((x.item(), weight.item()))
+
+    weight = dg.zeros(())
+
+    @dg.static
+    def g(x):
+        while x < 20:  # also where a tensor steers
+            weight.add_(x)
+            if x > 3:
+                note(x)
+            x = x * 2
+            assert x != 24, "twenty-four"
+            weight.add_(100)
+        return x
+
+    assert g(dg.tensor(2.0)).item() == 32.0 and seen == [(4.0, 106.0), (8.0, 214.0), (16.0, 330.0)]
+    with pytest.raises(AssertionError, match="twenty-four"):
+        g(dg.tensor(3.0))
+    assert weight.item() == 430 + 3 + 6 + 12 + 200  # what comes after the assert has not happened
     text = capsys.readouterr().out
     assert [line.split()[0] for line in text.splitlines()] == ["before", "after"] * 3
     assert text.splitlines()[1::2] == ["after 1.0", "after 2.0", "after 3.0"]
