@@ -608,9 +608,7 @@ def searchsorted(
     if sorter is not None:
         sorted_sequence = gather(sorted_sequence, -1, sorter)
     if not isinstance(values, core.Tensor):
-        from ..tensors.creation import tensor
-
-        values = tensor(values)
+        values = core.tensor_from_data(values)
     return _as_indices(search(sorted_sequence, values, right or side == "right"), out_int32)
 
 
