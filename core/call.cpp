@@ -178,6 +178,7 @@ TensorObject* make_output(const Call& call, RunOutput& out, const IndexSpace* jo
     }
     TensorObject* view = make_tensor(out.buffer, out.offset, out.dtype, out.rank, out.sizes, out.strides);
     if (call.op->flags & kView) {
+      view->flags = static_cast<uint8_t>((view->flags & ~kInference) | (source->flags & kInference));
       view->base = Ref::borrow(source->base ? source->base : as_object(source)).release();
       view->view_version = view->buffer->version.load(std::memory_order_relaxed);
       if (source->flags & kDetachedView || (!mode.grad && requires_grad(source))) view->flags |= kDetachedView;

@@ -9,6 +9,7 @@
 #include "grad_journal.h"
 #include "gradient.h"
 #include "mode.h"
+#include "saved_hooks.h"
 #include "view_grad.h"
 
 namespace dg {
@@ -284,6 +285,7 @@ void Run::run_node(uint32_t index) {
   Gradients results;
   Guard results_guard{results};
   node_gradients(node, grads.data(), create_graph_, &results);
+  if (backward_observer) tell_observer(node, grads.data(), grads.size(), results.data(), results.size());
   if (!retain_graph_) {
     node->used = true;
     free_saved(node);

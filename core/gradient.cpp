@@ -6,6 +6,7 @@
 #include "call.h"
 #include "coalesce.h"
 #include "count.h"
+#include "saved_hooks.h"
 #include "user_sizes.h"
 #include "view_grad.h"
 
@@ -567,6 +568,7 @@ void node_gradients(Node* node, TensorObject* const* grads, bool create_graph, G
   results->resize(node->n_edges);
   for (TensorObject*& result : *results) result = nullptr;
   check_freed(node);
+  Unpacked unpacked(node);
   bool traced = mode.tracing > 0;
   for (uint32_t i = 0; i < node->n_outputs; ++i) traced = traced || (grads[i] && grads[i]->traced);
   switch (node->kind) {

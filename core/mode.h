@@ -7,7 +7,9 @@ struct Mode {
   bool grad = true;         // operators record onto the tape
   int tracing = 0;          // above zero: every operator goes to the tracer
   bool localizing = false;  // a branch or loop body is captured: operands from outside are replaced
+  bool inference = false;   // nothing records, and the tensors made can never take part in recording
   bool following = false;   // in-place operators tell Python when they are recorded
+  bool records() const { return grad && !inference; }
 };
 
 extern constinit thread_local Mode mode;

@@ -11,6 +11,7 @@
 #include "interop.h"
 #include "mark.h"
 #include "mode.h"
+#include "saved_hooks.h"
 
 namespace nb = nanobind;
 
@@ -59,6 +60,19 @@ void bind_modes(nb::module_& m) {
   m.def(
       "set_following", [](bool on) { return std::exchange(mode.following, on); }, nb::arg("enabled"),
       "Whether the end of each traced in-place operator calls the hook `written`; returns the old setting.");
+  m.def(
+      "set_inference_mode", [](bool on) { return std::exchange(mode.inference, on); }, nb::arg("on"),
+      "Sets inference mode; gives the old one.");
+  m.def("is_inference_mode_enabled", [] { return mode.inference; });
+  m.def(
+      "set_saved_hooks", [](nb::object hooks) { return nb::steal(set_saved_hooks(hooks.ptr()).release()); },
+      nb::arg("hooks").none(), "(pack, unpack) for the values that gradients need; gives those before. None: none.");
+  m.def("saved_hooks", [] { return nb::borrow(saved_hooks ? saved_hooks : Py_None); }, "(pack, unpack), or None.");
+  m.def(
+      "set_backward_observer",
+      [](nb::object function) { return nb::steal(set_backward_observer(function.ptr()).release()); },
+      nb::arg("function").none(),
+      "function(node, gradients of its outputs, of its inputs) is called after each node of this thread's backward.");
   m.def("is_grad_enabled", [] { return mode.grad; });
   m.def("grad_enabled", [] { return mode.grad; });
   m.def("push_tracing", [] { ++mode.tracing; });

@@ -1,13 +1,22 @@
 #include <cstring>
 
+#include "geometry.h"
 #include "mode.h"
 #include "op.h"
+#include "saved_hooks.h"
 #include "static_call.h"
 #include "tape.h"
 
 namespace dg {
 
 namespace {
+
+// A saved value that a hook packed, and the layout that the gradient program was made for.
+struct PackedValue {
+  Packed packed;
+  DType dtype;
+  std::vector<int64_t> sizes, strides;
+};
 
 // What the tape holds for one call of a static function; calling it with the gradients of the results differentiates.
 struct StaticGradientObject {
@@ -16,6 +25,7 @@ struct StaticGradientObject {
   PyObject* inputs;     // tensors to differentiate with respect to
   PyObject* saved;      // tensors the gradient program reads
   std::vector<uint32_t>* versions;
+  std::vector<PackedValue>* packed;  // with saved_tensors_hooks: in the place of `saved`, which is null then
   std::vector<Number>* numbers;
   std::vector<int64_t>* sizes;  // the program's, then the shapes of results that are not known from the capture
 };
@@ -32,11 +42,34 @@ Ref contiguous_gradient(PyObject* grad, const TensorSpec& spec, const int64_t* s
   return owned(PyObject_CallOneArg(reinterpret_cast<PyObject*>(require_slot(Slot::Contiguous)), grad));
 }
 
+Ref unpack(const PackedValue& value, const char* name) {
+  const int rank = static_cast<int>(value.sizes.size());
+  Ref found = unpack_tensor(value.packed, value.dtype, rank, value.sizes.data(), name);
+  const TensorObject* tensor = as_tensor(found.get());
+  if (std::equal(value.strides.begin(), value.strides.end(), tensor->strides)) return found;
+  const Extent extent = view_extent(rank, value.sizes.data(), value.strides.data());
+  Buffer* buffer = allocate(static_cast<size_t>(extent.high) * itemsize(value.dtype));
+  TensorObject* copy = make_tensor(buffer, 0, value.dtype, rank, value.sizes.data(), value.strides.data());
+  Ref result(as_object(copy));
+  strided_copy(copy->data, copy->strides, tensor->data, tensor->strides, rank, tensor->sizes, itemsize(value.dtype));
+  return result;
+}
+
+Ref saved_values(const StaticGradientObject* self, const char* name) {
+  if (self->saved) return Ref::borrow(self->saved);
+  Ref values = owned(PyTuple_New(static_cast<Py_ssize_t>(self->packed->size())));
+  for (size_t i = 0; i < self->packed->size(); ++i)
+    PyTuple_SET_ITEM(values.get(), static_cast<Py_ssize_t>(i), unpack((*self->packed)[i], name).release());
+  return values;
+}
+
 PyObject* run_gradient(StaticGradientObject* self, StaticEntry* entry, PyObject* grads) {
   std::vector<Ref> kept;
   SmallVector<RunInput, 16> inputs;
   auto add = [&](TensorObject* t) { inputs.push_back({t->data, t->sizes, t->strides, t->rank, t->buffer, t->offset}); };
-  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(self->saved); ++i) add(as_tensor(PyTuple_GET_ITEM(self->saved, i)));
+  kept.push_back(saved_values(self, entry->tape_name));
+  PyObject* saved = kept.back().get();
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(saved); ++i) add(as_tensor(PyTuple_GET_ITEM(saved, i)));
   const int64_t* shapes = self->sizes->data() + entry->tape_sizes.size();
   for (size_t i = 0; i < entry->tape_specs.size(); ++i) {
     const TensorSpec& spec = entry->tape_specs[i];
@@ -106,6 +139,11 @@ int gradient_traverse(PyObject* object, visitproc visit, void* arg) {
   Py_VISIT(self->arguments);
   Py_VISIT(self->inputs);
   Py_VISIT(self->saved);
+  if (self->packed)
+    for (const PackedValue& value : *self->packed) {
+      Py_VISIT(value.packed.object.get());
+      Py_VISIT(value.packed.unpack.get());
+    }
   return 0;
 }
 
@@ -115,6 +153,7 @@ int gradient_clear(PyObject* object) {
   Py_CLEAR(self->arguments);
   Py_CLEAR(self->inputs);
   Py_CLEAR(self->saved);
+  if (self->packed) const std::vector<PackedValue> given_up = std::exchange(*self->packed, {});
   return 0;
 }
 
@@ -122,6 +161,7 @@ void gradient_dealloc(PyObject* object) {
   PyObject_GC_UnTrack(object);
   gradient_clear(object);
   delete as_gradient(object)->versions;
+  delete as_gradient(object)->packed;
   delete as_gradient(object)->numbers;
   delete as_gradient(object)->sizes;
   PyTypeObject* type = Py_TYPE(object);
@@ -168,14 +208,24 @@ void record_tape(PyObject* entry_object, StaticCall* call) {
       tuple_of(entry->tape_inputs.size(), [&](size_t i) { return as_object(call->inputs[entry->tape_inputs[i]]); });
   // Without history, or a result that the gradient reads would keep itself alive; and as tensors of our own, whose data
   // nobody exchanges.
-  self->saved = checked(PyTuple_New(static_cast<Py_ssize_t>(entry->tape_saved.size())));
+  Ref saved = owned(PyTuple_New(static_cast<Py_ssize_t>(entry->tape_saved.size())));
   for (size_t i = 0; i < entry->tape_saved.size(); ++i) {
     auto [is_output, index] = entry->tape_saved[i];
     const TensorObject* value = is_output ? as_tensor(call->outputs[index]) : call->inputs[index];
-    PyTuple_SET_ITEM(self->saved, static_cast<Py_ssize_t>(i), as_object(make_detached(value)));
+    PyTuple_SET_ITEM(saved.get(), static_cast<Py_ssize_t>(i), as_object(make_detached(value)));
   }
-  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(self->saved); ++i)
-    self->versions->push_back(version_of(as_tensor(PyTuple_GET_ITEM(self->saved, i))));
+  if (saved_hooks) {
+    self->packed = new std::vector<PackedValue>();
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(saved.get()); ++i) {
+      const TensorObject* t = as_tensor(PyTuple_GET_ITEM(saved.get(), i));
+      self->packed->push_back(
+          {pack_tensor(t), t->dtype, {t->sizes, t->sizes + t->rank}, {t->strides, t->strides + t->rank}});
+    }
+  } else {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(saved.get()); ++i)
+      self->versions->push_back(version_of(as_tensor(PyTuple_GET_ITEM(saved.get(), i))));
+    self->saved = saved.release();
+  }
   for (size_t i = 0; i < entry->tape_numbers.size(); ++i)
     if (!evaluate(entry->tape_numbers[i], call, &(*self->numbers)[i]))
       raise_error("InternalError", "a number of a static function was lost");

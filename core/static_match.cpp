@@ -403,7 +403,7 @@ void call_host(StaticCall* call) {
 
 bool matches(StaticEntry* entry, PyObject* const* args, size_t n_positional, PyObject* keyword_names, bool fresh,
              StaticCall* call) {
-  if (!fresh && (entry->grad_mode != mode.grad || entry->default_dtype != default_dtype())) return false;
+  if (!fresh && (entry->grad_mode != mode.records() || entry->default_dtype != default_dtype())) return false;
   if (!match_arguments(entry, args, n_positional, keyword_names, call) || !fetch_all(call)) return false;
   if (!fresh)
     for (Guard& guard : entry->guards)

@@ -6,6 +6,7 @@
 
 #include "call.h"
 #include "geometry.h"
+#include "saved_hooks.h"
 #include "view_grad.h"
 
 namespace dg {
@@ -53,7 +54,11 @@ void save_dims(Saved* saved, const TensorObject* tensor, int64_t** storage) {
   saved->offset = tensor->offset;
 }
 
-void save_value(Saved* saved, const TensorObject* tensor) {
+void save_value(Node* node, Saved* saved, const TensorObject* tensor) {
+  if (tensor->flags & kInference)
+    raise_error_hint("GradError", "take a copy outside of inference_mode: x = x.clone(); or use no_grad instead",
+                     "%s: a tensor made in inference_mode cannot be saved for the gradient", node_name(node));
+  if (saved_hooks) return pack_value(node, static_cast<uint32_t>(saved - node->operands), tensor);
   retain(tensor->buffer);
   saved->buffer = tensor->buffer;
   saved->version = tensor->buffer->version.load(std::memory_order_relaxed);
@@ -83,6 +88,10 @@ int visit_node(Node* node, visitproc visit, void* arg) {
   Py_VISIT(node->extra->args);
   Py_VISIT(node->extra->outs);
   for (auto& [index, callable] : node->extra->hooks) Py_VISIT(callable);
+  for (const Packed& packed : node->extra->packed) {
+    Py_VISIT(packed.object.get());
+    Py_VISIT(packed.unpack.get());
+  }
   return 0;
 }
 
@@ -109,7 +118,7 @@ void set_node(TensorObject* tensor, Node* node, uint32_t index) {
     tensor->flags |= kRetainGrad;
     extra_of(node).retained.push_back({index, tensor});
   }
-  if (node->kind != NodeKind::Compiled) track(tensor);
+  if (node->kind != NodeKind::Compiled || node->extra) track(tensor);
 }
 
 NodeExtra& extra_of(Node* node) {
@@ -163,6 +172,9 @@ void free_saved(Node* node) {
     node->freed = true;  // a node that saved nothing can be gone through again
     release(buffer);
   }
+  if (!node->extra || node->extra->packed.empty()) return;
+  node->freed = true;
+  const std::vector<Packed> given_up = std::exchange(node->extra->packed, {});
 }
 
 const char* node_name(const Node* node) {
@@ -201,7 +213,7 @@ void raise_node_error(const char* type, const Node* node, const char* hint, cons
 }
 
 bool wanted_gradients(const OpObject* op, const Operand* operands, size_t count, Mask* needs) {
-  if (!mode.grad || op->flags & kNondifferentiable) return false;
+  if (!mode.records() || op->flags & kNondifferentiable) return false;
   bool any = false;
   for (size_t i = 0; i < count; ++i) {
     if (operands[i].kind != OperandKind::Tensor) continue;
@@ -263,7 +275,7 @@ void record_compiled(OpObject* op, Entry* entry, const Operand* operands, size_t
       saved->integer = operands[i].integer;
     } else if (operands[i].kind == OperandKind::Tensor) {
       save_dims(saved, sources[i], &storage);
-      if (mask_bit(row->operand_mask.data(), i)) save_value(saved, sources[i]);
+      if (mask_bit(row->operand_mask.data(), i)) save_value(node, saved, sources[i]);
       if (mask_bit(row->needs.data(), i)) node->edges[i] = edge_of(operands[i].tensor);
     }
   }
@@ -271,7 +283,7 @@ void record_compiled(OpObject* op, Entry* entry, const Operand* operands, size_t
     Saved* saved = node->outs + i;
     saved->kind = static_cast<uint8_t>(OperandKind::Tensor);
     save_dims(saved, outs[i], &storage);
-    if (mask_bit(row->output_mask.data(), i)) save_value(saved, outs[i]);
+    if (mask_bit(row->output_mask.data(), i)) save_value(node, saved, outs[i]);
   }
   for (size_t i = 0; i < n_outs; ++i) {
     if (!is_floating(outs[i]->dtype)) continue;
@@ -307,7 +319,7 @@ Ref traced_value(PyObject* value) {
 Ref traced_arguments(PyObject* args) { return traced_value(args); }
 
 void record_traced(OpObject* op, PyObject* args, PyObject* before, PyObject* outs) {
-  if (!mode.grad || op->flags & kNondifferentiable) return;
+  if (!mode.records() || op->flags & kNondifferentiable) return;
   const std::vector<Param>& params = *op->params;
   // Flattened operands in the order of the compile hooks: one per tensor-like parameter, each element of a list.
   std::vector<PyObject*> flat;
@@ -371,7 +383,7 @@ PyObject* record_python(PyObject* outputs, PyObject* inputs, const char* name, P
   for (Py_ssize_t i = 0; i < n_inputs; ++i)
     any = any || requires_grad(require_tensor(PyTuple_GET_ITEM(ins.get(), i), "record_python"));
   for (Py_ssize_t i = 0; i < n_outs; ++i) require_tensor(PyTuple_GET_ITEM(outs.get(), i), "record_python");
-  if (!any || !mode.grad) return outs.release();
+  if (!any || !mode.records()) return outs.release();
   Ref result = owned(PyTuple_New(n_outs));
   Node* node =
       new_node(NodeKind::Python, nullptr, static_cast<uint32_t>(n_inputs), 0, static_cast<uint32_t>(n_outs), 0, 0);
@@ -403,6 +415,9 @@ void record_python(PyObject* object, PyObject* inputs, PyObject* outputs) {
 }
 
 void check_inplace_target(OpObject* op, TensorObject* target) {
+  if (target->flags & kInference && !mode.inference)
+    raise_error_hint("GradError", "write to a copy: x = x.clone()",
+                     "%s: a tensor made in inference_mode cannot be written in place outside of it", op_name(op));
   if (!mode.grad) return;
   const char* hint = "update it under no_grad, or write to a copy: x = x.clone()";
   if (target->flags & kRequiresGrad && !target->node)

@@ -48,6 +48,13 @@ struct Retained {
   TensorObject* tensor;  // borrowed: the tensor takes itself out when it dies
 };
 
+// What `pack` of saved_tensors_hooks made of operand `index` (outputs come after the operands).
+struct Packed {
+  uint32_t index;
+  Ref object;
+  Ref unpack;
+};
+
 // What few nodes need.
 struct NodeExtra {
   PyObject* python = nullptr;    // Python nodes: the function from gradients to gradients
@@ -57,6 +64,7 @@ struct NodeExtra {
   Node* write = nullptr;         // CopySlices: the operator that wrote the view, owned
   std::vector<PyObject*> metas;  // Python nodes: an output's shape-only tensor
   std::vector<Retained> retained;
+  std::vector<Packed> packed;
   std::vector<std::pair<uint32_t, PyObject*>> hooks;  // (output, callable)
 };
 

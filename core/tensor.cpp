@@ -91,7 +91,8 @@ void copy_contents(TensorObject* target, const TensorObject* source) {
   }
   target->dtype = source->dtype;
   target->numel = source->numel;
-  target->flags = (target->flags & ~kContiguous) | (source->flags & kContiguous);
+  constexpr uint8_t kCopied = kContiguous | kInference;
+  target->flags = static_cast<uint8_t>((target->flags & ~kCopied) | (source->flags & kCopied));
 }
 
 }  // namespace
@@ -140,7 +141,7 @@ TensorObject* make_tensor(Buffer* buffer, int64_t offset, DType dtype, int rank,
     numel = wrapping_product(numel, size);
   }
   tensor->numel = numel;
-  tensor->flags = contiguous || numel == 0 ? kContiguous : 0;
+  tensor->flags = (contiguous || numel == 0 ? kContiguous : 0) | (mode.inference ? kInference : 0);
   tensor->offset = offset;
   tensor->buffer = guard.detach();
   tensor->data = static_cast<char*>(buffer->data) + offset * static_cast<int64_t>(itemsize(dtype));
@@ -155,7 +156,7 @@ TensorObject* make_contiguous(Buffer* buffer, int64_t offset, DType dtype, int r
   std::copy_n(sizes, rank, tensor->sizes);
   contiguous_strides(rank, sizes, tensor->strides);
   tensor->numel = count_elements(rank, sizes);
-  tensor->flags = kContiguous;
+  tensor->flags = kContiguous | (mode.inference ? kInference : 0);
   tensor->offset = offset;
   tensor->buffer = guard.detach();
   tensor->data = static_cast<char*>(buffer->data) + offset * static_cast<int64_t>(itemsize(dtype));
@@ -184,7 +185,7 @@ TensorObject* make_traced(PyObject* value, DType dtype, int rank, PyObject* shap
   TensorObject* tensor = new_object();
   tensor->dtype = dtype;
   tensor->rank = static_cast<uint8_t>(rank);
-  tensor->flags = kContiguous;
+  tensor->flags = kContiguous | (mode.inference ? kInference : 0);
   tensor->traced = Ref::borrow(value).release();
   tensor->shape = Ref::borrow(shape).release();
   tensor->numel = 1;

@@ -105,6 +105,9 @@ void change_requires_grad(TensorObject* tensor, bool on) {
   if (on && !is_floating(tensor->dtype))
     raise_error("GradError", "requires_grad: only floating-point tensors can require gradients, this one is %s",
                 name(tensor->dtype));
+  if (on && tensor->flags & kInference && !mode.inference)
+    raise_error_hint("GradError", "take a copy first: x = x.clone()",
+                     "requires_grad: a tensor made in inference_mode cannot require grad outside of it");
   tensor->flags = static_cast<uint8_t>(on ? tensor->flags | kRequiresGrad : tensor->flags & ~kRequiresGrad);
 }
 
@@ -191,6 +194,7 @@ PyObject* size(PyObject* self, PyObject* args) {
 PyObject* storage_offset(PyObject* self, PyObject*) { return PyLong_FromLongLong(as_tensor(self)->offset); }
 PyObject* contiguous_now(PyObject* self, PyObject*) { return PyBool_FromLong(is_contiguous(as_tensor(self))); }
 PyObject* floating_now(PyObject* self, PyObject*) { return PyBool_FromLong(is_floating(as_tensor(self)->dtype)); }
+PyObject* inference_now(PyObject* self, PyObject*) { return PyBool_FromLong(as_tensor(self)->flags & kInference); }
 PyObject* element_size(PyObject* self, PyObject*) { return get_itemsize(self, nullptr); }
 
 PyObject* data_ptr(PyObject* self, PyObject*) {
@@ -465,6 +469,7 @@ PyMethodDef tensor_methods[] = {
     {"storage_offset", storage_offset, METH_NOARGS, "Index of the first element in its memory."},
     {"is_contiguous", contiguous_now, METH_NOARGS, "Whether elements lie in row-major order without gaps."},
     {"is_floating_point", floating_now, METH_NOARGS, "Whether the elements are floating-point numbers."},
+    {"is_inference", inference_now, METH_NOARGS, "Whether it was made in inference mode."},
     {"element_size", element_size, METH_NOARGS, "Bytes per element."},
     {"data_ptr", data_ptr, METH_NOARGS, "Address of the first element."},
     {"item", item, METH_NOARGS, "The single element as a Python number."},

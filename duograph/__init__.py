@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from .autograd import enable_grad as enable_grad
     from .autograd import inference_mode as inference_mode
     from .autograd import is_grad_enabled as is_grad_enabled
+    from .autograd import is_inference_mode_enabled as is_inference_mode_enabled
     from .autograd import no_grad as no_grad
     from .autograd import set_grad_enabled as set_grad_enabled
     from .autograd import tape as tape
@@ -86,7 +87,9 @@ short, int, long = int16, int32, int64
 
 # Where names come from that are imported when first asked for. All others are operators.
 _LAZY = {
-    "autograd": ("enable_grad", "inference_mode", "is_grad_enabled", "no_grad", "set_grad_enabled", "tape"),
+    "autograd": (
+        "enable_grad", "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "set_grad_enabled", "tape",
+    ),
     "capture.callbacks": ("host_callback",),
     "capture.compare": ("compare",),
     "capture.declared": ("Dim", "check_size"),

@@ -53,7 +53,8 @@ class Session:
         self.recorder.single_path = single_path
         self.builder = CaptureBuilder(name)
         self.builder.aliases.exact = exact
-        self.grad_mode = core.is_grad_enabled()
+        self.grad_enabled = core.is_grad_enabled()
+        self.grad_mode = self.grad_enabled and not core.is_inference_mode_enabled()
         self.differentiable = differentiable and self.grad_mode
         self.builder.call_sizes = self.recorder.sizes
         self.arguments = Arguments(self.recorder, self.grad_mode, self.builder, plan or Plan({}))
@@ -130,7 +131,7 @@ class Session:
             core.set_grad_journal(journal)
             state.recorder = outer
             core.set_tracing(tracing)
-            core.set_grad_enabled(self.grad_mode)
+            core.set_grad_enabled(self.grad_enabled)
             self.recorder.roll_back()
         return self._captured(leaves, len(args), tuple(kwargs), outputs, effects, backward, epoch)
 

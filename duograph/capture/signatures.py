@@ -147,7 +147,7 @@ class _Comparison:
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Difference:
         d = self.description
-        if d["grad_mode"] != core.is_grad_enabled():
+        if d["grad_mode"] != (core.is_grad_enabled() and not core.is_inference_mode_enabled()):
             was, now = ("on", "off") if d["grad_mode"] else ("off", "on")
             return Difference(0, "the gradient mode", f"gradients were {was}, are {now}", "mode")
         if d["default_dtype"] is not core.get_default_dtype():
