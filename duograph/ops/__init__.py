@@ -18,6 +18,7 @@ from . import (  # noqa: F401
     copying,
     counting,
     creation,
+    drawing,
     einsum,
     functions,
     gates,
@@ -44,6 +45,7 @@ from . import (  # noqa: F401
     special,
     statistics,
     tables,
+    tabulating,
     unary,
 )
 from .definition import REGISTRY

@@ -150,7 +150,7 @@ def _(g: Any, out: Any, x: Any, low: Any, high: Any) -> Any:
 
 
 @op(kind=RANDOM, public=False, inplace="normal_", method=False)
-def normal(x: Tensor, mean: Number = 0.0, std: Number = 1.0) -> Tensor:
+def normal_like(x: Tensor, mean: Number = 0.0, std: Number = 1.0) -> Tensor:
     """What `x.normal_(mean, std)` writes: numbers drawn from a normal distribution.
 
     Shapes:   x [*S] → [*S]
@@ -166,7 +166,7 @@ def normal(x: Tensor, mean: Number = 0.0, std: Number = 1.0) -> Tensor:
     return _as(_normal(tuple(x.shape), wide) * _as(std, wide) + _as(mean, wide), x.dtype)
 
 
-@normal.vjp
+@normal_like.vjp
 def _(g: Any, out: Any, x: Any, mean: Any, std: Any) -> Any:
     return zeros_like(g)
 

@@ -55,7 +55,7 @@ WITHOUT_INTEGERS = {
 }
 WITHOUT_HALVES = {"nextafter": "float32 and float64 only"}
 WITHOUT_SECOND: dict[str, str] = {}
-WITHOUT_IN_PLACE: dict[str, str] = {}
+WITHOUT_IN_PLACE: dict[str, str] = {"as_strided_": "tensors keep their shape"}
 
 
 def dtypes_for(definition: Definition) -> tuple[str, ...]:
