@@ -1,15 +1,32 @@
-"""Forward hooks of a Module. A module without hooks never comes here."""
+"""Hooks of a Module: functions called before and after forward, in backward, and around its state.
+
+A module without hooks never comes here.
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import _core as core
 from .._recorded import callee
+from ..errors import ArgumentError, GradError
 
 if TYPE_CHECKING:
     from .module import Module
+
+KINDS = (
+    "before", "forward", "backward_before", "backward", "state_before", "state_after", "load_before", "load_after",
+)  # fmt: skip
+
+
+class Hook(NamedTuple):
+    """A registered function and how it wants to be called."""
+
+    function: Callable[..., Any]
+    with_kwargs: bool = False
+    always_call: bool = False
 
 
 class HookHandle:
@@ -21,12 +38,21 @@ class HookHandle:
         self._key = key
 
     @classmethod
-    def add(cls, module: Module, kind: str, hook: Callable[..., Any]) -> HookHandle:
-        """Registers a hook behind those already there."""
-        hooks = module.__dict__.setdefault("_hooks", {"before": {}, "forward": {}, "next": 0})
+    def add(
+        cls, module: Module, kind: str, function: Any, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
+    ) -> HookHandle:
+        """Registers a hook behind those already there, or in front of them."""
+        if not callable(function):
+            raise ArgumentError(f"{type(module).__name__}: a hook must be a function, got {type(function).__name__}")
+        hooks = module.__dict__.setdefault("_hooks", {"next": 0, **{k: {} for k in KINDS}})
         key = hooks["next"]
         hooks["next"] = key + 1
-        hooks[kind][key] = hook
+        table = hooks[kind]
+        others = list(table.items())
+        if prepend:
+            table.clear()
+        table[key] = Hook(function, with_kwargs, always_call)
+        table.update(others)
         core.bump_epoch()
         return cls(module, kind, key)
 
@@ -35,7 +61,7 @@ class HookHandle:
         hooks = self._module.__dict__.get("_hooks")
         if hooks is None or hooks[self._kind].pop(self._key, None) is None:
             return
-        if not hooks["before"] and not hooks["forward"]:
+        if not any(hooks[kind] for kind in KINDS):
             del self._module.__dict__["_hooks"]
         core.bump_epoch()
 
@@ -46,16 +72,153 @@ class HookHandle:
         self.remove()
 
 
+def registered(module: Module, kind: str) -> list[Callable[..., Any]]:
+    """The functions of one kind, as they are to be called now."""
+    hooks = module.__dict__.get("_hooks")
+    return [] if hooks is None else [callee(hook.function) for hook in list(hooks[kind].values())]
+
+
 def run_with_hooks(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Forward with the hooks before and after it."""
-    hooks = module.__dict__["_hooks"]
-    for hook in list(hooks["before"].values()):
-        replaced = callee(hook)(module, args)
-        if replaced is not None:
-            args = replaced if isinstance(replaced, tuple) else (replaced,)
-    output = callee(module.forward)(*args, **kwargs)
-    for hook in list(hooks["forward"].values()):
-        replaced = callee(hook)(module, args, output)
-        if replaced is not None:
-            output = replaced
-    return output
+    """Forward with the hooks before and after it, and those of backward put in place."""
+    call = _Call(module, args, kwargs)
+    try:
+        return call.run()
+    except Exception:
+        call.tell_failed()
+        raise
+
+
+class _Call:
+    """One call of a Module with hooks."""
+
+    def __init__(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.module = module
+        self.args = args
+        self.kwargs = kwargs
+        self.output: Any = None
+        self.called: set[int] = set()  # keys of the forward hooks
+
+    def run(self) -> Any:
+        """All hooks around forward."""
+        hooks = self.module.__dict__["_hooks"]
+        for hook in list(hooks["before"].values()):
+            self._prepare(hook)
+        in_backward = BackwardHooks(self.module) if hooks["backward"] or hooks["backward_before"] else None
+        if in_backward is not None:
+            self.args = in_backward.enter(self.args)
+        self.output = callee(self.module.forward)(*self.args, **self.kwargs)
+        for key, hook in list(hooks["forward"].items()):
+            self.called.add(key)
+            replaced = self._after(hook)
+            if replaced is not None:
+                self.output = replaced
+        return self.output if in_backward is None else in_backward.leave(self.output)
+
+    def tell_failed(self) -> None:
+        """Something has failed: the hooks that want to know are called; what they raise is only warned of."""
+        for key, hook in list(self.module.__dict__.get("_hooks", {}).get("forward", {}).items()):
+            if not hook.always_call or key in self.called:
+                continue
+            try:
+                self._after(hook)
+            except Exception as error:
+                text = "a forward hook with always_call=True raised an exception that was silenced"
+                warnings.warn(f"{type(self.module).__name__}: {text}, as forward had failed before: {error}", stacklevel=2)
+
+    def _after(self, hook: Hook) -> Any:
+        function = callee(hook.function)
+        if hook.with_kwargs:
+            return function(self.module, self.args, self.kwargs, self.output)
+        return function(self.module, self.args, self.output)
+
+    def _prepare(self, hook: Hook) -> None:
+        """The arguments after a hook before forward."""
+        function = callee(hook.function)
+        if not hook.with_kwargs:
+            replaced = function(self.module, self.args)
+            if replaced is not None:
+                self.args = replaced if isinstance(replaced, tuple) else (replaced,)
+            return
+        replaced = function(self.module, self.args, self.kwargs)
+        if replaced is None:
+            return
+        if not (isinstance(replaced, tuple) and len(replaced) == 2):
+            name = type(self.module).__name__
+            raise ArgumentError(f"{name}: a forward pre-hook with_kwargs must return None or (args, kwargs), got {replaced!r}")
+        self.args, self.kwargs = replaced
+
+
+class BackwardHooks:
+    """One call's place in backward: an identity around the inputs and one around the outputs see all gradients at once."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.n_inputs = 0
+        self.tensors: list[int] | None = None  # positions of the inputs that have gradients; None: there are none
+        self.grad_outputs: tuple[Any, ...] | None = None
+
+    def enter(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments, whose gradients come to the hooks."""
+        self.n_inputs = len(args)
+        positions = [i for i, a in enumerate(args) if isinstance(a, core.Tensor)]
+        if not core.is_grad_enabled() or not any(args[i].requires_grad for i in positions):
+            return args
+        self.tensors = positions
+        chosen = tuple(args[i] for i in positions)
+        seen = core.record_python(chosen, chosen, f"{type(self.module).__name__} inputs", self._inputs)
+        replaced = dict(zip(positions, seen))
+        return tuple(replaced.get(i, a) for i, a in enumerate(args))
+
+    def leave(self, output: Any) -> Any:
+        """The result, whose gradients the hooks see first."""
+        single = isinstance(output, core.Tensor)
+        given = (output,) if single else output
+        if not isinstance(given, (tuple, list)) or not all(isinstance(x, core.Tensor) for x in given):
+            warnings.warn(
+                f"{type(self.module).__name__}: backward hooks are only called for results that are a Tensor or a tuple of them, "
+                f"not {type(output).__name__}",
+                stacklevel=2,
+            )
+            return output
+        if not core.is_grad_enabled() or not any(x.requires_grad for x in given):
+            return output
+        seen = core.record_python(tuple(given), tuple(given), f"{type(self.module).__name__} outputs", self._outputs)
+        return seen[0] if single else type(given)(seen) if type(given) in (tuple, list) else type(given)(*seen)
+
+    def _outputs(self, grads: tuple[Any, ...]) -> tuple[Any, ...]:
+        for hook in registered(self.module, "backward_before"):
+            replaced = hook(self.module, grads)
+            if replaced is not None:
+                grads = self._fitting("grad_output", replaced, len(grads))
+        self.grad_outputs = grads
+        if self.tensors is not None:
+            return grads
+        for hook in registered(self.module, "backward"):
+            replaced = hook(self.module, (None,) * self.n_inputs, grads)
+            if replaced is not None and not (isinstance(replaced, tuple) and all(g is None for g in replaced)):
+                raise GradError(
+                    f"{type(self.module).__name__}: a backward hook gave gradients for inputs, but no input requires grad"
+                )
+        return grads
+
+    def _inputs(self, grads: tuple[Any, ...]) -> tuple[Any, ...]:
+        assert self.tensors is not None
+        if self.grad_outputs is None:
+            raise GradError(
+                f"{type(self.module).__name__}: the gradients of the inputs are there before those of the outputs",
+                hint="backward hooks need a forward whose result depends on its tensor arguments alone",
+            )
+        placed = dict(zip(self.tensors, grads))
+        given = tuple(placed.get(i) for i in range(self.n_inputs))
+        outputs, self.grad_outputs = self.grad_outputs, None
+        for hook in registered(self.module, "backward"):
+            replaced = hook(self.module, given, outputs)
+            if replaced is not None:
+                given = self._fitting("grad_input", replaced, self.n_inputs)
+        return tuple(given[i] for i in self.tensors)
+
+    def _fitting(self, what: str, replaced: Any, count: int) -> tuple[Any, ...]:
+        found = replaced if isinstance(replaced, tuple) else (replaced,)
+        if len(found) != count:
+            raise GradError(f"{type(self.module).__name__}: a backward hook returned {len(found)} {what}, expected {count}")
+        return found

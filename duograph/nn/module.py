@@ -16,7 +16,7 @@ from ..autograd import no_grad
 from ..errors import ArgumentError, Error
 from .hooks import HookHandle, run_with_hooks
 from .parameter import Parameter
-from .state import LoadResult, load_into
+from .state import LoadResult, collect_state, load_into
 
 Self = TypeVar("Self", bound="Module")
 Tensor = core.Tensor
@@ -390,16 +390,7 @@ class Module:
         self, *, destination: dict[str, Any] | None = None, prefix: str = "", keep_vars: bool = False
     ) -> dict[str, Any]:
         """Parameters and persistent buffers by dotted name, detached but sharing memory (`keep_vars=True`: the very objects)."""
-        state = {} if destination is None else destination
-        for path, module in self.named_modules(prefix=prefix.removesuffix("."), remove_duplicate=False):
-            start = f"{path}." if path else ""
-            for name, parameter in module._parameters.items():
-                if parameter is not None:
-                    state[start + name] = parameter if keep_vars else parameter.detach()
-            for name, buffer in module._buffers.items():
-                if buffer is not None and name not in module._transient:
-                    state[start + name] = buffer if keep_vars else buffer.detach()
-        return state
+        return collect_state(self, {} if destination is None else destination, prefix, keep_vars)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> LoadResult:
         """Copies values by dotted name into this module's parameters and buffers.
@@ -414,13 +405,60 @@ class Module:
 
     # Hooks -------------------------------------------------------------------------------------------------------------------
 
-    def register_forward_hook(self, hook: Callable[[Module, tuple[Any, ...], Any], Any]) -> HookHandle:
-        """Calls `hook(module, args, output)` after each forward; a result that is not None replaces the output."""
-        return HookHandle.add(self, "forward", hook)
+    def register_forward_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
+    ) -> HookHandle:
+        """Calls `hook(module, args, output)` after each forward; a result that is not None replaces the output.
 
-    def register_forward_pre_hook(self, hook: Callable[[Module, tuple[Any, ...]], Any]) -> HookHandle:
-        """Calls `hook(module, args)` before each forward; a result that is not None replaces the arguments."""
-        return HookHandle.add(self, "before", hook)
+        Args:
+            prepend: in front of the hooks already there.
+            with_kwargs: the hook gets the keyword arguments too: `hook(module, args, kwargs, output)`.
+            always_call: also when forward fails, with None as output.
+        """
+        return HookHandle.add(self, "forward", hook, prepend, with_kwargs, always_call)
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> HookHandle:
+        """Calls `hook(module, args)` before each forward; a result that is not None replaces the arguments.
+
+        Args:
+            prepend: in front of the hooks already there.
+            with_kwargs: the hook is `hook(module, args, kwargs)`, and its result `(args, kwargs)` or None.
+        """
+        return HookHandle.add(self, "before", hook, prepend, with_kwargs)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
+        """Calls `hook(module, grad_input, grad_output)` in backward, when the gradients of the inputs are there.
+
+        Both are tuples, `grad_input` with one entry per positional argument (None where there is no gradient). A result that
+        is not None replaces `grad_input`.
+        """
+        return HookHandle.add(self, "backward", hook, prepend)
+
+    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
+        """Calls `hook(module, grad_output)` in backward, before the module's own; a result replaces the gradients."""
+        return HookHandle.add(self, "backward_before", hook, prepend)
+
+    def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        """Calls `hook(module, prefix, keep_vars)` before `state_dict` takes this module's members."""
+        return HookHandle.add(self, "state_before", hook)
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        """Calls `hook(module, state_dict, prefix, local_metadata)` with the module's members in the dict, which it may change."""
+        return HookHandle.add(self, "state_after", hook)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        """Calls a hook before loading.
+
+        It is `hook(module, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)`.
+        `state_dict` is a copy that the hook may change, for names of older versions, say; what it adds to the lists counts.
+        """
+        return HookHandle.add(self, "load_before", hook)
+
+    def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        """Calls `hook(module, incompatible_keys)` after loading; with strict=True, names it takes off the lists are no error."""
+        return HookHandle.add(self, "load_after", hook)
 
     # Text --------------------------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .. import _core as core
 from ..autograd import no_grad
 from ..errors import ArgumentError, Error
+from .hooks import registered
 from .parameter import Parameter
 
 if TYPE_CHECKING:
@@ -37,15 +38,14 @@ def load_into(module: Module, state: Mapping[str, Any], strict: bool, assign: bo
         raise ArgumentError(
             f"{title}: expected a dict of names and tensors, got {type(state).__name__}", hint="pass model.state_dict()"
         )
+    told: tuple[list[str], list[str], list[str]] = ([], [], [])
+    state = _prepared(module, state, strict, told)
     slots = _slots(module)
-    missing = [name for name in slots if name not in state]
-    unexpected = [name for name in state if name not in slots]
-    problems: list[str] = []
-    if strict:
-        if missing:
-            problems.append("missing: " + ", ".join(repr(name) for name in missing))
-        if unexpected:
-            problems.append("unexpected: " + ", ".join(repr(name) for name in unexpected))
+    missing = [*told[0], *(name for name in slots if name not in state)]
+    unexpected = [*told[1], *(name for name in state if name not in slots)]
+    later = any(registered(owner, "load_after") for owner in module.modules())  # who may forgive what is missing
+    problems = [] if later else _misfits(missing, unexpected, strict)
+    problems += told[2]
     for name, (_, _, current) in slots.items():
         value = state.get(name)
         if name not in state:
@@ -54,10 +54,7 @@ def load_into(module: Module, state: Mapping[str, Any], strict: bool, assign: bo
             problems.append(f"not a tensor: {name!r} is a {type(value).__name__}")
         elif tuple(value.shape) != tuple(current.shape):
             problems.append(f"size mismatch: {name!r} is {list(current.shape)} in the module, {list(value.shape)} in the state")
-    if problems:
-        raise StateError(
-            f"{title}: the state does not fit this {type(module).__name__}", operands=problems, hint=_hint(missing, unexpected)
-        )
+    _check(module, problems, missing, unexpected)
     with no_grad():
         for name, (owner, local, current) in slots.items():
             if name not in state:
@@ -66,7 +63,68 @@ def load_into(module: Module, state: Mapping[str, Any], strict: bool, assign: bo
                 _assign(owner, local, current, state[name])
             else:
                 current.copy_(state[name])
-    return LoadResult(missing, unexpected)
+    result = LoadResult(missing, unexpected)
+    if later:
+        _tell_loaded(module, result)
+        _check(module, _misfits(missing, unexpected, strict), missing, unexpected)
+    return result
+
+
+def _tell_loaded(module: Module, result: LoadResult) -> None:
+    for child in module.children():
+        _tell_loaded(child, result)
+    for hook in registered(module, "load_after"):
+        if hook(module, result) is not None:
+            raise ArgumentError(
+                f"{type(module).__name__}: a hook after loading must return None", hint="change the lists of the names in place"
+            )
+
+
+def _misfits(missing: list[str], unexpected: list[str], strict: bool) -> list[str]:
+    found = (("missing", missing), ("unexpected", unexpected)) if strict else ()
+    return [f"{what}: " + ", ".join(repr(name) for name in names) for what, names in found if names]
+
+
+def _check(module: Module, problems: list[str], missing: list[str], unexpected: list[str]) -> None:
+    if problems:
+        raise StateError(
+            f"{type(module).__name__}.load_state_dict: the state does not fit this {type(module).__name__}",
+            operands=problems,
+            hint=_hint(missing, unexpected),
+        )
+
+
+def _prepared(
+    module: Module, state: Mapping[str, Any], strict: bool, told: tuple[list[str], list[str], list[str]]
+) -> Mapping[str, Any]:
+    """The state as the hooks before loading leave it: a copy, if there are hooks. They may add to the lists in `told`."""
+    hooks = [
+        (owner, path, hook)
+        for path, owner in module.named_modules(remove_duplicate=False)
+        for hook in registered(owner, "load_before")
+    ]
+    copy = dict(state) if hooks else state
+    for owner, path, hook in hooks:
+        hook(owner, copy, f"{path}." if path else "", {}, strict, *told)
+    return copy
+
+
+def collect_state(module: Module, state: dict[str, Any], prefix: str, keep_vars: bool) -> dict[str, Any]:
+    """See `Module.state_dict`."""
+    for hook in registered(module, "state_before"):
+        hook(module, prefix, keep_vars)
+    for name, parameter in module._parameters.items():
+        if parameter is not None:
+            state[prefix + name] = parameter if keep_vars else parameter.detach()
+    for name, buffer in module._buffers.items():
+        if buffer is not None and name not in module._transient:
+            state[prefix + name] = buffer if keep_vars else buffer.detach()
+    for name, child in module._modules.items():
+        if child is not None:
+            child.state_dict(destination=state, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
+    for hook in registered(module, "state_after"):
+        hook(module, state, prefix, {})
+    return state
 
 
 def _slots(module: Module) -> dict[str, tuple[Module, str, core.Tensor]]:

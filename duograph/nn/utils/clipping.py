@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .. import _core as core
-from ..autograd import no_grad
-from ..errors import ArgumentError, CaptureError, ShapeError, ValueError_
-from ..ops.comparison import isfinite
-from ..ops.optimizer_steps import clamp_together_, scale_together_, total_norm
-from ..ops.slicing import cat
+from ... import _core as core
+from ...autograd import no_grad
+from ...errors import ArgumentError, CaptureError, ShapeError, ValueError_
+from ...ops.comparison import isfinite
+from ...ops.optimizer_steps import clamp_together_, scale_together_, total_norm
+from ...ops.slicing import cat
 
 Tensor = core.Tensor
 
