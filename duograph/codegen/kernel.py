@@ -162,7 +162,9 @@ class ContractionKernel:
     Operands: A, B, C (role "out"), then what the epilogue loads. ``m``, ``n``, ``k`` are tuples of extents (several
     dims where they do not merge); strides are given over (batch..., m..., k...), (batch..., k..., n...) and
     (batch..., m..., n...), like the loads of the epilogue. ``dtype`` is the accumulator's. Epilogue instruction 0 is
-    "accumulator"; the value of the last instruction, of C's dtype, is stored.
+    "accumulator"; the value of the last instruction, of C's dtype, is stored. An epilogue that only adds what C holds
+    loads it from operand 2 (role "inout") at the place it writes: for float32 and float64, and a k of 1 to
+    `most_in_a_chain`, where sums are not written before they are whole.
     """
 
     name: str

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from duograph.ir.dim import Expr, contiguous_strides, symbols
+from duograph.codegen.contraction.shape import most_in_a_chain
+from duograph.ir.dim import Expr, bounds, contiguous_strides, product, symbols
 from duograph.ir.effects import has_effects
 from duograph.ir.graph import Node, Value
 from duograph.ir.late import late_symbol
@@ -21,8 +22,9 @@ class OwnNodes(Requests):
         """Fuse with the one elementwise group that uses it whole, or write it out."""
         if len(requests) == 1 and not targets and self.fuse:
             group, request = requests[0]
-            if self._is_epilogue(value, group, request):
+            if self._is_epilogue(value, node, group, request):
                 group.kind, group.frozen, group.node, group.anchor = "contraction", True, node, request
+                group.held = self._held(node, group, request) if self._rewrites_operand(group) else None
                 request.operands = []
                 self._contract(node, group, request.access)
                 return
@@ -43,18 +45,36 @@ class OwnNodes(Requests):
         self._copy_to(value, placement, [group], copies)
         self._contract(node, group, access)
 
-    def _is_epilogue(self, value: Value, group: Group, request: Request) -> bool:
+    def _is_epilogue(self, value: Value, node: Node, group: Group, request: Request) -> bool:
         if group.kind != "loop" or group.reduce is not None or not group.scalar_only or len(group.stores) != 1:
             return False
         if request.leaf or request.mask or group.coverage(value, request.access) != "full" or group.gathers:
             return False
-        if any(r.mask for r in group.all_requests()) or self._rewrites_operand(group):
+        if any(r.mask for r in group.all_requests()):
+            return False
+        if self._rewrites_operand(group) and self._held(node, group, request) is None:
             return False
         return all(size == 1 or index.loop is not None for size, index in zip(value.shape, request.access))
 
     def _rewrites_operand(self, group: Group) -> bool:
-        """Whether the group writes an input it also reads: a contraction may not, it writes partial sums first."""
+        """Whether the group writes an input it also reads: a contraction may only add to it (`_held`), it writes sums first."""
         return any(any(self.placements.get(value) is store.placement for value in group.requests) for store in group.stores)
+
+    def _held(self, node: Node, group: Group, anchor: Request) -> Request | None:
+        """What a group adds a product to in place, if it does no more than that and each element is one chain of multiply-adds.
+
+        With several chains the first would be added before the product is whole: other bits.
+        """
+        (store,) = group.stores
+        total = store.request.value
+        if total.node is None or total.node.op != "add" or total.dtype.name not in ("float32", "float64"):
+            return None
+        ends = [_behind_movement(operand) for operand in store.request.operands or ()]
+        held = next((end for end in ends if self.placements.get(end.value) is store.placement), None)
+        if held is None or anchor not in ends or not _is_one_chain(node):
+            return None
+        read, written = Store(held, held.access, store.placement).address(), store.address()
+        return held if read.offset == written.offset and set(read.terms) == set(written.terms) else None
 
     def _contract(self, node: Node, group: Group, access: Access) -> None:
         """Request the operands over the loops of the letters."""
@@ -247,3 +267,17 @@ class OwnNodes(Requests):
         if node.op == "nonzero":
             self._result(group, node.output)
         self._known(node, group)
+
+
+def _is_one_chain(node: Node) -> bool:
+    """Whether the k of a contraction is never 0 and never more than one block."""
+    a = node.inputs[0]
+    low, high = bounds(product([size for letter, size in zip(node.attrs["a"], a.shape) if letter not in node.attrs["out"]]))
+    return low >= 1 and high <= most_in_a_chain(node.output.dtype.itemsize)
+
+
+def _behind_movement(request: Request) -> Request:
+    """The request that one for the same elements, elsewhere or in another order, is followed to."""
+    while request.operands and request.value.node is not None and PRIMITIVES[request.value.node.op].kind == MOVEMENT:
+        (request,) = request.operands
+    return request

@@ -161,6 +161,7 @@ class Group:
         self.again = 0
         self.scalar_only = True  # nothing inlined that a contraction's epilogue could not do
         self.anchor: Request | None = None
+        self.held: Request | None = None  # what a contraction adds its product to, in place
         self.operands: list[Request] = []  # of a contraction, branch or loop
         self.serial: tuple[int, ...] = ()  # loops of a scatter that run in order
         self.low = 1 << 60

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from duograph.codegen.kernel import ContractionKernel, Instr
+from duograph.codegen.kernel import Address, ContractionKernel, Instr
 from duograph.ir.dim import Expr, product
 from duograph.ir.graph import Node
 
@@ -46,6 +46,9 @@ def lower_contraction(group: Group) -> KernelStep:
     if result != accumulator:
         number = lowering.add("cast", (number,), result)
     lowering.numbers[anchor] = number
+    if group.held is not None:
+        lowering.roles[2] = "inout"
+        lowering.numbers[group.held] = lowering.add("load", (), accumulator, Address(2, lowering.strides(store.address())))
     last = lowering.number(store.request)
     if last != len(lowering.body) - 1:
         lowering.body.append(Instr("cast", (last,), lowering.body[last].dtype))

@@ -210,6 +210,8 @@ def _order_writes(fusion: Fusion, final: Sequence[tuple[Value, Target]], placeme
 
 def _same_place(group: Group, request: Request, target: Target) -> bool:
     """Whether a group reads an element only where it writes it, and in one pass: a second one would read the new value."""
+    if request is group.held:
+        return True
     stores = [store for store in group.stores if store.placement.buffer is target.placement.buffer]
     by_row = group.kind == "scatter" and group.node is not None and group.node.op == "row_update"
     if request.leaf or request.mask or not (group.kind == "loop" or by_row) or len(stores) != 1:

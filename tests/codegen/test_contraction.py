@@ -224,6 +224,32 @@ def test_hot_epilogue_in_a_batch() -> None:
         assert np.array_equal(c, product(a, b) * scale.reshape(3, 2, 1, 1) + residual)
 
 
+@pytest.mark.parametrize("isa", RUNNABLE)
+@pytest.mark.parametrize("layout", ["rows", "columns", "spread"])
+def test_adding_to_what_c_holds_is_adding_the_product(layout: str, isa: str) -> None:
+    """Bit for bit, also where a product that is too small for a number leaves -0 and C holds -0."""
+    total, addition = Instr("accumulator", (), "float32"), Instr("add", (1, 0), "float32")
+    for m, n, k in [(1, 1, 1), (1, 40, 7), (40, 1, 16), (14, 32, 16), (37, 70, 512), (300, 33, 100), (5, 9, 1)]:
+        for small in (False, True):
+            a, b = matrices(m, n, k)
+            c = laid_out(RNG.standard_normal((m, n)).astype("f"), layout)
+            if small:
+                a, b, c[...] = -np.abs(a) * np.float32(1e-30), np.abs(b) * np.float32(1e-30), np.float32(-0.0)
+            expected = c + product(a, b, isa=isa)
+            load = Instr("load", (), "float32", Address(2, strides_of(c)))
+            compiled = contract(a, b, c, (), (total, load, addition), batch=0, isa=isa, cuts=2)
+            assert (len(compiled.launches) == 1) == (n == 1 or strides_of(c)[1] == 1), (m, n, k)
+            assert c.tobytes() == expected.tobytes(), (m, n, k, small)
+
+
+def test_sums_are_not_written_over_what_is_read() -> None:
+    a, b = matrices(4, 5, 6)
+    load = Instr("load", (), "float32", Address(2, (5, 1)))
+    epilogue = (Instr("accumulator", (), "float32"), load, Instr("mul", (1, 0), "float32"))
+    with pytest.raises(ValueError, match="writes sums over what its epilogue reads"):
+        contract(a, b, np.zeros((4, 5), np.float32), (), epilogue, batch=0)
+
+
 def test_plain_needs_no_code() -> None:
     a, b = matrices(20, 30, 40)
     compiled = contract(a, b, np.zeros((20, 30), np.float32), batch=0)

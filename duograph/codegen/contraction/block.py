@@ -11,9 +11,9 @@ from duograph.codegen.contraction.parts import PARTS, TABLE
 from duograph.codegen.contraction.shape import BLOCK_UNIT, IN_PLACE_TILES, TileFunction, TileShape, next_heights
 from duograph.codegen.llvm import Module, Value
 
-# Strides in bytes. ``finish`` is null or the frame that `driver` makes; ``stop`` is the interrupt flag. ``next_a``,
-# ``next_b``: what will be multiplied after this, as far as is known: it is only prefetched. Then the tables of the parts
-# (see `parts`), null for those that are not there.
+# Strides in bytes. ``add``: 1 adds the first block of k to what C holds, too. ``finish`` is null or the frame that `driver`
+# makes; ``stop`` is the interrupt flag. ``next_a``, ``next_b``: what will be multiplied after this, as far as is known: it
+# is only prefetched. Then the tables of the parts (see `parts`), null for those that are not there.
 PARAMETERS = (
     ("ptr", "a"),
     ("ptr", "b"),
@@ -26,6 +26,7 @@ PARAMETERS = (
     ("i64", "b_k"),
     ("i64", "b_n"),
     ("i64", "c_row"),
+    ("i64", "add"),
     ("ptr", "scratch"),
     ("ptr", "finish"),
     ("ptr", "stop"),
@@ -75,7 +76,7 @@ class _Block:
 
 
 def add_block(module: Module, shape: TileShape) -> None:
-    """``block``: C[m × n] = A·B for k >= 1, then the epilogue on each piece while it is in cache."""
+    """``block``: C[m × n] (+)= A·B for k >= 1, then the epilogue on each piece while it is in cache."""
     for name, heights in ((_STACKED, shape.heights), (_BALANCED, shape.all_heights)):
         module.table(name, "i64", [str(rows) for rows in next_heights(shape, heights)], align=8)
     f = TileFunction(module, "block", PARAMETERS, linkage="internal")
@@ -95,7 +96,7 @@ def add_block(module: Module, shape: TileShape) -> None:
         panels = f.ceildiv(columns, shape.width)
         with f.loop(0, "%k", longest) as k0:
             kc = f.umin(f.sub("%k", k0), longest)
-            add = f.select(f.icmp("ne", k0, 0), 1, 0)
+            add = f.select(f.icmp("ne", k0, 0), 1, "%add")
             last = f.icmp("uge", f.add(k0, kc), "%k")
             final = f.op(f"and i1 {last}, {f.icmp('uge', f.add(j0, columns), '%n')}")
             block = _Block(k0, kc, j0, columns, panels, slots[0], slots[1], slots[2], add, last, final)

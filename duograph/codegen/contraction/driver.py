@@ -17,11 +17,12 @@ from duograph.codegen.llvm import Module, Value
 RUN = "run"
 ABI = (("ptr", "args"), ("ptr", "sizes"), ("i64", "begin"), ("i64", "end"), ("ptr", "scratch"), ("ptr", "status"))
 # The words of ``sizes``, strides in elements; then (extent, stride of A, of B, of C) for each batch dim.
+# "add": 1 adds the product to what C holds, 0 overwrites it.
 # "epilogue": position in args of the epilogue function, 0 if there is none. See `epilogue` for its signature.
 # "parts": which parts there are, and where in args their tables. See `parts`.
 HEADER = (
     *("m", "n", "k", "a_m", "a_k", "b_k", "b_n", "c_m"),
-    *("rows_per_chunk", "columns_per_chunk", "epilogue", "parts", "batch_dims"),
+    *("rows_per_chunk", "columns_per_chunk", "epilogue", "parts", "add", "batch_dims"),
 )
 BATCH_WORDS = 4
 MOST_BATCH_DIMS = 16
@@ -43,6 +44,7 @@ class Problem:
     columns_per_chunk: Value
     epilogue: Value
     parts: Value
+    add: Value
     batch_dims: Value
     swapped: str = "false"
 
@@ -87,7 +89,8 @@ def add_driver(module: Module, shape: TileShape) -> None:
         f.br(done)
         f.place(product)
         p = problem
-        values: list[Value] = [a, b, c, rows, columns, p.k, p.a_m, p.a_k, p.b_k, p.b_n, p.c_m, "%scratch", str(finish), stop]
+        values: list[Value] = [a, b, c, rows, columns, p.k, p.a_m, p.a_k, p.b_k, p.b_n, p.c_m, p.add]
+        values += ["%scratch", str(finish), stop]
         values += [f.gep(a, steps[0]), f.gep(b, steps[1]), *tables]
         f.call("block", [(type, value) for (type, _), value in zip(block.PARAMETERS, values)])
         f.br(done)
@@ -156,6 +159,7 @@ def _swap_column(f: TileFunction, p: Problem) -> Problem:
         columns_per_chunk=either(p.rows_per_chunk, p.columns_per_chunk),
         epilogue=p.epilogue,
         parts=p.parts,
+        add=p.add,
         batch_dims=p.batch_dims,
         swapped=swapped,
     )

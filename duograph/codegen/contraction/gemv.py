@@ -89,13 +89,19 @@ def _finish(f: TileFunction, whole: Value, ragged: str, tail: str) -> None:
         place = f.gep("%c", offset)
         readable = reads if mask is None else f.op(f"and <{shape.lanes} x i1> {reads}, {mask}")
         held = f.load_vector(place, readable)
-        total = f.op(f"fadd {shape.vector} {held}, {f.load_vector(f.gep('%sums', offset))}")
+        total = _onto(f, held, f.load_vector(f.gep("%sums", offset)))
         f.store_vector(total, place, mask)
 
     with f.loop(0, whole, shape.lanes) as column:
         move(column, None)
     with f.when(ragged):
         move(whole, tail)
+
+
+def _onto(f: TileFunction, held: str, total: str) -> str:
+    """What C holds (zeros if it is not read) plus a sum, in which -0 is +0."""
+    vector = f.shape.vector
+    return f.op(f"fadd {vector} {held}, {f.op(f'fadd {vector} zeroinitializer, {total}')}")
 
 
 def add_row_columns(module: Module, shape: TileShape) -> None:
@@ -138,5 +144,5 @@ def add_row_columns(module: Module, shape: TileShape) -> None:
         mask = f.low_mask(lanes, f.umin(f.sub("%columns", column), lanes))
         place = f.gep("%c", f.mul(column, shape.size))
         held = f.load_vector(place, f.op(f"and <{lanes} x i1> {reads}, {mask}"))
-        f.store_vector(f.op(f"fadd {shape.vector} {held}, {total}"), place, mask)
+        f.store_vector(_onto(f, held, total), place, mask)
     module.add(f)

@@ -34,6 +34,8 @@ Strides = tuple[Extent, ...]
 
 # A chunk of C. A worker's share comes in one call and is merged to rectangles: small chunks only share evenly.
 _ROWS, _COLUMNS = 32, 128
+# The epilogues that add what C holds.
+_ADDITIONS = (["accumulator", "load", "add"], ["load", "accumulator", "add"])
 
 
 def emit_contraction(module: Module, target: Target, symbol: str, kernel: ContractionKernel) -> CompiledKernel:
@@ -68,9 +70,10 @@ class _Lowering:
         b = self._readable(_Matrix(1, kernel.b_strides), (*batch, *k, *n), len(k), last=False)
         direct = self._writable()
         c = _Matrix(2, kernel.c_strides) if direct else self._temporary(space, kernel.dtype)
-        epilogue = self._epilogue(c)
+        adds = direct and self._adds()
+        epilogue = None if adds else self._epilogue(c)
         hot = epilogue is not None and direct and len(m) <= 1 and len(n) <= 1 and may_run_hot(kernel.epilogue)
-        self._launch(a, b, c, epilogue if hot else None)
+        self._launch(a, b, c, epilogue if hot else None, adds)
         if epilogue is not None and not hot:
             self.launches += emit_epilogue_launch(self.module, self.target, f"{self.symbol}_epilogue", epilogue)
         return CompiledKernel(tuple(self.launches), tuple(self.temporaries))
@@ -118,6 +121,15 @@ class _Lowering:
         one = not kernel.n or kernel.n[-1] == 1
         return _same_bits(kernel.operands[2].dtype, kernel.dtype) and (one or columns == 1)
 
+    def _adds(self) -> bool:
+        """Whether the epilogue only adds what C holds, which the library does by itself."""
+        loads = [i.attr for i in self.kernel.epilogue if isinstance(i.attr, Address) and i.attr.arg == 2]
+        if not loads:
+            return False
+        if self.dtype not in TILED or [i.op for i in self.kernel.epilogue] not in _ADDITIONS:
+            raise ValueError("a contraction writes sums over what its epilogue reads")
+        return True
+
     def _epilogue(self, c: _Matrix) -> Epilogue | None:
         """None if the sums in C are already the result."""
         kernel = self.kernel
@@ -135,13 +147,13 @@ class _Lowering:
 
     # ---- the launch ----
 
-    def _launch(self, a: _Matrix, b: _Matrix, c: _Matrix, epilogue: Epilogue | None) -> None:
+    def _launch(self, a: _Matrix, b: _Matrix, c: _Matrix, epilogue: Epilogue | None, adds: bool) -> None:
         kernel = self.kernel
         args = (a.position, b.position, c.position, *range(3, len(kernel.operands))) if epilogue else None
         args = args or (a.position, b.position, c.position)
         tiled = self.dtype in TILED
         parts = parts_word(len(args) + (epilogue is not None), [True] * len(PARTS)) if tiled else 0
-        sizes, chunks, cost = self._sizes(a, b, c, len(args) if epilogue else 0, parts)
+        sizes, chunks, cost = self._sizes(a, b, c, len(args) if epilogue else 0, parts, adds)
         functions: tuple[str, ...] = ()
         if epilogue is not None:
             functions = (f"{self.symbol}_epilogue",)
@@ -151,7 +163,9 @@ class _Lowering:
         launch = Launch(symbol_of(self.dtype), args, sizes, chunks, scratch, cost, functions, whole=tiled)
         self.launches.append(launch)
 
-    def _sizes(self, a: _Matrix, b: _Matrix, c: _Matrix, epilogue: int, parts: int) -> tuple[tuple[Extent, ...], Extent, Extent]:
+    def _sizes(
+        self, a: _Matrix, b: _Matrix, c: _Matrix, epilogue: int, parts: int, adds: bool
+    ) -> tuple[tuple[Extent, ...], Extent, Extent]:
         """The header of `driver`, the chunks and the cost."""
         kernel = self.kernel
         batch = len(kernel.batch)
@@ -179,6 +193,7 @@ class _Lowering:
             "columns_per_chunk": _COLUMNS,
             "epilogue": epilogue,
             "parts": parts,
+            "add": int(adds),
             "batch_dims": len(batches),
         }
         matrices = product([extent for extent, *_ in batches])

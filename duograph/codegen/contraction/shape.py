@@ -57,11 +57,16 @@ class TileShape:
     @property
     def longest_block(self) -> int:
         """The most k in one multiply-add chain."""
-        return LONGEST_BLOCK_BYTES // self.size
+        return most_in_a_chain(self.size)
 
     @property
     def vector_bytes(self) -> int:
         return self.lanes * self.size
+
+
+def most_in_a_chain(size: int) -> int:
+    """The greatest k that is one block, by the size of an element in bytes."""
+    return LONGEST_BLOCK_BYTES // size
 
 
 def next_heights(shape: TileShape, heights: tuple[int, ...]) -> list[int]:

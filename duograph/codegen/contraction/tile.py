@@ -94,13 +94,14 @@ def _store(f: TileFunction, rows: int, vectors: int, mask: str, sums: list[str])
     for _ in range(1, rows):
         c_rows.append(f.gep(c_rows[-1], "%c_row"))
     places = [(f.gep(c_rows[i], j * shape.vector_bytes), j == vectors - 1) for i in range(rows) for j in range(vectors)]
+    sums = [f.op(f"fadd {shape.vector} zeroinitializer, {value}") for value in sums]  # -0 is +0, as after a store
     adding, plain, done = f.label("add"), f.label("plain"), f.label("done")
     f.cond_br(f.icmp("ne", "%add", 0), adding, plain)
     for label in (adding, plain):
         f.place(label)
         for (place, last), value in zip(places, sums):
-            # the sum begins at +0 in either case
-            held = f.load_vector(place, mask if last else None) if label == adding else "zeroinitializer"
-            f.store_vector(f.op(f"fadd {shape.vector} {held}, {value}"), place, mask if last else None)
+            if label == adding:
+                value = f.op(f"fadd {shape.vector} {f.load_vector(place, mask if last else None)}, {value}")
+            f.store_vector(value, place, mask if last else None)
         f.br(done)
     f.place(done)
