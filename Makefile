@@ -26,7 +26,7 @@ $(VENV)/.examples: pyproject.toml | $(VENV)/.base
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/.examples
-	$(BIN)/pip install -q pytest pytest-timeout mpmath torch==2.13.0
+	$(BIN)/pip install -q pytest pytest-timeout pytest-xdist mpmath torch==2.13.0
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.test
@@ -40,8 +40,9 @@ $(VENV)/.bench: pyproject.toml | $(VENV)/.test
 demo: core $(VENV)/.examples
 	$(BIN)/python examples/digits.py
 
+# Two processes, each with whole files of tests.
 test: core $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: core $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -19,7 +19,9 @@ _TORCH_NAMES = ("input", "other")  # what PyTorch calls the first two operands
 
 def misfit(op: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     """Hook of the core: the result of a call that the parameter table refuses, or NotImplemented."""
-    definition: Definition = op.definition
+    definition: Definition | None = op.definition
+    if definition is None:
+        return NotImplemented
     if "out" in keywords:
         out = keywords.pop("out")
         return op(*args, **keywords) if out is None else call_into(op, out, args, keywords)

@@ -45,8 +45,12 @@ def name_of(definition: Definition) -> str:
 
 def calls(definition: Definition, dtype: str) -> list[Call]:
     """The sample calls with arrays of this dtype."""
-    made = definition.samples(Maker(dtype))
-    return [Call(tuple(c[:-1]), c[-1]) if c and isinstance(c[-1], dict) else Call(tuple(c), {}) for c in made]
+    return as_calls(definition.samples(Maker(dtype)))
+
+
+def as_calls(samples: Any) -> list[Call]:
+    """Argument tuples, whose last element may be keywords, as calls."""
+    return [Call(tuple(c[:-1]), c[-1]) if c and isinstance(c[-1], dict) else Call(tuple(c), {}) for c in samples]
 
 
 def tensor_of(array: np.ndarray, dtype: str) -> dg.Tensor:

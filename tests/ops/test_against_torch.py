@@ -10,14 +10,7 @@ import torch_reference as reference
 import duograph as dg
 from duograph.ops.definition import CREATION, ELEMENTWISE, RANDOM, REGISTRY, UPDATE, VIEW, Definition
 
-
-def is_compared(d: Definition) -> bool:
-    """Whether PyTorch has it: all public operators with samples, and the others that name PyTorch's function."""
-    tried = d.is_ours and d.samples is not None and d.kind not in (RANDOM, UPDATE) and (d.public or d.torch is not None)
-    return tried and reference.function_of(d) is not None
-
-
-COMPARED = [d for d in harness.definitions() if is_compared(d)]
+COMPARED = [d for d in harness.definitions() if reference.is_compared(d)]
 # What differs from PyTorch, and why.
 WITHOUT_SPECIAL = {
     "add_scaled": "PyTorch fuses the product with the sum, which does not overflow in between",

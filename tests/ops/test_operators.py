@@ -10,7 +10,7 @@ import pytest
 import torch_reference
 
 import duograph as dg
-from duograph.ops.definition import CREATION, FUNCTION, RANDOM, UPDATE, Definition
+from duograph.ops.definition import CREATION, ELEMENTWISE, FUNCTION, RANDOM, UPDATE, Definition
 
 SAMPLED = harness.sampled()
 REFERENCED = [d for d in SAMPLED if d.reference is not None]
@@ -18,8 +18,9 @@ REFERENCED = [d for d in SAMPLED if d.reference is not None]
 
 @pytest.mark.parametrize("definition", REFERENCED, ids=harness.name_of)
 def test_values(definition: Definition) -> None:
-    """Results are the reference's, in every dtype that the operator takes."""
-    for dtype in (*harness.FLOATS, *harness.HALVES, *harness.OTHERS):
+    """Results are the reference's, in every dtype that the operator takes (in one, where PyTorch is the reference of all)."""
+    every = (*harness.FLOATS, *harness.HALVES, *harness.OTHERS)
+    for dtype in (first_dtype(definition),) if torch_reference.is_compared(definition) else every:
         made = harness.calls(definition, dtype)
         if not made or not harness.accepts(definition, made[0], dtype):
             continue
@@ -62,21 +63,42 @@ def test_layouts(definition: Definition) -> None:
             np.testing.assert_array_equal(harness.array_of(a), harness.array_of(b))
 
 
+@pytest.mark.parametrize("definition", [d for d in SAMPLED if d.kind == ELEMENTWISE], ids=harness.name_of)
+def test_shared_elements(definition: Definition) -> None:
+    """Operands that show one element at several places: expanded, and windows that overlap."""
+    dtype = first_dtype(definition)
+    call = next((c for c in harness.calls(definition, dtype) if all(a.size >= 5 for a in harness.iterate_arrays(c))), None)
+    if call is None:
+        return
+    views = (lambda x: x.reshape(-1)[:3].reshape(3, 1).expand(3, 4), lambda x: x.reshape(-1)[:5].unfold(0, 3, 1))
+    for view in views:
+        shared = harness.tensors(call, dtype, lambda a: view(harness.tensor_of(a, dtype)))  # noqa: B023
+        copied = harness.tensors(call, dtype, lambda a: view(harness.tensor_of(a, dtype)).clone())  # noqa: B023
+        for a, b in zip(
+            harness.flat(definition.exported(*shared.args, **shared.kwargs)),
+            harness.flat(definition.exported(*copied.args, **copied.kwargs)),
+        ):
+            np.testing.assert_array_equal(harness.array_of(a), harness.array_of(b))
+
+
 def smooth_calls(definition: Definition) -> list[harness.Call]:
     return [c for c in harness.calls(definition, "float64") if harness.is_smooth(c)]
 
 
-# The others' are compared with PyTorch's.
-DIFFERENTIABLE = [d for d in REFERENCED if d.differentiable and d.kind != CREATION]
+DIFFERENTIABLE = [
+    pytest.param(d, marks=[pytest.mark.long] if torch_reference.is_compared(d) else [], id=d.name)  # with PyTorch's, by default
+    for d in REFERENCED
+    if d.differentiable and d.kind != CREATION
+]
 
 
-@pytest.mark.parametrize("definition", DIFFERENTIABLE, ids=harness.name_of)
+@pytest.mark.parametrize("definition", DIFFERENTIABLE)
 def test_gradient(definition: Definition) -> None:
     for call in smooth_calls(definition):
         harness.check_gradient(definition, call)
 
 
-@pytest.mark.parametrize("definition", DIFFERENTIABLE, ids=harness.name_of)
+@pytest.mark.parametrize("definition", DIFFERENTIABLE)
 def test_second_gradient(definition: Definition) -> None:
     for call in smooth_calls(definition):
         harness.check_second_gradient(definition, call)

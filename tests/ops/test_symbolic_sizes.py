@@ -7,6 +7,7 @@ import operator_harness as harness
 import pytest
 
 import duograph as dg
+from duograph.ops.definition import ELEMENTWISE
 from duograph.ops.samples import Maker
 
 # Sizes in place of those of the samples. 0 and 1 stay; the first sets are large enough to make every size a symbol.
@@ -45,7 +46,10 @@ def calls(definition, dtype):
             made = definition.samples(Resized(dtype, change))
         except IndexError:  # the sample writes into one of its own elements
             continue
-        rows.append([c if isinstance(c, harness.Call) else harness.Call(tuple(c), {}) for c in made])
+        calls = [
+            harness.Call(tuple(c[:-1]), c[-1]) if c and isinstance(c[-1], dict) else harness.Call(tuple(c), {}) for c in made
+        ]
+        rows.append(calls[:2] if definition.kind == ELEMENTWISE else calls)  # they treat sizes alike
     return list(zip(*rows))
 
 

@@ -14,7 +14,7 @@ import torch
 from operator_harness import Call
 
 import duograph as dg
-from duograph.ops.definition import ELEMENTWISE, LOSS, Definition
+from duograph.ops.definition import ELEMENTWISE, LOSS, RANDOM, UPDATE, Definition
 from duograph.ops.samples import DTypeName
 
 _SOURCE = re.compile(r"Source:.*?\b(torch\.[\w.]*\w)")
@@ -43,6 +43,12 @@ def function_of(definition: Definition) -> Callable[..., Any] | None:
         return value if callable(value) else None
     names = definition.function.__code__.co_varnames
     return lambda *args, **kwargs: value(*args[:2], **dict(zip(names[2:], args[2:])), **kwargs)  # obsolete ones come first there
+
+
+def is_compared(d: Definition) -> bool:
+    """Whether PyTorch has it: all public operators with samples, and the others that name PyTorch's function."""
+    tried = d.is_ours and d.samples is not None and d.kind not in (RANDOM, UPDATE) and (d.public or d.torch is not None)
+    return tried and function_of(d) is not None
 
 
 def dtype_of(name: str) -> torch.dtype:
