@@ -18,7 +18,7 @@ void check_postfix(const Postfix& postfix, const StaticEntry& entry) {
     }
     if (token.op <= Token::ConstFloat)
       ++depth;
-    else if (token.op != Token::Neg)
+    else if (token.op != Token::Neg && token.op < Token::Sqrt)
       --depth;
     if (depth < 1 || depth > 32) malformed("number");
   }

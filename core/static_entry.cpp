@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <memory>
 
 #include "dtype_object.h"
@@ -169,8 +170,9 @@ Read read_read(PyObject* row) {
 }
 
 Postfix read_postfix(PyObject* rows) {
-  static const char* const names[] = {"add", "sub", "mul", "div", "floordiv", "mod", "pow", "neg",
-                                      "lt",  "le",  "eq",  "ne",  "gt",       "ge",  "min", "max"};
+  static const char* const names[] = {"add", "sub",  "mul",   "div", "floordiv", "mod", "pow", "neg",  "lt",
+                                      "le",  "eq",   "ne",    "gt",  "ge",       "min", "max", "sqrt", "exp",
+                                      "log", "log2", "log10", "sin", "cos",      "tan", "tanh"};
   Postfix postfix;
   for (Py_ssize_t i = 0; i < length(rows, "number"); ++i) {
     PyObject* row = item(rows, i, "number");
@@ -195,7 +197,7 @@ Postfix read_postfix(PyObject* rows) {
       }
     } else {
       int found = -1;
-      for (int k = 0; k < 16; ++k)
+      for (int k = 0; k < static_cast<int>(std::size(names)); ++k)
         if (is(name, names[k])) found = k;
       if (found < 0) malformed("number");
       token.op = static_cast<Token::Op>(Token::Add + found);

@@ -98,7 +98,16 @@ struct Token {
     Gt,
     Ge,
     Min,
-    Max
+    Max,
+    Sqrt,  // from here on of one number
+    Exp,
+    Log,
+    Log2,
+    Log10,
+    Sin,
+    Cos,
+    Tan,
+    Tanh
   } op;
   bool is_float = false;  // of a read
   int index = 0;          // of a read, or the tensor

@@ -228,6 +228,29 @@ bool apply(Token::Op op, Number* a, const Number& b) {
   }
 }
 
+double function_of(Token::Op op, double x) {
+  switch (op) {
+    case Token::Sqrt:
+      return std::sqrt(x);
+    case Token::Exp:
+      return std::exp(x);
+    case Token::Log:
+      return std::log(x);
+    case Token::Log2:
+      return std::log2(x);
+    case Token::Log10:
+      return std::log10(x);
+    case Token::Sin:
+      return std::sin(x);
+    case Token::Cos:
+      return std::cos(x);
+    case Token::Tan:
+      return std::tan(x);
+    default:
+      return std::tanh(x);
+  }
+}
+
 }  // namespace
 
 bool evaluate(const Postfix& postfix, StaticCall* call, Number* result) {
@@ -261,6 +284,10 @@ bool evaluate(const Postfix& postfix, StaticCall* call, Number* result) {
         number.real = -number.real;
       else if (__builtin_sub_overflow(int64_t{0}, number.integer, &number.integer))
         return false;
+    } else if (token.op >= Token::Sqrt) {
+      Number& number = stack[depth - 1];
+      number = {true, 0, function_of(token.op, number.as_double())};
+      if (!std::isfinite(number.real)) return false;  // Python raises
     } else {
       --depth;
       if (!apply(token.op, &stack[depth - 1], stack[depth])) return false;

@@ -114,7 +114,9 @@ class ControlFlow:
         body: Thunk,
         variables: Variables,
     ) -> None:
+        open_ = state.recorder
         while True:
+            asked = 0 if open_ is None else open_.sizes.asked
             value = test()
             recorder = decides(value)
             if recorder is not None:
@@ -124,6 +126,12 @@ class ControlFlow:
                 return
             if not value:
                 return
+            if open_ is not None and open_.sizes.asked > asked and not open_.single_path:
+                from .loops import while_of_sizes
+
+                if while_of_sizes(open_, test, body, variables):
+                    return
+                open_ = None  # every turn is written out
             body()
 
     @staticmethod
@@ -163,9 +171,26 @@ class ControlFlow:
     # ---- expressions
 
     @staticmethod
+    def comprehension(items: Any, spread: bool, make: Callable[..., Any]) -> list[Any]:
+        """`[make(item) for item in items]`."""
+        recorder = state.recorder
+        if recorder is not None and not recorder.single_path and not isinstance(items, (list, tuple, dict)):
+            from .loops import gather
+
+            found = gather(recorder, items, (lambda item: make(*item)) if spread else make)
+            if found is not None:
+                return found
+        return [make(*item) for item in items] if spread else [make(item) for item in items]
+
+    @staticmethod
     def text(*parts: Any) -> Any:
         """An f-string; with tensors in it, one that each run fills in."""
         return joined(parts)
+
+    @staticmethod
+    def said(*parts: Any) -> Any:
+        """An f-string that is printed: each run fills in numbers, too."""
+        return joined(parts, numbers=True)
 
     @staticmethod
     def if_exp(test: Any, then: Thunk, otherwise: Thunk) -> Any:

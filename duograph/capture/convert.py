@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import random
 import sysconfig
@@ -23,11 +24,11 @@ from .host import host_number
 from .host_calls import speaks_for_itself
 from .journal import CONTAINERS
 from .modules import is_module
-from .numbers import is_live
+from .numbers import MATHEMATICAL, is_live, mathematical, rounded
 from .outer import is_used_up, outer_call, refuse_iterator
 from .reducing import replacement
 from .scopes import HELPER
-from .sequences import enumerate_of, range_of, zip_of
+from .sequences import enumerate_of, range_of, reversed_of, zip_of
 from .source import Converted, SourceMissing, convert
 from .texts import joined
 from .wrappers import remembering, wrapped_by_library
@@ -65,7 +66,8 @@ _MUTATORS = frozenset(
         "popleft",
     )
 )
-_LOOPED: dict[type, Callable[..., Any]] = {range: range_of, enumerate: enumerate_of, zip: zip_of}
+_OF_NUMBERS = MATHEMATICAL | {"floor", "ceil", "trunc"}
+_LOOPED: dict[type, Callable[..., Any]] = {range: range_of, enumerate: enumerate_of, zip: zip_of, reversed: reversed_of}
 _TAKE_FUNCTIONS = (map, filter, functools.reduce, functools.partial)
 
 
@@ -250,7 +252,7 @@ def callee(recorder: Recorder, function: Any) -> Any:
         return function if inner is function.__func__ else types.MethodType(inner, holder)
     if kind is core.Op:
         builder: Any = current()
-        return (joining(builder, function) if builder.rows or builder.inside else None) or function
+        return joining(builder, function) or function
     if kind is core.Function:
         return function
     if kind is core.StaticFunction:
@@ -331,9 +333,23 @@ def _to_number(cls: type) -> Any:
         number = args[0]
         if cls is float and type(number.value) is int and abs(number.value) < 2**53:
             return number * 1.0
+        if cls is int and number.ratio is not None:
+            return rounded("trunc", number)
         return number if type(number.value) is cls else cls(number)
 
     return convert
+
+
+def _mathematical(function: Any) -> Any:
+    """A function of `math`: of a number that changes it gives one."""
+    name = function.__name__
+
+    def call(*args: Any) -> Any:
+        if len(args) == 1 and is_live(args[0]):
+            return mathematical(name, args[0]) if name in MATHEMATICAL else rounded(name, args[0])
+        return function(*args)
+
+    return call
 
 
 def _converting_arguments(recorder: Recorder, function: Any) -> Any:
@@ -355,6 +371,8 @@ def _builtin(recorder: Recorder, function: Any) -> Any:
         return lambda value, spec="": joined(((value, "", spec),))
     if function is len:
         return _length
+    if getattr(function, "__self__", None) is math and function.__name__ in _OF_NUMBERS:
+        return _mathematical(function)
     if function is vars:
         return lambda *args: recorder.attribute(args[0], "__dict__") if len(args) == 1 else vars(*args)
     if function is next:

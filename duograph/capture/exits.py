@@ -123,6 +123,11 @@ class Exits:
         return [statement]
 
     def loop(self, node: ast.While | ast.For, outer_broke: str, outer_skipped: str, keep_return: bool) -> list[ast.stmt]:
+        if isinstance(node, ast.While) and not node.orelse and any(isinstance(n, ast.NamedExpr) for n in ast.walk(node.test)):
+            leave: list[ast.stmt] = [ast.copy_location(ast.Break(), node)]
+            end = ast.copy_location(ast.UnaryOp(ast.Not(), node.test), node.test)
+            node.body = [ast.copy_location(ast.If(end, leave, []), node), *node.body]
+            node.test = ast.copy_location(ast.Constant(True), node)
         self.loops += 1
         broke, skipped = f"{HELPER}broke{self.loops}", f"{HELPER}skipped{self.loops}"
         breaks, skips = (any(_leaves(s, {kind}) for s in node.body) for kind in ("break", "continue"))

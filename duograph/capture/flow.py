@@ -30,6 +30,7 @@ from .scopes import HELPER, FunctionNode, bound_names, declared_names, own_walk,
 _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne",
 }  # fmt: skip
+_TAKE_ALL = frozenset({"sum", "list", "tuple", "max", "min", "sorted"})  # builtins that take every item of an iterator
 _NO_LAMBDA = (ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)
 
 
@@ -314,6 +315,24 @@ class _Generator(ast.NodeTransformer):
         self.depth -= 1
         return self.call(node, "chain", left, *links)
 
+    def visit_ListComp(self, node: ast.ListComp) -> ast.expr:
+        return self.comprehension(node) or self.generic_visit(node)  # type: ignore[return-value]
+
+    def comprehension(self, node: ast.ListComp | ast.GeneratorExp) -> ast.expr | None:
+        """All items of a comprehension as a list; None if it is more than one expression of each item."""
+        (first, *others), target = node.generators, node.generators[0].target
+        names = [target] if isinstance(target, ast.Name) else target.elts if isinstance(target, ast.Tuple) else []
+        plain = names and all(isinstance(name, ast.Name) for name in names)
+        if others or first.ifs or first.is_async or not plain or any(isinstance(n, _NO_LAMBDA) for n in ast.walk(node)):
+            return None
+        items = self.visit(first.iter)
+        self.depth += 1
+        make = thunk(self.visit(node.elt))
+        self.depth -= 1
+        make.args.args = [ast.copy_location(ast.arg(name.id), name) for name in names]  # type: ignore[attr-defined]
+        spread = ast.copy_location(ast.Constant(isinstance(target, ast.Tuple)), node)
+        return self.call(node, "comprehension", items, spread, make)
+
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:
         parts: list[ast.expr] = []
         for part in node.values:
@@ -325,9 +344,21 @@ class _Generator(ast.NodeTransformer):
                 parts.append(ast.copy_location(ast.Tuple([self.visit(part.value), conversion, spec], ast.Load()), node))
             else:
                 parts.append(part)
-        return self.call(node, "text", *parts)
+        return self.call(node, "said" if getattr(node, "said", False) else "text", *parts)
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
+        whole = isinstance(node.func, ast.Name) and node.func.id in _TAKE_ALL and len(node.args) == 1
+        if whole and isinstance(node.args[0], ast.GeneratorExp):
+            items = self.comprehension(node.args[0])
+            if items is not None:
+                node.args[0] = items
+                for keyword in node.keywords:
+                    keyword.value = self.visit(keyword.value)
+                return node
+        if isinstance(node.func, ast.Name) and node.func.id == "print":
+            for text in node.args:
+                if isinstance(text, ast.JoinedStr):
+                    text.said = True  # type: ignore[attr-defined]
         bare = isinstance(node.func, ast.Name) and node.func.id == "super" and not node.args
         if bare and self.depth and self.first is not None:
             node.args = [name_of("__class__", node), name_of(self.first, node)]

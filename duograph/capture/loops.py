@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 UNROLL = 8  # turns: so many are written out
 _TRIES = 8
+_SUM = ("the sum",)
 _HINT = "give it the same dtype and shape before the loop and at the end of its body"
 
 
@@ -56,6 +58,36 @@ def while_loop(
     except _EndsAtOnce:
         capture.give_up()
         branch(recorder, test(), body, lambda: None, variables)
+
+
+def while_of_sizes(recorder: Recorder, test: Thunk, body: Thunk, variables: Variables) -> bool:
+    """`while` that a size decides: one loop node if Python's numbers in it can be numbers of the run; whether they can."""
+    capture = _Capture(recorder, variables)
+    try:
+        capture.run(None, lambda item: body(), test, None)
+    except CaptureError:
+        capture.give_up()
+        return False
+    return True
+
+
+def gather(recorder: Recorder, items: Any, make: Callable[[Any], Any]) -> list[Any] | None:
+    """`[make(item) for item in items]` where only a size says how many there are; None elsewhere."""
+    sequence = as_sequence(items)
+    if sequence is None or sequence.turns is not None:
+        return None
+    found: list[Any] = []
+    variables = Variables(lambda: (), lambda values: None, (), (), lambda: (found,))
+    for_loop(recorder, items, lambda item: found.append(make(item)), None, variables)
+    return found
+
+
+def total(recorder: Recorder, rows: Any, start: Any) -> Any:
+    """`sum(rows, start)` of at least one row."""
+    state = [start + rows[0]]
+    variables = Variables(lambda: (state[0],), lambda values: operator.setitem(state, 0, values[0]), _SUM, _SUM, lambda: ())
+    for_loop(recorder, rows[1:], lambda row: operator.setitem(state, 0, state[0] + row), None, variables)
+    return state[0]
 
 
 def for_loop(
@@ -138,6 +170,7 @@ class _Capture:
         self.mark = recorder.mark()
         self.uncertain = dict(builder.borrowed.uncertain)
         self.may_unroll = False
+        self.steered = False  # a tensor decides whether there is another turn
         self.sequence: Sequence_ | None = None
         self.structures: dict[str, Any] = {}  # of variables that get their first value in the loop
         self.flowing: set[str] = set()  # leaves through which gradients flow
@@ -212,6 +245,8 @@ class _Capture:
         self.set(self.before)
         if grown:
             return None
+        if test is not None and not self.steered:
+            raise NotALoop("static: nothing that a turn changes ends this loop", location=user_location())
         outs = []
         with region.open(at_end=True):
             for path, c in self.carried.items():
@@ -301,7 +336,8 @@ class _Capture:
             elif stop is not None:
                 stopped = stop()
                 go_on = stopped.logical_not() if decides(stopped) is not None else not stopped
-            if decides(go_on) is None:
+            self.steered = decides(go_on) is not None
+            if not self.steered:
                 value = self.builder.constant(bool(go_on), core.bool)
             else:
                 value = truth(go_on)

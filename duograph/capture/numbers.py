@@ -7,11 +7,12 @@ capture holds for that outcome only: a comparison is guarded by its result, anyt
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from duograph.ir.dim import Dim, Expr, bounds
+from duograph.ir.dim import Dim, Expr, bounds, ceildiv, floordiv
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -24,12 +25,13 @@ _LONGEST = 64
 class LiveNumber:
     """A number with the recipe by which each run computes it."""
 
-    __slots__ = ("postfix", "recorder", "value")
+    __slots__ = ("postfix", "ratio", "recorder", "value")
 
     def __init__(self, recorder: Recorder, postfix: Postfix, value: int | float) -> None:
         self.recorder = recorder
         self.postfix = postfix
         self.value = value
+        self.ratio: tuple[Expr, int] | None = None  # the size and the whole number whose quotient this is, if it is one
 
     # isinstance(x, float) is to hold as for the number itself.
     __class__ = property(lambda self: type(self.value))
@@ -78,10 +80,17 @@ class LiveNumber:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__array"):  # NumPy asks for these first
             raise AttributeError(name)
-        return getattr(self.pin(), name)
+        found = getattr(self.value, name)
+        return (lambda *args: getattr(self.pin(), name)(*args)) if callable(found) else getattr(self.pin(), name)
 
     def __reduce__(self) -> Any:
         return (type(self.value), (self.pin(),))
+
+    def __floor__(self) -> Any:
+        return rounded("floor", self)
+
+    def __ceil__(self) -> Any:
+        return rounded("ceil", self)
 
     def __neg__(self) -> Any:
         return _make(self, (*self.postfix, ("neg",)), -self.value)
@@ -102,6 +111,7 @@ class SizeNumber(LiveNumber):
         self.recorder = recorder
         self.expr = expr
         self.value = value
+        self.ratio = None
 
     @property
     def postfix(self) -> Postfix:  # type: ignore[override]
@@ -196,6 +206,20 @@ def _outcome_of_sizes(like: Any, left: Expr, right: Expr, name: str) -> bool:
     return answer
 
 
+def _quotient(name: str, a: Any, b: Any) -> tuple[Expr, int] | None:
+    """(size, whole number) if `a name b` is a size divided by a whole number, exactly enough to be rounded."""
+    if type(a) is not SizeNumber or abs(a.value) >= 2**40:
+        a, b = (b, a) if name == "mul" else (a, b)
+        if type(a) is not SizeNumber or abs(a.value) >= 2**40:
+            return None
+    if name == "div" and type(b) is int and 0 < b < 2**12:
+        return a.expr, b
+    if name == "mul" and type(b) is float and 0 < b < 2**12:
+        over, under = b.as_integer_ratio()
+        return (a.expr * over, under) if under <= 2**12 else None
+    return None
+
+
 def _arithmetic(name: str, function: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
     def combine(a: Any, b: Any) -> Any:
         value = function(plain(a), plain(b))
@@ -209,7 +233,10 @@ def _arithmetic(name: str, function: Callable[[Any, Any], Any]) -> tuple[Any, An
             return function(plain_pinned(a), plain_pinned(b))  # int or float by the sign of the exponent
         if not isinstance(value, (int, float)):
             return function(plain_pinned(a), plain_pinned(b))
-        return _make(live, (*postfix_of(a), *postfix_of(b), (name,)), value)
+        made = _make(live, (*postfix_of(a), *postfix_of(b), (name,)), value)
+        if is_live(made):
+            made.ratio = _quotient(name, a, b)
+        return made
 
     def forward(self: Any, other: Any) -> Any:
         other = _beside(self, other)
@@ -247,14 +274,51 @@ for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
     setattr(LiveNumber, f"__{_name}__", _comparison(_name, getattr(operator, _name)))
 
 
-def _integer(function: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
+def _bits(name: str, size: Any, other: Any) -> Any:
+    """What shifts and masks by a constant are in arithmetic; None for anything else."""
+    if type(size) is not SizeNumber or type(other) is not int or not 0 <= other < 2**31:
+        return None
+    number: Any = size
+    if name in ("lshift", "rshift"):
+        return None if other > 30 else number * 2**other if name == "lshift" else number // 2**other
+    return number % (other + 1) if name == "and" and other & (other + 1) == 0 else None
+
+
+def _integer(name: str, function: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
     def forward(self: LiveNumber, other: Any) -> Any:
+        exact = _bits(name, self, other)
+        if exact is not None:
+            return exact
         return function(self.pin(), plain_pinned(other)) if _number(other) else NotImplemented
 
     def reflected(self: LiveNumber, other: Any) -> Any:
         return function(plain_pinned(other), self.pin()) if _number(other) else NotImplemented
 
     return forward, reflected
+
+
+MATHEMATICAL = frozenset(("sqrt", "exp", "log", "log2", "log10", "sin", "cos", "tan", "tanh"))
+
+
+def mathematical(name: str, number: LiveNumber) -> Any:
+    """`math.name(number)`: a number again; where Python would raise, the capture does not hold."""
+    value = getattr(math, name)(number.value)
+    postfix = (*number.postfix, (name,))
+    number.recorder.guard_outcome((*postfix, ("const", math.inf), ("lt",)), True)
+    return _make(number, postfix, value)
+
+
+def rounded(name: str, number: Any) -> Any:
+    """`math.floor`, `ceil` or `trunc` of a number: a size of a size divided by a whole number, else the number itself."""
+    if type(number) is SizeNumber:
+        return number
+    if number.ratio is None:
+        return getattr(math, name)(number.pin())
+    over, under = number.ratio
+    sizes = number.recorder.sizes
+    if name == "trunc" and not sizes.decide(0, "le", over):
+        name = "ceil"
+    return sizes.number(ceildiv(over, under) if name == "ceil" else floordiv(over, under))
 
 
 def plain_pinned(value: Any) -> Any:
@@ -265,7 +329,7 @@ def plain_pinned(value: Any) -> Any:
 for _name, _function in {
     "lshift": operator.lshift, "rshift": operator.rshift, "and": operator.and_, "or": operator.or_, "xor": operator.xor,
 }.items():  # fmt: skip
-    _forward, _reflected = _integer(_function)
+    _forward, _reflected = _integer(_name, _function)
     setattr(LiveNumber, f"__{_name}__", _forward)
     setattr(LiveNumber, f"__r{_name}__", _reflected)
 setattr(LiveNumber, "__invert__", lambda self: ~self.pin())  # noqa: B010
@@ -282,6 +346,8 @@ def evaluate(postfix: Postfix, reads: Callable[[int], Any]) -> Any:
             stack.append(reads(token[1]))
         elif name == "neg":
             stack.append(-stack.pop())
+        elif name in MATHEMATICAL:
+            stack.append(getattr(math, name)(stack.pop()))
         else:
             b, a = stack.pop(), stack.pop()
             stack.append(operator.truediv(a, b) if name == "div" else getattr(operator, name)(a, b))

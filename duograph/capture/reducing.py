@@ -15,7 +15,9 @@ from duograph.ops.tracing import wrap
 from .branches import choose, negation, truth
 from .control import decides
 from .late import is_late, late
+from .loops import total
 from .numbers import SizeNumber
+from .sequences import as_sequence
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -29,6 +31,8 @@ def replacement(recorder: Recorder, function: Any) -> Callable[..., Any] | None:
         return lambda *args, **kwargs: _extreme(recorder, function is builtins.max, *args, **kwargs)
     if function is builtins.any or function is builtins.all:
         return lambda items: _quantifier(items, function is builtins.all)
+    if function is builtins.sum:
+        return lambda items, start=0: _sum(recorder, items, start)
     if function is builtins.sorted:
         return lambda items, *, key=None, reverse=False: _sorted(recorder, items, key, reverse)
     return None
@@ -84,6 +88,13 @@ def _quantifier(items: Iterable[Any], every: bool) -> Any:
         holds = wrap(truth(item))
         found = holds if found is None else found.logical_and(holds) if every else found.logical_or(holds)
     return every if found is None else negation(negation(found))
+
+
+def _sum(recorder: Recorder, items: Any, start: Any) -> Any:
+    sequence = as_sequence(items) if isinstance(items, (core.Tensor, list)) else None
+    if sequence is None or sequence.turns is not None or recorder.single_path:
+        return sum(items, start)
+    return total(recorder, items if isinstance(items, core.Tensor) else items[0].stack, start)
 
 
 def _sorted(recorder: Recorder, items: Iterable[Any], key: Any, reverse: bool) -> list[Any]:

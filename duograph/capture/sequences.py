@@ -60,6 +60,14 @@ def range_of(*bounds: Any) -> Any:
     return RangeOf(*bounds) if any(_is_open(b) for b in bounds) else range(*bounds)
 
 
+def reversed_of(items: Any) -> Any:
+    """What `reversed(...)` is in a capture."""
+    if isinstance(items, RangeOf) and len(items.bounds) < 3 and not any(isinstance(b, core.Tensor) for b in items.bounds):
+        start, stop = (0, *items.bounds)[-2:]
+        return RangeOf(stop - 1, start - 1, -1)
+    return reversed(items)
+
+
 def enumerate_of(items: Any, start: Any = 0) -> Any:
     """What `enumerate(...)` is in a capture."""
     return Enumerated(items, start) if as_sequence(items) is not None else enumerate(items, start)
@@ -125,6 +133,10 @@ class _Range(Sequence_):
             from duograph.ir.dim import maximum
 
             self.length = maximum(sizes[1] - sizes[0], 0)
+        elif all(s is not None for s in sizes) and sizes[2] == -1:
+            from duograph.ir.dim import maximum
+
+            self.length = maximum(sizes[0] - sizes[1], 0)
 
     def count(self) -> Any:
         if self.length is not None:

@@ -356,7 +356,8 @@ class Session:
         graph = builder.finish(graph_outputs)
         numbers = [(value, postfix) for postfix, value in builder.number_inputs.items()]
         originals = self.arguments.originals
-        computed = any(kind == "write" and id(t) in originals and not originals[id(t)].is_leaf for kind, t, _ in self.journal)
+        given = [(kind, originals[id(t)]) for kind, t, _ in self.journal if id(t) in originals]
+        computed = any((kind == "write" and not tensor.is_leaf) or tensor.grad is not None for kind, tensor in given)
         if computed or any(core.storage_id(t) in builder.storages for t in originals.values()):
             # A gradient that belongs further back, or memory that is also reached in another way.
             recorder.sizes.pin_symbols(*recorder.sizes.tokens)

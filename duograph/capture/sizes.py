@@ -46,6 +46,7 @@ class CallSizes:
         self.values: dict[str, int] = {}
         self.pinned: dict[Dim, None] = {}  # symbols that must be numbers
         self.settled: set[tuple[Expr, str, Expr]] = set()
+        self.asked = 0  # how often an order of sizes was decided by the call at hand
 
     def argument(self, row: tuple[str, float, float], value: int, token: tuple[Any, ...]) -> Dim:
         """The symbol that a size of an argument (or a number) is; a second one of this name is guarded to be the first."""
@@ -88,7 +89,10 @@ class CallSizes:
         numbers = self.value(left), self.value(right)
         outcome = {"eq": numbers[0] == numbers[1], "ne": numbers[0] != numbers[1], "lt": numbers[0] < numbers[1],
                    "le": numbers[0] <= numbers[1]}[relation]  # fmt: skip
-        if (left, relation, right) in self.settled or provable(left, relation, right) is not None:
+        if provable(left, relation, right) is not None:
+            return outcome
+        self.asked += relation in ("lt", "le")
+        if (left, relation, right) in self.settled:
             return outcome
         self.settled.add((left, relation, right))
         if outcome is (relation == "eq") and relation in ("eq", "ne"):
@@ -141,10 +145,21 @@ class SizedBuilder(Builder):
 
     call_sizes: CallSizes
 
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.late_operands: dict[Expr, Value] = {}  # sizes that values decide, as operands outside of regions
+
     def number(self, number: Any) -> Value:
         if not issubclass(type(number), SizeNumber):
             return super().number(number)
-        return self.emit("size", [], {"value": number.expr}, [TensorType(core.int64, (), weak=True)])[0]
+        late = isinstance(number.expr, Dim) and not self.call_sizes.knows(number.expr)
+        known = self.late_operands.get(number.expr) if late else None
+        if known is not None:
+            return known
+        made = self.emit("size", [], {"value": number.expr}, [TensorType(core.int64, (), weak=True)])[0]
+        if late and len(self._nodes) == 1:  # a gradient's program, which cannot know it, is given the value
+            self.late_operands[number.expr] = made
+        return made
 
     def emit(
         self,
@@ -460,6 +475,6 @@ def _fixed(tensors: Sequence[Any]) -> set[int]:
     fixed = {slot for slots in storages.values() if len(slots) > 1 for slot in slots}
     for slot, tensor in enumerate(tensors):
         expanded = any(step <= 0 and size > 1 for size, step in zip(tensor.shape, tensor.stride()))
-        if type(tensor) is not core.Tensor or tensor.grad is not None or expanded:
+        if type(tensor) is not core.Tensor or expanded:
             fixed.add(slot)
     return fixed

@@ -60,12 +60,17 @@ def _formatted(value: Any, conversion: str, spec: str) -> str:
     return format(_CONVERSIONS[conversion](value), spec)
 
 
-def joined(parts: tuple[Any, ...]) -> Any:
-    """The text of an f-string's parts."""
+def _of_runs(value: Any, numbers: bool) -> bool:
+    """Whether only a run knows what a value in a text is."""
+    if isinstance(value, (core.Tensor, LaterText)) or is_late(value):
+        return True
+    return numbers and (is_live(value) or (isinstance(value, tuple) and any(_of_runs(item, True) for item in value)))
+
+
+def joined(parts: tuple[Any, ...], numbers: bool = False) -> Any:
+    """The text of an f-string's parts; each run fills in tensors and, if asked, numbers that change."""
     later = state.recorder is not None and any(
-        isinstance(part, LaterText)
-        or (type(part) is tuple and (isinstance(part[0], (core.Tensor, LaterText)) or is_late(part[0])))
-        for part in parts
+        isinstance(part, LaterText) or (type(part) is tuple and _of_runs(part[0], numbers)) for part in parts
     )
     if not later:
         return "".join(part if type(part) is str else _formatted(*part) for part in parts)
@@ -73,7 +78,7 @@ def joined(parts: tuple[Any, ...]) -> Any:
     for part in parts:
         if type(part) is tuple and isinstance(part[0], LaterText) and part[1:] in (("", ""), ("s", "")):
             flat += part[0].parts
-        elif type(part) is tuple and not (isinstance(part[0], (core.Tensor, LaterText)) or is_live(part[0]) or is_late(part[0])):
+        elif type(part) is tuple and not (is_live(part[0]) or _of_runs(part[0], numbers)):
             flat.append(_formatted(*part))
         else:
             flat.append(part)

@@ -16,6 +16,7 @@ from .numbers import plain_pinned
 if TYPE_CHECKING:
     from .recorder import Recorder
 
+_SINGLE_DISPATCH = functools.singledispatch(lambda value: value).__code__  # type: ignore[attr-defined]
 _CONTEXT_MANAGER = contextlib.contextmanager(lambda: iter(())).__code__
 
 
@@ -23,6 +24,9 @@ def wrapped_by_library(recorder: Recorder, function: types.FunctionType) -> Call
     """The same wrapper around the converted function; None if it is none whose inside is known."""
     if function.__code__ is _CONTEXT_MANAGER:
         return contextlib.contextmanager(recorder.callee(function.__wrapped__))  # type: ignore[attr-defined]
+    if function.__code__ is _SINGLE_DISPATCH and hasattr(function, "dispatch"):
+        dispatch = function.dispatch
+        return lambda *args, **kwargs: recorder.callee(dispatch(args[0].__class__))(*args, **kwargs)
     return None
 
 

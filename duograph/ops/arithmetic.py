@@ -381,7 +381,10 @@ def power(a: Operand, b: Operand, modulo: None = None) -> Tensor:
     if b.__class__ is int or b.__class__ is float:
         dtype = getattr(a, "dtype", None)
         if dtype is not None and (dtype.is_floating_point or (b.__class__ is int and dtype.kind != "b")):
-            if b == 2:
+            is_two = b == 2
+            if is_two.__class__ is not bool:  # a size that values decide
+                return pow(a, b)
+            if is_two:
                 return square(a)
             if dtype.is_floating_point:
                 if b == 0.5:

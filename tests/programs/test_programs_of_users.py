@@ -385,7 +385,7 @@ PROGRAMS = [
     inherit_program,
     args_program,
 ]
-CAPTURES = {beam_program: 5, cache_dict_program: 5, lru_program: 9}
+CAPTURES = {beam_program: 5, lru_program: 9, cache_dict_program: 5}
 
 
 @pytest.mark.filterwarnings("ignore::duograph.errors.CaptureWarning")

@@ -144,6 +144,19 @@ def max2_program():
     return Program(f, (make(3, grad=True), make(2, grad=True)), (make(2, grad=True), make(3, grad=True)))
 
 
+def walrus_program():
+
+    def f(x):
+        if (s := x.sum()) > 0:
+            return x * s
+        n = 0
+        while (s := (s * 0.5)) < -0.1:
+            n += 1
+        return x + s + n
+
+    return Program(f, (make(3, grad=True),), (-make(3).abs(),))
+
+
 def match_program():
 
     def f(x, cmd):
@@ -264,14 +277,6 @@ def del_program():
     return Program(f, (make(3),), (make(3),))
 
 
-def recursion_program():
-
-    def poly(x, n):
-        return dg.ones_like(x) if n == 0 else x * poly(x, n - 1)
-
-    return Program(poly, (make(3, grad=True), 3), (make(3, grad=True), 5), (make(3, grad=True), 3))
-
-
 PROGRAMS = [
     kw_program,
     try_program,
@@ -283,6 +288,7 @@ PROGRAMS = [
     anyall_list_program,
     summin_program,
     max2_program,
+    walrus_program,
     match_program,
     match_tensor_program,
     match_value_program,
@@ -292,7 +298,6 @@ PROGRAMS = [
     global_program,
     nonlocal_program,
     del_program,
-    recursion_program,
 ]
 CAPTURES = {sorted_program: 4, match_program: 9, match_tensor_program: 9}
 

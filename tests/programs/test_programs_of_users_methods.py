@@ -7,12 +7,18 @@ import duograph as dg
 from duograph import nn, optim
 
 
-def helper(x):
-    return x * 2 if x.sum() > 0 else x
-
-
 def xs(f, *rest, ns=(3, 5, 4, 9, 12, 1), m=4, grad=True):
     return Program(f, *[(make(n, m, grad=grad), *rest) for n in ns])
+
+
+def inplace_arg_program():
+
+    def f(x):
+        x += 1
+        x[0] = 5.0
+        return x.sum()
+
+    return Program(f, (make(3),), (make(4),), (make(5),))
 
 
 def swap_program():
@@ -359,15 +365,8 @@ def in_dict_program():
     return Program(f, *[(make(3),)] * 4, before=change)
 
 
-def globals_fn_program():
-
-    def f(x):
-        return globals()["helper"](x)
-
-    return Program(f, *[(make(3),)] * 2)
-
-
 PROGRAMS = [
+    inplace_arg_program,
     swap_program,
     flag_program,
     flag2_program,
@@ -390,7 +389,6 @@ PROGRAMS = [
     try_key_program,
     try_attr_program,
     in_dict_program,
-    globals_fn_program,
 ]
 CAPTURES = {sieve_program: 9, viterbi_program: 9, levenshtein_program: 9, try_key_program: 4, try_attr_program: 4}
 

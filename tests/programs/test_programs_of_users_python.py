@@ -13,6 +13,18 @@ import duograph as dg
 import duograph.nn.functional as F
 
 
+def helper(x):
+    return x * 2 if x.sum() > 0 else x
+
+
+def globals_fn_program():
+
+    def f(x):
+        return globals()["helper"](x)
+
+    return Program(f, *[(make(3),)] * 2)
+
+
 def locals_program():
 
     def f(x):
@@ -308,6 +320,7 @@ def vars_program():
 
 
 PROGRAMS = [
+    globals_fn_program,
     locals_program,
     fn_attr_program,
     super_init_program,

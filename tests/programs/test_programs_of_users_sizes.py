@@ -1,5 +1,7 @@
 """Programs whose sizes change: each is the same in every mode, and captured only a few times."""
 
+import math
+
 import pytest
 from user_modes import Program, check, make
 
@@ -8,6 +10,24 @@ import duograph as dg
 
 def xs(f, *rest, ns=(3, 5, 4, 9, 12, 1), m=4, grad=True):
     return Program(f, *[(make(n, m, grad=grad), *rest) for n in ns])
+
+
+def late_div_program():
+
+    def f(x):
+        m = x > 0
+        return x[m].sum() / x[m].shape[0]
+
+    return xs(f)
+
+
+def late_len_program():
+
+    def f(x):
+        idx = (x > 0).nonzero()
+        return (x.sum() * len(idx) + len(idx) - x.mean() / (1 + len(idx)), len(idx) / 2 * x)
+
+    return xs(f)
 
 
 def late_mean_like_program():
@@ -29,10 +49,82 @@ def late_numel_program():
     return xs(f)
 
 
+def late_sub_program():
+
+    def f(x):
+        n = x[x > 0].shape[0]
+        return (x - n, n - x, n + x, n * x, x // (n + 1), x % (n + 1), n / (x.abs() + 1))
+
+    return xs(f)
+
+
 def late_return_program():
 
     def f(x):
         return (x[x > 0].shape[0], len(x[x > 0]))
+
+    return xs(f)
+
+
+def comprehension_program():
+
+    def f(x):
+        return dg.stack([row * 2 for row in x]).sum(0)
+
+    return xs(f)
+
+
+def while_i_program():
+
+    def f(x):
+        i, n, s = (0, x.shape[0], x[0] * 0)
+        while i < n:
+            s = s + x[i] * 0.5
+            i += 1
+        return s
+
+    return xs(f)
+
+
+def while_i_number_program():
+
+    def f(x, n):
+        i, s = (0, x[0] * 0)
+        while i < n:
+            s = s * 0.5 + x[0] * i
+            i += 1
+        return s
+
+    return Program(f, *[(make(3, 4, grad=True), n) for n in (3, 5, 4, 9, 12, 11)])
+
+
+def fstring_program():
+
+    def f(x):
+        print(f"rows {x.shape[0]} of {x.shape}")
+        return x.sum()
+
+    return xs(f)
+
+
+def math_sqrt_program():
+
+    def f(x):
+        return (
+            x.sum() / math.sqrt(x.shape[0]),
+            x * (1 / math.sqrt(x.shape[0])),
+            math.log(x.shape[0]) * x,
+            math.exp(-x.shape[0]) * x,
+        )
+
+    return xs(f)
+
+
+def math_ceil_program():
+
+    def f(x):
+        k = math.ceil(x.shape[0] / 2)
+        return (x[:k].sum(), x[: math.floor(x.shape[0] / 2)].sum(), x[: int(x.shape[0] * 0.5)].sum())
 
     return xs(f)
 
@@ -60,6 +152,19 @@ def range_step_program():
         s = x[0] * 0
         for i in range(0, x.shape[0], 2):
             s = s + x[i]
+        return s
+
+    return xs(f, ns=(9, 11, 12, 15, 20, 8))
+
+
+def range_back_program():
+
+    def f(x):
+        s = x[0] * 0
+        for i in range(x.shape[0] - 1, -1, -1):
+            s = s * 0.5 + x[i]
+        for i in reversed(range(x.shape[0])):
+            s = s * 0.5 + x[i]
         return s
 
     return xs(f, ns=(9, 11, 12, 15, 20, 8))
@@ -122,44 +227,30 @@ def dictkeys_program():
     return xs(f)
 
 
-def sizekey_program():
-
-    def f(x):
-        d = {x.shape[0]: 1.0}
-        return x * d.get(4, 2.0)
-
-    return xs(f)
-
-
-def zip_program():
-
-    def f(x):
-        s = x[0] * 0
-        for row, i in zip(x, range(x.shape[0])):
-            s = s + row * i
-        for i, row in enumerate(x):
-            s = s + row * i
-        return s
-
-    return xs(f, ns=(9, 11, 12, 15, 20, 8))
-
-
 PROGRAMS = [
+    late_div_program,
+    late_len_program,
     late_mean_like_program,
     late_numel_program,
+    late_sub_program,
     late_return_program,
+    comprehension_program,
+    while_i_program,
+    while_i_number_program,
+    fstring_program,
+    math_sqrt_program,
+    math_ceil_program,
     pow_half_program,
     minmax_cross_program,
     range_step_program,
+    range_back_program,
     range_small_program,
     eqshape_program,
     eqshape2_program,
     numel_program,
     dictkeys_program,
-    sizekey_program,
-    zip_program,
 ]
-CAPTURES = {sizekey_program: 9}
+CAPTURES = {}
 
 
 @pytest.mark.filterwarnings("ignore::duograph.errors.CaptureWarning")

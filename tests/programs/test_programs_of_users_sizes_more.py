@@ -10,6 +10,28 @@ def xs(f, *rest, ns=(3, 5, 4, 9, 12, 1), m=4, grad=True):
     return Program(f, *[(make(n, m, grad=grad), *rest) for n in ns])
 
 
+def sizekey_program():
+
+    def f(x):
+        d = {x.shape[0]: 1.0}
+        return x * d.get(4, 2.0)
+
+    return xs(f)
+
+
+def zip_program():
+
+    def f(x):
+        s = x[0] * 0
+        for row, i in zip(x, range(x.shape[0])):
+            s = s + row * i
+        for i, row in enumerate(x):
+            s = s + row * i
+        return s
+
+    return xs(f, ns=(9, 11, 12, 15, 20, 8))
+
+
 def slices_program():
 
     def f(x):
@@ -59,6 +81,20 @@ def shapetricks_program():
     return xs(f)
 
 
+def grad_arg_program():
+
+    def f(x):
+        return (x * x.shape[0]).sum()
+
+    def before(n):
+        pass
+
+    a = [make(n, 4, grad=True) for n in (3, 5, 4, 9)]
+    for t in a:
+        t.grad = dg.ones(*t.shape)
+    return Program(f, *[(t,) for t in a])
+
+
 def batch1_program():
 
     def f(x):
@@ -76,6 +112,23 @@ def ifsize_program():
         return x
 
     return xs(f, ns=(4, 6, 8, 3, 5, 7, 10, 9))
+
+
+def bit_program():
+
+    def f(x):
+        n = x.shape[0]
+        return (x * (n & 1), x * (n >> 1), x * (n << 1), x * divmod(n, 2)[0])
+
+    return xs(f)
+
+
+def listcomp_range_program():
+
+    def f(x):
+        return dg.stack([x[i] * i for i in range(x.shape[0])])
+
+    return xs(f)
 
 
 def append_range_program():
@@ -109,6 +162,18 @@ def chunks_program():
     return xs(f, ns=(4, 6, 8, 5))
 
 
+def walk_while2_program():
+
+    def f(x):
+        i, s = (x.shape[0] - 1, 0.0)
+        while i >= 0:
+            s = s + x[i].sum()
+            i -= 1
+        return s
+
+    return xs(f, ns=(9, 11, 12, 15, 20, 8))
+
+
 def bisect_program():
 
     def f(x):
@@ -120,6 +185,16 @@ def bisect_program():
         return x
 
     return xs(f, ns=(4, 5, 6, 7, 8, 16))
+
+
+def isinstance_program():
+
+    def f(x):
+        n = x.shape[0]
+        assert isinstance(n, int) and isinstance(x.shape, tuple) and (type(n) is int) or True
+        return x * n if isinstance(n, int) and hasattr(n, "bit_length") else x
+
+    return xs(f)
 
 
 def sizes_default_program():
@@ -139,6 +214,14 @@ def in_program():
     return xs(f, ns=(4, 6, 8, 5, 3, 7))
 
 
+def sum_gen_program():
+
+    def f(x):
+        return (sum(row.sum() * 0.5 for row in x), sum(x))
+
+    return xs(f, ns=(9, 11, 12, 15, 20, 8), grad=False)
+
+
 def topk_program():
 
     def f(x):
@@ -148,20 +231,28 @@ def topk_program():
 
 
 PROGRAMS = [
+    sizekey_program,
+    zip_program,
     slices_program,
     makers_program,
     shapetricks_program,
+    grad_arg_program,
     batch1_program,
     ifsize_program,
+    bit_program,
+    listcomp_range_program,
     append_range_program,
     max_len_pad_program,
     chunks_program,
+    walk_while2_program,
     bisect_program,
+    isinstance_program,
     sizes_default_program,
     in_program,
+    sum_gen_program,
     topk_program,
 ]
-CAPTURES = {batch1_program: 4, chunks_program: 9, bisect_program: 9}
+CAPTURES = {sizekey_program: 9, batch1_program: 4, chunks_program: 9, bisect_program: 9}
 
 
 @pytest.mark.filterwarnings("ignore::duograph.errors.CaptureWarning")

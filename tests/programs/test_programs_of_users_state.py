@@ -303,6 +303,26 @@ def abc_program():
     return Program(r, (make(3),), (-make(3),))
 
 
+def singledispatch_program():
+
+    @functools.singledispatch
+    def go(a, x):
+        return x
+
+    @go.register
+    def _(a: int, x):
+        return x * a if x.sum() > 0 else x - a
+
+    @go.register
+    def _(a: str, x):
+        return x + len(a)
+
+    def f(x, a):
+        return go(a, x)
+
+    return Program(f, (make(3), 2), (-make(3), 2), (make(3), "ab"))
+
+
 def yield_from_program():
 
     def g(x):
@@ -365,16 +385,6 @@ def maml_program():
     return Program(f, (make(3, 1, grad=True), make(8, 3), make(8, 1)), (make(3, 1, grad=True), make(9, 3), make(9, 1)))
 
 
-def inplace_arg_program():
-
-    def f(x):
-        x += 1
-        x[0] = 5.0
-        return x.sum()
-
-    return Program(f, (make(3),), (make(4),), (make(5),))
-
-
 PROGRAMS = [
     dunder_program,
     dunder_set_program,
@@ -393,12 +403,12 @@ PROGRAMS = [
     ema_attr_program,
     class_counter_program,
     abc_program,
+    singledispatch_program,
     yield_from_program,
     send_program,
     nested_static_program,
     grad_inside_program,
     maml_program,
-    inplace_arg_program,
 ]
 CAPTURES = {dunder_program: 9, deque_state_program: 9, list_state_program: 9, set_state_program: 9, dict_update_program: 4}
 

@@ -1,6 +1,7 @@
 """Programs that users write, of Modules and training steps: each is the same in every mode."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -8,6 +9,14 @@ from user_modes import Program, check, make
 
 import duograph as dg
 from duograph import nn, optim
+
+
+def recursion_program():
+
+    def poly(x, n):
+        return dg.ones_like(x) if n == 0 else x * poly(x, n - 1)
+
+    return Program(poly, (make(3, grad=True), 3), (make(3, grad=True), 5), (make(3, grad=True), 3))
 
 
 def closure_updated_program():
@@ -160,6 +169,28 @@ def lr_schedule_program():
     return Program(step, *[(make(4, 3), make(4, 1))] * 4, before=change, state=lambda: list(net.parameters()))
 
 
+def warmup_if_program():
+    net = nn.Linear(3, 1)
+    opt = optim.SGD(net.parameters(), lr=0.1)
+
+    class T:
+        n = 0
+
+    t = T()
+
+    def step(x, y):
+        t.n += 1
+        lr = 0.1 * t.n / 3 if t.n < 3 else 0.1 / math.sqrt(t.n) if t.n < 5 else 0.05 * (1 + math.cos(t.n / 10))
+        opt.param_groups[0]["lr"] = lr
+        opt.zero_grad()
+        loss = ((net(x) - y) ** 2).mean()
+        loss.backward()
+        opt.step()
+        return loss.detach()
+
+    return Program(step, *[(make(4, 3), make(4, 1))] * 9, state=lambda: (list(net.parameters()), t.n, opt.param_groups[0]["lr"]))
+
+
 def clip_program():
     net = nn.Linear(3, 1)
     opt = optim.SGD(net.parameters(), lr=0.1)
@@ -275,6 +306,7 @@ def proc_program():
 
 
 PROGRAMS = [
+    recursion_program,
     closure_updated_program,
     default_program,
     dictcomp_program,
@@ -285,6 +317,7 @@ PROGRAMS = [
     modlist_program,
     sequential_eval_program,
     lr_schedule_program,
+    warmup_if_program,
     clip_program,
     accum_program,
     numpy_mix_program,
