@@ -304,6 +304,7 @@ class _Runs:
         extra = ("tuple", [("output", number) for number in numbers.values()])
         description["outputs"] = ("tuple", [description["outputs"], extra])
         description["effects"] = []
+        description["frees"] = []
         captured = self.captured._replace(graph=graph.replace(outputs=outputs), description=description, backward=None, tape=None)
         made: dict[Value, Any] = {}
 

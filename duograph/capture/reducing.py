@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from duograph import _core as core
 from duograph._stack import user_location
 from duograph.errors import CaptureError
+from duograph.ir.builder import current
 from duograph.ir.dim import maximum, minimum
 from duograph.ops.tracing import wrap
 
 from .branches import choose, negation, truth
 from .control import decides
+from .growing import joined
 from .late import is_late, late
 from .loops import total
 from .numbers import SizeNumber
@@ -94,7 +96,13 @@ def _sum(recorder: Recorder, items: Any, start: Any) -> Any:
     sequence = as_sequence(items) if isinstance(items, (core.Tensor, list)) else None
     if sequence is None or sequence.turns is not None or recorder.single_path:
         return sum(items, start)
-    return total(recorder, items if isinstance(items, core.Tensor) else items[0].stack, start)
+    if isinstance(items, core.Tensor):
+        return total(recorder, items, start)
+    builder: Any = current()
+    rows = joined(builder, items)
+    if not isinstance(rows.like, core.Tensor):
+        raise TypeError(f"sum: items are of type {type(rows.like).__name__}, expected tensors")
+    return total(recorder, rows.stacks[0], start)
 
 
 def _sorted(recorder: Recorder, items: Iterable[Any], key: Any, reverse: bool) -> list[Any]:
