@@ -184,7 +184,7 @@ def register_parametrization(module: Module, tensor_name: str, parametrization: 
     delattr(module, tensor_name)
     if not is_parametrized(module):
         _change_class(module)
-        setattr(module, "parametrizations", ModuleDict())  # noqa: B010: an attribute that the class does not know
+        setattr(module, "parametrizations", ModuleDict())  # noqa: B010 - the class does not know it
     setattr(type(module), tensor_name, _property(tensor_name))
     _table(module)[tensor_name] = made
     core.bump_epoch()
