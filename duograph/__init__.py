@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from . import autograd as autograd
     from . import cuda as cuda
     from . import errors as errors
+    from . import func as func
     from . import jit as jit
     from . import nn as nn
     from . import ops as ops
@@ -95,6 +96,7 @@ _LAZY = {
     "capture.declared": ("Dim", "check_size"),
     "cuda": (),
     "errors": ("Error",),
+    "func": (),
     "jit": ("compile", "dynamic_mode", "static"),
     "nn": (),
     "ops": (),

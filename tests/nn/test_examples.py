@@ -11,7 +11,7 @@ import pytest
 
 import duograph as dg
 
-PACKAGES = ("duograph.tensors", "duograph.autograd", "duograph.nn", "duograph.optim", "duograph.utils")
+PACKAGES = ("duograph.tensors", "duograph.autograd", "duograph.func", "duograph.nn", "duograph.optim", "duograph.utils")
 SINGLE = ("duograph", "duograph.serialization", "duograph.cuda")
 
 
