@@ -142,7 +142,8 @@ void prepare_inplace(Call& call) {
   check_inplace_target(call.op, target);
   if (overlaps_itself_now(target))
     raise_error_hint("ShapeError", "write to a copy: x = x.clone()",
-                     "%s: the target shows one element at several places (it was expanded)", op_name(call.op));
+                     "%s: the target shows one element at several places (it was expanded, or has overlapping windows)",
+                     op_name(call.op));
   for (size_t i = 1; i < operands.size(); ++i) {
     if (operands[i].kind != OperandKind::Tensor || operands[i].tensor->buffer != target->buffer) continue;
     if (same_view(operands[i].tensor, target) || !may_overlap(operands[i].tensor, target)) continue;

@@ -107,32 +107,58 @@ void fold(void** args, const int64_t* sizes, int64_t begin, int64_t end, void*, 
 }
 
 template <class T, bool Greatest>
+inline bool wins(T value, T kept) {
+  return value != value || (kept == kept && (Greatest ? value >= kept : value <= kept));
+}
+
+template <class T, bool Greatest>
+void extremum_row(const RowWalk& walk, RowBlock<const T> x, RowBlock<T> out, RowBlock<int64_t> index) {
+  if (x.length == 0) return;
+  T best = x.data[0];
+  int64_t where = 0;
+  for (int64_t i = 0; i < x.length;) {
+    if (walk.stopped()) return;
+    for (const int64_t end = std::min(x.length, i + kPolled); i < end; ++i) {
+      const T value = x.data[i * x.stride];
+      if (wins<T, Greatest>(value, best)) {  // rare but in sorted rows: a branch that is foreseen
+        best = value;
+        where = i;
+      }
+      out.data[i * out.stride] = best;
+      index.data[i * index.stride] = where;
+    }
+  }
+}
+
+template <class T, bool Greatest>
+void extremum_rows(const RowWalk& walk, int64_t rows, RowBlock<const T> x, RowBlock<T> out, RowBlock<int64_t> index) {
+  T best[kMaxRows];
+  int64_t where[kMaxRows];
+  for (int64_t i = 0; i < x.length; ++i) {
+    if (i % 1024 == 0 && walk.stopped()) return;
+    const T* from = x.data + i * x.stride;
+    T* to = out.data + i * out.stride;
+    int64_t* at = index.data + i * index.stride;
+    for (int64_t r = 0; r < rows; ++r) {
+      const T value = from[r * x.step];
+      if (i == 0 || wins<T, Greatest>(value, best[r])) {
+        best[r] = value;
+        where[r] = i;
+      }
+      to[r * out.step] = best[r];
+      at[r * index.step] = where[r];
+    }
+  }
+}
+
+template <class T, bool Greatest>
 void extremum(void** args, const int64_t* sizes, int64_t begin, int64_t end, void*, int64_t* status) {
   const RowWalk walk(sizes, 3, status);
-  const auto block = [&](auto rows, RowBlock<const T> x, RowBlock<T> out, RowBlock<int64_t> index) {
-    T best[kMaxRows];
-    int64_t where[kMaxRows];
-    std::fill_n(best, kMaxRows, T(0));
-    std::fill_n(where, kMaxRows, int64_t(0));
-    for (int64_t i = 0; i < x.length; ++i) {
-      if (i % kPolled == 0 && walk.stopped()) return;
-      const T* from = x.data + i * x.stride;
-      T* to = out.data + i * out.stride;
-      int64_t* at = index.data + i * index.stride;
-      for (int64_t r = 0; r < rows; ++r) {
-        const T value = from[r * x.step];
-        const T kept = i ? best[r] : value;
-        const bool wins = value != value || (kept == kept && (Greatest ? value >= kept : value <= kept));
-        best[r] = wins ? value : kept;
-        where[r] = wins ? i : where[r];
-        to[r * out.step] = best[r];
-        at[r * index.step] = where[r];
-      }
-    }
-  };
-  walk.blocks<const T, T, int64_t>(args, begin, end, [&](int64_t rows, auto... operands) {
-    rows == 1 ? block(One(), operands...) : block(rows, operands...);
-  });
+  walk.blocks<const T, T, int64_t>(args, begin, end,
+                                   [&](int64_t rows, RowBlock<const T> x, RowBlock<T> out, RowBlock<int64_t> index) {
+                                     rows == 1 ? extremum_row<T, Greatest>(walk, x, out, index)
+                                               : extremum_rows<T, Greatest>(walk, rows, x, out, index);
+                                   });
 }
 
 template <class T>

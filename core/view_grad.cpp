@@ -1,5 +1,6 @@
 #include "view_grad.h"
 
+#include <cstdint>
 #include <cstring>
 
 #include "geometry.h"
@@ -74,11 +75,27 @@ void add_region(char* target, const Saved& view, const TensorObject* grad) {
   }
 }
 
-bool overlaps_itself(const Saved& view) {
-  for (int d = 0; d < view.rank; ++d)
-    if (view.sizes[d] > 1 && view.sizes[view.rank + d] == 0) return true;
+// Whether dimensions may show a place twice: each step must reach over all that the smaller steps show.
+bool may_share_places(const int64_t* sizes, const int64_t* strides, int rank) {
+  int64_t reach = 0, below = 0;
+  for (int found = 0; found < rank;) {
+    int64_t step = INT64_MAX, span = 0;
+    for (int d = 0; d < rank; ++d) {
+      const int64_t stride = strides[d] < 0 ? -strides[d] : strides[d];
+      if (sizes[d] < 2 || (found && stride <= below)) continue;
+      if (stride == step) return true;
+      if (stride < step) step = stride, span = sizes[d] - 1;
+    }
+    if (step == INT64_MAX) break;
+    if (step <= reach) return true;
+    reach += step * span;
+    below = step;
+    ++found;
+  }
   return false;
 }
+
+bool overlaps_itself(const Saved& view) { return may_share_places(view.sizes, view.sizes + view.rank, view.rank); }
 
 void copy_region(char* target, const int64_t* target_strides, const char* source, const int64_t* source_strides,
                  const Saved& view) {
@@ -167,9 +184,7 @@ void view_gradients(Node* node, TensorObject* grad, bool recorded, Gradients* re
 
 bool overlaps_itself_now(const TensorObject* tensor) {
   if (!tensor->buffer || tensor->numel == 0) return false;
-  for (int d = 0; d < tensor->rank; ++d)
-    if (tensor->sizes[d] > 1 && tensor->strides[d] == 0) return true;
-  return false;
+  return may_share_places(tensor->sizes, tensor->strides, tensor->rank);
 }
 
 }  // namespace dg

@@ -19,7 +19,7 @@ void rebase_view(TensorObject* view, Node* write);
 // Gradients of the two node kinds.
 void view_gradients(Node* node, TensorObject* grad, bool recorded, SmallVector<TensorObject*, 4>* results);
 
-// Whether some element is shown at several places.
+// Whether some element is, or may be, shown at several places.
 bool overlaps_itself_now(const TensorObject* tensor);
 
 }  // namespace dg

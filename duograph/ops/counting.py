@@ -9,7 +9,7 @@ from duograph.errors import DTypeError, ShapeError, ValueError_
 from duograph.ir.builder import current
 from duograph.ir.dim import product
 
-from .choice import clamp, where
+from .choice import clamp, maximum, where
 from .copying import cast
 from .creation import full, iota, zeros_like
 from .definition import INDEXING, REDUCTION, function, op
@@ -17,7 +17,7 @@ from .dtypes import floats
 from .indexing import add_along, put_along, take_along
 from .masks import true_positions
 from .movement import axis, broadcast_to, movedim, reshape
-from .reductions import amax, amin, any
+from .reductions import amax, amin, any, reduced
 from .scans import cumsum, emit_rows
 from .slicing import cat, slice
 from .sorting import argsort, sort_along
@@ -57,8 +57,8 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: Size = 0) -> T
         raise DTypeError(f"{name}: needs integers, got {x.dtype.name}")
     require("le", 0, minlength, ValueError_, f"{name}: minlength must not be negative, got {minlength}")
     x = cast(x, core.int64)
-    least = full((1,), minlength - 1, core.int64)
-    length = current().size_of(value_of(amax(cat([x, least])) + 1), "length")
+    greatest = maximum(reduced("max", value_of(x), (0,), False, core.int64), minlength - 1)
+    length = current().size_of(value_of(greatest + 1), "length")
     if weights is None:
         return add_along(full((length,), 0, core.int64), x, broadcast_to(full((1,), 1, core.int64), tuple(x.shape)), 0)
     if len(weights.shape) != 1:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Dims = int | Sequence[int] | None
 
 
-def _reduce(kind: str, x: Any, dims: tuple[int, ...], keepdim: bool, dtype: DType) -> Tensor:
+def reduced(kind: str, x: Any, dims: tuple[int, ...], keepdim: bool, dtype: DType) -> Tensor:
     """One `reduce` node, and the reduced dimensions as size 1 if they are kept."""
     shape = tuple(x.shape)
     kept = tuple(s for d, s in enumerate(shape) if d not in dims)
@@ -106,7 +106,7 @@ def sum(x: Tensor, dim: Dims = None, keepdim: bool = False, dtype: DType | None 
     result = dtype or (x.dtype if x.dtype.is_floating_point else core.int64)
     value = to_bool(value_of(x)) if result.kind == "b" else cast_value(value_of(x), result)
     wide = core.int64 if result.kind == "b" else compute_dtype(result)
-    total = _reduce("sum", cast_value(value, wide), axes("sum", dim, len(x.shape)), keepdim, wide)
+    total = reduced("sum", cast_value(value, wide), axes("sum", dim, len(x.shape)), keepdim, wide)
     return wrap(to_bool(value_of(total)) if result.kind == "b" else cast_value(value_of(total), result))
 
 
@@ -139,7 +139,7 @@ def prod(x: Tensor, dim: Dims = None, keepdim: bool = False, dtype: DType | None
     wide = compute_dtype(result)
     return wrap(
         cast_value(
-            value_of(_reduce("prod", cast_value(value_of(x), wide), axes("prod", dim, len(x.shape)), keepdim, wide)), result
+            value_of(reduced("prod", cast_value(value_of(x), wide), axes("prod", dim, len(x.shape)), keepdim, wide)), result
         )
     )
 
@@ -159,7 +159,7 @@ def _extremum(kind: str, x: Any, dim: Any, keepdim: bool) -> Tensor:
     dims = axes(name, dim, len(x.shape))
     for d in dims:
         require("lt", 0, x.shape[d], ShapeError, f"{name}: an extremum over no elements: shape {tuple(x.shape)}, dim {dim}")
-    return _reduce(kind, x, dims, keepdim, x.dtype)
+    return reduced(kind, x, dims, keepdim, x.dtype)
 
 
 def _share(g: Any, out: Any, x: Any, dim: Any, keepdim: bool) -> Any:
@@ -242,7 +242,7 @@ def _arg_extremum(kind: str, x: Any, dim: Any, keepdim: bool) -> Tensor:
     value = value_of(x)
     if value.type.dtype.kind == "b":
         value = cast_value(value, core.uint8)
-    return _reduce(kind, value, dims, keepdim, core.int64)
+    return reduced(kind, value, dims, keepdim, core.int64)
 
 
 @op(kind=REDUCTION, lowers=True, differentiable=False, reference=_np_arg("argmax"), samples=_arg_samples)
@@ -434,7 +434,7 @@ def min(x: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, other
 
 
 def _truth(kind: str, x: Any, dim: Any, keepdim: bool) -> Tensor:
-    found = _reduce(kind, to_bool(value_of(x)), axes(kind, dim, len(x.shape)), keepdim, core.bool)
+    found = reduced(kind, to_bool(value_of(x)), axes(kind, dim, len(x.shape)), keepdim, core.bool)
     return wrap(cast_value(value_of(found), core.uint8)) if x.dtype is core.uint8 else found
 
 
