@@ -238,6 +238,7 @@ def test_adding_to_what_c_holds_is_adding_the_product(layout: str, isa: str) -> 
             expected = c + product(a, b, isa=isa)
             load = Instr("load", (), "float32", Address(2, strides_of(c)))
             compiled = contract(a, b, c, (), (total, load, addition), batch=0, isa=isa, cuts=2)
+            assert compiled.launches[0].whole == (len(compiled.launches) == 2)
             assert (len(compiled.launches) == 1) == (n == 1 or strides_of(c)[1] == 1), (m, n, k)
             assert c.tobytes() == expected.tobytes(), (m, n, k, small)
 

@@ -61,3 +61,34 @@ def test_ctrl_c_in_a_long_product(threads: int) -> None:
             dg.matmul(a, a)
     assert time.perf_counter() - start < 0.3
     assert np.array_equal(np.asarray(dg.matmul(dg.ones(30, 40), dg.ones(40, 50))), np.full((30, 50), 40, np.float32))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_signal_in_the_midst_of_an_addition_in_place(threads: int) -> None:
+    """A handler that does not raise changes nothing: no product is added twice."""
+    dg.set_num_threads(threads)
+
+    def accumulate(x: dg.Tensor) -> dg.Tensor:
+        total = dg.zeros(1500, 1500)
+        for t in range(x.shape[0]):
+            total = total + x[t].T @ x[t]
+        return total
+
+    run, x = dg.static(accumulate), dg.ones(40, 256, 1500)
+    run(x)
+    over, seen = threading.Event(), []
+
+    def disturb() -> None:
+        while not over.wait(0.06):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
+    sender = threading.Thread(target=disturb)
+    sender.start()
+    try:
+        found = np.asarray(run(x))
+    finally:
+        over.set()
+        sender.join()
+        signal.signal(signal.SIGINT, before)
+    assert seen and np.array_equal(found, np.full((1500, 1500), 40 * 256, np.float32))
