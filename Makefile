@@ -54,5 +54,9 @@ lint: core $(VENV)/.dev
 bench: core $(VENV)/.bench
 	$(BIN)/python -m benchmarks
 
+# The operators' reference pages, from their blocks, into build/docs.
+docs: core $(VENV)/.base
+	$(BIN)/python tools/make_docs.py build/docs
+
 clean:
 	rm -rf build .venv

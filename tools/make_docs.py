@@ -1,0 +1,68 @@
+"""Write the reference pages of the operators: `make_docs.py OUTPUT`.
+
+One Markdown page for each family (a file of `duograph/ops`), made of the operators' own blocks: where each is found, its
+signature, its docstring. `index.md` lists them all.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from duograph import ops
+from duograph.ops.definition import REGISTRY, Definition
+
+
+def documented() -> dict[str, list[Definition]]:
+    """The operators that users call, by family, in alphabetical order."""
+    families: dict[str, list[Definition]] = {}
+    for definition in sorted(REGISTRY.values(), key=lambda d: d.name):
+        if definition.base is None and (definition.public or definition.functional or definition.method):
+            families.setdefault(definition.function.__module__, []).append(definition)
+    return dict(sorted(families.items()))
+
+
+def places(definition: Definition) -> Iterator[str]:
+    """The full names under which an operator is found."""
+    for name in (definition.name, *definition.aliases):
+        if definition.public:
+            yield f"duograph.{name}"
+        if definition.functional:
+            yield f"duograph.nn.functional.{name}"
+        if definition.method:
+            yield f"Tensor.{definition.method if isinstance(definition.method, str) else name}"
+        if definition.inplace:
+            yield f"Tensor.{name}_" if definition.method or not definition.functional else f"duograph.nn.functional.{name}_"
+
+
+def signature(definition: Definition) -> str:
+    function = definition.function if definition.wider is None else definition.wider.definition.function
+    text = str(inspect.signature(function)).replace("'", "")
+    return definition.name + text
+
+
+def section(definition: Definition) -> str:
+    text = inspect.cleandoc(definition.function.__doc__ or "")
+    prose, _, rest = text.partition("\nShapes:")
+    names = ", ".join(f"`{name}`" for name in dict.fromkeys(places(definition)))
+    head = f"## {definition.name}\n\n    {signature(definition)}\n\n{prose.strip()}\n\n"
+    return f"{head}```\nShapes:{rest}\n```\n\nFound as {names}.\n"
+
+
+def main(output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    index = [f"# Operators\n\n{inspect.cleandoc(ops.__doc__ or '')}\n"]
+    for module, definitions in documented().items():
+        title = (sys.modules[module].__doc__ or module).strip().splitlines()[0]
+        page = module.rpartition(".")[2]
+        body = "\n".join(section(definition) for definition in definitions)
+        (output / f"{page}.md").write_text(f"# {title}\n\n{body}", encoding="utf-8")
+        links = ", ".join(f"[{d.name}]({page}.md#{d.name})" for d in definitions)
+        index.append(f"* **[{title}]({page}.md)** {links}")
+    (output / "index.md").write_text("\n".join(index) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
