@@ -60,9 +60,12 @@ class Branch:
     def emit(self) -> list[Any]:
         """Append the branch to the graph around it; its results, with their place on the tape."""
         builder = self.builder
+        local: list[list[Any]] = []
         for region, side in zip(self.regions, self.outs):
             with region.open(at_end=True):
-                self.values.append([builder.read(region.localize(t)) for t in side])
+                local.append([region.localize(t) for t in side])
+                self.values.append([builder.read(t) for t in local[-1]])
+        self.outs = local  # later writes give the tensors outside other values
         self.ends = [len(region.nodes) for region in self.regions]
         types = [value.type for value in self.values[0]]
         outer, graphs = self._graphs()
@@ -219,9 +222,7 @@ class _Gradient:
     def _side(self, region: Region, outs: Sequence[Any], grads: Sequence[Any]) -> list[Any]:
         with region.open():
             pairs = [
-                (region.localize(outs[i]), region.localize(g))
-                for i, g in zip(self.positions, grads)
-                if g is not None and outs[i].requires_grad
+                (outs[i], region.localize(g)) for i, g in zip(self.positions, grads) if g is not None and outs[i].requires_grad
             ]
             aliases = [region.aliases.get(id(t)) for t in self.inputs]
             leaves_ = [alias.leaf for alias in aliases if alias is not None]

@@ -184,7 +184,7 @@ def _path(equation: str, operands: Sequence[Any]) -> tuple[int, ...]:
     if len(operands) < 3:
         return ()
     try:
-        import opt_einsum  # type: ignore[import-untyped,unused-ignore]
+        import opt_einsum  # type: ignore[import-untyped,import-not-found,unused-ignore]
     except ImportError:
         return ()
     shapes = [tuple(x.shape) for x in operands]

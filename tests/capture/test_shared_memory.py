@@ -228,6 +228,13 @@ def diagonals(x, c):
     return x, y, d
 
 
+def chosen_view(x, c):
+    u, v = x[1, 0], x[0, 1]
+    m = u if c > 0 else v
+    x[1, 1] = m * 3
+    return x[1, 1], m
+
+
 def after_a_loop(x, c):
     y = x
     while y.sum() < 30 * c:
@@ -239,7 +246,17 @@ def after_a_loop(x, c):
 
 @pytest.mark.parametrize(
     "function",
-    [FUNCTIONS[0], FUNCTIONS[1], FUNCTIONS[2], conditional_expression, early_return, no_write_inside, diagonals, after_a_loop],
+    [
+        FUNCTIONS[0],
+        FUNCTIONS[1],
+        FUNCTIONS[2],
+        conditional_expression,
+        early_return,
+        no_write_inside,
+        diagonals,
+        chosen_view,
+        after_a_loop,
+    ],
 )
 def test_gradients(function):
     def of_a_copy(x, c):
