@@ -21,6 +21,7 @@ from . import (  # noqa: F401
     drawing,
     einsum,
     functions,
+    further,
     gates,
     indexing,
     layouts,

@@ -433,7 +433,7 @@ def _pad_samples(m: Any) -> Any:
     return calls
 
 
-@op(kind=MOVEMENT, method=False, public=False, samples=_pad_samples, reference=_np_pad)
+@op(kind=MOVEMENT, method=False, public=False, functional=True, samples=_pad_samples, reference=_np_pad)
 def pad(x: Tensor, pad: Sizes, mode: str = "constant", value: Number = 0) -> Tensor:
     """More elements around x: pairs of how many in front and behind, last dimension first; negative ones cut.
 
@@ -446,7 +446,7 @@ def pad(x: Tensor, pad: Sizes, mode: str = "constant", value: Number = 0) -> Ten
     Errors:   ArgumentError for an odd number of sizes, too many or another mode; ShapeError for more than x has
     Source:   torch.nn.functional.pad
 
-    >>> dg.ops.pad(tensor([1, 2]), (1, 2))
+    >>> dg.nn.functional.pad(tensor([1, 2]), (1, 2))
     tensor([0, 1, 2, 0, 0])
     """
     name, rank = user_operator("pad"), len(x.shape)
