@@ -13,6 +13,7 @@ from benchmarks import harness, peers
 GROUPS = (
     "eager", "inference", "fused", "rows", "matmul", "contraction", "training", "startup",
     "loops", "rnn", "sizes", "compile", "guards", "memory", "threads",
+    "operators",
 )  # fmt: skip
 
 

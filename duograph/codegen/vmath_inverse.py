@@ -98,6 +98,17 @@ _ASINH = (
     0.0749999999999992,
     -0.16666666666666666,
 )
+_ATANH_SHORT = (
+    0.1620416930156604,
+    -0.003389850662611511,
+    0.08393639149452682,
+    0.07423610206753552,
+    0.09114977794312945,
+    0.11109914754737274,
+    0.14285743823255745,
+    0.19999999721074346,
+    0.33333333333764387,
+)
 _ATANH = (
     0.24428228668665405,
     -0.23045844937957918,
@@ -248,6 +259,10 @@ def atanh(v: Vectors, x: Vec) -> Vec:
     above, error = v.two_sum(one, size)
     below = v.fsub(one, size)
     quotient = v.fdiv(above, below)
+    if x.element == "float":
+        half = v.fmul(log(v, narrowed(v, quotient, x)), v.like(x, 0.5))
+        near = v.fcmp("olt", v.fabs(x), v.like(x, 0.5))
+        return v.copysign(v.select(near, _odd(v, v.fabs(x), _ATANH_SHORT, _ATANH), half), x)
     rest = v.fdiv(v.fadd(v.fma(v.fneg(quotient), below, above), error), v.fmul(below, quotient))
     rest = v.select(v.fcmp("ogt", below, zero), rest, zero)
     large = v.fmul(v.fadd(log(v, quotient), rest), v.like(size, 0.5))
