@@ -39,6 +39,13 @@ struct Capture {
   Ref grad;
 };
 
+struct Guard {
+  SmallVector<TensorObject*, 4>& tensors;
+  ~Guard() {
+    for (TensorObject* tensor : tensors) Py_XDECREF(reinterpret_cast<PyObject*>(tensor));
+  }
+};
+
 // One backward pass. Marks what it visits in the nodes themselves, or in maps when another pass is under way (in a
 // hook, or in another thread).
 class Run {
@@ -71,6 +78,8 @@ class Run {
   void count_dependencies();
   void deliver(const Edge& edge, Ref grad);
   void add_to(TensorObject** slot, Ref grad);
+  TensorObject* exchange_sum(const Edge& edge, TensorObject* sum);
+  void continue_sums(Node* node, TensorObject* const* grads);
   void run_node(uint32_t index);
   void apply_hooks(Node* node, TensorObject** grads);
 
@@ -230,6 +239,39 @@ void Run::deliver(const Edge& edge, Ref grad) {
   }
 }
 
+// The gradient that has arrived at an edge's end so far, given away for another. What nobody wants stays null.
+TensorObject* Run::exchange_sum(const Edge& edge, TensorObject* sum) {
+  if (edge.node) return std::exchange(slots_[states_[state_of(edge.node)].slots + edge.index], sum);
+  LeafState& leaf = leaves_[leaf_of(edge.leaf)];
+  Ref given(as_object(sum));
+  TensorObject* before = as_tensor(leaf.grad.release());
+  if (sum && leaf.wanted) leaf.grad = std::move(given);
+  return before;
+}
+
+// A node that stands for several operators is handed the sums so far and gives the new ones: one after the other, its
+// operators add to them as they would have done by themselves. Of several edges to one place the first has the sum.
+void Run::continue_sums(Node* node, TensorObject* const* grads) {
+  Ref sums = owned(PyTuple_New(node->n_edges));
+  for (uint32_t e = 0; e < node->n_edges; ++e) {
+    TensorObject* sum = node->edges[e] ? exchange_sum(node->edges[e], nullptr) : nullptr;
+    PyTuple_SET_ITEM(sums.get(), e, sum ? as_object(sum) : Ref::borrow(Py_None).release());
+  }
+  Gradients results;
+  Guard guard{results};
+  node_gradients_from(node, grads, sums.get(), &results);
+  for (uint32_t e = 0; e < node->n_edges; ++e) {
+    PyObject* before = PyTuple_GET_ITEM(sums.get(), e);
+    Ref after(reinterpret_cast<PyObject*>(std::exchange(results[e], nullptr)));
+    if (before == Py_None) {
+      if (after && node->edges[e]) deliver(node->edges[e], std::move(after));
+      continue;
+    }
+    if (!after) after = Ref::borrow(before);
+    Py_XDECREF(reinterpret_cast<PyObject*>(exchange_sum(node->edges[e], as_tensor(after.release()))));
+  }
+}
+
 void Run::apply_hooks(Node* node, TensorObject** grads) {
   for (size_t h = 0; h < node->extra->hooks.size(); ++h) {  // a hook may register another
     auto [index, callable] = node->extra->hooks[h];
@@ -270,18 +312,17 @@ void Run::run_node(uint32_t index) {
     grads[i] = std::exchange(slots_[states_[index].slots + i], nullptr);
     any = any || grads[i];
   }
-  struct Guard {
-    SmallVector<TensorObject*, 4>& tensors;
-    ~Guard() {
-      for (TensorObject* tensor : tensors) Py_XDECREF(reinterpret_cast<PyObject*>(tensor));
-    }
-  };
   Guard guard{grads};
   if (!any) return;
   if (node->extra) apply_hooks(node, grads.data());
   for (Capture& capture : captures_)
     if (capture.node == node && grads[capture.index]) capture.grad = Ref::borrow(as_object(grads[capture.index]));
   if (!states_[index].needed) return;
+  if (node->extra && node->extra->continues_sums) {
+    continue_sums(node, grads.data());
+    if (!retain_graph_) node->used = true;
+    return;
+  }
   Gradients results;
   Guard results_guard{results};
   node_gradients(node, grads.data(), create_graph_, &results);

@@ -564,6 +564,14 @@ void check_gradient(const Node* node, size_t operand, const Edge& edge, TensorOb
                    PyUnicode_AsUTF8(got.get()), wanted.c_str());
 }
 
+void node_gradients_from(Node* node, TensorObject* const* grads, PyObject* sums, Gradients* results) {
+  results->resize(node->n_edges);
+  for (TensorObject*& result : *results) result = nullptr;
+  Ref given = grads_tuple(grads, node->n_outputs);
+  Ref found = owned(PyObject_CallFunctionObjArgs(node->extra->python, given.get(), sums, nullptr));
+  take_results(node, found.get(), results);
+}
+
 void node_gradients(Node* node, TensorObject* const* grads, bool create_graph, Gradients* results) {
   results->resize(node->n_edges);
   for (TensorObject*& result : *results) result = nullptr;
@@ -581,12 +589,9 @@ void node_gradients(Node* node, TensorObject* const* grads, bool create_graph, G
     case NodeKind::Traced:
       run_rule(node, grads, create_graph, results);
       break;
-    case NodeKind::Python: {
-      Ref given = grads_tuple(grads, node->n_outputs);
-      Ref found = owned(PyObject_CallOneArg(node->extra->python, given.get()));
-      take_results(node, found.get(), results);
+    case NodeKind::Python:
+      node_gradients_from(node, grads, nullptr, results);
       break;
-    }
     default:
       view_gradients(node, grads[0], create_graph || traced, results);
   }

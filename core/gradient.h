@@ -15,6 +15,9 @@ using Gradients = SmallVector<TensorObject*, 4>;
 // `grads`: one per output, null where nothing flows; borrowed. Fills `results`, whose references the caller owns.
 void node_gradients(Node* node, TensorObject* const* grads, bool create_graph, Gradients* results);
 
+// The same for a Python node; `sums`, if not null, are handed to its function: the operands' gradients so far, or None.
+void node_gradients_from(Node* node, TensorObject* const* grads, PyObject* sums, Gradients* results);
+
 // Raises GradError unless a gradient that Python gave has the shape and dtype its edge expects.
 void check_gradient(const Node* node, size_t operand, const Edge& edge, TensorObject* grad);
 

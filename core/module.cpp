@@ -228,10 +228,10 @@ void bind_tape(nb::module_& m) {
       nb::arg("create_graph") = false, nb::arg("allow_unused") = false);
   m.def(
       "record_python",
-      [](nb::handle outputs, nb::handle inputs, const char* name, nb::handle backward) {
-        return steal(record_python(outputs.ptr(), inputs.ptr(), name, backward.ptr()));
+      [](nb::handle outputs, nb::handle inputs, const char* name, nb::handle backward, bool continues_sums) {
+        return steal(record_python(outputs.ptr(), inputs.ptr(), name, backward.ptr(), continues_sums));
       },
-      nb::arg("outputs"), nb::arg("inputs"), nb::arg("name"), nb::arg("backward"));
+      nb::arg("outputs"), nb::arg("inputs"), nb::arg("name"), nb::arg("backward"), nb::arg("continues_sums") = false);
 }
 
 // What a pickled tensor calls: a plain built-in function, because those pickle by name.

@@ -371,7 +371,8 @@ void record_traced(OpObject* op, PyObject* args, PyObject* before, PyObject* out
   release_node(node);
 }
 
-PyObject* record_python(PyObject* outputs, PyObject* inputs, const char* name, PyObject* backward) {
+PyObject* record_python(PyObject* outputs, PyObject* inputs, const char* name, PyObject* backward,
+                        bool continues_sums) {
   if (!PyCallable_Check(backward)) raise_error("ArgumentError", "record_python: expected a function for backward");
   Ref ins = owned(PySequence_Tuple(inputs)), outs = owned(PySequence_Tuple(outputs));
   if (mode.localizing) {
@@ -390,6 +391,7 @@ PyObject* record_python(PyObject* outputs, PyObject* inputs, const char* name, P
   NodeExtra& extra = extra_of(node);
   extra.python = Ref::borrow(backward).release();
   extra.name = name;
+  extra.continues_sums = continues_sums;
   node->n_outputs = static_cast<uint32_t>(n_outs);
   for (Py_ssize_t i = 0; i < n_inputs; ++i) node->edges[i] = edge_of(as_tensor(PyTuple_GET_ITEM(ins.get(), i)));
   for (Py_ssize_t i = 0; i < n_outs; ++i) {

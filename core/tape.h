@@ -59,6 +59,7 @@ struct Packed {
 struct NodeExtra {
   PyObject* python = nullptr;    // Python nodes: the function from gradients to gradients
   std::string name;              // Python nodes
+  bool continues_sums = false;   // Python nodes: the function takes the sums so far too, and gives the new ones
   PyObject* args = nullptr;      // Traced nodes: bound arguments, detached
   PyObject* outs = nullptr;      // Traced nodes: the outputs, detached
   Node* write = nullptr;         // CopySlices: the operator that wrote the view, owned
@@ -131,8 +132,11 @@ void record_traced(OpObject* op, PyObject* args, PyObject* before, PyObject* out
 // The arguments with every tensor detached: what a traced node keeps.
 Ref traced_arguments(PyObject* args);
 // Records a Python-defined function: backward(grads of the outputs) -> grads of the inputs. Gives the outputs with
-// their place on the tape; an output that has one already, or is an input, comes back as an alias.
-PyObject* record_python(PyObject* outputs, PyObject* inputs, const char* name, PyObject* backward);
+// their place on the tape; an output that has one already, or is an input, comes back as an alias. A function that
+// stands for several operators is called with the inputs' gradients so far as well, backward(grads, sums), and gives
+// what they are then (None: as before).
+PyObject* record_python(PyObject* outputs, PyObject* inputs, const char* name, PyObject* backward,
+                        bool continues_sums = false);
 // The same for outputs that are new: `object` has apply(grads).
 void record_python(PyObject* object, PyObject* inputs, PyObject* outputs);
 

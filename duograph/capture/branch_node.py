@@ -144,7 +144,7 @@ class Branch:
         node = _Gradient(self, list(inputs.values()))
         floats = [i for i, t in enumerate(made) if t.dtype.is_floating_point and not self.builder.read(t).type.weak]
         node.positions = floats
-        for i, tensor in zip(floats, core.record_python([made[i] for i in floats], node.inputs, "branch", node.apply)):
+        for i, tensor in zip(floats, core.record_python([made[i] for i in floats], node.inputs, "branch", node.apply, True)):
             made[i] = tensor
         return made
 
@@ -166,12 +166,13 @@ class _Gradient:
         self.inputs = inputs
         self.positions: list[int] = []
 
-    def apply(self, grads: Sequence[Any]) -> tuple[Any, ...]:
+    def apply(self, grads: Sequence[Any], sums: Sequence[Any]) -> tuple[Any, ...]:
+        """The gradients of the inputs: `sums`, which were there before, with what the branch adds to them."""
         presence = self.builder.presence
         branch = self.branch
         starts = [len(region.nodes) for region in branch.regions]
-        sides = [self._side(region, outs, grads) for region, outs in zip(branch.regions, branch.outs)]
-        wanted = [i for i in range(len(self.inputs)) if any(side[i] is not None for side in sides)]
+        sides = [self._side(region, outs, grads, sums) for region, outs in zip(branch.regions, branch.outs)]
+        wanted = [i for i, given in enumerate(sums) if any(side[i] is not None and side[i] is not given for side in sides)]
         results: list[Any] = [None] * len(self.inputs)
         if not wanted:
             return tuple(results)
@@ -184,12 +185,12 @@ class _Gradient:
                 outs.append([*(zeros(self.inputs[i]) if side[i] is None else side[i] for i in wanted), *flags])
         given = [self._given(side, results, start) for side, (results, start) in enumerate(zip(outs, starts))]
         made = Branch(self.builder, branch.predicate, branch.regions, outs, starts, given, branch).emit()
+        incoming = presence.any(grads)
+        present = dict(zip(partial, made[len(wanted) :]))
         for i, tensor in zip(wanted, made):
             results[i] = tensor
-        incoming = presence.any(grads)
-        for i, flag in zip(partial, made[len(wanted) :]):
-            presence.mark(results[i], presence.both(self.builder.read(flag), incoming))
-        presence.follow(grads, [results[i] for i in wanted if i not in partial])
+            own = presence.both(self.builder.read(present[i]) if i in present else None, incoming)
+            presence.mark(tensor, presence.joined(sums[i], own))
         return tuple(results)
 
     def _given(self, side: int, results: Sequence[Any], start: int) -> Given:
@@ -219,12 +220,18 @@ class _Gradient:
         condition = None if grad is None else self.builder.presence.of(grad)
         return wrap(self.builder.constant(grad is not None, core.bool) if condition is None else condition)
 
-    def _side(self, region: Region, outs: Sequence[Any], grads: Sequence[Any]) -> list[Any]:
+    def _side(self, region: Region, outs: Sequence[Any], grads: Sequence[Any], sums: Sequence[Any]) -> list[Any]:
+        """The new sum for each input; the given one itself (or None) where the side adds nothing to it."""
         with region.open():
             pairs = [
                 (outs[i], region.localize(g)) for i, g in zip(self.positions, grads) if g is not None and outs[i].requires_grad
             ]
-            aliases = [region.aliases.get(id(t)) for t in self.inputs]
-            leaves_ = [alias.leaf for alias in aliases if alias is not None]
-            found = iter(gradients([o for o, _ in pairs], leaves_, [g for _, g in pairs]))
-            return [None if alias is None else next(found) for alias in aliases]
+            aliases = {i: region.aliases[id(t)] for i, t in enumerate(self.inputs) if id(t) in region.aliases}
+            begun = {i: region.localize(sums[i]) for i in aliases if sums[i] is not None}
+            pairs += [(aliases[i].leaf, tensor) for i, tensor in begun.items()]
+            found = gradients([o for o, _ in pairs], [alias.leaf for alias in aliases.values()], [g for _, g in pairs])
+            sides = list(sums)
+            for (i, _), grad in zip(aliases.items(), found):
+                if grad is not None and grad is not begun.get(i):
+                    sides[i] = grad
+            return sides

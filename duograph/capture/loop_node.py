@@ -23,7 +23,7 @@ from duograph.ir.types import TensorType
 from duograph.ops.definition import REGISTRY
 from duograph.ops.tracing import wrap
 
-from .regions import Region, copy_nodes, gradients, live_nodes, with_own_sizes, zeros
+from .regions import Region, copy_nodes, gradients, live_nodes, nothing, with_own_sizes, zeros
 
 if TYPE_CHECKING:
     from .builder import CaptureBuilder
@@ -200,8 +200,9 @@ class Loop:
         self.floats = floats
         numbers = [i for i, t in enumerate(self.kept) if t.dtype.is_floating_point]
         recorded = core.record_python(
-            [*(finals[i] for i in floats), *(self.stacks[i] for i in numbers)], inputs, "loop", _Gradient(self, numbers).apply
-        )
+            [*(finals[i] for i in floats), *(self.stacks[i] for i in numbers)],
+            inputs, "loop", _Gradient(self, numbers).apply, True,
+        )  # fmt: skip
         for i, tensor in zip(floats, recorded):
             finals[i] = tensor
         for i, tensor in zip(numbers, recorded[len(floats) :]):
@@ -216,16 +217,23 @@ class Loop:
         inputs = self.outside()
         if not any(t.requires_grad for t in inputs):
             return stack
-        return core.record_python([stack], inputs, "loop rows", lambda grads: self.gradient([], [(leaf, grads[0], True)]))[0]
 
-    def gradient(self, finals: Sequence[tuple[int, Any]], kept: Sequence[tuple[Any, Any, bool]]) -> tuple[Any, ...]:
+        def backward(grads: Sequence[Any], sums: Sequence[Any]) -> tuple[Any, ...]:
+            return self.gradient([], [(leaf, grads[0], True)], sums)
+
+        return core.record_python([stack], inputs, "loop rows", backward, True)[0]
+
+    def gradient(
+        self, finals: Sequence[tuple[int, Any]], kept: Sequence[tuple[Any, Any, bool]], sums: Sequence[Any]
+    ) -> tuple[Any, ...]:
         """Gradients of `outside()`.
 
         Args:
             finals: (number of a carried variable, the gradient of its last value).
             kept: (tensor of the region, the gradient of its rows, whether rows count from the end in the new loop).
+            sums: of `outside()` what is there before, or None.
         """
-        return _Reverse(self).run(finals, kept)
+        return _Reverse(self, sums).run(finals, kept)
 
 
 class _Gradient:
@@ -235,29 +243,33 @@ class _Gradient:
         self.loop = loop
         self.kept = kept
 
-    def apply(self, grads: Sequence[Any]) -> tuple[Any, ...]:
+    def apply(self, grads: Sequence[Any], sums: Sequence[Any]) -> tuple[Any, ...]:
         loop = self.loop
         finals = [(i, g) for i, g in zip(loop.floats, grads) if g is not None]
         rows = zip(self.kept, grads[len(loop.floats) :])
-        return loop.gradient(finals, [(loop.kept[i], g, True) for i, g in rows if g is not None])
+        return loop.gradient(finals, [(loop.kept[i], g, True) for i, g in rows if g is not None], sums)
 
 
 class _Reverse:
-    """The loop of a loop's gradient."""
+    """The loop of a loop's gradient. It goes on with sums that are there before (`begun`, of what is outside)."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, begun: Sequence[Any]) -> None:
         self.loop = loop
         self.region = loop.region
         self.builder = loop.builder
+        self.carried = [i for i, leaf in enumerate(loop.leaves) if leaf is not None]
+        count, rows = len(self.carried), sum(row.leaf is not None for row in loop.rows)
+        self.begun_carried = dict(zip(self.carried, begun[:count]))
+        self.begun_rows = begun[count : count + rows]
+        self.begun = begun[count + rows :]
 
     def run(self, finals: Sequence[tuple[int, Any]], kept: Sequence[tuple[Any, Any, bool]]) -> tuple[Any, ...]:
-        loop, region, builder = self.loop, self.region, self.builder
+        loop, region, builder, carried = self.loop, self.region, self.builder, self.carried
         again = core.is_grad_enabled()
         mark = len(region.nodes)
         made = Loop(builder, region, region.input(COUNTER, "turn"))
         made.start = mark
         known = dict(finals)
-        carried = [i for i, leaf in enumerate(loop.leaves) if leaf is not None]
         seeds = {i: region.input(loop.inputs[i].type, "gradient") for i in carried}
         sums = [region.input(alias.value.type, "gradient") for alias in loop.constants]
         rows = [Row(region.input(TensorType(t.dtype, tuple(t.shape))), None, g, back) for t, g, back in kept]
@@ -265,9 +277,11 @@ class _Reverse:
         sum_leaves = [self._leaf(value, again) for value in sums]
         row_leaves = [self._leaf(row.value, again) for row in rows]
         with region.open():
+            flags = self._may_be_absent(sum_leaves)
             pairs = [(loop.outs[i], seed_leaves[i]) for i in carried if loop.outs[i].requires_grad]
             pairs += [(region.localize(t), leaf) for (t, _, _), leaf in zip(kept, row_leaves)]
             pairs += [(alias.leaf, leaf) for alias, leaf in zip(loop.constants, sum_leaves)]
+            pairs += self._starts()
             targets = [loop.leaves[i] for i in carried]
             row_targets = [row.leaf for row in loop.rows if row.leaf is not None]
             constants = [alias.leaf for alias in loop.constants]
@@ -280,9 +294,10 @@ class _Reverse:
             used = [k for k, g in enumerate(found_constants) if g is not None and builder.read(g) is not sums[k]]
         initial = [known[i] if i in known else zeros(loop.initial[i]) for i in carried]
         made.carry([seeds[i] for i in carried], [seed_leaves[i] if again else None for i in carried], initial, outs)
+        begun = [nothing(builder, loop.constants[k].value.type) if self.begun[k] is None else self.begun[k] for k in used]
         made.carry(
             [sums[k] for k in used], [sum_leaves[k] if again else None for k in used],
-            [zeros(loop.constants[k].outer) for k in used], [found_constants[k] for k in used],
+            begun, [found_constants[k] for k in used],
         )  # fmt: skip
         made.kept = kept_rows
         made.numbers = [(loop.counter, True), *((value, not back) for value, back in loop.numbers)]
@@ -292,40 +307,82 @@ class _Reverse:
         assert loop.node is not None
         made.count = wrap(loop.node.outputs[0])
         made.length = loop.length if loop.length is not None else loop.symbol
-        flags = self._flags(made, [found_constants[k] for k in used])
+        carried_flags = self._flags(made, {k: flags[k] for k in used if k in flags}, found_constants)
         results = made.emit()
+        presence = builder.presence
+        incoming = presence.any([g for _, g in finals] + [g for _, g, _ in kept])
+        turned = None if self._always(made) or not used else self._turned(made)
+        after: dict[int, Any] = {}
+        for k, tensor in zip(used, results[len(carried) :]):
+            given = builder.read(results[carried_flags[k]]) if k in carried_flags else turned
+            after[k] = self._mark(tensor, self.begun[k], presence.both(given, incoming))
         flows = [row for row in loop.rows if row.leaf is not None]
         stacks = [s if row.back else flip(s) for row, s in zip(flows, made.stacks)]
-        by_constant = dict(zip(used, results[len(carried) :]))
-        self._mark(made, [by_constant[k] for k in used], results, flags, [g for _, g in finals] + [g for _, g, _ in kept])
-        return (*results[: len(carried)], *stacks, *(by_constant.get(k) for k in range(len(loop.constants))))
+        return (
+            *self._carried(made, results, initial, incoming),
+            *(self._mark(s if b is None else b + s, b, incoming) for b, s in zip(self.begun_rows, stacks)),
+            *(after.get(k) for k in range(len(loop.constants))),
+        )
 
-    def _flags(self, made: Loop, sums: Sequence[Any]) -> dict[int, int]:
-        """For sums to which not every turn adds: carried flags of whether one has (position of the sum → of the flag)."""
-        flags: dict[int, int] = {}
+    def _may_be_absent(self, sums: Sequence[Any]) -> dict[int, Value]:
+        """For sums that no turn may have added to before one: whether one has."""
         presence = self.builder.presence
-        for i, g in enumerate(sums):
-            with self.region.open():
-                condition = presence.of(g)
-            if condition is None:
-                continue
-            before = self.region.input(TensorType(core.bool), "found")
-            with self.region.open():
-                now = wrap(before).logical_or(wrap(condition))
-            flags[i] = len(made.inputs)
-            made.carry([before], [None], [wrap(self.builder.constant(False, core.bool))], [now])
+        flags: dict[int, Value] = {}
+        for k, (before, leaf) in enumerate(zip(self.begun, sums)):
+            if before is None or presence.of(before) is not None:
+                flags[k] = self.region.input(TensorType(core.bool), "found")
+                presence.mark(leaf, flags[k])
         return flags
 
-    def _mark(self, made: Loop, sums: Sequence[Any], results: Sequence[Any], flags: dict[int, int], grads: Sequence[Any]) -> None:
-        """What the body reads from outside has a gradient only if a turn was made, and gave it one."""
+    def _starts(self) -> list[tuple[Any, Any]]:
+        """In the loop's first turn, the gradient's last, carried variables are what they began with: its sum goes on."""
+        begun = [(i, tensor) for i, tensor in self.begun_carried.items() if tensor is not None]
+        if not begun:
+            return []
+        first = wrap(self.loop.counter) == 0
+        where = REGISTRY["where"].op
+        return [
+            (self.loop.leaves[i], where(first, self.region.localize(t), nothing(self.builder, self.loop.inputs[i].type)))
+            for i, t in begun
+        ]
+
+    def _carried(self, made: Loop, results: Sequence[Any], initial: Sequence[Any], incoming: Value | None) -> list[Any]:
+        """The gradients of what the carried variables began with."""
+        found = []
+        for i, tensor, final in zip(self.carried, results, initial):
+            before = self.begun_carried[i]
+            if before is None:
+                found.append(self._mark(tensor, None, incoming))
+                continue
+            if not self._always(made):  # without a turn, the last value is the first
+                tensor = REGISTRY["where"].op(wrap(self._turned(made)), tensor, before + final)
+            found.append(self._mark(tensor, before, incoming))
+        return found
+
+    def _mark(self, tensor: Any, before: Any, condition: Value | None) -> Any:
+        """A sum of gradients goes on under a condition."""
         presence = self.builder.presence
-        incoming = presence.any(grads)
-        presence.follow(grads, [r for r in results if all(r is not s for s in sums)])
-        always = type(made.length) is int and made.length > 0
-        turned = None if always else self.builder.read(wrap(self.builder.read(made.count)) > 0)
-        for i, tensor in enumerate(sums):
-            condition = self.builder.read(results[flags[i]]) if i in flags else turned
-            presence.mark(tensor, presence.both(condition, incoming))
+        presence.mark(tensor, presence.joined(before, condition))
+        return tensor
+
+    def _flags(self, made: Loop, flags: dict[int, Value], found: Sequence[Any]) -> dict[int, int]:
+        """For sums to which not every turn adds: whether one has (number of the sum → of the carried variable)."""
+        carried: dict[int, int] = {}
+        for k, before in flags.items():
+            with self.region.open():
+                now = self.builder.presence.of(found[k])
+            if now is None or now is before:
+                continue
+            carried[k] = len(made.inputs)
+            made.carry([before], [None], [wrap(self.builder.constant(False, core.bool))], [wrap(now)])
+        return carried
+
+    def _always(self, made: Loop) -> bool:
+        return type(made.length) is int and made.length > 0
+
+    def _turned(self, made: Loop) -> Value:
+        """Whether a turn was made."""
+        return self.builder.read(wrap(self.builder.read(made.count)) > 0)
 
     def _leaf(self, value: Value, requires_grad: bool) -> Any:
         leaf = self.region.leaf(value, requires_grad)

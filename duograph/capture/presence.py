@@ -53,6 +53,13 @@ class Presence:
     def either(self, a: Value, b: Value) -> Value:
         return self.builder.read(wrap(a).logical_or(wrap(b)))
 
+    def joined(self, before: Any, condition: Value | None) -> Value | None:
+        """The condition of a sum that was perhaps there before (None: it was not) and goes on under a condition."""
+        if before is None:
+            return condition
+        known = self.of(before)
+        return None if known is None or condition is None else self.either(known, condition)
+
     def both(self, a: Value | None, b: Value | None) -> Value | None:
         """The condition that both hold; None stands for always."""
         if a is None or b is None:

@@ -19,6 +19,7 @@ from duograph.ir.dim import Dim, Expr, substitute
 from duograph.ir.effects import has_effects
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.late import late_symbols, makes, mentions
+from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
 from duograph.passes.expand import expand
 
@@ -246,6 +247,11 @@ def zeros(tensor: Any) -> Any:
     from duograph.ops.definition import REGISTRY
 
     return REGISTRY["zeros_like"].op(tensor)
+
+
+def nothing(builder: CaptureBuilder, type: TensorType) -> Any:
+    """What a sum of gradients of this type starts from: -0.0, which leaves the bits of whatever is added to it."""
+    return wrap(builder.constant(-0.0, type.dtype, type.shape))
 
 
 def gradients(outs: Sequence[Any], inputs: Sequence[Any], seeds: Sequence[Any]) -> tuple[Any, ...]:

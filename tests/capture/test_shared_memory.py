@@ -265,14 +265,16 @@ def test_gradients(function):
     def whole(x, c):
         return dg.autograd.grad(sum((t * t.sin()).sum() for t in of_a_copy(x, c)), [x])[0]
 
+    # Uses of a tensor and of what it is on one way only, one after the other: their gradients meet in another order.
+    mixed = function in (FUNCTIONS[2], diagonals)
     static, inside = dg.static(of_a_copy, strict=True), dg.static(whole, strict=True)
     for c in (3, -1, 0, 1):
         expected = outcome(of_a_copy, c, True)
         found = outcome(static, c, True)
         assert found[:-1] == expected[:-1]
-        assert dg.tensor(found[-1]).allclose(dg.tensor(expected[-1]), 1e-6, 1e-6)
+        assert found[-1] == expected[-1] or (mixed and dg.tensor(found[-1]).allclose(dg.tensor(expected[-1]), 1e-6, 1e-6))
         x = dg.tensor([[1.0, 2.0], [3.0, 4.0]]).requires_grad_()
-        assert inside(x, dg.tensor(c)).allclose(dg.tensor(expected[-1]), 1e-6, 1e-6)
+        assert inside(x, dg.tensor(c)).allclose(dg.tensor(expected[-1]), *((1e-6, 1e-6) if mixed else (0, 0)))
     assert static.captures == inside.captures == 1
 
 
