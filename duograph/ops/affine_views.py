@@ -203,6 +203,8 @@ def diag_embed(x: Tensor, offset: Size = 0, dim1: int = -2, dim2: int = -1) -> T
     if not x.shape:
         raise DimensionError(f"{user_operator('diag_embed')}: needs at least one dimension")
     rank = len(x.shape) + 1
+    for bound in (offset, -offset):  # beyond it sizes leave 64 bits
+        require("le", bound, 1 << 48, ShapeError, f"{user_operator('diag_embed')}: offset {offset} is too large")
     first, second = _two_dims("diag_embed", dim1, dim2, rank)
     side = x.shape[-1] + greater(offset, -offset)
     rest = iter(x.shape[:-1])
