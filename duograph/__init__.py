@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from .capture.declared import Dim as Dim
     from .capture.declared import check_size as check_size
     from .errors import Error as Error
+    from .func import vmap as vmap
     from .jit import compile as compile
     from .jit import dynamic_mode as dynamic_mode
     from .jit import static as static
@@ -96,7 +97,7 @@ _LAZY = {
     "capture.declared": ("Dim", "check_size"),
     "cuda": (),
     "errors": ("Error",),
-    "func": (),
+    "func": ("vmap",),
     "jit": ("compile", "dynamic_mode", "static"),
     "nn": (),
     "ops": (),

@@ -9,6 +9,7 @@ from duograph import _core as core
 from duograph._recorded import state
 from duograph._stack import user_frame, user_location
 from duograph.errors import CaptureError
+from duograph.ir.builder import active, current
 
 from .convert import is_own
 
@@ -28,6 +29,8 @@ def value_read(tensor: Any, what: str) -> Any:
         return _really(tensor, what)
     reason = _WHAT.get(what, f"{what}() reads a tensor's value here")
     spec = f"{tensor.dtype.name}[{', '.join(map(str, tensor.shape))}]"
+    if active() and current().refusal:
+        raise CaptureError(f"{current().name}: {reason} ({spec})", hint=current().refusal, location=user_location())
     branch = what in ("bool", "__bool__")
     raise CaptureError(
         f"static: {reason}, but while a static graph is captured there is no value yet ({spec})",

@@ -52,6 +52,8 @@ class Builder:
     `location` and `scope` are given to every node emitted while they are set.
     """
 
+    refusal = ""  # why a value cannot be read, where no capture says it
+
     def __init__(self, name: str = "graph") -> None:
         self.name = name
         self.inputs: list[Value] = []
