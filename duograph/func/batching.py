@@ -177,6 +177,8 @@ def _slice(to: Batching, node: Node, inputs: list[Value], flags: list[bool]) -> 
 
 @rule("pad")
 def _pad(to: Batching, node: Node, inputs: list[Value], flags: list[bool]) -> list[Value]:
+    if any(isinstance(size, int) and size == 0 for size in node.inputs[0].shape):  # nothing but padding
+        return [to.builder.constant(0, node.output.dtype, (to.size, *node.output.shape))]
     return to.like(node, inputs, low=(0, *node.attrs["low"]), high=(0, *node.attrs["high"]))
 
 

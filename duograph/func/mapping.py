@@ -233,6 +233,7 @@ class _Mapped:
 
     def _trace(self, tensors: list[Any], batched: list[bool]) -> tuple[Graph, list[tuple[Any, Value]]]:
         """The function's graph for one example, and the tensors from outside that it reads."""
+        import duograph.capture  # noqa: F401 - says why a value cannot be read
         from duograph.ops.tracing import as_user, wrap
 
         builder = ExampleBuilder()

@@ -338,6 +338,8 @@ def convert(x: Any, dtype: DType) -> Any:
 def _convert_results(result: Any, compute: DType, dtype: DType) -> Any:
     if isinstance(result, tuple):
         return tuple(convert(r, dtype) if r.dtype is compute else r for r in result)
+    if not isinstance(result, core.Tensor):  # of numbers alone: the body has computed it in Python
+        return wrap(cast_value(value_of(result), dtype))
     return convert(result, dtype) if result.dtype is compute else result
 
 
