@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph.errors import DimensionError, ShapeError
+from duograph.ir.builder import current
 from duograph.ir.dim import product
 
 from .affine_views import put_back, strided
@@ -184,7 +185,7 @@ def cov(x: Tensor, correction: Number = 1) -> Tensor:
     centred = rows - mean(rows, 1, True)
     freedom = maximum(full((), rows.shape[1], core.int64) - correction, 0)
     made: Any = matmul(centred, transpose(centred, 0, 1)) / freedom
-    one = len(x.shape) < 2 or (isinstance(x.shape[0], int) and x.shape[0] == 1)
+    one = len(x.shape) < 2 or (x.shape[0] == 1 if isinstance(x.shape[0], int) else current().is_one(x.shape[0]))
     result: Tensor = reshape(made, ()) if one else made
     return result
 
