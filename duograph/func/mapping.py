@@ -192,8 +192,10 @@ class ExampleBuilder(Builder):
         """Refused."""
         raise CaptureError("vmap: a tensor is written in place", hint="compute a new one: x = x + 1")
 
-    def enter(self, *args: Any) -> Any:
-        """A branch or loop that a tensor steers begins: refused."""
+    def __getattr__(self, name: str) -> Any:
+        """What captures ask their builder for when a branch or loop that a tensor steers begins: refused."""
+        if name.startswith("__"):
+            raise AttributeError(name)
         frame = user_frame()
         while frame is not None and frame.f_code.co_filename == contextlib.__file__:
             frame = user_frame(frame.f_back)

@@ -233,7 +233,13 @@ def test_refusals_name_the_line():
         y.add_(1)
         return y
 
+    def loop(x):
+        while x.sum() < 10:
+            x = x + 1
+        return x
+
     refused(branch, "vmap", "if x.sum() > 0:")
+    refused(loop, "vmap", "while x.sum() < 10:")
     refused(in_place, "written in place", "y.add_(1)")
     refused(lambda x: x[x > 0], "vmap", "x[x > 0]")
     with pytest.raises(CaptureError, match=r"vmap: .*item\(\)") as error:
