@@ -65,7 +65,7 @@ class Run {
   Run(const Run&) = delete;
 
   void add_root(TensorObject* tensor, Ref grad);
-  void restrict_to(PyObject* inputs);
+  void restrict_to(PyObject* inputs, bool end = false);
   void go();
   void accumulate_leaves();
   std::vector<Capture>& captures() { return captures_; }
@@ -81,6 +81,7 @@ class Run {
   TensorObject* exchange_sum(const Edge& edge, TensorObject* sum);
   void continue_sums(Node* node, TensorObject* const* grads);
   void run_node(uint32_t index);
+  bool pass_on(Node* node, TensorObject** grads);
   void apply_hooks(Node* node, TensorObject** grads);
 
   struct Root {
@@ -93,6 +94,7 @@ class Run {
   uint32_t id_;
   const bool use_maps_;
   bool restricted_ = false;
+  bool end_ = false;  // at the chosen inputs: nothing of theirs runs, neither hooks nor what computed them
   std::vector<NodeState> states_;
   std::vector<LeafState> leaves_;
   std::vector<TensorObject*> slots_;
@@ -140,8 +142,9 @@ void Run::add_root(TensorObject* tensor, Ref grad) {
   roots_.push_back(std::move(root));
 }
 
-void Run::restrict_to(PyObject* inputs) {
+void Run::restrict_to(PyObject* inputs, bool end) {
   restricted_ = true;
+  end_ = end;
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(inputs); ++i) {
     TensorObject* input = require_tensor(PyTuple_GET_ITEM(inputs, i), "grad: inputs");
     if (!requires_grad(input)) raise_error("GradError", "grad: input %zd does not require grad", i);
@@ -302,6 +305,15 @@ void Run::apply_hooks(Node* node, TensorObject** grads) {
   }
 }
 
+// Takes the chosen inputs' gradients out of what arrived at a node; whether there are others.
+bool Run::pass_on(Node* node, TensorObject** grads) {
+  for (const Capture& capture : captures_)
+    if (capture.node == node) Py_CLEAR(*reinterpret_cast<PyObject**>(&grads[capture.index]));
+  if (!std::any_of(grads, grads + node->n_outputs, [](TensorObject* grad) { return grad; })) return false;
+  if (node->extra) apply_hooks(node, grads);
+  return true;
+}
+
 void Run::run_node(uint32_t index) {
   Node* node = states_[index].node;
   // Out of the run's own list first: what executes may not reach them any more.
@@ -314,9 +326,10 @@ void Run::run_node(uint32_t index) {
   }
   Guard guard{grads};
   if (!any) return;
-  if (node->extra) apply_hooks(node, grads.data());
+  if (node->extra && !end_) apply_hooks(node, grads.data());
   for (Capture& capture : captures_)
     if (capture.node == node && grads[capture.index]) capture.grad = Ref::borrow(as_object(grads[capture.index]));
+  if (end_ && !pass_on(node, grads.data())) return;
   if (!states_[index].needed) return;
   if (node->extra && node->extra->continues_sums) {
     continue_sums(node, grads.data());
@@ -382,7 +395,7 @@ void Run::go() {
     }
   }
   for (LeafState& state : leaves_) {
-    if (!state.grad || !state.leaf->hooks) continue;
+    if (!state.grad || !state.leaf->hooks || end_) continue;
     Ref hooks = Ref::borrow(state.leaf->hooks);
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(hooks.get()); ++i) {
       Ref function = Ref::borrow(PyList_GET_ITEM(hooks.get(), i));
@@ -504,10 +517,10 @@ void run_backward(PyObject* tensors, PyObject* grads, PyObject* inputs, bool ret
 }
 
 PyObject* compute_gradients(PyObject* outputs, PyObject* inputs, PyObject* grads, bool retain_graph, bool create_graph,
-                            bool allow_unused) {
+                            bool allow_unused, bool end) {
   Run run(retain_graph, create_graph);
   add_roots(run, outputs, grads, "grad");
-  run.restrict_to(inputs);
+  run.restrict_to(inputs, end);
   run.go();
   const Py_ssize_t count = PyTuple_GET_SIZE(inputs);
   Ref result = owned(PyTuple_New(count));

@@ -9,8 +9,9 @@ namespace dg {
 // Tensor or None as long as `tensors`.
 void run_backward(PyObject* tensors, PyObject* grads, PyObject* inputs, bool retain_graph, bool create_graph);
 
-// The gradients of `outputs` with respect to `inputs`, as a tuple; nothing is accumulated.
+// The gradients of `outputs` with respect to `inputs`, as a tuple; nothing is accumulated. `end`: nothing of the inputs
+// themselves runs, neither hooks nor what computed them: the gradients are to go on from there another way.
 PyObject* compute_gradients(PyObject* outputs, PyObject* inputs, PyObject* grads, bool retain_graph, bool create_graph,
-                            bool allow_unused);
+                            bool allow_unused, bool end = false);
 
 }  // namespace dg

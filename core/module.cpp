@@ -219,13 +219,14 @@ void bind_tape(nb::module_& m) {
       nb::arg("create_graph") = false, nb::arg("inputs") = nb::none());
   m.def(
       "grad",
-      [](nb::handle outputs, nb::handle inputs, nb::object grads, nb::object retain, bool create, bool unused) {
+      [](nb::handle outputs, nb::handle inputs, nb::object grads, nb::object retain, bool create, bool unused,
+         bool end) {
         Ref outs = sequence_of(outputs), ins = sequence_of(inputs), gradients = gradients_for(outs, grads);
         return steal(compute_gradients(outs.get(), ins.get(), gradients.get(),
-                                       retain.is_none() ? create : nb::cast<bool>(retain), create, unused));
+                                       retain.is_none() ? create : nb::cast<bool>(retain), create, unused, end));
       },
       nb::arg("outputs"), nb::arg("inputs"), nb::arg("grad_outputs") = nb::none(), nb::arg("retain_graph") = nb::none(),
-      nb::arg("create_graph") = false, nb::arg("allow_unused") = false);
+      nb::arg("create_graph") = false, nb::arg("allow_unused") = false, nb::arg("end") = false);
   m.def(
       "record_python",
       [](nb::handle outputs, nb::handle inputs, const char* name, nb::handle backward, bool continues_sums) {

@@ -470,6 +470,7 @@ StaticEntry* StaticEntry::parse(PyObject* description) {
     PyObject* sizes = item(tape, 8, "tape");
     for (Py_ssize_t i = 0; i < length(sizes, "tape"); ++i)
       entry->tape_sizes.push_back(read_postfix(item(sizes, i, "tape")));
+    entry->tape_continued = item(tape, 9, "tape");
     PyObject* saved = item(tape, 6, "tape");
     for (Py_ssize_t i = 0; i < length(saved, "tape"); ++i) {
       PyObject* row = item(saved, i, "tape");

@@ -32,8 +32,9 @@
 //           error if the callable writes what the program uses
 //  tape     None | (name, program, again, [(dtype, shape)] of the differentiable results, [input], [output],
 //           [("output", j) | ("input", i)] saved, [postfix], [postfix]): the program takes what is saved, one gradient
-//           per result, the numbers and the sizes, and gives one gradient per input; again(arguments, inputs, grads)
-//           does the same with a history
+//           per result, the numbers and the sizes, and gives one gradient per input; again(arguments, inputs, grads,
+//           sums) does the same with a history, and goes on with sums that are there before; last, a callable that
+//           gives the program which does: the sums follow the gradients
 #pragma once
 
 #include <string>
@@ -187,6 +188,7 @@ struct StaticEntry {
   const char* tape_name = nullptr;
   Program* tape_program = nullptr;
   PyObject* tape_again = nullptr;
+  PyObject* tape_continued = nullptr;  // gives the program that goes on with sums that are there before
   std::vector<TensorSpec> tape_specs;
   std::vector<int> tape_inputs, tape_outputs;
   std::vector<Postfix> tape_numbers, tape_sizes;

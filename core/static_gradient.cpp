@@ -1,3 +1,5 @@
+#include <nanobind/nanobind.h>
+
 #include <cstring>
 
 #include "geometry.h"
@@ -63,7 +65,23 @@ Ref saved_values(const StaticGradientObject* self, const char* name) {
   return values;
 }
 
-PyObject* run_gradient(StaticGradientObject* self, StaticEntry* entry, PyObject* grads) {
+// The gradient of an input so far, or if there is none, what changes no bits of what is added to it.
+Ref begun_sum(PyObject* sum, const TensorObject* input) {
+  if (sum != Py_None) {
+    if (is_contiguous(require_tensor(sum, "backward"))) return Ref::borrow(sum);
+    return owned(PyObject_CallOneArg(reinterpret_cast<PyObject*>(require_slot(Slot::Contiguous)), sum));
+  }
+  TensorObject* made = make_empty(input->dtype, input->rank, input->sizes);
+  Ref result(as_object(made));
+  char nothing[8];
+  store_number(nothing, input->dtype, -0.0);
+  int64_t strides[kMaxRank] = {};
+  strided_copy(made->data, made->strides, nothing, strides, made->rank, made->sizes, itemsize(made->dtype));
+  return result;
+}
+
+// `sums`: for each input its gradient so far, or null if there is none of any.
+PyObject* run_gradient(StaticGradientObject* self, StaticEntry* entry, PyObject* grads, PyObject* sums) {
   std::vector<Ref> kept;
   SmallVector<RunInput, 16> inputs;
   auto add = [&](TensorObject* t) { inputs.push_back({t->data, t->sizes, t->strides, t->rank, t->buffer, t->offset}); };
@@ -78,6 +96,15 @@ PyObject* run_gradient(StaticGradientObject* self, StaticEntry* entry, PyObject*
     add(as_tensor(kept.back().get()));
   }
   Program* program = entry->tape_program;
+  if (sums) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(sums); ++i) {
+      kept.push_back(begun_sum(PyTuple_GET_ITEM(sums, i), as_tensor(PyTuple_GET_ITEM(self->inputs, i))));
+      add(as_tensor(kept.back().get()));
+    }
+    kept.push_back(owned(PyObject_CallNoArgs(entry->tape_continued)));
+    if (!nanobind::try_cast<Program*>(nanobind::handle(kept.back().get()), program) || !program)
+      raise_error("InternalError", "%s: the gradient has no program that goes on with sums", entry->tape_name);
+  }
   if (static_cast<int>(inputs.size()) != program->n_inputs ||
       static_cast<int>(entry->tape_sizes.size()) != program->n_sizes ||
       static_cast<int>(self->numbers->size()) != program->n_numbers)
@@ -115,8 +142,8 @@ PyObject* gradient_call(PyObject* object, PyObject* args, PyObject*) {
   return guarded([&]() -> PyObject* {
     StaticGradientObject* self = as_gradient(object);
     StaticEntry* entry = self->entry ? as_static_entry(self->entry) : nullptr;
-    PyObject* grads;
-    if (!entry || !PyArg_ParseTuple(args, "O!", &PyTuple_Type, &grads)) throw ErrorSet{};
+    PyObject *grads, *sums;
+    if (!entry || !PyArg_ParseTuple(args, "O!O!", &PyTuple_Type, &grads, &PyTuple_Type, &sums)) throw ErrorSet{};
     if (PyTuple_GET_SIZE(grads) != static_cast<Py_ssize_t>(entry->tape_specs.size()))
       raise_error("InternalError", "%s: backward got %zd gradients", entry->tape_name, PyTuple_GET_SIZE(grads));
     for (size_t i = 0; i < self->versions->size(); ++i) {
@@ -127,8 +154,11 @@ PyObject* gradient_call(PyObject* object, PyObject* args, PyObject*) {
                        entry->tape_name);
     }
     if (mode.grad || mode.tracing)
-      return checked(PyObject_CallFunctionObjArgs(entry->tape_again, self->arguments, self->inputs, grads, nullptr));
-    return run_gradient(self, entry, grads);
+      return checked(
+          PyObject_CallFunctionObjArgs(entry->tape_again, self->arguments, self->inputs, grads, sums, nullptr));
+    bool begun = false;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(sums); ++i) begun |= PyTuple_GET_ITEM(sums, i) != Py_None;
+    return run_gradient(self, entry, grads, begun ? sums : nullptr);
   });
 }
 
@@ -235,7 +265,7 @@ void record_tape(PyObject* entry_object, StaticCall* call) {
     if (entry->tape_specs[i].open) self->sizes->insert(self->sizes->end(), result->sizes, result->sizes + result->rank);
   }
   Ref outputs(tuple_of(entry->tape_outputs.size(), [&](size_t i) { return call->outputs[entry->tape_outputs[i]]; }));
-  owned(record_python(outputs.get(), self->inputs, entry->tape_name, made.get()));
+  owned(record_python(outputs.get(), self->inputs, entry->tape_name, made.get(), true));
 }
 
 }  // namespace dg

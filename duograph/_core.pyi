@@ -264,6 +264,7 @@ def grad(
     retain_graph: builtins.bool | None = None,
     create_graph: builtins.bool = False,
     allow_unused: builtins.bool = False,
+    end: builtins.bool = False,
 ) -> tuple[Tensor | None, ...]: ...
 def record_python(
     outputs: Any, inputs: Any, name: str, backward: Callable[..., Any], continues_sums: builtins.bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from duograph import _core as core
@@ -12,6 +13,7 @@ from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
 
 from .builder import CaptureBuilder
+from .regions import copy_nodes
 
 
 class Backward(NamedTuple):
@@ -22,6 +24,7 @@ class Backward(NamedTuple):
     numbers: list[Value]  # number inputs of the forward graph that it reads too
     outputs: list[tuple[int, Any]]  # (program output, tensor) that can be differentiated
     inputs: list[Value]  # tensor inputs that get a gradient, in the order of the graph's outputs
+    continued: Graph  # the same that goes on with sums that are there before: further inputs, after the outputs' gradients
 
 
 def differentiate(builder: CaptureBuilder, outputs: list[tuple[int, Any]], inputs: list[tuple[Value, Any]]) -> Backward | None:
@@ -31,21 +34,24 @@ def differentiate(builder: CaptureBuilder, outputs: list[tuple[int, Any]], input
     nodes = builder.body()
     mark = len(nodes)
     seeds = [Value(TensorType(t.dtype, tuple(t.shape)), None, i, f"grad_{i}") for i, (_, t) in enumerate(outputs)]
+    begun = [Value(value.type, None, i, f"sum_{i}") for i, (value, _) in enumerate(inputs)]
     numbers_of_sizes = core.set_user_sizes(True)  # hooks and the rules of the user's own functions
     try:
         grads = core.grad(
-            tuple(t for _, t in outputs), tuple(t for _, t in inputs), tuple(wrap(s) for s in seeds),
-            retain_graph=True, create_graph=False, allow_unused=True,
+            tuple(t for _, t in (*outputs, *inputs)), tuple(t for _, t in inputs), tuple(wrap(s) for s in (*seeds, *begun)),
+            retain_graph=True, create_graph=False, allow_unused=True, end=True,
         )  # fmt: skip
     finally:
         core.set_user_sizes(numbers_of_sizes)
-    results = [(value, builder.read(grad)) for (value, _), grad in zip(inputs, grads) if grad is not None]
+    found = [(value, builder.read(grad), given) for (value, _), grad, given in zip(inputs, grads, begun) if grad is not None]
+    results = [(value, grad) for value, grad, given in found if grad is not given]
+    begun = [given for _, grad, given in found if grad is not given]
     added = nodes[mark:]
     del nodes[mark:]
     if not results:
         return None
     live = _live(added, [grad for _, grad in results])
-    made: set[Value] = set(seeds)
+    made: set[Value] = {*seeds, *begun}
     for node in live:
         made.update(node.outputs)
     saved: dict[Value, None] = {}
@@ -69,9 +75,32 @@ def differentiate(builder: CaptureBuilder, outputs: list[tuple[int, Any]], input
     for _, grad in results:
         needs(grad)
     _add_sizes(builder, live, saved, seeds)
-    stand_ins = {value: Value(value.type, None, i, value.name) for i, value in enumerate((*saved, *seeds, *numbers))}
-    graph = _graph(builder, [*constants, *live], stand_ins, [grad for _, grad in results], len(numbers))
-    return Backward(graph, list(saved), list(numbers), outputs, [value for value, _ in results])
+    sums, nodes = [grad for _, grad in results], [*constants, *live]
+    continued = _graph(builder, nodes, (*saved, *seeds, *begun, *numbers), sums, len(numbers))
+    nodes, sums = _from_nothing(nodes, begun, sums)
+    graph = _graph(builder, nodes, (*saved, *seeds, *numbers), sums, len(numbers))
+    return Backward(graph, list(saved), list(numbers), outputs, [value for value, _ in results], continued)
+
+
+def _from_nothing(nodes: list[Node], begun: list[Value], results: list[Value]) -> tuple[list[Node], list[Value]]:
+    """The same with sums of which nothing is there before: they start with what is added first."""
+    known: dict[Value, Value] = {}
+    made: list[Node] = []
+    for value in begun:
+        start = Node("constant", (), {"value": -0.0}, (TensorType(value.dtype),))
+        made.append(start)
+        if value.shape:
+            made.append(Node("broadcast", start.outputs, {}, (value.type,)))
+        known[value] = made[-1].output
+    first = set(begun)
+    for node in nodes:
+        others = [value for value in node.inputs if value not in first]
+        if node.op == "add" and len(others) == 1 and others[0].type == node.output.type:
+            known[node.output] = known.get(others[0], others[0])
+        else:
+            made += copy_nodes([node], known)
+    results = [known.get(value, value) for value in results]
+    return _live(made, results), results
 
 
 def _add_sizes(builder: CaptureBuilder, live: list[Node], saved: dict[Value, None], seeds: list[Value]) -> None:
@@ -100,9 +129,10 @@ def _live(nodes: list[Node], results: list[Value]) -> list[Node]:
     return live
 
 
-def _graph(builder: CaptureBuilder, nodes: list[Node], inputs: dict[Value, Value], results: list[Value], n_numbers: int) -> Graph:
+def _graph(builder: CaptureBuilder, nodes: list[Node], given: Sequence[Value], results: list[Value], n_numbers: int) -> Graph:
     from duograph.ir.builder import rename
 
+    inputs = {value: Value(value.type, None, i, value.name) for i, value in enumerate(given)}
     whole = Graph((), tuple(nodes), tuple(results), name=f"{builder.name}.backward")
     values = dict(inputs)
     renamed, outputs = rename(whole, values)

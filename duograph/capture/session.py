@@ -393,8 +393,9 @@ class Session:
         if backward is not None:
             tape_numbers = [next(list(p) for v, p in numbers if v is n) for n in backward.numbers]
             differentiated = [tensor_numbers[v] for v in backward.inputs]
-            graph_back, sizes = recorder.sizes.complete(backward.graph.replace(equal=dict(builder.equal)))
-            backward = backward._replace(graph=graph_back)
+            both = [graph.replace(equal=dict(builder.equal)) for graph in (backward.graph, backward.continued)]
+            (graph_back, continued), sizes = recorder.sizes.complete_alike(both)
+            backward = backward._replace(graph=graph_back, continued=continued)
             tape = (differentiated, [n for n, _ in backward.outputs], saved_rows, tape_numbers, sizes)
         return Captured(
             graph, backward, description, tape, [originals.get(id(t), t) for _, t in builder.tensor_inputs], self.result_tensors

@@ -139,6 +139,11 @@ class CallSizes:
             return graph, []
         return graph.replace(sizes=(*graph.sizes, *wanted)), [list(self.postfix(made)) for made in wanted]
 
+    def complete_alike(self, graphs: Sequence[Graph]) -> tuple[list[Graph], list[list[Any]]]:
+        """The same for graphs that take the same operands: what one of them needs, all have."""
+        wanted = tuple(dict.fromkeys(size for graph in graphs for size in self.operands(graph)))
+        return [graph.replace(sizes=(*graph.sizes, *wanted)) for graph in graphs], [list(self.postfix(made)) for made in wanted]
+
 
 class SizedBuilder(Builder):
     """A builder for which relations between sizes of arguments are guards, not checks of the program."""

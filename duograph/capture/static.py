@@ -111,8 +111,9 @@ class Handler:
                 next((i for i, t in enumerate(captured.result_tensors) if t is o), None) for _, o in captured.backward.outputs
             ]
             again = Again(self.target, len(args), tuple(kwargs), positions)
+            goes_on = Continued(captured.backward.continued, self.strict, self.budget)
             specs = [(tensor.dtype, known_sizes(tensor.shape)) for _, tensor in captured.backward.outputs]
-            description["tape"] = (f"static {self.__name__}", built[1].program, again, specs, *captured.tape)
+            description["tape"] = (f"static {self.__name__}", built[1].program, again, specs, *captured.tape, goes_on)
         self.compilations += 1
         return core.StaticEntry(description), built
 
@@ -147,6 +148,25 @@ class Handler:
         return getattr(self.target, name)
 
 
+class Continued:
+    """The gradient's program for inputs of which a sum is there before, compiled when it is first asked for."""
+
+    def __init__(self, graph: Any, strict: bool, budget: int | float | None) -> None:
+        self.graph = graph
+        self.strict = strict
+        self.budget = budget
+        self.program: Any = None
+
+    def __call__(self) -> Any:
+        with capture_lock:
+            if self.program is None:
+                from duograph.runtime.build import build
+
+                self.program = build(self.graph, strict=self.strict, fuse=config.fuse, views=False, budget=self.budget).program
+                self.graph = None
+            return self.program
+
+
 class Again:
     """Gradients of a call by recording it anew, dynamically: what gradients of gradients run on."""
 
@@ -158,7 +178,10 @@ class Again:
         self.keywords = keywords
         self.positions = positions  # of the differentiable outputs among the tensors of the result
 
-    def __call__(self, arguments: tuple[Any, ...], inputs: tuple[Any, ...], grads: tuple[Any, ...]) -> tuple[Any, ...]:
+    def __call__(
+        self, arguments: tuple[Any, ...], inputs: tuple[Any, ...], grads: tuple[Any, ...], sums: tuple[Any, ...]
+    ) -> tuple[Any, ...]:
+        """The inputs' gradients; `sums`, which are there before, go on."""
         args, kwargs = arguments[: self.n_positional], dict(zip(self.keywords, arguments[self.n_positional :]))
         old = core.set_grad_enabled(True)
         core.set_dynamic_mode(True)
@@ -171,9 +194,11 @@ class Again:
             core.set_grad_enabled(old)
         wanted = [None if n is None else outputs[n] for n in self.positions]
         chosen = [(o, g) for o, g in zip(wanted, grads) if g is not None and o is not None and o.requires_grad]
+        chosen += [(t, g) for t, g in zip(inputs, sums) if g is not None]
         seeds = tuple(g for _, g in chosen)
         create = core.is_grad_enabled()
-        found: tuple[Any, ...] = core.grad(tuple(o for o, _ in chosen), inputs, seeds, create_graph=create, allow_unused=True)
+        outs = tuple(o for o, _ in chosen)
+        found: tuple[Any, ...] = core.grad(outs, inputs, seeds, create_graph=create, allow_unused=True, end=True)
         return found
 
 

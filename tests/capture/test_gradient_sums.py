@@ -114,3 +114,93 @@ def test_hooks_see_a_sum_once():
     expected = [g.tolist() for g in gradient(x, w, dg.tensor(3))]
     assert len(expected) == 3
     assert [g.tolist() for g in dg.static(gradient, strict=True)(x, w, dg.tensor(3))] == expected
+
+
+def straight(x, w, n):
+    return (x * w + w.sin()) * x, (x - w).tanh() * w
+
+
+def a_loop_on_its_arguments(x, w, n):
+    for _ in range(n):
+        x = (x * w + w.sin()) * x.cos() + x
+    return x * w, w
+
+
+def a_branch_on_its_arguments(x, w, n):
+    y = x * w * x if x.sum() > 0.3 else x + w * w
+    return y, y * x
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize("function", [straight, a_loop_on_its_arguments, a_branch_on_its_arguments])
+def test_first_order_outside_of_a_function(function, create_graph):
+    static = dg.static(function, strict=True)
+
+    def gradients(call, x, w, n):
+        z = w * x
+        a, b = call(x, w, n)
+        c, d = call(x * 1.0, w, n)
+        result = (a * x.cos() + b * w + z).sum() + (c * d + w.exp() * x).sum()
+        return [g.tolist() for g in dg.autograd.grad(result, [x, w], create_graph=create_graph)]
+
+    for seed in range(8):
+        x, w = arguments(seed, 11 if seed < 4 else 3 + seed)
+        n = dg.tensor(1 + seed % 3)
+        assert gradients(static, x, w, n) == gradients(function, x, w, n), seed
+    assert static.captures <= 2
+
+
+def test_shared_weights_are_summed_as_in_dynamic_mode():
+    """Two calls, accumulated into `.grad` over two steps, with an argument that takes no part and one that nothing reaches."""
+    model = dg.static(lambda x, w, u: ((x * w).tanh() + w * w * x, u * 2.0), strict=True)
+
+    def steps(call):
+        x, w = arguments(5)
+        u = dg.ones(2).requires_grad_()
+        x.requires_grad_(False)
+        seen = []
+        w.register_hook(lambda g: seen.append(g.tolist()))
+        for _ in range(2):
+            out = call(x, w, u)[0]
+            (call(out, w, u)[0] * w).sum().backward()
+        return w.grad.tolist(), seen
+
+    expected = steps(model.target)
+    found = steps(model)
+    assert found == expected
+    assert len(found[1]) == 2
+
+
+def test_chosen_inputs_of_several_calls():
+    static = dg.static(straight, strict=True)
+
+    def gradients(call):
+        x, w = arguments(7)
+        y = x.exp()
+        a, b = call(y, w, 1)
+        ((a * b) * y + call(y, w * y, 1)[0]).sum().backward(inputs=[w])
+        assert x.grad is None
+        return w.grad.tolist()
+
+    assert gradients(static) == gradients(straight)
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_an_argument_computed_from_another(create_graph):
+    """What goes on from one argument to another does so once; the hooks of arguments see the whole gradient, once."""
+    static = dg.static(straight, strict=True)
+
+    def gradients(call):
+        x, w = arguments(9)
+        y = x * w
+        seen = []
+        y.register_hook(lambda g: seen.append(g.tolist()))
+        w.register_hook(lambda g: g * 0.5)
+        a, b = call(y, w, 1)
+        c, d = call(w, y.sin(), 1)
+        found = dg.autograd.grad((a * b * y + c * d).sum(), [x, w], create_graph=create_graph)
+        return [g.tolist() for g in found], seen
+
+    expected = gradients(straight)
+    assert len(expected[1]) == 1
+    assert gradients(static) == gradients(static) == expected
