@@ -378,7 +378,11 @@ class _Reverse:
         return carried
 
     def _always(self, made: Loop) -> bool:
-        return type(made.length) is int and made.length > 0
+        """Whether a turn is made in each run: of as many as a size says, a capture is for those with a turn or without."""
+        length, sizes = made.length, self.builder.call_sizes
+        if type(length) is int:
+            return length > 0
+        return length is not None and sizes.knows(length) and sizes.decide(0, "lt", length)
 
     def _turned(self, made: Loop) -> Value:
         """Whether a turn was made."""

@@ -78,8 +78,7 @@ def power(v: Vectors, info: DTypeInfo, base: Vec, exponent: Vec) -> Vec:
         f.fill(line, f"{value.ref} = phi {value.type} [{first.ref}, %{before}], [{after.ref}, %{loop}]")
     f.cond_br(v.any(v.icmp("ne", following[2], zero)), loop, done)
     f.place(done)
-    result = following[0]
-    return v.select(v.icmp("slt", result, zero), v.sub(zero, result), result) if info.kind == "i" else result
+    return following[0]
 
 
 def greatest_divisor(v: Vectors, info: DTypeInfo, a: Vec, b: Vec) -> Vec:

@@ -344,6 +344,7 @@ def _(g: Any, out: Any, a: Any, b: Any, rounding_mode: str | None) -> Any:
     samples=lambda m: [
         (m(3, 5, low=0.3, high=2.5), m(3, 5, low=0, high=2.5)),
         (m(7, low=0.3, high=2.5), 2.5 if m.is_float else 2),
+        (m(2, 6, low=-3, high=3), 3),
         (2, m(2, 3, low=0, high=2.5)),
         (m(0, 3, low=0.3), m(3, low=0)),
         (m(low=0.3), m(4, low=0)),

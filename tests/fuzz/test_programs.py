@@ -24,6 +24,7 @@ DEFAULT, LONG, PARTS = 100, 2000, 4
 # What static refuses for a reason (with the user's line) although dynamic mode runs it.
 REFUSED = (
     "is written in place in a branch or loop that a tensor's value steers, and takes part in differentiation",
+    "the gradient of random numbers or callbacks in a loop inside of a branch",
     "on one way through a branch or loop that a tensor's value steers, and a tensor of its own on another",
 )
 
