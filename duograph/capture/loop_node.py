@@ -88,6 +88,8 @@ class Loop:
         with self.region.open(at_end=True):
             self.values = [builder.read(t) for t in self.outs]
             self.kept_values = [builder.read(t) for t in self.kept]
+            for tensor in (*self.outs, *self.kept):
+                self.region.localize(tensor)  # what a turn hands on as it is gets a gradient, too
         self.forward = len(self.region.nodes)
         self.zero = builder.read(wrap(builder.number(0)))
         inputs, regions = self._regions()
@@ -278,7 +280,7 @@ class _Reverse:
         row_leaves = [self._leaf(row.value, again) for row in rows]
         with region.open():
             flags = self._may_be_absent(sum_leaves)
-            pairs = [(loop.outs[i], seed_leaves[i]) for i in carried if loop.outs[i].requires_grad]
+            pairs = [(region.localize(loop.outs[i]), seed_leaves[i]) for i in carried if loop.outs[i].requires_grad]
             pairs += [(region.localize(t), leaf) for (t, _, _), leaf in zip(kept, row_leaves)]
             pairs += [(alias.leaf, leaf) for alias, leaf in zip(loop.constants, sum_leaves)]
             pairs += self._starts()

@@ -45,6 +45,14 @@ def an_append_again_and_again(x, w, n):
     return dg.stack(items).sin().sum(0) * w * x
 
 
+def what_a_turn_hands_on_as_it_is(x, w, n):
+    items, y = [x], x.cos()
+    for _ in range(n + 1):
+        items.append(w)
+        y = x
+    return dg.stack(items).sin().sum(0) * y
+
+
 def nested(x, w, n):
     y = x * 1.0
     for _ in range(n):
@@ -60,6 +68,7 @@ FUNCTIONS = [
     on_one_side,
     what_a_variable_began_with,
     an_append_again_and_again,
+    what_a_turn_hands_on_as_it_is,
     nested,
 ]
 

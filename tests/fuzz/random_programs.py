@@ -283,7 +283,7 @@ class Writer:
         self.line(
             depth + 1,
             f"{items}.append({a})"
-            if self.random.random() < 0.15 and not self.gradients  # the order of its gradients would be another
+            if self.random.random() < 0.15
             else f"{items}.append(({a} + {self.pick(scope, 'M')} * 0.5).sin() * {self.random.choice(('0.5', 'k', i))})",
         )
         if self.may_write(depth) and self.random.random() < 0.3:

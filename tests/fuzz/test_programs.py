@@ -68,7 +68,9 @@ def outcome(function, given, gradients: bool):
     exact = len(found)
     if gradients:
         leaves = given[:4]
+        before = [x.sin() for x in leaves]  # uses before and after the call: their gradients meet those of the call
         total = sum((r * r).sum() for r in results if isinstance(r, dg.Tensor) and r.requires_grad)
+        total += sum((x * y).sum() for x, y in zip(leaves, before))
         first = dg.autograd.grad(total, leaves, create_graph=True, allow_unused=True)
         found += [None if g is None else g.tolist() for g in first]
         exact = len(found)
