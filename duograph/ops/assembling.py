@@ -275,7 +275,7 @@ def block_diag(*tensors: Tensor) -> Tensor:
     torch=lambda torch, *x: torch.meshgrid(*x, indexing="ij"),
     samples=lambda m: [(m(3), m(2)), (m(2), m(), m(4)), (m(3),)],
 )
-def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+def meshgrid(*tensors: Tensor, indexing: str = "ij") -> tuple[Tensor, ...]:
     """Each vector stretched over the grid of all: views in which it varies along its own dimension.
 
     Shapes:   [n], [m], … → each [n, m, …]; the first two exchanged for indexing "xy"

@@ -162,7 +162,7 @@ def test_division_by_zero_is_reported_only_where_it_happens(divisor: int) -> Non
     if divisor:
         assert run(graph, [7, divisor]) == [np.int64(-7).tobytes()]
     else:
-        with pytest.raises(dg.Error, match="code 2"):
+        with pytest.raises(dg.Error, match="integer division by zero"):
             run(graph, [7, divisor])
 
 
@@ -218,7 +218,7 @@ def test_elements_of_arrays_are_read(matrix: bool) -> None:
     for n in (0, 1, 5):
         (found,) = built.program.run([dg.from_numpy(given), dg.from_numpy(np.array(n))], [], [])
         assert found.item() == (np.trace(x[:n]) if matrix else x[2, :n].sum())
-    with pytest.raises(dg.Error, match="code 1, value 5, extent 5"):
+    with pytest.raises(dg.Error, match="index 5 is out of range for a dimension of size 5"):
         built.program.run([dg.from_numpy(given), dg.from_numpy(np.array(6))], [], [])
 
 
@@ -247,7 +247,7 @@ def test_rows_of_arrays_are_read(layout: str, width: int) -> None:
     tensor = dg.from_numpy(given)
     (found,) = built.program.run([tensor, dg.from_numpy(np.array(6))], [], [])
     np.testing.assert_array_equal(found.numpy(), expected)
-    with pytest.raises(dg.Error, match="code 1, value 6, extent 6"):
+    with pytest.raises(dg.Error, match="index 6 is out of range for a dimension of size 6"):
         built.program.run([tensor, dg.from_numpy(np.array(7))], [], [])
 
 
