@@ -236,6 +236,9 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
         given = operands[0]
     if not given:
         raise ArgumentError("einsum: needs at least one operand")
+    for number, x in enumerate(given):
+        if not isinstance(x, core.Tensor):
+            raise ArgumentError(f"einsum: operand {number} must be a Tensor, not {type(x).__name__}")
     return contract(list(given), equation, _path(equation, given))
 
 

@@ -165,7 +165,7 @@ def polygamma_of(x: Operand, n: int) -> Tensor:
     Shapes:   x [*S] → [*S]
     Dtypes:   floats kept; integers and bool become the default float
     Gradient: the (n + 1)-th
-    Errors:   ValueError_ for a negative n
+    Errors:   ValueError_ for an n that is negative or above 170
     Source:   torch.polygamma
 
     >>> tensor([1.0, 2.0]).polygamma(1)
@@ -173,6 +173,8 @@ def polygamma_of(x: Operand, n: int) -> Tensor:
     """
     if n < 0:
         raise ValueError_(f"polygamma: n must not be negative, got {n}")
+    if n > 170:
+        raise ValueError_(f"polygamma: n must be at most 170, beyond which n! is more than any float64, got {n}")
     if n == 0:
         return digamma(x)
     factorial = 1.0
@@ -203,7 +205,7 @@ def polygamma(n: int, x: Tensor) -> Tensor:
     Shapes:   x [*S] → [*S]
     Dtypes:   floats kept; integers and bool become the default float
     Gradient: polygamma(n + 1, x)
-    Errors:   ValueError_ for a negative n
+    Errors:   ValueError_ for an n that is negative or above 170
     Source:   torch.polygamma
 
     >>> polygamma(1, tensor([1.0, 2.0]))
