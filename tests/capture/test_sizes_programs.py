@@ -146,3 +146,21 @@ def test_transformer_step():
         for a, b in zip(mine, theirs):
             np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())
     assert static.captures == 3
+
+
+def test_gradients_read_after_a_loop_of_any_length_need_no_new_capture() -> None:
+    w = dg.tensor([[0.5, -0.25], [0.125, 0.75]], requires_grad=True)
+
+    def gradient(x: dg.Tensor) -> dg.Tensor:
+        h = dg.zeros(x.shape[1], 2)
+        for t in range(x.shape[0]):
+            h = (x[t] + h @ w).tanh()
+        h.sum().backward()
+        found, w.grad = w.grad, None
+        return found
+
+    static = dg.static(gradient, strict=True)
+    for length, batch in ((12, 3), (14, 4), (20, 2), (9, 5), (33, 3)):
+        x = dg.randn(length, batch, 2)
+        assert static(x).tolist() == gradient(x).tolist()
+    assert static.captures <= 3
