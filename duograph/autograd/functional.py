@@ -264,6 +264,17 @@ def _scalar(name: str, func: Function, ins: tuple[Any, ...]) -> Any:
     return outs[0]
 
 
+def _second_order(
+    name: str, func: Function, inputs: Any, v: Any, create_graph: bool, strict: bool
+) -> tuple[bool, tuple[Any, ...], Any, tuple[Any, ...], tuple[Any, ...]]:
+    """What products with the Hessian begin with: (whether inputs are several, inputs, output, its gradients, the vector)."""
+    many, ins = _inputs(name, inputs, create_graph)
+    out = _scalar(name, func, ins)
+    first = _gradients((out,), ins, None, True)
+    _check_strict(name, strict, True, first, "the gradient of input")
+    return many, ins, out, first, _vectors(name, v, ins, "input")
+
+
 def hvp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple[Any, Any]:
     """The output of a function to one element, and the product H·v of its Hessian with a vector like the inputs.
 
@@ -271,11 +282,7 @@ def hvp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False, 
     >>> dg.autograd.functional.hvp(lambda x: (x ** 3).sum(), dg.tensor([1.0, 2.0]), dg.tensor([1.0, 1.0]))
     (tensor(9.), tensor([ 6., 12.]))
     """
-    many, ins = _inputs("hvp", inputs, create_graph)
-    out = _scalar("hvp", func, ins)
-    first = _gradients((out,), ins, None, True)
-    _check_strict("hvp", strict, True, first, "the gradient of input")
-    vector = _vectors("hvp", v, ins, "input")
+    many, ins, out, first, vector = _second_order("hvp", func, inputs, v, create_graph, strict)
     live = [g is not None and g.requires_grad for g in first]
     chosen = tuple(g for g, on in zip(first, live) if on)
     found = _forward_product(chosen, ins, vector, create_graph) if chosen else ()
@@ -292,11 +299,7 @@ def vhp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False, 
     >>> dg.autograd.functional.vhp(lambda x: (x ** 3).sum(), dg.tensor([1.0, 2.0]), dg.tensor([1.0, 1.0]))
     (tensor(9.), tensor([ 6., 12.]))
     """
-    many, ins = _inputs("vhp", inputs, create_graph)
-    out = _scalar("vhp", func, ins)
-    first = _gradients((out,), ins, None, True)
-    _check_strict("vhp", strict, True, first, "the gradient of input")
-    vector = _vectors("vhp", v, ins, "input")
+    many, ins, out, first, vector = _second_order("vhp", func, inputs, v, create_graph, strict)
     pairs = tuple((g, t) for g, t in zip(first, vector) if g is not None and g.requires_grad)
     found = _gradients(tuple(g for g, _ in pairs), ins, tuple(t for _, t in pairs), create_graph)
     _check_strict("vhp", strict, create_graph, found, "the product of input")

@@ -49,10 +49,7 @@ def sgd_update_(
     """
     new_params, new_buffers = [], []
     for i, (p, grad) in enumerate(zip(params, grads)):
-        if maximize:
-            grad = -grad
-        if weight_decay is not None:
-            grad = grad + p * weight_decay
+        grad = _directed(p, grad, weight_decay, maximize)
         if momentum_buffers:
             buffer = grad if first else momentum_buffers[i] * momentum + grad * (1 - dampening)
             new_buffers.append(buffer)
@@ -91,16 +88,10 @@ def adam_update_(
     """
     new_params, new_first, new_second, new_greatest, new_steps = [], [], [], [], []
     for i, (p, grad) in enumerate(zip(params, grads)):
-        if maximize:
-            grad = -grad
-        if weight_decay is not None:
-            if decoupled:
-                p = p - p * (lr * weight_decay)
-            else:
-                grad = grad + p * weight_decay
+        p, grad = _decayed(p, grad, lr, weight_decay, decoupled, maximize)
         step = steps[i] + 1
-        average = exp_avgs[i] + (grad - exp_avgs[i]) * (1 - beta1)
-        squares = exp_avg_sqs[i] * beta2 + (grad * grad) * (1 - beta2)
+        average = _mean(exp_avgs[i], grad, beta1)
+        squares = _mean_square(exp_avg_sqs[i], grad, beta2)
         seen = squares
         if max_exp_avg_sqs:
             seen = maximum(max_exp_avg_sqs[i], squares)
@@ -144,10 +135,10 @@ def rmsprop_update_(
     new_params, new_squares, new_averages, new_buffers = [], [], [], []
     for i, (p, grad) in enumerate(zip(params, grads)):
         grad = _directed(p, grad, weight_decay, maximize)
-        squares = square_avgs[i] * alpha + (grad * grad) * (1 - alpha)
+        squares = _mean_square(square_avgs[i], grad, alpha)
         new_squares.append(squares)
         if grad_avgs:
-            average = grad_avgs[i] + (grad - grad_avgs[i]) * (1 - alpha)
+            average = _mean(grad_avgs[i], grad, alpha)
             new_averages.append(average)
             squares = squares - average * average
         change = grad / (sqrt(squares) + eps)
@@ -220,11 +211,11 @@ def adadelta_update_(
     new_params, new_squares, new_deltas = [], [], []
     for i, (p, grad) in enumerate(zip(params, grads)):
         grad = _directed(p, grad, weight_decay, maximize)
-        squares = square_avgs[i] * rho + (grad * grad) * (1 - rho)
+        squares = _mean_square(square_avgs[i], grad, rho)
         delta = sqrt(acc_deltas[i] + eps) / sqrt(squares + eps) * grad
         new_params.append(p - delta * lr)
         new_squares.append(squares)
-        new_deltas.append(acc_deltas[i] * rho + (delta * delta) * (1 - rho))
+        new_deltas.append(_mean_square(acc_deltas[i], delta, rho))
     return new_params, new_squares, new_deltas
 
 
@@ -258,7 +249,7 @@ def adamax_update_(
     for i, (p, grad) in enumerate(zip(params, grads)):
         grad = _directed(p, grad, weight_decay, maximize)
         step = steps[i] + 1
-        average = exp_avgs[i] + (grad - exp_avgs[i]) * (1 - beta1)
+        average = _mean(exp_avgs[i], grad, beta1)
         greatest = maximum(exp_infs[i] * beta2, abs(grad) + eps)
         new_params.append(p - average / greatest * (lr / (1 - pow(beta1, cast(step, core.float64)))))
         new_averages.append(average)
@@ -304,8 +295,8 @@ def nadam_update_(
         mu = beta1 * (1 - pow(0.96, count * momentum_decay) * 0.5)
         mu_next = beta1 * (1 - pow(0.96, (count + 1) * momentum_decay) * 0.5)
         product = cast(mu_products[i], core.float64) * mu
-        average = exp_avgs[i] + (grad - exp_avgs[i]) * (1 - beta1)
-        squares = exp_avg_sqs[i] * beta2 + (grad * grad) * (1 - beta2)
+        average = _mean(exp_avgs[i], grad, beta1)
+        squares = _mean_square(exp_avg_sqs[i], grad, beta2)
         denominator = sqrt(squares / (1 - pow(beta2, count))) + eps
         now = grad * (lr * (1 - mu) / (1 - product)) + average * (lr * mu_next / (1 - product * mu_next))
         new_params.append(p - now / denominator)
@@ -348,8 +339,8 @@ def radam_update_(
         p, grad = _decayed(p, grad, lr, weight_decay, decoupled, maximize)
         step = steps[i] + 1
         count = cast(step, core.float64)
-        average = exp_avgs[i] + (grad - exp_avgs[i]) * (1 - beta1)
-        squares = exp_avg_sqs[i] * beta2 + (grad * grad) * (1 - beta2)
+        average = _mean(exp_avgs[i], grad, beta1)
+        squares = _mean_square(exp_avg_sqs[i], grad, beta2)
         kept = pow(beta2, count)
         limit = 2 / (1 - beta2) - 1
         length = limit - count * kept / (1 - kept) * 2
@@ -440,3 +431,13 @@ def _decayed(p: Any, grad: Any, lr: Any, weight_decay: Any, decoupled: bool, max
     if weight_decay is not None and decoupled:
         return p - p * (lr * weight_decay), -grad if maximize else grad
     return p, _directed(p, grad, weight_decay, maximize)
+
+
+def _mean(before: Any, value: Any, kept: Any) -> Any:
+    """A running mean."""
+    return before + (value - before) * (1 - kept)
+
+
+def _mean_square(before: Any, value: Any, kept: Any) -> Any:
+    """A running mean of squares."""
+    return before * kept + (value * value) * (1 - kept)

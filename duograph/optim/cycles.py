@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ArgumentError, ValueError_
 from .optimizer import Optimizer
-from .schedules import LRScheduler, _each, _positive_integer
+from .schedules import LRScheduler, check_positive_integer, one_each
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
@@ -20,7 +20,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1) -> None:
-        _positive_integer("CosineAnnealingWarmRestarts", T_0=T_0, T_mult=T_mult)
+        check_positive_integer("CosineAnnealingWarmRestarts", T_0=T_0, T_mult=T_mult)
         self.T_0, self.T_mult, self.eta_min = T_0, T_mult, eta_min
         self.T_i: float = T_0
         self.T_cur: float = last_epoch
@@ -96,15 +96,15 @@ class CyclicLR(_Cycle):
         if scale_mode not in ("cycle", "iterations"):
             raise ValueError_(f"CyclicLR: scale_mode must be 'cycle' or 'iterations', got {scale_mode!r}")
         count = len(optimizer.param_groups)
-        self.max_lrs = _each("CyclicLR", max_lr, count, "max_lr")
-        bases = _each("CyclicLR", base_lr, count, "base_lr")
+        self.max_lrs = one_each("CyclicLR", max_lr, count, "max_lr")
+        bases = one_each("CyclicLR", base_lr, count, "base_lr")
         self.up = float(step_size_up)
         self.total = self.up + float(step_size_up if step_size_down is None else step_size_down)
         self.mode, self.gamma, self.scale_fn, self.scale_mode = mode, gamma, scale_fn, scale_mode
         self.cycle_momentum = cycle_momentum
         self.check_momentum("CyclicLR", optimizer)
-        self.base_momentums = _each("CyclicLR", base_momentum, count, "base_momentum")
-        self.max_momentums = _each("CyclicLR", max_momentum, count, "max_momentum")
+        self.base_momentums = one_each("CyclicLR", base_momentum, count, "base_momentum")
+        self.max_momentums = one_each("CyclicLR", max_momentum, count, "max_momentum")
         if last_epoch == -1:
             for group, base in zip(optimizer.param_groups, bases):
                 group["lr"] = group["initial_lr"] = base
@@ -163,7 +163,7 @@ class OneCycleLR(_Cycle):
             if epochs is None or steps_per_epoch is None:
                 raise ArgumentError("OneCycleLR: give total_steps, or epochs and steps_per_epoch")
             total_steps = epochs * steps_per_epoch
-        _positive_integer("OneCycleLR", total_steps=total_steps)
+        check_positive_integer("OneCycleLR", total_steps=total_steps)
         if not 0 <= pct_start <= 1:
             raise ValueError_(f"OneCycleLR: pct_start must be between 0 and 1, got {pct_start}")
         if anneal_strategy not in ("cos", "linear"):
@@ -178,9 +178,9 @@ class OneCycleLR(_Cycle):
         self.check_momentum("OneCycleLR", optimizer)
         if last_epoch == -1:
             count = len(optimizer.param_groups)
-            highest = _each("OneCycleLR", max_lr, count, "max_lr")
-            least = _each("OneCycleLR", base_momentum, count, "base_momentum")
-            most = _each("OneCycleLR", max_momentum, count, "max_momentum")
+            highest = one_each("OneCycleLR", max_lr, count, "max_lr")
+            least = one_each("OneCycleLR", base_momentum, count, "base_momentum")
+            most = one_each("OneCycleLR", max_momentum, count, "max_momentum")
             self.marks = [
                 {
                     "initial_lr": high / div_factor,
@@ -255,7 +255,7 @@ class ReduceLROnPlateau(LRScheduler):
         self.optimizer = optimizer
         self.mode, self.factor, self.patience = mode, factor, patience
         self.threshold, self.threshold_mode, self.cooldown, self.eps = threshold, threshold_mode, cooldown, eps
-        self.min_lrs = _each("ReduceLROnPlateau", min_lr, len(optimizer.param_groups), "min_lr")
+        self.min_lrs = one_each("ReduceLROnPlateau", min_lr, len(optimizer.param_groups), "min_lr")
         self.best = math.inf if mode == "min" else -math.inf
         self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
         self._last_lr = self.current()

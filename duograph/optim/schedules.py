@@ -75,7 +75,7 @@ def _has_functions(value: Any) -> bool:
     return callable(value) or (isinstance(value, list) and any(callable(item) for item in value))
 
 
-def _each(owner: str, what: Any, groups: int, name: str) -> list[Any]:
+def one_each(owner: str, what: Any, groups: int, name: str) -> list[Any]:
     """One value for each group, from one for all or a list of them."""
     found = list(what) if isinstance(what, (list, tuple)) else [what] * groups
     if len(found) != groups:
@@ -83,7 +83,7 @@ def _each(owner: str, what: Any, groups: int, name: str) -> list[Any]:
     return found
 
 
-def _positive_integer(owner: str, **values: Any) -> None:
+def check_positive_integer(owner: str, **values: Any) -> None:
     for name, value in values.items():
         if not isinstance(value, int) or value < 1:
             raise ValueError_(f"{owner}: {name} must be a positive integer, got {value!r}")
@@ -103,7 +103,7 @@ class LambdaLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Factor | Sequence[Factor], last_epoch: int = -1) -> None:
-        self.lr_lambdas = _each(type(self).__name__, lr_lambda, len(optimizer.param_groups), "functions")
+        self.lr_lambdas = one_each(type(self).__name__, lr_lambda, len(optimizer.param_groups), "functions")
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -123,7 +123,7 @@ class StepLR(LRScheduler):
     """The learning rate times gamma every step_size steps."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
-        _positive_integer("StepLR", step_size=step_size)
+        check_positive_integer("StepLR", step_size=step_size)
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer, last_epoch)
 
@@ -205,7 +205,7 @@ class PolynomialLR(LRScheduler):
     """The learning rate times (1 − step / total_iters) to a power."""
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
-        _positive_integer("PolynomialLR", total_iters=total_iters)
+        check_positive_integer("PolynomialLR", total_iters=total_iters)
         self.total_iters, self.power = total_iters, power
         super().__init__(optimizer, last_epoch)
 
