@@ -100,6 +100,7 @@ struct Job {
 struct alignas(64) Worker {
   std::atomic<uint32_t> ticket{0};  // raised to start the worker on the job
   std::atomic<uint32_t> sleeping{0};
+  pthread_t thread;
 };
 
 struct ThreadPool {
@@ -203,6 +204,25 @@ void wait_for_workers(ThreadPool& p) {
   }
 }
 
+// The processors this thread may use, without the one it is on. A kernel in a virtual machine takes a processor that
+// halted for one that is busy elsewhere, and would wake a worker beside its caller, to wait until the caller sleeps.
+class OtherProcessors {
+ public:
+  void keep_off_mine(pthread_t thread) {
+    if (!known_) {
+      const int mine = sched_getcpu();
+      known_ = true;
+      several_ = mine >= 0 && sched_getaffinity(0, sizeof set_, &set_) == 0 && CPU_COUNT(&set_) > 1;
+      if (several_) CPU_CLR(mine, &set_);
+    }
+    if (several_) pthread_setaffinity_np(thread, sizeof set_, &set_);
+  }
+
+ private:
+  bool known_ = false, several_ = false;
+  cpu_set_t set_;
+};
+
 // Starts threads up to `workers`; gives how many there are. Signals stay with Python's threads.
 int start_workers(ThreadPool& p, int workers) {
   if (p.started >= workers) return workers;
@@ -213,10 +233,10 @@ int start_workers(ThreadPool& p, int workers) {
   pthread_attr_init(&attributes);
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   while (p.started < workers) {
-    pthread_t thread;
     p.workers[p.started].ticket.store(0, std::memory_order_relaxed);
     p.workers[p.started].sleeping.store(0, std::memory_order_relaxed);
-    if (pthread_create(&thread, &attributes, worker_main, reinterpret_cast<void*>(static_cast<intptr_t>(p.started))))
+    if (pthread_create(&p.workers[p.started].thread, &attributes, worker_main,
+                       reinterpret_cast<void*>(static_cast<intptr_t>(p.started))))
       break;
     ++p.started;
   }
@@ -389,9 +409,13 @@ void parallel_for(int workers, int64_t chunks, Split split, ChunkFunction functi
   for (int w = 0; w < workers; ++w)
     job.ranges[w].set(static_cast<uint32_t>(units * w / workers), static_cast<uint32_t>(units * (w + 1) / workers));
   p.pending.store(static_cast<uint32_t>(workers - 1), std::memory_order_relaxed);
+  OtherProcessors others;
   for (int w = 1; w < workers; ++w) {
-    p.workers[w].ticket.fetch_add(1, std::memory_order_seq_cst);
-    if (p.workers[w].sleeping.load(std::memory_order_seq_cst)) futex_wake(p.workers[w].ticket);
+    Worker& worker = p.workers[w];
+    worker.ticket.fetch_add(1, std::memory_order_seq_cst);
+    if (!worker.sleeping.load(std::memory_order_seq_cst)) continue;
+    others.keep_off_mine(worker.thread);
+    futex_wake(worker.ticket);
   }
   work(job, 0, poll);
   wait_for_workers(p);

@@ -406,3 +406,31 @@ def test_a_program_outlives_its_name_while_it_runs() -> None:
     del program
     thread.join()
     assert results == [True]
+
+
+SLEEPING_WORKER = """
+import os, time
+import duograph as dg
+
+allowed = sorted(os.sched_getaffinity(0))[:2]
+os.sched_setaffinity(0, allowed)
+dg.set_num_threads(2)
+before = set(os.listdir("/proc/self/task"))
+a, b = dg.rand(512, 512), dg.rand(512, 512)
+expected = a @ b
+(worker,) = set(os.listdir("/proc/self/task")) - before
+for _ in range(5):
+    time.sleep(0.02)  # the worker sleeps by now
+    assert bool((a @ b == expected).all())
+    print(sorted(os.sched_getaffinity(int(worker))), allowed)
+"""
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor: nowhere else to wake a worker")
+def test_a_sleeping_worker_wakes_on_a_processor_that_the_caller_may_use_and_is_not_on() -> None:
+    found = subprocess.run([sys.executable, "-c", SLEEPING_WORKER], capture_output=True, text=True, timeout=120)
+    assert found.returncode == 0, found.stderr
+    for line in found.stdout.splitlines():
+        worker, allowed = (set(part.strip(" []").split(", ")) for part in line.split("] ["))
+        assert worker < allowed and len(worker) == 1, line
+    assert len(found.stdout.splitlines()) == 5
