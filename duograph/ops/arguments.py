@@ -62,13 +62,27 @@ _ALTERNATIVES = {"Dims": "int | Sequence[int] | None"}
 def checked(function: Callable[P, R], name: str | None = None) -> Callable[P, R]:
     """The function, with arguments of the wrong kind reported by name (`name`: what the user calls it)."""
 
+    called = name or function.__name__
+
     def explain(function: Callable[..., Any], error: Exception, args: Any, kwargs: Any) -> Exception:
-        inside = isinstance(error, ArgumentError) and not error.message.startswith(f"{name or function.__name__}:")
+        if isinstance(error, Error):
+            _as_called(error, called)
+        inside = isinstance(error, ArgumentError) and not error.message.startswith(f"{called}:")
         if not isinstance(error, FAULTS) or (isinstance(error, Error) and not inside):
             return error
         return mistake(function, args, kwargs, name) or error
 
     return cast("Callable[P, R]", core.Function(function, explain))
+
+
+def _as_called(error: Error, called: str) -> None:
+    """An error of an operator that users do not call by its name bears the name of what they did call."""
+    from .definition import REGISTRY
+
+    operator, colon, rule = error.message.partition(":")
+    definition = REGISTRY.get(operator) if colon else None
+    if definition is not None and definition.base is None and not definition.public and not definition.method:
+        error.message = f"{called}:{rule}"
 
 
 def mistake(

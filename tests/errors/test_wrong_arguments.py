@@ -118,3 +118,17 @@ def test_random_calls_end_well_or_with_an_error_of_ours(seed: int) -> None:
         except (TypeError, ValueError, IndexError, RuntimeError, OverflowError, MemoryError):
             pass
     assert not leaks
+
+
+def test_errors_bear_the_name_that_the_user_called() -> None:
+    x = dg.rand(3, 4)
+    cases: list[tuple[str, Callable[[], object]]] = [
+        ("cross_entropy", lambda: dg.nn.functional.cross_entropy(x, dg.tensor([0, 1, 7]))),
+        ("topk", lambda: dg.topk(x, 9)),
+        ("max", lambda: dg.zeros(0, 3).max(0)),
+        ("einsum", lambda: dg.einsum("ij,jk->il", x, x.T)),
+    ]
+    for name, call in cases:
+        with pytest.raises(Error) as caught:
+            call()
+        assert caught.value.message.startswith(f"{name}: "), caught.value.message
