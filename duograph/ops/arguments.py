@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+INTERNAL: set[str] = set()  # operators that only functions of the package call
 FAULTS = (TypeError, AttributeError, OverflowError, ValueError, KeyError, IndexError)
 
 
@@ -76,12 +77,9 @@ def checked(function: Callable[P, R], name: str | None = None) -> Callable[P, R]
 
 
 def _as_called(error: Error, called: str) -> None:
-    """An error of an operator that users do not call by its name bears the name of what they did call."""
-    from .definition import REGISTRY
-
+    """An error of an operator in `INTERNAL` bears the name of what the user did call."""
     operator, colon, rule = error.message.partition(":")
-    definition = REGISTRY.get(operator) if colon else None
-    if definition is not None and definition.base is None and not definition.public and not definition.method:
+    if colon and operator in INTERNAL:
         error.message = f"{called}:{rule}"
 
 

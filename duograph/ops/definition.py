@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar, c
 
 from duograph import _core as core
 
-from .arguments import checked
+from .arguments import INTERNAL, checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -270,6 +270,8 @@ def op(
         written = tuple(i for i, p in enumerate(params) if p[0] in writes)
         operator = core.Op(name, params, definition.flags, definition, writes=written)
         operator.__doc__, operator.__module__ = function.__doc__, function.__module__
+        if not definition.public and not definition.method:
+            INTERNAL.add(name)
         definition.op = definition.exported = operator
         _register(definition)
         if over:
