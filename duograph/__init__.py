@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from . import nn as nn
     from . import ops as ops
     from . import optim as optim
+    from . import special as special
     from . import utils as utils
     from .autograd import enable_grad as enable_grad
     from .autograd import inference_mode as inference_mode
@@ -103,6 +104,7 @@ _LAZY = {
     "ops": (),
     "optim": (),
     "serialization": ("load", "save"),
+    "special": (),
     "tensors.creation": (
         "arange", "as_tensor", "empty", "empty_like", "eye", "from_dlpack", "from_numpy", "full", "full_like", "linspace",
         "ones", "ones_like", "rand", "rand_like", "randint", "randn", "randn_like", "randperm", "tensor", "zeros",

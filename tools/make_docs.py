@@ -19,7 +19,7 @@ def documented() -> dict[str, list[Definition]]:
     """The operators that users call, by family, in alphabetical order."""
     families: dict[str, list[Definition]] = {}
     for definition in sorted(REGISTRY.values(), key=lambda d: d.name):
-        if definition.base is None and (definition.public or definition.functional or definition.method):
+        if definition.base is None and (definition.public or definition.functional or definition.method or definition.space):
             families.setdefault(definition.function.__module__, []).append(definition)
     return dict(sorted(families.items()))
 
@@ -31,6 +31,8 @@ def places(definition: Definition) -> Iterator[str]:
             yield f"duograph.{name}"
         if definition.functional:
             yield f"duograph.nn.functional.{name}"
+        if definition.space:
+            yield f"duograph.{definition.space}"
         if definition.method:
             yield f"Tensor.{definition.method if isinstance(definition.method, str) else name}"
         if definition.inplace:

@@ -2,6 +2,7 @@
 
 Operators become functions of `duograph` and methods of `Tensor` when the package runs, where type checkers and editors do
 not see them. This reads their blocks, as source, and writes out what they make:
+* `special.pyi`: the operators of a namespace of their own, with the general ones that it shows, too;
 * `_core.pyi`: the checked-in stub with the operators' methods added to `Tensor`;
 * `__init__.pyi`: the package's namespace with the operators' functions;
 * `functional.pyi`: `nn.functional`.
@@ -109,21 +110,26 @@ def stub(name: str, function: ast.FunctionDef, method: bool, indent: str = "") -
 
 
 class Tables(NamedTuple):
-    """Functions by name: of the namespace, of `nn.functional`, and the methods of Tensor."""
+    """Functions by name: of the namespace, of `nn.functional`, the methods of Tensor, and "special.name" of further ones."""
 
     functions: dict[str, ast.FunctionDef]
     functional: dict[str, ast.FunctionDef]
     methods: dict[str, ast.FunctionDef]
+    spaces: dict[str, ast.FunctionDef]
 
 
 def tables(blocks: list[Block]) -> Tables:
-    made = Tables({}, {}, {})
+    made = Tables({}, {}, {}, {})
     for block in blocks:
         over = block.text("over")
         if over:  # takes further arguments than the operator whose calls it takes
             names = {over: [over, over + "_"]}
             for table in made:
                 table.update(dict.fromkeys([n for n in names[over] if n in table], block.function))
+            continue
+        space = block.text("space")
+        if space:
+            made.spaces[space] = block.function
             continue
         names_here = [block.name, *block.names("aliases")]
         if block.flag("public"):
@@ -220,13 +226,38 @@ def functional_stub(package: Path, functions: dict[str, ast.FunctionDef]) -> str
     return "\n".join([*head, "", made]) + "\n"
 
 
+SPACES = ("special",)
+
+
+def space_stub(package: Path, space: str, found: Tables) -> str:
+    """A namespace of its own: its operators and the general ones that its module lists."""
+    tree = ast.parse((package / f"{space}.py").read_text())
+    others = next(n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "_OTHERS")
+    pairs = [name.split("=") for name in ast.literal_eval(others).split()]
+    functions = {pair[0]: found.functions.get(pair[-1]) or found.functional[pair[-1]] for pair in pairs}
+    functions |= {name.partition(".")[2]: f for name, f in found.spaces.items() if name.startswith(space + ".")}
+    made = "\n".join(stub(name, functions[name], False) for name in sorted(functions))
+    head = [
+        '"""Generated from the operators\' definitions."""',
+        "",
+        "from collections.abc import Sequence",
+        "from typing import Any",
+        "",
+        "from ._core import DType, Tensor",
+    ]
+    return "\n".join([*head, "", made]) + "\n"
+
+
 def main(package: Path, output: Path) -> None:
-    functions, functional, methods = tables(read_blocks(package / "ops"))
+    found = tables(read_blocks(package / "ops"))
+    functions, functional, methods, _ = found
+    output.mkdir(parents=True, exist_ok=True)
+    for space in SPACES:
+        (output / f"{space}.pyi").write_text(space_stub(package, space, found))
     creation = ast.parse((package / "tensors" / "creation.py").read_text())
     for node in creation.body:  # these take further arguments than the operators they are made of
         if isinstance(node, ast.FunctionDef):
             functions.pop(node.name, None)
-    output.mkdir(parents=True, exist_ok=True)
     (output / "_core.pyi").write_text(core_stub(package, methods))
     (output / "__init__.pyi").write_text(package_stub(package, functions))
     (output / "functional.pyi").write_text(functional_stub(package, functional))

@@ -12,6 +12,7 @@ from . import (  # noqa: F401
     arithmetic,
     arranging,
     assembling,
+    bessel,
     choice,
     comparison,
     contractions,
@@ -47,6 +48,7 @@ from . import (  # noqa: F401
     statistics,
     tables,
     tabulating,
+    tails,
     unary,
 )
 from .definition import REGISTRY

@@ -114,6 +114,7 @@ class Definition:
         "reference",
         "samples",
         "slot",
+        "space",
         "tolerance",
         "torch",
         "wider",
@@ -143,6 +144,7 @@ class Definition:
     receives: bool  # of a written form: its first parameter is no operand of `base`
     wider: Any  # takes the calls whose arguments the parameter table does not know
     slot: str | None
+    space: str | None  # the name by which it is in a namespace of its own: "special.i0e"
     aliases: tuple[str, ...]
     method: bool | str  # or the name of the method
     public: bool
@@ -225,6 +227,7 @@ def op(
     method: bool | str = True,
     public: bool = True,
     functional: bool = False,
+    space: str | None = None,
     slot: str | None = None,
     inplace: bool | str = False,
     inplace_slot: str | None = None,
@@ -243,7 +246,8 @@ def op(
         torch: what PyTorch calls it, or a function of (torch, *args), where the docstring's source does not say it already.
         tolerance: how many times the usual tolerance the generated tests allow.
         method: whether (or by which name) it is a method of Tensor; public: whether it is in the package's namespace;
-            functional: whether it is in `nn.functional`.
+            functional: whether it is in `nn.functional`; space: its name in a namespace of its own, as "linalg.norm",
+            which alone then has it.
         slot, inplace_slot: the operator symbols it implements, "__add__" and "__iadd__".
         inplace: whether it has an in-place form (its name and aliases with an underscore), or that form's name.
         aliases: further names; writes: list parameters written in place.
@@ -264,8 +268,9 @@ def op(
         definition.inplace = name + "_" if inplace is True else inplace or None
         definition.slot = slot
         definition.aliases = aliases
-        definition.method, definition.public = (False, False) if over else (method, public)
+        definition.method, definition.public = (False, False) if over or space else (method, public)
         definition.functional = functional
+        definition.space = space
         definition.writes = writes
         written = tuple(i for i, p in enumerate(params) if p[0] in writes)
         operator = core.Op(name, params, definition.flags, definition, writes=written)
@@ -301,7 +306,7 @@ def _define(function: Callable[..., Any], kind: str) -> Definition:
     definition.params = ()
     definition.flags = 0
     definition.dtypes = definition.primitive = definition.gradient = definition.write = definition.base = None
-    definition.reference = definition.torch = definition.samples = definition.inplace = definition.slot = None
+    definition.reference = definition.torch = definition.samples = definition.inplace = definition.slot = definition.space = None
     definition.into = definition.wider = None
     definition.lowers = definition.receives = definition.functional = False
     definition.writes = ()
@@ -347,6 +352,7 @@ def function(
     method: bool | str = True,
     public: bool = True,
     functional: bool = False,
+    space: str | None = None,
     differentiable: bool = True,
     tolerance: float = 1.0,
     aliases: tuple[str, ...] = (),
@@ -375,7 +381,8 @@ def function(
         definition.samples = samples
         definition.tolerance = tolerance
         definition.aliases = aliases
-        definition.method, definition.public, definition.functional = method, public, functional
+        definition.method, definition.public = (False, False) if space else (method, public)
+        definition.functional, definition.space = functional, space
         _register(definition)
         return f
 

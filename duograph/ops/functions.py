@@ -373,6 +373,27 @@ def isreal(x: Operand) -> Tensor:
     return eq(x, x) | (x != x)
 
 
+@op(kind=ELEMENTWISE, dtypes=float_promote, samples=unary())
+def angle(x: Operand) -> Tensor:
+    """The angle of a number in the complex plane: pi for negative numbers, 0 for others; NaN stays.
+
+    Shapes:   x [*S] → [*S]
+    Dtypes:   floats kept; integers and bool become the default float
+    Gradient: 0
+    Errors:   none
+    Source:   torch.angle
+
+    >>> angle(tensor([1.0, -2.0]))
+    tensor([0.0000, 3.1416])
+    """
+    return where(lt(x, 0), _PI, where(eq(x, x), 0.0, x))
+
+
+@angle.vjp
+def _(g: Any, out: Any, x: Any) -> Any:
+    return g * 0.0
+
+
 _GREATEST = {
     "float16": 65504.0,
     "bfloat16": 3.3895313892515355e38,

@@ -39,6 +39,11 @@ def test_functional(stubs: dict[str, ast.Module]) -> None:
     assert set(dir(dg.nn.functional)) <= listed
 
 
+@pytest.mark.parametrize("space", ["special"])
+def test_namespaces(stubs: dict[str, ast.Module], space: str) -> None:
+    assert set(dir(getattr(dg, space))) == {node.name for node in stubs[space].body if isinstance(node, ast.FunctionDef)}
+
+
 def test_methods(stubs: dict[str, ast.Module]) -> None:
     tensor = next(n for n in stubs["_core"].body if isinstance(n, ast.ClassDef) and n.name == "Tensor")
     listed = {node.name for node in tensor.body if isinstance(node, ast.FunctionDef)}

@@ -20,6 +20,8 @@ WITHOUT_SPECIAL = {
     "pow": "negative powers of integers are refused",
     "hardswish": "the product overflows before the division in PyTorch",
     "remainder": "PyTorch gives NaN or not by the length of the tensor",
+    "i0": "infinite at infinities here, NaN there",
+    "i1": "as i0",
     "gelu": "-inf * 0: NaN or 0 in PyTorch, by the length of the tensor",
 }
 WITHOUT_SPECIAL_INTEGERS = {
@@ -33,6 +35,10 @@ WITHOUT_SPECIAL_GRADIENT = {
     "polygamma_of": "as its values",
     "digamma": "as polygamma",
     "softsign": "0 at the infinities here, NaN there",
+    "i0": "as its values",
+    "i1": "as its values; a number at NaN there",
+    "i1e": "as i1",
+    "log_ndtr": "infinite at -inf here, NaN there",
 }
 WITHOUT_GRADIENT = {"ldexp": "PyTorch's gradient rounds 2 ** b to whole numbers"}
 LOOSE_GRADIENT = {

@@ -47,7 +47,9 @@ def function_of(definition: Definition) -> Callable[..., Any] | None:
 
 def is_compared(d: Definition) -> bool:
     """Whether PyTorch has it: all public operators with samples, and the others that name PyTorch's function."""
-    tried = d.is_ours and d.samples is not None and d.kind not in (RANDOM, UPDATE) and (d.public or d.torch is not None)
+    tried = (
+        d.is_ours and d.samples is not None and d.kind not in (RANDOM, UPDATE) and (d.public or d.space or d.torch is not None)
+    )
     return tried and function_of(d) is not None
 
 

@@ -1,0 +1,77 @@
+"""Special functions: their distance from exact values, what PyTorch lacks, their namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+
+import duograph as dg
+
+
+def normal_tail(x: Any) -> Any:
+    return mpmath.erfc(-x / mpmath.sqrt(2)) / 2
+
+
+def quantile(p: Any) -> Any:
+    """By Newton's method from our own."""
+    y = mpmath.mpf(dg.special.ndtri(dg.tensor([float(p)], dtype=dg.float64)).item())
+    for _ in range(5):
+        y -= (normal_tail(y) - p) / mpmath.npdf(y)
+    return y
+
+
+def scaled(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda x: f(x) * mpmath.exp(-abs(x))
+
+
+# Name: the exact function, the range, units in the last place in float64.
+BOUNDS: dict[str, tuple[Callable[[Any], Any], float, float, float]] = {
+    "i0": (lambda x: mpmath.besseli(0, x), -713, 713, 4),
+    "i1": (lambda x: mpmath.besseli(1, x), -713, 713, 4),
+    "i0e": (scaled(lambda x: mpmath.besseli(0, x)), -900, 900, 4),
+    "i1e": (scaled(lambda x: mpmath.besseli(1, x)), -900, 900, 4),
+    "erfcx": (lambda x: mpmath.exp(x * x) * mpmath.erfc(x), -26, 90, 5),
+    "ndtr": (normal_tail, -37, 8, 5),
+    "log_ndtr": (lambda x: mpmath.log(normal_tail(x)), -200, 7, 8),
+    "ndtri": (quantile, 0, 0.5, 4),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_exactness(name: str) -> None:
+    """In float64 within the bound that the docstring says; in float32 rounded once."""
+    exact, low, high, bound = BOUNDS[name]
+    rng = np.random.default_rng(3)
+    small = np.exp(rng.uniform(-60, 0, 30))
+    x = np.concatenate([rng.uniform(low, high, 90), rng.uniform(max(low, -12), min(high, 12), 60), small * min(high, 1)])
+    x = np.concatenate([x, -small]) if low < 0 else x
+    f = getattr(dg.special, name)
+    with mpmath.workdps(40):
+        for dtype, units, digits in (("float64", bound, 53), ("float32", 0.51, 24)):
+            given = x.astype(dtype)
+            for v, got in zip(given.tolist(), f(dg.tensor(given)).tolist()):
+                want = exact(mpmath.mpf(v))
+                if digits == 24 and not 2.0**-126 < abs(want) < 2.0**127:
+                    continue
+                unit = mpmath.mpf(2) ** (int(mpmath.floor(mpmath.log(abs(want), 2))) + 1 - digits)
+                assert abs(got - want) <= units * unit, (name, dtype, v, got, want)
+
+
+def test_infinities() -> None:
+    ends = dg.tensor([float("-inf"), float("inf")])
+    assert dg.special.i0(ends).tolist() == [float("inf")] * 2 and dg.special.i1(ends).tolist() == ends.tolist()
+    assert dg.special.i0e(ends).tolist() == [0, 0] and dg.special.erfcx(ends).tolist() == [float("inf"), 0]
+    assert dg.special.ndtr(ends).tolist() == [0, 1] and dg.special.log_ndtr(ends).tolist() == [float("-inf"), 0]
+    assert dg.special.ndtri(dg.tensor([0.0, 1.0])).tolist() == ends.tolist()
+
+
+def test_namespace() -> None:
+    """torch.special's names; operators of a namespace are in no other."""
+    assert dg.special.expit is dg.sigmoid and dg.special.psi is dg.digamma and dg.special.i0 is dg.i0
+    assert "ndtri" in dir(dg.special) and not hasattr(dg, "ndtri") and not hasattr(dg.Tensor, "ndtri")
+    with pytest.raises(AttributeError, match=r"module 'duograph\.special' has no attribute 'nothing'"):
+        dg.special.nothing  # noqa: B018
