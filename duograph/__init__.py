@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from .serialization import save as save
     from .tensors.creation import *  # type: ignore[has-type]  # over the operators of the same names
     from .tensors.device import device as device
+    from .tensors.functions import *  # type: ignore[has-type]  # over the operators of the same names
     from .tensors.size import Size as Size
     from .tensors.text import set_printoptions as set_printoptions
 
@@ -87,6 +88,8 @@ dtype = DType
 bool = _core.bool
 float, double, half = float32, float64, float16
 short, int, long = int16, int32, int64
+e, inf, nan, pi = 2.718281828459045, 1e999, 1e999 - 1e999, 3.141592653589793
+newaxis = None
 
 # Where names come from that are imported when first asked for. All others are operators.
 _LAZY = {
@@ -111,6 +114,11 @@ _LAZY = {
         "zeros_like",
     ),
     "tensors.device": ("device",),
+    "tensors.functions": (
+        "asarray", "broadcast_shapes", "can_cast", "detach", "empty_strided", "fill", "fill_", "finfo", "frombuffer", "iinfo",
+        "index_put", "index_put_", "initial_seed", "is_floating_point", "is_nonzero", "is_same_size", "is_signed", "is_tensor",
+        "numel", "promote_types", "range", "result_type", "scalar_tensor", "seed", "zero_",
+    ),
     "tensors.size": ("Size",),
     "tensors.text": ("set_printoptions",),
     "utils": (),

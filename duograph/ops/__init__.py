@@ -39,6 +39,7 @@ from . import (  # noqa: F401
     random,
     reductions,
     rows,
+    sampled,
     scans,
     scattering,
     similarity,
@@ -50,6 +51,7 @@ from . import (  # noqa: F401
     tabulating,
     tails,
     unary,
+    windows,
 )
 from .definition import REGISTRY
 

@@ -276,7 +276,7 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
     return matmul(a, b)
 
 
-@function(reference="numpy.outer", samples=lambda m: [(m(5), m(3))])
+@function(reference="numpy.outer", samples=lambda m: [(m(5), m(3))], aliases=("ger",))
 def outer(a: Tensor, b: Tensor) -> Tensor:
     """All products of two vectors' elements.
 

@@ -13,7 +13,7 @@ from .tracing import broadcast_shapes, cast_value, emit, to_bool, value_of, wrap
 if TYPE_CHECKING:
     from duograph._core import DType, Tensor
 
-    from .definition import Number, Operand
+    from .definition import Operand
 
 
 # Copies and conversions
@@ -153,13 +153,13 @@ def _(g: Any, out: Any, x: Any, source: Any) -> Any:
     reference=lambda np, x, value: np.full_like(x, value),
     samples=lambda m: [(m(3, 4), 2), (m(), 1), (m(0), 2)],
 )
-def fill(x: Tensor, value: Number) -> Tensor:
+def fill(x: Tensor, value: Operand) -> Tensor:
     """What `x.fill_(value)` writes.
 
     Shapes:   x [*S] → [*S]
     Dtypes:   x's
-    Gradient: none to x
-    Errors:   none
+    Gradient: none to x; to a 0-d value the sum
+    Errors:   ShapeError for a value with dimensions
     Source:   torch.Tensor.fill_
 
     >>> tensor([1, 2]).fill_(7)
@@ -168,13 +168,15 @@ def fill(x: Tensor, value: Number) -> Tensor:
     from duograph.ir.builder import current
 
     number = value_of(value)
+    if number.type.shape:
+        raise ShapeError(f"fill_: the value must be a number or a 0-d tensor, got shape {tuple(number.type.shape)}")
     number = to_bool(number) if x.dtype.kind == "b" else cast_value(number, x.dtype)
     return wrap(current().broadcast(number, tuple(x.shape)))
 
 
 @fill.vjp
 def _(g: Any, out: Any, x: Any, value: Any) -> Any:
-    return zeros_like(g)
+    return zeros_like(g), g
 
 
 @function(method="zero_", public=False, samples=lambda m: [], reference=lambda np, x: np.zeros_like(x))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import ArgumentError, DTypeError, ShapeError, ValueError_
+from duograph.errors import ArgumentError, CaptureError, DTypeError, ShapeError, ValueError_
+from duograph.ir.dim import product
 
+from .choice import clamp_min, where
 from .creation import zeros_like
-from .definition import RANDOM, function, op
+from .definition import RANDOM, REGISTRY, function, op
 from .random import _as, _normal, _uniform, _wide, rand, randint, randn
 from .unary import ceil, exp, log1p, tan
 
@@ -52,8 +54,6 @@ def geometric_like(x: Tensor, p: Number) -> Tensor:
     >>> dg.zeros(2).geometric_(1.0)
     tensor([1., 1.])
     """
-    from .choice import clamp_min
-
     wide = core.float64
     trials = ceil(log1p(-_uniform(tuple(x.shape), wide)) / log1p(-_as(p, wide)))
     return _as(clamp_min(trials, 1.0), x.dtype)
@@ -196,3 +196,124 @@ def randint_like(x: Tensor, low: int, high: int | None = None, dtype: DType | No
     """
     first, last = (0, low) if high is None else (low, high)
     return randint(first, last, tuple(x.shape), dtype or x.dtype)
+
+
+@op(kind=RANDOM, public=False, inplace="random_between_", method=False)
+def random_between(x: Tensor, low: Number, high: Number) -> Tensor:
+    """What `x.random_(low, high)` writes: whole numbers drawn uniformly from low up to high, which is not drawn.
+
+    Shapes:   x [*S] → [*S]
+    Dtypes:   x's
+    Gradient: none to x
+    Errors:   GradError for a leaf that requires grad
+    Source:   torch.Tensor.random_
+
+    >>> dg.ops.random_between_(dg.zeros(2), 3, 4)
+    tensor([3., 3.])
+    """
+    shape = tuple(x.shape)
+    first = _as(low, core.int64)
+    upper, lower = (_as(_uniform(shape, core.float64) * 4294967296.0, core.int64) for _ in range(2))
+    span = _as(high, core.int64) - first
+    small = _as(_uniform(shape, core.float64) * _as(span, core.float64), core.int64)
+    wide = (upper * 2147483648 + (lower >> 1)) % clamp_min(span, 1)
+    return _as(where((span > 0) & (span < 4503599627370496), small, wide) + first, x.dtype)
+
+
+random_between.vjp(_nothing)
+
+# Every whole number up to these is one of the dtype's.
+_MANTISSA = {core.float16: 2**11, core.bfloat16: 2**8, core.float32: 2**24, core.float64: 2**53}
+
+
+@function(method="random_", public=False)
+def random_(x: Tensor, low: int | None = None, high: int | None = None) -> Tensor:
+    """Fills x with whole numbers drawn uniformly: from low to high - 1, below low, or all that the dtype holds exactly.
+
+    Shapes:   x [*S] → [*S]
+    Dtypes:   any
+    Gradient: none to x
+    Errors:   ValueError_ for an empty range; GradError for a leaf that requires grad
+    Source:   torch.Tensor.random_
+
+    >>> dg.zeros(2).random_(1)
+    tensor([0., 0.])
+    """
+    if low is None:
+        kind, bits = x.dtype.kind, 8 * x.dtype.itemsize
+        high = _MANTISSA[x.dtype] + 1 if kind == "f" else 2 if kind == "b" else 2 ** min(bits - (kind == "i"), 63)
+        low, high = 0, min(high, 2**63 - 1)
+    elif high is None:
+        low, high = 0, low
+    if low >= high:
+        raise ValueError_(f"random_: low must be below high, got {low} and {high}")
+    made: Tensor = REGISTRY["random_between_"].op(x, low, high)
+    return made
+
+
+def _drawn_by_numpy(name: str, shape: Any, draw: Any) -> Any:
+    """Numbers of NumPy's generator on this stream: drawn in Python, as their count of trials is not known before."""
+    if core.tracing():
+        raise CaptureError(
+            f"{name}: the numbers would be drawn once, at capture, and be the same at every run",
+            hint=f"call {name} outside of the static function, or in a function under dg.host_callback",
+        )
+    import numpy
+
+    key, counter = core.rng_reserve(16 * int(product(shape)) + 64)  # rejections take several numbers each
+    generator = numpy.random.Generator(numpy.random.Philox(key=key, counter=counter))
+    return core.from_numpy(numpy.asarray(draw(generator), "float64"))
+
+
+@function(differentiable=False, method=False, samples=lambda m: [(m.of([0, 0]),)] if m.is_float else [])
+def poisson(x: Tensor) -> Tensor:
+    """Numbers drawn from Poisson distributions of these rates. They are drawn in Python: a static function cannot call it.
+
+    Shapes:   x [*S] → [*S]
+    Dtypes:   x's, a float
+    Gradient: none
+    Errors:   ValueError_ for a negative rate; DTypeError; CaptureError in a static function
+    Source:   torch.poisson
+
+    >>> poisson(dg.zeros(2))
+    tensor([0., 0.])
+    """
+    if not x.dtype.is_floating_point:
+        raise DTypeError(f"poisson: rates must be floats, got {x.dtype.name}", hint="convert with .float()")
+    rates = None if core.tracing() else x.detach().to(core.float64).numpy()
+    if rates is not None and not (rates >= 0).all():
+        raise ValueError_("poisson: a rate is negative or NaN")
+    made: Tensor = _drawn_by_numpy("poisson", tuple(x.shape), lambda g: g.poisson(rates)).to(x.dtype)
+    return made
+
+
+@function(differentiable=False, method=False, samples=lambda m: [(m.of([3, 4]), m.of([0, 1]))] if m.is_float else [])
+def binomial(count: Tensor, prob: Tensor) -> Tensor:
+    """How many of `count` trials succeed that each do so with probability `prob`.
+
+    The numbers are drawn in Python: a static function cannot call it.
+
+    Shapes:   count [*S], prob [*T] → broadcast(S, T)
+    Dtypes:   count's, a float
+    Gradient: none
+    Errors:   ValueError_ for a negative count or a probability that is none; DTypeError; ShapeError; CaptureError
+    Source:   torch.binomial
+
+    >>> binomial(tensor([3.0, 4.0]), tensor([0.0, 1.0]))
+    tensor([0., 4.])
+    """
+    from .tracing import broadcast_shapes
+
+    if not count.dtype.is_floating_point or not prob.dtype.is_floating_point:
+        raise DTypeError(f"binomial: takes floats, got {count.dtype.name} and {prob.dtype.name}", hint="convert with .float()")
+    shape = broadcast_shapes("binomial", [("count", tuple(count.shape)), ("prob", tuple(prob.shape))])
+    given = None if core.tracing() else [x.detach().to(core.float64).numpy() for x in (count, prob)]
+    if given is not None and not ((given[0] >= 0).all() and ((given[1] >= 0) & (given[1] <= 1)).all()):
+        raise ValueError_("binomial: a count is negative, or a probability is not between 0 and 1")
+
+    def draw(generator: Any) -> Any:
+        assert given is not None
+        return generator.binomial(given[0].astype("int64"), given[1], shape)
+
+    made: Tensor = _drawn_by_numpy("binomial", shape, draw).to(count.dtype)
+    return made

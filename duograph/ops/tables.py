@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import DTypeError, ShapeError
+from duograph.errors import DimensionError, DTypeError, ShapeError
 from duograph.ir.builder import current
 
 from .choice import where
@@ -13,12 +13,12 @@ from .creation import zeros_like
 from .definition import ELEMENTWISE, INDEXING, function, op
 from .indexing import add_along, require_index, scatter, take_along
 from .movement import unsqueeze
-from .tracing import broadcast_shapes, cast_value, constant, emit, value_of, wrap
+from .tracing import broadcast_shapes, cast_value, constant, emit, require_equal, value_of, wrap
 
 if TYPE_CHECKING:
     from duograph._core import Tensor
 
-    from .definition import Operand, Size
+    from .definition import Number, Operand, Size
 
 
 # Masks, classes, tables
@@ -146,3 +146,48 @@ def _(g: Any, out: Any, x: Any, weight: Any, padding_idx: int | None) -> Any:
         row = padding_idx if padding_idx >= 0 else padding_idx + weight.shape[0]
         g = where(unsqueeze(x == row, -1), 0.0, g)
     return None, add_along(zeros_like(weight), x, g, 0)
+
+
+def _value_as(value: Any, dtype: Any) -> Tensor:
+    return wrap(cast_value(value_of(value), dtype))
+
+
+@op(
+    kind=INDEXING,
+    method=False,
+    public=False,
+    inplace="fill_diagonal_",
+    torch=lambda torch, x, value, wrap=False: x.clone().fill_diagonal_(value, wrap),
+    samples=lambda m: [(m(3, 4), 2), (m(7, 3), 1, True), (m(7, 3), 1), (m(2, 2, 2), 0), (m(0, 3), 1)],
+)
+def diagonal_filled(x: Tensor, fill_value: Number, wrap: bool = False) -> Tensor:
+    """x with one value on its diagonal, which in a tall matrix begins again below the bottom row if `wrap`.
+
+    Shapes:   x [m, n], or of more dimensions of one size → the same
+    Dtypes:   kept
+    Gradient: 1 beside the diagonal, 0 on it
+    Errors:   DimensionError for fewer than two dimensions; ShapeError for more than two of different sizes
+    Source:   torch.Tensor.fill_diagonal_
+
+    >>> tensor([[1, 2], [3, 4]]).fill_diagonal_(0)
+    tensor([[0, 2],
+            [3, 0]])
+    """
+    shape, name = tuple(x.shape), "fill_diagonal_"
+    if len(shape) < 2:
+        raise DimensionError(f"{name}: needs at least two dimensions, got {len(shape)}")
+    for size in shape[1:] if len(shape) > 2 else ():
+        require_equal(name, size, shape[0], f"more than two dimensions must have one size, got {shape}")
+    place = emit("iota", [], core.int64, shape, dim=0)
+    if wrap and len(shape) == 2:
+        place = place % (constant(1, core.int64, ()) + emit("size", [], core.int64, (), value=shape[1]))
+    wrapped, on = _value_as(fill_value, x.dtype), None
+    for d in range(1, len(shape)):
+        same = emit("iota", [], core.int64, shape, dim=d) == place
+        on = same if on is None else on & same
+    return where(on, wrapped, x)
+
+
+@diagonal_filled.vjp
+def _(g: Any, out: Any, x: Any, fill_value: Any, wrap: Any) -> Any:
+    return diagonal_filled(g, 0, wrap)

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import _core as core
+from ..errors import GradError, ShapeError
 from ..ir.builder import active, current
 from ..ops.arguments import checked
 from ..ops.copying import cast
 from ..ops.copying import contiguous as contiguous_copy
 from ..ops.movement import permute, transpose
-from . import creation
+from . import creation, functions
 from .convert import as_dtype, parse_to
 from .hooks import register_hook
 
@@ -83,6 +84,51 @@ def new_tensor(self: Tensor, data: Any, dtype: DType | None = None, device: Any 
     return creation.tensor(data, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad)
 
 
+def new_empty_strided(
+    self: Tensor, size: Any, stride: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """An uninitialised tensor of a size, laid out with these strides, by default in this tensor's dtype."""
+    return functions.empty_strided(size, stride, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad)
+
+
+def apply_(self: Tensor, function: Callable[[Any], Any]) -> Tensor:
+    """Replaces every element by what a Python function of it gives: slow, for tensors that need no gradient."""
+    return _written("apply_", self, [function(x) for x in self.detach().flatten().tolist()])
+
+
+def map_(self: Tensor, other: Tensor, function: Callable[[Any, Any], Any]) -> Tensor:
+    """Replaces every element by what a Python function of it and the other's element gives: slow, without gradients."""
+    theirs = other.detach().expand(tuple(self.shape)).flatten().tolist()
+    return _written("map_", self, [function(a, b) for a, b in zip(self.detach().flatten().tolist(), theirs)])
+
+
+def _written(name: str, target: Tensor, values: list[Any]) -> Tensor:
+    if target.requires_grad:
+        raise GradError(f"{name}: a Python function has no gradient here", hint=f"use x.detach().{name}(...), or operators")
+    return target.copy_(creation.tensor(values, dtype=target.dtype).reshape(tuple(target.shape)))  # type: ignore[no-any-return]
+
+
+def get_device(self: Tensor) -> int:
+    """-1: the CPU's number."""
+    return -1
+
+
+def split_with_sizes(self: Tensor, split_sizes: Any, dim: int = 0) -> Any:
+    """`split` into parts of these sizes."""
+    return self.split(list(split_sizes), dim)
+
+
+def sum_to_size(self: Tensor, *size: Any) -> Tensor:
+    """The sum over the dimensions in which this tensor is larger: undoes `expand`."""
+    wanted = tuple(size[0]) if len(size) == 1 and isinstance(size[0], (tuple, list)) else size
+    shape = tuple(self.shape)
+    extra = len(shape) - len(wanted)
+    if extra < 0 or any(have != want and want != 1 for have, want in zip(shape[extra:], wanted)):
+        raise ShapeError(f"sum_to_size: {shape} is no shape that {wanted} expands to")
+    dims = [d for d, have in enumerate(shape) if d < extra or (wanted[d - extra] == 1 and have != 1)]
+    return (self.sum(dims, True) if dims else self).reshape(wanted)  # type: ignore[no-any-return]
+
+
 def _converter(name: str, dtype: DType) -> Callable[[Tensor], Tensor]:
     def convert(self: Tensor) -> Tensor:
         return self if dtype is self.dtype else cast(self, dtype)
@@ -128,7 +174,16 @@ def install() -> None:
         new_ones,
         new_empty,
         new_full,
+        new_empty_strided,
         new_tensor,
+        apply_,
+        map_,
+        get_device,
+        split_with_sizes,
+        sum_to_size,
+        functions.is_nonzero,
+        functions.is_same_size,
+        functions.is_signed,
         register_hook,
     ):
         core.bind_method(method.__name__, method)
@@ -137,7 +192,11 @@ def install() -> None:
         core.bind_method(name, _converter(name, dtype))
     core.bind_method("T", property(_transposed))
     core.bind_method("mT", property(_matrix_transposed))
-    core.bind_method("is_cuda", False)
+    core.bind_method("H", property(_transposed))
+    core.bind_method("mH", property(_matrix_transposed))
+    for kind in ("cuda", "meta", "mps", "sparse", "quantized", "nested", "xla", "mkldnn", "xpu", "vulkan"):
+        core.bind_method(f"is_{kind}", False)
+    core.bind_method("is_cpu", True)
 
 
 install()

@@ -84,3 +84,41 @@ def test_counter_moves_by_elements() -> None:
     _, before = dg._core.get_rng_state()
     dg.rand(8, 2)
     assert dg._core.get_rng_state()[1] == before + 16
+
+
+def test_counts_of_events() -> None:
+    dg.manual_seed(0)
+    x = dg.poisson(dg.full((20000,), 3.5)).double()
+    assert abs(x.mean().item() - 3.5) < 0.06 and abs(x.var().item() - 3.5) < 0.15 and x.frac().abs().max().item() == 0
+    x = dg.binomial(dg.full((20000,), 10.0), dg.tensor(0.3)).double()
+    assert abs(x.mean().item() - 3) < 0.06 and abs(x.var().item() - 2.1) < 0.1 and 0 <= x.min().item() <= x.max().item() <= 10
+    dg.manual_seed(3)
+    first = dg.poisson(dg.full((9,), 3.5)), dg.rand(4)
+    dg.manual_seed(3)
+    assert first[0].tolist() == dg.poisson(dg.full((9,), 3.5)).tolist() and first[1].tolist() == dg.rand(4).tolist()
+
+
+@pytest.mark.parametrize("call", ["poisson(dg.tensor([-1.0]))", "binomial(dg.tensor([3.0]), dg.tensor([1.5]))"])
+def test_impossible_distributions(call: str) -> None:
+    with pytest.raises(dg.errors.ValueError_):
+        eval("dg." + call)
+
+
+def test_numbers_drawn_in_python_are_refused_in_static_functions() -> None:
+    with pytest.raises(dg.errors.CaptureError, match="poisson: the numbers would be drawn once"):
+        dg.static(lambda x: dg.poisson(x))(dg.ones(2))
+
+
+def test_whole_numbers_in_place() -> None:
+    """`random_` fills all that the dtype holds exactly, or a range; also wider than a float64 resolves."""
+    dg.manual_seed(0)
+    x = dg.empty(7000).random_(-3, 4)
+    values, counts = np.unique(x.numpy(), return_counts=True)
+    assert values.tolist() == [-3, -2, -1, 0, 1, 2, 3] and counts.min() > 850
+    x = dg.empty(70000, dtype=dg.int16).random_()
+    assert x.min().item() <= 3 and x.max().item() >= 32764
+    x = dg.empty(3000, dtype=dg.int64).random_()
+    assert x.min().item() >= 0 and 0.45 < (x % 2).double().mean().item() < 0.55  # the last bit is random, too
+    assert dg.empty(500).random_().max().item() <= 2**24
+    with pytest.raises(dg.errors.ValueError_, match="random_: low must be below high, got 2 and 2"):
+        x.random_(2, 2)
