@@ -9,6 +9,8 @@ from duograph.ir.dim import Expr, product
 from duograph.ir.graph import Graph, Value
 from duograph.ir.primitives import ELEMENTWISE, MOVEMENT, NULLARY, PRIMITIVES
 
+from .early import kept_early
+
 LOAD_COST = 2
 EXPENSIVE = 1000
 MAX_REDUCTIONS = 8  # in one kernel, each 16 partial sums
@@ -24,6 +26,7 @@ class Costs:
     joined      values kept in kernels of their own, so that few of a long sum's terms are alive and kernels stay small:
                 epilogues that go into another contraction's epilogue, sums of many reductions
     statistics  values computed from a reduction over trailing dims, and how many elements that reduces
+    early       values kept for later kernels rather than what they are computed from, and behind which node (see early)
     """
 
     def __init__(self, graph: Graph, written: Iterable[Value]) -> None:
@@ -32,6 +35,7 @@ class Costs:
         self.shallow = _costs(graph, self.epilogues, CHEAP)
         self.deep = _costs(graph, self.epilogues, EXPENSIVE)
         self.statistics = _statistics(graph)
+        self.early = kept_early(graph, self.epilogues, written, CHEAP)
 
     def again(self, value: Value) -> int:
         """What it costs to compute an element in one more kernel."""

@@ -69,19 +69,31 @@ class Fusion(OwnNodes):
         if not self.fuse and PRIMITIVES[node.op].kind != MOVEMENT and node.inputs:
             inline = []
         cost = self.costs.again(value)
-        kept = (len(inline) > 1 and cost > CHEAP) or (self.fuse and value in self.costs.joined)
+        kept = (len(inline) > 1 and cost > CHEAP) or (self.fuse and (value in self.costs.joined or value in self.costs.early))
         if node.op == "broadcast" and product(node.inputs[0].shape) != product(value.shape):
             kept = False  # if anything, what is broadcast
         elif not kept and node.op != "reduce" and self.costs.whole(value) > CHEAP:
             kept = any(self._is_smaller(value, *pair) for pair in inline)
         if targets or kept or len(inline) < len(requests):
             host = self._host(value, node, inline, requests, targets)
-            again = [] if kept or cost > LOAD_COST + 1 else [pair for pair in inline if pair[0] is not host]
+            cheap = not kept and cost <= LOAD_COST + 1 and all(map(self._is_near, node.inputs))
+            again = [pair for pair in inline if pair[0] is not host] if cheap else []
             loads = [pair for pair in requests if pair[0] is not host and pair not in again]
             self._load(value, loads, self._store(value, host, targets, bool(loads)), [host])
             inline = again + [(host, request) for request in host.requests[value]]
         for group, request in inline:
             self._expand(node, group, request)
+
+    def _is_near(self, value: Value) -> bool:
+        """Whether a value is computed again at no great cost, or is in memory whoever else needs it."""
+        node = value.node
+        if node is None or PRIMITIVES[node.op].kind not in (ELEMENTWISE, MOVEMENT):
+            return True
+        if PRIMITIVES[node.op].kind == MOVEMENT:
+            return all(map(self._is_near, node.inputs))
+        if self.costs.again(value) <= CHEAP or value in self.costs.epilogues or value in self.targets:
+            return True
+        return any(request.leaf for _, request in self._requests(value))
 
     def _place_reshape(self, value: Value, node: Node, requests: list[tuple[Group, Request]], targets: list[Target]) -> None:
         """A reshape is followed where the indices can say it; else its operand is written in row-major order."""
@@ -164,7 +176,7 @@ class Fusion(OwnNodes):
     ) -> Group:
         """The group that writes a value: the first that needs every element of it anyway, one beside it, or a new one."""
         others = [group for group, _ in requests] + [waiter for target in targets for waiter in target.waiters]
-        if self.share and value not in self.costs.epilogues and value not in self.costs.joined:
+        if self.share and not any(value in own for own in (self.costs.epilogues, self.costs.joined, self.costs.early)):
             first = min((group for group, _ in inline), key=lambda g: (g.low, g.number), default=None)
             if first is not None and self._may_host(value, node, first, inline, others, targets):
                 return first
@@ -174,6 +186,8 @@ class Fusion(OwnNodes):
         group, access = self.map_group(value.shape)
         group.again = self.again.get(value, 0)
         self.ask(group, value, access)
+        if value in self.costs.early:
+            group.placed(self.costs.early[value] + 1)
         if not value.shape and node.op != "reduce":
             self.scalar_group = group
         return group

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from duograph.ir.dim import product
+from duograph.ir.dim import contiguous_strides
 from duograph.ir.graph import Node
 
 from .access import (
@@ -11,6 +11,8 @@ from .access import (
     Mask,
     Split,
     divided,
+    is_plain,
+    linear,
     through_affine,
     through_broadcast,
     through_flip,
@@ -33,10 +35,11 @@ def through(node: Node, group: Group, request: Request) -> tuple[Access, Mask] |
             masked = any(entry[0] == found.loop for r in group.all_requests() for entry in r.mask)
             return None if masked else found
         return found, mask
-    if divided(access) and not (node.op == "broadcast" and product(shape) == 1):
-        return None
     if node.op == "broadcast":
-        return through_broadcast(access, shape, target), mask
+        found = through_broadcast(access, shape, target)
+        return (found, mask) if not divided(access) or is_plain(linear(found, contiguous_strides(shape))) else None
+    if divided(access):
+        return None
     if node.op == "permute":
         return through_permute(access, node.attrs["dims"]), mask
     if node.op == "slice":

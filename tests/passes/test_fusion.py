@@ -293,3 +293,86 @@ def test_layer_norm_is_one_kernel() -> None:
     )
     assert ops(kernel).count("reduce") == 2
     assert ops(kernel).count("store") == 1
+
+
+def test_an_activation_keeps_one_factor_for_the_way_back() -> None:
+    """gelu(x @ w) @ v and its gradient: neither x @ w nor its error function is kept, but what the gradient is times."""
+    text = """graph gelu(%x: float32[64, 32], %w: float32[32, 128], %v: float32[128, 32], %g: float32[64, 32]) {
+  %h: float32[64, 128] = contraction(%x, %w) {a='mk', b='kn', out='mn'}
+  %half: float32[] = constant() {value=0.5}
+  %halves: float32[64, 128] = broadcast(%half)
+  %e: float32[64, 128] = erf(%h)
+  %m: float32[64, 128] = mul(%h, %halves)
+  %a: float32[64, 128] = mul(%m, %e)
+  %y: float32[64, 32] = contraction(%a, %v) {a='mk', b='kn', out='mn'}
+  %s: float32[64, 32] = add(%y, %g)
+  %back: float32[64, 128] = contraction(%s, %v) {a='mn', b='kn', out='mk'}
+  %square: float32[64, 128] = mul(%h, %h)
+  %density: float32[64, 128] = exp(%square)
+  %times: float32[64, 128] = mul(%h, %density)
+  %factor: float32[64, 128] = fma(%e, %halves, %times)
+  %da: float32[64, 128] = mul(%back, %factor)
+  %dw: float32[32, 128] = contraction(%x, %da) {a='km', b='kn', out='mn'}
+  %dv: float32[128, 32] = contraction(%a, %s) {a='km', b='kn', out='mn'}
+  return %dw, %dv
+}
+"""
+    steps = [step for step in plan(text).steps if isinstance(step, KernelStep)]
+    (activation,) = [step for step in steps if any(node.op == "erf" for node in step.nodes)]
+    assert any(node.op == "exp" for node in activation.nodes)
+    assert sum(operand.role == "out" for operand in activation.kernel.operands) == 2
+    h = activation.buffers[0]
+    assert not any(h in step.buffers for step in steps[steps.index(activation) + 1 :])
+
+
+def test_a_mask_is_no_gain_where_what_it_is_made_of_is_kept_anyway() -> None:
+    text = """graph relu(%x: float32[64, 32], %w: float32[32, 32], %v: float32[32, 32]) {
+  %h: float32[64, 32] = contraction(%x, %w) {a='mk', b='kn', out='mn'}
+  %zero: float32[] = constant() {value=0.0}
+  %zeros: float32[64, 32] = broadcast(%zero)
+  %r: float32[64, 32] = maximum(%h, %zeros)
+  %y: float32[64, 32] = contraction(%r, %v) {a='mk', b='kn', out='mn'}
+  %back: float32[64, 32] = contraction(%y, %v) {a='mn', b='kn', out='mk'}
+  %mask: bool[64, 32] = gt(%r, %zeros)
+  %dr: float32[64, 32] = where(%mask, %back, %zeros)
+  %dw: float32[32, 32] = contraction(%x, %dr) {a='km', b='kn', out='mn'}
+  %dv: float32[32, 32] = contraction(%r, %y) {a='km', b='kn', out='mn'}
+  return %dw, %dv
+}
+"""
+    assert all(isinstance(kernel, ContractionKernel) for kernel in kernels(text))
+
+
+def test_row_statistics_are_read_where_columns_are_summed() -> None:
+    """The rows of a matrix in three dims are summed as one; what is broadcast along them is no matrix in memory."""
+    steps = plan(
+        """graph sums(%x: float32[8, 16, 32], %s: float32[8, 16, 1], %w: float32[32]) {
+  %0: float32[8, 16, 32] = broadcast(%s)
+  %1: float32[8, 16, 32] = broadcast(%w)
+  %2: float32[8, 16, 32] = mul(%x, %0)
+  %3: float32[8, 16, 32] = mul(%2, %1)
+  %4: float32[128, 32] = reshape(%3)
+  %5: float32[32] = reduce(%4) {kind='sum', dims=(0,)}
+  return %5
+}
+"""
+    ).steps
+    assert len(steps) == 1
+
+
+def test_a_part_written_into_zeros_is_padding() -> None:
+    text = """graph parts(%a: float32[2, 8], %b: float32[3, 8]) {
+  %zero: float32[] = constant() {value=0.0}
+  %zeros: float32[5, 8] = broadcast(%zero)
+  %0: float32[5, 8] = slice_update(%zeros, %a) {starts=(0, 0), steps=(1, 1)}
+  %1: float32[5, 8] = slice_update(%zeros, %b) {starts=(2, 0), steps=(1, 1)}
+  %2: float32[5, 8] = add(%0, %1)
+  return %2
+}
+"""
+    (kernel,) = kernels(text)
+    assert ops(kernel) == ["load", "load", "add", "store"]
+    a, b = np.random.default_rng(0).standard_normal((5, 8)).astype("float32")[:2], np.ones((3, 8), "float32")
+    built = build(parse_graph(text))
+    (result,) = built.program.run([dg.from_numpy(a), dg.from_numpy(b)], [])
+    np.testing.assert_array_equal(result.numpy(), np.concatenate([a, b]))

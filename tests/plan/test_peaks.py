@@ -107,7 +107,7 @@ def transformer(batch: int, length: int, width: int) -> Training:
 
 @pytest.mark.parametrize(
     ("training", "most"),
-    [(mlp(4, 512, 256), 0.85), (mlp(4, 512, 256, adam=True), 0.7), (mlp(3, 256, 64), 1.001), (transformer(8, 64, 128), 0.9)],
+    [(mlp(4, 512, 256), 0.85), (mlp(4, 512, 256, adam=True), 0.7), (mlp(3, 256, 64), 1.001), (transformer(8, 64, 128), 0.72)],
     ids=["mlp", "mlp with Adam", "small mlp", "transformer"],
 )
 def test_what_a_static_step_allocates_of_what_a_dynamic_one_does(training: Training, most: float) -> None:
