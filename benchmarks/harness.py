@@ -40,23 +40,26 @@ class Result:
             yield "best peer", min(best) / ours, self.asked["best"]
 
 
-def _repeats(call: Callable[[], object], budget: float) -> int:
-    start = time.perf_counter()
+def _repeats(call: Callable[[], object], budget: float, clock: Callable[[], float]) -> int:
+    start = clock()
     call()
-    once = time.perf_counter() - start
+    once = clock() - start
     return max(1, int(budget / max(once, 1e-7)))
 
 
-def _batch(call: Callable[[], object], repeats: int) -> float:
-    start = time.perf_counter()
+def _batch(call: Callable[[], object], repeats: int, clock: Callable[[], float]) -> float:
+    start = clock()
     for _ in range(repeats):
         call()
-    return (time.perf_counter() - start) / repeats
+    return (clock() - start) / repeats
 
 
-def measure(case: Case, rounds: int = 21, budget: float = 0.01, pause: float = 0.0) -> Result:
+def measure(
+    case: Case, rounds: int = 21, budget: float = 0.01, pause: float = 0.0, clock: Callable[[], float] = time.perf_counter
+) -> Result:
     """Median over `rounds` of each contestant, one short batch (about `budget` seconds) each in turn.
 
+    With `clock=time.process_time` what other processes take of the processor does not count (for works on one thread only).
     `pause` seconds go before each batch: thread pools spin for a while after their last work, on cores the next one needs.
     """
     repeats = {}
@@ -64,7 +67,7 @@ def measure(case: Case, rounds: int = 21, budget: float = 0.01, pause: float = 0
         time.sleep(pause)
         for _ in range(3):
             call()
-        repeats[name] = _repeats(call, budget)
+        repeats[name] = _repeats(call, budget, clock)
     times: dict[str, list[float]] = {name: [] for name in case.contestants}
     names = list(case.contestants)
     gc.collect()
@@ -75,7 +78,7 @@ def measure(case: Case, rounds: int = 21, budget: float = 0.01, pause: float = 0
                 if pause:
                     time.sleep(pause)
                     case.contestants[name]()  # wakes its threads
-                times[name].append(_batch(case.contestants[name], repeats[name]))
+                times[name].append(_batch(case.contestants[name], repeats[name], clock))
     finally:
         gc.enable()
     return Result(case.title, {n: statistics.median(t) for n, t in times.items()}, case.asked, case.best_of)

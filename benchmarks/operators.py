@@ -1,71 +1,90 @@
-"""Operators against PyTorch eager, from the registry: 64 elements (overhead), recorded with gradient, and a million elements.
+"""All operators against PyTorch eager, from the registry: 64 and a million elements, recorded with gradient, 1 and 2 threads,
+float32, float64 and int64; and the first call of each.
 
-The work is the operators' first sample, made longer; so the operators whose operands all have one length are here.
+`python -m benchmarks operators` runs everything (a quarter of an hour). `python -m benchmarks.operators --help` says how to
+pick: `--only sort,topk --quick --part million --dtype float32 --threads 1`.
+
+How it is counted: a ratio is PyTorch's median over ours of interleaved batches; a geometric mean takes every work of
+`operator_works` once. The copy floor is the time in which `numpy.copyto` moves as many bytes as the operator reads and
+writes, half of them in, half out, in the same process. A first call is timed in a process of its own, forked from one that
+has imported duograph and made nothing else: what the operator imports late, reads from the cache of objects and maps counts.
+On one thread the clock is the processor time of the process, so that other processes do not count.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
 import statistics
+import subprocess
 import sys
+import time
+import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks import harness
+from benchmarks import harness, peers
 from benchmarks.harness import OURS, Case
-from benchmarks.peers import load
 
-THREADS = (1,)
-ROUNDS = 7
-ASKED = {"64 elements": 4.0, "64 elements, with gradient": 4.0, "a million elements": 1.5}
+SIDES = {"small": 8, "gradient": 8, "million": 1024}
+TORCH = "torch eager"
+NEAR_FLOOR = 1.15
+SEVEN = ("sort", "topk", "cumsum", "scatter_add", "index_select", "unique", "masked_select")
 
 
-def cases() -> Iterator[Case]:
-    """One case for each operator and size."""
-    torch = load("torch")
-    if torch is None:
-        return
+def _prepared() -> tuple[Any, Any]:
+    """The generated tests' ways to call an operator here and in PyTorch."""
     sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "ops"))
     import operator_harness
     import torch_reference
 
-    from duograph.ops.definition import COMPOSITION, ELEMENTWISE, LOSS
+    return operator_harness, torch_reference
 
-    kinds = (ELEMENTWISE, LOSS, COMPOSITION)
-    for definition in operator_harness.definitions():
-        if definition.kind not in kinds or not torch_reference.is_compared(definition):
+
+def cases(part: str, dtype: str, only: list[str]) -> Iterator[tuple[str, Case, int]]:
+    """(family, case, bytes it reads and writes) of each operator's works."""
+    ours, theirs = _prepared()
+    from benchmarks import operator_works as table
+
+    for definition in ours.definitions():
+        name, function = definition.name, theirs.function_of(definition)
+        if not (definition.public or definition.functional) or not callable(function) or (only and name not in only):
             continue
-        made = operator_harness.calls(definition, "float32")
-        arrays = list(operator_harness.iterate_arrays(made[0])) if made else []
-        if not arrays or any(a.shape != arrays[0].shape or a.ndim != 2 or a.dtype != np.float32 for a in arrays):
+        if part == "gradient" and not definition.differentiable:
             continue
-        function = torch_reference.function_of(definition)
-        for title, size, recorded in (
-            ("64 elements", (8, 8), False),
-            ("64 elements, with gradient", (8, 8), True),
-            ("a million elements", (1024, 1024), False),
-        ):
-            if recorded and not definition.differentiable:
+        for label, args, kwargs in table.works(name, definition.samples or (lambda m: []), dtype, SIDES[part]):
+            call = ours.Call(args, kwargs)
+            recorded = part == "gradient"
+            try:
+                contestants = {
+                    OURS: _work(definition.exported, ours.tensors(call, dtype), recorded),
+                    TORCH: _work(function, theirs.arguments(call, dtype), recorded),
+                }
+                moved = _bytes(ours, call, contestants[OURS]())
+                contestants[TORCH]()
+            except (RuntimeError, TypeError, ValueError, NotImplementedError):
                 continue
-            call = torch_reference.replaced(made[0], [np.resize(a, size) for a in arrays])
-            contestants = {
-                OURS: _work(definition.exported, operator_harness.tensors(call, "float32"), recorded),
-                "torch eager": _work(function, torch_reference.arguments(call, "float32"), recorded),
-            }
-            if all(_runs(work) for work in contestants.values()):
-                yield Case(f"{definition.name}: {title}", contestants)
+            title = f"{name} {label}".strip()
+            yield table.family_of(name, definition.kind), Case(title, contestants), moved
 
 
 def _work(function: Callable[..., Any], call: Any, recorded: bool) -> Callable[[], object]:
+    args, kwargs = call.args, call.kwargs
     if not recorded:
-        return lambda: function(*call.args, **call.kwargs)
-    leaves = [x.requires_grad_() for x in call.args if hasattr(x, "requires_grad_") and "float" in str(x.dtype)]
+        return lambda: function(*args, **kwargs)
+    given = [y for x in args for y in (x if isinstance(x, (list, tuple)) else [x])]
+    leaves = [x.requires_grad_() for x in given if hasattr(x, "requires_grad_") and "float" in str(x.dtype)]
+    found = _first(function(*args, **kwargs))
+    gradient = found.detach() * 0 + 1
 
     def run() -> object:
-        found = function(*call.args, **call.kwargs)
-        (found[0] if isinstance(found, tuple) else found).sum().backward()
+        found = _first(function(*args, **kwargs))
+        found.backward(gradient)
         for leaf in leaves:
             leaf.grad = None
         return found
@@ -73,28 +92,184 @@ def _work(function: Callable[..., Any], call: Any, recorded: bool) -> Callable[[
     return run
 
 
-def _runs(work: Callable[[], object]) -> bool:
-    try:
-        work()
-    except (RuntimeError, TypeError):
-        return False
-    return True
+def _first(found: Any) -> Any:
+    return found[0] if isinstance(found, (tuple, list)) else found
 
 
-def main() -> None:
-    """All cases, then the geometric means and the slowest of each size."""
-    from benchmarks import peers
+def _bytes(ours: Any, call: Any, result: Any) -> int:
+    """Bytes of the operands and of the results."""
+    taken = sum(a.nbytes for a in ours.iterate_arrays(call))
+    given = [x for x in ours.flat(result) if hasattr(x, "numel")]
+    return int(taken + sum(x.numel() * x.dtype.itemsize for x in given))
 
-    peers.prepare(1)
-    ratios: dict[str, list[tuple[float, str]]] = {title: [] for title in ASKED}
-    for case in cases():
-        name, _, title = case.title.partition(": ")
-        result = harness.measure(case, rounds=ROUNDS, budget=0.004)
-        ratios[title].append((result.medians["torch eager"] / result.medians[OURS], name))
-    for title, rows in ratios.items():
-        if not rows:
+
+def _copy_rate() -> Callable[[int], float]:
+    """Seconds in which NumPy copies when so many bytes are read and written in all; the best of some."""
+    known: dict[int, float] = {}
+
+    def seconds(moved: int) -> float:
+        size = max(moved // 2, 64)
+        if size not in known:
+            source, target = np.ones(size, np.uint8), np.ones(size, np.uint8)
+            known[size] = min(_timed(lambda: np.copyto(target, source)) for _ in range(7))
+        return known[size]
+
+    return seconds
+
+
+def _timed(call: Callable[[], object]) -> float:
+    start = time.process_time()
+    call()
+    return time.process_time() - start
+
+
+def _clock(threads: int) -> Callable[[], float]:
+    return time.process_time if threads == 1 else time.perf_counter
+
+
+def inside(part: str, dtype: str, threads: int, only: list[str], rounds: int) -> None:
+    """One part in this process: a line of JSON for each work."""
+    peers.prepare(threads)
+    warnings.simplefilter("ignore")
+    if part == "first":
+        _first_calls(only, rounds)
+        return
+    if peers.load("torch") is None:
+        return
+    floor = _copy_rate()
+    for family, case, moved in cases(part, dtype, only):
+        budget = 0.006 if part == "million" else 0.002
+        try:
+            found = harness.measure(case, rounds, budget, pause=0.01 if threads > 1 else 0.0, clock=_clock(threads))
+        except (RuntimeError, ValueError):
             continue
-        mean = statistics.geometric_mean(ratio for ratio, _ in rows)
-        mark = "ok" if mean >= ASKED[title] else "SHORT"
-        print(f"{title}: {len(rows)} operators, geometric mean {mean:.2f} × torch eager   asked ≥ {ASKED[title]:g}: {mark}")
-        print("    slowest: " + ", ".join(f"{name} {ratio:.2f}" for ratio, name in sorted(rows)[:15]))
+        row = {"family": family, "name": case.title, "ours": found.medians[OURS], "theirs": found.medians[TORCH]}
+        print(json.dumps(row | {"floor": floor(moved) if part == "million" else 0.0}), flush=True)
+
+
+def _first_calls(only: list[str], rounds: int) -> None:
+    """Seconds of each operator's first call with 64 elements in a forked process; the median of some, after one unmeasured."""
+    ours = _prepared()[0]
+    from benchmarks import operator_works as table
+
+    for definition in ours.definitions():
+        if not (definition.public or definition.functional) or (only and definition.name not in only):
+            continue
+        works = table.works(definition.name, definition.samples or (lambda m: []), "float32", 8)
+        first = next(((args, kwargs) for _, args, kwargs in works), None)
+        if first is None:
+            continue
+        measure = partial(_first_call, definition.exported, ours, ours.Call(*first))
+        times = [_in_child(measure) for _ in range(rounds + 1)][1:]
+        if all(t > 0 for t in times):
+            family = table.family_of(definition.name, definition.kind)
+            print(json.dumps({"family": family, "name": definition.name, "ours": statistics.median(times)}), flush=True)
+
+
+def _first_call(function: Callable[..., Any], ours: Any, call: Any) -> float:
+    given = ours.tensors(call, "float32")
+    return _timed(lambda: function(*given.args, **given.kwargs))
+
+
+def _in_child(measure: Callable[[], float]) -> float:
+    """What `measure` gives in a process of its own; 0 where it fails."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.write(writing, repr(measure()).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        text = answer.read()
+    os.waitpid(child, 0)
+    return float(text or 0)
+
+
+def run(part: str, dtype: str, threads: int, only: list[str], rounds: int) -> list[dict[str, Any]]:
+    """One part in a process of its own."""
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.operators", "--inside", "--part", part, "--dtype", dtype]
+    command += ["--threads", str(threads), "--only", ",".join(only), "--rounds", str(rounds)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def report(part: str, dtype: str, threads: int, rows: list[dict[str, Any]]) -> None:
+    """Geometric means of the families against what is asked, and the slowest."""
+    from benchmarks import operator_works as table
+
+    print(f"== {part}, {dtype}, {threads} thread{'s' * (threads > 1)}: {len(rows)} works", flush=True)
+    if part == "first":
+        slow = sorted(rows, key=lambda r: -r["ours"])[:15]
+        print(f"   slowest first calls ({_verdict(not slow or slow[0]['ours'] <= 2e-3)}, asked ≤ 2 ms each): ", end="")
+        print(", ".join(f"{r['name']} {r['ours'] * 1e3:.2f}" for r in slow))
+        return
+    groups = {family: [r for r in rows if r["family"] == family] for family in table.FAMILIES}
+    if part != "million":
+        groups = {"all but views": [r for r in rows if r["family"] != table.VIEW], table.VIEW: groups[table.VIEW]}
+    for family, members in groups.items():
+        if members:
+            asked = _asked(part, dtype, family)
+            mean = statistics.geometric_mean(_ratio(r) for r in members)
+            mark = f"   asked ≥ {asked:g}: {_verdict(mean >= asked)}" if asked else ""
+            print(f"   {family}: {len(members)} works, geometric mean {mean:.2f} × torch eager{mark}")
+    slowest = sorted((r for r in rows if r["family"] != table.VIEW), key=_ratio)
+    if part != "million":
+        print("   slowest: " + ", ".join(f"{r['name']} {_ratio(r):.2f}" for r in slowest[:15]))
+        return
+    below = [r for r in slowest if _ratio(r) < 0.9]
+    short = [r for r in below if r["ours"] > NEAR_FLOOR * r["floor"]]
+    print(f"   below 0.9 and not within {NEAR_FLOOR} of the copy floor: {len(short)}: {_verdict(not short)}")
+    for r in short + [r for r in below if r not in short]:
+        print(f"      {r['name']:<32} {_ratio(r):.2f}   {harness.human(r['ours'])}, floor {harness.human(r['floor'])}")
+    seven = [r for name in SEVEN for r in rows if r["name"].split()[0] == name]
+    print(f"   asked ≥ 1 of each: {_verdict(all(_ratio(r) >= 1 for r in seven))}: ", end="")
+    print(", ".join(f"{r['name']} {_ratio(r):.2f}" for r in seven))
+
+
+def _ratio(row: dict[str, Any]) -> float:
+    return float(row["theirs"] / row["ours"])
+
+
+def _asked(part: str, dtype: str, family: str) -> float:
+    from benchmarks import operator_works as table
+
+    if part != "million":
+        return 4.0 if family == "all but views" else 0.0
+    bars = (table.ELEMENTWISE, table.REDUCTION, table.SHAPE, table.COMPOSITION)
+    return (1.5 if dtype == "float32" else 1.3) if family in bars else 0.0
+
+
+def _verdict(good: bool) -> str:
+    return "ok" if good else "SHORT"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """All parts, or those picked, each in a process of its own."""
+    parser = argparse.ArgumentParser(prog="benchmarks.operators", description=__doc__)
+    parser.add_argument("--part", choices=[*SIDES, "first"])
+    parser.add_argument("--dtype", choices=["float32", "float64", "int64"])
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--only", default="", help="names of operators, with commas")
+    parser.add_argument("--quick", action="store_true", help="few rounds")
+    parser.add_argument("--rounds", type=int, help="7; quick: 3")
+    parser.add_argument("--all", action="store_true", help="print each work")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments if arguments is not None else [])
+    only, rounds = [x for x in options.only.split(",") if x], options.rounds or (3 if options.quick else 7)
+    if options.inside:
+        inside(options.part, options.dtype, options.threads, only, rounds)
+        return
+    for part in [options.part] if options.part else [*SIDES, "first"]:
+        million = part == "million"
+        for dtype in [options.dtype] if options.dtype else ["float32", "float64", "int64"] if million else ["float32"]:
+            for threads in [options.threads] if options.threads else [1, 2] if million else [1]:
+                rows = run(part, dtype, threads, only, rounds)
+                for r in sorted(rows, key=lambda r: r["theirs"] / r["ours"]) if options.all and part != "first" else ():
+                    print(f"      {r['name']:<32} {_ratio(r):6.2f}   {harness.human(r['ours'])}")
+                report(part, dtype, threads, rows)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
