@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "call.h"
+#include "expansion.h"
 #include "geometry.h"
 #include "grad_journal.h"
 #include "gradient.h"
@@ -51,7 +52,11 @@ struct Guard {
 class Run {
  public:
   Run(bool retain_graph, bool create_graph)
-      : retain_graph_(retain_graph), create_graph_(create_graph), id_(next_run++), use_maps_(active_runs > 0) {
+      : retain_graph_(retain_graph),
+        create_graph_(create_graph),
+        id_(next_run++),
+        use_maps_(active_runs > 0),
+        expansions_(expansions()) {
     if (id_ == 0) id_ = next_run++;
     ++active_runs;
   }
@@ -71,6 +76,10 @@ class Run {
   std::vector<Capture>& captures() { return captures_; }
 
  private:
+  // Where an edge leads in this pass: what is expanded while it runs stays as it was found.
+  const Edge& at(const Edge& edge) const {
+    return edge.node && edge.node->kind == NodeKind::Python ? expanded_edge(edge, expansions_) : edge;
+  }
   uint32_t state_of(Node* node);
   uint32_t leaf_of(TensorObject* leaf);
   void discover();
@@ -93,6 +102,7 @@ class Run {
   const bool retain_graph_, create_graph_;
   uint32_t id_;
   const bool use_maps_;
+  const uint64_t expansions_;
   bool restricted_ = false;
   bool end_ = false;  // at the chosen inputs: nothing of theirs runs, neither hooks nor what computed them
   std::vector<NodeState> states_;
@@ -135,7 +145,7 @@ uint32_t Run::leaf_of(TensorObject* leaf) {
 
 void Run::add_root(TensorObject* tensor, Ref grad) {
   Edge edge = edge_of(tensor);
-  Root root{edge, std::move(grad), Ref::borrow(as_object(tensor))};
+  Root root{at(edge), std::move(grad), Ref::borrow(as_object(tensor))};
   // The tensor keeps node and leaf alive from here on.
   if (edge.node) release_node(edge.node);
   Py_XDECREF(reinterpret_cast<PyObject*>(edge.leaf));
@@ -149,7 +159,8 @@ void Run::restrict_to(PyObject* inputs, bool end) {
     TensorObject* input = require_tensor(PyTuple_GET_ITEM(inputs, i), "grad: inputs");
     if (!requires_grad(input)) raise_error("GradError", "grad: input %zd does not require grad", i);
     Edge edge = edge_of(input);
-    captures_.push_back({edge.node, edge.leaf, edge.index, Ref()});
+    const Edge& there = at(edge);
+    captures_.push_back({there.node, there.leaf, there.index, Ref()});
     if (edge.node) release_node(edge.node);
     Py_XDECREF(reinterpret_cast<PyObject*>(edge.leaf));
   }
@@ -162,8 +173,9 @@ void Run::discover() {
   for (size_t i = 0; i < states_.size(); ++i) {
     Node* node = states_[i].node;
     for (uint32_t e = 0; e < node->n_edges; ++e) {
-      if (node->edges[e].node) state_of(node->edges[e].node);
-      if (node->edges[e].leaf) leaf_of(node->edges[e].leaf);
+      const Edge& edge = at(node->edges[e]);
+      if (edge.node) state_of(edge.node);
+      if (edge.leaf) leaf_of(edge.leaf);
     }
   }
   for (const Root& root : roots_)
@@ -190,7 +202,7 @@ void Run::choose_needed() {
     Node* node = states_[i].node;
     bool needed = false;
     for (uint32_t e = 0; e < node->n_edges && !needed; ++e) {
-      const Edge& edge = node->edges[e];
+      const Edge& edge = at(node->edges[e]);
       if (edge.leaf) needed = leaves_[leaf_of(edge.leaf)].wanted;
       if (edge.node) {
         const NodeState& input = states_[state_of(edge.node)];
@@ -205,7 +217,7 @@ void Run::count_dependencies() {
   for (const NodeState& state : states_) {
     if (!state.needed) continue;
     for (uint32_t e = 0; e < state.node->n_edges; ++e)
-      if (Node* input = state.node->edges[e].node) ++states_[state_of(input)].dependencies;
+      if (Node* input = at(state.node->edges[e]).node) ++states_[state_of(input)].dependencies;
   }
 }
 
@@ -257,7 +269,7 @@ TensorObject* Run::exchange_sum(const Edge& edge, TensorObject* sum) {
 void Run::continue_sums(Node* node, TensorObject* const* grads) {
   Ref sums = owned(PyTuple_New(node->n_edges));
   for (uint32_t e = 0; e < node->n_edges; ++e) {
-    TensorObject* sum = node->edges[e] ? exchange_sum(node->edges[e], nullptr) : nullptr;
+    TensorObject* sum = at(node->edges[e]) ? exchange_sum(at(node->edges[e]), nullptr) : nullptr;
     PyTuple_SET_ITEM(sums.get(), e, sum ? as_object(sum) : Ref::borrow(Py_None).release());
   }
   Gradients results;
@@ -267,11 +279,11 @@ void Run::continue_sums(Node* node, TensorObject* const* grads) {
     PyObject* before = PyTuple_GET_ITEM(sums.get(), e);
     Ref after(reinterpret_cast<PyObject*>(std::exchange(results[e], nullptr)));
     if (before == Py_None) {
-      if (after && node->edges[e]) deliver(node->edges[e], std::move(after));
+      if (const Edge& edge = at(node->edges[e]); after && edge) deliver(edge, std::move(after));
       continue;
     }
     if (!after) after = Ref::borrow(before);
-    Py_XDECREF(reinterpret_cast<PyObject*>(exchange_sum(node->edges[e], as_tensor(after.release()))));
+    Py_XDECREF(reinterpret_cast<PyObject*>(exchange_sum(at(node->edges[e]), as_tensor(after.release()))));
   }
 }
 
@@ -346,8 +358,8 @@ void Run::run_node(uint32_t index) {
   }
   for (uint32_t e = 0; e < node->n_edges; ++e) {
     TensorObject* grad = std::exchange(results[e], nullptr);
-    if (grad && node->edges[e])
-      deliver(node->edges[e], Ref(as_object(grad)));
+    if (const Edge& edge = at(node->edges[e]); grad && edge)
+      deliver(edge, Ref(as_object(grad)));
     else
       Py_XDECREF(reinterpret_cast<PyObject*>(grad));
   }
@@ -387,8 +399,9 @@ void Run::go() {
     if (!states_[index].needed) continue;
     Node* node = states_[index].node;
     for (uint32_t e = 0; e < node->n_edges; ++e) {
-      if (!node->edges[e].node) continue;
-      const uint32_t input = state_of(node->edges[e].node);
+      Node* next = at(node->edges[e]).node;
+      if (!next) continue;
+      const uint32_t input = state_of(next);
       if (--states_[input].dependencies > 0) continue;
       ready.push_back(input);
       std::push_heap(ready.begin(), ready.end(), earlier);

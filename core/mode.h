@@ -1,14 +1,17 @@
 // What each thread is doing: recording gradients or not, tracing or not.
 #pragma once
 
+#include <cstdint>
+
 namespace dg {
 
 struct Mode {
-  bool grad = true;         // operators record onto the tape
-  int tracing = 0;          // above zero: every operator goes to the tracer
-  bool localizing = false;  // a branch or loop body is captured: operands from outside are replaced
-  bool inference = false;   // nothing records, and the tensors made can never take part in recording
-  bool following = false;   // in-place operators tell Python when they are recorded
+  bool grad = true;                    // operators record onto the tape
+  int tracing = 0;                     // above zero: every operator goes to the tracer
+  bool localizing = false;             // a branch or loop body is captured: operands from outside are replaced
+  bool inference = false;              // nothing records, and the tensors made can never take part in recording
+  bool following = false;              // in-place operators tell Python when they are recorded
+  uint64_t place = 0, places_end = 0;  // of what is recorded now on the tape; equal: at its end
   bool records() const { return grad && !inference; }
 };
 

@@ -32,9 +32,9 @@
 //           error if the callable writes what the program uses
 //  tape     None | (name, program, again, [(dtype, shape)] of the differentiable results, [input], [output],
 //           [("output", j) | ("input", i)] saved, [postfix], [postfix]): the program takes what is saved, one gradient
-//           per result, the numbers and the sizes, and gives one gradient per input; again(arguments, inputs, grads,
-//           sums) does the same with a history, and goes on with sums that are there before; last, a callable that
-//           gives the program which does: the sums follow the gradients
+//           per result, the numbers and the sizes, and gives one gradient per input; again(arguments) records the call
+//           anew and gives those results; last, a callable that gives the program which goes on with sums that are
+//           there before: they follow the gradients
 #pragma once
 
 #include <string>

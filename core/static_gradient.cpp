@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "engine.h"
+#include "expansion.h"
 #include "geometry.h"
 #include "mode.h"
 #include "op.h"
@@ -26,6 +28,7 @@ struct StaticGradientObject {
   PyObject* arguments;  // of the call, as a tuple
   PyObject* inputs;     // tensors to differentiate with respect to
   PyObject* saved;      // tensors the gradient program reads
+  Node* node;           // borrowed: it owns this object
   std::vector<uint32_t>* versions;
   std::vector<PackedValue>* packed;  // with saved_tensors_hooks: in the place of `saved`, which is null then
   std::vector<Number>* numbers;
@@ -138,6 +141,36 @@ PyObject* run_gradient(StaticGradientObject* self, StaticEntry* entry, PyObject*
   return tuple.release();
 }
 
+// The same with a history: the call's operators are recorded anew, in its place on the tape; at its end where the tape
+// is that of a capture.
+PyObject* record_again(StaticGradientObject* self, StaticEntry* entry, PyObject* grads, PyObject* sums) {
+  Ref outputs;
+  bool in_place = false;
+  if (mode.tracing) {
+    outputs = owned(PyObject_CallOneArg(entry->tape_again, self->arguments));
+  } else if (self->node->extra->expanded) {  // by a hook of this very pass
+    outputs = expanded_outputs(self->node);
+  } else {
+    const Places places(self->node);
+    outputs = owned(PyObject_CallOneArg(entry->tape_again, self->arguments));
+    in_place = places.sufficed();
+  }
+  Ref outs = owned(PyList_New(0)), seeds = owned(PyList_New(0));
+  auto start = [&](PyObject* tensor, PyObject* grad) {
+    if (grad == Py_None || !is_tensor(tensor) || !requires_grad(as_tensor(tensor))) return;
+    check_status(PyList_Append(outs.get(), tensor));
+    check_status(PyList_Append(seeds.get(), grad));
+  };
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(grads); ++i)
+    start(PyTuple_GET_ITEM(outputs.get(), i), PyTuple_GET_ITEM(grads, i));
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(sums); ++i)
+    start(PyTuple_GET_ITEM(self->inputs, i), PyTuple_GET_ITEM(sums, i));
+  Ref roots = owned(PyList_AsTuple(outs.get())), given = owned(PyList_AsTuple(seeds.get()));
+  Ref found(compute_gradients(roots.get(), self->inputs, given.get(), mode.grad, mode.grad, true, true));
+  if (in_place && !self->node->extra->expanded) expand(self->node, outputs.get());  // hooks of results ran before
+  return found.release();
+}
+
 PyObject* gradient_call(PyObject* object, PyObject* args, PyObject*) {
   return guarded([&]() -> PyObject* {
     StaticGradientObject* self = as_gradient(object);
@@ -153,9 +186,7 @@ PyObject* gradient_call(PyObject* object, PyObject* args, PyObject*) {
                        "backward: a value that the gradient of %s needs was overwritten since the call",
                        entry->tape_name);
     }
-    if (mode.grad || mode.tracing)
-      return checked(
-          PyObject_CallFunctionObjArgs(entry->tape_again, self->arguments, self->inputs, grads, sums, nullptr));
+    if (mode.grad || mode.tracing) return record_again(self, entry, grads, sums);
     bool begun = false;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(sums); ++i) begun |= PyTuple_GET_ITEM(sums, i) != Py_None;
     return run_gradient(self, entry, grads, begun ? sums : nullptr);
@@ -266,6 +297,11 @@ void record_tape(PyObject* entry_object, StaticCall* call) {
   }
   Ref outputs(tuple_of(entry->tape_outputs.size(), [&](size_t i) { return call->outputs[entry->tape_outputs[i]]; }));
   owned(record_python(outputs.get(), self->inputs, entry->tape_name, made.get(), true));
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(outputs.get()) && !self->node; ++i) {
+    Node* node = as_tensor(PyTuple_GET_ITEM(outputs.get(), i))->node;
+    if (node && node->extra && node->extra->python == made.get()) self->node = node;
+  }
+  if (self->node) make_room(self->node);
 }
 
 }  // namespace dg

@@ -36,6 +36,7 @@ void destroy_node(Node* node) {
     Py_XDECREF(extra->outs);
     for (PyObject* meta : extra->metas) Py_XDECREF(meta);
     for (auto& [index, callable] : extra->hooks) Py_XDECREF(callable);
+    for (Edge& edge : extra->expansion) drop_edge(edge);
     delete extra;
   }
   drop_mark(&node->mark);
@@ -88,6 +89,7 @@ int visit_node(Node* node, visitproc visit, void* arg) {
   Py_VISIT(node->extra->args);
   Py_VISIT(node->extra->outs);
   for (auto& [index, callable] : node->extra->hooks) Py_VISIT(callable);
+  for (const Edge& edge : node->extra->expansion) Py_VISIT(reinterpret_cast<PyObject*>(edge.leaf));
   for (const Packed& packed : node->extra->packed) {
     Py_VISIT(packed.object.get());
     Py_VISIT(packed.unpack.get());
@@ -140,7 +142,7 @@ Node* new_node(NodeKind kind, OpObject* op, uint32_t n_edges, uint32_t n_operand
   node->n_edges = n_edges;
   node->n_operands = n_operands;
   node->n_sizes = n_sizes;
-  node->sequence = next_sequence++;
+  node->sequence = mode.place != mode.places_end ? mode.place++ : next_sequence++;
   Py_XINCREF(reinterpret_cast<PyObject*>(op));
   node->op = op;
   node->edges = reinterpret_cast<Edge*>(node + 1);
@@ -149,6 +151,11 @@ Node* new_node(NodeKind kind, OpObject* op, uint32_t n_edges, uint32_t n_operand
   node->sizes = reinterpret_cast<int64_t*>(node->outs + n_outputs);
   node->mark = take_mark();
   return node;
+}
+
+void skip_sequence(Node* node, uint64_t count) {
+  next_sequence += count;
+  node->sequence += count;
 }
 
 Edge edge_of(TensorObject* tensor) {

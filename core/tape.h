@@ -67,6 +67,8 @@ struct NodeExtra {
   std::vector<Retained> retained;
   std::vector<Packed> packed;
   std::vector<std::pair<uint32_t, PyObject*>> hooks;  // (output, callable)
+  uint64_t expanded = 0;        // Python nodes: when the operators it stands for were recorded in its place; 0: never
+  std::vector<Edge> expansion;  // where the gradients of its outputs go then
 };
 
 struct Node {
@@ -120,6 +122,8 @@ Node* new_node(NodeKind kind, OpObject* op, uint32_t n_edges, uint32_t n_operand
     __attribute__((format(printf, 4, 5)));
 // The edge through which a gradient for this tensor leaves; empty if it needs none.
 Edge edge_of(TensorObject* tensor);
+// Leaves room for so many nodes before the one that was recorded last.
+void skip_sequence(Node* node, uint64_t count);
 // Gives up the saved values (after backward without retain_graph).
 void free_saved(Node* node);
 const char* node_name(const Node* node);

@@ -3,6 +3,8 @@
 #include "device.h"
 #include "dtype_object.h"
 #include "engine.h"
+#include "expansion.h"
+#include "expansion.h"
 #include "geometry.h"
 #include "grad_journal.h"
 #include "interop.h"
@@ -267,7 +269,7 @@ PyObject* retain_grad(PyObject* self, PyObject*) {
     if (!requires_grad(tensor)) raise_error("GradError", "retain_grad: this tensor does not require grad");
     if (tensor->node && !(tensor->flags & kRetainGrad)) {
       tensor->flags |= kRetainGrad;
-      extra_of(tensor->node).retained.push_back({tensor->output_index, tensor});
+      extra_of(settled_node(tensor)).retained.push_back({tensor->output_index, tensor});
     }
     Py_RETURN_NONE;
   });
@@ -298,7 +300,7 @@ PyObject* register_hook(PyObject* self, PyObject* function) {
     if (!PyCallable_Check(function)) raise_error("ArgumentError", "register_hook: expected a function");
     if (!requires_grad(tensor)) raise_error("GradError", "register_hook: this tensor does not require grad");
     if (tensor->node) {
-      extra_of(tensor->node).hooks.push_back({tensor->output_index, Ref::borrow(function).release()});
+      extra_of(settled_node(tensor)).hooks.push_back({tensor->output_index, Ref::borrow(function).release()});
       track(tensor);
     } else {
       if (!tensor->hooks) tensor->hooks = checked(PyList_New(0));
@@ -313,8 +315,8 @@ PyObject* register_hook(PyObject* self, PyObject* function) {
 PyObject* remove_hook(PyObject* self, PyObject* function) {
   return guarded([&]() -> PyObject* {
     TensorObject* tensor = as_tensor(self);
-    if (tensor->node && tensor->node->extra) {
-      auto& hooks = tensor->node->extra->hooks;
+    if (Node* node = settled_node(tensor); node && node->extra) {
+      auto& hooks = node->extra->hooks;
       for (size_t i = 0; i < hooks.size(); ++i)
         if (hooks[i].second == function) {
           hooks.erase(hooks.begin() + static_cast<std::ptrdiff_t>(i));

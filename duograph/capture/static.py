@@ -168,7 +168,7 @@ class Continued:
 
 
 class Again:
-    """Gradients of a call by recording it anew, dynamically: what gradients of gradients run on."""
+    """Records a call anew, dynamically: what gradients of gradients run on."""
 
     def __init__(
         self, target: Callable[..., Any], n_positional: int, keywords: tuple[str, ...], positions: list[int | None]
@@ -178,10 +178,8 @@ class Again:
         self.keywords = keywords
         self.positions = positions  # of the differentiable outputs among the tensors of the result
 
-    def __call__(
-        self, arguments: tuple[Any, ...], inputs: tuple[Any, ...], grads: tuple[Any, ...], sums: tuple[Any, ...]
-    ) -> tuple[Any, ...]:
-        """The inputs' gradients; `sums`, which are there before, go on."""
+    def __call__(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The differentiable outputs; None for one that is no result."""
         args, kwargs = arguments[: self.n_positional], dict(zip(self.keywords, arguments[self.n_positional :]))
         old = core.set_grad_enabled(True)
         core.set_dynamic_mode(True)
@@ -192,14 +190,7 @@ class Again:
         finally:
             core.set_dynamic_mode(False)
             core.set_grad_enabled(old)
-        wanted = [None if n is None else outputs[n] for n in self.positions]
-        chosen = [(o, g) for o, g in zip(wanted, grads) if g is not None and o is not None and o.requires_grad]
-        chosen += [(t, g) for t, g in zip(inputs, sums) if g is not None]
-        seeds = tuple(g for _, g in chosen)
-        create = core.is_grad_enabled()
-        outs = tuple(o for o, _ in chosen)
-        found: tuple[Any, ...] = core.grad(outs, inputs, seeds, create_graph=create, allow_unused=True, end=True)
-        return found
+        return tuple(None if n is None else outputs[n] for n in self.positions)
 
 
 @overload
