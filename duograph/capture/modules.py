@@ -41,6 +41,9 @@ class ModuleWatch:
         own = module.__dict__
         if id(own) in self.dicts:
             return
+        if not self.modules:
+            for table in sys.modules["duograph.nn.hooks"].EVERYWHERE.values():
+                self.tables.append((table, list(table.items())))
         self.modules.append(module)
         self.dicts[id(own)] = own
         library = library_code_reads(type(module))

@@ -5,6 +5,7 @@ A module without hooks never comes here.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 KINDS = (
     "before", "forward", "backward_before", "backward", "state_before", "state_after", "load_before", "load_after",
 )  # fmt: skip
+
+
+# Hooks of all modules, by kind; they run before a module's own.
+EVERYWHERE: dict[str, dict[int, Any]] = {kind: {} for kind in ("before", "forward", "backward_before", "backward")}
+ACTIVE: list[int] = []  # their keys: not empty while there are any
+_numbers = itertools.count()
 
 
 class Hook(NamedTuple):
@@ -72,10 +79,42 @@ class HookHandle:
         self.remove()
 
 
+class GlobalHookHandle:
+    """What `register_module_*_hook` returns: `remove()` takes the hook away again; also a context manager."""
+
+    def __init__(self, kind: str, function: Any, with_kwargs: bool = False, always_call: bool = False) -> None:
+        if not callable(function):
+            raise ArgumentError(f"register_module_{kind}: a hook must be a function, got {type(function).__name__}")
+        self._kind = kind
+        self._key = next(_numbers)
+        EVERYWHERE[kind][self._key] = Hook(function, with_kwargs, always_call)
+        ACTIVE.append(self._key)
+        core.bump_epoch()
+
+    def remove(self) -> None:
+        """Takes the hook away; once more does nothing."""
+        if EVERYWHERE[self._kind].pop(self._key, None) is not None:
+            ACTIVE.remove(self._key)
+            core.bump_epoch()
+
+    def __enter__(self) -> GlobalHookHandle:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.remove()
+
+
+def _hooks(module: Module, kind: str) -> list[tuple[Any, Hook]]:
+    """The hooks of one kind in the order in which they run, with keys of their own."""
+    own = module.__dict__.get("_hooks")
+    found: list[tuple[Any, Hook]] = list(own[kind].items()) if own is not None else []
+    everywhere = EVERYWHERE.get(kind)
+    return [*((("all", key), hook) for key, hook in everywhere.items()), *found] if everywhere else found
+
+
 def registered(module: Module, kind: str) -> list[Callable[..., Any]]:
     """The functions of one kind, as they are to be called now."""
-    hooks = module.__dict__.get("_hooks")
-    return [] if hooks is None else [callee(hook.function) for hook in list(hooks[kind].values())]
+    return [callee(hook.function) for _, hook in _hooks(module, kind)]
 
 
 def run_with_hooks(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -96,18 +135,18 @@ class _Call:
         self.args = args
         self.kwargs = kwargs
         self.output: Any = None
-        self.called: set[int] = set()  # keys of the forward hooks
+        self.called: set[Any] = set()  # keys of the forward hooks
 
     def run(self) -> Any:
         """All hooks around forward."""
-        hooks = self.module.__dict__["_hooks"]
-        for hook in list(hooks["before"].values()):
+        for _, hook in _hooks(self.module, "before"):
             self._prepare(hook)
-        in_backward = BackwardHooks(self.module) if hooks["backward"] or hooks["backward_before"] else None
+        watched = any(_hooks(self.module, kind) for kind in ("backward", "backward_before"))
+        in_backward = BackwardHooks(self.module) if watched else None
         if in_backward is not None:
             self.args = in_backward.enter(self.args)
         self.output = callee(self.module.forward)(*self.args, **self.kwargs)
-        for key, hook in list(hooks["forward"].items()):
+        for key, hook in _hooks(self.module, "forward"):
             self.called.add(key)
             replaced = self._after(hook)
             if replaced is not None:
@@ -116,7 +155,7 @@ class _Call:
 
     def tell_failed(self) -> None:
         """Something has failed: the hooks that want to know are called; what they raise is only warned of."""
-        for key, hook in list(self.module.__dict__.get("_hooks", {}).get("forward", {}).items()):
+        for key, hook in _hooks(self.module, "forward"):
             if not hook.always_call or key in self.called:
                 continue
             try:

@@ -14,8 +14,8 @@ from .. import _core as core
 from .._recorded import callee
 from ..autograd import no_grad
 from ..errors import ArgumentError, Error
-from .hooks import HookHandle, run_with_hooks
-from .parameter import Parameter
+from .hooks import ACTIVE, HookHandle, run_with_hooks
+from .parameter import Buffer, Parameter
 from .state import LoadResult, collect_state, load_into
 
 Self = TypeVar("Self", bound="Module")
@@ -69,7 +69,7 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if "_hooks" in self.__dict__:
+        if "_hooks" in self.__dict__ or ACTIVE:
             return run_with_hooks(self, args, kwargs)
         if tracing():
             return callee(self.forward)(*args, **kwargs)
@@ -96,6 +96,10 @@ class Module:
         elif isinstance(value, Module):
             self._forget(name, members["_modules"])
             members["_modules"][name] = value
+        elif isinstance(value, Buffer):
+            self._forget(name, members["_buffers"])
+            members["_buffers"][name] = value
+            (members["_transient"].discard if value.persistent else members["_transient"].add)(name)
         elif name in members["_parameters"]:
             if value is not None:
                 raise RegistrationError(

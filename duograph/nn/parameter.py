@@ -34,3 +34,29 @@ class Parameter(core.Tensor):
         parameter: Parameter = core.as_subclass(data.detach(), cls)
         parameter.requires_grad = requires_grad
         return parameter
+
+
+class Buffer(core.Tensor):
+    """A tensor that becomes part of `Module.buffers()` when it is set as an attribute of a Module: state, not trained.
+
+    Args:
+        data: the initial value, whose memory the buffer shares. Left out: an empty tensor.
+        persistent: whether it is in `state_dict`.
+
+    >>> import duograph as dg
+    >>> layer = dg.nn.Module()
+    >>> layer.mean = dg.nn.Buffer(dg.zeros(2))
+    >>> [name for name, _ in layer.named_buffers()]
+    ['mean']
+    """
+
+    persistent: bool
+
+    def __new__(cls, data: core.Tensor | None = None, *, persistent: bool = True) -> Buffer:
+        if data is None:
+            data = core.empty((0,), core.get_default_dtype())
+        if not isinstance(data, core.Tensor):
+            raise ArgumentError(f"Buffer: data must be a Tensor, not {type(data).__name__}")
+        buffer: Buffer = core.as_subclass(data.detach(), cls)
+        buffer.persistent = persistent
+        return buffer

@@ -20,6 +20,7 @@ from . import (  # noqa: F401
     counting,
     creation,
     drawing,
+    dropping,
     einsum,
     functions,
     further,

@@ -52,6 +52,26 @@ CASES: list[tuple[str, dict[str, Any], tuple[np.ndarray, ...]]] = [
     ("CosineSimilarity", {"dim": 0}, PAIR),
     ("PairwiseDistance", {"p": 1.0, "keepdim": True}, PAIR),
     ("LocalResponseNorm", {"size": 2, "alpha": 0.1}, (numbers(2, 4, 3),)),
+    ("ConstantPad1d", {"padding": (1, 2), "value": 3.0}, (X,)),
+    ("ConstantPad2d", {"padding": 1, "value": -1.0}, (X,)),
+    ("ConstantPad3d", {"padding": (1, 0, 0, 2, 1, 1), "value": 0.5}, (numbers(2, 3, 4),)),
+    ("ZeroPad1d", {"padding": 2}, (X,)),
+    ("ZeroPad2d", {"padding": (1, 0, 2, -1)}, (numbers(2, 3, 4),)),
+    ("ZeroPad3d", {"padding": 1}, (numbers(2, 3, 4),)),
+    ("ReflectionPad1d", {"padding": (3, 1)}, (X,)),
+    ("ReflectionPad2d", {"padding": 2}, (numbers(2, 3, 4),)),
+    ("ReflectionPad3d", {"padding": 1}, (numbers(2, 3, 4, 3),)),
+    ("ReplicationPad1d", {"padding": (3, 1)}, (X,)),
+    ("ReplicationPad2d", {"padding": 2}, (numbers(2, 3, 4),)),
+    ("ReplicationPad3d", {"padding": 1}, (numbers(2, 3, 4, 3),)),
+    ("CircularPad1d", {"padding": (3, 1)}, (X,)),
+    ("CircularPad2d", {"padding": 2}, (numbers(2, 3, 4),)),
+    ("CircularPad3d", {"padding": 1}, (numbers(2, 3, 4, 3),)),
+    ("Unflatten", {"dim": 1, "unflattened_size": (2, 3)}, (X,)),
+    ("PixelShuffle", {"upscale_factor": 2}, (numbers(4, 2, 3),)),
+    ("PixelUnshuffle", {"downscale_factor": 2}, (numbers(4, 2, 4),)),
+    ("ChannelShuffle", {"groups": 2}, (numbers(1, 4, 2, 3),)),
+    ("GroupNorm", {"num_groups": 2, "num_channels": 6}, (numbers(3, 6, 2),)),
     ("RMSNorm", {"normalized_shape": 6}, (X,)),
     ("SmoothL1Loss", {"beta": 0.5}, PAIR),
     ("HuberLoss", {"delta": 0.5, "reduction": "sum"}, PAIR),
@@ -91,7 +111,7 @@ def test_takes_what_torch_takes(name: str) -> None:
     """The constructor has PyTorch's parameters with its defaults, but for those that it calls deprecated."""
     ours, theirs = (inspect.signature(getattr(module, name).__init__).parameters for module in (nn, torch.nn))
     for parameter in theirs.values():
-        if parameter.name in ("self", "size_average", "reduce", "min_value", "max_value", "args", "kwargs"):
+        if parameter.name in ("self", "size_average", "reduce", "min_value", "max_value", "args", "kwargs", "_random_samples"):
             continue
         assert parameter.name in ours, parameter.name
         assert ours[parameter.name].default == parameter.default or parameter.name == "dim", parameter.name
@@ -103,6 +123,52 @@ def test_in_place_activations() -> None:
         x = dg.tensor([-1.0, 2.0, 9.0])
         expected = getattr(nn, name)().eval()(x).tolist()
         assert layer(x) is x and x.tolist() == expected, name
+
+
+def test_bilinear() -> None:
+    ours, theirs = nn.Bilinear(3, 4, 2).double(), torch.nn.Bilinear(3, 4, 2).double()
+    ours.load_state_dict({name: dg.tensor(value.detach().numpy()) for name, value in theirs.state_dict().items()})
+    a, b = numbers(5, 3), numbers(5, 4)
+    result = ours(dg.tensor(a), dg.tensor(b)).detach().numpy()
+    np.testing.assert_allclose(result, theirs(torch.tensor(a), torch.tensor(b)).detach().numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name, shape, shared", [
+    ("Dropout1d", (40, 30, 3), 2), ("Dropout1d", (300, 3), 1), ("Dropout2d", (40, 30, 2, 2), 2), ("Dropout2d", (40, 30, 3), 2),
+    ("Dropout3d", (300, 2, 2, 2), 1), ("Dropout3d", (40, 30, 2, 2, 1), 2), ("AlphaDropout", (900, 2), 2),
+    ("FeatureAlphaDropout", (40, 30, 4), 2),
+])  # fmt: skip
+def test_dropped_channels(name: str, shape: tuple[int, ...], shared: int) -> None:
+    """Whole channels have one fate, at the rate asked for; the gradient is that of what was kept."""
+    dg.manual_seed(2)
+    layer = getattr(nn, name)(0.3)
+    x = dg.ones(shape).requires_grad_()
+    y = layer(x)
+    y.sum().backward()
+    low = y.detach().flatten(shared).numpy() if shared < len(shape) else y.detach().numpy()[..., None]
+    assert (low == low[..., :1]).all()
+    values = np.unique(low)
+    assert len(values) == 2 and 0.25 < (low == values[0]).mean() < 0.35
+    slope = 1 / 0.7 if "Alpha" not in name else ((1 - 0.3) * (1 + 0.3 * 1.7580993408473766**2)) ** -0.5
+    assert values[0] == (0 if "Alpha" not in name else pytest.approx(slope * (-1.7580993 + 1.7580993 * 0.3), rel=1e-5))
+    expected = np.where(y.detach().numpy() == values[0], 0, slope)
+    np.testing.assert_allclose(x.grad.numpy(), expected, rtol=1e-6)
+    assert layer.eval()(x) is x and getattr(nn, name)(1.0)(x).abs().max().item() == 0
+    with pytest.raises(ValueError, match=f"{name}: p must be a probability"):
+        getattr(nn, name)(1.5)
+
+
+def test_mistakes_of_padding_and_groups() -> None:
+    with pytest.raises(ValueError, match="GroupNorm: 5 channels do not fall into 2 groups"):
+        nn.GroupNorm(2, 5)
+    with pytest.raises(ValueError, match=r"group_norm: 5 channels do not fall into 2 groups"):
+        nn.functional.group_norm(dg.zeros(1, 5), 2)
+    with pytest.raises(TypeError, match="ReflectionPad2d: padding must be one number or 4"):
+        nn.ReflectionPad2d((1, 2))
+    with pytest.raises(IndexError, match="CircularPad1d: x must have 2 or 3 dimensions, got 1"):
+        nn.CircularPad1d(1)(dg.zeros(3))
+    with pytest.raises(IndexError, match="dropout3d: x must have 4 or 5 dimensions, got 2"):
+        nn.Dropout3d()(dg.zeros(2, 3))
 
 
 def test_random_slopes_and_choices() -> None:
