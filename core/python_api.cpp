@@ -27,7 +27,8 @@ HookSlot hooks[static_cast<int>(Hook::Count)] = {
     {"getitem"},       {"setitem"},         {"tensor_repr"},
     {"tensor_format"}, {"tensor_new"},      {"value_read"},
     {"lift"},          {"capture_miss"},    {"view_written"},
-    {"localize"},      {"written"},         {"misfit"},
+    {"view_gradient"}, {"localize"},        {"written"},
+    {"misfit"},
 };
 
 PyObject* error_class(const char* name) {

@@ -89,6 +89,7 @@ enum class Hook {
   Lift,
   CaptureMiss,
   ViewWritten,
+  ViewGradient,
   Localize,
   Written,
   Misfit,

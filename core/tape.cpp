@@ -20,6 +20,9 @@ uint64_t next_sequence = 1;
 std::vector<Node*> dead_nodes;
 bool emptying = false;
 
+// A node comes after what it depends on: also after views that found their new place when their edges were asked for.
+void comes_last(Node* node) { node->sequence = next_sequence++; }
+
 void drop_edge(Edge& edge) {
   if (edge.node) release_node(edge.node);
   Py_XDECREF(reinterpret_cast<PyObject*>(edge.leaf));
@@ -286,6 +289,7 @@ void record_compiled(OpObject* op, Entry* entry, const Operand* operands, size_t
       if (mask_bit(row->needs.data(), i)) node->edges[i] = edge_of(operands[i].tensor);
     }
   }
+  comes_last(node);
   for (size_t i = 0; i < n_outs; ++i) {
     Saved* saved = node->outs + i;
     saved->kind = static_cast<uint8_t>(OperandKind::Tensor);
@@ -363,6 +367,7 @@ void record_traced(OpObject* op, PyObject* args, PyObject* before, PyObject* out
   extra.outs = saved_outs.release();
   for (size_t i = 0; i < flat.size(); ++i)
     if (is_tensor(flat[i])) node->edges[i] = edge_of(as_tensor(flat[i]));
+  comes_last(node);
   if (writes_view) {
     Ref written = traced_value(outs);
     set_node(as_tensor(written.get()), node, 0);
@@ -401,6 +406,7 @@ PyObject* record_python(PyObject* outputs, PyObject* inputs, const char* name, P
   extra.continues_sums = continues_sums;
   node->n_outputs = static_cast<uint32_t>(n_outs);
   for (Py_ssize_t i = 0; i < n_inputs; ++i) node->edges[i] = edge_of(as_tensor(PyTuple_GET_ITEM(ins.get(), i)));
+  comes_last(node);
   for (Py_ssize_t i = 0; i < n_outs; ++i) {
     TensorObject* out = as_tensor(PyTuple_GET_ITEM(outs.get(), i));
     Ref own = Ref::borrow(as_object(out));
@@ -436,7 +442,9 @@ void check_inplace_target(OpObject* op, TensorObject* target) {
                      "%s: a view made under no_grad of a tensor that requires grad cannot be written "
                      "with gradients enabled",
                      op_name(op));
-  if (target->base && as_tensor(target->base)->flags & kRequiresGrad && !as_tensor(target->base)->node)
+  // Also a view of a leaf that is itself a view of what needs no gradient: the write could not be seen from the leaf.
+  if (target->base && !as_tensor(target->base)->node &&
+      (as_tensor(target->base)->flags & kRequiresGrad || requires_grad(target)))
     raise_error_hint("GradError", hint, "%s: a view of a leaf tensor that requires grad cannot be written in place",
                      op_name(op));
 }

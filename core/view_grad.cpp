@@ -102,6 +102,14 @@ void copy_region(char* target, const int64_t* target_strides, const char* source
   strided_copy(target, target_strides, source, source_strides, view.rank, view.sizes, itemsize(view.dtype));
 }
 
+// The gradients of the operator that wrote a view.
+struct Inner {
+  Gradients tensors;
+  ~Inner() {
+    for (TensorObject* tensor : tensors) Py_XDECREF(reinterpret_cast<PyObject*>(tensor));
+  }
+};
+
 void view_gradient(Node* node, const TensorObject* grad, Gradients* results) {
   const Saved &base = node->operands[0], &view = node->operands[1];
   TensorObject* whole = like_base(base, true);
@@ -121,23 +129,53 @@ void write_gradient(Node* node, const TensorObject* grad, Gradients* results) {
   Ref of_view(as_object(make_empty(view.dtype, view.rank, view.sizes)));
   copy_region(as_tensor(of_view.get())->data, as_tensor(of_view.get())->strides, region, view.sizes + view.rank, view);
   TensorObject* grads[] = {as_tensor(of_view.get())};
-  Gradients inner;
-  struct Guard {
-    Gradients& tensors;
-    ~Guard() {
-      for (TensorObject* tensor : tensors) Py_XDECREF(reinterpret_cast<PyObject*>(tensor));
-    }
-  } guard{inner};
-  node_gradients(write, grads, false, &inner);
+  Inner inner;
+  node_gradients(write, grads, false, &inner.tensors);
   // What the region held before: its gradient, or nothing if it was simply overwritten.
   Ref before;
-  if (inner[0])
-    before = Ref::borrow(as_object(inner[0]));
+  if (inner.tensors[0])
+    before = Ref::borrow(as_object(inner.tensors[0]));
   else
     before = Ref(as_object(make_zeros(view.dtype, view.rank, view.sizes)));
   copy_region(region, view.sizes + view.rank, as_tensor(before.get())->data, as_tensor(before.get())->strides, view);
   (*results)[0] = as_tensor(whole.release());
-  for (uint32_t i = 1; i < write->n_edges; ++i) (*results)[i] = std::exchange(inner[i], nullptr);
+  for (uint32_t i = 1; i < write->n_edges; ++i) (*results)[i] = std::exchange(inner.tensors[i], nullptr);
+}
+
+// What create_graph records, and a capture: the same made of operators, on layouts relative to the base's.
+Ref dims_tuple(const int64_t* values, int count) {
+  Ref tuple = owned(PyTuple_New(count));
+  for (int d = 0; d < count; ++d) PyTuple_SET_ITEM(tuple.get(), d, checked(PyLong_FromLongLong(values[d])));
+  return tuple;
+}
+
+Ref layout_of(const Saved& tensor, const Saved& base) {
+  Ref sizes = dims_tuple(tensor.sizes, tensor.rank), strides = dims_tuple(tensor.sizes + tensor.rank, tensor.rank);
+  return owned(Py_BuildValue("(OOL)", sizes.get(), strides.get(), static_cast<long long>(tensor.offset - base.offset)));
+}
+
+void recorded_gradients(Node* node, TensorObject* grad, Gradients* results) {
+  const Saved &base = node->operands[0], &view = node->operands[1];
+  Ref whole = layout_of(base, base), part = layout_of(view, base);
+  auto ask = [](const char* task, PyObject* a, PyObject* b, PyObject* c, PyObject* d) {
+    Ref name = owned(PyUnicode_FromString(task));
+    Ref made = owned(PyObject_CallFunctionObjArgs(hook(Hook::ViewGradient), name.get(), a, b, c, d, nullptr));
+    require_tensor(made.get(), task);
+    return made;
+  };
+  if (node->kind == NodeKind::View) {
+    Ref made = ask("gradient", as_object(grad), whole.get(), part.get(), overlaps_itself(view) ? Py_True : Py_False);
+    (*results)[0] = as_tensor(made.release());
+    return;
+  }
+  Ref of_view = ask("taken", as_object(grad), whole.get(), part.get(), nullptr);
+  TensorObject* grads[] = {as_tensor(of_view.get())};
+  Inner inner;
+  node_gradients(node->extra->write, grads, true, &inner.tensors);
+  Ref before = Ref::borrow(inner.tensors[0] ? as_object(inner.tensors[0]) : Py_None);
+  Ref made = ask("replaced", as_object(grad), before.get(), whole.get(), part.get());
+  (*results)[0] = as_tensor(made.release());
+  for (uint32_t i = 1; i < node->n_edges; ++i) (*results)[i] = std::exchange(inner.tensors[i], nullptr);
 }
 
 }  // namespace
@@ -171,10 +209,7 @@ void rebase_view(TensorObject* view, Node* write) {
 }
 
 void view_gradients(Node* node, TensorObject* grad, bool recorded, Gradients* results) {
-  if (recorded)
-    raise_node_error("GradError", node, "build the tensor with where, cat or stack instead of writing to a view",
-                     "%s: gradients through a write to a view cannot be differentiated again or captured",
-                     node_name(node));
+  if (recorded) return recorded_gradients(node, grad, results);
   require_host(grad, node_name(node));
   if (node->kind == NodeKind::View)
     view_gradient(node, grad, results);

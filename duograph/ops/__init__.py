@@ -89,6 +89,7 @@ for _name, _hook in (
     ("trace_op", "duograph.ops.tracing:trace_op"),
     ("raise_error", "duograph.ops.tracing:raise_error"),
     ("python_gradient", "duograph.ops.gradient:python_gradient"),
+    ("view_gradient", "duograph.ops.regions:view_gradient"),
     ("gradient_needs", "duograph.runtime.compile:gradient_needs"),
     ("misfit", "duograph.ops.calls:misfit"),
 ):

@@ -293,11 +293,12 @@ def unfold(x: Tensor, dimension: int, size: Size, step: Size) -> Tensor:
     name, shape = user_operator("unfold"), tuple(x.shape)
     rank = len(shape)
     dim = axis(name, dimension, rank)
-    if not rank:
-        raise DimensionError(f"{name}: a 0-d tensor has no windows")
     require("le", 1, step, ValueError_, f"{name}: the step must be above 0, got {step}")
     require("le", 0, size, ShapeError, f"{name}: the size of a window must not be negative, got {size}")
-    require("le", size, shape[dim], ShapeError, f"{name}: windows of {size} in a dimension of size {shape[dim]}")
+    length = shape[dim] if rank else 1
+    require("le", size, length, ShapeError, f"{name}: windows of {size} in a dimension of size {length}")
+    if not rank:  # one window of at most one element
+        return _affine(emit("reshape", [x], x.dtype, (1,)), [size], [0], [[1]], True)
     count = (shape[dim] - size) // step + 1
     rows = [[(step if d == dim else 1) if d == other else 0 for other in range(rank)] + [int(d == dim)] for d in range(rank)]
     distinct = isinstance(step, int) and isinstance(size, int) and step >= size

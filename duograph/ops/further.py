@@ -82,7 +82,7 @@ def adjoint(x: Tensor) -> Tensor:
 
 @function(samples=lambda m: [(m(2, 3),), (m(),), (m(4),)])
 def ravel(x: Tensor) -> Tensor:
-    """All elements as one row, a view where possible.
+    """All elements as one row without gaps: a view of a contiguous tensor, else a copy.
 
     Shapes:   x [*S] → [n]
     Dtypes:   kept
@@ -93,7 +93,7 @@ def ravel(x: Tensor) -> Tensor:
     >>> ravel(tensor([[1, 2], [3, 4]]))
     tensor([1, 2, 3, 4])
     """
-    return reshape(x, (-1,))
+    return reshape(x.contiguous(), (-1,))
 
 
 @function(method=False, samples=lambda m: [(m(2, 3), (1, 2)), (m(3), (0, 1), 2)])

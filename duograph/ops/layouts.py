@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .definition import function
-from .movement import alias, flatten, reshape, squeeze, unflatten, unsqueeze, view
+from .movement import alias, axis, flatten, merged, reshape, squeeze, unflatten, unsqueeze, view
 
 if TYPE_CHECKING:
     from duograph._core import Tensor
@@ -38,25 +38,25 @@ def _as_view(x: Tensor, given: tuple[Any, ...]) -> Tensor | None:
     parts: list[tuple[int, list[int]]] = []  # how many dimensions are merged, and what they are split into
     source = 0
     pending: list[int] = []
-    merged, split = 0, 1
+    joined, split = 0, 1
     size = 1
     for target in (t for t in wanted if t != 1):
         pending.append(target)
         split *= target
         while size < split:
-            if merged and steps[source - 1] != steps[source] * sizes[source]:
+            if joined and steps[source - 1] != steps[source] * sizes[source]:
                 return None
             size *= sizes[source]
             source += 1
-            merged += 1
+            joined += 1
         if size == split:
-            parts.append((merged, pending))
-            pending, merged, size, split = [], 0, 1, 1
+            parts.append((joined, pending))
+            pending, joined, size, split = [], 0, 1, 1
     result = squeeze(x) if len(kept) != len(have) else x
     dim = 0
-    for merged, pieces in parts:
-        if merged > 1:
-            result = flatten(result, dim, dim + merged - 1)
+    for joined, pieces in parts:
+        if joined > 1:
+            result = merged(result, dim, dim + joined - 1)
         if len(pieces) > 1:
             result = unflatten(result, dim, pieces)
         dim += len(pieces)
@@ -84,6 +84,23 @@ def view_any(x: Tensor, *shape: Any) -> Tensor:
         if found is not None:
             return found
     return view(x, *shape)
+
+
+@function(over="flatten")
+def flatten_any(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """`flatten`: one dimension is the tensor itself; of a tensor with gaps a view where one can show it."""
+    shape = x.shape
+    start, end = axis("flatten", start_dim, len(shape)), axis("flatten", end_dim, len(shape))
+    if start == end and shape:
+        return x
+    if start < end and x._traced is None and not x.is_contiguous():
+        count = 1
+        for size in shape[start : end + 1]:
+            count *= size
+        found = _as_view(x, (*shape[:start], count, *shape[end + 1 :]))
+        if found is not None:
+            return found
+    return flatten(x, start_dim, end_dim)
 
 
 @function(public=False, samples=lambda m: [(m(2, 6), m(3, 4))], reference=lambda np, x, y: np.reshape(x, y.shape))

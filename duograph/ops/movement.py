@@ -199,6 +199,41 @@ def _(base: Any, value: Any, start_dim: int, end_dim: int) -> Any:
     return reshape(value, base.shape)
 
 
+@op(
+    kind=VIEW,
+    lowers=True,
+    method=False,
+    public=False,
+    samples=lambda m: [(m(2, 3, 4), 0, 1), (m(2, 3, 4), 0, 2), (m(5), 0, 0)],
+    reference=lambda np, x, s, e: np.reshape(x, x.shape[:s] + (-1,) + x.shape[e + 1 :]),
+)
+def merged(x: Tensor, start_dim: int, end_dim: int) -> Tensor:
+    """The same memory with the dimensions from start_dim to end_dim, both included, as one.
+
+    Shapes:   x [*S] → [*S[:start], product, *S[end + 1:]]
+    Dtypes:   kept
+    Gradient: reshaped back
+    Errors:   ShapeError if strides cannot say it
+    Source:   torch.Tensor.view
+
+    >>> dg.ops.merged(tensor([[1, 2], [3, 4]]), 0, 1)
+    tensor([1, 2, 3, 4])
+    """
+    shape = tuple(x.shape)
+    wanted = (*shape[:start_dim], product(shape[start_dim : end_dim + 1]), *shape[end_dim + 1 :])
+    return emit("reshape", [x], x.dtype, wanted, alias=True)
+
+
+@merged.vjp
+def _(g: Any, out: Any, x: Any, start_dim: int, end_dim: int) -> Any:
+    return reshape(g, x.shape)
+
+
+@merged.writes_through
+def _(base: Any, value: Any, start_dim: int, end_dim: int) -> Any:
+    return reshape(value, base.shape)
+
+
 def _np_squeeze(np: Any, x: Any, dim: Any = None) -> Any:
     dims = range(x.ndim) if dim is None else [dim % (x.ndim or 1)] if isinstance(dim, int) else [d % x.ndim for d in dim]
     return np.reshape(x, [s for d, s in enumerate(x.shape) if d not in dims or s != 1])

@@ -230,6 +230,14 @@ def _(g: Any, out: Any, x: Any, value: Any, dim: Any, index: Any) -> Any:
     return select_put(g, zeros_like(value), dim, index), select(g, dim, index)
 
 
+def _dim(name: str, x: Tensor, dim: int) -> int:
+    """A dimension that is there: of a 0-d tensor there is none."""
+    found = axis(name, dim, x.ndim)
+    if x.ndim == 0:
+        raise DimensionError(f"{name}: a 0-d tensor has no dimension {dim}")
+    return found
+
+
 @function(
     samples=lambda m: [(m(5, 4), 0, 1, 3), (m(5, 4), 1, -2, 2)],
     reference=lambda np, x, dim, start, length: np.take(x, range(start % x.shape[dim], start % x.shape[dim] + length), dim),
@@ -246,7 +254,7 @@ def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
     >>> narrow(tensor([1, 2, 3]), 0, 1, 2)
     tensor([2, 3])
     """
-    size = x.shape[axis("narrow", dim, x.ndim)]
+    size = x.shape[_dim("narrow", x, dim)]
     if isinstance(start, int) and start < 0:
         start = start + size
     if isinstance(start, int) and isinstance(length, int) and isinstance(size, int) and not 0 <= start <= start + length <= size:
@@ -428,7 +436,7 @@ def split(x: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) 
     >>> split(tensor([1, 2, 3]), 2)[1]
     tensor([3])
     """
-    dim = axis("split", dim, x.ndim)
+    dim = _dim("split", x, dim)
     if not isinstance(split_size_or_sections, (list, tuple)):
         size: Any = split_size_or_sections
         if isinstance(size, int) and size < 1:
@@ -458,7 +466,7 @@ def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """
     if chunks < 1:
         raise ValueError_(f"chunk: at least one chunk is needed, got {chunks}")
-    dim = axis("chunk", dim, x.ndim)
+    dim = _dim("chunk", x, dim)
     return split(x, max(1, -(-x.shape[dim] // chunks)), dim)
 
 
@@ -475,7 +483,7 @@ def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     >>> unbind(tensor([1, 2]))
     (tensor(1), tensor(2))
     """
-    dim = axis("unbind", dim, x.ndim)
+    dim = _dim("unbind", x, dim)
     return tuple(select(x, dim, i) for i in range(x.shape[dim]))
 
 

@@ -154,7 +154,7 @@ _CONVERTERS = {
 
 def _transposed(self: Tensor) -> Tensor:
     """All dimensions in reverse order."""
-    return permute(self, *range(self.dim() - 1, -1, -1))
+    return permute(self, tuple(range(self.dim() - 1, -1, -1)))
 
 
 def _matrix_transposed(self: Tensor) -> Tensor:
