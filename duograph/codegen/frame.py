@@ -86,35 +86,34 @@ class Frame:
 
     def fail_if(self, condition: str, code: int, value: Value = 0, extent: Value = 0) -> None:
         """Report and leave the kernel if the i1 ``condition`` holds."""
-        f = self.function
-        bad, good = f.label("fail"), f.label("good")
-        f.cond_br(condition, bad, good)
-        f.place(bad)
-        for position, item in enumerate((code, value, extent)):
-            f.store("i64", item, f.gep("%status", position * 8))
-        f.ret()
-        f.place(good)
+        self.function.leave_if(condition, lambda: self._report(code, value, extent))
 
     def fail_lanes(self, v: Vectors, lanes: Vec, code: int, values: Vec | None = None, extent: Value = 0) -> None:
         """Report and leave the kernel if any lane of the condition holds, with the first such lane's value."""
-        f = self.function
         if values is None:
             self.fail_if(v.any(lanes), code)
             return
-        bad, good = f.label("fail"), f.label("good")
-        f.cond_br(v.any(lanes), bad, good)
-        f.place(bad)
-        lane: Value = 0
-        if lanes.lanes > 1:
-            bits = f.op(f"bitcast {lanes.type} {lanes.ref} to i{lanes.lanes}")
-            wide = f.op(f"zext i{lanes.lanes} {bits} to i64")
-            f.module.declare("llvm.cttz.i64", "i64", ["i64", "i1"])
-            lane = f.op(f"call i64 @llvm.cttz.i64(i64 {wide}, i1 true)")
-        f.store("i64", code, "%status")
-        f.store("i64", v.extract(values, lane), f.gep("%status", 8))
-        f.store("i64", extent, f.gep("%status", 16))
-        f.ret()
-        f.place(good)
+        shown = values
+
+        def report() -> None:
+            self._report(code, v.extract(shown, self._first(lanes)), extent)
+
+        self.function.leave_if(v.any(lanes), report)
+
+    def _report(self, *words: Value) -> None:
+        f = self.function
+        for position, word in enumerate(words):
+            f.store("i64", word, f.gep("%status", position * 8))
+
+    def _first(self, lanes: Vec) -> Value:
+        """The number of the first lane that is set."""
+        if lanes.lanes == 1:
+            return 0
+        f = self.function
+        bits = f.op(f"bitcast {lanes.type} {lanes.ref} to i{lanes.lanes}")
+        wide = f.op(f"zext i{lanes.lanes} {bits} to i64")
+        f.module.declare("llvm.cttz.i64", "i64", ["i64", "i1"])
+        return f.op(f"call i64 @llvm.cttz.i64(i64 {wide}, i1 true)")
 
     def finish(self, chunks: Extent, cost: Extent) -> Launch:
         self.function.module.add(self.function)

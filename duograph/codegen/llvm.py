@@ -24,6 +24,9 @@ _ICMP: dict[str, Callable[[int, int], bool]] = {
     "ugt": lambda a, b: a > b,
     "uge": lambda a, b: a >= b,
 }
+# Instructions that may give another value when they stand elsewhere or run again: never taken for one met before.
+_OWN_VALUE = ("load", "phi", "call", "alloca")
+
 _MINMAX: dict[str, Callable[[int, int], int]] = {"umin": min, "umax": max, "smin": min, "smax": max}
 
 
@@ -109,6 +112,9 @@ class Function:
         self._lines: list[str] = []
         self._allocas: list[str] = []
         self._count = 0
+        # of the present block and those it is surely reached from: the values by their text, conditions known to be false
+        self._known: dict[str, str] = {}
+        self._refuted: set[str] = set()
         signature = ", ".join(f"{type} %{parameter}" for type, parameter in parameters)
         self._head = f"define {linkage}{' ' if linkage else ''}{result} @{name}({signature}) nounwind {attributes} {{"
 
@@ -126,10 +132,19 @@ class Function:
         self._lines.append(line)
 
     def op(self, text: str) -> str:
-        """``%vN = text``; returns the name."""
+        """``%vN = text``; returns the name. What this block has computed before is not computed again."""
+        if text.startswith(_OWN_VALUE):
+            return self._new(text)
+        return self._known.get(text) or self._keep(text)
+
+    def _new(self, text: str) -> str:
         self._count += 1
         name = f"%v{self._count}"
         self._lines.append(f"{name} = {text}")
+        return name
+
+    def _keep(self, text: str) -> str:
+        name = self._known[text] = self._new(text)
         return name
 
     def prelude(self, text: str) -> str:
@@ -142,6 +157,7 @@ class Function:
         """Begin the block ``label``; the block before must have been ended by a branch."""
         self._lines.append(f"{label}:")
         self.block = label
+        self._known, self._refuted = {}, set()
 
     def reserve(self) -> int:
         """A line to be filled later by `fill` (phis whose back edge is not known yet)."""
@@ -300,8 +316,10 @@ class Function:
     # ---- calls ----
 
     def intrinsic(self, name: str, result: str, arguments: Sequence[tuple[str, Value]]) -> str:
+        """A call of an intrinsic that touches no memory: same arguments, same value."""
         self.module.declare(name, result, [type for type, _ in arguments])
-        return self.op(f"call {result} @{name}(" + ", ".join(f"{type} {value}" for type, value in arguments) + ")")
+        text = f"call {result} @{name}(" + ", ".join(f"{type} {value}" for type, value in arguments) + ")"
+        return self._known.get(text) or self._keep(text)
 
     def call(self, name: str, arguments: Sequence[tuple[str, Value]]) -> None:
         self.emit(f"call void @{name}(" + ", ".join(f"{type} {value}" for type, value in arguments) + ")")
@@ -397,6 +415,30 @@ class Function:
         self.br(head)
         self.place(done)
         return names
+
+    def leave_if(self, condition: str, report: Callable[[], None], hint: str = "fail") -> None:
+        """Return from the function where the i1 ``condition`` holds, after ``report``; once is enough."""
+        if condition in self._refuted:
+            return
+        leave, stay = self.label(hint), self.label("good")
+        self.cond_br(condition, leave, stay)
+        known, refuted = self._known, self._refuted
+        self.place(leave)
+        report()
+        self.ret()
+        self.place(stay)
+        self._known, self._refuted = known, refuted | {condition}
+
+    def cut(self, never: str) -> None:
+        """Begin another block by asking for an i1 that never holds, which LLVM cannot know.
+
+        Instruction selection sees one block at a time. On long chains of shuffles it spends several times as long.
+        """
+        leave, stay = self.label("leave"), self.label("stay")
+        self.cond_br(never, leave, stay)
+        self.place(leave)
+        self.ret()
+        self.place(stay)
 
     @contextmanager
     def when(self, condition: str) -> Iterator[None]:

@@ -86,7 +86,7 @@ class _Turn:
         f = self.f
         whole = f.select(f.icmp("eq", rows, ROWS), f.and_(columns, -LANES), 0)
         with f.loop(0, whole, LANES) as column:
-            self._block(source, tile, column)
+            self._block(source, tile, column, f.icmp("uge", column, whole))
         with f.loop(whole, columns) as column, f.loop(0, rows) as row:
             item = f.load(self.storage, self._source(source, column, row), self.size)
             f.store(self.storage, item, self._target(tile, row, column), self.size)
@@ -97,8 +97,11 @@ class _Turn:
     def _target(self, tile: str, row: Value, column: Value) -> str:
         return self.f.gep(self.f.gep(tile, self.f.mul(row, COLUMNS), self.size), column, self.size)
 
-    def _block(self, source: str, tile: str, column: str) -> None:
-        """16 x 16 elements: 4 rounds of two-input shuffles, each within or across 128-bit quarters."""
+    def _block(self, source: str, tile: str, column: str, never: str) -> None:
+        """16 x 16 elements: 4 rounds of two-input shuffles, each within or across 128-bit quarters.
+
+        ``never``: an i1 that does not hold, see `Function.cut`.
+        """
         f, v, kind = self.f, self.v, f"<{LANES} x {self.storage}>"
         lines = [
             Vec(f.load(kind, self._source(source, f.add(column, i), 0), self.size), self.storage, LANES) for i in range(LANES)
@@ -110,6 +113,8 @@ class _Turn:
                 if not i & distance:
                     a, b = lines[i], lines[i + distance]
                     lines[i], lines[i + distance] = (v.shuffle(a, b, mask) for mask in masks)
+            if distance == 2:
+                f.cut(never)
         for i, line in enumerate(lines):
             # interleaving leaves the rows of each four in the order 0, 2, 1, 3
             row = i & -4 | (i & 1) << 1 | i >> 1 & 1

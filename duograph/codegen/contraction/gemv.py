@@ -125,7 +125,7 @@ def add_row_columns(module: Module, shape: TileShape) -> None:
                 here = f.gep(place, f.load("i64", f.gep(offsets, 8 * i)))
                 f.prefetch(f.gep(here, _AHEAD), locality=2)
                 rows.append(f.load_vector(here))
-            for value in transpose(f, rows):
+            for value in transpose(f, rows, f.icmp("uge", k, "%k")):
                 total = f.multiply_add(f.broadcast(a), value, total)
                 a = f.gep(a, "%a_k")
             return [total, a]

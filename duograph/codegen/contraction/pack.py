@@ -115,13 +115,16 @@ def _pack_columns(module: Module, shape: TileShape) -> TileFunction:
                 f.prefetch(f.gep(place, ahead), locality=2)
                 block.append(f.load_vector(place, mask))
             out = f.gep(target, f.mul(k, row_bytes))
-            for i, value in enumerate(transpose(f, block)):
+            for i, value in enumerate(transpose(f, block, f.icmp("uge", k, "%k"))):
                 f.store_vector(value, f.gep(out, i * row_bytes))
     return f
 
 
-def transpose(f: TileFunction, rows: Sequence[str]) -> list[str]:
-    """``lanes`` vectors to their transpose: unpacks inside 128-bit quarters, then shuffles of whole quarters."""
+def transpose(f: TileFunction, rows: Sequence[str], never: str) -> list[str]:
+    """``lanes`` vectors to their transpose: unpacks inside 128-bit quarters, then shuffles of whole quarters.
+
+    ``never``: an i1 that does not hold, see `Function.cut`.
+    """
     shape = f.shape
     lanes, inside = shape.lanes, 16 // shape.size
     quarters = lanes // inside
@@ -138,6 +141,7 @@ def transpose(f: TileFunction, rows: Sequence[str]) -> list[str]:
                 following[base + i] = f.shuffle(shape.vector, a, b, low)
                 following[base + i + step] = f.shuffle(shape.vector, a, b, high)
         values, step = following, 2 * step
+    f.cut(never)
     order = _unpack_order(inside)
     # columns[c][g]: quarter q of it holds column q * inside + c of rows g * inside...
     columns = [[values[g * inside + order.index(c)] for g in range(quarters)] for c in range(inside)]
