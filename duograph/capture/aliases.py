@@ -21,6 +21,7 @@ from duograph.ops.tracing import as_user, in_operator, wrap
 from .cells import Cell, Step
 from .conditions import both, choice
 from .histories import Move, down, moves, view_written
+from .sizes import Unsettled
 
 if TYPE_CHECKING:
     from .builder import CaptureBuilder
@@ -233,6 +234,11 @@ def _path(region: Region, chain: Sequence[Step], after: tuple[Move, ...] | None)
 
 def _check_known(link: Link) -> None:
     if not link.known:
+        builder: Any = current()
+        lengths = [size for size in builder.read(link.lender).shape[:1] if not isinstance(size, int)]
+        if lengths and builder.call_sizes.knows(*lengths):
+            builder.call_sizes.pin_symbols(*lengths)
+            raise Unsettled("which item of a list a tensor is must be known")
         raise CaptureError(
             "static: a variable or an item of a list is a part of another tensor, or one of several, that a loop or "
             "branch chose, and after it one of them is written in place and the other read",

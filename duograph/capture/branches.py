@@ -87,7 +87,7 @@ def branch(
     written = Written(recorder)
     given = variables
     before = variables.get()
-    containers = Containers((*variables.loads(), *before))
+    containers = Containers(recorder, (*variables.loads(), *before), variables)
     while True:
         choice = _Choice(recorder, predicate)
         found: list[Any] = []
@@ -95,7 +95,8 @@ def branch(
         more = False
         for run in (then, otherwise):
             try:
-                found.append(choice.side(run, variables.get, gradients=True))
+                with containers.hold(choice.builder):
+                    found.append(choice.side(run, variables.get, gradients=True))
                 more |= written.new()
             finally:
                 written.take_back()
@@ -112,7 +113,7 @@ def branch(
     pairs = [tuple(after[names.index(name)] for after in found) for name in kept]
     changed = containers.changed(*contents)
     pairs += [(contents[0][i], contents[1][i]) for i in changed]
-    results = choice.merge([*kept, *(f"a {type(containers.known[i]).__name__}" for i in changed)], pairs)
+    results = choice.merge([*kept, *(containers.names[i] for i in changed)], pairs)
     containers.give([(i, value) for i, value in zip(changed, results[len(kept) :])])
     merged = dict(zip(kept, results))
     set_(tuple(merged.get(name, UNBOUND) for name in names))

@@ -77,6 +77,9 @@ class CaptureBuilder(SizedBuilder):
         self.borrowed = Borrowed(self)
         self.aliases = Aliases(self)
         self.rows: dict[int, tuple[Any, int, int, Any]] = {}  # tensors in lists that are rows of a stack: see growing
+        self.lists_grew = False  # there are lists whose length only the run knows
+        self.read_last: set[int] = set()  # lists of which the last item was read in a branch or loop
+        self.held_iterators: list[dict[int, Any]] = []  # those that were there before the open branches and loops
         self.regions: list[Region] = []  # open ones, innermost last
         self.differentiated: set[Any] = set()  # nodes of the tape from which branches and loops went backward
         self.open_regions: list[Region] = []  # those that are open while something is emitted before them

@@ -11,6 +11,7 @@ from duograph._recorded import state
 from duograph._stack import user_location
 from duograph.errors import CaptureError
 
+from .growing import grows, holds_any, settled
 from .texts import joined
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ def decides(value: Any) -> Recorder | None:
     if recorder is None or not isinstance(value, core.Tensor) or recorder.single_path:
         return None
     return recorder
+
+
+def deciding(value: Any) -> Any:
+    """What decides where a statement asks for the truth of a value: a list that grows is not seen through."""
+    return holds_any(value) if type(value) is list and grows(value) else value
 
 
 class Variables(NamedTuple):
@@ -98,6 +104,7 @@ class ControlFlow:
         otherwise: Thunk,
         variables: Variables,
     ) -> None:
+        test = deciding(test)
         recorder = decides(test)
         if recorder is not None:
             from .branches import branch
@@ -117,7 +124,7 @@ class ControlFlow:
         open_ = state.recorder
         while True:
             asked = 0 if open_ is None else open_.sizes.asked
-            value = test()
+            value = deciding(test())
             recorder = decides(value)
             if recorder is not None:
                 from .loops import while_loop
@@ -154,6 +161,7 @@ class ControlFlow:
 
     @staticmethod
     def assert_(test: Any, message: Thunk | None) -> None:
+        test = deciding(test)
         recorder = decides(test)
         if recorder is not None:
             from .branches import check
@@ -174,13 +182,20 @@ class ControlFlow:
     def comprehension(items: Any, spread: bool, make: Callable[..., Any]) -> list[Any]:
         """`[make(item) for item in items]`."""
         recorder = state.recorder
-        if recorder is not None and not recorder.single_path and not isinstance(items, (list, tuple, dict)):
+        plain = isinstance(items, (list, tuple, dict)) and not grows(items)
+        if recorder is not None and not recorder.single_path and not plain:
             from .loops import gather
 
             found = gather(recorder, items, (lambda item: make(*item)) if spread else make)
             if found is not None:
                 return found
+        settled(items)
         return [make(*item) for item in items] if spread else [make(item) for item in items]
+
+    @staticmethod
+    def items(value: Any) -> Any:
+        """A value that Python goes over or takes apart."""
+        return value if state.recorder is None else settled(value)
 
     @staticmethod
     def text(*parts: Any) -> Any:
@@ -194,6 +209,7 @@ class ControlFlow:
 
     @staticmethod
     def if_exp(test: Any, then: Thunk, otherwise: Thunk) -> Any:
+        test = deciding(test)
         recorder = decides(test)
         if recorder is not None:
             from .branches import choose
@@ -211,6 +227,7 @@ class ControlFlow:
 
     @staticmethod
     def not_(value: Any) -> Any:
+        value = deciding(value)
         if decides(value) is None:
             return not value
         from .branches import negation
@@ -253,7 +270,7 @@ def _short_circuit(first: Any, rest: Iterable[Thunk], every: bool) -> Any:
             truth = kept if kept.dtype is core.bool else kept != 0
             keep = _Constant(kept)
             result = choose(recorder, truth, other, keep) if every else choose(recorder, truth, keep, other)
-        elif bool(result) is not every:
+        elif bool(deciding(result)) is not every:
             return result
         else:
             result = thunk()

@@ -16,10 +16,11 @@ from duograph._recorded import state
 from duograph._stack import PACKAGE_FOLDER, user_location
 from duograph.errors import CaptureError
 from duograph.ir.builder import current
+from duograph.ops.definition import REGISTRY
 
 from .callbacks import HostCallback
 from .control import ControlFlow
-from .growing import grows, joining, length
+from .growing import grows, joining, length, whole_arguments
 from .host import host_number
 from .host_calls import speaks_for_itself
 from .journal import CONTAINERS
@@ -68,6 +69,8 @@ _MUTATORS = frozenset(
 )
 _OF_NUMBERS = MATHEMATICAL | {"floor", "ceil", "trunc"}
 _LOOPED: dict[type, Callable[..., Any]] = {range: range_of, enumerate: enumerate_of, zip: zip_of, reversed: reversed_of}
+_LIBRARIES = ("duograph", "builtins", "itertools", "functools", "collections", "numpy")
+_SEE_GROWING = (len, sum, list, enumerate, zip, reversed, isinstance, id, type, print)
 _TAKE_FUNCTIONS = (map, filter, functools.reduce, functools.partial)
 
 
@@ -227,6 +230,28 @@ def convert_function(function: types.FunctionType) -> types.FunctionType:
 
 def callee(recorder: Recorder, function: Any) -> Any:
     """What to call instead of `function` during a capture."""
+    made = _callee(recorder, function)
+    return made if recorder.single_path or _sees_growing(function) else whole_arguments(function, made)
+
+
+def _sees_growing(function: Any) -> bool:
+    """Whether it is user code, or a builtin that knows what a growing list is."""
+    kind = type(function)
+    if kind is types.FunctionType:
+        return is_user_file(function.__code__.co_filename)
+    if kind is types.MethodType:
+        return _sees_growing(function.__func__)
+    if isinstance(function, type):
+        return function in _SEE_GROWING or function.__module__.partition(".")[0] not in _LIBRARIES
+    if kind is types.BuiltinFunctionType:
+        holder = function.__self__
+        if type(holder) is list:
+            return function.__name__ in ("append", "clear", "copy")
+        return isinstance(holder, core.Tensor) or function in _SEE_GROWING
+    return kind is HostCallback or (kind is core.Op and function in (REGISTRY["stack"].exported, REGISTRY["cat"].exported))
+
+
+def _callee(recorder: Recorder, function: Any) -> Any:
     kind = type(function)
     drawn = host_number(recorder, function)
     if drawn is not None:
@@ -245,7 +270,7 @@ def callee(recorder: Recorder, function: Any) -> Any:
         return convert_function(function)
     if kind is types.MethodType:
         _refuse_generator(function)
-        inner = callee(recorder, function.__func__)
+        inner = _callee(recorder, function.__func__)
         holder = function.__self__
         if is_module(holder):
             recorder.enter(holder)

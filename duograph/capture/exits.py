@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Sequence
 
-from .scopes import HELPER, THUNK, FunctionNode, own_walk
+from .scopes import HELPER, THUNK, FunctionNode, bound_names, declared_names, own_walk
 
 RETURNED, RESULT = HELPER + "returned", HELPER + "result"
 
@@ -193,10 +193,17 @@ def annotate_liveness(node: FunctionNode) -> set[str]:
     captured: set[str] = set()
     for child in own_walk(node):
         if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)):
-            captured |= reads(child)
+            captured |= _reads_outside(child)
     assert isinstance(node.body, list)
     _live_before(node.body, set(captured), captured)
     return captured
+
+
+def _reads_outside(node: ast.AST) -> set[str]:
+    """The names that a function reads, or assigns, and does not have for itself."""
+    if isinstance(node, ast.ClassDef):
+        return reads(node)
+    return (reads(node) | {name for name, how in declared_names(node).items() if how == "nonlocal"}) - bound_names(node)
 
 
 def reads(node: ast.AST) -> set[str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from duograph import _core as core
 from duograph._stack import user_location
 from duograph.errors import CaptureError
+from duograph.ir.builder import current
 from duograph.ops.definition import REGISTRY
 from duograph.ops.tracing import value_of, wrap
+
+from .sizes import Unsettled
 
 if TYPE_CHECKING:
     from .builder import CaptureBuilder
@@ -24,6 +27,11 @@ class Rows:
         self.like = like
         self.stacks = stacks
 
+    def length(self) -> Any:
+        """How many items these are, as a size expression."""
+        count = self.stacks[0].size(0)
+        return getattr(count, "expr", count)
+
     def item(self, number: Any) -> Any:
         from .merge import rebuild
 
@@ -31,20 +39,67 @@ class Rows:
         return rebuild(self.like, lambda: next(rows))
 
     def __getattr__(self, name: str) -> Any:
-        raise _refusal()
+        _settle(self)
 
 
-def _refusal() -> CaptureError:
-    return CaptureError(
+class Earlier(Rows):
+    """Stands in a list, while a turn of a loop is captured, for what the turns before appended."""
+
+    __slots__ = ("count", "last")
+
+    def __init__(self, count: Any) -> None:
+        super().__init__(None, [])
+        self.count = count  # of items, as a traced number
+        self.last: Any = None  # the last of them
+
+
+def _settle(rows: Rows) -> NoReturn:
+    """A list with these items is used as a list whose length Python knows: so it must be, or that is an error."""
+    if type(rows) is Earlier:
+        raise CaptureError(
+            "static: a loop reads a list to which it appends, and only the run knows how many items there are",
+            hint="keep what a turn needs of the turns before in a variable",
+            location=user_location(),
+        )
+    sizes = current().call_sizes  # type: ignore[attr-defined]
+    length = rows.length()
+    if sizes.knows(length):
+        sizes.pin_symbols(length)
+        raise Unsettled("the length of a list that a loop has filled is needed")
+    raise CaptureError(
         "static: how many tensors this list holds is known only when the loop that appends to it has run",
         hint="stack or cat the list, take its length, go over it with for, or index it",
         location=user_location(),
     )
 
 
+def _no_item(self: Rows, *args: Any) -> NoReturn:
+    """What Python does with an item of a list: this is none."""
+    _settle(self)
+
+
+_BINARY = "add sub mul matmul truediv floordiv mod pow and or xor lshift rshift"
+_OTHER = "eq ne lt le gt ge neg pos abs invert bool len iter getitem setitem contains call int float index format str repr enter"
+for _name in [*_BINARY.split(), *("r" + name for name in _BINARY.split()), *_OTHER.split()]:
+    setattr(Rows, f"__{_name}__", _no_item)
+Rows.__hash__ = object.__hash__  # type: ignore[method-assign]
+
+
+def settled(value: Any) -> Any:
+    """The value, which Python goes over or takes apart: no list whose length only the run knows."""
+    if (type(value) is list or type(value) is tuple) and value:
+        for item in value:
+            if type(item) in _STAND_INS:
+                _settle(item)
+    return value
+
+
+_STAND_INS = (Rows, Earlier)
+
+
 def grows(value: Any) -> bool:
     """Whether it is a list whose length only the run knows."""
-    return type(value) is list and any(type(item) is Rows for item in value)
+    return type(value) is list and any(type(item) in _STAND_INS for item in value)
 
 
 def tensors_of(items: Sequence[Any]) -> list[Any]:
@@ -68,6 +123,7 @@ def extend(builder: CaptureBuilder, container: list[Any], new: list[Any], stacks
 
     if turns is None:
         _check_alike([*(x for x in container if type(x) is not Rows), *new])
+        builder.lists_grew = True
         count = len(stacks) // len(new)
         made = [stacks[k::count] for k in range(count)]
         container.append(Rows(new[0], [_interleaved(parts) for parts in made]))
@@ -106,6 +162,9 @@ def _check_alike(items: Sequence[Any]) -> None:
 
 def joined(builder: CaptureBuilder, items: Sequence[Any]) -> Rows:
     """All items of a growing list as rows."""
+    for earlier in items:
+        if type(earlier) is Earlier:
+            _settle(earlier)
     if len(items) == 1:
         found: Rows = items[0]
         return found
@@ -118,9 +177,39 @@ def joined(builder: CaptureBuilder, items: Sequence[Any]) -> Rows:
     return made
 
 
+def part(builder: CaptureBuilder, items: list[Any], key: slice) -> list[Any]:
+    """A slice of a growing list."""
+    rows = joined(builder, items)
+    if key.step == -1 and key.start is None and key.stop is None:
+        made = Rows(rows.like, [REGISTRY["flip"].op(stack, (0,)) for stack in rows.stacks])
+    elif key.step is None or (type(key.step) is int and key.step > 0):
+        made = Rows(rows.like, [stack[key] for stack in rows.stacks])
+    else:
+        _settle(rows)
+    for stack, whole in zip(made.stacks, rows.stacks):
+        builder.aliases.lend(stack, [whole])
+    return [made]
+
+
+def holds_any(items: Any) -> Any:
+    """Whether a growing list holds anything: known if it holds items of before, or if a size says so; else a tensor."""
+    if any(type(x) not in _STAND_INS for x in items):
+        return True
+    if any(type(x) is Earlier for x in items):
+        return length(items) > 0
+    builder: Any = current()
+    lengths = [rows.length() for rows in items]
+    if builder.call_sizes.knows(*lengths):
+        return any([builder.call_sizes.decide(0, "lt", length) for length in lengths])
+    return length(items) > 0
+
+
 def length(items: list[Any]) -> Any:
     """How many items a growing list holds, as a traced number."""
-    count: Any = sum(type(x) is not Rows for x in items)
+    count: Any = sum(type(x) not in _STAND_INS for x in items)
+    for earlier in items:
+        if type(earlier) is Earlier:
+            count = earlier.count + count
     sizes = [x.stacks[0].shape[0] for x in items if type(x) is Rows]
     for size in sizes:
         count = wrap(value_of(size)) + count
@@ -129,13 +218,15 @@ def length(items: list[Any]) -> Any:
 
 def item(builder: CaptureBuilder, items: list[Any], key: Any) -> Any:
     """An item of a growing list."""
-    first = next(i for i, x in enumerate(items) if type(x) is Rows)
-    last = next(i for i in range(len(items) - 1, -1, -1) if type(items[i]) is Rows) - len(items)
+    first = next(i for i, x in enumerate(items) if type(x) in _STAND_INS)
+    last = next(i for i in range(len(items) - 1, -1, -1) if type(items[i]) in _STAND_INS) - len(items)
     if type(key) is int and (0 <= key < first or last < key < 0):
         return items[key]
+    if type(items[-1]) is Earlier and type(key) is int and key == -1 and items[-1].last is not None:
+        return items[-1].last
     if type(key) is slice:
-        raise _refusal()
-    if type(key) is int and key >= first == len(items) - 1:
+        return part(builder, items, key)
+    if type(key) is int and key >= first == len(items) - 1 and type(items[first]) is Rows:
         return items[first].item(key - first)
     rows = joined(builder, items)
     if type(key) is not int or key >= 0:
@@ -173,7 +264,7 @@ def joining(builder: CaptureBuilder, function: Any) -> Callable[..., Any] | None
     def join(tensors: Any, dim: Any = 0, *args: Any, **kwargs: Any) -> Any:
         found = None if args or kwargs or type(dim) is not int else whole(builder, tensors)
         if found is None:
-            return function(tensors, dim, *args, **kwargs)
+            return function(settled(tensors), dim, *args, **kwargs)
         rank = found.ndim if name == "stack" else found.ndim - 1
         at = dim + rank if dim < 0 else dim
         if not 0 <= at < rank:
@@ -185,3 +276,38 @@ def joining(builder: CaptureBuilder, function: Any) -> Callable[..., Any] | None
         return moved.reshape((*shape[:at], shape[at] * shape[at + 1], *shape[at + 2 :]))
 
     return join
+
+
+def whole_arguments(function: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+    """The call of a function that knows lists as Python does: no list whose length only the run knows may get there."""
+    holder: Any = getattr(function, "__self__", None)
+    name = getattr(function, "__name__", "") if type(holder) is list else ""
+
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        builder: Any = current()
+        if builder.held_iterators:
+            _check_held(builder, args)
+        if not (builder.lists_grew or builder.regions):
+            return call(*args, **kwargs)
+        if name == "reverse" and grows(holder):
+            holder[:] = item(builder, holder, slice(None, None, -1))
+            return None
+        if name and name != "extend" and not (name == "insert" and args[:1] == (0,)):
+            settled(holder)
+        if name != "extend":
+            for value in (*args, *kwargs.values()):
+                settled(value)
+        return call(*args, **kwargs)
+
+    return checked
+
+
+def _check_held(builder: Any, args: Sequence[Any]) -> None:
+    for iterators in builder.held_iterators:
+        for value in args:
+            if iterators.get(id(value), builder) is value:
+                raise CaptureError(
+                    "static: a branch or loop that is captured once takes items of an iterator that was made before it",
+                    hint="go over a list or tensor instead, by its index",
+                    location=user_location(),
+                )

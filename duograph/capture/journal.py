@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from duograph import _core as core
 from duograph.errors import CaptureError
 
+from .growing import settled
 from .modules import ModuleWatch, is_module
 from .numbers import is_live, plain_pinned
 
@@ -100,6 +101,7 @@ class Journal:
         setattr(holder, name, value)
 
     def set_item(self, value: Any, holder: Any, key: Any) -> None:
+        settled(holder)
         if id(holder) in self.external and isinstance(holder, (list, dict)):
             if is_live(key):
                 key = key.pin()
@@ -137,6 +139,7 @@ class Journal:
 
     def delete_item(self, holder: Any, key: Any) -> None:
         key = plain_pinned(key)
+        settled(holder)
         if id(holder) in self.external and isinstance(holder, CONTAINERS):
             self.journal_container(holder)
             self.calls.append((functools.partial(operator.delitem, holder, key), ()))

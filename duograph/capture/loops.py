@@ -16,16 +16,18 @@ from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
 
 from .branches import Outside, branch, truth
-from .containers import Containers, same_items
+from .containers import Containers
 from .control import UNBOUND, Thunk, Variables, decides
-from .growing import appended, extend, tensors_of
+from .growing import extend, tensors_of
 from .loop_node import COUNTER, Loop
+from .loop_state import LoopState, NotALoop
 from .merge import adopt, common_type, is_number, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
 from .recorder import Recorder
 from .region_gradients import Written, with_gradients
 from .regions import Region
 from .sequences import Sequence_, as_sequence
 from .sharing import Turns
+from .sizes import Unsettled
 
 if TYPE_CHECKING:
     from .builder import CaptureBuilder
@@ -39,10 +41,6 @@ _HINT = "give it the same dtype and shape before the loop and at the end of its 
 
 class _EndsAtOnce(Exception):
     """The body of a loop raises in its first turn."""
-
-
-class NotALoop(CaptureError):
-    """The body cannot be captured once for all turns."""
 
 
 def while_loop(
@@ -104,11 +102,15 @@ def for_loop(
         if sequence.turns is None:
             try:
                 capture.run(sequence, body, None, stop)
-            except _EndsAtOnce:
+            except _EndsAtOnce as error:
+                _write_out(recorder, sequence, error)
                 capture.give_up()
                 builder: Any = current()
                 first = lambda: body(sequence.item(builder.regions[-1], wrap(builder.number(0))))  # noqa: E731
                 branch(recorder, sequence.count() > 0, first, lambda: None, variables)
+            except CaptureError as error:
+                _write_out(recorder, sequence, error)
+                raise
             return
         capture.may_unroll = True
         try:
@@ -117,6 +119,14 @@ def for_loop(
         except (CaptureError, _EndsAtOnce):
             capture.give_up()
     _turn_by_turn(recorder, items if sequence is None else sequence.items(), body, stop, variables)
+
+
+def _write_out(recorder: Recorder, sequence: Sequence_, error: Exception) -> None:
+    """A body cannot be captured once for all turns: if the call's sizes say how many there are, each is captured by itself."""
+    length, sizes = sequence.length, recorder.sizes
+    if length is not None and sizes.knows(length):
+        sizes.pin_symbols(length)
+        raise Unsettled("each turn of this loop is captured by itself") from error
 
 
 def _turn_by_turn(
@@ -164,8 +174,8 @@ class _Capture:
         self._take(variables)
         self.carried: dict[str, _Carried] = {}
         self.cells: dict[int, Cell] = {}
-        self.growing: list[tuple[list[Any], list[Any]]] = []  # lists, and what a turn appends to each
-        self.containers = Containers((*variables.loads(), *self.before))
+        self.containers = Containers(recorder, (*variables.loads(), *self.before), variables)
+        self.state = LoopState(self.containers)
         self.lenders: list[tuple[list[Any], list[str]]] = []
         self.mark = recorder.mark()
         self.uncertain = dict(builder.borrowed.uncertain)
@@ -212,8 +222,8 @@ class _Capture:
 
     def _attempt(self, body: Callable[[Any], None], test: Thunk | None, stop: Thunk | None) -> Loop | None:
         """The loop, or None if more of its variables turned out to change."""
-        if self.written.tensors:  # looked at anew in each attempt, as giving one up forgets it
-            self._take(with_gradients(self.given, self.written))
+        if self.written.tensors or self.state.places:  # looked at anew in each attempt, as giving one up forgets it
+            self._take(with_gradients(self.state.with_places(self.given), self.written))
         region = Region(self.builder)
         counter = region.input(COUNTER, "turn")
         inputs = {path: region.input(c.type, path) for path, c in self.carried.items()}
@@ -223,19 +233,19 @@ class _Capture:
         for path, c in self.carried.items():
             lenders = self.builder.borrowed.lenders(region, (c.initial,))
             self.builder.borrowed.note(tensors[path], path, [cell for cell in lenders if cell.input is not None])
-        turn = region.leaf(counter, False)
+        turn = self.turn = region.leaf(counter, False)
+        self.builder.read_last.clear()
         flags = self.turns.inputs(region) if self.turns is not None else []
         test_region, go_on = self._test(region, tensors, contents, turn, test, stop)
         outside = Outside(self.recorder, gradients=True)
-        with region.open(), self._raising():
+        with region.open(), self.containers.hold(self.builder), self._raising():
             self._enter(tensors, contents)
             if self.turns is not None:
                 self.turns.bind(tensors)
             body(None if self.sequence is None else self.sequence.item(region, turn))
             after = dict(zip(self.names, self.get()))
-            self._check_containers()
             outside.check(region)
-            grown = self.written.new() or self._grown(after)
+            grown = self.state.look(self.builder.read_last) | self.written.new() or self._grown(after)
             if self.turns is not None and not grown:
                 grown = self._share(region, after)
             grown = grown or self._flows(after)
@@ -260,7 +270,7 @@ class _Capture:
         flowing = [tensor if path in self.flowing else None for path, tensor in tensors.items()]
         none = [None] * (len(contents) + len(flags))
         loop.carry([*inputs.values(), *contents.values(), *flags], [*flowing, *none], initial, outs)
-        loop.kept = [t for _, new in self.growing for t in tensors_of(new)]
+        loop.kept = [t for _, new in self.state.growing for t in tensors_of(new)]
         loop.test = None if go_on is None else (test_region, go_on)
         if self.sequence is not None:
             loop.over(self.sequence, stops=stop is not None)
@@ -301,6 +311,7 @@ class _Capture:
 
     def _enter(self, tensors: dict[str, Any], contents: dict[int, Value]) -> None:
         """Give the variables and storages what they hold at the start of a turn."""
+        self.state.stand_in(self.turn)
         for key, cell in self.cells.items():
             self.builder.note_cell(cell)
             cell.value = contents[key]
@@ -347,24 +358,11 @@ class _Capture:
         self.set(self.before)
         return region, value
 
-    def _check_containers(self) -> None:
-        self.growing = []
-        for container, saved in zip(self.containers.known, self.containers.saved):
-            new = appended(container, saved) if isinstance(container, list) else None
-            if new:
-                self.growing.append((container, new))
-            elif new is None and not same_items(container, saved):
-                raise NotALoop(
-                    f"static: a {type(container).__name__} changes in a loop whose number of turns a tensor's value decides",
-                    hint="write into a tensor made before the loop, or keep the last value in a variable",
-                    location=user_location(),
-                )
-
     def _check_appended(self, region: Region, tensors: dict[str, Any], after: dict[str, Any]) -> None:
         """What a turn appends must not be memory that later turns write; memory that lives on is noted."""
         builder = self.builder
         self.lenders = []  # of each appended tensor: tensors from outside, and variables, that lie on its memory
-        for item in (t for _, new in self.growing for t in tensors_of(new)):
+        for item in (t for _, new in self.state.growing for t in tensors_of(new)):
             cell, root = builder.aliases.storage(region, item)
             outer = [] if region.holds(cell.born) else [root]
             on = [path for path in self.carried if self._is_on(self._leaf(after, path), cell)]
@@ -457,7 +455,7 @@ class _Capture:
         turns = None if self.sequence is None or loop.length is None else self.sequence.turns
         for stack, (outer, on) in zip(loop.stacks, self.lenders):
             self.builder.aliases.lend(stack, [*outer, *(results[path] for path in on)])
-        for container, new in self.growing:
+        for container, new in self.state.growing:
             extend(self.builder, container, new, [next(stacks) for _ in tensors_of(new)], turns)
         for cell, final in zip(self.cells.values(), finals[len(self.carried) :]):
             self.builder.note_cell(cell)

@@ -13,6 +13,7 @@ from duograph.ir.types import TensorType
 from duograph.ops.tracing import cast_value, wrap
 
 from .control import UNBOUND
+from .growing import Rows
 from .numbers import LiveNumber, SizeNumber, is_live
 from .scopes import HELPER
 from .tree import dataclass_fields, is_namedtuple
@@ -86,7 +87,7 @@ def same(a: Any, b: Any) -> bool:
         return True
     if isinstance(a, core.Tensor) or isinstance(b, core.Tensor):
         return isinstance(a, core.Tensor) and isinstance(b, core.Tensor) and a._traced is not None and a._traced is b._traced
-    if type(a) is not type(b) or a is UNBOUND:
+    if type(a) is not type(b) or a is UNBOUND or isinstance(a, Rows):
         return False
     if is_live(a):
         return bool(a.postfix == b.postfix)

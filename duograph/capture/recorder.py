@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from duograph import _core as core
 from duograph._stack import user_location
 from duograph.errors import CaptureError
-from duograph.ir.builder import current
+from duograph.ir.builder import active, current
 
 from .growing import grows
 from .growing import item as item_of_growing
@@ -260,9 +260,12 @@ class Recorder(Journal):
 
     def item(self, holder: Any, key: Any, base: bool = False) -> Any:
         """`holder[key]` as the captured function sees it."""
-        if type(holder) is list and grows(holder):
+        if type(holder) is list and active():
             builder: Any = current()
-            return item_of_growing(builder, holder, key)
+            if grows(holder):
+                return item_of_growing(builder, holder, key)
+            if builder.regions and type(key) is int and key == -1:
+                builder.read_last.add(id(holder))
         if holder is os.environ and type(key) is str:
             variable(self, key, None)
         try:

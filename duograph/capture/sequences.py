@@ -10,7 +10,7 @@ from duograph.ir.builder import current
 from duograph.ir.dim import Dim
 from duograph.ops.tracing import value_of, wrap
 
-from .growing import Rows, grows, joined
+from .growing import Rows, grows, item, joined, settled
 
 if TYPE_CHECKING:
     from .regions import Region
@@ -65,19 +65,20 @@ def reversed_of(items: Any) -> Any:
     if isinstance(items, RangeOf) and len(items.bounds) < 3 and not any(isinstance(b, core.Tensor) for b in items.bounds):
         start, stop = (0, *items.bounds)[-2:]
         return RangeOf(stop - 1, start - 1, -1)
-    return reversed(items)
+    builder: Any = current()
+    return item(builder, items, slice(None, None, -1)) if grows(items) else reversed(items)
 
 
 def enumerate_of(items: Any, start: Any = 0) -> Any:
     """What `enumerate(...)` is in a capture."""
-    return Enumerated(items, start) if as_sequence(items) is not None else enumerate(items, start)
+    return Enumerated(items, start) if as_sequence(items) is not None else enumerate(settled(items), start)
 
 
 def zip_of(*items: Any, **options: Any) -> Any:
     """What `zip(...)` is in a capture."""
     if not options and items and all(as_sequence(x) is not None for x in items):
         return Zipped(*items)
-    return zip(*items, **options)
+    return zip(*map(settled, items), **options)
 
 
 def _is_open(bound: Any) -> bool:

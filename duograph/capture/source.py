@@ -262,6 +262,12 @@ class _Rewriter(ast.NodeTransformer):
             return ast.copy_location(ast.BoolOp(ast.Or(), [unseen, made]), node)
         return made
 
+    def visit_Starred(self, node: ast.Starred) -> ast.expr:
+        value = self.visit(node.value)
+        if isinstance(node.ctx, ast.Load):
+            value = self.helper(node, "items", value)
+        return ast.copy_location(ast.Starred(value, node.ctx), node)
+
     def visit_Lambda(self, node: ast.Lambda) -> ast.expr:
         args = self.arguments(node.args)
         outer, self.scope = self.scope, self.scope.inner(node)
@@ -276,6 +282,7 @@ class _Rewriter(ast.NodeTransformer):
         generators = []
         for i, g in enumerate(node.generators):
             source = first if i == 0 else self.visit(g.iter)
+            source = self.helper(node, "items", source)
             generators.append(ast.comprehension(self.visit(g.target), source, [self.visit(c) for c in g.ifs], g.is_async))
         if isinstance(node, ast.DictComp):
             new: ast.expr = ast.DictComp(self.visit(node.key), self.visit(node.value), generators)
@@ -351,6 +358,7 @@ class _Rewriter(ast.NodeTransformer):
                 value = self.helper(at, "store", ast.Constant(site), value)
             return [ast.copy_location(ast.Assign([self.visit(target)], value), at)]
         after: list[ast.stmt] = []
+        value = self.helper(at, "items", value)
         return [ast.copy_location(ast.Assign([self.target(target, at, after)], value), at), *after]
 
     def target(self, target: ast.expr, at: ast.stmt, after: list[ast.stmt]) -> ast.expr:

@@ -17,7 +17,7 @@ from .convert import callee
 from .declared import Declared
 from .session import Captured, Session
 from .signatures import Reasons, Signatures, signatures
-from .sizes import Plan, SizeHistory, known_sizes
+from .sizes import Plan, SizeHistory, Unsettled, known_sizes
 from .tree import tensors_of
 
 if TYPE_CHECKING:
@@ -85,15 +85,32 @@ class Handler:
             except MayShare:  # a write makes a difference to what may lie on the same memory: that is followed from now on
                 exact = True
                 continue
-            except MemoryError_:  # a budget that is too small for the greatest sizes; what cannot be planned is captured anew
-                raise
-            except Exception:
-                if not plan:
-                    raise
-                plan = plan.without(session.recorder.sizes.pinned)  # what the numbers say is right, errors too
+            except Unsettled:
+                plan = plan.without(session.recorder.sizes.pinned)
                 continue
+            except MemoryError_:  # a budget that is too small for the greatest sizes
+                raise
+            except Exception as error:
+                if plan:
+                    self.raise_in_numbers(args, kwargs, exact, error)
+                raise
             self.captures += 1
             return made
+
+    def raise_in_numbers(self, args: tuple[Any, ...], kwargs: dict[str, Any], exact: bool, error: Exception) -> None:
+        """A capture with symbols raised: the same mistake in the sizes of the call, if the call makes it with those, too."""
+        session = Session(self.target, self.__name__, True, self.single_path, None, exact)
+        try:
+            self.compile(session.run(args, kwargs), args, kwargs)
+        except MayShare:
+            if not exact:
+                self.raise_in_numbers(args, kwargs, True, error)
+        except Exception as plain:
+            raise plain from None
+        error.add_note(
+            "static: this happens where sizes that change are symbols, not with the sizes of this call as numbers: "
+            "please report it as a fault of duograph"
+        )
 
     def plan(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Plan:
         """What of a call is to be a symbol. Under a budget only what has an upper bound: a plan's bytes depend on it."""

@@ -13,6 +13,7 @@ from duograph.ir.dim import Dim
 from duograph.ops.tracing import value_of, wrap
 
 from .cells import contiguous
+from .growing import Rows, settled
 from .late import is_late
 from .numbers import LiveNumber, is_live
 from .outer import is_used_up, refuse_iterator
@@ -173,6 +174,7 @@ def template(value: Any, tensor: Callable[[Any], Row]) -> Row:
     if isinstance(value, core.Tensor):
         return tensor(value)
     kind = type(value)
+    settled((value,))
     if kind is LaterText:
         return ("make", value.writer(), [template(part, tensor) for part in value.values()])
     if is_live(value):
@@ -218,7 +220,7 @@ def tensors_of(result: Any) -> list[Any]:
 
 def _holds_tensors(values: Any) -> bool:
     for value in values:
-        if isinstance(value, (core.Tensor, LiveNumber, Dim)):
+        if isinstance(value, (core.Tensor, LiveNumber, Dim, Rows)):
             return True
         if isinstance(value, (list, tuple)) and _holds_tensors(value):
             return True

@@ -186,15 +186,25 @@ class Box:
     kept = None
 
 
-def test_what_a_branch_leaves_behind_in_python_is_refused():
-    def f(x):
+def test_what_a_branch_leaves_behind_in_python():
+    def none_or_not(x):
         box = Box()
+        box.kept = None
         if x.sum() > 0:
             box.kept = x * 2
         return x if box.kept is None else box.kept
 
-    with pytest.raises(dg.errors.CaptureError, match="used after it"):
-        dg.static(f)(dg.ones(2))
+    def either(x):
+        box = Box()
+        box.kept = x * 3
+        if x.sum() > 0:
+            box.kept = x * 2
+        return box.kept
+
+    with pytest.raises(dg.errors.CaptureError, match=r"Box.*kept.* differs between the two sides of a branch"):
+        dg.static(none_or_not)(dg.ones(2))
+    assert dg.static(either)(dg.ones(2)).tolist() == [2, 2]
+    assert dg.static(either)(-dg.ones(2)).tolist() == [-3, -3]
 
 
 def test_trace_refuses_a_branch():
