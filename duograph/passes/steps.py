@@ -363,13 +363,14 @@ class Emitter:
         """Emit the values of a segment once more."""
         held = self.timeline.held
         local: dict[Value, Value] = {}
+        evicted = set(segment.evicted)
 
         def seen(value: Value) -> Value | None:
             if value.node is None:
                 return value
             if value in local:
                 return local[value]
-            if value not in self.made:
+            if value not in self.made or value in evicted:
                 return None
             known = held.get(value)
             if known is None:

@@ -31,6 +31,7 @@ from duograph.passes.schedule import (
 )
 from duograph.passes.scheduling import schedule
 from duograph.passes.segment_loops import Cut, by_default, cost, in_parts, nowhere
+from duograph.passes.trim import trim
 
 from .kernels import compile_unit
 from .registers import Registers
@@ -72,7 +73,13 @@ def assemble(graph: Graph, options: Options, optimised: bool, views: bool) -> As
     again = cost(graph) if not optimised else None
     if not optimised:
         graph = keep_rows(graph, options)
-    made = _assemble(graph, given, schedule(graph, options.fuse, views))
+    plan = schedule(graph, options.fuse, views)
+    trimmed = trim(graph, plan, _planner(options, views)) if options.fuse else None
+    if trimmed is not None:
+        made = _assemble(trimmed.graph, given, trimmed.schedule)
+        made.recomputed = trimmed.report
+        return made
+    made = _assemble(graph, given, plan)
     if again is not None and again.turns:
         peak = planned_peak(made.memory)
         after = peak if isinstance(peak, int) else 0
@@ -80,22 +87,28 @@ def assemble(graph: Graph, options: Options, optimised: bool, views: bool) -> As
     return made
 
 
-def _within_budget(graph: Graph, given: Graph, options: Options, views: bool) -> Assembled:
-    """The program that allocates no more than the options allow."""
-    assert options.budget is not None
+def _planner(options: Options, views: bool) -> Planner:
+    """Schedules a graph and plans its memory, but for what kernels need beside their operands."""
 
     def planner(graph: Graph, again: Mapping[Value, int]) -> tuple[Schedule, Plan]:
         plan = schedule(graph, options.fuse, views, again)
         return plan, plan_memory(plan.steps, late=list(late_symbols(graph)))
 
-    loops = _Loops(graph, options, planner)
-    budget = options.budget if isinstance(options.budget, int) else int(loops.peak(by_default) * options.budget)
+    return planner
+
+
+def _within_budget(graph: Graph, given: Graph, options: Options, views: bool) -> Assembled:
+    """The program that allocates no more than the options allow."""
+    assert options.budget is not None
+    loops = _Loops(graph, options, _planner(options, views))
+    unbudgeted = loops.unbudgeted()
+    budget = options.budget if isinstance(options.budget, int) else int(unbudgeted * options.budget)
     reserve = 0  # for what kernels need beside their operands, which is known when they are compiled
     while True:
         found = loops.fit(budget, reserve)
         made = _assemble(found.graph, given, found.schedule)
         peak = most(planned_peak(made.memory))
-        done = found.report._replace(after=peak)
+        done = found.report._replace(before=min(found.report.before, unbudgeted + reserve), after=peak)
         if peak <= budget:
             made.recomputed = done
             return made
@@ -126,6 +139,12 @@ class _Loops:
             graph = self.cut(cut)
             self.peaks[cut] = greatest_peak(graph.name, self.planner(graph, {})[1])
         return self.peaks[cut]
+
+    def unbudgeted(self) -> int:
+        """The planned peak of the program that is made without a budget."""
+        graph = self.cut(by_default)
+        trimmed = trim(graph, self.planner(graph, {})[0], self.planner) if self.options.fuse else None
+        return self.peak(by_default) if trimmed is None else trimmed.report.after
 
     def fit(self, budget: int, reserve: int) -> Fitted:
         """A program within the budget, with few turns of loops computed again if any; where there is none, the smallest."""

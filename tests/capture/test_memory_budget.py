@@ -64,7 +64,7 @@ def test_the_same_bits_in_less_memory(options: dict[str, Any], strict: bool, ada
         np.testing.assert_array_equal(a, b)
     assert 0 <= plain.peak_bytes - report.recomputed.before <= 4096  # what kernels need beside their operands
     assert report.peak_bytes <= 0.65 * plain.peak_bytes
-    assert plain.recomputed is None
+    assert plain.recomputed is None or plain.recomputed.budget is None
     assert plain.static.flops < report.static.flops <= 1.4 * plain.static.flops
 
 
