@@ -30,7 +30,7 @@ _BY_NAME = {
     REDUCTION: "max min cummax cummin sort topk kthvalue median nanmedian searchsorted bucketize mode unique unique_consecutive"
     " bincount aminmax std_mean var_mean norm isin allclose equal histc",
     SHAPE: "repeat_interleave roll fliplr flipud block_diag cartesian_prod combinations nonzero masked_select argwhere"
-    " constant_pad_nd select_scatter slice_scatter one_hot unravel_index",
+    " constant_pad_nd rot90 select_scatter slice_scatter one_hot unravel_index",
     COMPOSITION: "softmin gumbel_softmax cross_entropy triplet_margin_with_distance_loss cross cdist vander trace",
     PRODUCT: "mm bmm mv dot vdot outer einsum tensordot chain_matmul",
     OTHER: "arange linspace logspace tril_indices triu_indices zeros_like ones_like full_like normal multinomial bernoulli"

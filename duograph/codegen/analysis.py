@@ -82,6 +82,11 @@ def is_unit(stride: Extent) -> bool:
     return isinstance(stride, int) and stride == 1
 
 
+def is_backward(stride: Extent) -> bool:
+    """Contiguous from the end on."""
+    return isinstance(stride, int) and stride == -1
+
+
 def _own_dims(instr: Instr) -> set[int]:
     if instr.op == "index":
         assert isinstance(instr.attr, int)

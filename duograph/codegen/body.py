@@ -198,6 +198,10 @@ class Body:
                 mask = valid if mask is None else v.and_(mask, valid)
             ref = f.load(kind, pointer, info.size) if mask is None else f.masked_load(kind, pointer, mask.ref, info.size)
             return self.to_value(v, Vec(ref, info.storage, v.lanes), dtype)
+        if stride == -1 and valid is None and scope.mask is None:
+            ref = f.load(f"<{v.lanes} x {info.storage}>", f.gep(pointer, 1 - v.lanes, info.size), info.size)
+            raw = Vec(ref, info.storage, v.lanes)
+            return self.to_value(v, v.shuffle(raw, raw, range(v.lanes - 1, -1, -1)), dtype)
         pointers = [f.gep(pointer, f.mul(lane, stride), info.size) for lane in range(v.lanes)]
         return self._load_lanes(pointers, valid, dtype, scope)
 

@@ -44,17 +44,17 @@ class Frame:
         return Vectors(self.function, self.target, lanes)
 
     def size(self, expression: Extent) -> Value:
-        """An extent, stride or offset: 0 and 1 are literals, everything else is an entry of ``sizes``."""
+        """An extent, stride or offset: 0, 1 and -1 are literals, everything else is an entry of ``sizes``."""
         if isinstance(expression, int):
             # ints travel as separate entries even if equal by chance: the code must not depend on that
-            return expression if expression in (0, 1) else self._load_size(expression)
+            return expression if expression in (0, 1, -1) else self._load_size(expression)
         if expression not in self._known:
             self._known[expression] = self._load_size(expression)
         return self._known[expression]
 
     def fixed(self, key: object, expression: Extent) -> Value:
         """`size` of an expression used in several places under one key (an extent of a loop, a stride)."""
-        if isinstance(expression, int) and expression not in (0, 1):
+        if isinstance(expression, int) and expression not in (0, 1, -1):
             if key not in self._known:
                 self._known[key] = self._load_size(expression)
             return self._known[key]

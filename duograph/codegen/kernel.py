@@ -3,7 +3,7 @@
 A kernel spec says *what* is computed over an index space; the schedule (which loop is vectorised, what is kept in
 scratch, how the work is cut for threads) is chosen by the generators and never changes the result bits.
 
-Sizes, strides and offsets are ``int | Dim`` and counted in elements. The plain ints 0 and 1 are compile-time facts:
+Sizes, strides and offsets are ``int | Dim`` and counted in elements. The plain ints 0 and 1 (and a stride of -1) are facts:
 an extent of 1 is no loop, a stride of 0 a splat, a stride of 1 a contiguous access. Any other plain int travels at
 run time like a ``Dim``, so that kernels of different sizes share their code. dtypes are given by name ("float32").
 """

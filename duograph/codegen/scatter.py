@@ -17,17 +17,18 @@ from duograph.codegen.vector import Vec
 from duograph.ir.dim import ceildiv, product
 
 BLOCK = 256  # elements of the vector dim in one chunk
+LINES = 64  # elements of the inner dim in one chunk, where vectors are not possible
 
 
 def emit_scatter(module: Module, target: Target, symbol: str, facts: Facts, kernel: ScatterKernel) -> list[Launch]:
     frame = Frame(module, target, symbol, tuple(range(len(facts.operands))))
     scatter = Scatter(frame, facts, kernel)
-    dim = scatter.dim
+    dim, block = (scatter.inner, LINES) if scatter.dim is None else (scatter.dim, BLOCK)
     outer = [d for d in facts.parallel_dims if d not in kernel.serial_dims and d != dim]
     extents = [scatter.body.extent(d) for d in outer]
     sizes = [facts.extents[d] for d in outer]
     if dim is not None:
-        blocks = ceildiv(facts.extents[dim], BLOCK)
+        blocks = ceildiv(facts.extents[dim], block)
         extents.append(frame.fixed("blocks", blocks))
         sizes.append(blocks)
     for_chunks(frame, extents, lambda indices: scatter.emit(dict(zip(outer, indices)), indices[-1] if indices else 0))
@@ -44,6 +45,7 @@ class Scatter:
         self.body = Body(frame, facts)
         self.serial = [d for d in facts.parallel_dims if d in kernel.serial_dims]
         self.dim = self._vector_dim()
+        self.inner = self._inner_dim() if self.dim is None else None
 
     def _vector_dim(self) -> int | None:
         """A parallel dim along which the target is contiguous and the written positions do not depend on an index."""
@@ -53,12 +55,34 @@ class Scatter:
                 return d
         return None
 
+    def _inner_dim(self) -> int | None:
+        """A parallel dim to be walked inside the serial ones, since more memory is contiguous along it than along those.
+
+        What is written along it is apart, so that this order, too, combines each element's values in theirs.
+        """
+        if not self.serial:
+            return None
+        dims = [d for d in self.facts.parallel_dims if d not in self.kernel.serial_dims]
+        addresses = [a for a in map(address_of, self.facts.body) if a is not None]
+
+        def contiguous(d: int) -> int:
+            return sum(is_unit(a.strides[d]) for a in (*addresses, self.kernel.target))
+
+        best = max(dims, key=contiguous, default=None)
+        return best if best is not None and contiguous(best) > max(map(contiguous, self.serial)) else None
+
     def emit(self, index: dict[int, Value], block: Value) -> None:
         """All writes of one chunk, in order."""
         row = Scope(self.frame.vectors(1), index)
         self._loops(list(self.serial), row, block)
 
     def _loops(self, dims: Sequence[int], row: Scope, block: Value) -> None:
+        if not dims and self.inner is not None:
+            low = self.frame.function.mul(block, LINES)
+            high = self.frame.function.umin(self.frame.function.add(low, LINES), self.body.extent(self.inner))
+            with self.frame.function.loop(low, high) as i:
+                self._write(Scope(row.v, {**row.index, self.inner: i}), block)
+            return
         if not dims:
             self._write(row, block)
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from duograph.codegen.analysis import Facts, is_unit, is_zero
+from duograph.codegen.analysis import Facts, is_backward, is_unit, is_zero
 from duograph.codegen.body import Body, Scope
 from duograph.codegen.dtypes import DTYPES
 from duograph.codegen.kernel import Address, Extent
@@ -32,7 +32,7 @@ def transposed_loads(facts: Facts, dim: int) -> tuple[int, list[Address]] | None
             instr.attr
             for instr in facts.body
             if instr.op == "load" and isinstance(instr.attr, Address) and not instr.attr.mask
-            if other != dim and is_unit(instr.attr.strides[other])
+            if other != dim and (is_unit(instr.attr.strides[other]) or is_backward(instr.attr.strides[other]))
             if not is_zero(instr.attr.strides[dim]) and not is_unit(instr.attr.strides[dim])
         ]
         if found and (best is None or len(found) > len(best[1])):
@@ -56,7 +56,7 @@ def emit_tiles(body: Body, outer: Sequence[int], dim: int, other: int, loads: Se
         for address, size, tile in zip(loads, sizes, tiles):
             start = Scope(frame.vectors(1), {**fixed, other: first, dim: low})
             source = f.gep(frame.pointer(address.arg), body.offset(address, start), size)
-            _Turn(body, address, dim, size).fill(source, tile, rows, f.sub(high, low))
+            _Turn(body, address, dim, size, is_backward(address.strides[other])).fill(source, tile, rows, f.sub(high, low))
         with f.loop(0, rows) as k:
             for address, size, tile in zip(loads, sizes, tiles):
                 # such that the element of column i lies at i
@@ -73,14 +73,15 @@ def tile_count(facts: Facts, outer: Sequence[int], dim: int, other: int) -> Exte
 
 
 class _Turn:
-    """Fills one tile: columns of the result are contiguous runs of ``rows`` elements in the source."""
+    """Fills one tile: columns of the result are runs of ``rows`` elements in the source (`backward`: from their end on)."""
 
-    def __init__(self, body: Body, address: Address, dim: int, size: int) -> None:
+    def __init__(self, body: Body, address: Address, dim: int, size: int, backward: bool) -> None:
         self.f = body.frame.function
         self.v: Vectors = body.frame.vectors(LANES)
         self.storage = DTYPES[body.facts.operands[address.arg].dtype].storage
         self.step = body.stride(address, dim)
         self.size = size
+        self.backward = backward
 
     def fill(self, source: str, tile: str, rows: Value, columns: Value) -> None:
         f = self.f
@@ -92,6 +93,7 @@ class _Turn:
             f.store(self.storage, item, self._target(tile, row, column), self.size)
 
     def _source(self, source: str, column: Value, row: Value) -> str:
+        row = self.f.sub(0, row) if self.backward else row
         return self.f.gep(self.f.gep(source, self.f.mul(column, self.step), self.size), row, self.size)
 
     def _target(self, tile: str, row: Value, column: Value) -> str:
@@ -103,11 +105,12 @@ class _Turn:
         ``never``: an i1 that does not hold, see `Function.cut`.
         """
         f, v, kind = self.f, self.v, f"<{LANES} x {self.storage}>"
+        start = LANES - 1 if self.backward else 0
         lines = [
-            Vec(f.load(kind, self._source(source, f.add(column, i), 0), self.size), self.storage, LANES) for i in range(LANES)
+            Vec(f.load(kind, self._source(source, f.add(column, i), start), self.size), self.storage, LANES) for i in range(LANES)
         ]
         for i in range(LANES):  # the next block but one: rows far apart are beyond what the hardware foresees
-            f.prefetch(self._source(source, f.add(column, 2 * LANES + i), 0))
+            f.prefetch(self._source(source, f.add(column, 2 * LANES + i), start))
         for distance, masks in _ROUNDS:
             for i in range(LANES):
                 if not i & distance:
@@ -118,6 +121,7 @@ class _Turn:
         for i, line in enumerate(lines):
             # interleaving leaves the rows of each four in the order 0, 2, 1, 3
             row = i & -4 | (i & 1) << 1 | i >> 1 & 1
+            row = start - row if self.backward else row
             f.store(line.type, line.ref, self._target(tile, row, column), self.size)
 
 

@@ -278,13 +278,12 @@ def roll(x: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] | Non
     return roll_along(x, many, tuple(dims) if isinstance(dims, (tuple, list)) else (dims,))
 
 
-@op(
-    kind=MOVEMENT,
+@function(
     reference=lambda np, x, k=1, dims=(0, 1): np.rot90(x, k, dims),
     samples=lambda m: [(m(2, 3),), (m(2, 3), 2), (m(2, 3), -1), (m(2, 3, 2), 1, (2, 0)), (m(2, 3), 4)],
 )
 def rot90(x: Tensor, k: int = 1, dims: tuple[int, ...] = (0, 1)) -> Tensor:
-    """Quarter turns in the plane of two dimensions, from the first towards the second.
+    """Quarter turns in the plane of two dimensions, from the first towards the second: a copy, as PyTorch's a transposed one.
 
     Shapes:   x [*S] → [*S], the two sizes exchanged for an odd k
     Dtypes:   kept
@@ -296,23 +295,18 @@ def rot90(x: Tensor, k: int = 1, dims: tuple[int, ...] = (0, 1)) -> Tensor:
     tensor([[2, 4],
             [1, 3]])
     """
-    name = user_operator("rot90")
-    found = tuple(axis(name, d, len(x.shape)) for d in dims)
+    name = "rot90"
+    found = tuple(axis(name, d, x.dim()) for d in dims)
     if len(found) != 2 or found[0] == found[1]:
         raise DimensionError(f"{name}: dims must be two different ones, got {tuple(dims)}")
     turns = k % 4
     if turns == 0:
         return clone(x)
     if turns == 2:
-        return flip(flip(x, found[0]), found[1])
+        return flip(x, found)
     if turns == 1:
-        return clone(transpose(flip(x, found[1]), *found))
-    return flip(transpose(x, *found), found[1])
-
-
-@rot90.vjp
-def _(g: Any, out: Any, x: Any, k: int, dims: Any) -> Any:
-    return rot90(g, -k, dims)
+        return transpose(flip(x, found[1]), *found)
+    return transpose(flip(x, found[0]), *found)
 
 
 @function(reference=lambda np, x: np.fliplr(x), samples=lambda m: [(m(2, 3),), (m(2, 3, 2),)])

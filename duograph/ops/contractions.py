@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from duograph import _core as core
 from duograph.errors import ShapeError
 from duograph.ir.dim import product
 
+from .copying import cast
 from .definition import CONTRACTION, function, op
 from .dtypes import same
-from .movement import broadcast_to, reshape
+from .movement import broadcast_to, permute, reshape
 from .reductions import sum
 from .tracing import broadcast_shapes, describe, emit, require_equal, user_operator
 
@@ -53,7 +55,21 @@ def contraction(a: Tensor, b: Tensor, equation: str) -> Tensor:
             sizes[letter] = require_equal(
                 user_operator("contraction"), seen, size, f"sizes of {letter!r} differ: {seen} and {size}"
             )
+    if set(first) == set(second) and a.dtype.kind in "fiu":
+        return _sum_of_products(a, b, first, second, out)
     return emit("contraction", [a, b], a.dtype, tuple(sizes[letter] for letter in out), a=first, b=second, out=out)
+
+
+def _sum_of_products(a: Any, b: Any, first: str, second: str, out: str) -> Tensor:
+    """Where both operands have all letters nothing is read twice: a reduction, not a product of matrices."""
+    order = out + "".join(letter for letter in first if letter not in out)
+    parts = [x if order == letters else permute(x, *map(letters.index, order)) for x, letters in ((a, first), (b, second))]
+    if a.dtype.is_floating_point and a.dtype.itemsize == 2:
+        parts = [cast(x, core.float32) for x in parts]
+    made: Tensor = parts[0] * parts[1]
+    if len(out) < len(order):
+        made = sum(made, tuple(range(len(out), len(order))))
+    return made if made.dtype == a.dtype else cast(made, a.dtype)
 
 
 @contraction.vjp

@@ -44,7 +44,9 @@ class _Canonical:
 
     def address(self, address: Address) -> Address:
         mask = tuple((dim, self.size(low), self.size(high)) for dim, low, high in address.mask)
-        return Address(address.arg, self.sizes(address.strides), self.size(address.offset), mask)
+        # a stride of -1 is a fact, too: vectors are read whole and turned round
+        strides = tuple(-1 if stride.__class__ is int and stride == -1 else self.size(stride) for stride in address.strides)
+        return Address(address.arg, strides, self.size(address.offset), mask)
 
     def indices(self, indices: Sequence[tuple[int, Expr, Expr]]) -> tuple[tuple[int, Expr, Expr], ...]:
         return tuple((number, self.size(stride), self.size(extent)) for number, stride, extent in indices)
