@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class DTypeInfo:
+class DTypeInfo(NamedTuple):
     """``storage`` is the LLVM type in memory, ``element`` the one computed with.
 
     bool is a byte in memory and i1 in registers; 16-bit floats are float32 values that are exact in 16 bits.

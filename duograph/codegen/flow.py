@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from duograph.codegen.analysis import Facts, is_unit
 from duograph.codegen.body import Body, Scope
@@ -28,7 +28,7 @@ def emit_flow(module: Module, target: Target, symbol: str, kernel: FlowKernel) -
     flow = _Flow(frame, kernel)
     flow.run(0, len(kernel.body), flow.place(None, {}))
     cost = ENDLESS if kernel.work is None else kernel.work * INSTRUCTION
-    return replace(frame.finish(1, cost), whole=True)
+    return frame.finish(1, cost)._replace(whole=True)
 
 
 def _facts(kernel: FlowKernel) -> Facts:

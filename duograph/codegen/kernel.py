@@ -11,7 +11,7 @@ run time like a ``Dim``, so that kernels of different sizes share their code. dt
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from duograph.ir.dim import Dim
@@ -31,16 +31,14 @@ SUM_LANES = 16
 SUM_CHUNK = 4096
 
 
-@dataclass(frozen=True)
-class Operand:
+class Operand(NamedTuple):
     """One entry of ``args``: its position is the index into the ABI's array. Numbers are 0-d "in" operands."""
 
     dtype: str
     role: Role = "in"
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     """Where an operand is read or written: ``offset + sum(index[d] * strides[d])``, one stride per loop dim.
 
     ``mask`` (loads only): entries (dim, low, high); outside ``low <= index[dim] < high`` nothing is read and the
@@ -57,8 +55,7 @@ Load = Address
 Store = Address
 
 
-@dataclass(frozen=True)
-class Gather:
+class Gather(NamedTuple):
     """A load whose address also depends on computed int64 values: ``address + sum(value(instr) * stride)``.
 
     Each of ``indices`` is (instruction number, stride, extent). A value outside ``0 <= value < extent`` makes the
@@ -69,8 +66,7 @@ class Gather:
     indices: tuple[tuple[int, Extent, Extent], ...]
 
 
-@dataclass(frozen=True)
-class Philox:
+class Philox(NamedTuple):
     """Random bits from the uint64[2] (key, counter) in operand ``arg``.
 
     Element number ``i = offset + sum(index[d] * strides[d])``. dtype uint32: word ``i % 4`` of the Philox4x32-10 block
@@ -85,8 +81,7 @@ class Philox:
 Attribute: TypeAlias = "Address | Gather | Philox | Extent | float | str | None"
 
 
-@dataclass(frozen=True)
-class Instr:
+class Instr(NamedTuple):
     """One value of a kernel body; ``inputs`` are numbers of earlier instructions.
 
     | op | attr | value |
@@ -115,8 +110,7 @@ class Instr:
     attr: Attribute = None
 
 
-@dataclass(frozen=True)
-class LoopKernel:
+class LoopKernel(NamedTuple):
     """An elementwise, movement or reduction kernel over one index space.
 
     ``extents`` run outer to inner. Dims outside ``reduce_dims`` are parallel. A "reduce" instruction folds its input
@@ -135,8 +129,7 @@ class LoopKernel:
     body: tuple[Instr, ...]
 
 
-@dataclass(frozen=True)
-class ScatterKernel:
+class ScatterKernel(NamedTuple):
     """Indexed writes: ``target[address + sum(index value * stride)] (+)= value``, in row-major order of ``serial_dims``.
 
     The other dims run in parallel: two of their indices must never write the same element. ``target.arg`` is an
@@ -155,8 +148,7 @@ class ScatterKernel:
     value: int
 
 
-@dataclass(frozen=True)
-class ContractionKernel:
+class ContractionKernel(NamedTuple):
     """``C[batch, m, n] = epilogue(sum over k of A[batch, m, k] * B[batch, k, n])``.
 
     Operands: A, B, C (role "out"), then what the epilogue loads. ``m``, ``n``, ``k`` are tuples of extents (several
@@ -204,8 +196,7 @@ class FlowKernel:
     wide: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class RowKernel:
+class RowKernel(NamedTuple):
     """A function of the core (`core/rows.h`) on the rows of operands: no code is generated.
 
     ``outer`` are the extents of the dims that number the rows. Each of ``rows``, one per operand, says where its rows
@@ -224,8 +215,7 @@ class RowKernel:
 Kernel: TypeAlias = "LoopKernel | ScatterKernel | ContractionKernel | FlowKernel | RowKernel"
 
 
-@dataclass(frozen=True)
-class Launch:
+class Launch(NamedTuple):
     """One call of the kernel ABI ``(args, sizes, begin, end, scratch, status)`` for 0 <= begin <= end <= chunks.
 
     ``args`` are operand positions; len(operands) + i means temporary i of the kernel. ``size_exprs`` are the values
@@ -247,16 +237,14 @@ class Launch:
     whole: bool = False
 
 
-@dataclass(frozen=True)
-class CompiledKernel:
+class CompiledKernel(NamedTuple):
     """How to run one kernel: its launches and the bytes of each temporary they share."""
 
     launches: tuple[Launch, ...]
     temporaries: tuple[Extent, ...] = ()
 
 
-@dataclass(frozen=True)
-class Unit:
+class Unit(NamedTuple):
     """Object code for a list of kernels, in the order they were given."""
 
     object: bytes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from duograph.codegen import integer, vmath
 from duograph.codegen.convert import cast, round_to
@@ -13,9 +13,11 @@ from duograph.codegen.vector import Vec, Vectors
 
 Fail = Callable[[Vec, int], None]
 
+_FLOOR = (vmath.named("floor_divide"), vmath.named("floor_modulo"))
+_TRUNCATED_MODULO, _POWER = vmath.named("truncated_modulo"), vmath.named("power")
 
-@dataclass(frozen=True)
-class Scalars:
+
+class Scalars(NamedTuple):
     """Where a primitive is emitted: the vector builder, and how to stop the kernel where a lane condition holds."""
 
     v: Vectors
@@ -25,8 +27,7 @@ class Scalars:
 Emit = Callable[[Scalars, DTypeInfo, Sequence[Vec]], Vec]
 
 
-@dataclass(frozen=True)
-class Primitive:
+class Primitive(NamedTuple):
     """``kinds`` are the dtype kinds accepted (b, i, u, f); ``cost`` is in vector instructions of a float32 vector.
 
     ``exact``: a 16-bit float result needs no rounding.
@@ -111,7 +112,8 @@ def _division(part: int) -> Primitive:
     def emit(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
         v, (a, b) = s.v, x
         if info.kind == "f":
-            return (vmath.floor_divide, vmath.floor_modulo)[part](v, a, b)
+            floored: Vec = _FLOOR[part](v, a, b)
+            return floored
         s.fail(v.icmp("eq", b, v.like(b, 0)), STATUS_ZERO_DIVISION)
         return integer.floor_division(v, info, a, b)[part]
 
@@ -121,7 +123,8 @@ def _division(part: int) -> Primitive:
 def _truncated_modulo(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
     v, (a, b) = s.v, x
     if info.kind == "f":
-        return vmath.truncated_modulo(v, a, b)
+        truncated: Vec = _TRUNCATED_MODULO(v, a, b)
+        return truncated
     zero = v.like(b, 0)
     s.fail(v.icmp("eq", b, zero), STATUS_ZERO_DIVISION)
     remainder = integer.floor_division(v, info, a, b)[1]
@@ -169,7 +172,8 @@ def _where(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
 
 def _power(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
     if info.kind == "f":
-        return vmath.power(s.v, x[0], x[1])
+        power: Vec = _POWER(s.v, x[0], x[1])
+        return power
     if info.kind == "i":
         s.fail(s.v.icmp("slt", x[1], s.v.like(x[1], 0)), STATUS_NEGATIVE_POWER)
     return integer.power(s.v, info, x[0], x[1])
@@ -230,33 +234,33 @@ PRIMITIVES: dict[str, Primitive] = {
     # elementary functions
     "sqrt": _function(lambda v, x: v.sqrt(x), 12),
     "rsqrt": _function(lambda v, x: v.fdiv(v.like(x, 1.0), v.sqrt(x)), 20),
-    "exp": _function(vmath.exp, 14),
-    "exp2": _function(vmath.exp2, 14),
-    "expm1": _function(vmath.expm1, 20),
-    "log": _function(vmath.log, 20),
-    "log2": _function(vmath.log2, 20),
-    "log1p": _function(vmath.log1p, 30),
-    "sin": _function(vmath.sin, 60),
-    "cos": _function(vmath.cos, 60),
-    "tan": _function(vmath.tan, 80),
-    "tanh": _function(vmath.tanh, 30),
-    "erf": _function(vmath.erf, 20),
-    "erfc": _function(vmath.erfc, 80),
-    "erfinv": _function(vmath.erfinv, 100),
-    "lgamma": _function(vmath.lgamma, 200),
-    "digamma": _function(vmath.digamma, 200),
-    "asin": _function(vmath.asin, 30),
-    "acos": _function(vmath.acos, 30),
-    "atan": _function(vmath.atan, 30),
-    "sinh": _function(vmath.sinh, 30),
-    "cosh": _function(vmath.cosh, 25),
-    "asinh": _function(vmath.asinh, 80),
-    "acosh": _function(vmath.acosh, 80),
-    "atanh": _function(vmath.atanh, 80),
-    "exponent": _function(vmath.exponent, 8),
-    "atan2": _function2(vmath.atan2, 40),
-    "hypot": _function2(vmath.hypot, 20),
-    "nextafter": _function2(vmath.next_after, 8),
+    "exp": _function(vmath.named("exp"), 14),
+    "exp2": _function(vmath.named("exp2"), 14),
+    "expm1": _function(vmath.named("expm1"), 20),
+    "log": _function(vmath.named("log"), 20),
+    "log2": _function(vmath.named("log2"), 20),
+    "log1p": _function(vmath.named("log1p"), 30),
+    "sin": _function(vmath.named("sin"), 60),
+    "cos": _function(vmath.named("cos"), 60),
+    "tan": _function(vmath.named("tan"), 80),
+    "tanh": _function(vmath.named("tanh"), 30),
+    "erf": _function(vmath.named("erf"), 20),
+    "erfc": _function(vmath.named("erfc"), 80),
+    "erfinv": _function(vmath.named("erfinv"), 100),
+    "lgamma": _function(vmath.named("lgamma"), 200),
+    "digamma": _function(vmath.named("digamma"), 200),
+    "asin": _function(vmath.named("asin"), 30),
+    "acos": _function(vmath.named("acos"), 30),
+    "atan": _function(vmath.named("atan"), 30),
+    "sinh": _function(vmath.named("sinh"), 30),
+    "cosh": _function(vmath.named("cosh"), 25),
+    "asinh": _function(vmath.named("asinh"), 80),
+    "acosh": _function(vmath.named("acosh"), 80),
+    "atanh": _function(vmath.named("atanh"), 80),
+    "exponent": _function(vmath.named("exponent"), 8),
+    "atan2": _function2(vmath.named("atan2"), 40),
+    "hypot": _function2(vmath.named("hypot"), 20),
+    "nextafter": _function2(vmath.named("next_after"), 8),
     "copysign": _function2(lambda v, x, y: v.copysign(x, y), 2),
     "pow": Primitive(_power, "iuf", cost=60),
 }

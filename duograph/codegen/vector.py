@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from duograph.codegen.llvm import Function, Value, float_literal, mangle
 from duograph.codegen.target import Target
@@ -13,8 +13,7 @@ _MANTISSA = {"float": 23, "double": 52}
 _MASK_WIDTH = {"i8": 8, "i16": 16, "i32": 32, "i64": 64, "i1": 1, "float": 32, "double": 64}
 
 
-@dataclass(frozen=True)
-class Vec:
+class Vec(NamedTuple):
     """``lanes`` values of LLVM type ``element``; ``ref`` is a name or a literal."""
 
     ref: str

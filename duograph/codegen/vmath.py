@@ -1,44 +1,30 @@
 """The elementary functions, for float32 and float64 vectors: within 2 units in the last place everywhere."""
 
-from duograph.codegen.vmath_bits import exponent, next_after
-from duograph.codegen.vmath_erf import erf
-from duograph.codegen.vmath_exp import exp, exp2, expm1, tanh
-from duograph.codegen.vmath_inverse import acos, acosh, asin, asinh, atan, atan2, atanh, cosh, hypot, sinh
-from duograph.codegen.vmath_log import log, log1p, log2
-from duograph.codegen.vmath_pow import floor_divide, floor_modulo, power, truncated_modulo
-from duograph.codegen.vmath_special import digamma, erfc, erfinv, lgamma
-from duograph.codegen.vmath_trig import cos, sin, tan
+from __future__ import annotations
 
-__all__ = [
-    "acos",
-    "acosh",
-    "asin",
-    "asinh",
-    "atan",
-    "atan2",
-    "atanh",
-    "cos",
-    "cosh",
-    "digamma",
-    "erf",
-    "erfc",
-    "erfinv",
-    "exp",
-    "exp2",
-    "expm1",
-    "exponent",
-    "floor_divide",
-    "floor_modulo",
-    "hypot",
-    "lgamma",
-    "log",
-    "log1p",
-    "log2",
-    "next_after",
-    "power",
-    "sin",
-    "sinh",
-    "tan",
-    "tanh",
-    "truncated_modulo",
-]
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+# Where each is; a process imports those it emits.
+_MODULES = {
+    "bits": ("exponent", "next_after"),
+    "erf": ("erf",),
+    "exp": ("exp", "exp2", "expm1", "tanh"),
+    "inverse": ("acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cosh", "hypot", "sinh"),
+    "log": ("log", "log1p", "log2"),
+    "pow": ("floor_divide", "floor_modulo", "power", "truncated_modulo"),
+    "special": ("digamma", "erfc", "erfinv", "lgamma"),
+    "trig": ("cos", "sin", "tan"),
+}
+_HOME = {name: f"duograph.codegen.vmath_{module}" for module, names in _MODULES.items() for name in names}
+
+
+def named(name: str) -> Callable[..., Any]:
+    """The function of a name, imported when first called: takes `Vectors` and vectors. KeyError for an unknown name."""
+    home = _HOME[name]
+
+    def call(*arguments: Any) -> Any:
+        return getattr(import_module(home), name)(*arguments)
+
+    return call

@@ -14,8 +14,7 @@ from duograph.ir.location import Location
 from .groups import Buffer, Placement
 
 
-@dataclass(frozen=True)
-class KernelStep:
+class KernelStep(NamedTuple):
     """One kernel: `buffers` are its operands; `nodes` what it computes; `locations` the user lines they come from."""
 
     kernel: Kernel
@@ -31,8 +30,7 @@ class KernelStep:
         return tuple(b for b, operand in zip(self.buffers, self.kernel.operands) if operand.role != "in")
 
 
-@dataclass(frozen=True)
-class CopyStep:
+class CopyStep(NamedTuple):
     """All bytes of one buffer into another."""
 
     target: Buffer
@@ -47,8 +45,7 @@ class RandomStep:
     count: Expr
 
 
-@dataclass(frozen=True)
-class CondStep:
+class CondStep(NamedTuple):
     """Run the first steps if the bool in `predicate` is true, else the second."""
 
     predicate: Buffer
@@ -56,8 +53,7 @@ class CondStep:
     otherwise: tuple[Step, ...]
 
 
-@dataclass(frozen=True)
-class Stack:
+class Stack(NamedTuple):
     """Rows that the turns of a loop leave: `row` is where the present turn writes. Without `rows` the memory grows."""
 
     row: Buffer
@@ -81,8 +77,7 @@ class WhileStep:
     count: Expr | None = None
 
 
-@dataclass(frozen=True)
-class SizeStep:
+class SizeStep(NamedTuple):
     """The int64 in `source` is a late size from here on."""
 
     source: Buffer
@@ -100,8 +95,7 @@ class NonzeroStep:
     room: Expr
 
 
-@dataclass(frozen=True)
-class HostStep:
+class HostStep(NamedTuple):
     """Call function `number` of whoever runs the program, on operands in row-major order; the results get what it gives."""
 
     number: int

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph.codegen.kernel import CompiledKernel, Launch
@@ -35,7 +34,9 @@ from duograph.passes.trim import trim
 
 from .kernels import compile_unit
 from .registers import Registers
-from .report import PlanReport, describe
+
+if TYPE_CHECKING:
+    from .report import PlanReport
 
 Spec = dict[str, Any]
 
@@ -59,6 +60,10 @@ class Assembled:
 
     def report(self) -> PlanReport:
         """What the program does, in words and figures."""
+        from dataclasses import replace
+
+        from .report import describe
+
         report = describe(self.graph, self.plan, counted(self.plan.steps), self.compiled, self.memory)
         return replace(report, peak=planned_peak(self.memory), recomputed=self.recomputed)
 

@@ -71,16 +71,15 @@ class _Canonical:
     def kernel(self, kernel: Kernel) -> Kernel:
         if isinstance(kernel, LoopKernel):
             extents = self.sizes(kernel.extents)
-            return replace(kernel, extents=extents, body=tuple(map(self.instr, kernel.body)))
+            return kernel._replace(extents=extents, body=tuple(map(self.instr, kernel.body)))
         if isinstance(kernel, FlowKernel):
             work = None if kernel.work is None else self.size(kernel.work)
             return replace(kernel, body=tuple(map(self.instr, kernel.body)), work=work)
         if isinstance(kernel, RowKernel):
             rows = tuple((self.address(place), self.size(length), self.size(inner)) for place, length, inner in kernel.rows)
-            return replace(kernel, outer=self.sizes(kernel.outer), rows=rows, numbers=self.sizes(kernel.numbers))
+            return kernel._replace(outer=self.sizes(kernel.outer), rows=rows, numbers=self.sizes(kernel.numbers))
         if isinstance(kernel, ScatterKernel):
-            return replace(
-                kernel,
+            return kernel._replace(
                 extents=self.sizes(kernel.extents),
                 body=tuple(map(self.instr, kernel.body)),
                 target=self.address(kernel.target),
@@ -145,13 +144,12 @@ def _with_sizes(compiled: CompiledKernel, sizes: dict[Dim, Expr]) -> CompiledKer
         return found
 
     launches = tuple(_launch(launch, value) for launch in compiled.launches)
-    return replace(compiled, launches=launches, temporaries=tuple(map(value, compiled.temporaries)))
+    return compiled._replace(launches=launches, temporaries=tuple(map(value, compiled.temporaries)))
 
 
 def _launch(launch: Launch, value: object) -> Launch:
     assert callable(value)
-    placed = replace(
-        launch,
+    placed = launch._replace(
         size_exprs=tuple(map(value, launch.size_exprs)),
         chunks=value(launch.chunks),
         scratch=value(launch.scratch),

@@ -212,16 +212,13 @@ def _rows(f: TileFunction, block: _Block) -> None:
     over = f.op(f"and i1 {f.icmp('eq', reached, '%m')}, {block.final}")
     over_a = walk_a(f, f.select(over, "%next_a", following, "ptr"), rows)
 
-    def call(function: str, panel: Value, lanes: Value) -> None:
+    with f.loop(0, block.panels) as panel:
+        ends = f.icmp("eq", panel, last_panel)
         b = f.gep(first, f.mul(panel, panel_step))
         at = f.gep(c, f.mul(panel, shape.vectors * shape.vector_bytes))
-        values = [place, a_row, "%a_k", b, b_k, block.kc, at, "%c_row", lanes, block.add]
+        values = [place, a_row, "%a_k", b, b_k, block.kc, at, "%c_row", f.select(ends, lanes, shape.lanes), block.add]
         values += coming.walk(f, rows, over_a, f.icmp("eq", panel, 0), at)
-        call_pointer(f, function, zip(tile.PARAMETERS, values))
-
-    with f.loop(0, last_panel) as panel:
-        call(whole, panel, shape.lanes)
-    call(edge, last_panel, lanes)
+        call_pointer(f, str(f.select(ends, edge, whole, "ptr")), zip(tile.PARAMETERS, values))
     _finish(f, block, row, rows)
     f.store("i64", reached, slot)
     f.cond_br(f.icmp("ult", reached, "%m"), again, done)

@@ -7,7 +7,7 @@ what cannot be called there (bodies that may fail, another dtype or layout of C)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from duograph.codegen.analysis import analyse
 from duograph.codegen.body import Body, Scope
@@ -41,7 +41,7 @@ class Epilogue:
 
     def kernel(self) -> LoopKernel:
         accumulator, dtype = self.body[0], self.operands[self.target.arg].dtype
-        body = [replace(accumulator, op="load", attr=self.source), *self.body[1:]]
+        body = [accumulator._replace(op="load", attr=self.source), *self.body[1:]]
         last = len(body) - 1
         if body[last].dtype != dtype:
             body.append(Instr("cast", (last,), dtype))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from duograph.codegen.analysis import analyse
 from duograph.codegen.contraction.block import scratch_bytes
@@ -140,7 +140,7 @@ class _Lowering:
         body = tuple(insertion.instr(instr) for instr in kernel.epilogue)
         source = Address(c.position, insertion.strides(c.strides))
         if isinstance(space[-1], int) and space[-1] == 1:
-            source = replace(source, strides=(*source.strides[:-1], 1))
+            source = source._replace(strides=(*source.strides[:-1], 1))
         target = source if c.position == 2 else Address(2, insertion.strides(kernel.c_strides))
         body = body or (Instr("accumulator", (), kernel.dtype),)
         return Epilogue(space, self._operands(), body, source, target)
@@ -241,13 +241,13 @@ class _Insertion:
         attr = instr.attr
         if instr.op == "index":
             assert isinstance(attr, int)
-            return replace(instr, attr=self.dim(attr))
+            return instr._replace(attr=self.dim(attr))
         if isinstance(attr, Gather):
-            return replace(instr, attr=replace(attr, address=self.address(attr.address)))
+            return instr._replace(attr=attr._replace(address=self.address(attr.address)))
         if isinstance(attr, Philox):
-            return replace(instr, attr=replace(attr, strides=self.strides(attr.strides)))
-        return replace(instr, attr=self.address(attr)) if isinstance(attr, Address) else instr
+            return instr._replace(attr=attr._replace(strides=self.strides(attr.strides)))
+        return instr._replace(attr=self.address(attr)) if isinstance(attr, Address) else instr
 
     def address(self, address: Address) -> Address:
         mask = tuple((self.dim(d), low, high) for d, low, high in address.mask)
-        return replace(address, strides=self.strides(address.strides), mask=mask)
+        return address._replace(strides=self.strides(address.strides), mask=mask)

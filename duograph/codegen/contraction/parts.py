@@ -8,7 +8,6 @@ exclude. What is left out is told by sizes alone and never changes a result bit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from duograph.codegen.contraction.shape import IN_PLACE_TILES, TileShape, count_tiles, tile_shape
 from duograph.codegen.kernel import Extent, Launch
@@ -64,4 +63,4 @@ def settle_parts(launch: Launch) -> Launch:
     functions = launch.functions[: -len(PARTS)]
     sizes[PARTS_WORD] = parts_word(len(launch.args) + len(functions), wanted)
     functions += tuple(symbol for symbol, needed in zip(symbols, wanted) if needed)
-    return replace(launch, size_exprs=tuple(sizes), functions=functions)
+    return launch._replace(size_exprs=tuple(sizes), functions=functions)
