@@ -405,6 +405,7 @@ class _Reverse:
         own = {*made.inputs, made.counter, *(row.value for row in made.rows), *(value for value, _ in made.numbers)}
         carried = dict(zip(loop.inputs, loop.leaves))
         wanted: dict[Value, None] = {}
+        kept: list[Value] = []
         stack = list(results)
         seen: set[Value] = set()
         while stack:
@@ -417,15 +418,32 @@ class _Reverse:
             elif value.node in forward and value.node is not None:
                 if self._is_kept(value.node, value):
                     wanted.setdefault(value)
+                    kept.append(value)
                 else:
                     stack += value.node.inputs
             elif value.node is not None and value.node in region.members:
                 stack += value.node.inputs
+        if core.is_grad_enabled():
+            wanted.update(dict.fromkeys(self._origins(kept, carried)))
         loop.keep(list(wanted))
         for value in wanted:
             leaf = carried.get(value)
             tensor = loop.history(value, leaf) if leaf is not None else wrap(loop.saved[value])
             made.rows.append(Row(value, leaf if core.is_grad_enabled() else None, tensor, True))
+
+    def _origins(self, kept: Sequence[Value], carried: dict[Value, Any]) -> list[Value]:
+        """The carried variables that kept values were computed from: a gradient of the gradient leads on to them."""
+        stack, seen, found = list(kept), set(kept), []
+        while stack:
+            value = stack.pop()
+            if value in carried:
+                if carried[value] is not None:
+                    found.append(value)
+            elif value.node is not None and value.node in self.region.members:
+                new = [v for v in value.node.inputs if v not in seen]
+                seen.update(new)
+                stack += new
+        return found
 
     def _is_kept(self, node: Node, value: Value) -> bool:
         """Whether a value of the body is kept for the gradient's loop rather than computed again."""

@@ -29,9 +29,10 @@ def value_read(tensor: Any, what: str) -> Any:
         return _really(tensor, what)
     reason = _WHAT.get(what, f"{what}() reads a tensor's value here")
     spec = f"{tensor.dtype.name}[{', '.join(map(str, tensor.shape))}]"
-    if active() and current().refusal:
-        raise CaptureError(f"{current().name}: {reason} ({spec})", hint=current().refusal, location=user_location())
     branch = what in ("bool", "__bool__")
+    if active() and current().refusal:
+        kind = current().refused if branch else CaptureError
+        raise kind(f"{current().name}: {reason} ({spec})", hint=current().refusal, location=user_location())
     raise CaptureError(
         f"static: {reason}, but while a static graph is captured there is no value yet ({spec})",
         hint=_way_out() if branch else "return the tensor and read it outside, or leave this function dynamic",

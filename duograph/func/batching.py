@@ -8,10 +8,13 @@ from typing import Any
 from duograph._stack import Location
 from duograph.errors import CaptureError
 from duograph.ir.builder import Builder
-from duograph.ir.dim import Expr, product
+from duograph.ir.dim import Dim, Expr, product
+from duograph.ir.effects import has_effects
 from duograph.ir.graph import Node, Value
 from duograph.ir.primitives import PRIMITIVES
 from duograph.ir.types import TensorType
+
+from .batching_control import control, flipped, guarded, touches_unlike
 
 Rule = Callable[["Batching", Node, list[Value], list[bool]], list[Value]]
 RULES: dict[str, Rule] = {}
@@ -35,21 +38,27 @@ class Batching:
         builder: where the nodes go.
         size: the number of examples.
         randomness: what random operators do: "error", "same" numbers for all examples, or "different" ones.
+        keys: random keys that were drawn before, by their values in the graph that is read; None if all are drawn here.
     """
 
-    def __init__(self, builder: Builder, size: Expr, randomness: str = "error") -> None:
+    def __init__(self, builder: Builder, size: Expr, randomness: str = "error", keys: dict[Value, Value] | None = None) -> None:
         self.builder = builder
         self.size = size
         self.randomness = randomness
         self.values: dict[Value, Value] = {}
         self.batched: set[Value] = set()  # of the graph that is read
-        self._drawn: set[Value] = set()  # random keys that count for all examples
+        self.mask: Value | None = None  # for each example whether what is emitted is meant for it; None: for all
+        self.unlike: dict[Dim, Value] = {}  # numbers of turns that differ, each with that of every example
+        self.given = keys
+        self.drawn: dict[Value, Value] = {}  # random keys
 
     def bind(self, value: Value, made: Value, batched: bool) -> None:
-        """What stands for an input."""
+        """What stands for a value of the graph."""
         self.values[value] = made
         if batched:
             self.batched.add(value)
+        else:
+            self.batched.discard(value)
 
     def run(self, nodes: Iterable[Node]) -> None:
         """Write the nodes in order."""
@@ -75,6 +84,10 @@ class Batching:
         """One node with one result."""
         return self.builder.emit(op, inputs, attrs, [TensorType(dtype, tuple(shape))])[0]
 
+    def emit_like(self, op: str, inputs: Sequence[Value]) -> list[Value]:
+        """One elementwise node of bools, one for each example."""
+        return self.builder.emit(op, inputs, {}, [TensorType(inputs[0].dtype, inputs[0].shape)])
+
     def like(self, node: Node, inputs: Sequence[Value], **attrs: Any) -> list[Value]:
         """The same node over batched operands, with some attributes changed."""
         types = [TensorType(v.dtype, (self.size, *v.shape)) for v in node.outputs]
@@ -94,9 +107,22 @@ class Batching:
         if PRIMITIVES[node.op].kind == "random":
             self._random(node)
             return
-        if node.op in ("cond", "while_loop", "host_call", "assign"):
-            raise self.refusal(node, "a branch or loop that a tensor steers, a call into Python, or a write")
+        if node.op in ("host_call", "assign"):
+            what = "a call into Python" if node.op == "host_call" else "a write to a tensor from outside"
+            raise self.refusal(node, what)
         inputs = [self.values.get(value, value) for value in node.inputs]
+        if node.op in ("cond", "while_loop"):
+            self._check_draws(node)
+            control(self, node, inputs)
+            return
+        if self.unlike and touches_unlike(self, node):
+            made_flipped = flipped(self, node, inputs[0]) if flags and flags[0] else None
+            if made_flipped is None:
+                raise self.refusal(node, "what a loop keeps of its turns, where examples make unlike numbers of them,")
+            self.bind(node.output, made_flipped, True)
+            return
+        if self.mask is not None:
+            inputs, flags = guarded(self, node, inputs, flags)
         if not any(flags):
             made = self.builder.emit(node.op, inputs, node.attrs, [v.type for v in node.outputs], node.regions)
             self.values.update(zip(node.outputs, made))
@@ -115,9 +141,16 @@ class Batching:
         location = True if where is None else Location(where.file, where.line, where.function)
         return CaptureError(f"vmap: {what} cannot be mapped over examples", hint=hint, location=location)
 
+    def _check_draws(self, node: Node) -> None:
+        """Random numbers in a branch or loop are drawn where it runs; its gradient would draw others."""
+        if self.given is not None and any(has_effects(inner) for region in node.regions for inner in region.nodes):
+            what = "the gradient of a branch or loop with random operators"
+            raise self.refusal(node, what, "draw the numbers before it, or outside of vmap")
+
     def _random(self, node: Node) -> None:
-        if self.randomness == "refused":
-            raise self.refusal(node, "the gradient of a function with random operators", "draw the numbers outside of vmap")
+        if self.given is not None and node.output in self.given:
+            self.bind(node.output, self.given[node.output], False)
+            return
         if self.randomness == "error":
             hint = 'vmap(f, randomness="different") draws for each example, "same" once for all'
             raise self.refusal(node, "a random operator", hint)
@@ -127,6 +160,7 @@ class Batching:
             attrs = {**node.attrs, "count": node.attrs["count"] * self.size} if different else node.attrs
             (made,) = self.builder.emit(node.op, inputs, attrs, [node.output.type])
             self.bind(node.output, made, False)
+            self.drawn[node.output] = made
             return
         if different:
             (made,) = self.like(node, inputs)

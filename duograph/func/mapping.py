@@ -6,30 +6,33 @@ recorded already, written into that). Its gradient is the same thing again: the 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from duograph import _core as core
 from duograph._recorded import callee
-from duograph._stack import frame_location, user_frame, user_location
-from duograph.errors import ArgumentError, CaptureError, GradError
-from duograph.ir.builder import Builder, active, current
+from duograph.errors import ArgumentError, GradError
+from duograph.ir.builder import active, current
 from duograph.ir.dim import Expr
-from duograph.ir.graph import Graph, Value
-from duograph.ir.location import Location
 from duograph.ir.types import TensorType
 
-from .batching import Batching
-from .trees import leaves, refill
+from .examples import Keys, NeedsCapture, Place, place
+from .one_by_one import one_by_one
+from .trees import leaves, rebuild, refill
 
 Tensor = core.Tensor
 Flat = Callable[[list[Any]], list[Any]]
 
 
-def vmap(func: Callable[..., Any], in_dims: Any = 0, out_dims: Any = 0, randomness: str = "error") -> Callable[..., Any]:
+def vmap(
+    func: Callable[..., Any], in_dims: Any = 0, out_dims: Any = 0, randomness: str = "error", *, chunk_size: int | None = None
+) -> Callable[..., Any]:
     """A function that applies `func` to each example, all at once.
+
+    Where a tensor decides a branch, both sides run and each example gets its own; a loop runs while any example does. Tensors
+    made in `func` may be written in place. Such a function is captured, like a static one, at its first call; in
+    `dynamic_mode`, and for gradients of its gradients outside of static functions, it runs on one example after the other.
 
     Args:
         in_dims: which dimension of each argument counts the examples: a number for all, or a tuple with one entry per
@@ -37,34 +40,84 @@ def vmap(func: Callable[..., Any], in_dims: Any = 0, out_dims: Any = 0, randomne
             for all.
         out_dims: where the dimension is put in the results: a number, or a tree of these.
         randomness: "error", "different" (each example draws its own numbers) or "same".
+        chunk_size: how many examples at most run at once.
 
     Gradient: of every order; nested in `grad`, `jvp`, `jacrev` and itself, and they in it
     Errors:   ArgumentError for dimensions that do not fit; CaptureError, with the line, where Python asks for a value, for
-              branches and loops that a tensor steers, writes in place, and results whose size depends on values
+              calls into Python, writes in place to arguments and to tensors from outside, and results whose size depends on values
 
     >>> import duograph as dg
     >>> dg.func.vmap(lambda x, y: (x * y).sum(), in_dims=(0, None))(dg.ones(2, 3), dg.tensor([1.0, 2.0, 3.0]))
     tensor([6., 6.])
+    >>> def halvings(x):
+    ...     n = 0
+    ...     while x > 1:
+    ...         x, n = x / 2, n + 1
+    ...     return x, n
+    >>> dg.func.vmap(halvings)(dg.tensor([0.5, 3.0, 40.0]))
+    (tensor([0.5000, 0.7500, 0.6250]), tensor([0, 2, 6]))
     """
     if randomness not in ("error", "different", "same"):
         raise ArgumentError(f"vmap: randomness must be 'error', 'different' or 'same', got {randomness!r}")
+    if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1):
+        raise ArgumentError(f"vmap: chunk_size must be a number of examples of at least 1, got {chunk_size!r}")
+    captured: list[Any] = []  # the static form, once a call needed it
+
+    def mapped(*args: Any, **kwargs: Any) -> Any:
+        if captured and core.in_dynamic_mode() and not core.tracing():
+            return _call(func, in_dims, out_dims, "one by one", None, args, kwargs)
+        return _call(func, in_dims, out_dims, randomness, chunk_size, args, kwargs)
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        tensors, batched, size = _examples(args, in_dims, kwargs)
-        shape: list[Any] = []  # the tree of the results
+        if core.tracing() or not captured:
+            try:
+                return mapped(*args, **kwargs)
+            except NeedsCapture:
+                if core.tracing():
+                    raise
+                from duograph.capture.static import static
 
-        def flat(examples: list[Any]) -> list[Any]:
-            given, named = refill((args, kwargs), _filled(args, kwargs, examples))
-            result = callee(func)(*given, **named)
-            shape[:] = [result]
-            return _results(result)
-
-        made = _Mapped(flat, randomness)(tensors, batched, size)
-        dims = _spread("out_dims", out_dims, shape[0])
-        return refill(shape[0], iter([_moved(x, d) for x, d in zip(made, dims)]))
+                captured[:] = [static(mapped)]
+        return captured[0](*args, **kwargs)
 
     return wrapper
+
+
+def _call(
+    func: Callable[..., Any], in_dims: Any, out_dims: Any, randomness: str, chunk: int | None, args: Any, kwargs: Any
+) -> Any:
+    tensors, batched, size = _examples(args, in_dims, kwargs)
+    shape: list[Any] = []  # the tree of the results
+
+    def flat(examples: list[Any]) -> list[Any]:
+        given, named = refill((args, kwargs), _filled(args, kwargs, examples))
+        result = callee(func)(*given, **named)
+        shape[:] = [rebuild(result, _as_tensor)]
+        return _results(shape[0])
+
+    if randomness == "one by one":
+        made = one_by_one(flat, tensors, batched, int(size))
+    elif chunk is None:
+        made = Mapped.of(flat, tensors, batched, size, randomness)
+    else:
+        parts = []
+        for start in range(0, max(int(size), 1), chunk):
+            part = [x[start : start + chunk] if on else x for x, on in zip(tensors, batched)]
+            count = next(x.shape[0] for x, on in zip(part, batched) if on)
+            parts.append(Mapped.of(flat, part, batched, count, randomness))
+        made = [_ops()["cat"].op(list(column), 0) for column in zip(*parts)]
+    dims = _spread("out_dims", out_dims, shape[0])
+    return refill(shape[0], iter([_moved(x, d) for x, d in zip(made, dims)]))
+
+
+def _as_tensor(x: Any) -> Any:
+    """A number that a loop made, as PyTorch's functions give it."""
+    if not isinstance(x, (int, float)):
+        return x
+    from duograph.tensors.creation import tensor
+
+    return tensor(x)
 
 
 def _filled(args: Any, kwargs: Any, examples: list[Any]) -> Iterator[Any]:
@@ -140,189 +193,100 @@ def _moved(x: Any, dim: int | None) -> Any:
     return _ops()["movedim"].op(x, (0,), (dim,)) if dim % x.ndim else x
 
 
-class ExampleBuilder(Builder):
-    """Records the function on one example. What it reads from outside is an input, or a value of the graph outside."""
+class Mapped:
+    """One call of a function from tensors to tensors, mapped.
 
-    refusal = "one example of many is not known while vmap records the function: use where, or a Python loop over the examples"
+    Args:
+        where: the place in which the function is recorded on one example.
+        inputs: the examples of its arguments, as its tape knows them.
+        outputs: its results for one example.
+        keys: the random keys drawn by the call that this one differentiates.
+    """
 
-    def __init__(self) -> None:
-        super().__init__("vmap")
-        self.outer = current() if core.tracing() and active() else None
-        self.own: set[Value] = set()
-        self.read_from_outside: dict[int, tuple[Any, Value]] = {}
-
-    def example(self, tensor: Any, batched: bool) -> Value:
-        """An argument of the function."""
-        value = self.input(TensorType(tensor.dtype, tuple(tensor.shape)[1 if batched else 0 :]))
-        self.own.add(value)
-        return value
-
-    def emit(self, *args: Any, **kwargs: Any) -> list[Value]:
-        """Append a node, with the user's line."""
-        where = user_location()
-        self.location = None if where is None else Location(where.file, where.line, where.function, where.text)
-        made = super().emit(*args, **kwargs)
-        self.own.update(made)
-        return made
-
-    def read(self, tensor: Any) -> Value:
-        """The value of a tensor: one of this graph, or of what is outside."""
-        value = tensor._traced
-        if value is not None and value in self.own:
-            return value  # type: ignore[no-any-return]
-        known = self.read_from_outside.get(id(tensor))
-        if known is None:
-            if self.outer is not None:
-                found = self.outer.read(tensor)
-            elif value is not None:
-                raise CaptureError("vmap: a tensor of a function that vmap has left is used", location=True)
-            else:
-                found = self.input(TensorType(tensor.dtype, tuple(tensor.shape)))
-                self.own.add(found)
-            known = self.read_from_outside[id(tensor)] = (tensor, found)
-        return known[1]
-
-    lift = read
-
-    def number(self, number: Any) -> Value:
-        """A Python number."""
-        return super().number(number) if self.outer is None else self.outer.number(number)
-
-    def write(self, tensor: Any, value: Value) -> None:
-        """Refused."""
-        raise CaptureError("vmap: a tensor is written in place", hint="compute a new one: x = x + 1")
-
-    def __getattr__(self, name: str) -> Any:
-        """What captures ask their builder for when a branch or loop that a tensor steers begins: refused."""
-        if name.startswith("__"):
-            raise AttributeError(name)
-        frame = user_frame()
-        while frame is not None and frame.f_code.co_filename == contextlib.__file__:
-            frame = user_frame(frame.f_back)
-        location = frame_location(frame) if frame is not None else None
-        raise CaptureError("vmap: a tensor decides a branch or the turns of a loop", hint=self.refusal, location=location)
-
-    def check(self, relation: str, left: Expr, right: Expr, code: int = 0) -> None:
-        """As outside."""
-        super().check(relation, left, right, code) if self.outer is None else self.outer.check(relation, left, right, code)
-
-    def unify(self, left: Expr, right: Expr, code: int = 0) -> Expr:
-        """As outside."""
-        return super().unify(left, right, code) if self.outer is None else self.outer.unify(left, right, code)
-
-    def is_one(self, size: Expr) -> bool:
-        """As outside."""
-        return super().is_one(size) if self.outer is None else self.outer.is_one(size)
-
-
-class _Mapped:
-    """A function from tensors to tensors, mapped."""
-
-    def __init__(self, function: Flat, randomness: str) -> None:
-        self.function = function
+    def __init__(self, where: Place, inputs: list[Any], outputs: list[Any], randomness: str, keys: Keys | None = None) -> None:
+        self.where = where
+        self.inputs = inputs
+        self.outputs = outputs
         self.randomness = randomness
+        self.keys = keys
 
-    def __call__(self, tensors: list[Any], batched: list[bool], size: Expr) -> list[Any]:
-        """The results, examples first, with their place on the tape."""
+    @staticmethod
+    def of(function: Flat, tensors: list[Any], batched: list[bool], size: Expr, randomness: str) -> list[Any]:
+        """Record the function and run it for all examples; the results, examples first, with their place on the tape."""
         record = core.is_grad_enabled() and not core.is_inference_mode_enabled()
-        graph, outside = self._trace(tensors, batched)
-        results = self._run(graph, tensors, batched, outside, size)
-        others = [x for x, _ in outside if x.requires_grad]
-        if not record or not any(x.requires_grad for x in (*tensors, *others)):
+        where = place()
+        inputs = [where.input(_one(x, on), record and x.requires_grad) for x, on in zip(tensors, batched)]
+        with where.open():
+            outputs = [where.local(x) for x in function(inputs)]
+        return Mapped(where, inputs, outputs, randomness).run(tensors, batched, size, record)
+
+    def run(self, tensors: list[Any], batched: list[bool], size: Expr, record: bool) -> list[Any]:
+        """The results for all examples."""
+        where = self.where
+        with where.open():
+            wanted = [where.value(x) for x in self.outputs]
+            given = {where.value(x): pair for x, pair in zip(self.inputs, zip(tensors, batched))}
+        results, keys = where.run(wanted, given, size, self.randomness, self.keys)
+        others = where.outside() if record else []
+        if not record or not any(x.requires_grad for x in (*tensors, *(x for x, _ in others))):
             return results
-        gradient = _Gradient(self, tensors, batched, size, others, results)
-        return list(core.record_python(tuple(results), (*tensors, *others), "vmap", gradient))
+        gradient = _Gradient(self, tensors, batched, size, others, results, (self.keys or {}) | keys)
+        return list(core.record_python(tuple(results), (*tensors, *(x for x, _ in others)), "vmap", gradient))
 
-    def _trace(self, tensors: list[Any], batched: list[bool]) -> tuple[Graph, list[tuple[Any, Value]]]:
-        """The function's graph for one example, and the tensors from outside that it reads."""
-        import duograph.capture  # noqa: F401 - says why a value cannot be read
-        from duograph.ops.tracing import as_user, wrap
 
-        builder = ExampleBuilder()
-        values = [builder.example(x, on) for x, on in zip(tensors, batched)]
-        grad, tracing, localizing = core.set_grad_enabled(False), core.set_tracing(True), core.set_localizing(False)
-        try:
-            with builder, as_user():
-                outputs = [builder.read(x) for x in self.function([wrap(v) for v in values])]
-        finally:
-            core.set_localizing(localizing)
-            core.set_tracing(tracing)
-            core.set_grad_enabled(grad)
-        return builder.finish(outputs), list(builder.read_from_outside.values())
-
-    def _run(
-        self, graph: Graph, tensors: list[Any], batched: list[bool], outside: list[tuple[Any, Value]], size: Expr
-    ) -> list[Any]:
-        """The batched graph's results: written into the graph that is recorded, or from a program."""
-        from duograph.ops.tracing import wrap
-
-        if core.tracing() and active():
-            builder = current()
-            batching = Batching(builder, size, self.randomness)
-            for value, x, on in zip(graph.inputs, tensors, batched):
-                batching.bind(value, builder.read(x), on)
-            batching.run(graph.nodes)
-            return [wrap(batching.result(value)) for value in graph.outputs]
-        from duograph.runtime.build import build
-
-        builder = Builder("vmap")
-        batching = Batching(builder, size, self.randomness)
-        flags = [*batched, *(False for _ in outside)]
-        given = [*tensors, *(x for x, _ in outside)]
-        for value, x, on in zip(graph.inputs, given, flags, strict=True):
-            batching.bind(value, builder.input(TensorType(x.dtype, tuple(x.shape))), on)
-        batching.run(graph.nodes)
-        program = build(builder.finish([batching.result(value) for value in graph.outputs])).program
-        return list(program.run([x.detach().contiguous() for x in given]))
+def _one(x: Any, batched: bool) -> TensorType:
+    return TensorType(x.dtype, tuple(x.shape)[1 if batched else 0 :])
 
 
 class _Gradient:
-    """The gradient of one call: the function's own, mapped over the examples."""
+    """The gradient of one call: what the tape of one example says, mapped."""
 
     def __init__(
-        self, mapped: _Mapped, tensors: list[Any], batched: list[bool], size: Expr, others: list[Any], results: list[Any]
+        self, mapped: Mapped, tensors: list[Any], batched: list[bool], size: Expr, others: list[Any], results: list[Any], keys: Keys
     ) -> None:
         self.mapped = mapped
         self.tensors = tensors
         self.batched = batched
         self.size = size
         self.others = others
-        self.versions = [x._version for x in (*tensors, *others)]
+        self.keys = keys
+        self.versions = [x._version for x in self._outer()]
         self.specs = [(tuple(x.shape), x.dtype) for x in results]
+
+    def _outer(self) -> list[Any]:
+        return [*self.tensors, *(x for x, _ in self.others)]
 
     def __call__(self, grads: tuple[Any, ...]) -> tuple[Any, ...]:
         """Gradients of the tensors and of what the function read from outside."""
         from duograph.tensors.creation import zeros
 
-        if self.versions != [x._version for x in (*self.tensors, *self.others)]:
+        if self.versions != [x._version for x in self._outer()]:
             raise GradError("vmap: a tensor that its gradient needs was overwritten", hint="clone it before the in-place write")
         used = [i for i, (_, dtype) in enumerate(self.specs) if dtype.is_floating_point]
         seeds = [zeros(self.specs[i][0], dtype=self.specs[i][1]) if grads[i] is None else grads[i] for i in used]
         wanted = [i for i, x in enumerate(self.tensors) if x.requires_grad]
         count = len(self.tensors)
-
-        def pull(examples: list[Any]) -> list[Any]:
-            before = core.set_grad_enabled(True)
-            try:
-                inputs = [x.requires_grad_() if i in wanted else x for i, x in enumerate(examples[:count])]
-                chosen = [inputs[i] for i in wanted]
-                found = self.mapped.function(inputs)
-                pairs = [(found[i], s) for i, s in zip(used, examples[count:]) if found[i].requires_grad]
-                variables = (*chosen, *self.others)
-                results: Sequence[Any] = (None,) * len(variables)
-                if pairs:
-                    results = core.grad(tuple(o for o, _ in pairs), variables, tuple(s for _, s in pairs), True, before, True)
-            finally:
-                core.set_grad_enabled(before)
-            zero = _ops()["zeros_like"].op
-            return [zero(x.detach()) if g is None else g for g, x in zip(results, variables)]
-
-        flags = [*self.batched, *(True for _ in seeds)]
-        mapped = _Mapped(pull, "error" if self.mapped.randomness == "error" else "refused")
-        found = mapped([*self.tensors, *seeds], flags, self.size)
+        found = self._pull(used, wanted, seeds)
         placed: list[Any] = [None] * (count + len(self.others))
         for i, g in zip((*wanted, *range(count, len(placed))), found):
             placed[i] = g if i < count and self.batched[i] else g.sum(0)
         if core.tracing() and active():
             current().followed(grads, placed)
         return tuple(placed)
+
+    def _pull(self, used: list[int], wanted: list[int], seeds: list[Any]) -> list[Any]:
+        """The gradients for each example."""
+        mapped, where, again = self.mapped, self.mapped.where, core.is_grad_enabled()
+        inputs = [where.input(_one(x, True), again and x.requires_grad) for x in seeds]
+        with where.open():
+            pairs = [(mapped.outputs[i], s) for i, s in zip(used, inputs) if mapped.outputs[i].requires_grad]
+            variables = [*(mapped.inputs[i] for i in wanted), *(x for _, x in self.others)]
+            results: Sequence[Any] = (None,) * len(variables)
+            if pairs:
+                outs, given = tuple(o for o, _ in pairs), tuple(s for _, s in pairs)
+                results = core.grad(outs, tuple(variables), given, True, again, True)
+            zero = _ops()["zeros_like"].op
+            outputs = [zero(x.detach()) if g is None else where.local(g) for g, x in zip(results, variables)]
+        flags = [*self.batched, *(True for _ in seeds)]
+        made = Mapped(where, [*mapped.inputs, *inputs], outputs, mapped.randomness, self.keys)
+        return made.run([*self.tensors, *seeds], flags, self.size, again)

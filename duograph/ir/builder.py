@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from threading import local
 from typing import Any
 
+from duograph.errors import CaptureError
+
 from .dim import INFINITY, Dim, Expr, bounds, substitute, symbol, symbols
 from .graph import Argument, Check, Graph, Node, Value, free_values
 from .location import Location
@@ -53,6 +55,7 @@ class Builder:
     """
 
     refusal = ""  # why a value cannot be read, where no capture says it
+    refused: type[CaptureError] = CaptureError  # the error where the value is to steer Python
 
     def __init__(self, name: str = "graph") -> None:
         self.name = name
