@@ -6,8 +6,8 @@ index or a division by zero, gets harmless operands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from duograph import _core as core
 from duograph.ir.builder import close_regions
@@ -154,7 +154,9 @@ def select(to: Batching, mask: Value, a: Value, b: Value) -> Value:
 class _Loop:
     """One loop."""
 
-    def __init__(self, to: Batching, node: Node, inputs: list[Value], steered: bool, carried: list[bool], rows: list[bool]) -> None:
+    def __init__(
+        self, to: Batching, node: Node, inputs: list[Value], steered: bool, carried: list[bool], rows: list[bool]
+    ) -> None:
         self.to = to
         self.node = node
         self.steered = steered
@@ -180,7 +182,9 @@ class _Loop:
             body.outputs = self._masked_turn(body.inputs) if self.steered else self._turn(body.inputs)
         (first, second), outer = close_regions([test.graph, body.graph])
         attrs = {**node.attrs, "carried": len(initial)}
-        stacks = [TensorType(row.dtype, (old.shape[0], *row.shape)) for row, old in zip(second.outputs[len(initial) :], self._stacks())]
+        stacks = [
+            TensorType(row.dtype, (old.shape[0], *row.shape)) for row, old in zip(second.outputs[len(initial) :], self._stacks())
+        ]
         made = to.builder.emit("while_loop", [*initial, *outer], attrs, [*types, *stacks], (first, second))
         for old, new, on in zip(node.outputs, made, self.carried):
             to.bind(old, new, on)
@@ -266,11 +270,11 @@ def flipped(to: Batching, node: Node, x: Value) -> Value | None:
     int64, shape = core.int64, x.shape[:2]
     number = to.emit("iota", [], {"dim": 1}, int64, shape)
     counted = to.emit("reshape", [to.emit("cast", [to.unlike[size]], {}, int64, shape[:1])], {}, int64, (shape[0], 1))
-    last = to.emit("sub", [to.emit("broadcast", [counted], {}, int64, shape), to.builder.constant(1, int64, shape)], {}, int64, shape)
+    last = to.emit(
+        "sub", [to.emit("broadcast", [counted], {}, int64, shape), to.builder.constant(1, int64, shape)], {}, int64, shape
+    )
     index = to.emit("sub", [last, number], {}, int64, shape)
     index = to.emit("maximum", [index, to.builder.constant(0, int64, shape)], {}, int64, shape)
     index = to.emit("reshape", [index], {}, int64, (*shape, *(1 for _ in x.shape[2:])))
     index = to.emit("broadcast", [index], {}, int64, x.shape)
     return to.emit("gather", [x, index], {"dim": 1}, x.dtype, x.shape)
-
-

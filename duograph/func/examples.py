@@ -36,6 +36,12 @@ class NeedsCapture(CaptureError):
     """The function does what only a capture can record: it steers by a tensor or writes in place."""
 
 
+def shape_of(tensor: Any) -> tuple[Expr, ...]:
+    """A tensor's sizes as the graph knows them."""
+    value: Value | None = tensor._traced
+    return tuple(getattr(n, "expr", n) for n in tensor.shape) if value is None else value.shape
+
+
 class Run(NamedTuple):
     """What a batched run gives."""
 
@@ -63,7 +69,9 @@ class Place(ABC):
         """Tensors from outside that gradients flow to, each with what stands for it on the example's tape."""
 
     @abstractmethod
-    def run(self, wanted: Sequence[Value], given: dict[Value, tuple[Any, bool]], size: Expr, randomness: str, keys: Keys | None) -> Run:
+    def run(
+        self, wanted: Sequence[Value], given: dict[Value, tuple[Any, bool]], size: Expr, randomness: str, keys: Keys | None
+    ) -> Run:
         """The wanted values for all examples; `given`: tensors for the arguments, and whether they have examples."""
 
     def local(self, tensor: Any) -> Any:
@@ -195,7 +203,9 @@ class _Alone(Place):
                 found.setdefault(id(x) if x.grad_fn is None else (x.grad_fn, x.grad_fn.output_index), x)
         return [(x, x) for x in found.values()]
 
-    def run(self, wanted: Sequence[Value], given: dict[Value, tuple[Any, bool]], size: Expr, randomness: str, keys: Keys | None) -> Run:
+    def run(
+        self, wanted: Sequence[Value], given: dict[Value, tuple[Any, bool]], size: Expr, randomness: str, keys: Keys | None
+    ) -> Run:
         graph = self.builder.finish(wanted)
         if self.builder.outer is not None:
             return _written(current(), graph, given, size, randomness, keys)
@@ -208,7 +218,12 @@ class _Alone(Place):
         inputs = [builder.input(TensorType(x.dtype, tuple(x.shape))) for x in operands]
         # Keys leave the program and come back inverted: a key itself is memory that only the run has.
         drawn = [(key, builder.input(TensorType(x.dtype, tuple(x.shape))), x) for key, x in (keys or {}).items()]
-        batching = Batching(builder, size, randomness, None if keys is None else {key: builder.emit("bit_not", [value], {}, [value.type])[0] for key, value, _ in drawn})
+        batching = Batching(
+            builder,
+            size,
+            randomness,
+            None if keys is None else {key: builder.emit("bit_not", [value], {}, [value.type])[0] for key, value, _ in drawn},
+        )
         for (value, (_, on)), made in zip(bound, inputs):
             batching.bind(value, made, on)
         batching.run(graph.nodes)
@@ -279,7 +294,9 @@ class _InCapture(Place):
     def outside(self) -> list[tuple[Any, Any]]:
         return [(alias.outer, alias.leaf) for alias in self.region.aliases.values()]
 
-    def run(self, wanted: Sequence[Value], given: dict[Value, tuple[Any, bool]], size: Expr, randomness: str, keys: Keys | None) -> Run:
+    def run(
+        self, wanted: Sequence[Value], given: dict[Value, tuple[Any, bool]], size: Expr, randomness: str, keys: Keys | None
+    ) -> Run:
         from duograph.capture.regions import live_nodes, with_own_sizes
 
         nodes = live_nodes(self.region.nodes, wanted, lambda node: keys is None)

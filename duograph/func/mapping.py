@@ -17,7 +17,7 @@ from duograph.ir.builder import active, current
 from duograph.ir.dim import Expr
 from duograph.ir.types import TensorType
 
-from .examples import Keys, NeedsCapture, Place, place
+from .examples import Keys, NeedsCapture, Place, place, shape_of
 from .one_by_one import one_by_one
 from .trees import leaves, rebuild, refill
 
@@ -44,7 +44,8 @@ def vmap(
 
     Gradient: of every order; nested in `grad`, `jvp`, `jacrev` and itself, and they in it
     Errors:   ArgumentError for dimensions that do not fit; CaptureError, with the line, where Python asks for a value, for
-              calls into Python, writes in place to arguments and to tensors from outside, and results whose size depends on values
+              calls into Python, writes in place to arguments and to tensors from outside, and results whose size depends on
+              values
 
     >>> import duograph as dg
     >>> dg.func.vmap(lambda x, y: (x * y).sum(), in_dims=(0, None))(dg.ones(2, 3), dg.tensor([1.0, 2.0, 3.0]))
@@ -93,22 +94,26 @@ def _call(
     def flat(examples: list[Any]) -> list[Any]:
         given, named = refill((args, kwargs), _filled(args, kwargs, examples))
         result = callee(func)(*given, **named)
-        shape[:] = [rebuild(result, _as_tensor)]
+        shape[:] = [rebuild(result, _as_tensor) if randomness == "one by one" else result]
         return _results(shape[0])
 
     if randomness == "one by one":
-        made = one_by_one(flat, tensors, batched, int(size))
+        made = one_by_one(flat, tensors, batched, _count(tensors, batched))
     elif chunk is None:
         made = Mapped.of(flat, tensors, batched, size, randomness)
     else:
         parts = []
-        for start in range(0, max(int(size), 1), chunk):
+        for start in range(0, max(_count(tensors, batched), 1), chunk):
             part = [x[start : start + chunk] if on else x for x, on in zip(tensors, batched)]
-            count = next(x.shape[0] for x, on in zip(part, batched) if on)
-            parts.append(Mapped.of(flat, part, batched, count, randomness))
+            size = shape_of(next(x for x, on in zip(part, batched) if on))[0]
+            parts.append(Mapped.of(flat, part, batched, size, randomness))
         made = [_ops()["cat"].op(list(column), 0) for column in zip(*parts)]
     dims = _spread("out_dims", out_dims, shape[0])
     return refill(shape[0], iter([_moved(x, d) for x, d in zip(made, dims)]))
+
+
+def _count(tensors: list[Any], batched: list[bool]) -> int:
+    return int(next(x.shape[0] for x, on in zip(tensors, batched) if on))
 
 
 def _as_tensor(x: Any) -> Any:
@@ -172,7 +177,7 @@ def _examples(args: tuple[Any, ...], in_dims: Any, kwargs: dict[str, Any]) -> tu
         raise ArgumentError("vmap: no argument has examples: in_dims must say a dimension for at least one tensor")
     if any(size != sizes[0] for size in sizes[1:]):
         raise ArgumentError(f"vmap: the arguments have different numbers of examples: {', '.join(map(str, sizes))}")
-    return tensors, batched, sizes[0]
+    return tensors, batched, shape_of(next(x for x, on in zip(tensors, batched) if on))[0]
 
 
 def _ops() -> Any:
@@ -235,14 +240,21 @@ class Mapped:
 
 
 def _one(x: Any, batched: bool) -> TensorType:
-    return TensorType(x.dtype, tuple(x.shape)[1 if batched else 0 :])
+    return TensorType(x.dtype, shape_of(x)[1 if batched else 0 :])
 
 
 class _Gradient:
     """The gradient of one call: what the tape of one example says, mapped."""
 
     def __init__(
-        self, mapped: Mapped, tensors: list[Any], batched: list[bool], size: Expr, others: list[Any], results: list[Any], keys: Keys
+        self,
+        mapped: Mapped,
+        tensors: list[Any],
+        batched: list[bool],
+        size: Expr,
+        others: list[Any],
+        results: list[Any],
+        keys: Keys,
     ) -> None:
         self.mapped = mapped
         self.tensors = tensors

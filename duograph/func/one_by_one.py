@@ -11,7 +11,6 @@ from duograph.errors import ArgumentError, CaptureError
 from duograph.ops.definition import REGISTRY
 
 
-
 def one_by_one(function: Callable[..., list[Any]], tensors: list[Any], batched: list[bool], size: int) -> list[Any]:
     """The results of all examples, stacked in front.
 
@@ -34,5 +33,3 @@ def one_by_one(function: Callable[..., list[Any]], tensors: list[Any], batched: 
                 location=user_location(),
             )
     return [REGISTRY["stack"].op(list(column), 0) for column in zip(*rows)]
-
-

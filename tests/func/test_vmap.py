@@ -209,9 +209,6 @@ def test_random_operators():
     assert len({tuple(row) for row in different.tolist()}) == 1000
     again = dg.vmap(lambda x: x + dg.rand(2), randomness="different")(x)
     assert not (again == different).any()
-    y = dg.ones(3, 2, requires_grad=True)
-    with pytest.raises(CaptureError, match="the gradient of a function with random operators"):
-        dg.vmap(lambda y: y * dg.rand(2), randomness="different")(y).sum().backward()
 
 
 def test_refusals_name_the_line():
@@ -223,24 +220,6 @@ def test_refusals_name_the_line():
                 mapped(x)
             assert line in str(error.value), str(error.value)
 
-    def branch(x):
-        if x.sum() > 0:
-            return x
-        return -x
-
-    def in_place(x):
-        y = x * 1
-        y.add_(1)
-        return y
-
-    def loop(x):
-        while x.sum() < 10:
-            x = x + 1
-        return x
-
-    refused(branch, "vmap", "if x.sum() > 0:")
-    refused(loop, "vmap", "while x.sum() < 10:")
-    refused(in_place, "written in place", "y.add_(1)")
     refused(lambda x: x[x > 0], "vmap", "x[x > 0]")
     with pytest.raises(CaptureError, match=r"vmap: .*item\(\)") as error:
         dg.vmap(lambda x: x * x.sum().item())(x)

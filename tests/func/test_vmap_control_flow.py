@@ -166,6 +166,8 @@ def test_second_order(program):
 
     wanted = each(dg.func.hessian(loss), X)
     agree(plain(dg.vmap(dg.func.hessian(loss))(dg.tensor(X))), wanted)
+    if program is in_place:
+        return
 
     def product(x):
         return (dg.func.grad(lambda x: dg.vmap(loss)(x).sum())(x) * dg.tensor(X) * 2).sum()
