@@ -570,6 +570,7 @@ void node_gradients_from(Node* node, TensorObject* const* grads, PyObject* sums,
   results->resize(node->n_edges);
   for (TensorObject*& result : *results) result = nullptr;
   Ref given = grads_tuple(grads, node->n_outputs);
+  RunningNode running(node);
   Ref found = owned(PyObject_CallFunctionObjArgs(node->extra->python, given.get(), sums, nullptr));
   take_results(node, found.get(), results);
 }

@@ -233,6 +233,7 @@ void bind_tape(nb::module_& m) {
         return steal(record_python(outputs.ptr(), inputs.ptr(), name, backward.ptr(), continues_sums));
       },
       nb::arg("outputs"), nb::arg("inputs"), nb::arg("name"), nb::arg("backward"), nb::arg("continues_sums") = false);
+  m.def("running_output", [](nb::handle plain, uint32_t index) { return steal(running_output(plain.ptr(), index)); });
 }
 
 // What a pickled tensor calls: a plain built-in function, because those pickle by name.

@@ -424,6 +424,23 @@ PyObject* record_python(PyObject* outputs, PyObject* inputs, const char* name, P
   return result.release();
 }
 
+namespace {
+thread_local Node* running_node = nullptr;
+}
+
+RunningNode::RunningNode(Node* node) : outer_(std::exchange(running_node, node)) {}
+RunningNode::~RunningNode() { running_node = outer_; }
+
+PyObject* running_output(PyObject* plain, uint32_t index) {
+  TensorObject* tensor = require_tensor(plain, "running_output");
+  if (!running_node || index >= running_node->n_outputs || !is_floating(tensor->dtype))
+    return Ref::borrow(plain).release();
+  Ref made(as_object(make_detached(tensor)));
+  retain_node(running_node);
+  set_node(as_tensor(made.get()), running_node, index);
+  return made.release();
+}
+
 void record_python(PyObject* object, PyObject* inputs, PyObject* outputs) {
   Ref apply = owned(PyObject_GetAttrString(object, "apply"));
   owned(record_python(outputs, inputs, Py_TYPE(object)->tp_name, apply.get()));

@@ -144,6 +144,20 @@ PyObject* record_python(PyObject* outputs, PyObject* inputs, const char* name, P
 // The same for outputs that are new: `object` has apply(grads).
 void record_python(PyObject* object, PyObject* inputs, PyObject* outputs);
 
+// While it lives: the Python node whose function runs in this thread.
+class RunningNode {
+ public:
+  explicit RunningNode(Node* node);
+  RunningNode(const RunningNode&) = delete;
+  ~RunningNode();
+
+ private:
+  Node* outer_;
+};
+// The values of `plain` as output `index` of the node that runs: for gradients that are differentiated again after the
+// output itself is gone. `plain` itself if none runs.
+PyObject* running_output(PyObject* plain, uint32_t index);
+
 // The Python view of a node (node_object.cpp).
 void create_node_type(PyObject* module);
 PyObject* node_object(Node* node, uint32_t index);  // new reference

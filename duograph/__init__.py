@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from . import errors as errors
     from . import func as func
     from . import jit as jit
+    from . import linalg as linalg
     from . import nn as nn
     from . import ops as ops
     from . import optim as optim
@@ -73,6 +74,12 @@ if TYPE_CHECKING:
     from .jit import compile as compile
     from .jit import dynamic_mode as dynamic_mode
     from .jit import static as static
+    from .linalg.decompositions import cholesky as cholesky
+    from .linalg.solving import det as det
+    from .linalg.solving import inverse as inverse
+    from .linalg.solving import logdet as logdet
+    from .linalg.solving import pinverse as pinverse
+    from .linalg.solving import slogdet as slogdet
     from .ops import *
     from .serialization import load as load
     from .serialization import save as save
@@ -103,6 +110,9 @@ _LAZY = {
     "errors": ("Error",),
     "func": ("vmap",),
     "jit": ("compile", "dynamic_mode", "static"),
+    "linalg": (),
+    "linalg.decompositions": ("cholesky",),
+    "linalg.solving": ("det", "inverse", "logdet", "pinverse", "slogdet"),
     "nn": (),
     "ops": (),
     "optim": (),

@@ -119,6 +119,11 @@ class Function:
         return type(result)(final) if isinstance(result, list) else tuple(final)
 
 
+def _alive(output: Any, unpack: Any, plain: Any, index: int) -> Any:
+    """An output of the node that runs: the tensor itself while it is there, else its values at the same place of the tape."""
+    return core.running_output(unpack(plain), index) if output is None else output
+
+
 class _FunctionNode:
     """The gradient of one call of a `Function`, as the tape holds it."""
 
@@ -145,7 +150,7 @@ class _FunctionNode:
 
             grads = tuple(zeros(s, dtype=d) if g is None else g for g, (s, d) in zip(grads, self.specs))
         unpack = (lambda o: o) if self.hooks is None else self.hooks[1]
-        ctx._node_outputs = tuple(ref() if ref() is not None else unpack(plain) for ref, plain in self.outputs)
+        ctx._node_outputs = tuple(_alive(ref(), unpack, plain, i) for i, (ref, plain) in enumerate(self.outputs))
         try:
             result = callee(self.cls.backward)(ctx, *grads)
         finally:

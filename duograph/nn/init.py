@@ -136,3 +136,19 @@ def kaiming_normal_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinea
     if 0 in tensor.shape:
         return tensor
     return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(_correct_fan(tensor, mode)))
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    """Orthonormal rows or columns, whichever are fewer, of all dimensions but the first as one (Saxe et al. 2013)."""
+    if tensor.dim() < 2:
+        raise ShapeError(f"orthogonal_: needs at least 2 dimensions, the tensor is {list(tensor.shape)}")
+    from ..linalg import qr
+
+    rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
+    with no_grad():
+        wide = core.float64 if tensor.dtype is core.float64 else core.float32
+        drawn = creation.randn(max(rows, columns), min(rows, columns), dtype=wide)
+        q, r = qr(drawn)
+        q = q * r.diagonal().sign()  # makes the distribution uniform
+        tensor.copy_((q.T if rows < columns else q).reshape(tuple(tensor.shape)) * gain)
+    return tensor

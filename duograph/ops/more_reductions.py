@@ -264,7 +264,7 @@ def norm(x: Tensor, p: float | str | None = "fro", dim: Dims = None, keepdim: bo
     tensor(5.)
     """
     if isinstance(p, str) and p != "fro":
-        raise ValueError_(f"norm: p must be a number, 'fro' or None, got {p!r}", hint="the nuclear norm is not there")
+        raise ValueError_(f"norm: p must be a number, 'fro' or None, got {p!r}", hint="linalg.matrix_norm has the nuclear norm")
     order = 2.0 if p is None or isinstance(p, str) else float(p)
     return vector_norm(x if dtype is None else cast(x, dtype), order, dim, keepdim)
 

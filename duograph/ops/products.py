@@ -339,7 +339,7 @@ def matrix_power(x: Tensor, n: int) -> Tensor:
         raise ShapeError(f"{name}: takes matrices, got shape {tuple(x.shape)}")
     side = require_equal(name, x.shape[-2], x.shape[-1], f"the matrices are not square: {x.shape[-2]} × {x.shape[-1]}")
     if n < 0:
-        raise ValueError_(f"{name}: n must not be negative, got {n}", hint="there are no inverses yet")
+        raise ValueError_(f"{name}: n must not be negative, got {n}", hint="use linalg.matrix_power")
     if n == 0:
         return x * 0 + eye(side, dtype=x.dtype)
     made: Any = None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import _core as core
+from .._forks import import_late
 from ..errors import GradError, ShapeError
 from ..ir.builder import active, current
 from ..ops.arguments import checked
@@ -152,6 +153,18 @@ _CONVERTERS = {
 }
 
 
+def _of_linalg(name: str) -> Callable[..., Any]:
+    """A method that is a function of `linalg`, which is imported when it is first called."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        module = "decompositions" if name == "cholesky" else "solving"
+        return getattr(import_late(f"duograph.linalg.{module}"), name)(self, *args, **kwargs)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"`duograph.{name}` of this tensor."
+    return method
+
+
 def _transposed(self: Tensor) -> Tensor:
     """All dimensions in reverse order."""
     return permute(self, tuple(range(self.dim() - 1, -1, -1)))
@@ -190,6 +203,8 @@ def install() -> None:
     core.bind_method("type", type_)
     for name, dtype in _CONVERTERS.items():
         core.bind_method(name, _converter(name, dtype))
+    for name in ("cholesky", "det", "inverse", "logdet", "pinverse", "slogdet"):
+        core.bind_method(name, _of_linalg(name))
     core.bind_method("T", property(_transposed))
     core.bind_method("mT", property(_matrix_transposed))
     core.bind_method("H", property(_transposed))

@@ -473,3 +473,30 @@ def test_anomaly_detection_in_a_decorated_function_and_another_thread():
         thread.start()
         thread.join()
     assert failures == [[float("inf")]]
+
+
+def test_saved_outputs_that_nobody_holds_keep_their_place():
+    """A gradient that is differentiated again goes through the outputs that forward saved, also when they are gone."""
+
+    class Both(dg.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            square, triple = x * x, x * 3
+            ctx.save_for_backward(square, triple)
+            return square, triple
+
+        @staticmethod
+        def backward(ctx, to_square, to_triple):
+            _, triple = ctx.saved_tensors
+            return to_square * triple * (2 / 3) + to_triple * 3
+
+    x = dg.tensor([2.0], requires_grad=True)
+    for keep in (True, False):
+        outputs = Both.apply(x)
+        total = sum(y * 1.0 for y in outputs).sum()
+        if not keep:
+            del outputs
+        (slope,) = dg.autograd.grad(total, [x], create_graph=True)
+        assert slope.item() == 7
+        (second,) = dg.autograd.grad(slope.sum(), [x])
+        assert second.item() == 2, keep

@@ -11,7 +11,15 @@ import pytest
 
 import duograph as dg
 
-PACKAGES = ("duograph.tensors", "duograph.autograd", "duograph.func", "duograph.nn", "duograph.optim", "duograph.utils")
+PACKAGES = (
+    "duograph.linalg",
+    "duograph.tensors",
+    "duograph.autograd",
+    "duograph.func",
+    "duograph.nn",
+    "duograph.optim",
+    "duograph.utils",
+)
 SINGLE = ("duograph", "duograph.serialization", "duograph.cuda")
 
 

@@ -1,0 +1,39 @@
+"""Linear algebra under `torch.linalg`'s names, of matrices and of batches of them (all dimensions but the last two).
+
+Norms and products are operators. What factorises a matrix is computed by NumPy's LAPACK: a static program calls Python for
+it, and its gradient is made of operators. There are no complex numbers, and so no `eig`.
+"""
+
+from .decompositions import cholesky, eigh, eigvalsh, qr, svd, svdvals
+from .host import LinAlgError
+from .norms import cond, cross, diagonal, matmul, matrix_norm, matrix_power, multi_dot, norm, vander, vecdot, vector_norm
+from .solving import det, inv, logdet, matrix_rank, pinv, slogdet, solve, solve_triangular
+
+__all__ = [
+    "LinAlgError",
+    "cholesky",
+    "cond",
+    "cross",
+    "det",
+    "diagonal",
+    "eigh",
+    "eigvalsh",
+    "inv",
+    "logdet",
+    "matmul",
+    "matrix_norm",
+    "matrix_power",
+    "matrix_rank",
+    "multi_dot",
+    "norm",
+    "pinv",
+    "qr",
+    "slogdet",
+    "solve",
+    "solve_triangular",
+    "svd",
+    "svdvals",
+    "vander",
+    "vecdot",
+    "vector_norm",
+]
