@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from duograph.codegen.dtypes import DTYPES
@@ -121,7 +121,7 @@ def total_cost(facts: Facts, vector_dim: int | None = None) -> int:
 
 def best_vector_dim(facts: Facts, candidates: Iterable[int]) -> int | None:
     """The candidate along which most memory is contiguous; the innermost of equals."""
-    best, best_score = None, -1
+    best, best_score, candidates = None, -1, tuple(candidates)
     reduced = set(facts.reduce_dims)
     for d in candidates:
         score = 0
@@ -131,9 +131,18 @@ def best_vector_dim(facts: Facts, candidates: Iterable[int]) -> int | None:
             if address is not None and (not reduced or facts.deps[number] & reduced):
                 stride = address.strides[d]
                 score += (5 if instr.op == "store" else 3) * is_unit(stride) + is_zero(stride)
+                if instr.op == "store" and d == _innermost(address, candidates):
+                    score += 4  # with gaps, but the next best: along other dims every element is on a cache line of its own
         if score >= best_score:
             best, best_score = d, score
     return best
+
+
+def _innermost(address: Address, candidates: Sequence[int]) -> int | None:
+    """The last dim along which an access moves; None if it is contiguous along one."""
+    if any(is_unit(address.strides[d]) for d in candidates):
+        return None
+    return max((d for d in candidates if not is_zero(address.strides[d])), default=None)
 
 
 def plain_access(facts: Facts, vector_dim: int, staged: Container[int] = ()) -> bool:

@@ -16,7 +16,7 @@ from .creation import full, zeros_like
 from .definition import MOVEMENT, function, op
 from .indexing import take_along
 from .movement import axis, broadcast_to, reshape, transpose
-from .reductions import positions
+from .reductions import positions, sum
 from .slicing import cat, flip, slice
 from .tracing import emit, require, user_operator, value_of
 
@@ -42,8 +42,6 @@ def _repeated(name: str, x: Any, repeats: Sequence[Any]) -> Tensor:
 
 def _fold(g: Any, x: Any, repeats: Sequence[Any]) -> Any:
     """The gradient of repetition: the sum of all copies."""
-    from .reductions import sum
-
     shape = (1,) * (len(repeats) - len(x.shape)) + tuple(x.shape)
     wide = reshape(g, tuple(s for times, size in zip(repeats, shape) for s in (times, size)))
     return reshape(sum(wide, tuple(range(0, 2 * len(shape), 2))), tuple(x.shape)) if shape else g
@@ -143,8 +141,6 @@ def repeat_each(x: Tensor, repeats: Size, dim: int = 0) -> Tensor:
 
 @repeat_each.vjp
 def _(g: Any, out: Any, x: Any, repeats: Any, dim: int) -> Any:
-    from .reductions import sum
-
     dim = axis("repeat_interleave", dim, len(x.shape))
     return sum(reshape(g, (*x.shape[: dim + 1], repeats, *x.shape[dim + 1 :])), dim + 1)
 
@@ -169,16 +165,16 @@ def repeated_indices(repeats: Tensor) -> Tensor:
     >>> dg.ops.repeated_indices(tensor([2, 0, 1]))
     tensor([0, 0, 2])
     """
-    from .creation import iota
-    from .reductions import sum
+    from .indexing import scatter_add
     from .scans import cumsum
-    from .sorting import search
 
     if len(repeats.shape) != 1:
         name = user_operator("repeat_interleave")
         raise ShapeError(f"{name}: repeats must have one dimension, got shape {tuple(repeats.shape)}")
+    ends = cumsum(cast(repeats, core.int64), 0)  # where each index has had its turns
     total = current().size_of(value_of(sum(cast(repeats, core.int64))), "total")
-    return search(cumsum(repeats, 0), iota(total), True)
+    passed = scatter_add(full((total + 1,), 0), 0, ends, full((repeats.shape[0],), 1))
+    return slice(cumsum(passed, 0), 0, 0, total)
 
 
 def _np_interleave(np: Any, x: Any, repeats: Any = None, dim: Any = None) -> Any:

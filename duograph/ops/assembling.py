@@ -17,6 +17,7 @@ from .dtypes import promote
 from .indexing import take_along
 from .movement import axis, broadcast_to, reshape
 from .slicing import cat, slice, stack
+from .tabulating import triu_indices
 from .tracing import user_operator
 
 if TYPE_CHECKING:
@@ -361,6 +362,9 @@ def combinations(x: Tensor, r: int = 2, with_replacement: bool = False) -> Tenso
         raise ValueError_(f"combinations: r must not be negative, got {r}")
     if r == 0:
         return clone(x[:0])
+    if r == 2:
+        first, second = triu_indices(x.shape[0], x.shape[0], 0 if with_replacement else 1)
+        return stack([take_along(x, at, 0) for at in (first, second)], 1)
     found = (combinations_with_replacement if with_replacement else choices)(range(int(x.shape[0])), r)
     flat = [i for row in found for i in row]
     return reshape(take_along(x, core.from_flat(flat, core.int64, (len(flat),)), 0), (-1, r) if flat else (0, r))

@@ -63,3 +63,22 @@ def test_products_without_an_outer_dim(equation: str, dtype: str) -> None:
     found = dg.einsum(equation, dg.tensor(a), dg.tensor(b))
     assert found.dtype.name == dtype
     np.testing.assert_array_equal(found.numpy(), np.einsum(equation, a.astype("float64"), b.astype("float64")).astype(dtype))
+
+
+@pytest.mark.parametrize("lengths", [(1, 1), (3, 70), (130, 33)])
+def test_stacked_rows_and_columns(lengths: tuple[int, int]) -> None:
+    a, b = (np.arange(n, dtype="float32") for n in lengths)
+    rows, columns = np.meshgrid(a, b, indexing="ij")
+    pairs = np.stack([rows, columns], -1).reshape(-1, 2)
+    np.testing.assert_array_equal(dg.cartesian_prod(dg.tensor(a), dg.tensor(b)).numpy(), pairs)
+    turned = dg.stack([dg.tensor(rows.copy()).t(), dg.tensor(columns.T.copy())], -1)
+    np.testing.assert_array_equal(turned.numpy(), np.stack([rows.T, columns.T], -1))
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 33])
+def test_repeated_by_numbers(size: int) -> None:
+    rng = np.random.default_rng(size)
+    x, times = rng.standard_normal(size), rng.integers(0, 5, size)
+    repeat = dg.static(lambda x, times: dg.repeat_interleave(x, times) * 2)
+    np.testing.assert_array_equal(dg.repeat_interleave(dg.tensor(x), dg.tensor(times)).numpy(), np.repeat(x, times))
+    np.testing.assert_array_equal(repeat(dg.tensor(x), dg.tensor(times)).numpy(), np.repeat(x, times) * 2)
