@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from duograph import _core as core
+from duograph._collection import paused_collection
 from duograph._forks import capture_lock
 from duograph._recorded import state
 from duograph.config import config
@@ -64,7 +65,8 @@ class Handler:
             if entry is not None:  # another thread was faster
                 return entry
             reason = self.reasons.why(self.__name__, self.function.entries, args, kwargs, self.captures)
-            entry, _ = self.capture(args, kwargs)
+            with paused_collection():
+                entry, _ = self.capture(args, kwargs)
             entry.description["reason"] = reason
             self.function.add(entry, config.capture_limit)
             return entry

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
+from duograph._collection import paused_collection
 from duograph.config import config
 
 from . import cache
@@ -60,14 +60,8 @@ class _Maker:
             from .assemble import assemble
 
             graph, strict, fuse, optimised, views, budget = self.arguments
-            # Thousands of small objects are made and nearly all of them live to the end: collecting only costs.
-            collecting = gc.isenabled()
-            gc.disable()
-            try:
+            with paused_collection():
                 self.made = assemble(graph, Options(strict=strict, fuse=fuse, budget=budget), optimised, views)
-            finally:
-                if collecting:
-                    gc.enable()
         return self.made
 
     def key(self) -> str:
