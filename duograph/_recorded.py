@@ -6,7 +6,7 @@ Outside a capture every function here does the plain thing at the cost of one te
 from __future__ import annotations
 
 from _thread import _local
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
@@ -67,3 +67,16 @@ def iterate(container: Any) -> Iterator[Any]:
     if recorder is not None:
         recorder.library_contents(container)
     return iter(container)
+
+
+def happens(function: Callable[..., Any], args: Sequence[Any], changed: Iterable[tuple[Any, Any]]) -> bool:
+    """Whether this is a capture: then each run calls the function, here in program order.
+
+    Args:
+        changed: what it changes, as (container, key): the rest of the capture must not read that, as it is read before a run.
+    """
+    recorder = _state.recorder
+    if recorder is None:
+        return False
+    recorder.library_call(function, args, changed)
+    return True

@@ -135,6 +135,17 @@ class Sites(ControlFlow):
         else:
             recorder.set_item(value, holder, key)
 
+    def walked(self, items: Any) -> Any:
+        """A container that a loop goes over."""
+        recorder = state.recorder
+        if recorder is not None and isinstance(items, CONTAINERS) and id(items) in recorder.external:
+            recorder.contents(items, deep=False)
+        elif recorder is not None and id(items) in recorder.external:
+            if is_used_up(items):
+                raise refuse_iterator("")
+            recorder.look(items)
+        return items
+
     def outside(self, holder: Any) -> Any:
         """Something that was there before the capture."""
         if state.recorder is not None:

@@ -78,10 +78,20 @@ class LiveNumber:
         return format(self.pin(), spec)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__array"):  # NumPy asks for these first
+        if name.startswith("__array"):  # NumPy asks for these first: they are not what the value would say
             raise AttributeError(name)
         found = getattr(self.value, name)
         return (lambda *args: getattr(self.pin(), name)(*args)) if callable(found) else getattr(self.pin(), name)
+
+    def __array_ufunc__(self, function: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """What NumPy does with it: its square root, and arithmetic with NumPy's doubles, are numbers again."""
+        if method == "__call__" and not kwargs:
+            if function.__name__ == "sqrt":
+                return mathematical("sqrt", self)
+            plain = [float(x) if type(x).__module__ == "numpy" and type(x).__name__ == "float64" else x for x in inputs]
+            if function.__name__ in _UFUNCS and all(map(_number, plain)):
+                return _UFUNCS[function.__name__](*plain)
+        return getattr(function, method)(*map(plain_pinned, inputs), **kwargs)
 
     def __reduce__(self) -> Any:
         return (type(self.value), (self.pin(),))
@@ -272,6 +282,11 @@ for _name, _function in {
 _power: Callable[[Any, Any], Any] = LiveNumber.__pow__  # type: ignore[operator]
 for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
     setattr(LiveNumber, f"__{_name}__", _comparison(_name, getattr(operator, _name)))
+
+
+_UFUNCS: dict[str, Callable[..., Any]] = {
+    "add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "divide": operator.truediv, "negative": operator.neg,
+}  # fmt: skip
 
 
 def _bits(name: str, size: Any, other: Any) -> Any:

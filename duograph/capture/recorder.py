@@ -12,6 +12,7 @@ import operator
 import os
 import types
 from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
@@ -62,6 +63,7 @@ class Recorder(Journal):
         self.watch = ModuleWatch()
         self.special = SpecialMethods(self.callee)
         self.looked_at: set[Any] = set()
+        self.stale: set[tuple[int, Any]] = set()  # places that a call into Python has changed by now
         self.keep: list[Any] = []
         self.closed = False
         self.callees: dict[Any, Any] = {}
@@ -88,6 +90,12 @@ class Recorder(Journal):
 
     def observe(self, value: Any, kind: str, holder: Any, key: Any, base: bool = False, name: str = "") -> Any:
         """The value of an outside place, as the captured function sees it."""
+        if self.stale and (id(holder), key) in self.stale:
+            raise CaptureError(
+                f"static: {key!r} is read after a call that changes it in each run, such as a scheduler's step",
+                hint="call the scheduler's step at the end of the function, or outside of it",
+                location=user_location(),
+            )
         if is_live(value) or (id(holder), key) in self.written:
             return value
         if isinstance(value, core.Tensor):
@@ -307,6 +315,13 @@ class Recorder(Journal):
             self.guard("is", index, value)
             return value
         return self.observe(value, "item" if isinstance(holder, dict) else "index", holder, key)
+
+    def library_call(self, function: Any, args: Sequence[Any], changed: Iterable[tuple[Any, Any]]) -> None:
+        """Each run makes the call here, and what it changes is read before."""
+        self.hosts.call(function, args, kind="full")
+        for holder, key in changed:
+            self.keep.append(holder)
+            self.stale.add((id(holder), key))
 
     def library_contents(self, container: Any) -> None:
         if isinstance(container, CONTAINERS):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import warnings
 from collections import Counter
@@ -15,6 +16,7 @@ from duograph.errors import CaptureWarning
 
 from .cells import contiguous
 from .modules import MISSING
+from .numbers import MATHEMATICAL
 from .words import Names, short, spec_text
 
 if TYPE_CHECKING:
@@ -281,6 +283,8 @@ class _Comparison:
                 stack.append(tensor.shape[rest[1]] if name == "size" else tensor.stride(rest[1]))
             elif name == "neg":
                 stack.append(-stack.pop())
+            elif name in MATHEMATICAL:
+                stack.append(getattr(math, name)(stack.pop()))
             else:
                 right, left = stack.pop(), stack.pop()
                 stack.append(_FUNCTIONS[name](left, right) if name in _FUNCTIONS else getattr(operator, name)(left, right))

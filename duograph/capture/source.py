@@ -240,7 +240,11 @@ class _Rewriter(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         if getattr(node, "plain", False):  # a helper of control flow
-            return ast.copy_location(ast.Call(node.func, [self.visit(a) for a in node.args], []), node)
+            args = [self.visit(a) for a in node.args[1:]]
+            if node.args:
+                over = isinstance(node.func, ast.Attribute) and node.func.attr in ("for_", "comprehension")
+                args.insert(0, self.walked(node.args[0]) if over else self.visit(node.args[0]))
+            return ast.copy_location(ast.Call(node.func, args, []), node)
         if reads_frame(node) and self.site(node.func.id) is None:  # type: ignore[attr-defined]
             return self.frame_reader(node)
         function = self.visit(node.func)
@@ -250,6 +254,13 @@ class _Rewriter(ast.NodeTransformer):
             [ast.copy_location(ast.keyword(k.arg, self.visit(k.value)), k) for k in node.keywords],
         )
         return ast.copy_location(new, node)
+
+    def walked(self, node: ast.expr) -> ast.expr:
+        """What a loop goes over: its items matter, and not yet what they hold."""
+        if isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)):
+            return self.helper(node, "walked", self.base(node))
+        visited: ast.expr = self.visit(node)
+        return visited
 
     def frame_reader(self, node: ast.Call) -> ast.expr:
         """A call that must stay in its frame."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from duograph import _core as core
 
 from .modules import is_module, library_code_reads
+from .numbers import MATHEMATICAL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -193,6 +194,8 @@ class Names:
             elif name == "neg":
                 text, compound = stack.pop()
                 stack.append((f"-({text})" if compound else f"-{text}", False))
+            elif name in MATHEMATICAL:
+                stack.append((f"{name}({stack.pop()[0]})", False))
             else:
                 (right, right_compound), (left, left_compound) = stack.pop(), stack.pop()
                 right, left = f"({right})" if right_compound else right, f"({left})" if left_compound else left

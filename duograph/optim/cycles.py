@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ArgumentError, ValueError_
 from .optimizer import Optimizer
-from .schedules import LRScheduler, check_positive_integer, one_each
+from .schedules import LRScheduler, check_positive_integer, each_run, one_each
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
@@ -26,6 +26,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         self.T_cur: float = last_epoch
         super().__init__(optimizer, last_epoch)
 
+    @each_run
     def step(self, epoch: float | None = None) -> None:
         """Goes on to the next learning rates, or to those of a step that need not be whole."""
         at = self.last_epoch + 1 if epoch is None else epoch
@@ -260,6 +261,7 @@ class ReduceLROnPlateau(LRScheduler):
         self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
         self._last_lr = self.current()
 
+    @each_run
     def step(self, metrics: Any = None) -> None:
         """Looks at the metric of this step (a number or a tensor with one)."""
         if metrics is None:
@@ -277,7 +279,7 @@ class ReduceLROnPlateau(LRScheduler):
             lowered = [max(lr * self.factor, least) for lr, least in zip(self.current(), self.min_lrs)]
             self.set([new if old - new > self.eps else old for old, new in zip(self.current(), lowered)])
             self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
-        self._last_lr = self.current()
+        self._last_lr[:] = self.current()
 
     def _is_better(self, value: float) -> bool:
         sign = 1 if self.mode == "max" else -1

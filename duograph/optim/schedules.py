@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from .._recorded import happens, recorded
 from ..errors import ArgumentError, ValueError_
 from .optimizer import Optimizer
 
 Factor = Callable[[int], float]
+
+
+def each_run(step: Callable[..., None]) -> Callable[..., None]:
+    """A scheduler's `step` that a static function makes in each of its runs."""
+
+    @functools.wraps(step)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+        values = (*args, *kwargs.values())  # there is at most one
+        if not happens(functools.partial(step, self), values, _changes(self)):
+            step(self, *values)
+
+    return wrapper
+
+
+def _changes(scheduler: Any) -> Iterator[tuple[Any, Any]]:
+    """The places that a step changes."""
+    for group in scheduler.optimizer.param_groups:
+        yield from ((group, key) for key in ("lr", "momentum", "betas") if key in group)
+    for one in (scheduler, *getattr(scheduler, "_schedulers", ()), *getattr(scheduler, "schedulers", ())):
+        yield from ((one.__dict__, key) for key, value in one.__dict__.items() if isinstance(value, (int, float)))
+        yield from ((one.__dict__.get("_last_lr"), i) for i in range(len(one.__dict__.get("_last_lr", ()))))
 
 
 class LRScheduler:
@@ -39,6 +62,7 @@ class LRScheduler:
         self._last_lr: list[float] = []
         self.step()
 
+    @each_run
     def step(self) -> None:
         """Goes on to the next learning rates. Call it after `optimizer.step()`."""
         self.last_epoch += 1
@@ -46,7 +70,7 @@ class LRScheduler:
 
     def set(self, rates: Iterable[float]) -> None:
         """Gives the groups their learning rates."""
-        self._last_lr = list(rates)
+        self._last_lr[:] = rates
         for group, rate in zip(self.optimizer.param_groups, self._last_lr):
             group["lr"] = rate
 
@@ -56,7 +80,7 @@ class LRScheduler:
 
     def get_last_lr(self) -> list[float]:
         """The learning rates that were set last, one for each group."""
-        return list(self._last_lr)
+        return [recorded(self._last_lr, number) for number in range(len(self._last_lr))]
 
     def current(self) -> list[float]:
         """The learning rates in the groups."""
@@ -64,11 +88,14 @@ class LRScheduler:
 
     def state_dict(self) -> dict[str, Any]:
         """What `save` can store: everything but the optimiser and the caller's functions."""
-        return {name: value for name, value in self.__dict__.items() if name != "optimizer" and not _has_functions(value)}
+        kept = {name: value for name, value in self.__dict__.items() if name != "optimizer" and not _has_functions(value)}
+        return {name: list(value) if isinstance(value, list) else value for name, value in kept.items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Takes over what `state_dict` gave."""
-        self.__dict__.update(state_dict)
+        rates = list(state_dict.get("_last_lr", self._last_lr))
+        self.__dict__.update({name: value for name, value in state_dict.items() if name != "_last_lr"})
+        self._last_lr[:] = rates
 
 
 def _has_functions(value: Any) -> bool:
@@ -258,13 +285,14 @@ class ChainedScheduler:
         self.schedulers = list(schedulers)
         self.optimizer = schedulers[0].optimizer
 
+    @each_run
     def step(self) -> None:
         for scheduler in self.schedulers:
             scheduler.step()
 
     def get_last_lr(self) -> list[float]:
         """The learning rates that were set last, one for each group."""
-        return [float(group["lr"]) for group in self.optimizer.param_groups]
+        return [recorded(group, "lr") for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
         """The schedulers' states."""
@@ -302,6 +330,7 @@ class SequentialLR(LRScheduler):
         self.schedulers[0].step()
         self._last_lr = self.schedulers[0].get_last_lr()
 
+    @each_run
     def step(self) -> None:
         self.last_epoch += 1
         number = sum(self.last_epoch >= milestone for milestone in self.milestones)
@@ -311,7 +340,7 @@ class SequentialLR(LRScheduler):
                 group["lr"] = group["initial_lr"]
             scheduler.last_epoch = -1
         scheduler.step()
-        self._last_lr = scheduler.get_last_lr()
+        self._last_lr[:] = scheduler.get_last_lr()
 
     def state_dict(self) -> dict[str, Any]:
         """Its own state and the schedulers'."""
