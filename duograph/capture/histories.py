@@ -13,7 +13,8 @@ from duograph.ir.builder import current
 from duograph.ir.types import TensorType
 from duograph.ops.affine_views import places, put_back
 from duograph.ops.indexing import index
-from duograph.ops.movement import broadcast_to, permute, reshape
+from duograph.ops.movement import broadcast_to, reshape
+from duograph.ops.permuting import permute
 from duograph.ops.rows import row, row_put
 from duograph.ops.slicing import slice as slice_
 from duograph.ops.slicing import slice_put

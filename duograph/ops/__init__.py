@@ -36,13 +36,16 @@ from . import (  # noqa: F401
     normalisation,
     optimizer_steps,
     pairs,
+    permuting,
     products,
+    quantiles,
     random,
     reductions,
     rows,
     sampled,
     scans,
     scattering,
+    searching,
     similarity,
     slicing,
     sorting,
@@ -76,6 +79,7 @@ if TYPE_CHECKING:
     from .normalisation import *
     from .optimizer_steps import *
     from .pairs import *
+    from .permuting import *
     from .random import *
     from .reductions import *
     from .rows import *

@@ -13,7 +13,8 @@ from .choice import where
 from .creation import full, zeros_like
 from .definition import MOVEMENT, VIEW, op
 from .indexing import add_along, put_along
-from .movement import axis, broadcast_to, permute, reshape, unsqueeze
+from .movement import axis, broadcast_to, reshape, unsqueeze
+from .permuting import permute
 from .reductions import positions
 from .tracing import emit, require, require_equal, user_operator
 

@@ -15,7 +15,8 @@ from .copying import cast, clone
 from .creation import full, zeros_like
 from .definition import MOVEMENT, function, op
 from .indexing import take_along
-from .movement import axis, broadcast_to, reshape, transpose
+from .movement import axis, broadcast_to, reshape
+from .permuting import transpose
 from .reductions import positions, sum
 from .slicing import cat, flip, slice
 from .tracing import emit, require, user_operator, value_of

@@ -11,7 +11,8 @@ from duograph.ir.dim import product
 from .copying import cast
 from .definition import CONTRACTION, function, op
 from .dtypes import same
-from .movement import broadcast_to, permute, reshape
+from .movement import broadcast_to, reshape
+from .permuting import permute
 from .reductions import sum
 from .tracing import broadcast_shapes, describe, emit, require_equal, user_operator
 

@@ -16,7 +16,8 @@ from .definition import INDEXING, REDUCTION, function, op
 from .dtypes import floats
 from .indexing import add_along, put_along, take_along
 from .masks import true_positions
-from .movement import axis, broadcast_to, movedim, reshape
+from .movement import axis, broadcast_to, reshape
+from .permuting import movedim
 from .reductions import amax, amin, any, reduced
 from .scans import cumsum, emit_rows
 from .slicing import cat, slice

@@ -161,7 +161,8 @@ def multinomial(x: Tensor, num_samples: int, replacement: bool = False) -> Tenso
     tensor([1])
     """
     from .scans import cumsum
-    from .sorting import search, topk_along
+    from .searching import search
+    from .sorting import topk_along
 
     if not x.dtype.is_floating_point:
         raise DTypeError(f"multinomial: weights must be floats, got {x.dtype.name}")

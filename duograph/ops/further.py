@@ -18,8 +18,9 @@ from .creation import full
 from .definition import INDEXING, MOVEMENT, REDUCTION, function, op
 from .dtypes import floats
 from .indexing import take_along
-from .movement import permute, reshape, transpose, unsqueeze
-from .sorting import search
+from .movement import reshape, unsqueeze
+from .permuting import permute, transpose
+from .searching import search
 from .statistics import mean
 from .tracing import require, require_equal, user_operator
 

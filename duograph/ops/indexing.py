@@ -12,7 +12,8 @@ from .choice import where
 from .copying import cast
 from .creation import zeros_like
 from .definition import INDEXING, REGISTRY, function, op
-from .movement import axis, broadcast_to, permute, reshape
+from .movement import axis, broadcast_to, reshape
+from .permuting import permute
 from .tracing import broadcast_shapes, cast_value, emit, require_equal, user_operator, value_of, wrap
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from .dtypes import floats, numeric, promote, same
 from .einsum import contract, tensordot_over
 from .gradient import unbroadcast
 from .more_reductions import vector_norm
-from .movement import axis, reshape, transpose, unsqueeze
+from .movement import axis, reshape, unsqueeze
+from .permuting import transpose
 from .reductions import sum
 from .slicing import select, stack
 from .tracing import broadcast_shapes, require, require_equal, user_operator

@@ -16,8 +16,8 @@ from .dtypes import floats
 from .indexing import add_along
 from .movement import axis, broadcast_to, reshape, unsqueeze
 from .reductions import amax, amin, sum
+from .searching import search
 from .slicing import cat, select, slice
-from .sorting import search
 from .tracing import require, require_equal, user_operator
 
 if TYPE_CHECKING:

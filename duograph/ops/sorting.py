@@ -5,26 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import IndexError_, ShapeError, ValueError_
-from duograph.ir.dim import product
+from duograph.errors import IndexError_
 
 from .choice import where
-from .copying import cast, clone
+from .copying import clone
 from .creation import full, zeros_like
 from .definition import REDUCTION, function, op
-from .dtypes import floats, promote
 from .indexing import gather, scatter_add
-from .movement import axis, broadcast_to, movedim, reshape, squeeze, unsqueeze
+from .movement import axis, reshape, squeeze, unsqueeze
 from .reductions import Extremum, any, argmax, positions
 from .scans import cummax_along, emit_rows
 from .slicing import cat, slice
-from .tracing import require, require_equal, user_operator
-from .unary import ceil, floor
+from .tracing import require, user_operator
 
 if TYPE_CHECKING:
     from duograph._core import Tensor
 
-    from .definition import Operand, Size
+    from .definition import Size
 
 
 def _to_source(g: Any, out: Any, x: Any, dim: int, *_: Any) -> Any:
@@ -401,238 +398,6 @@ def nanmedian(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     tensor(1.)
     """
     return _median(x, dim, keepdim, nanmedian_along)
-
-
-# Quantiles
-
-
-def _np_quantile(skip: bool) -> Any:
-    def reference(np: Any, x: Any, q: Any, dim: Any = None, keepdim: bool = False, interpolation: str = "linear") -> Any:
-        return (np.nanquantile if skip else np.quantile)(x, q, dim, keepdims=keepdim, method=interpolation)
-
-    return reference
-
-
-def _quantile_samples(m: Any) -> Any:
-    if not m.is_float:
-        return [(m(4), 0.5)]
-    calls = [(m(7), 0.3), (m(3, 5), m.of([0.1, 0.5, 0.95]), 1), (m(5, 4), 0.25, 0, True), (m(3, 4), 0.6)]
-    return calls + [(m(6), 0.37, 0, False, how) for how in ("lower", "higher", "midpoint", "nearest")]
-
-
-def _quantile(name: str, x: Any, q: Any, dim: Any, keepdim: bool, interpolation: str, skip: bool) -> Tensor:
-    name = user_operator(name)
-    if interpolation not in ("linear", "lower", "higher", "midpoint", "nearest"):
-        raise ValueError_(f"{name}: interpolation must be linear, lower, higher, midpoint or nearest, got {interpolation!r}")
-    shape = tuple(x.shape)
-    if dim is None:
-        x, at = reshape(x, -1), 0
-    else:
-        at = axis(name, dim, len(shape))
-        x = movedim(x, at, -1) if shape else reshape(x, 1)
-    many = len(getattr(q, "shape", ())) == 1
-    ranks = q if hasattr(q, "shape") else full((), q, x.dtype)
-    ranks = cast(reshape(ranks, -1), x.dtype)
-    ordered = sort_along(x, -1)[0]
-    last = ordered.shape[-1] - 1
-    rest = tuple(x.shape[:-1])
-    if skip:
-        from .reductions import sum
-
-        last = cast(sum(x == x, -1, True) - 1, x.dtype)
-    place = ranks * last
-    if not skip:
-        place = broadcast_to(place, (*rest, ranks.shape[0]))
-        place = where(any(x != x, -1, True), last, place)
-    place = where(place < 0, 0.0, place)
-    found = _between(ordered, place, interpolation)
-    if keepdim:
-        found = unsqueeze(found, -1)
-        kept = tuple(1 for _ in shape) if dim is None else tuple(1 if d == at else s for d, s in enumerate(shape))
-        found = movedim(found, -2, 0)
-        inner = found if dim is None else movedim(found, -1, at + 1)
-        found = reshape(inner, (ranks.shape[0], *kept))
-    else:
-        found = movedim(found, -1, 0)
-    return found if many else reshape(found, tuple(found.shape[1:]))
-
-
-def _between(ordered: Any, place: Any, interpolation: str) -> Tensor:
-    """What lies at places between the elements of rows in order."""
-    from .unary import round
-
-    if interpolation == "nearest":
-        return gather(ordered, -1, cast(round(place), core.int64))
-    low, high = floor(place), ceil(place)
-    if interpolation == "lower":
-        return gather(ordered, -1, cast(low, core.int64))
-    above = gather(ordered, -1, cast(high, core.int64))
-    if interpolation == "higher":
-        return above
-    below = gather(ordered, -1, cast(low, core.int64))
-    weight = 0.5 * (high - low) if interpolation == "midpoint" else place - low
-    return where(low == high, below, below + (above - below) * weight)
-
-
-@op(kind=REDUCTION, dtypes=floats.on("x"), tolerance=4.0, samples=_quantile_samples, reference=_np_quantile(False))
-def quantile(x: Tensor, q: Operand, dim: int | None = None, keepdim: bool = False, interpolation: str = "linear") -> Tensor:
-    """The values below which the shares q of the elements lie; NaN if there is one.
-
-    Shapes:   x [*S], q [] or [n] → [*S without dim] or [n, *S without dim]; without a dim of all elements
-    Dtypes:   floats, others are rejected
-    Gradient: to the elements on both sides
-    Errors:   ValueError_ for another interpolation; DTypeError; DimensionError
-    Source:   torch.quantile
-
-    >>> quantile(tensor([1.0, 2.0, 4.0]), 0.5)
-    tensor(2.)
-    """
-    return _quantile("quantile", x, q, dim, keepdim, interpolation, False)
-
-
-@op(kind=REDUCTION, dtypes=floats.on("x"), tolerance=4.0, samples=_quantile_samples, reference=_np_quantile(True))
-def nanquantile(x: Tensor, q: Operand, dim: int | None = None, keepdim: bool = False, interpolation: str = "linear") -> Tensor:
-    """The values below which the shares q of what is no NaN lie.
-
-    Shapes:   x [*S], q [] or [n] → [*S without dim] or [n, *S without dim]; without a dim of all elements
-    Dtypes:   floats, others are rejected
-    Gradient: to the elements on both sides
-    Errors:   ValueError_ for another interpolation; DTypeError; DimensionError
-    Source:   torch.nanquantile
-
-    >>> nanquantile(tensor([1.0, float("nan"), 4.0]), 0.5)
-    tensor(2.5000)
-    """
-    return _quantile("nanquantile", x, q, dim, keepdim, interpolation, True)
-
-
-# Where values belong
-
-
-def _np_search(np: Any, bounds: Any, x: Any, *rest: Any) -> Any:
-    right = bool(rest and (rest[-1] is True or rest[-1] == "right"))
-    side = "right" if right else "left"
-    if bounds.ndim == 1:
-        return np.searchsorted(bounds, x, side)
-    rows = [np.searchsorted(b, v, side) for b, v in zip(bounds.reshape(-1, bounds.shape[-1]), x.reshape(-1, x.shape[-1]))]
-    return np.reshape(rows, x.shape)
-
-
-def _search_samples(m: Any) -> Any:
-    np = m.numpy
-    rows = np.sort(m(3, 9), -1)
-    return [
-        (np.sort(m(11)), m(4, 3)),
-        (np.sort(m(11)), m(40), True),
-        (rows, m(3, 4)),
-        (np.sort(m(5)), m()),
-        (m(0), m(3)),
-        (m.of([0, 1, 1, 1, 1]), m.of([1, 0, 1]), True),
-    ]
-
-
-@op(
-    kind=REDUCTION,
-    lowers=True,
-    dtypes=promote,
-    differentiable=False,
-    method=False,
-    public=False,
-    samples=_search_samples,
-    reference=_np_search,
-)
-def search(bounds: Tensor, values: Tensor, right: bool = False) -> Tensor:
-    """For each value how many bounds, in order along the last dimension, are below it, or (right) not above it.
-
-    Shapes:   bounds [n], values [*S] → [*S]; bounds [*R, n], values [*R, k] → [*R, k]
-    Dtypes:   promote; int64
-    Gradient: none
-    Errors:   ShapeError
-    Source:   numpy.searchsorted
-
-    >>> dg.ops.search(tensor([1, 3, 5]), tensor([3, 4]))
-    tensor([1, 2])
-    """
-    from .dtypes import result_type
-    from .tracing import cast_value, operand_type, value_of, wrap
-
-    name = user_operator("searchsorted")
-    dtype = result_type(name, [operand_type(bounds), operand_type(values)])
-    bounds, values = (wrap(cast_value(value_of(x), dtype)) for x in (bounds, values))
-    shape = tuple(values.shape)
-    if len(bounds.shape) == 1:
-        values = reshape(values, (product(shape),))
-    elif len(bounds.shape) != len(shape):
-        raise ShapeError(f"{name}: the bounds have {len(bounds.shape)} dimensions, the values {len(shape)}: one, or as many")
-    for d, (have, want) in enumerate(zip(values.shape[:-1], bounds.shape[:-1])):
-        require_equal(name, have, want, f"size {d} of the values is {have}, of the bounds {want}")
-    dim = len(bounds.shape) - 1
-    (found,) = emit_rows("search", [bounds, values], [(core.int64, values.shape)], dim=dim, right=right)
-    return reshape(found, shape)
-
-
-def _as_indices(found: Any, out_int32: bool) -> Tensor:
-    return cast(found, core.int32) if out_int32 else found
-
-
-@function(
-    differentiable=False,
-    method=False,
-    reference=lambda np, bounds, x, *rest: _np_search(np, bounds, x, *rest[1:]),
-    torch=lambda torch, bounds, x, out_int32=False, right=False: torch.searchsorted(bounds, x, out_int32=out_int32, right=right),
-    samples=lambda m: [(np_bounds, x, False, *rest) for np_bounds, x, *rest in _search_samples(m)],
-)
-def searchsorted(
-    sorted_sequence: Tensor,
-    values: Operand,
-    out_int32: bool = False,
-    right: bool = False,
-    side: str | None = None,
-    sorter: Tensor | None = None,
-) -> Tensor:
-    """Where values would be put into a sequence in order so that it stays in order: before equals, or behind (right).
-
-    Shapes:   sequence [n], values [*S] → [*S]; sequence [*R, n], values [*R, k] → [*R, k]
-    Dtypes:   promote; int64, or int32 if `out_int32`
-    Gradient: none
-    Errors:   ValueError_ for another side; ShapeError
-    Source:   torch.searchsorted
-
-    >>> searchsorted(tensor([1, 3, 5]), tensor([3, 4]))
-    tensor([1, 2])
-    """
-    if side not in (None, "left", "right"):
-        raise ValueError_(f"searchsorted: side must be 'left' or 'right', got {side!r}")
-    if side == "left" and right:
-        raise ValueError_("searchsorted: side is 'left', but right is True")
-    if sorter is not None:
-        sorted_sequence = gather(sorted_sequence, -1, sorter)
-    if not isinstance(values, core.Tensor):
-        values = core.tensor_from_data(values)
-    return _as_indices(search(sorted_sequence, values, right or side == "right"), out_int32)
-
-
-@function(
-    differentiable=False,
-    method="bucketize",
-    reference=lambda np, x, bounds, *rest: _np_search(np, bounds, x, *rest[1:]),
-    samples=lambda m: [(m(4, 3), m.numpy.sort(m(5))), (m(7), m.numpy.sort(m(3)), False, True), (m(), m.numpy.sort(m(3)))],
-)
-def bucketize(x: Operand, boundaries: Tensor, out_int32: bool = False, right: bool = False) -> Tensor:
-    """In which interval between boundaries each element lies: how many are below it, or (right) not above it.
-
-    Shapes:   x [*S], boundaries [n] → [*S]
-    Dtypes:   promote; int64, or int32 if `out_int32`
-    Gradient: none
-    Errors:   ShapeError unless boundaries has one dimension
-    Source:   torch.bucketize
-
-    >>> bucketize(tensor([3, 6, 9]), tensor([1, 3, 5, 7]))
-    tensor([1, 3, 4])
-    """
-    if boundaries.dim() != 1:
-        raise ShapeError(f"bucketize: boundaries must have one dimension, got shape {tuple(boundaries.shape)}")
-    return searchsorted(boundaries, x, out_int32, right)
 
 
 # What occurs most often

@@ -20,7 +20,8 @@ from ..ops.definition import FLAG_VIEW
 from ..ops.indexing import index as gather
 from ..ops.indexing import index_put
 from ..ops.masks import late_bound, nonzero_tuple
-from ..ops.movement import broadcast_to, permute, unsqueeze
+from ..ops.movement import broadcast_to, unsqueeze
+from ..ops.permuting import permute
 from ..ops.rows import row, row_put
 from ..ops.slicing import select
 from ..ops.slicing import slice as slice_view

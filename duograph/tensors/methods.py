@@ -12,7 +12,7 @@ from ..ir.builder import active, current
 from ..ops.arguments import checked
 from ..ops.copying import cast
 from ..ops.copying import contiguous as contiguous_copy
-from ..ops.movement import permute, transpose
+from ..ops.permuting import permute, transpose
 from . import creation, functions
 from .convert import as_dtype, parse_to
 from .hooks import register_hook
