@@ -21,7 +21,11 @@ std::vector<Node*> dead_nodes;
 bool emptying = false;
 
 // A node comes after what it depends on: also after views that found their new place when their edges were asked for.
-void comes_last(Node* node) { node->sequence = next_sequence++; }
+void comes_last(Node* node) {
+  const bool placed = mode.place != mode.places_end;
+  uint64_t& next = placed ? mode.place : next_sequence;
+  if (next != node->sequence + 1) node->sequence = next++;
+}
 
 void drop_edge(Edge& edge) {
   if (edge.node) release_node(edge.node);

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+from duograph.ir.dim import Expr
 from duograph.ir.graph import Graph, Value
 from duograph.ir.primitives import MOVEMENT, PRIMITIVES
 
@@ -85,9 +87,25 @@ def _update_of_zeros(match: Match) -> Value | None:
     part, attrs = match["x"], match.node.attrs
     if number != 0 or (isinstance(number, float) and math.copysign(1.0, number) < 0) or any(s != 1 for s in attrs["steps"]):
         return None
+    if _padded_to_one(part, match.type.shape):
+        return None
     low = tuple(attrs["starts"])
     high = tuple(whole - start - size for whole, start, size in zip(match.type.shape, low, part.shape))
     return match.emit("pad", part, low=low, high=high)
+
+
+def _padded_to_one(part: Value, shape: Sequence[Expr]) -> bool:
+    """Whether a dimension of size 1 is made of one that may be 0: there is no loop over it that a mask could cut short."""
+    return any(isinstance(n, int) and n == 1 and not (isinstance(m, int) and m == 1) for n, m in zip(shape, part.shape))
+
+
+def _pad_to_one(match: Match) -> Value | None:
+    """Zeros around a part that may have no element, to a dimension of one: the part written into zeros."""
+    part, shape = match["x"], match.type.shape
+    if not _padded_to_one(part, shape):
+        return None
+    starts, steps = tuple(match.node.attrs["low"]), (1,) * len(shape)
+    return match.emit("slice_update", match.constant(0), part, starts=starts, steps=steps)
 
 
 SIMPLIFY = Rules(
@@ -113,6 +131,7 @@ SIMPLIFY = Rules(
     Rule("double_reshape", Op("reshape", Op("reshape", x)), lambda m: m.emit("reshape", m["x"])),
     Rule("copy_of_computed", Op("copy", x), _copy_of_computed),
     Rule("update_of_zeros", Op("slice_update", c, x), _update_of_zeros),
+    Rule("pad_to_one", Op("pad", x), _pad_to_one),
     Rule("empty_reduce", Op("reduce", x), _empty_reduce),
     Rule("square", Op("pow", x, 2), lambda m: m.emit("mul", m["x"], m["x"]), exact=False),
 )

@@ -30,6 +30,8 @@ OURS_REFUSES = {
 TORCH_REFUSES = {
     "argmax(): does not support bool": "argmax of truth values",
     "not implemented for 'Bool'": "clamps of truth values",
+    "Index put requires the source and destination dtypes match": "what is written is converted",
+    "expected dtype": "operands are converted",
     "is the output of a function that returns multiple views": "chunks and the like are views as others are",
 }
 

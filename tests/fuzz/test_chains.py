@@ -77,6 +77,11 @@ a3 = a1.unbind(0)[0]
 a4 = a1.chunk(2, 0)[0]
 a5 = a1.split(1)[0]
 """,
+    "no_elements_of_one": """
+a1 = make(1, (2, 1), 'float64', 'plain', True)
+a2 = a1.narrow(1, 1, 0)
+a3 = a1[:, 1:] * a1
+""",
     "nothing_is_overwritten_in_no_elements": """
 a1 = make(1, (0,), 'float64', 'plain', True)
 a2 = a1.tanh()

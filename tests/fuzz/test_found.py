@@ -33,7 +33,9 @@ def write_a_row(x, y, s, t):
 
 
 @pytest.mark.parametrize("strict", [False, True])
-@pytest.mark.parametrize("function", [write_and_assign, write_and_assign_in_a_loop, write_a_row])
+@pytest.mark.parametrize(
+    "function", [write_and_assign, write_and_assign_in_a_loop, write_a_row]
+)
 def test_modes_agree(function, strict):
     static = dg.static(function, strict=strict)
     for value in (0.0, 9.0):
