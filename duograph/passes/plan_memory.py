@@ -361,15 +361,31 @@ def _place_exactly(lives: Sequence[Life]) -> tuple[dict[Buffer, Expr], int]:
     end = 0
     for life in sorted(lives, key=lambda life: (-_known(life.size), life.first)):
         size = _known(life.size)
-        inherited = [start for start, stop, other in placed if stop - start == size and overlays(life, other)]
-        offset = next((start for start in inherited if _obstacle(life, start, placed) is None), 0)
-        while (stop := _obstacle(life, offset, placed)) is not None:
-            offset = stop
+        first, last = life.first, life.last
+        near = [entry for entry in placed if entry[2].first <= last and first <= entry[2].last]
+        inherited = [start for start, stop, other in near if stop - start == size and overlays(life, other)]
+        offset = next((start for start in inherited if _obstacle(life, start, near) is None), -1)
+        if offset < 0:
+            offset = _lowest(life, near)
         offsets[life.buffer] = offset
         end = max(end, offset + size)
-        placed.append((offset, offset + size, life))
-        placed.sort(key=_start)
+        insort(placed, (offset, offset + size, life), key=_start)
     return offsets, end
+
+
+def _lowest(life: Life, placed: Sequence[tuple[int, int, Life]]) -> int:
+    """The lowest offset where nothing placed, by offset, is in a buffer's way."""
+    size, offset = _known(life.size), 0
+    while True:
+        for start, stop, other in placed:
+            if start >= offset + size:
+                break
+            if stop > offset and (clash(life, other) or (start != offset and overlays(life, other))):
+                offset = stop
+        again = _obstacle(life, offset, placed)  # what could be replaced where the search began may be in the way now
+        if again is None:
+            return offset
+        offset = again
 
 
 def _obstacle(life: Life, offset: int, placed: Sequence[tuple[int, int, Life]]) -> int | None:
@@ -393,41 +409,64 @@ def _known(size: Expr) -> int:
 
 
 def _place_in_time(lives: Sequence[Life]) -> tuple[dict[Buffer, Expr], int]:
-    """In order of first use, each in the smallest free gap that holds it."""
+    """In order of first use, each in the place of one it may take over, or else in the smallest free gap that holds it."""
     offsets: dict[Buffer, Expr] = {}
     free: list[tuple[int, int]] = []  # (offset, size), by offset
     busy: list[tuple[int, int, int, int]] = []  # (last, number, offset, size)
+    known = {life.buffer: life for life in lives}
+    taken: set[Buffer] = set()  # whose place another has taken over
+    order = sorted(lives, key=lambda life: life.first)
     end = 0
-    for number, life in enumerate(sorted(lives, key=lambda life: life.first)):
+    for number, life in enumerate(order):
         while busy and busy[0][0] < life.first:
-            _, _, offset, size = heappop(busy)
-            free = _release(free, offset, size)
+            _, which, offset, size = heappop(busy)
+            if order[which].buffer not in taken:
+                _release(free, offset, size)
         size = _known(life.size)
-        fitting = [gap for gap in free if gap[1] >= size]
-        if fitting:
-            offset, room = min(fitting, key=lambda gap: gap[1])
-            free.remove((offset, room))
-            if room > size:
-                free = _release(free, offset + size, room - size)
-        elif free and free[-1][0] + free[-1][1] == end:
-            offset, room = free.pop()
-            end = offset + size
+        heirs = [known[old] for old in life.inherits if old in offsets and old not in taken]
+        old = next((old for old in heirs if old.last == life.first < life.last and old.size == size), None)
+        if old is not None:
+            taken.add(old.buffer)
+            place = offsets[old.buffer]
+            assert isinstance(place, int)
+            offset = place
         else:
-            offset, end = end, end + size
+            offset = _take(free, size)
+            if offset < 0 and free and free[-1][0] + free[-1][1] == end:
+                offset = free.pop()[0]
+            elif offset < 0:
+                offset = end
+            end = max(end, offset + size)
         offsets[life.buffer] = offset
         heappush(busy, (life.last, number, offset, size))
     return offsets, end
 
 
-def _release(free: list[tuple[int, int]], offset: int, size: int) -> list[tuple[int, int]]:
-    """The gaps with one more, neighbours joined."""
-    joined: list[tuple[int, int]] = []
-    for gap in sorted([*free, (offset, size)]):
-        if joined and joined[-1][0] + joined[-1][1] == gap[0]:
-            joined[-1] = (joined[-1][0], joined[-1][1] + gap[1])
-        else:
-            joined.append(gap)
-    return joined
+def _take(free: list[tuple[int, int]], size: int) -> int:
+    """Take bytes from the smallest gap that has them; their offset, -1 if there is none."""
+    best = -1
+    for i, gap in enumerate(free):
+        if gap[1] >= size and (best < 0 or gap[1] < free[best][1]):
+            best = i
+    if best < 0:
+        return -1
+    offset, room = free[best]
+    if room > size:
+        free[best] = (offset + size, room - size)
+    else:
+        del free[best]
+    return offset
+
+
+def _release(free: list[tuple[int, int]], offset: int, size: int) -> None:
+    """Add a gap, joined with its neighbours."""
+    i = bisect_left(free, (offset, 0))
+    if i < len(free) and offset + size == free[i][0]:
+        size += free.pop(i)[1]
+    if i and free[i - 1][0] + free[i - 1][1] == offset:
+        free[i - 1] = (free[i - 1][0], free[i - 1][1] + size)
+    else:
+        free.insert(i, (offset, size))
 
 
 def _fits(life: Life, slot: tuple[Expr, list[Life]]) -> bool:
