@@ -176,11 +176,17 @@ class OwnNodes(Requests):
         group.placed(self.index[value])
         self._wait(group, value)
         self._in_turn(group)
-        placement = self.temporary(value)
+        targets = self.targets.get(value, [])
+        placement = targets[0].placement if targets else self.temporary(value)
         request = self.ask(group, value, (ZERO,))
         request.operands = []
         self._add_store(group, request, placement)
+        for target in targets[:1]:
+            target.hosts.append(group)
+            for waiter in target.waiters:
+                waiter.deps[group] = None
         self._load(value, [pair for pair in self._requests(value) if pair[0] is not group], placement, [group])
+        self._copy_to(value, placement, [group], targets[1:])
 
     def _in_turn(self, group: Group) -> None:
         """Effects happen in program order."""

@@ -167,6 +167,7 @@ class _Parts:
 
     def _temporary(self, value: Value) -> Placement:
         buffer = Buffer("temp", -1, value.dtype, value.shape, value.name)
+        buffer.value = value
         self.plan.buffers.append(buffer)
         return Placement.contiguous(buffer, value.shape)
 

@@ -20,7 +20,7 @@ from duograph.ir.graph import Graph, Value
 
 from .plan_memory import Plan, most, results_bytes
 from .schedule import Schedule
-from .steps import Emitter, Segment, Timeline, without_reads_of_writes
+from .steps import Emitter, Segment, Timeline, can_be_segmented, without_reads_of_writes
 
 ATTEMPTS = 6
 PARTS = (1, 2, 3, 4, 6, 8, 11, 13, 16, 19, 23, 32, 45, 64, 91, 128)  # numbers of segments to try
@@ -88,14 +88,13 @@ def fit(graph: Graph, budget: int | float, planner: Planner, reserve: int = 0) -
         budget: bytes, or as a float a share of the peak without a budget.
         reserve: bytes that the planner does not know of.
     """
-    parted = is_parted(graph)  # calls into Python are made once, and nothing around them is computed again
-    graph = graph if parted else without_reads_of_writes(graph)
+    graph = graph if is_parted(graph) else without_reads_of_writes(graph)
     schedule, plan = planner(graph, {})
     before = greatest_peak(graph.name, plan) + reserve
     budget = budget if isinstance(budget, int) else int(before * budget)
     if before <= budget:
         return Fitted(graph, schedule, plan, Recomputation(budget, before, before))
-    found = None if parted else _Search(graph, schedule, plan, planner).within(budget - reserve)
+    found = None if not can_be_segmented(graph) else _Search(graph, schedule, plan, planner).within(budget - reserve)
     if found is None:
         return Fitted(graph, schedule, plan, Recomputation(budget, before, before))
     report = found.report._replace(budget=budget, before=before, after=found.report.after + reserve)

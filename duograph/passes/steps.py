@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from duograph.ir.effects import calls_host, commits, is_parted
 from duograph.ir.graph import Graph, Node, Value
-from duograph.ir.primitives import CONTROL, LATE, NULLARY, PRIMITIVES
+from duograph.ir.primitives import CONTROL, EFFECT, LATE, NULLARY, ORDERED, PRIMITIVES
 
 from .groups import Buffer
 from .plan_memory import Plan, aligned, most, results_bytes, touched
-from .schedule import KernelStep, RandomStep, Schedule, Step
+from .schedule import CondStep, HostStep, KernelStep, RandomStep, Schedule, Step, WhileStep
 
 BYTES_PER_SECOND = 1e10  # what reading and writing costs beside operations, roughly
 FLOPS_PER_SECOND = 1e11
@@ -40,6 +41,31 @@ def without_reads_of_writes(graph: Graph) -> Graph:
     returned = {old: new for node, made in zip(_assigns(graph), writes) for old, new in zip(node.outputs, made.outputs)}
     outputs = tuple(returned.get(value) or values.get(value, value) for value in graph.outputs)
     return graph.replace(nodes=(*nodes, *writes), outputs=outputs)
+
+
+def can_be_segmented(graph: Graph) -> bool:
+    """Whether the graph can be written anew step by step. With calls into Python, these, writes and random keys keep their
+    order: no write may be read or follow another one, and branches and loops without calls are not moved.
+    """
+    if not is_parted(graph):
+        return True
+    writes = _assigns(graph)
+    read = {value for node in graph.nodes for value in node.inputs}
+    control = [node for node in graph.nodes if PRIMITIVES[node.op].kind in (CONTROL, LATE)]
+    return (
+        all(calls_host(node) and not commits(node) for node in control)
+        and len({node.inputs[0] for node in writes}) == len(writes)
+        and not any(value in read for node in writes for value in node.outputs)
+    )
+
+
+def _calls(step: Step) -> bool:
+    """Whether a step calls into Python."""
+    if isinstance(step, CondStep):
+        return any(map(_calls, (*step.then, *step.otherwise)))
+    if isinstance(step, WhileStep):
+        return any(map(_calls, (*step.condition, *step.body)))
+    return isinstance(step, HostStep)
 
 
 def _assigns(graph: Graph) -> list[Node]:
@@ -248,8 +274,8 @@ class Timeline:
 
 
 def _is_once(node: Node) -> bool:
-    """Whether a program has a node once, whoever uses it: constants, loops and branches, random keys, sizes known late."""
-    return node.op == "random_key" or PRIMITIVES[node.op].kind in (CONTROL, LATE, NULLARY)
+    """Whether a program has a node once, whoever uses it: constants, loops and branches, effects, sizes known late."""
+    return node.op == "random_key" or PRIMITIVES[node.op].kind in (CONTROL, EFFECT, LATE, NULLARY)
 
 
 def _split(held: Held) -> None:
@@ -270,6 +296,8 @@ def _written_and_read(step: Step) -> tuple[list[Buffer], list[Buffer]]:
         return written, [buffer.owner for buffer, operand in roles if operand.role != "out"]
     if isinstance(step, RandomStep):
         return [step.buffer.owner], []
+    if isinstance(step, HostStep):
+        return [buffer.owner for buffer in step.results], [buffer.owner for buffer in step.operands]
     both = list(dict.fromkeys(buffer for buffer in touched((step,)) if buffer.kind != "input"))  # they never write inputs
     return both, both
 
@@ -286,11 +314,28 @@ class Emitter:
         self.again: dict[Value, Value] = {}  # those computed again
         self.evicted = {value for segment in segments for value in segment.evicted}
         self.late: dict[Value, int] = {}
+        parted = is_parted(timeline.graph)  # then calls, writes and random keys keep their order
+        kept = [node for node in timeline.graph.nodes if node.op in ORDERED or calls_host(node)] if parted else []
+        self.ordered = kept
+        self.calls = iter([node for node in kept if calls_host(node)])  # one step each, in this order
+        self.next = 0
+
+    def _in_order(self, last: Node | None, time: int) -> None:
+        """Emit calls, writes and random keys up to one of them, or all that are left."""
+        while self.next < len(self.ordered) and (last is None or last not in self.taken):
+            node = self.ordered[self.next]
+            self.next += 1
+            if node in self.taken:
+                continue
+            local: dict[Value, Value] = {}
+            self._compute(node.inputs, local, time, frozenset(), set())
+            inputs = tuple(self._seen(value, local, time, frozenset(), set()) or value for value in node.inputs)
+            self._emit(node, self.made, inputs)
 
     def run(self) -> tuple[Graph, dict[Value, int]]:
         """The new graph, and for the values computed again the number of their segment, from 1."""
         graph = self.timeline.graph
-        for node in graph.nodes:
+        for node in graph.nodes if not self.ordered else ():
             if node.op == "random_key":
                 self._emit(node, self.made)
         waiting = list(reversed(self.segments))
@@ -300,13 +345,14 @@ class Emitter:
             self._step(time, step)
         local: dict[Value, Value] = {}
         end = self.timeline.length + 1
+        self._in_order(None, end)
         outputs = [value for value in graph.outputs if value.node is None or value.node.op != "assign"]
         self._compute([*outputs, *(node.inputs[1] for node in _assigns(graph))], local, end, frozenset(), set())
 
         def final(value: Value) -> Value:
             return self._seen(value, local, end, frozenset(), set()) or value
 
-        for node in _assigns(graph):
+        for node in _assigns(graph) if not self.ordered else ():
             made = node.with_inputs((node.inputs[0], final(node.inputs[1])))
             self.nodes.append(made)
             local.update(zip(node.outputs, made.outputs))
@@ -314,6 +360,9 @@ class Emitter:
         return graph.replace(nodes=tuple(self.nodes), outputs=results), self.late
 
     def _step(self, time: int, step: Step) -> None:
+        if self.ordered and _calls(step):
+            self._in_order(next(self.calls), time)
+            return
         nodes = frozenset(step.nodes) if isinstance(step, KernelStep) else frozenset()
         loads = self.timeline.loads[time - 1]
         local: dict[Value, Value] = {}
