@@ -21,6 +21,7 @@ import ast
 import builtins
 import linecache
 import types
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,7 +74,7 @@ def _nested(code: types.CodeType) -> list[types.CodeType]:
 
 # ---- finding the definition ---------------------------------------------------------------------------------------
 
-_files: dict[str, tuple[list[str], dict[int, list[tuple[FunctionNode, str]]]]] = {}
+_files: dict[str, tuple[list[str], ast.Module]] = {}
 
 
 def _find(function: types.FunctionType) -> tuple[FunctionNode, str]:
@@ -85,15 +86,12 @@ def _find(function: types.FunctionType) -> tuple[FunctionNode, str]:
     known = _files.get(code.co_filename)
     if known is None or known[0] is not lines:
         try:
-            tree = ast.parse("".join(lines))
+            known = _files[code.co_filename] = (lines, ast.parse("".join(lines)))
         except SyntaxError as error:
             raise SourceMissing("its source cannot be parsed") from error
-        table: dict[int, list[tuple[FunctionNode, str]]] = {}
-        _index(tree, "", table)
-        known = _files[code.co_filename] = (lines, table)
     candidates = [
         (node, owner)
-        for node, owner in known[1].get(code.co_firstlineno, [])
+        for node, owner in _beginning_at(code.co_firstlineno, known[1], "")
         if (code.co_name == "<lambda>") == isinstance(node, ast.Lambda)
         and (isinstance(node, ast.Lambda) or node.name == code.co_name)
         and parameters(node.args) == _code_parameters(code)
@@ -106,14 +104,22 @@ def _find(function: types.FunctionType) -> tuple[FunctionNode, str]:
     return candidates[0]
 
 
-def _index(node: ast.AST, owner: str, table: dict[int, list[tuple[FunctionNode, str]]]) -> None:
+def _beginning_at(line: int, node: ast.AST, owner: str) -> Iterator[tuple[FunctionNode, str]]:
+    """The functions inside `node` that begin at a line, decorators included, each with the name of the class around it."""
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Lambda):
-            table.setdefault(child.lineno, []).append((child, owner))
-        elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            first = min([child.lineno] + [d.lineno for d in child.decorator_list])
-            table.setdefault(first, []).append((child, owner))
-        _index(child, child.name if isinstance(child, ast.ClassDef) else owner, table)
+        first = _first_line(child)
+        if first is not None and not first <= line <= getattr(child, "end_lineno", line):
+            continue
+        if first == line and isinstance(child, (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield child, owner
+        yield from _beginning_at(line, child, child.name if isinstance(child, ast.ClassDef) else owner)
+
+
+def _first_line(node: ast.AST) -> int | None:
+    """Where a node begins, decorators included; None for nodes without a place."""
+    first: int | None = getattr(node, "lineno", None)
+    decorators = getattr(node, "decorator_list", None)
+    return min(first, decorators[0].lineno) if decorators and first is not None else first
 
 
 def _code_parameters(code: types.CodeType) -> list[str]:
