@@ -168,7 +168,7 @@ def jacobian(
     Args:
         create_graph: the result can be differentiated again.
         strict: an output that does not depend on an input is an error instead of zeros.
-        vectorize: accepted; the rows are computed one by one.
+        vectorize: compute all rows (or columns) at once, by `vmap`, where the tape allows it; not with strict.
         strategy: "reverse-mode" (a row per output element) or "forward-mode" (a column per input element).
 
     Returns:  a tensor; a tuple over the inputs if a tuple was given, of which there is a tuple over the outputs if the
@@ -184,8 +184,14 @@ def jacobian(
     many_in, ins = _inputs("jacobian", inputs, create_graph)
     many_out, outs = _call("jacobian", func, ins, create_graph)
     _check_strict("jacobian", strict, True, outs, "output")
-    rows = _rows if strategy == "reverse-mode" else _columns
-    table = tuple(rows(out, ins, create_graph, strict) for out in outs)
+    if vectorize and not strict:
+        from duograph.func.rows import jacobian_columns, jacobian_rows
+
+        compute = jacobian_rows if strategy == "reverse-mode" else jacobian_columns
+        table = tuple(tuple(row) for row in compute(list(outs), list(ins), create_graph, 2))
+    else:
+        rows = _rows if strategy == "reverse-mode" else _columns
+        table = tuple(rows(out, ins, create_graph, strict) for out in outs)
     shown = tuple(tuple(_shown((x,), False, create_graph) for x in row) for row in table)
     picked = tuple(row if many_in else row[0] for row in shown)
     return picked if many_out else picked[0]

@@ -63,6 +63,9 @@ def grad(
         )
     allowed = bool(allow_unused) or materialize_grads
     seeds = _gradients("grad", outs, grad_outputs)
+    recorder = current()
+    if recorder is not None:
+        recorder.differentiates(outs)
     if is_grads_batched:
         found = _batched(outs, ins, seeds, retain_graph, create_graph, allowed)
     else:
@@ -91,12 +94,37 @@ def _batched(
         )
     (size,) = sizes
     keep = create if retain is None else retain
+    from duograph.func.rows import ENOUGH, each_row
+
+    if size >= ENOUGH:
+        return _mapped(each_row, outs, ins, seeds, keep, create, allowed)
     rows = []
     for i in range(size):
         row = tuple(None if seed is None else seed[i] for seed in seeds)
         rows.append(core.grad(outs, ins, row, keep or i + 1 < size, create, allowed))
     stack = REGISTRY["stack"].op
     return tuple(None if rows[0][n] is None else stack([row[n] for row in rows], 0) for n in range(len(ins)))
+
+
+def _mapped(
+    each_row: Any, outs: tuple[Any, ...], ins: tuple[Any, ...], seeds: tuple[Any, ...], keep: bool, create: bool, allowed: bool
+) -> tuple[Any, ...]:
+    """The rows' gradients, computed at once."""
+    given = [i for i, seed in enumerate(seeds) if seed is not None]
+
+    def pull(row: list[Any]) -> tuple[Any, ...]:
+        placed: list[Any] = [None] * len(seeds)
+        for i, seed in zip(given, row):
+            placed[i] = seed
+        found: tuple[Any, ...] = core.grad(outs, ins, tuple(placed), True, create, allowed)
+        return found
+
+    used = [n for n, g in enumerate(pull([seeds[i][0] for i in given])) if g is not None]
+    found = each_row(lambda row: [g for n, g in enumerate(pull(row)) if n in used], [seeds[i] for i in given]) if used else []
+    if not keep:
+        core.grad(outs, ins, tuple(None if seed is None else seed[0] for seed in seeds), False, False, allowed)
+    placed = dict(zip(used, found))
+    return tuple(placed.get(n) for n in range(len(ins)))
 
 
 def _zeros(like: Any, seeds: tuple[Any, ...] | None) -> Any:

@@ -332,6 +332,21 @@ class Recorder(Journal):
 
         return callee(self, function)
 
+    def differentiates(self, outputs: Any) -> None:
+        """Refuse gradients, in one example's run of a mapped function, of what was computed before it."""
+        builder: Any = current()
+        around = vars(builder).get("regions", ())
+        first = next((i for i, region in enumerate(around) if region.one_example), None)
+        if first is None:
+            return
+        for x in outputs:
+            if x.requires_grad and not any(region.holds(builder.read(x)) for region in around[first:]):
+                raise CaptureError(
+                    "vmap: a function that a tensor steers, or that writes in place, goes backward from a tensor of outside",
+                    hint="compute the tensor inside of the mapped function",
+                    location=user_location(),
+                )
+
     def backward(self, tensors: Any, grads: Any, retain_graph: bool | None, create_graph: bool, inputs: Any) -> None:
         """What `backward` does in a capture."""
         from .region_gradients import accumulate, backward

@@ -40,6 +40,8 @@ class Alias(NamedTuple):
 class Region:
     """Nodes that run zero or more times."""
 
+    one_example = False  # of many, in a mapped function
+
     def __init__(self, builder: CaptureBuilder) -> None:
         self.builder = builder
         self.nodes: list[Node] = []

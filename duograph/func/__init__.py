@@ -2,7 +2,7 @@
 
 from .mapping import vmap
 from .stateless import functional_call, stack_module_state
-from .transforms import grad, grad_and_value, hessian, jacfwd, jacrev, jvp, value_and_grad, vjp
+from .transforms import grad, grad_and_value, hessian, jacfwd, jacrev, jvp, linearize, value_and_grad, vjp
 
 __all__ = [
     "functional_call",
@@ -12,6 +12,7 @@ __all__ = [
     "jacfwd",
     "jacrev",
     "jvp",
+    "linearize",
     "stack_module_state",
     "value_and_grad",
     "vjp",

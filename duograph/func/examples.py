@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duograph import _core as core
@@ -79,15 +79,19 @@ class Place(ABC):
         return tensor
 
 
-def place() -> Place:
-    """A new place, for what is recorded or run at present."""
-    if core.tracing() and active():
-        from duograph.capture.builder import CaptureBuilder
+def recorded(record: Callable[[Place], Any]) -> Any:
+    """What `record` gives in a place of its own, or, in a capture, in a region of that if it needs one."""
+    from duograph.capture.builder import CaptureBuilder
 
-        builder = current()
-        if isinstance(builder, CaptureBuilder) and state.recorder is not None:
-            return _InCapture(builder)
-    return _Alone()
+    builder, recorder = (current(), state.recorder) if core.tracing() and active() else (None, None)
+    if not isinstance(builder, CaptureBuilder) or recorder is None:
+        return record(_Alone())
+    mark = recorder.mark()
+    try:
+        return record(_Alone())
+    except NeedsCapture:
+        recorder.back_to(mark)
+    return record(_InCapture(builder))
 
 
 class ExampleBuilder(Builder):
@@ -256,7 +260,9 @@ class _InCapture(Place):
         arguments: set[Value] = set()
 
         class ExampleRegion(Region):
-            """Writes leave what is outside of one example alone."""
+            """Writes leave what is outside of one example alone, and so do gradients."""
+
+            one_example = True
 
             def note_cell(self, cell: Cell) -> None:
                 if cell.born in arguments or not self.holds(cell.born):

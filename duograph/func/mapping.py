@@ -17,7 +17,7 @@ from duograph.ir.builder import active, current
 from duograph.ir.dim import Expr
 from duograph.ir.types import TensorType
 
-from .examples import Keys, NeedsCapture, Place, place, shape_of
+from .examples import Keys, NeedsCapture, Place, recorded, shape_of
 from .one_by_one import one_by_one
 from .trees import leaves, rebuild, refill
 
@@ -219,11 +219,15 @@ class Mapped:
     def of(function: Flat, tensors: list[Any], batched: list[bool], size: Expr, randomness: str) -> list[Any]:
         """Record the function and run it for all examples; the results, examples first, with their place on the tape."""
         record = core.is_grad_enabled() and not core.is_inference_mode_enabled()
-        where = place()
-        inputs = [where.input(_one(x, on), record and x.requires_grad) for x, on in zip(tensors, batched)]
-        with where.open():
-            outputs = [where.local(x) for x in function(inputs)]
-        return Mapped(where, inputs, outputs, randomness).run(tensors, batched, size, record)
+
+        def one(where: Place) -> Mapped:
+            inputs = [where.input(_one(x, on), record and x.requires_grad) for x, on in zip(tensors, batched)]
+            with where.open():
+                outputs = [where.local(x) for x in function(inputs)]
+            return Mapped(where, inputs, outputs, randomness)
+
+        found: list[Any] = recorded(one).run(tensors, batched, size, record)
+        return found
 
     def run(self, tensors: list[Any], batched: list[bool], size: Expr, record: bool) -> list[Any]:
         """The results for all examples."""
@@ -296,7 +300,7 @@ class _Gradient:
             results: Sequence[Any] = (None,) * len(variables)
             if pairs:
                 outs, given = tuple(o for o, _ in pairs), tuple(s for _, s in pairs)
-                results = core.grad(outs, tuple(variables), given, True, again, True)
+                results = core.grad(outs, tuple(variables), given, True, again, True, end=True)
             zero = _ops()["zeros_like"].op
             outputs = [zero(x.detach()) if g is None else where.local(g) for g, x in zip(results, variables)]
         flags = [*self.batched, *(True for _ in seeds)]

@@ -11,6 +11,7 @@ from duograph._recorded import callee
 from duograph.errors import ArgumentError, GradError
 from duograph.ir.builder import active, current
 
+from .rows import jacobian_columns, jacobian_rows, pull_back, transposed
 from .trees import leaves, rebuild, refill
 
 Tensor = core.Tensor
@@ -90,17 +91,6 @@ def _matters_outside(outputs: Sequence[Any], variables: Sequence[Any]) -> bool:
     return False
 
 
-def _pull(outputs: Sequence[Any], variables: Sequence[Any], seeds: Sequence[Any], create: bool, retain: bool) -> list[Any]:
-    """vᵀ·J for each variable, zeros where there is no dependence."""
-    pairs = [(o, s) for o, s in zip(outputs, seeds) if o.requires_grad]
-    found: Sequence[Any] = (None,) * len(variables)
-    if pairs and variables:
-        found = core.grad(
-            tuple(o for o, _ in pairs), tuple(variables), tuple(s for _, s in pairs), retain or create, create, True
-        )
-    return [_ops()["zeros_like"].op(x.detach()) if g is None else g for g, x in zip(found, variables)]
-
-
 def _plain(tree: Any, keep: bool) -> Any:
     """Results without a tape, unless it matters outside."""
     return tree if keep else rebuild(tree, lambda x: x.detach() if isinstance(x, Tensor) else x)
@@ -131,7 +121,7 @@ def grad_and_value(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool
             )
         outside = core.is_grad_enabled() and _matters_outside([value], variables)
         seed = _ops()["ones_like"].op(value.detach())
-        found = iter(_pull([value], variables, [seed], outside, False))
+        found = iter(pull_back([value], variables, [seed], outside, False))
         gradients = tuple(refill(given[n], found) for n in chosen)
         gradient = gradients if isinstance(argnums, tuple) else gradients[0]
         value, aux = _plain(value, outside), _plain(aux, outside)
@@ -193,7 +183,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
         seeds = _like("vjp_fn", "the result", tree, result)
         create = core.is_grad_enabled() and (outside or any(s.requires_grad for s in seeds) or core.tracing())
         create = create if create_graph is None else create_graph
-        found = iter(_pull(outputs, variables, seeds, create, retain_graph))
+        found = iter(pull_back(outputs, variables, seeds, create, retain_graph))
         return tuple(refill(p, found) for p in given)
 
     shown = _plain(result, outside)
@@ -245,14 +235,40 @@ def _push(outputs: Sequence[Any], variables: Sequence[Any], vector: Sequence[Any
     """J·v for each output."""
     before = core.set_grad_enabled(True)
     try:
-        seeds = [_ops()["zeros_like"].op(o.detach()).requires_grad_() for o in outputs]
-        if active():
-            for seed in seeds:
-                current().local_leaf(seed)
-        back = _pull(outputs, variables, seeds, True, True)
-        return _pull(back, seeds, vector, create, True)
+        seeds, back = transposed(outputs, variables)
+        return pull_back(back, seeds, vector, create, True)
     finally:
         core.set_grad_enabled(before)
+
+
+def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
+    """The function's result, and a function from tangents like the primals to the products J·v.
+
+    `func` runs once, however many products are asked for.
+
+    >>> import duograph as dg
+    >>> value, push = dg.func.linearize(lambda x: x * x, dg.tensor([1.0, 2.0]))
+    >>> push(dg.tensor([1.0, 10.0]))
+    tensor([ 2., 40.])
+    """
+    _chosen("linearize", tuple(range(len(primals))), primals)
+    given = [rebuild(p, _variable) for p in primals]
+    variables = [x for p in given for x in _tensors(p)]
+    result = _record(func, given, {})
+    outputs = _outputs("linearize", result)
+    outside = core.is_grad_enabled() and _matters_outside(outputs, variables)
+    before = core.set_grad_enabled(True)
+    try:
+        seeds, back = transposed(outputs, variables)
+    finally:
+        core.set_grad_enabled(before)
+
+    def push(*tangents: Any) -> Any:
+        vector = _like("linearize", "the primals", tangents, primals)
+        create = core.is_grad_enabled() and (outside or any(t.requires_grad for t in vector))
+        return refill(result, iter(pull_back(back, seeds, vector, create, True)))
+
+    return _plain(result, outside), push
 
 
 def jacrev(func: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False) -> Callable[..., Any]:
@@ -265,12 +281,12 @@ def jacrev(func: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = Fa
     tensor([[4., 1.],
             [2., 5.]])
     """
-    return _jacobian("jacrev", func, argnums, has_aux, _rows)
+    return _jacobian("jacrev", func, argnums, has_aux, jacobian_rows)
 
 
 def jacfwd(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
     """As `jacrev`, column by column: for functions with fewer inputs than outputs."""
-    return _jacobian("jacfwd", func, argnums, has_aux, _columns)
+    return _jacobian("jacfwd", func, argnums, has_aux, jacobian_columns)
 
 
 def hessian(func: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
@@ -304,39 +320,3 @@ def _jacobian(name: str, func: Callable[..., Any], argnums: Argnums, has_aux: bo
         return (jacobian, _plain(aux, outside)) if has_aux else jacobian
 
     return wrapper
-
-
-def _basis(like: Any) -> list[Any]:
-    from duograph.tensors.creation import eye
-
-    unit = eye(int(like.numel()), dtype=like.dtype)
-    return [unit[i].reshape(tuple(like.shape)) for i in range(int(like.numel()))]
-
-
-def _stack(parts: list[Any], shape: tuple[Any, ...], dtype: Any) -> Any:
-    if not parts:
-        from duograph.tensors.creation import zeros
-
-        return zeros(shape, dtype=dtype)
-    return _ops()["stack"].op(parts, 0).reshape(shape)
-
-
-def _rows(outputs: list[Any], variables: list[Any], outside: bool) -> list[list[Any]]:
-    """For each output the Jacobians by each variable."""
-    table = []
-    for o in outputs:
-        rows = [_pull([o], variables, [unit], outside, True) for unit in _basis(o)]
-        table.append([_stack([r[n] for r in rows], (*o.shape, *x.shape), x.dtype) for n, x in enumerate(variables)])
-    return table
-
-
-def _columns(outputs: list[Any], variables: list[Any], outside: bool) -> list[list[Any]]:
-    table: list[list[Any]] = [[] for _ in outputs]
-    for n, x in enumerate(variables):
-        zeros = [_ops()["zeros_like"].op(y.detach()) for y in variables]
-        columns = [_push(outputs, variables, [*zeros[:n], unit, *zeros[n + 1 :]], outside) for unit in _basis(x)]
-        for m, o in enumerate(outputs):
-            rank, over = len(x.shape), len(o.shape)
-            stacked = _stack([c[m] for c in columns], (*x.shape, *o.shape), o.dtype)
-            table[m].append(stacked.permute((*range(rank, rank + over), *range(rank))))
-    return table

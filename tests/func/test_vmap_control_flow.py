@@ -322,3 +322,10 @@ def test_refusals_name_the_line():
                 mapped(dg.tensor(X))
             assert line in str(error.value), str(error.value)
     assert kept.tolist() == [0, 0, 0]
+
+
+def test_tensors_from_outside_that_depend_on_each_other():
+    w = dg.tensor([1.0, 2.0, 3.0], dtype=dg.float64, requires_grad=True)
+    h = w * w
+    dg.vmap(lambda row: (row * h * w).sum())(dg.ones(2, 3, dtype=dg.float64)).sum().backward()
+    agree(plain(w.grad), plain(6 * w * w))
