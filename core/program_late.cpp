@@ -137,7 +137,23 @@ Outcome Run::run_nonzero(const Step& step) {
   }
   auto* position = static_cast<int64_t*>(slots_[step.target]);
   if (!position && found) throw ProgramError("program: positions have no memory yet");
-  for (int64_t i = 0, k = 0; k < found; ++i) {  // without a branch nobody can predict
+  constexpr uint64_t kAll = 0x0101010101010101;
+  int64_t i = 0, k = 0;
+  for (; k + 8 <= found; i += 8) {  // whole runs of either kind at once
+    uint64_t eight;
+    std::memcpy(&eight, mask + i, 8);
+    if (eight == 0) continue;
+    if (eight == kAll) {
+      for (int64_t j = 0; j < 8; ++j) position[k + j] = i + j;
+      k += 8;
+    } else {
+      for (int64_t j = 0; j < 8; ++j) {  // without a branch nobody can predict
+        position[k] = i + j;
+        k += mask[i + j] != 0;
+      }
+    }
+  }
+  for (; k < found; ++i) {
     position[k] = i;
     k += mask[i] != 0;
   }

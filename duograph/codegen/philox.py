@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from duograph.codegen.llvm import Function
+from duograph.codegen.llvm import Function, Value
 from duograph.codegen.vector import Vec, Vectors
 
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -22,6 +22,22 @@ def random_bits(v: Vectors, dtype: str, key: Vec, counter: Vec, element: Vec) ->
     second = _bit(v, element, 1)
     even, odd = v.select(second, words[2], words[0]), v.select(second, words[3], words[1])
     return v.select(_bit(v, element, 0), odd, even)
+
+
+def consecutive_words(v: Vectors, key: Value, counter: Value, first: Value) -> Vec:
+    """The 16 uint32 words of the stream from number ``first`` on: as `random_bits`, with half the blocks (all arguments i64)."""
+    half = v.narrowed(v.lanes // 2)
+    blocks = half.add(half.splat("i64", v.function.add(counter, v.function.lshr(first, 2))), half.iota("i64"))
+    words = _call_block(half, half.splat("i64", key), blocks)
+    n = half.lanes
+    first_two, last_two = (half.shuffle(a, b, range(2 * n)) for a, b in (words[:2], words[2:]))
+    ordered = [[w % 2 * n + block + (w // 2) * 2 * n for block in range(start, start + 4) for w in range(4)] for start in (0, 4)]
+    low, high = (v.shuffle(first_two, last_two, indices) for indices in ordered)
+    for bit in (1, 2):  # the first word wanted may be any of its block's four
+        moved = [v.shuffle(low, high, range(bit, bit + v.lanes)), v.shuffle(high, high, [min(i + bit, 15) for i in range(16)])]
+        away = _bit(v, v.splat("i64", first), bit - 1)
+        low, high = (v.select(away, a, b) for a, b in zip(moved, (low, high)))
+    return low
 
 
 def _bit(v: Vectors, element: Vec, bit: int) -> Vec:
@@ -46,22 +62,18 @@ def _call_block(v: Vectors, key: Vec, block: Vec) -> list[Vec]:
 
 
 def _block(v: Vectors, key: Vec, block: Vec) -> list[Vec]:
-    def halves(value: Vec) -> tuple[Vec, Vec]:
-        return v.convert("trunc", value, "i32"), v.convert("trunc", v.lshr(value, 32), "i32")
-
-    (x0, x1), (k0, k1) = halves(block), halves(key)
-    x2 = x3 = v.const("i32", 0)
+    """The rounds in 64-bit lanes, of which the upper halves mean nothing: the processor multiplies the lower ones."""
+    x0, x1, k0, k1 = block, v.lshr(block, 32), key, v.lshr(key, 32)
+    x2 = x3 = v.const("i64", 0)
     for i in range(_ROUNDS):
         if i:
             k0, k1 = v.add(k0, v.like(k0, _KEY_STEPS[0])), v.add(k1, v.like(k1, _KEY_STEPS[1]))
-        low0, high0 = _product(v, x0, _MULTIPLIERS[0])
-        low1, high1 = _product(v, x2, _MULTIPLIERS[1])
-        x0, x1, x2, x3 = v.xor(v.xor(high1, x1), k0), low1, v.xor(v.xor(high0, x3), k1), low0
-    return [x0, x1, x2, x3]
+        first, second = _product(v, x0, _MULTIPLIERS[0]), _product(v, x2, _MULTIPLIERS[1])
+        x0, x2 = v.xor(v.xor(v.lshr(second, 32), x1), k0), v.xor(v.xor(v.lshr(first, 32), x3), k1)
+        x1, x3 = second, first
+    return [v.convert("trunc", x, "i32") for x in (x0, x1, x2, x3)]
 
 
-def _product(v: Vectors, a: Vec, multiplier: int) -> tuple[Vec, Vec]:
-    """(low, high) 32 bits of a 32 x 32 bit product."""
-    wide = v.convert("zext", a, "i64")
-    product = v.mul(wide, v.like(wide, multiplier))
-    return v.convert("trunc", product, "i32"), v.convert("trunc", v.lshr(product, 32), "i32")
+def _product(v: Vectors, a: Vec, multiplier: int) -> Vec:
+    """The 64 bits of a product of lower halves."""
+    return v.mul(v.and_(a, v.like(a, 0xFFFFFFFF)), v.like(a, multiplier))

@@ -25,7 +25,18 @@ _TAIL = (
 def power(v: Vectors, x: Vec, y: Vec) -> Vec:
     size = v.fabs(x)
     magnitude = _power_float(v, size, y) if x.element == "float" else _power_double(v, size, y)
-    return _edges(v, x, y, size, magnitude)
+    infinity, zero = v.like(x, INFINITY), v.like(x, 0.0)
+    ordinary = v.and_(v.fcmp("ogt", x, zero), v.fcmp("olt", x, infinity))
+    ordinary = v.and_(ordinary, v.fcmp("olt", v.fabs(y), infinity))
+    f = v.function
+    before, edges, done = f.block, f.label("edges"), f.label("power")
+    f.cond_br(v.any(v.not_(ordinary)), edges, done)
+    f.place(edges)
+    mended = _edges(v, x, y, size, magnitude)
+    after = f.block
+    f.br(done)
+    f.place(done)
+    return Vec(f.phi(x.type, [(magnitude.ref, before), (mended.ref, after)]), x.element, x.lanes)
 
 
 def _power_float(v: Vectors, x: Vec, y: Vec) -> Vec:
@@ -87,7 +98,7 @@ def _multiply(v: Vectors, a: Pair, b: Pair) -> Pair:
 
 
 def _edges(v: Vectors, x: Vec, y: Vec, size: Vec, magnitude: Vec) -> Vec:
-    """Zeros, infinities, NaN and negative bases, as IEEE 754 and C99 have them."""
+    """Zeros, infinities, NaN and negative bases, as IEEE 754 and C99 have them (needed where a lane has one)."""
     zero, one, infinity = v.like(x, 0.0), v.like(x, 1.0), v.like(x, INFINITY)
     whole = v.fcmp("oeq", v.round(y, "trunc"), y)
     half = v.fmul(y, v.like(y, 0.5))

@@ -82,3 +82,11 @@ def test_repeated_by_numbers(size: int) -> None:
     repeat = dg.static(lambda x, times: dg.repeat_interleave(x, times) * 2)
     np.testing.assert_array_equal(dg.repeat_interleave(dg.tensor(x), dg.tensor(times)).numpy(), np.repeat(x, times))
     np.testing.assert_array_equal(repeat(dg.tensor(x), dg.tensor(times)).numpy(), np.repeat(x, times) * 2)
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 64, 1000])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.98, 1.0])
+def test_positions_of_runs(size: int, share: float) -> None:
+    mask = np.random.default_rng(size).random(size) < share
+    for each in (mask, np.repeat(mask, 16)):
+        np.testing.assert_array_equal(dg.nonzero(dg.tensor(each), as_tuple=True)[0].numpy(), np.flatnonzero(each))

@@ -122,3 +122,13 @@ def test_whole_numbers_in_place() -> None:
     assert dg.empty(500).random_().max().item() <= 2**24
     with pytest.raises(dg.errors.ValueError_, match="random_: low must be below high, got 2 and 2"):
         x.random_(2, 2)
+
+
+@pytest.mark.parametrize("size", [37, 38, 39, 40, 1001])
+def test_normal_numbers_are_made_of_the_stream(size: int) -> None:
+    """Their second operand starts anywhere in a block of the generator."""
+    dg.manual_seed(3)
+    radius, angle = dg.rand((2, size)).numpy().astype("float64")
+    dg.manual_seed(3)
+    expected = np.sqrt(-2 * np.log1p(-radius)) * np.cos(2 * np.pi * angle)
+    np.testing.assert_allclose(dg.randn(size).numpy(), expected, atol=1e-5)
