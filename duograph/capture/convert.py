@@ -135,14 +135,14 @@ class Sites(ControlFlow):
         else:
             recorder.set_item(value, holder, key)
 
-    def walked(self, items: Any) -> Any:
-        """A container that a loop goes over."""
+    def walked(self, items: Any, name: str) -> Any:
+        """A container of this name that a loop goes over."""
         recorder = state.recorder
         if recorder is not None and isinstance(items, CONTAINERS) and id(items) in recorder.external:
             recorder.contents(items, deep=False)
         elif recorder is not None and id(items) in recorder.external:
             if is_used_up(items):
-                raise refuse_iterator("")
+                raise refuse_iterator(name)
             recorder.look(items)
         return items
 

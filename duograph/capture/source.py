@@ -264,7 +264,8 @@ class _Rewriter(ast.NodeTransformer):
     def walked(self, node: ast.expr) -> ast.expr:
         """What a loop goes over: its items matter, and not yet what they hold."""
         if isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)):
-            return self.helper(node, "walked", self.base(node))
+            name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+            return self.helper(node, "walked", self.base(node), ast.Constant(name))
         visited: ast.expr = self.visit(node)
         return visited
 
