@@ -7,8 +7,8 @@ from typing import Any
 from .ops import spaces as _spaces
 
 _OTHERS = (
-    "digamma erf erfc erfinv exp2 expit=sigmoid expm1 gammaln=lgamma i0 log1p log_softmax logit logsumexp "
-    "modified_bessel_i0=i0 multigammaln=mvlgamma polygamma psi=digamma round sinc softmax xlogy"
+    "digamma erf erfc erfinv exp2 expit=sigmoid expm1 gammainc=igamma gammaincc=igammac gammaln=lgamma i0 log1p log_softmax "
+    "logit logsumexp modified_bessel_i0=i0 multigammaln=mvlgamma polygamma psi=digamma round sinc softmax xlogy"
 )
 
 

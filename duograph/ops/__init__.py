@@ -25,6 +25,7 @@ from . import (  # noqa: F401
     functions,
     further,
     gates,
+    incomplete,
     indexing,
     layouts,
     likelihoods,

@@ -17,7 +17,7 @@ OTHERS = ("int64", "int32", "uint8", "bool")
 EPSILON = {"float32": 2**-23, "float64": 2**-52, "float16": 2**-10, "bfloat16": 2**-7}
 
 # Positions of float operands that have no gradient, as in PyTorch.
-CONSTANT = {"nll_loss": (2,), "cross_entropy": (2,), "cross_entropy_of": (2,)}
+CONSTANT = {"nll_loss": (2,), "cross_entropy": (2,), "cross_entropy_of": (2,), "igamma": (0,), "igammac": (0,)}
 
 # Operators whose results are random or that only write: they have tests of their own.
 SPECIAL_KINDS = (RANDOM, UPDATE)

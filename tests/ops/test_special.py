@@ -75,3 +75,36 @@ def test_namespace() -> None:
     assert "ndtri" in dir(dg.special) and not hasattr(dg, "ndtri") and not hasattr(dg.Tensor, "ndtri")
     with pytest.raises(AttributeError, match=r"module 'duograph\.special' has no attribute 'nothing'"):
         dg.special.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["igamma", "igammac"])
+def test_incomplete_gamma(name: str) -> None:
+    """Small and large a, x far from it and near; ends; the gradient to x alone."""
+    rng = np.random.default_rng(6)
+    a = np.concatenate([rng.uniform(0.01, 3, 40), rng.uniform(0.1, 40, 60), np.exp(rng.uniform(3, 8, 60))])
+    x = a * np.concatenate([rng.uniform(0.01, 4, 90), np.abs(1 + rng.standard_normal(70) * 0.2)])
+    found = getattr(dg, name)(dg.tensor(a), dg.tensor(x)).tolist()
+    with mpmath.workdps(60):
+        for p, q, got in zip(a.tolist(), x.tolist(), found):
+            upper = mpmath.gammainc(mpmath.mpf(p), mpmath.mpf(q), mpmath.inf, regularized=True)
+            want = upper if name == "igammac" else 1 - upper
+            bound = 1e-12 * want if 1e-300 < want < 0.5 else 1e-12
+            assert abs(got - want) <= bound, (p, q, got, want)
+    inf, nan = float("inf"), float("nan")
+    ends = [
+        (0, 0, nan),
+        (0, 2, 1),
+        (2, 0, 0),
+        (2, inf, 1),
+        (inf, 2, 0),
+        (inf, inf, nan),
+        (-1, 2, nan),
+        (2, -1, nan),
+        (nan, 1, nan),
+    ]
+    made = getattr(dg, name)(dg.tensor([e[0] for e in ends]), dg.tensor([e[1] for e in ends])).tolist()
+    np.testing.assert_array_equal(made, [e[2] if name == "igamma" else 1 - e[2] for e in ends])
+    with pytest.raises(dg.errors.GradError, match=f"{name}: the gradient to a is not known"):
+        getattr(dg, name)(dg.tensor([1.0], requires_grad=True), dg.tensor([1.0]))
+    target = dg.tensor([1.0, 2.0])
+    assert getattr(target, name + "_")(dg.tensor([1.0, 1.0])) is target and 0 < target[1].item() < 1
