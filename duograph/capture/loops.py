@@ -232,7 +232,7 @@ class _Capture:
         region.leaves.update(id(t) for t in tensors.values())
         for path, c in self.carried.items():
             lenders = self.builder.borrowed.lenders(region, (c.initial,))
-            self.builder.borrowed.note(tensors[path], path, [cell for cell in lenders if cell.input is not None])
+            self.builder.borrowed.note(tensors[path], path, lenders)
         turn = self.turn = region.leaf(counter, False)
         self.builder.read_last.clear()
         flags = self.turns.inputs(region) if self.turns is not None else []

@@ -388,9 +388,23 @@ def ceildiv(a: Expr, b: Expr) -> Expr:
     return quotient + _atom("ceildiv", (rest, b), f"ceildiv({rest}, {b})", *ends)
 
 
+def _compared(kind: str, value: Expr) -> tuple[Expr, ...]:
+    """What an expression is the least, or greatest, of."""
+    if isinstance(value, Dim) and len(value.terms) == 1:
+        (monomial, coefficient) = value.terms[0]
+        if coefficient == 1 and len(monomial) == 1 and monomial[0].kind == kind:
+            return tuple(found for part in monomial[0].args for found in _compared(kind, part))
+    return (value,)
+
+
 def _extreme(kind: str, a: Expr, b: Expr) -> Expr:
     if a is b or a == b:
         return a
+    parts, others = _compared(kind, a), _compared(kind, b)
+    if all(other in parts for other in others):
+        return a
+    if all(part in others for part in parts):
+        return b
     if known_le(a, b):
         return a if kind == "min" else b
     if known_le(b, a):

@@ -260,6 +260,56 @@ def diagflat(x: Tensor, offset: Size = 0) -> Tensor:
     return diag_embed(reshape(x, -1), offset)
 
 
+# Dimensions as several
+
+
+@op(
+    kind=VIEW,
+    lowers=True,
+    method=False,
+    public=False,
+    samples=lambda m: [(m(2, 6), 1, (2, 3)), (m(4, 3), 0, (2, 2)), (m(2, 6), 1, (6, 1))],
+    reference=lambda np, x, dim, sizes: np.reshape(x, x.shape[:dim] + tuple(sizes) + x.shape[dim + 1 :]),
+)
+def divided(x: Tensor, dim: int, sizes: Sizes) -> Tensor:
+    """The same memory with a dimension as several, whose sizes multiply to its size: `unflatten` of tensors with gaps.
+
+    Shapes:   x [*S] → [*S[:dim], *sizes, *S[dim + 1:]]
+    Dtypes:   kept
+    Gradient: reshaped back
+    Errors:   ShapeError unless the sizes multiply to the dimension's
+    Source:   torch.unflatten
+
+    >>> dg.ops.divided(tensor([1, 2, 3, 4]), 0, (2, 2))
+    tensor([[1, 2],
+            [3, 4]])
+    """
+    shape, inner = tuple(x.shape), tuple(sizes)
+    message = f"{user_operator('unflatten')}: sizes {inner} do not multiply to {shape[dim]}"
+    require("eq", product(inner), shape[dim], ShapeError, message)
+    made = (*shape[:dim], *inner, *shape[dim + 1 :])
+    rows: list[list[Any]] = []
+    for d in range(len(shape)):
+        row: list[Any] = [0] * len(made)
+        if d == dim:
+            for i in range(len(inner)):
+                row[dim + i] = product(inner[i + 1 :])
+        else:
+            row[d if d < dim else d + len(inner) - 1] = 1
+        rows.append(row)
+    return _affine(x, made, [0] * len(shape), rows, True)
+
+
+@divided.vjp
+def _(g: Any, out: Any, x: Any, dim: int, sizes: Any) -> Any:
+    return reshape(g, x.shape)
+
+
+@divided.writes_through
+def _(base: Any, value: Any, dim: int, sizes: Any) -> Any:
+    return reshape(value, base.shape)
+
+
 # Windows and strides
 
 
@@ -381,4 +431,4 @@ def _(base: Any, value: Any, size: Any, stride: Any, start: Any) -> Any:
     return put_back(base, value, lambda of: strided(of, size, stride, start))
 
 
-__all__ = ["diag", "diag_embed", "diagflat", "diagonal", "diagonal_scatter", "strided", "unfold"]
+__all__ = ["diag", "diag_embed", "diagflat", "diagonal", "diagonal_scatter", "divided", "strided", "unfold"]

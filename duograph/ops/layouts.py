@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .affine_views import divided
 from .definition import function
 from .movement import alias, axis, flatten, merged, reshape, squeeze, unflatten, unsqueeze, view
 
@@ -58,7 +59,7 @@ def _as_view(x: Tensor, given: tuple[Any, ...]) -> Tensor | None:
         if joined > 1:
             result = merged(result, dim, dim + joined - 1)
         if len(pieces) > 1:
-            result = unflatten(result, dim, pieces)
+            result = divided(result, dim, pieces)
         dim += len(pieces)
     for d, target in enumerate(wanted):
         if target == 1:
@@ -101,6 +102,17 @@ def flatten_any(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         if found is not None:
             return found
     return flatten(x, start_dim, end_dim)
+
+
+@function(over="unflatten")
+def unflatten_any(x: Tensor, dim: int, sizes: Any) -> Tensor:
+    """`unflatten`: a view of tensors with gaps, too."""
+    if x._traced is None and x.ndim and not x.is_contiguous():
+        at = axis("unflatten", dim, x.ndim)
+        inner = _filled(tuple(sizes), x.shape[at]) if all(isinstance(size, int) for size in sizes) else None
+        if inner is not None:
+            return divided(x, at, inner)
+    return unflatten(x, dim, sizes)
 
 
 @function(public=False, samples=lambda m: [(m(2, 6), m(3, 4))], reference=lambda np, x, y: np.reshape(x, y.shape))

@@ -134,7 +134,7 @@ class Draw:
         choices = [f".transpose({self.dim(t)}, {self.dim(t)})", f".movedim({self.dim(t)}, {self.dim(t)})",
                    f".swapaxes({self.dim(t)}, {self.dim(t)})", f".permute({tuple(order)})"]  # fmt: skip
         if t.dim() == 2 or self.wild:
-            choices += [".T", ".mT", ".t()"]
+            choices += [".T", ".t()"] + [".mT"] * (t.dim() > 0)
         return r.choice(choices)
 
     def stretched(self, t: Any) -> str:

@@ -59,6 +59,16 @@ a5 = a2.flatten()
 a3[3] = 2
 a4[1:] *= 0.5
 """,
+    "parts_of_dimensions_of_tensors_with_gaps": """
+a1 = make(1, (6, 4), 'float32', 'plain', True)
+a0 = a1 * 2
+a2 = a0.T[:, ::2]
+a3 = a2.reshape(2, 2, 3)
+a4 = a2.unflatten(0, (2, -1, 1))
+a5 = a2.T.view(3, 2, 2)
+a3[0] *= 2
+a5[:, 1] += a1[0, 1:3]
+""",
     "flatten_of_one_dimension_is_the_tensor": """
 a1 = make(1, (3,), 'float64', 'strided', True)
 a2 = a1.flatten()

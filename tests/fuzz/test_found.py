@@ -32,10 +32,20 @@ def write_a_row(x, y, s, t):
     return x, s * 2
 
 
+def write_and_assign_what_another_variable_is(x, y, s, t):
+    x = x * 1
+    before, row = x, x[0]
+    for _ in range(t):
+        x.add_(1.5)
+        x = x * 0.5
+    return x, before, row
+
+
+MODES = (write_and_assign, write_and_assign_in_a_loop, write_a_row, write_and_assign_what_another_variable_is)
+
+
 @pytest.mark.parametrize("strict", [False, True])
-@pytest.mark.parametrize(
-    "function", [write_and_assign, write_and_assign_in_a_loop, write_a_row]
-)
+@pytest.mark.parametrize("function", MODES)
 def test_modes_agree(function, strict):
     static = dg.static(function, strict=strict)
     for value in (0.0, 9.0):

@@ -55,6 +55,8 @@ def test_equality_is_structural() -> None:
         (ceildiv(n, 1), n),
         (minimum(n, n + 1), n),
         (maximum(n, 0), n),
+        (minimum(minimum(1, n), n), minimum(1, n)),
+        (maximum(m, maximum(n, m)), maximum(n, m)),
         (n // 1, n),
         (n % 1, 0),
     ],
