@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import _core as core
 from .._forks import import_late
-from ..errors import GradError, ShapeError
+from ..errors import ArgumentError, GradError, ShapeError
 from ..ir.builder import active, current
 from ..ops.arguments import checked
 from ..ops.copying import cast
@@ -153,6 +153,24 @@ _CONVERTERS = {
 }
 
 
+_RESHAPING = (
+    "as_strided_", "resize_", "resize_as_", "set_", "squeeze_", "swapaxes_", "swapdims_", "t_", "transpose_", "unsqueeze_",
+)  # fmt: skip
+
+
+def _refused(name: str) -> Callable[..., Any]:
+    """A method that would change a tensor's shape in place: refused, with the way out."""
+    plain = name.rstrip("_")
+    hint = f"write x = x.{plain}(...)" if hasattr(Tensor, plain) else "write x.data = other"
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        raise ArgumentError(f"{name}: a tensor keeps its shape for as long as it lives", hint=hint)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"Refused: a tensor keeps its shape. {hint.capitalize()}."
+    return method
+
+
 def _of_linalg(name: str) -> Callable[..., Any]:
     """A method that is a function of `linalg`, which is imported when it is first called."""
 
@@ -203,6 +221,8 @@ def install() -> None:
     core.bind_method("type", type_)
     for name, dtype in _CONVERTERS.items():
         core.bind_method(name, _converter(name, dtype))
+    for name in _RESHAPING:
+        core.bind_method(name, _refused(name))
     for name in ("cholesky", "det", "inverse", "logdet", "pinverse", "slogdet"):
         core.bind_method(name, _of_linalg(name))
     core.bind_method("T", property(_transposed))
