@@ -31,7 +31,7 @@ from .reducing import replacement
 from .scopes import HELPER
 from .sequences import enumerate_of, range_of, reversed_of, zip_of
 from .source import Converted, SourceMissing, convert
-from .texts import joined
+from .texts import formatted, joined
 from .wrappers import remembering, wrapped_by_library
 
 if TYPE_CHECKING:
@@ -420,6 +420,8 @@ def _builtin(recorder: Recorder, function: Any) -> Any:
     holder = getattr(function, "__self__", None)
     if isinstance(holder, core.Tensor) and function.__name__ == "backward":
         return functools.partial(_backward, recorder, holder)
+    if type(holder) is str and function.__name__ == "format":
+        return functools.partial(formatted, holder)
     if holder is not None and not isinstance(holder, types.ModuleType):
         if id(holder) in recorder.external and isinstance(holder, CONTAINERS):
             if function.__name__ in _MUTATORS:

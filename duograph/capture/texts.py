@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable
 from typing import Any
 
@@ -83,3 +84,25 @@ def joined(parts: tuple[Any, ...], numbers: bool = False) -> Any:
         else:
             flat.append(part)
     return LaterText(tuple(flat))
+
+
+def formatted(text: str, *args: Any, **kwargs: Any) -> Any:
+    """`text.format(...)`; with tensors in it, a text that each run fills in."""
+    if state.recorder is None or not any(_of_runs(value, False) for value in (*args, *kwargs.values())):
+        return text.format(*args, **kwargs)
+    parts: list[Any] = []
+    following = iter(args)
+    for before, name, spec, conversion in string.Formatter().parse(text):
+        parts.append(before)
+        if name is None:
+            continue
+        known = name == "" or name.isdigit() or name in kwargs
+        if not known or "{" in (spec or ""):
+            raise CaptureError(
+                f"static: the field {{{name}}} of a text with a tensor's values in it is not a whole argument",
+                hint="write an f-string",
+                location=user_location(),
+            )
+        value = next(following) if not name else args[int(name)] if name.isdigit() else kwargs[name]
+        parts.append((value, conversion or "", spec or ""))
+    return joined(tuple(parts))

@@ -278,3 +278,18 @@ def test_a_view_of_what_a_side_writes_shows_the_write():
         written = [dg.ones(2, 3) * scale, dg.ones(2, 3) * scale]
         check(f(written[0], dg.tensor(7.0)), static(written[1], dg.tensor(7.0)))
         check(*written)
+
+
+def test_str_format_of_tensors(capsys):
+    def f(x):
+        print("{{}} {:.2f} of {}, {name!s:>8}, {{}}".format(x.sum(), x.shape[0], name=x[0]), "{0:.1f} {0}".format(x[1]))  # noqa: UP032
+        return x * 2
+
+    static = dg.static(f)
+    for value in (1.0, 2.5):
+        f(dg.ones(2) * value)
+        expected = capsys.readouterr().out
+        static(dg.ones(2) * value)
+        assert capsys.readouterr().out == expected
+    with pytest.raises(dg.errors.CaptureError, match="write an f-string"):
+        dg.static(lambda x: print("{0.shape}".format(x)))(dg.ones(2))  # noqa: UP030, UP032
