@@ -89,7 +89,25 @@ def in_order(groups: Sequence[Group]) -> list[Group]:
                 heappush(freeing if balance.frees(user) else ready, _entry(user))
     if len(order) != len(groups):
         raise CyclicGroups
-    return list(order)
+    return _late(list(order), balance)
+
+
+def _late(order: list[Group], balance: _Balance) -> list[Group]:
+    """The order with what reads no temporary, such as zeros to be added to, right before the first that waits for it."""
+    early = {g for g in order if g.kind == "loop" and not balance.reads[g] and not g.again and not g.gathers}
+    done: dict[Group, None] = {}
+    for group in order:
+        if group in early:
+            continue
+        pending = [group]
+        while pending:
+            above = [dep for dep in pending[-1].deps if dep in early and dep not in done]
+            if above:
+                pending.append(min(above, key=_entry))
+            else:
+                done[pending.pop()] = None
+    done.update(dict.fromkeys(order))
+    return list(done)
 
 
 def _entry(group: Group) -> tuple[int, int, Group]:

@@ -81,19 +81,6 @@ def _copy_of_computed(match: Match) -> Value | None:
     return _same_type(match)
 
 
-def _update_of_zeros(match: Match) -> Value | None:
-    """A part written into zeros is the part with zeros around it, which needs no memory of its own."""
-    number = scalar_constant(match["c"])
-    part, attrs = match["x"], match.node.attrs
-    if number != 0 or (isinstance(number, float) and math.copysign(1.0, number) < 0) or any(s != 1 for s in attrs["steps"]):
-        return None
-    if _padded_to_one(part, match.type.shape):
-        return None
-    low = tuple(attrs["starts"])
-    high = tuple(whole - start - size for whole, start, size in zip(match.type.shape, low, part.shape))
-    return match.emit("pad", part, low=low, high=high)
-
-
 def _padded_to_one(part: Value, shape: Sequence[Expr]) -> bool:
     """Whether a dimension of size 1 is made of one that may be 0: there is no loop over it that a mask could cut short."""
     return any(isinstance(n, int) and n == 1 and not (isinstance(m, int) and m == 1) for n, m in zip(shape, part.shape))
@@ -130,7 +117,6 @@ SIMPLIFY = Rules(
     Rule("identity_reshape", Op("reshape", x), _same_type),
     Rule("double_reshape", Op("reshape", Op("reshape", x)), lambda m: m.emit("reshape", m["x"])),
     Rule("copy_of_computed", Op("copy", x), _copy_of_computed),
-    Rule("update_of_zeros", Op("slice_update", c, x), _update_of_zeros),
     Rule("pad_to_one", Op("pad", x), _pad_to_one),
     Rule("empty_reduce", Op("reduce", x), _empty_reduce),
     Rule("square", Op("pow", x, 2), lambda m: m.emit("mul", m["x"], m["x"]), exact=False),
