@@ -1,6 +1,7 @@
 // One call of a static function on its way through matching, running and handing back.
 #pragma once
 
+#include "rng.h"
 #include "small_vector.h"
 #include "static_entry.h"
 
@@ -22,6 +23,7 @@ struct StaticCall {
   SmallVector<PyObject*, 32> reads;       // owned
   SmallVector<TensorObject*, 32> inputs;  // borrowed from arguments, reads and entry
   SmallVector<PyObject*, 16> outputs;     // owned; null until made
+  RngState generator{};                   // before the run
   ~StaticCall() {
     for (TensorObject* tensor : tensors) Py_XDECREF(reinterpret_cast<PyObject*>(tensor));
     for (PyObject* number : numbers) Py_XDECREF(number);

@@ -86,6 +86,8 @@ void check_entry(const StaticEntry& entry) {
   for (int i : entry.tape_inputs) check_range(i, n_inputs, "tape");
   if (entry.tape_specs.size() != entry.tape_outputs.size()) malformed("tape");
   for (int i : entry.tape_outputs) check_range(i, entry.program->n_outputs, "tape");
+  for (int i : entry.tape_depends) check_range(i, n_inputs, "tape");
+  for (int i : entry.tape_depends_numbers) check_range(i, static_cast<int>(entry.numbers.size()), "tape");
   for (auto [output, i] : entry.tape_saved) check_range(i, output ? entry.program->n_outputs : n_inputs, "tape");
 }
 

@@ -471,6 +471,8 @@ StaticEntry* StaticEntry::parse(PyObject* description) {
     for (Py_ssize_t i = 0; i < length(sizes, "tape"); ++i)
       entry->tape_sizes.push_back(read_postfix(item(sizes, i, "tape")));
     entry->tape_continued = item(tape, 9, "tape");
+    entry->tape_depends = indices(item(tape, 10, "tape"), "tape");
+    entry->tape_depends_numbers = indices(item(tape, 11, "tape"), "tape");
     PyObject* saved = item(tape, 6, "tape");
     for (Py_ssize_t i = 0; i < length(saved, "tape"); ++i) {
       PyObject* row = item(saved, i, "tape");

@@ -32,9 +32,9 @@
 //           error if the callable writes what the program uses
 //  tape     None | (name, program, again, [(dtype, shape)] of the differentiable results, [input], [output],
 //           [("output", j) | ("input", i)] saved, [postfix], [postfix]): the program takes what is saved, one gradient
-//           per result, the numbers and the sizes, and gives one gradient per input; again(arguments) records the call
-//           anew and gives those results; last, a callable that gives the program which goes on with sums that are
-//           there before: they follow the gradients
+//           per result, the numbers and the sizes, and gives one gradient per input; again(arguments, gradient) records
+//           the call anew and gives those results; last, a callable that gives the program which goes on with sums that are
+//           there before: they follow the gradients, and [input], [number] on which the results depend
 #pragma once
 
 #include <string>
@@ -190,7 +190,7 @@ struct StaticEntry {
   PyObject* tape_again = nullptr;
   PyObject* tape_continued = nullptr;  // gives the program that goes on with sums that are there before
   std::vector<TensorSpec> tape_specs;
-  std::vector<int> tape_inputs, tape_outputs;
+  std::vector<int> tape_inputs, tape_outputs, tape_depends, tape_depends_numbers;
   std::vector<Postfix> tape_numbers, tape_sizes;
   std::vector<std::pair<bool, int>> tape_saved;  // (is an output, index)
   int64_t hits = 0;

@@ -62,6 +62,7 @@ PyObject* run(StaticFunctionObject* self, PyObject* entry_object, StaticCall* ca
   for (int i : entry->frees) give_up_gradient(entry->effects[i], call);
   // A written buffer counts as changed even if the run is interrupted half-way.
   for (int i : entry->writes) bump_version(call->inputs[i]);
+  if (entry->tape_program) call->generator = rng_state();
   StaticHost host(call);
   if (!program->run(inputs.data(), numbers.data(), sizes.data(), results.data(), &status, &host))
     failed(self, entry_object, status);

@@ -1,5 +1,6 @@
 #include <nanobind/nanobind.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "engine.h"
@@ -22,6 +23,12 @@ struct PackedValue {
   std::vector<int64_t> sizes, strides;
 };
 
+// A tensor of a call as it was when that ended; owned.
+struct Depends {
+  PyObject* tensor;
+  uint32_t version;
+};
+
 // What the tape holds for one call of a static function; calling it with the gradients of the results differentiates.
 struct StaticGradientObject {
   PyObject_HEAD PyObject* entry;
@@ -32,7 +39,12 @@ struct StaticGradientObject {
   std::vector<uint32_t>* versions;
   std::vector<PackedValue>* packed;  // with saved_tensors_hooks: in the place of `saved`, which is null then
   std::vector<Number>* numbers;
-  std::vector<int64_t>* sizes;  // the program's, then the shapes of results that are not known from the capture
+  std::vector<int64_t>* sizes;    // the program's, then the shapes of results that are not known from the capture
+  std::vector<Depends>* depends;  // tensors that the results depend on
+  std::vector<Number>* depends_numbers;  // null if there are none
+  PyObject* before;                      // per effect what it is about to replace; the entry where there is nothing
+  PyObject* written;                     // tensors that the call wrote in place
+  RngState generator;                    // before the run
 };
 
 PyTypeObject* gradient_type = nullptr;
@@ -147,12 +159,12 @@ PyObject* record_again(StaticGradientObject* self, StaticEntry* entry, PyObject*
   Ref outputs;
   bool in_place = false;
   if (mode.tracing) {
-    outputs = owned(PyObject_CallOneArg(entry->tape_again, self->arguments));
+    outputs = owned(PyObject_CallFunctionObjArgs(entry->tape_again, self->arguments, Py_None, nullptr));
   } else if (self->node->extra->expanded) {  // by a hook of this very pass
     outputs = expanded_outputs(self->node);
   } else {
     const Places places(self->node);
-    outputs = owned(PyObject_CallOneArg(entry->tape_again, self->arguments));
+    outputs = owned(PyObject_CallFunctionObjArgs(entry->tape_again, self->arguments, self, nullptr));
     in_place = places.sufficed();
   }
   Ref outs = owned(PyList_New(0)), seeds = owned(PyList_New(0));
@@ -200,6 +212,10 @@ int gradient_traverse(PyObject* object, visitproc visit, void* arg) {
   Py_VISIT(self->arguments);
   Py_VISIT(self->inputs);
   Py_VISIT(self->saved);
+  if (self->depends)
+    for (const Depends& one : *self->depends) Py_VISIT(one.tensor);
+  Py_VISIT(self->before);
+  Py_VISIT(self->written);
   if (self->packed)
     for (const PackedValue& value : *self->packed) {
       Py_VISIT(value.packed.object.get());
@@ -214,6 +230,12 @@ int gradient_clear(PyObject* object) {
   Py_CLEAR(self->arguments);
   Py_CLEAR(self->inputs);
   Py_CLEAR(self->saved);
+  if (self->depends) {
+    const std::vector<Depends> given_up = std::exchange(*self->depends, {});
+    for (const Depends& one : given_up) Py_DECREF(one.tensor);
+  }
+  Py_CLEAR(self->before);
+  Py_CLEAR(self->written);
   if (self->packed) const std::vector<PackedValue> given_up = std::exchange(*self->packed, {});
   return 0;
 }
@@ -225,12 +247,77 @@ void gradient_dealloc(PyObject* object) {
   delete as_gradient(object)->packed;
   delete as_gradient(object)->numbers;
   delete as_gradient(object)->sizes;
+  delete as_gradient(object)->depends;
+  delete as_gradient(object)->depends_numbers;
   PyTypeObject* type = Py_TYPE(object);
   type->tp_free(object);
   Py_DECREF(type);
 }
 
+// check(): an error if the call's Python would not compute the same again.
+PyObject* check_unchanged(PyObject* object, PyObject*) {
+  return guarded([&]() -> PyObject* {
+    StaticGradientObject* self = as_gradient(object);
+    StaticEntry* entry = as_static_entry(self->entry);
+    auto refuse = [&](const char* what) {
+      raise_error_hint("GradError",
+                       "take both gradients inside of the static function, or call it under dg.dynamic_mode()",
+                       "%s: a gradient of its gradient runs its Python again, and %s", entry->tape_name, what);
+    };
+    if (entry->host_reads) refuse("it takes Python's random numbers, or the time");
+    for (int i : entry->writes)
+      if (std::find(entry->tape_depends.begin(), entry->tape_depends.end(), i) != entry->tape_depends.end())
+        refuse("it has written in place what its results depend on");
+    Ref names = owned(PyTuple_New(static_cast<Py_ssize_t>(entry->keywords.size())));
+    for (size_t i = 0; i < entry->keywords.size(); ++i)
+      PyTuple_SET_ITEM(names.get(), static_cast<Py_ssize_t>(i), Ref::borrow(entry->keywords[i]).release());
+    StaticCall now;
+    PyObject* const* arguments = reinterpret_cast<PyTupleObject*>(self->arguments)->ob_item;
+    if (!matches(entry, arguments, entry->n_positional, names.get(), false, &now))
+      refuse("what it reads outside has changed since the call");
+    for (size_t i = 0; i < entry->tape_depends.size(); ++i) {
+      const Depends& before = (*self->depends)[i];
+      TensorObject* tensor = now.inputs[static_cast<size_t>(entry->tape_depends[i])];
+      if (as_object(tensor) != before.tensor) refuse("a tensor that it reads is another one since the call");
+      if (!tensor->buffer || version_of(tensor) != before.version)
+        refuse("a tensor that it reads was written in place since the call");
+    }
+    for (size_t i = 0; i < entry->tape_depends_numbers.size(); ++i) {
+      Number number;
+      const Number& before = (*self->depends_numbers)[i];
+      const bool same = evaluate(entry->numbers[static_cast<size_t>(entry->tape_depends_numbers[i])], &now, &number) &&
+                        number.is_float == before.is_float &&
+                        (number.is_float ? std::memcmp(&number.real, &before.real, sizeof(double)) == 0
+                                         : number.integer == before.integer);
+      if (!same) refuse("a number that it reads has changed since the call");
+    }
+    Py_RETURN_NONE;
+  });
+}
+
+PyObject* get_before(PyObject* object, void*) { return Ref::borrow(as_gradient(object)->before).release(); }
+PyObject* get_written(PyObject* object, void*) { return Ref::borrow(as_gradient(object)->written).release(); }
+PyObject* get_missing(PyObject* object, void*) { return Ref::borrow(as_gradient(object)->entry).release(); }
+PyObject* get_generator(PyObject* object, void*) {
+  const RngState& state = as_gradient(object)->generator;
+  return Py_BuildValue("(KK)", static_cast<unsigned long long>(state.key),
+                       static_cast<unsigned long long>(state.counter));
+}
+
+PyGetSetDef attributes[] = {
+    {"before", get_before, nullptr, "per effect of the call what it replaced, or `missing`", nullptr},
+    {"missing", get_missing, nullptr, "stands for nothing in `before`", nullptr},
+    {"written", get_written, nullptr, "tensors that the call wrote in place", nullptr},
+    {"generator", get_generator, nullptr, "the random generator's state before the call", nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr},
+};
+PyMethodDef methods[] = {
+    {"check", check_unchanged, METH_NOARGS, "Raises GradError if the call's Python would not compute the same again."},
+    {nullptr, nullptr, 0, nullptr},
+};
 PyType_Slot slots[] = {
+    {Py_tp_getset, attributes},
+    {Py_tp_methods, methods},
     {Py_tp_dealloc, reinterpret_cast<void*>(gradient_dealloc)},
     {Py_tp_traverse, reinterpret_cast<void*>(gradient_traverse)},
     {Py_tp_clear, reinterpret_cast<void*>(gradient_clear)},
@@ -247,6 +334,34 @@ PyObject* tuple_of(size_t count, F&& object) {
   for (size_t i = 0; i < count; ++i)
     PyTuple_SET_ITEM(tuple.get(), static_cast<Py_ssize_t>(i), Ref::borrow(object(i)).release());
   return tuple.release();
+}
+
+// What an effect is about to replace; null where there is nothing, or nothing that could be put back.
+Ref replaced(const Effect& effect) {
+  PyObject* found = nullptr;
+  if (effect.kind == Effect::SetAttribute) found = PyObject_GetAttr(effect.object, effect.key);
+  if (effect.kind == Effect::SetItem) found = PyObject_GetItem(effect.object, effect.key);
+  if (effect.kind == Effect::SetCell) found = PyCell_Get(effect.object);
+  if (!found) PyErr_Clear();
+  return Ref(found);
+}
+
+// What recording the call anew must find as it was.
+void note_world(StaticGradientObject* self, StaticEntry* entry, StaticCall* call) {
+  self->generator = call->generator;
+  auto input = [&](int i) { return as_object(call->inputs[static_cast<size_t>(i)]); };
+  self->depends = new std::vector<Depends>();
+  self->depends->reserve(entry->tape_depends.size());
+  for (int i : entry->tape_depends)
+    self->depends->push_back({Ref::borrow(input(i)).release(), version_of(as_tensor(input(i)))});
+  if (!entry->tape_depends_numbers.empty())
+    self->depends_numbers = new std::vector<Number>(entry->tape_depends_numbers.size());
+  for (size_t i = 0; i < entry->tape_depends_numbers.size(); ++i)
+    evaluate(entry->numbers[static_cast<size_t>(entry->tape_depends_numbers[i])], call, &(*self->depends_numbers)[i]);
+  self->written = tuple_of(entry->writes.size(), [&](size_t i) { return input(entry->writes[i]); });
+  std::vector<Ref> before;
+  for (const Effect& effect : entry->effects) before.push_back(replaced(effect));
+  self->before = tuple_of(before.size(), [&](size_t i) { return before[i] ? before[i].get() : self->entry; });
 }
 
 }  // namespace
@@ -290,6 +405,7 @@ void record_tape(PyObject* entry_object, StaticCall* call) {
   for (size_t i = 0; i < entry->tape_numbers.size(); ++i)
     if (!evaluate(entry->tape_numbers[i], call, &(*self->numbers)[i]))
       raise_error("InternalError", "a number of a static function was lost");
+  note_world(self, entry, call);
   for (const Postfix& size : entry->tape_sizes) self->sizes->push_back(evaluate_size(size, call));
   for (size_t i = 0; i < entry->tape_specs.size(); ++i) {
     const TensorObject* result = as_tensor(call->outputs[entry->tape_outputs[i]]);

@@ -4,7 +4,6 @@
 #include "dtype_object.h"
 #include "engine.h"
 #include "expansion.h"
-#include "expansion.h"
 #include "geometry.h"
 #include "grad_journal.h"
 #include "interop.h"
@@ -130,9 +129,16 @@ PyObject* get_grad_fn(PyObject* self, void*) {
   });
 }
 
-PyObject* get_data(PyObject* self, void*) {
-  return guarded([&] { return as_object(make_detached(as_tensor(self))); });
+// What a capture reads through an alias without history, it reads from the tensor: that one must be known first.
+PyObject* alias_of(PyObject* self) {
+  return guarded([&] {
+    if (mode.tracing && !as_tensor(self)->traced && hook_or_null(Hook::Lift))
+      owned(PyObject_CallOneArg(hook(Hook::Lift), self));
+    return as_object(make_detached(as_tensor(self)));
+  });
 }
+
+PyObject* get_data(PyObject* self, void*) { return alias_of(self); }
 
 int put_data(PyObject* self, PyObject* value, void*) {
   return guarded([&]() -> int {
@@ -243,9 +249,7 @@ PyObject* array(PyObject* self, PyObject* args, PyObject* keywords) {
   });
 }
 
-PyObject* detach(PyObject* self, PyObject*) {
-  return guarded([&] { return as_object(make_detached(as_tensor(self))); });
-}
+PyObject* detach(PyObject* self, PyObject*) { return alias_of(self); }
 
 PyObject* detach_here(PyObject* self, PyObject*) {
   drop_node(as_tensor(self));

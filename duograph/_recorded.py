@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class _State(_local):
     recorder: Recorder | None = None
     watch: Watch | None = None  # what sees the results of operators, for `compare`
+    again: bool = False  # a call is recorded anew: what only has effects has had them
 
 
 state = _state = _State()

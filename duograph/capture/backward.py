@@ -143,3 +143,13 @@ def _graph(builder: CaptureBuilder, nodes: list[Node], given: Sequence[Value], r
         strides = builder.arguments[known].strides if known is not None else None
         arguments.append(Argument("tensor" if i < n_tensors else "number", strides, "argument"))
     return Graph(tuple(inputs.values()), renamed, outputs, tuple(arguments), name=whole.name)
+
+
+def depends(graph: Graph, results: list[int], n_tensors: int) -> tuple[list[int], list[int]]:
+    """The numbers of the tensor inputs, and of the number inputs, that results depend on."""
+    wanted = {graph.outputs[n] for n in results}
+    for node in reversed(graph.nodes):
+        if not wanted.isdisjoint(node.outputs):
+            wanted.update(node.inputs)
+    found = [i for i, value in enumerate(graph.inputs) if value in wanted]
+    return [i for i in found if i < n_tensors], [i - n_tensors for i in found if i >= n_tensors]

@@ -12,7 +12,7 @@ from duograph.errors import CaptureError, Error
 from duograph.ir.graph import Argument, Graph, Value
 from duograph.ir.primitives import LATE, PRIMITIVES
 
-from .backward import Backward, differentiate
+from .backward import Backward, depends, differentiate
 from .borrowed import MayShare
 from .builder import CaptureBuilder
 from .cells import contiguous, view_layout
@@ -396,7 +396,8 @@ class Session:
             both = [graph.replace(equal=dict(builder.equal)) for graph in (backward.graph, backward.continued)]
             (graph_back, continued), sizes = recorder.sizes.complete_alike(both)
             backward = backward._replace(graph=graph_back, continued=continued)
-            tape = (differentiated, [n for n, _ in backward.outputs], saved_rows, tape_numbers, sizes)
+            results = [n for n, _ in backward.outputs]
+            tape = (differentiated, results, saved_rows, tape_numbers, sizes, *depends(graph, results, len(inputs)))
         return Captured(
             graph, backward, description, tape, [originals.get(id(t), t) for _, t in builder.tensor_inputs], self.result_tensors
         )

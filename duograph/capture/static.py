@@ -12,6 +12,7 @@ from duograph._recorded import state
 from duograph.config import config
 from duograph.errors import ArgumentError, MemoryError_
 
+from .again import Again
 from .borrowed import MayShare
 from .budget import read_budget
 from .convert import callee
@@ -19,7 +20,6 @@ from .declared import Declared
 from .session import Captured, Session
 from .signatures import Reasons, Signatures, signatures
 from .sizes import Plan, SizeHistory, Unsettled, known_sizes
-from .tree import tensors_of
 
 if TYPE_CHECKING:
     from .report import Report
@@ -126,13 +126,22 @@ class Handler:
         description = dict(captured.description, program=built[0].program, tape=None)
         if captured.backward is not None and captured.tape is not None:
             built.append(build(captured.backward.graph, strict=self.strict, fuse=config.fuse, views=False, budget=self.budget))
-            positions = [
-                next((i for i, t in enumerate(captured.result_tensors) if t is o), None) for _, o in captured.backward.outputs
+            places = [
+                (n, next((i for i, t in enumerate(captured.result_tensors) if t is o), None))
+                for n, o in captured.backward.outputs
             ]
-            again = Again(self.target, len(args), tuple(kwargs), positions)
+            again = Again(self.target, len(args), tuple(kwargs), places, description["effects"])
             goes_on = Continued(captured.backward.continued, self.strict, self.budget)
             specs = [(tensor.dtype, known_sizes(tensor.shape)) for _, tensor in captured.backward.outputs]
-            description["tape"] = (f"static {self.__name__}", built[1].program, again, specs, *captured.tape, goes_on)
+            description["tape"] = (
+                f"static {self.__name__}",
+                built[1].program,
+                again,
+                specs,
+                *captured.tape[:5],
+                goes_on,
+                *captured.tape[5:],
+            )
         self.compilations += 1
         return core.StaticEntry(description), built
 
@@ -184,32 +193,6 @@ class Continued:
                 self.program = build(self.graph, strict=self.strict, fuse=config.fuse, views=False, budget=self.budget).program
                 self.graph = None
             return self.program
-
-
-class Again:
-    """Records a call anew, dynamically: what gradients of gradients run on."""
-
-    def __init__(
-        self, target: Callable[..., Any], n_positional: int, keywords: tuple[str, ...], positions: list[int | None]
-    ) -> None:
-        self.target = target
-        self.n_positional = n_positional
-        self.keywords = keywords
-        self.positions = positions  # of the differentiable outputs among the tensors of the result
-
-    def __call__(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The differentiable outputs; None for one that is no result."""
-        args, kwargs = arguments[: self.n_positional], dict(zip(self.keywords, arguments[self.n_positional :]))
-        old = core.set_grad_enabled(True)
-        core.set_dynamic_mode(True)
-        try:
-            recorder = state.recorder
-            function = self.target if recorder is None else callee(recorder, self.target)
-            outputs = tensors_of(function(*args, **kwargs))
-        finally:
-            core.set_dynamic_mode(False)
-            core.set_grad_enabled(old)
-        return tuple(None if n is None else outputs[n] for n in self.positions)
 
 
 @overload
