@@ -81,15 +81,16 @@ def _copy_of_computed(match: Match) -> Value | None:
     return _same_type(match)
 
 
-def _padded_to_one(part: Value, shape: Sequence[Expr]) -> bool:
+def _padded_to_one(part: Value, shape: Sequence[Expr], low: Sequence[Expr]) -> bool:
     """Whether a dimension of size 1 is made of one that may be 0: there is no loop over it that a mask could cut short."""
-    return any(isinstance(n, int) and n == 1 and not (isinstance(m, int) and m == 1) for n, m in zip(shape, part.shape))
+    one = [isinstance(m, int) and isinstance(start, int) and m == 1 and start == 0 for m, start in zip(part.shape, low)]
+    return any(isinstance(n, int) and n == 1 and not same for n, same in zip(shape, one))
 
 
 def _pad_to_one(match: Match) -> Value | None:
     """Zeros around a part that may have no element, to a dimension of one: the part written into zeros."""
     part, shape = match["x"], match.type.shape
-    if not _padded_to_one(part, shape):
+    if not _padded_to_one(part, shape, match.node.attrs["low"]):
         return None
     starts, steps = tuple(match.node.attrs["low"]), (1,) * len(shape)
     return match.emit("slice_update", match.constant(0), part, starts=starts, steps=steps)
