@@ -272,7 +272,7 @@ void bind_devices(nb::module_& m) {
           TensorObject* source = require_tensor(tensor.ptr(), "to_device");
           require_data(source, "to_device");
           if (device < 0 || device >= device_count()) raise_error("DeviceError", "there is no device %d", device);
-          if (!is_contiguous(source)) raise_error("ValueError_", "to_device: the tensor must be contiguous");
+          if (!is_contiguous(source)) raise_error("DomainError", "to_device: the tensor must be contiguous");
           const size_t bytes = static_cast<size_t>(source->numel) * itemsize(source->dtype);
           Buffer* buffer = allocate(bytes, static_cast<uint8_t>(device));
           copy_between(buffer->device, buffer->data, source->buffer->device, source->data, bytes);
@@ -292,7 +292,7 @@ void bind_threads(nb::module_& m) {
       [](int count) {
         if (count < 1)
           translated(
-              [&] { raise_error("ValueError_", "set_num_threads: expected a count of at least 1, got %d", count); });
+              [&] { raise_error("DomainError", "set_num_threads: expected a count of at least 1, got %d", count); });
         set_num_threads(count);
       },
       nb::arg("count"), "How many threads one operator may use.");

@@ -67,7 +67,7 @@ int truth(PyObject* self) {
     TensorObject* tensor = as_tensor(self);
     if (Ref value = intercept_read(tensor, "bool")) return PyObject_IsTrue(value.get());
     if (tensor->numel != 1)
-      raise_error_hint("ValueError_", "use .any() or .all()",
+      raise_error_hint("DomainError", "use .any() or .all()",
                        "bool: the truth value of a Tensor with %lld elements is ambiguous",
                        static_cast<long long>(tensor->numel));
     require_host(tensor, "bool");

@@ -426,12 +426,12 @@ void raise_run_failure(OpObject* op, PyObject* args, const RunStatus& status) {
     case 0:
       break;
     case 1:
-      raise_error("IndexError_", "%s: index %lld is out of range for a dimension of size %lld", name,
+      raise_error("BoundsError", "%s: index %lld is out of range for a dimension of size %lld", name,
                   static_cast<long long>(status.kernel_status[1]), static_cast<long long>(status.kernel_status[2]));
     case 2:
       raise_error("DivisionError", "%s: integer division by zero", name);
     case 3:
-      raise_error("ValueError_", "%s: integers to negative integer powers are not allowed", name);
+      raise_error("DomainError", "%s: integers to negative integer powers are not allowed", name);
     default:
       raise_error("InternalError", "%s: a kernel failed with code %lld", name,
                   static_cast<long long>(status.kernel_status[0]));

@@ -57,7 +57,7 @@ void collect(PyObject* data, int depth, Collected& collected) {
                   count, collected.shape.size() > level ? static_cast<long long>(collected.shape[level]) : -1LL);
     }
     for (Py_ssize_t i = 0; i < count; ++i) {
-      if (i >= PySequence_Fast_GET_SIZE(data)) raise_error("ValueError_", "tensor: a list changed while it was read");
+      if (i >= PySequence_Fast_GET_SIZE(data)) raise_error("DomainError", "tensor: a list changed while it was read");
       Ref item = Ref::borrow(PySequence_Fast_GET_ITEM(data, i));
       collect(item.get(), depth + 1, collected);
     }
@@ -136,7 +136,7 @@ PyObject* read_element(const char* data, DType dtype) {
 PyObject* to_scalar(TensorObject* tensor) {
   require_host(tensor, "item");
   if (tensor->numel != 1)
-    raise_error_hint("ValueError_", "use .tolist(), or index one element first",
+    raise_error_hint("DomainError", "use .tolist(), or index one element first",
                      "item: a Tensor with %lld elements is not one number", static_cast<long long>(tensor->numel));
   return read_element(tensor->data, tensor->dtype);
 }

@@ -76,7 +76,7 @@ void set_error_from_current_exception() noexcept {
   } catch (const Interrupted&) {
     if (!PyErr_Occurred()) PyErr_SetNone(PyExc_KeyboardInterrupt);
   } catch (const OutOfMemory& error) {
-    set_error("MemoryError_", nullptr, error.what());
+    set_error("OutOfMemoryError", nullptr, error.what());
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
   } catch (const ProgramError& error) {

@@ -33,8 +33,8 @@
 //  tape     None | (name, program, again, [(dtype, shape)] of the differentiable results, [input], [output],
 //           [("output", j) | ("input", i)] saved, [postfix], [postfix]): the program takes what is saved, one gradient
 //           per result, the numbers and the sizes, and gives one gradient per input; again(arguments, gradient) records
-//           the call anew and gives those results; last, a callable that gives the program which goes on with sums that are
-//           there before: they follow the gradients, and [input], [number] on which the results depend
+//           the call anew and gives those results; last, a callable that gives the program which goes on with sums that
+//           are there before: they follow the gradients, and [input], [number] on which the results depend
 #pragma once
 
 #include <string>

@@ -170,7 +170,7 @@ TensorObject* make_empty(DType dtype, int rank, const int64_t* sizes, const char
       if (sizes[d] < 0)
         raise_error("ShapeError", "%s: sizes must not be negative, got size %lld at dimension %d", what,
                     static_cast<long long>(sizes[d]), d);
-    raise_error("MemoryError_", "%s: more bytes than can be counted asked for", what);
+    raise_error("OutOfMemoryError", "%s: more bytes than can be counted asked for", what);
   }
   return make_contiguous(allocate(count * itemsize(dtype)), 0, dtype, rank, sizes);
 }

@@ -69,11 +69,11 @@ class ArgumentError(Error, TypeError):
     """A call with a missing, unknown or wrongly typed argument."""
 
 
-class ValueError_(Error, ValueError, RuntimeError):
+class DomainError(Error, ValueError, RuntimeError):
     """An argument of the right type with a value that has no meaning."""
 
 
-class IndexError_(Error, IndexError):
+class BoundsError(Error, IndexError):
     """An index outside its dimension."""
 
 
@@ -93,7 +93,7 @@ class CaptureWarning(UserWarning):
     """A static function that captures again and again because of one thing."""
 
 
-class MemoryError_(Error, MemoryError):
+class OutOfMemoryError(Error, MemoryError):
     """More memory asked for than can be had."""
 
 

@@ -162,14 +162,14 @@ def check_size(condition: Any, message: str | None = None) -> None:
         condition: what must hold, such as `x.shape[0] % 8 == 0`.
         message: what the error says.
 
-    Errors:   ValueError_ if it does not hold; ArgumentError for a Tensor, whose value is no size
+    Errors:   DomainError if it does not hold; ArgumentError for a Tensor, whose value is no size
 
     >>> import duograph as dg
     >>> dg.check_size(dg.zeros(16, 3).shape[0] % 8 == 0)
     """
-    from duograph.errors import ValueError_
+    from duograph.errors import DomainError
 
     if isinstance(condition, core.Tensor):
         raise ArgumentError("check_size: expected a comparison of sizes, got a Tensor", hint="assert speaks of values")
     if not condition:
-        raise ValueError_(f"check_size: {message or 'the sizes of this call are not as asserted'}")
+        raise DomainError(f"check_size: {message or 'the sizes of this call are not as asserted'}")

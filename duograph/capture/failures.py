@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from duograph.errors import DivisionError, IndexError_, InternalError, ShapeError
+from duograph.errors import BoundsError, DivisionError, InternalError, ShapeError
 
 _INDEX, _DIVISION = 1, 2
 
@@ -13,7 +13,7 @@ def raise_failure(name: str, entry: Any, code: int, status: tuple[int, ...], nod
     """Raise what a failed check or kernel stands for."""
     kind, value, extent = status[0], status[1], status[2]
     if kind == _INDEX:
-        raise IndexError_(f"{name}: index {value} is out of range for a dimension of size {extent}")
+        raise BoundsError(f"{name}: index {value} is out of range for a dimension of size {extent}")
     if kind == _DIVISION:
         raise DivisionError(f"{name}: integer division or remainder by zero")
     if code > 0:

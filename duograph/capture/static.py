@@ -10,7 +10,7 @@ from duograph._collection import paused_collection
 from duograph._forks import capture_lock
 from duograph._recorded import state
 from duograph.config import config
-from duograph.errors import ArgumentError, MemoryError_
+from duograph.errors import ArgumentError, OutOfMemoryError
 
 from .again import Again
 from .borrowed import MayShare
@@ -90,7 +90,7 @@ class Handler:
             except Unsettled:
                 plan = plan.without(session.recorder.sizes.pinned)
                 continue
-            except MemoryError_:  # a budget that is too small for the greatest sizes
+            except OutOfMemoryError:  # a budget that is too small for the greatest sizes
                 raise
             except Exception as error:
                 if plan:
@@ -238,7 +238,7 @@ def static(
             does not count.
 
     Errors:   CaptureError, with the line, where Python asks for a tensor's value or for a random number;
-              MemoryError_, at the call, for a budget that is too small: it names the smallest that would do
+              OutOfMemoryError, at the call, for a budget that is too small: it names the smallest that would do
 
     >>> import duograph as dg
     >>> @dg.static

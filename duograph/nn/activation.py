@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import _core as core
-from ..errors import ValueError_
+from ..errors import DomainError
 from ..ops.activations import elu, gelu, leaky_relu, relu, softplus
 from ..ops.unary import sigmoid, tanh
 from . import functional
@@ -46,7 +46,7 @@ class GELU(Module):
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
         if approximate not in ("none", "tanh"):
-            raise ValueError_(f"GELU: approximate must be 'none' or 'tanh', got {approximate!r}")
+            raise DomainError(f"GELU: approximate must be 'none' or 'tanh', got {approximate!r}")
         self.approximate = approximate
 
     def forward(self, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
-from ..errors import ArgumentError, IndexError_
+from ..errors import ArgumentError, BoundsError
 from .module import Module, RegistrationError, _indent
 
 
@@ -20,7 +20,7 @@ class _Listed(Module):
             raise ArgumentError(f"{type(self).__name__}: the index must be an int or a slice, got {index!r}") from None
         count = len(self._modules)
         if not -count <= position < count:
-            raise IndexError_(f"{type(self).__name__}: index {position} is out of range, it holds {count} modules")
+            raise BoundsError(f"{type(self).__name__}: index {position} is out of range, it holds {count} modules")
         return position % count
 
     def _name_at(self, index: Any) -> str:

@@ -6,7 +6,7 @@ import math
 
 from .. import _core as core
 from ..autograd import no_grad
-from ..errors import ShapeError, ValueError_
+from ..errors import DomainError, ShapeError
 from ..ops.choice import where
 from ..tensors import creation
 
@@ -33,10 +33,10 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     if nonlinearity == "leaky_relu":
         slope = 0.01 if param is None else param
         if isinstance(slope, bool) or not isinstance(slope, (int, float)):
-            raise ValueError_(f"calculate_gain: the slope of leaky_relu must be a number, got {param!r}")
+            raise DomainError(f"calculate_gain: the slope of leaky_relu must be a number, got {param!r}")
         return math.sqrt(2.0 / (1 + slope**2))
     if nonlinearity not in _GAINS:
-        raise ValueError_(f"calculate_gain: no gain is known for {nonlinearity!r}; there are leaky_relu, {', '.join(_GAINS)}")
+        raise DomainError(f"calculate_gain: no gain is known for {nonlinearity!r}; there are leaky_relu, {', '.join(_GAINS)}")
     return _GAINS[nonlinearity]
 
 
@@ -50,7 +50,7 @@ def fans(tensor: Tensor) -> tuple[int, int]:
 
 def _correct_fan(tensor: Tensor, mode: str) -> int:
     if mode.lower() not in ("fan_in", "fan_out"):
-        raise ValueError_(f"init: mode must be 'fan_in' or 'fan_out', got {mode!r}")
+        raise DomainError(f"init: mode must be 'fan_in' or 'fan_out', got {mode!r}")
     fan_in, fan_out = fans(tensor)
     return fan_in if mode.lower() == "fan_in" else fan_out
 
@@ -72,9 +72,9 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
 def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Tensor:
     """Draws from the normal distribution, redrawing what falls outside [a, b]."""
     if not a < b:
-        raise ValueError_(f"trunc_normal_: the bounds must satisfy a < b, got a = {a}, b = {b}")
+        raise DomainError(f"trunc_normal_: the bounds must satisfy a < b, got a = {a}, b = {b}")
     if mean + 8 * std < a or mean - 8 * std > b:
-        raise ValueError_(f"trunc_normal_: N({mean}, {std}) almost never falls into [{a}, {b}]")
+        raise DomainError(f"trunc_normal_: N({mean}, {std}) almost never falls into [{a}, {b}]")
     with no_grad():
         drawn = creation.randn(tensor.shape, dtype=tensor.dtype) * std + mean
         while True:

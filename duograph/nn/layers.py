@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import _core as core
-from ..errors import ArgumentError, ValueError_
+from ..errors import ArgumentError, DomainError
 from ..ops.movement import flatten
 from ..ops.normalisation import layer_norm, rms_norm
 from ..tensors.creation import empty
@@ -33,7 +33,7 @@ class Dropout(Module):
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
         if not isinstance(p, (int, float)) or not 0 <= p <= 1:
-            raise ValueError_(f"Dropout: p must be a probability between 0 and 1, got {p!r}")
+            raise DomainError(f"Dropout: p must be a probability between 0 and 1, got {p!r}")
         self.p = p
         self.inplace = inplace
 

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from .. import _core as core
-from ..errors import ValueError_
+from ..errors import DomainError
 from ..ops.contractions import linear
 from ..ops.tables import embedding
 from ..tensors.creation import empty
@@ -20,7 +20,7 @@ Tensor = core.Tensor
 def check_count(owner: str, name: str, value: object) -> int:
     """A layer size: an int that is at least 0."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError_(f"{owner}: {name} must be an int of at least 0, got {value!r}")
+        raise DomainError(f"{owner}: {name} must be an int of at least 0, got {value!r}")
     return value
 
 
@@ -80,7 +80,7 @@ class Embedding(Module):
         self.embedding_dim = check_count("Embedding", "embedding_dim", embedding_dim)
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
-                raise ValueError_(f"Embedding: padding_idx {padding_idx} is outside a table of {num_embeddings} rows")
+                raise DomainError(f"Embedding: padding_idx {padding_idx} is outside a table of {num_embeddings} rows")
             padding_idx %= num_embeddings
         self.padding_idx = padding_idx
         self.weight = Parameter(empty(num_embeddings, embedding_dim, device=device, dtype=dtype))
@@ -90,7 +90,7 @@ class Embedding(Module):
     def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None) -> Embedding:
         """A table with these rows; `freeze`: not trained."""
         if embeddings.dim() != 2:
-            raise ValueError_(f"Embedding.from_pretrained: expected a table of 2 dimensions, got {list(embeddings.shape)}")
+            raise DomainError(f"Embedding.from_pretrained: expected a table of 2 dimensions, got {list(embeddings.shape)}")
         rows, columns = embeddings.shape
         table = cls(0, columns)
         table.num_embeddings = rows

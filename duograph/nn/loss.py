@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import _core as core
-from ..errors import ValueError_
+from ..errors import DomainError
 from . import functional
 from .module import Module
 
@@ -19,7 +19,7 @@ class Loss(Module):
         super().__init__()
         if reduction not in self.reductions:
             names = ", ".join(map(repr, self.reductions[:-1])) + f" or {self.reductions[-1]!r}"
-            raise ValueError_(f"{type(self).__name__}: reduction must be {names}, got {reduction!r}")
+            raise DomainError(f"{type(self).__name__}: reduction must be {names}, got {reduction!r}")
         self.reduction = reduction
 
 
@@ -68,7 +68,7 @@ class CrossEntropyLoss(_WeightedLoss):
     ) -> None:
         super().__init__(weight, reduction)
         if not 0 <= label_smoothing <= 1:
-            raise ValueError_(f"CrossEntropyLoss: label_smoothing must be between 0 and 1, got {label_smoothing!r}")
+            raise DomainError(f"CrossEntropyLoss: label_smoothing must be between 0 and 1, got {label_smoothing!r}")
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .. import _core as core
-from ..errors import ArgumentError, IndexError_
+from ..errors import ArgumentError, BoundsError
 from .module import Module, RegistrationError
 from .parameter import Parameter
 
@@ -61,7 +61,7 @@ class ParameterList(_Held):
     def _name(self, index: Any) -> str:
         place = operator.index(index)
         if not -self._count <= place < self._count:
-            raise IndexError_(f"ParameterList: index {place} is out of range, it holds {self._count}")
+            raise BoundsError(f"ParameterList: index {place} is out of range, it holds {self._count}")
         return str(place % self._count)
 
     def __len__(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import _core as core
-from ..errors import ValueError_
+from ..errors import DomainError
 from ..tensors.creation import empty
 from . import functional, init
 from .linear import check_count
@@ -135,7 +135,7 @@ class GroupNorm(Module):
     ) -> None:
         super().__init__()
         if num_channels % num_groups:
-            raise ValueError_(f"GroupNorm: {num_channels} channels do not fall into {num_groups} groups")
+            raise DomainError(f"GroupNorm: {num_channels} channels do not fall into {num_groups} groups")
         self.num_groups = num_groups
         self.num_channels = num_channels
         self.eps = eps
@@ -167,7 +167,7 @@ class _Dropping(Module):
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
         if not isinstance(p, (int, float)) or not 0 <= p <= 1:
-            raise ValueError_(f"{type(self).__name__}: p must be a probability between 0 and 1, got {p!r}")
+            raise DomainError(f"{type(self).__name__}: p must be a probability between 0 and 1, got {p!r}")
         self.p = p
         self.inplace = inplace
 

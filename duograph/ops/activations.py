@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from duograph.errors import ValueError_
+from duograph.errors import DomainError
 
 from .arithmetic import abs
 from .choice import maximum, minimum, where
@@ -70,7 +70,7 @@ def gelu(x: Operand, approximate: str = "none") -> Tensor:
     Shapes:   x [*S] → [*S]
     Dtypes:   floats; others are rejected
     Gradient: Φ(x) + x * φ(x), or the tanh formula's
-    Errors:   DTypeError unless floating point; ValueError_ for another `approximate`
+    Errors:   DTypeError unless floating point; DomainError for another `approximate`
     Source:   Hendrycks and Gimpel 2016; torch.nn.functional.gelu
 
     >>> dg.nn.functional.gelu(tensor([1.0]))
@@ -80,7 +80,7 @@ def gelu(x: Operand, approximate: str = "none") -> Tensor:
     if approximate == "none":
         return half * (erf(x * _SQRT_HALF) + 1)
     if approximate != "tanh":
-        raise ValueError_(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
+        raise DomainError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
     return half * (tanh(_SQRT_TWO_OVER_PI * (x + _CUBIC * (x * x * x))) + 1)
 
 

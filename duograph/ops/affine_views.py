@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from duograph.errors import DimensionError, ShapeError, ValueError_
+from duograph.errors import DimensionError, DomainError, ShapeError
 from duograph.ir.dim import maximum as greater
 from duograph.ir.dim import minimum as lesser
 from duograph.ir.dim import product
@@ -333,7 +333,7 @@ def unfold(x: Tensor, dimension: int, size: Size, step: Size) -> Tensor:
     Shapes:   x [*S] → [*S with (S[dim] - size) // step + 1 at dim, size]
     Dtypes:   kept
     Gradient: added up where windows overlap
-    Errors:   ValueError_ for a step below 1; ShapeError for windows beyond the size; DimensionError
+    Errors:   DomainError for a step below 1; ShapeError for windows beyond the size; DimensionError
     Source:   torch.Tensor.unfold
 
     >>> tensor([1, 2, 3, 4]).unfold(0, 2, 1)
@@ -344,7 +344,7 @@ def unfold(x: Tensor, dimension: int, size: Size, step: Size) -> Tensor:
     name, shape = user_operator("unfold"), tuple(x.shape)
     rank = len(shape)
     dim = axis(name, dimension, rank)
-    require("le", 1, step, ValueError_, f"{name}: the step must be above 0, got {step}")
+    require("le", 1, step, DomainError, f"{name}: the step must be above 0, got {step}")
     require("le", 0, size, ShapeError, f"{name}: the size of a window must not be negative, got {size}")
     length = shape[dim] if rank else 1
     require("le", size, length, ShapeError, f"{name}: windows of {size} in a dimension of size {length}")

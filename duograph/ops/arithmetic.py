@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from duograph.errors import ValueError_
+from duograph.errors import DomainError
 
 from .choice import where
 from .creation import ones_like, zeros_like
@@ -312,7 +312,7 @@ def div_rounded(a: Operand, b: Operand, rounding_mode: str | None = None) -> Ten
     Shapes:   a [*S], b [*T] → broadcast(S, T)
     Dtypes:   promote; bool is rejected
     Gradient: 0 where rounded, else as `div`
-    Errors:   ValueError_ for another mode; DivisionError for an integer division by zero; ShapeError
+    Errors:   DomainError for another mode; DivisionError for an integer division by zero; ShapeError
     Source:   torch.div
 
     >>> dg.div(tensor([-7, 7]), 2, rounding_mode="trunc")
@@ -324,7 +324,7 @@ def div_rounded(a: Operand, b: Operand, rounding_mode: str | None = None) -> Ten
         return floor_divide(a, b)
     if rounding_mode == "trunc":
         return trunc_divide(a, b)
-    raise ValueError_(f"div: rounding_mode must be None, 'floor' or 'trunc', got {rounding_mode!r}")
+    raise DomainError(f"div: rounding_mode must be None, 'floor' or 'trunc', got {rounding_mode!r}")
 
 
 @div_rounded.vjp

@@ -7,7 +7,7 @@ from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import ArgumentError, DimensionError, ShapeError, ValueError_
+from duograph.errors import ArgumentError, DimensionError, DomainError, ShapeError
 from duograph.ir.dim import product
 
 from .arranging import zero_pad
@@ -282,7 +282,7 @@ def meshgrid(*tensors: Tensor, indexing: str = "ij") -> tuple[Tensor, ...]:
     Shapes:   [n], [m], … → each [n, m, …]; the first two exchanged for indexing "xy"
     Dtypes:   kept
     Gradient: summed over the other dimensions
-    Errors:   ValueError_ for another indexing; DimensionError for more than one dimension
+    Errors:   DomainError for another indexing; DimensionError for more than one dimension
     Source:   torch.meshgrid
 
     >>> meshgrid(tensor([1, 2]), tensor([3, 4]))[0]
@@ -291,7 +291,7 @@ def meshgrid(*tensors: Tensor, indexing: str = "ij") -> tuple[Tensor, ...]:
     """
     given = tuple(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else tensors
     if indexing not in ("ij", "xy"):
-        raise ValueError_(f"meshgrid: indexing must be 'ij' or 'xy', got {indexing!r}")
+        raise DomainError(f"meshgrid: indexing must be 'ij' or 'xy', got {indexing!r}")
     for x in given:
         if x.dim() > 1:
             raise DimensionError(f"meshgrid: takes vectors, got {x.dim()} dimensions")
@@ -348,7 +348,7 @@ def combinations(x: Tensor, r: int = 2, with_replacement: bool = False) -> Tenso
     Shapes:   x [n] → [n choose r, r]
     Dtypes:   kept
     Gradient: added up
-    Errors:   DimensionError unless x is a vector; ValueError_ for a negative r
+    Errors:   DimensionError unless x is a vector; DomainError for a negative r
     Source:   torch.combinations
 
     >>> combinations(tensor([1, 2, 3]))
@@ -359,7 +359,7 @@ def combinations(x: Tensor, r: int = 2, with_replacement: bool = False) -> Tenso
     if x.dim() != 1:
         raise DimensionError(f"combinations: takes a vector, got {x.dim()} dimensions")
     if r < 0:
-        raise ValueError_(f"combinations: r must not be negative, got {r}")
+        raise DomainError(f"combinations: r must not be negative, got {r}")
     if r == 0:
         return clone(x[:0])
     if r == 2:
@@ -387,7 +387,7 @@ def tensor_split(x: Tensor, indices_or_sections: int | Sequence[int] | Tensor, d
     Shapes:   x [*S] → [*S with its own size at dim] …
     Dtypes:   kept
     Gradient: concatenated
-    Errors:   ValueError_ for less than one part; DimensionError
+    Errors:   DomainError for less than one part; DimensionError
     Source:   torch.tensor_split
 
     >>> tensor_split(tensor([1, 2, 3]), 2)[0]
@@ -404,7 +404,7 @@ def tensor_split(x: Tensor, indices_or_sections: int | Sequence[int] | Tensor, d
         bounds = [None, *given, None]
         return tuple(slice(x, at, start, stop) for start, stop in zip(bounds, bounds[1:]))
     if given < 1:
-        raise ValueError_(f"tensor_split: at least one part is needed, got {given}")
+        raise DomainError(f"tensor_split: at least one part is needed, got {given}")
     small, larger = size // given, size % given
     starts = [i * small + (i if i < larger else larger) for i in range(given + 1)]
     return tuple(slice(x, at, start, stop) for start, stop in zip(starts, starts[1:]))

@@ -101,16 +101,16 @@ def clamp(x: Operand, min: Operand | None = None, max: Operand | None = None) ->
     Shapes:   x [*S], bounds [*T] → broadcast(S, T)
     Dtypes:   promote
     Gradient: to x where it lies within the bounds (ends included), else to the bound taken
-    Errors:   ValueError_ if both bounds are None; ShapeError
+    Errors:   DomainError if both bounds are None; ShapeError
     Source:   torch.clamp
 
     >>> clamp(tensor([-3.0, 0.5, 3.0]), -1, 1)
     tensor([-1.0000,  0.5000,  1.0000])
     """
     if min is None and max is None:
-        from duograph.errors import ValueError_
+        from duograph.errors import DomainError
 
-        raise ValueError_("clamp: at least one of min and max must be given")
+        raise DomainError("clamp: at least one of min and max must be given")
     if min is not None:
         x = maximum(x, min)
     return x if max is None else minimum(x, max)  # type: ignore[return-value]

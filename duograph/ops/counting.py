@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import DTypeError, ShapeError, ValueError_
+from duograph.errors import DomainError, DTypeError, ShapeError
 from duograph.ir.builder import current
 from duograph.ir.dim import product
 
@@ -45,7 +45,7 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: Size = 0) -> T
     Shapes:   x [n], weights [n] → [max(greatest + 1, minlength)]
     Dtypes:   x integers that are not negative; int64, or float32 for such weights and float64 for others
     Gradient: none
-    Errors:   ShapeError unless x has one dimension; DTypeError; IndexError_ for a negative number
+    Errors:   ShapeError unless x has one dimension; DTypeError; BoundsError for a negative number
     Source:   torch.bincount
 
     >>> bincount(tensor([1, 1, 3]))
@@ -56,7 +56,7 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: Size = 0) -> T
         raise ShapeError(f"{name}: takes one dimension, got shape {tuple(x.shape)}")
     if x.dtype.kind not in "ui":
         raise DTypeError(f"{name}: needs integers, got {x.dtype.name}")
-    require("le", 0, minlength, ValueError_, f"{name}: minlength must not be negative, got {minlength}")
+    require("le", 0, minlength, DomainError, f"{name}: minlength must not be negative, got {minlength}")
     x = cast(x, core.int64)
     greatest = maximum(reduced("max", value_of(x), (0,), False, core.int64), minlength - 1)
     length = current().size_of(value_of(greatest + 1), "length")
@@ -89,14 +89,14 @@ def histc(x: Tensor, bins: Size = 100, min: Number = 0, max: Number = 0) -> Tens
     Shapes:   x [*S] → [bins]
     Dtypes:   floats, others are rejected
     Gradient: none
-    Errors:   ValueError_ for less than one bin; DTypeError
+    Errors:   DomainError for less than one bin; DTypeError
     Source:   torch.histc
 
     >>> histc(tensor([1.0, 2.0, 1.0]), 4, 0, 3)
     tensor([0., 2., 1., 0.])
     """
     name = user_operator("histc")
-    require("le", 1, bins, ValueError_, f"{name}: bins must be above 0, got {bins}")
+    require("le", 1, bins, DomainError, f"{name}: bins must be above 0, got {bins}")
     flat = reshape(x, (product(tuple(x.shape)),))
     low, high = full((), min, x.dtype), full((), max, x.dtype)
     same = low == high

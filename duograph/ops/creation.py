@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import ShapeError, ValueError_
+from duograph.errors import DomainError, ShapeError
 
 from .definition import CREATION, MOVEMENT, function, op
 from .tracing import cast_value, constant, dtype_of, emit, value_of, wrap
@@ -182,7 +182,7 @@ def arange(start: float, end: float | None = None, step: float = 1, dtype: DType
     Shapes:   [ceil((end - start) / step)]
     Dtypes:   dtype, or int64 for integers and the default float otherwise
     Gradient: none
-    Errors:   ValueError_ for a step of 0, or one that leads away from end
+    Errors:   DomainError for a step of 0, or one that leads away from end
     Source:   torch.arange
 
     >>> arange(1, 7, 2)
@@ -191,11 +191,11 @@ def arange(start: float, end: float | None = None, step: float = 1, dtype: DType
     if end is None:
         start, end = 0, start
     if step == 0:
-        raise ValueError_("arange: step must not be 0")
+        raise DomainError("arange: step must not be 0")
     if (end - start) * step < 0:
-        raise ValueError_(f"arange: a step of {step} does not lead from {start} to {end}")
+        raise DomainError(f"arange: a step of {step} does not lead from {start} to {end}")
     if any(isinstance(x, float) and not -1e308 <= x <= 1e308 for x in (start, end, step)):
-        raise ValueError_(f"arange: start, end and step must be finite, got {start}, {end}, {step}")
+        raise DomainError(f"arange: start, end and step must be finite, got {start}, {end}, {step}")
     whole = -((start - end) // step)
     # A number of a capture that is an expression of sizes stays one.
     length = int(whole) if isinstance(whole, (int, float)) and not hasattr(whole, "expr") else whole

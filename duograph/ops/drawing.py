@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import ArgumentError, CaptureError, DTypeError, ShapeError, ValueError_
+from duograph.errors import ArgumentError, CaptureError, DomainError, DTypeError, ShapeError
 from duograph.ir.dim import product
 
 from .choice import clamp_min, where
@@ -154,7 +154,7 @@ def multinomial(x: Tensor, num_samples: int, replacement: bool = False) -> Tenso
     Shapes:   x [n] or [m, n] → [num_samples] or [m, num_samples]
     Dtypes:   x a float; int64
     Gradient: none
-    Errors:   ShapeError for other ranks; ValueError_ for more samples than weights; DTypeError
+    Errors:   ShapeError for other ranks; DomainError for more samples than weights; DTypeError
     Source:   torch.multinomial
 
     >>> multinomial(tensor([0.0, 1.0, 0.0]), 1)
@@ -169,11 +169,11 @@ def multinomial(x: Tensor, num_samples: int, replacement: bool = False) -> Tenso
     if x.dim() not in (1, 2):
         raise ShapeError(f"multinomial: takes one or two dimensions, got {x.dim()}")
     if num_samples < 1:
-        raise ValueError_(f"multinomial: at least one sample is needed, got {num_samples}")
+        raise DomainError(f"multinomial: at least one sample is needed, got {num_samples}")
     weights = x.detach().to(core.float64)
     if not replacement:
         if num_samples > x.shape[-1]:
-            raise ValueError_(f"multinomial: {num_samples} samples of {x.shape[-1]} weights need replacement=True")
+            raise DomainError(f"multinomial: {num_samples} samples of {x.shape[-1]} weights need replacement=True")
         # The first arrivals of independent exponential clocks (Efraimidis and Spirakis, 2006).
         clocks = -log1p(-rand(tuple(x.shape), core.float64))
         return topk_along(weights / clocks, num_samples, -1, True)[1]
@@ -189,7 +189,7 @@ def randint_like(x: Tensor, low: int, high: int | None = None, dtype: DType | No
     Shapes:   x [*S] → [*S]
     Dtypes:   dtype, or x's
     Gradient: none
-    Errors:   ValueError_ for an empty range
+    Errors:   DomainError for an empty range
     Source:   torch.randint_like
 
     >>> randint_like(tensor([1, 2]), 1)
@@ -234,7 +234,7 @@ def random_(x: Tensor, low: int | None = None, high: int | None = None) -> Tenso
     Shapes:   x [*S] → [*S]
     Dtypes:   any
     Gradient: none to x
-    Errors:   ValueError_ for an empty range; GradError for a leaf that requires grad
+    Errors:   DomainError for an empty range; GradError for a leaf that requires grad
     Source:   torch.Tensor.random_
 
     >>> dg.zeros(2).random_(1)
@@ -247,7 +247,7 @@ def random_(x: Tensor, low: int | None = None, high: int | None = None) -> Tenso
     elif high is None:
         low, high = 0, low
     if low >= high:
-        raise ValueError_(f"random_: low must be below high, got {low} and {high}")
+        raise DomainError(f"random_: low must be below high, got {low} and {high}")
     made: Tensor = REGISTRY["random_between_"].op(x, low, high)
     return made
 
@@ -273,7 +273,7 @@ def poisson(x: Tensor) -> Tensor:
     Shapes:   x [*S] → [*S]
     Dtypes:   x's, a float
     Gradient: none
-    Errors:   ValueError_ for a negative rate; DTypeError; CaptureError in a static function
+    Errors:   DomainError for a negative rate; DTypeError; CaptureError in a static function
     Source:   torch.poisson
 
     >>> poisson(dg.zeros(2))
@@ -283,7 +283,7 @@ def poisson(x: Tensor) -> Tensor:
         raise DTypeError(f"poisson: rates must be floats, got {x.dtype.name}", hint="convert with .float()")
     rates = None if core.tracing() else x.detach().to(core.float64).numpy()
     if rates is not None and not (rates >= 0).all():
-        raise ValueError_("poisson: a rate is negative or NaN")
+        raise DomainError("poisson: a rate is negative or NaN")
     made: Tensor = _drawn_by_numpy("poisson", tuple(x.shape), lambda g: g.poisson(rates)).to(x.dtype)
     return made
 
@@ -297,7 +297,7 @@ def binomial(count: Tensor, prob: Tensor) -> Tensor:
     Shapes:   count [*S], prob [*T] → broadcast(S, T)
     Dtypes:   count's, a float
     Gradient: none
-    Errors:   ValueError_ for a negative count or a probability that is none; DTypeError; ShapeError; CaptureError
+    Errors:   DomainError for a negative count or a probability that is none; DTypeError; ShapeError; CaptureError
     Source:   torch.binomial
 
     >>> binomial(tensor([3.0, 4.0]), tensor([0.0, 1.0]))
@@ -310,7 +310,7 @@ def binomial(count: Tensor, prob: Tensor) -> Tensor:
     shape = broadcast_shapes("binomial", [("count", tuple(count.shape)), ("prob", tuple(prob.shape))])
     given = None if core.tracing() else [x.detach().to(core.float64).numpy() for x in (count, prob)]
     if given is not None and not ((given[0] >= 0).all() and ((given[1] >= 0) & (given[1] <= 1)).all()):
-        raise ValueError_("binomial: a count is negative, or a probability is not between 0 and 1")
+        raise DomainError("binomial: a count is negative, or a probability is not between 0 and 1")
 
     def draw(generator: Any) -> Any:
         assert given is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import DimensionError, ValueError_
+from duograph.errors import DimensionError, DomainError
 
 from .choice import where
 from .definition import RANDOM, function, op
@@ -54,7 +54,7 @@ def _(g: Any, out: Any, x: Any, p: Any, shared: Any, alpha: Any) -> Any:
 
 def _drop(name: str, x: Any, p: float, training: bool, inplace: bool, shared: int | None = None, alpha: bool = False) -> Any:
     if not 0 <= p <= 1:
-        raise ValueError_(f"{name}: p must be between 0 and 1, got {p}")
+        raise DomainError(f"{name}: p must be between 0 and 1, got {p}")
     if not training or p == 0:
         return x
     made = x * 0.0 if p == 1 else dropped(x, p, shared, alpha)[0]
@@ -75,7 +75,7 @@ def dropout1d(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = 
     Shapes:   x [n, c, *S] or [c, *S] with 1 in S → the same
     Dtypes:   floats
     Gradient: as x was treated
-    Errors:   ValueError_ unless 0 ≤ p ≤ 1; DimensionError; DTypeError
+    Errors:   DomainError unless 0 ≤ p ≤ 1; DimensionError; DTypeError
     Source:   Tompson et al. 2015; torch.nn.functional.dropout1d
 
     >>> dg.nn.functional.dropout1d(dg.ones(1, 2, 1), 0.5, training=False).shape
@@ -94,7 +94,7 @@ def dropout2d(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = 
     Shapes:   x [n, c, *S] or [c, *S] with 2 in S → the same
     Dtypes:   floats
     Gradient: as x was treated
-    Errors:   ValueError_ unless 0 ≤ p ≤ 1; DimensionError; DTypeError
+    Errors:   DomainError unless 0 ≤ p ≤ 1; DimensionError; DTypeError
     Source:   Tompson et al. 2015; torch.nn.functional.dropout2d
 
     >>> dg.nn.functional.dropout2d(dg.ones(1, 2, 1, 1), 0.5, training=False).shape
@@ -111,7 +111,7 @@ def dropout3d(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = 
     Shapes:   x [n, c, *S] or [c, *S] with 3 in S → the same
     Dtypes:   floats
     Gradient: as x was treated
-    Errors:   ValueError_ unless 0 ≤ p ≤ 1; DimensionError; DTypeError
+    Errors:   DomainError unless 0 ≤ p ≤ 1; DimensionError; DTypeError
     Source:   Tompson et al. 2015; torch.nn.functional.dropout3d
 
     >>> dg.nn.functional.dropout3d(dg.ones(1, 2, 1, 1, 1), 0.5, training=False).shape
@@ -128,7 +128,7 @@ def alpha_dropout(x: Tensor, p: float = 0.5, training: bool = False, inplace: bo
     Shapes:   x [*S] → [*S]
     Dtypes:   floats
     Gradient: as x was treated
-    Errors:   ValueError_ unless 0 ≤ p ≤ 1; DTypeError
+    Errors:   DomainError unless 0 ≤ p ≤ 1; DTypeError
     Source:   Klambauer et al. 2017; torch.nn.functional.alpha_dropout
 
     >>> dg.nn.functional.alpha_dropout(tensor([1.0, 2.0]), 0.5, training=False)
@@ -144,7 +144,7 @@ def feature_alpha_dropout(x: Tensor, p: float = 0.5, training: bool = False, inp
     Shapes:   x [n, c, *S] → the same
     Dtypes:   floats
     Gradient: as x was treated
-    Errors:   ValueError_ unless 0 ≤ p ≤ 1; DimensionError for fewer than two dimensions; DTypeError
+    Errors:   DomainError unless 0 ≤ p ≤ 1; DimensionError for fewer than two dimensions; DTypeError
     Source:   torch.nn.functional.feature_alpha_dropout
 
     >>> dg.nn.functional.feature_alpha_dropout(dg.ones(1, 2), 0.5, training=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from duograph.errors import ShapeError, ValueError_
+from duograph.errors import DomainError, ShapeError
 
 from .activations import leaky_relu, softmax, softplus
 from .arithmetic import abs
@@ -335,14 +335,14 @@ def rrelu(
     Shapes:   x [*S] → [*S]
     Dtypes:   floats; others are rejected
     Gradient: 1 where positive, else the slope
-    Errors:   DTypeError unless floating point; ValueError_ if lower is above upper
+    Errors:   DTypeError unless floating point; DomainError if lower is above upper
     Source:   Xu et al. 2015; torch.nn.functional.rrelu
 
     >>> dg.nn.functional.rrelu(tensor([-4.0, 2.0]), 0.25, 0.25)
     tensor([-1.,  2.])
     """
     if lower > upper:
-        raise ValueError_(f"rrelu: lower must not be above upper, got {lower} and {upper}")
+        raise DomainError(f"rrelu: lower must not be above upper, got {lower} and {upper}")
     if training:
         from .random import rand
 

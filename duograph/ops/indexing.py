@@ -56,7 +56,7 @@ def take_along(x: Tensor, index: Tensor, dim: int = 0) -> Tensor:
     Shapes:   x [*S], index [*I] → [*S[:dim], *I, *S[dim + 1:]]
     Dtypes:   x's; index integers
     Gradient: added up at the indices
-    Errors:   IndexError_ for an index out of range; DTypeError unless the index holds integers
+    Errors:   BoundsError for an index out of range; DTypeError unless the index holds integers
     Source:   numpy.take
 
     >>> dg.ops.take_along(tensor([5, 6, 7]), tensor([2, 0]))
@@ -98,7 +98,7 @@ def add_along(x: Tensor, index: Tensor, source: Tensor, dim: int = 0) -> Tensor:
     Shapes:   x [*S], index [*I], source [*S[:dim], *I, *S[dim + 1:]] → [*S]
     Dtypes:   x's; index integers
     Gradient: 1 to x; taken at the indices to source
-    Errors:   IndexError_ for an index out of range; ShapeError; DTypeError
+    Errors:   BoundsError for an index out of range; ShapeError; DTypeError
     Source:   torch.index_add
 
     >>> dg.ops.add_along(tensor([0, 0]), tensor([1, 1]), tensor([2, 3]))
@@ -148,7 +148,7 @@ def put_along(x: Tensor, index: Tensor, source: Tensor, dim: int = 0) -> Tensor:
     Shapes:   x [*S], index [*I], source [*S[:dim], *I, *S[dim + 1:]] → [*S]
     Dtypes:   x's; index integers
     Gradient: to x elsewhere; taken at the indices to source
-    Errors:   IndexError_ for an index out of range; ShapeError; DTypeError
+    Errors:   BoundsError for an index out of range; ShapeError; DTypeError
     Source:   torch.index_copy
 
     >>> dg.ops.put_along(tensor([0, 0]), tensor([1]), tensor([2]))
@@ -174,7 +174,7 @@ def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
     Shapes:   x [*S], index [n] → [*S with S[dim] = n]
     Dtypes:   x's; index integers
     Gradient: added up at the indices
-    Errors:   IndexError_ for an index out of range; ShapeError unless the index has one dimension; DTypeError
+    Errors:   BoundsError for an index out of range; ShapeError unless the index has one dimension; DTypeError
     Source:   torch.index_select
 
     >>> index_select(tensor([5, 6, 7]), 0, tensor([2, 0]))
@@ -213,7 +213,7 @@ def gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
     Shapes:   x [*S], index [*I] of the same rank, I[d] ≤ S[d] but at dim → [*I]
     Dtypes:   x's; index integers
     Gradient: added up at the indices
-    Errors:   IndexError_ for an index out of range; ShapeError; DTypeError
+    Errors:   BoundsError for an index out of range; ShapeError; DTypeError
     Source:   torch.gather
 
     >>> gather(tensor([[1, 2], [3, 4]]), 1, tensor([[1], [0]]))
@@ -280,7 +280,7 @@ def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     Shapes:   x [*S], index and src [*I] of the same rank → [*S]
     Dtypes:   x's; index integers
     Gradient: 1 to x; gathered to src
-    Errors:   IndexError_ for an index out of range; ShapeError; DTypeError
+    Errors:   BoundsError for an index out of range; ShapeError; DTypeError
     Source:   torch.scatter_add
 
     >>> scatter_add(tensor([0, 0]), 0, tensor([1, 1]), tensor([2, 3]))
@@ -321,7 +321,7 @@ def scatter(x: Tensor, dim: int, index: Tensor, src: Operand) -> Tensor:
     Shapes:   x [*S], index and src [*I] of the same rank → [*S]
     Dtypes:   x's; index integers
     Gradient: to x elsewhere; gathered to src
-    Errors:   IndexError_ for an index out of range; ShapeError; DTypeError
+    Errors:   BoundsError for an index out of range; ShapeError; DTypeError
     Source:   torch.scatter
 
     >>> scatter(tensor([0, 0]), 0, tensor([1]), tensor([2]))
@@ -404,7 +404,7 @@ def index(x: Tensor, indices: Sequence[Tensor], dims: tuple[int, ...]) -> Tensor
     Shapes:   x [*S], indices that broadcast to [*I] → [*I, *S without dims], or with I at the first of adjacent dims
     Dtypes:   x's; indices integers
     Gradient: added up at the indices
-    Errors:   IndexError_ for an index out of range; ShapeError; DTypeError
+    Errors:   BoundsError for an index out of range; ShapeError; DTypeError
     Source:   NumPy's integer array indexing
 
     >>> tensor([[1, 2], [3, 4]])[[0, 1], [1, 0]]
@@ -447,7 +447,7 @@ def index_put(x: Tensor, indices: Sequence[Tensor], values: Tensor, dims: tuple[
     Shapes:   x [*S], values broadcast to the shape that `index` gives → [*S]
     Dtypes:   x's; indices integers
     Gradient: to x elsewhere (everywhere, if accumulated); taken at the indices to values
-    Errors:   IndexError_ for an index out of range; ShapeError; DTypeError
+    Errors:   BoundsError for an index out of range; ShapeError; DTypeError
     Source:   torch.index_put
 
     >>> x = tensor([1, 2, 3]); x[[0, 2]] = tensor([7, 8]); x

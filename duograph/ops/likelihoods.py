@@ -45,7 +45,7 @@ def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta:
     Shapes:   input and target [*S] → [], or [*S] for "none"
     Dtypes:   floats; others are rejected
     Gradient: the distance over beta, limited to [-1, 1]; its negative to target
-    Errors:   DTypeError; ShapeError; ValueError_ for another reduction
+    Errors:   DTypeError; ShapeError; DomainError for another reduction
     Source:   torch.nn.functional.smooth_l1_loss
 
     >>> dg.nn.functional.smooth_l1_loss(tensor([1.0, 5.0]), tensor([1.5, 2.0]))
@@ -72,7 +72,7 @@ def huber_loss(
     Shapes:   input and target [*S] → [], or [*S] for "none"
     Dtypes:   floats; others are rejected
     Gradient: the distance, limited to [-delta, delta]; its negative to target
-    Errors:   DTypeError; ShapeError; ValueError_ for another reduction
+    Errors:   DTypeError; ShapeError; DomainError for another reduction
     Source:   torch.nn.functional.huber_loss
 
     >>> dg.nn.functional.huber_loss(tensor([1.0, 5.0]), tensor([1.5, 2.0]))
@@ -104,7 +104,7 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
     Shapes:   input and target [*S] → [], or [*S] for "none"; weight broadcasts to them
     Dtypes:   floats; others are rejected
     Gradient: (input - target) / (input * (1 - input)) to input, log(1 - input) - log(input) to target
-    Errors:   DTypeError; ShapeError; ValueError_ for another reduction
+    Errors:   DTypeError; ShapeError; DomainError for another reduction
     Source:   torch.nn.functional.binary_cross_entropy
 
     >>> dg.nn.functional.binary_cross_entropy(tensor([0.5, 0.9]), tensor([1.0, 1.0]))
@@ -147,7 +147,7 @@ def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: b
     Shapes:   input and target [*S] → [], or [*S] for "none"
     Dtypes:   floats; others are rejected
     Gradient: -target to input; derived to target
-    Errors:   DTypeError; ShapeError; ValueError_ for another reduction
+    Errors:   DTypeError; ShapeError; DomainError for another reduction
     Source:   Kullback and Leibler 1951; torch.nn.functional.kl_div
 
     >>> dg.nn.functional.kl_div(tensor([[-1.0, -0.5]]), tensor([[0.4, 0.6]]), reduction="batchmean")
@@ -181,7 +181,7 @@ def poisson_nll_loss(
     Shapes:   input and target [*S] → [], or [*S] for "none"
     Dtypes:   floats promote; integers become the default float
     Gradient: derived
-    Errors:   ShapeError; ValueError_ for another reduction
+    Errors:   ShapeError; DomainError for another reduction
     Source:   torch.nn.functional.poisson_nll_loss
 
     >>> dg.nn.functional.poisson_nll_loss(tensor([0.0, 1.0]), tensor([1.0, 2.0]))
@@ -216,7 +216,7 @@ def gaussian_nll_loss(
     Shapes:   input and target [*S], var [*S], or [*S] without its last size or with 1 there → [], or [*S] for "none"
     Dtypes:   floats; others are rejected
     Gradient: derived
-    Errors:   DTypeError; ShapeError; ValueError_ for another reduction
+    Errors:   DTypeError; ShapeError; DomainError for another reduction
     Source:   torch.nn.functional.gaussian_nll_loss
 
     >>> dg.nn.functional.gaussian_nll_loss(tensor([0.0, 1.0]), tensor([1.0, 1.0]), tensor([1.0, 4.0]))
@@ -242,7 +242,7 @@ def soft_margin_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> 
     Shapes:   input and target [*S] → [], or [*S] for "none"
     Dtypes:   floats; others are rejected
     Gradient: derived
-    Errors:   DTypeError; ShapeError; ValueError_ for another reduction
+    Errors:   DTypeError; ShapeError; DomainError for another reduction
     Source:   torch.nn.functional.soft_margin_loss
 
     >>> dg.nn.functional.soft_margin_loss(tensor([1.0, 2.0]), tensor([1.0, -1.0]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from duograph.errors import DTypeError, ShapeError, ValueError_
+from duograph.errors import DomainError, DTypeError, ShapeError
 
 from .activations import log_softmax
 from .arithmetic import abs, sign
@@ -33,7 +33,7 @@ def _reduced(loss: Any, reduction: str, name: str) -> Any:
         return sum(loss)
     if reduction == "none":
         return loss
-    raise ValueError_(f"{name}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+    raise DomainError(f"{name}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
 
 def _spread(g: Any, x: Any, reduction: str) -> Any:
@@ -71,7 +71,7 @@ def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     Shapes:   input and target [*S] (or broadcast) → [], or [*S] for "none"
     Dtypes:   floats; others are rejected
     Gradient: 2 * (input - target), over the count for "mean"; its negative to target
-    Errors:   ShapeError; DTypeError; ValueError_ for another reduction
+    Errors:   ShapeError; DTypeError; DomainError for another reduction
     Source:   torch.nn.functional.mse_loss
 
     >>> dg.nn.functional.mse_loss(tensor([1.0, 2.0]), tensor([1.0, 4.0]))
@@ -102,7 +102,7 @@ def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     Shapes:   input and target [*S] (or broadcast) → [], or [*S] for "none"
     Dtypes:   promote; "mean" takes floats only
     Gradient: sign(input - target), over the count for "mean"; its negative to target
-    Errors:   ShapeError; DTypeError; ValueError_ for another reduction
+    Errors:   ShapeError; DTypeError; DomainError for another reduction
     Source:   torch.nn.functional.l1_loss
 
     >>> dg.nn.functional.l1_loss(tensor([1.0, 2.0]), tensor([1.0, 4.0]))
@@ -205,7 +205,7 @@ def nll_loss(
     Shapes:   input [N, C, *D] or [C], target [N, *D] or [], weight [C] → [], or target's for "none"
     Dtypes:   input and weight floats; target integers
     Gradient: -weight at the target class, over the sum of weights for "mean"
-    Errors:   IndexError_ for a class out of range; ShapeError; DTypeError; ValueError_ for another reduction
+    Errors:   BoundsError for a class out of range; ShapeError; DTypeError; DomainError for another reduction
     Source:   torch.nn.functional.nll_loss
 
     >>> dg.nn.functional.nll_loss(tensor([[-1.0, -2.0]]), tensor([1]))
@@ -277,7 +277,7 @@ def cross_entropy_of(
     Shapes:   input [N, C, *D] or [C]; target [N, *D] or [] of classes, or input's of probabilities → [], or per target
     Dtypes:   input and weight floats; target integers or floats
     Gradient: softmax(input) - target distribution, weighted
-    Errors:   IndexError_ for a class out of range; ShapeError; DTypeError; ValueError_ for another reduction
+    Errors:   BoundsError for a class out of range; ShapeError; DTypeError; DomainError for another reduction
     Source:   torch.nn.functional.cross_entropy
 
     >>> dg.ops.cross_entropy_of(tensor([[1.0, 2.0]]), tensor([1]))
@@ -358,7 +358,7 @@ def cross_entropy(
     Shapes:   input [N, C, *D] or [C]; target [N, *D] or [] of classes, or input's of probabilities → [], or per target
     Dtypes:   input and weight floats; target integers or floats
     Gradient: softmax(input) - target distribution, weighted
-    Errors:   IndexError_ for a class out of range; ShapeError; DTypeError; ValueError_ for another reduction
+    Errors:   BoundsError for a class out of range; ShapeError; DTypeError; DomainError for another reduction
     Source:   torch.nn.functional.cross_entropy
 
     >>> dg.nn.functional.cross_entropy(tensor([[1.0, 2.0]]), tensor([1]))
@@ -395,7 +395,7 @@ def binary_cross_entropy_with_logits(
     Shapes:   input and target [*S]; weight and pos_weight broadcast to S → [], or [*S] for "none"
     Dtypes:   floats; others are rejected
     Gradient: (sigmoid(input) - target) without weights
-    Errors:   ShapeError; DTypeError; ValueError_ for another reduction
+    Errors:   ShapeError; DTypeError; DomainError for another reduction
     Source:   torch.nn.functional.binary_cross_entropy_with_logits
 
     >>> dg.nn.functional.binary_cross_entropy_with_logits(tensor([0.0]), tensor([1.0]))

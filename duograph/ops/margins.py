@@ -48,7 +48,7 @@ def hinge_embedding_loss(input: Tensor, target: Tensor, margin: Number = 1.0, re
     Shapes:   input and target [*S] → [], or [*S] for "none"
     Dtypes:   floats; others are rejected
     Gradient: derived
-    Errors:   DTypeError; ShapeError; ValueError_ for another reduction
+    Errors:   DTypeError; ShapeError; DomainError for another reduction
     Source:   torch.nn.functional.hinge_embedding_loss
 
     >>> dg.nn.functional.hinge_embedding_loss(tensor([1.0, 0.5]), tensor([1.0, -1.0]))
@@ -71,7 +71,7 @@ def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: 
     Shapes:   all [*S] → [], or [*S] for "none"
     Dtypes:   floats; others are rejected
     Gradient: derived
-    Errors:   DTypeError; ShapeError; ValueError_ for another reduction
+    Errors:   DTypeError; ShapeError; DomainError for another reduction
     Source:   torch.nn.functional.margin_ranking_loss
 
     >>> dg.nn.functional.margin_ranking_loss(tensor([1.0, 2.0]), tensor([2.0, 1.0]), tensor([1.0, 1.0]))
@@ -100,7 +100,7 @@ def cosine_embedding_loss(
     Shapes:   inputs [N, D] and target [N] → [], or [N] for "none"; inputs [D] and target [] → []
     Dtypes:   floats; others are rejected
     Gradient: derived
-    Errors:   DTypeError; ShapeError; ValueError_ for another reduction
+    Errors:   DTypeError; ShapeError; DomainError for another reduction
     Source:   torch.nn.functional.cosine_embedding_loss
 
     >>> dg.nn.functional.cosine_embedding_loss(tensor([[3.0, 4.0]]), tensor([[4.0, 3.0]]), tensor([1.0]))
@@ -140,7 +140,7 @@ def triplet_margin_loss(
     Shapes:   all [*S, D] → [], or [*S] for "none"
     Dtypes:   floats promote; integers become the default float
     Gradient: derived
-    Errors:   ShapeError; ValueError_ for another reduction
+    Errors:   ShapeError; DomainError for another reduction
     Source:   Balntas et al. 2016; torch.nn.functional.triplet_margin_loss
 
     >>> dg.nn.functional.triplet_margin_loss(tensor([[0.0, 0.0]]), tensor([[3.0, 4.0]]), tensor([[0.0, 1.0]]))
@@ -206,7 +206,7 @@ def multi_margin_loss(
     Shapes:   input [N, C], target [N] → [], or [N] for "none"; input [C], target [] → []
     Dtypes:   floats; target int64
     Gradient: derived
-    Errors:   DTypeError; ShapeError; IndexError_ for a class out of range; ValueError_
+    Errors:   DTypeError; ShapeError; BoundsError for a class out of range; DomainError
     Source:   torch.nn.functional.multi_margin_loss
 
     >>> dg.nn.functional.multi_margin_loss(tensor([[0.5, 1.0, 0.2]]), tensor([1]))
@@ -238,7 +238,7 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, reduction: str = "mean
     Shapes:   input and target [N, C] → [], or [N] for "none"; input and target [C] → []
     Dtypes:   floats; target int64
     Gradient: derived
-    Errors:   DTypeError; ShapeError; ValueError_ for another reduction
+    Errors:   DTypeError; ShapeError; DomainError for another reduction
     Source:   torch.nn.functional.multilabel_margin_loss
 
     >>> dg.nn.functional.multilabel_margin_loss(tensor([[0.1, 0.2, 0.4, 0.8]]), tensor([[3, 0, -1, 1]]))
@@ -269,7 +269,7 @@ def multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | 
     Shapes:   input and target [*S, C], weight [C] → [], or [*S] for "none"
     Dtypes:   floats; others are rejected
     Gradient: derived
-    Errors:   DTypeError; ShapeError; ValueError_ for another reduction
+    Errors:   DTypeError; ShapeError; DomainError for another reduction
     Source:   torch.nn.functional.multilabel_soft_margin_loss
 
     >>> dg.nn.functional.multilabel_soft_margin_loss(tensor([[0.5, -1.0]]), tensor([[1.0, 0.0]]))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import DTypeError, IndexError_, ShapeError
+from duograph.errors import BoundsError, DTypeError, ShapeError
 from duograph.ir.builder import current
 from duograph.ir.types import TensorType
 
@@ -60,7 +60,7 @@ def true_positions(mask: Tensor) -> Tensor:
 def late_bound(bound: Tensor, size: Expr) -> Dim:
     """A slice's bound, a traced tensor, as a size that the run knows: within 0 … size, negative ones from the end."""
     if bound.dim() or bound.dtype.kind not in "iu":
-        raise IndexError_(f"index: the bound of a slice must be an integer, got {bound.dtype.name}{list(bound.shape)}")
+        raise BoundsError(f"index: the bound of a slice must be an integer, got {bound.dtype.name}{list(bound.shape)}")
     at = cast(bound, core.int64)
     inside = clamp(where(at < 0, at + size, at), 0, size)
     return current().size_of(value_of(inside), "bound", size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from duograph.errors import ValueError_
+from duograph.errors import DomainError
 
 from .arithmetic import sign
 from .choice import where
@@ -257,14 +257,14 @@ def norm(x: Tensor, p: float | str | None = "fro", dim: Dims = None, keepdim: bo
     Shapes:   x [*S] → [*S without the reduced dims], or with size 1 there if keepdim
     Dtypes:   floats, others are rejected; `dtype` converts before
     Gradient: sign(x) * (|x| / out)^(p - 1), 0 where the norm is 0
-    Errors:   ValueError_ for another name; DTypeError; DimensionError
+    Errors:   DomainError for another name; DTypeError; DimensionError
     Source:   torch.norm
 
     >>> norm(tensor([3.0, 4.0]))
     tensor(5.)
     """
     if isinstance(p, str) and p != "fro":
-        raise ValueError_(f"norm: p must be a number, 'fro' or None, got {p!r}", hint="linalg.matrix_norm has the nuclear norm")
+        raise DomainError(f"norm: p must be a number, 'fro' or None, got {p!r}", hint="linalg.matrix_norm has the nuclear norm")
     order = 2.0 if p is None or isinstance(p, str) else float(p)
     return vector_norm(x if dtype is None else cast(x, dtype), order, dim, keepdim)
 
@@ -307,7 +307,7 @@ def renorm(x: Tensor, p: float, dim: int, maxnorm: Operand) -> Tensor:
     Shapes:   x [*S] → [*S]
     Dtypes:   floats, others are rejected
     Gradient: derived
-    Errors:   DTypeError; DimensionError; ValueError_ for an order that is not positive
+    Errors:   DTypeError; DimensionError; DomainError for an order that is not positive
     Source:   torch.renorm
 
     >>> renorm(tensor([[3.0, 4.0], [0.3, 0.4]]), 2, 0, 1.0)
@@ -318,7 +318,7 @@ def renorm(x: Tensor, p: float, dim: int, maxnorm: Operand) -> Tensor:
 
     name = user_operator("renorm")
     if p <= 0:
-        raise ValueError_(f"{name}: the order must be above 0, got {p}")
+        raise DomainError(f"{name}: the order must be above 0, got {p}")
     at = axis(name, dim, len(x.shape))
     size = vector_norm(x, float(p), tuple(d for d in range(len(x.shape)) if d != at), True)
     return x * where(size > maxnorm, maxnorm / (size + 1e-7), 1.0)

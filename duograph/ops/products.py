@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from duograph.errors import ArgumentError, DimensionError, ShapeError, ValueError_
+from duograph.errors import ArgumentError, DimensionError, DomainError, ShapeError
 
 from .affine_views import diagonal
 from .choice import clamp_min, where
@@ -328,7 +328,7 @@ def matrix_power(x: Tensor, n: int) -> Tensor:
     Shapes:   x [*S, k, k] → [*S, k, k]
     Dtypes:   kept
     Gradient: derived
-    Errors:   ShapeError unless the matrices are square; ValueError_ for a negative n
+    Errors:   ShapeError unless the matrices are square; DomainError for a negative n
     Source:   torch.matrix_power
 
     >>> matrix_power(tensor([[1, 1], [0, 1]]), 3)
@@ -340,7 +340,7 @@ def matrix_power(x: Tensor, n: int) -> Tensor:
         raise ShapeError(f"{name}: takes matrices, got shape {tuple(x.shape)}")
     side = require_equal(name, x.shape[-2], x.shape[-1], f"the matrices are not square: {x.shape[-2]} × {x.shape[-1]}")
     if n < 0:
-        raise ValueError_(f"{name}: n must not be negative, got {n}", hint="use linalg.matrix_power")
+        raise DomainError(f"{name}: n must not be negative, got {n}", hint="use linalg.matrix_power")
     if n == 0:
         return x * 0 + eye(side, dtype=x.dtype)
     made: Any = None

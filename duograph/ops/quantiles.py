@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import ValueError_
+from duograph.errors import DomainError
 
 from .choice import where
 from .copying import cast
@@ -43,7 +43,7 @@ def _quantile_samples(m: Any) -> Any:
 def _quantile(name: str, x: Any, q: Any, dim: Any, keepdim: bool, interpolation: str, skip: bool) -> Tensor:
     name = user_operator(name)
     if interpolation not in ("linear", "lower", "higher", "midpoint", "nearest"):
-        raise ValueError_(f"{name}: interpolation must be linear, lower, higher, midpoint or nearest, got {interpolation!r}")
+        raise DomainError(f"{name}: interpolation must be linear, lower, higher, midpoint or nearest, got {interpolation!r}")
     shape = tuple(x.shape)
     if dim is None:
         x, at = reshape(x, -1), 0
@@ -101,7 +101,7 @@ def quantile(x: Tensor, q: Operand, dim: int | None = None, keepdim: bool = Fals
     Shapes:   x [*S], q [] or [n] → [*S without dim] or [n, *S without dim]; without a dim of all elements
     Dtypes:   floats, others are rejected
     Gradient: to the elements on both sides
-    Errors:   ValueError_ for another interpolation; DTypeError; DimensionError
+    Errors:   DomainError for another interpolation; DTypeError; DimensionError
     Source:   torch.quantile
 
     >>> quantile(tensor([1.0, 2.0, 4.0]), 0.5)
@@ -117,7 +117,7 @@ def nanquantile(x: Tensor, q: Operand, dim: int | None = None, keepdim: bool = F
     Shapes:   x [*S], q [] or [n] → [*S without dim] or [n, *S without dim]; without a dim of all elements
     Dtypes:   floats, others are rejected
     Gradient: to the elements on both sides
-    Errors:   ValueError_ for another interpolation; DTypeError; DimensionError
+    Errors:   DomainError for another interpolation; DTypeError; DimensionError
     Source:   torch.nanquantile
 
     >>> nanquantile(tensor([1.0, float("nan"), 4.0]), 0.5)

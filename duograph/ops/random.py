@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import ShapeError, ValueError_
+from duograph.errors import DomainError, ShapeError
 from duograph.ir.dim import product
 
 from .choice import where
@@ -110,14 +110,14 @@ def randperm(n: int, dtype: DType | None = None) -> Tensor:
     Shapes:   [n]
     Dtypes:   dtype, or int64
     Gradient: none
-    Errors:   ValueError_ for a negative n
+    Errors:   DomainError for a negative n
     Source:   torch.randperm
 
     >>> sorted(dg.ops.randperm(4).tolist())
     [0, 1, 2, 3]
     """
     if n < 0:
-        raise ValueError_(f"randperm: n must not be negative, got {n}")
+        raise DomainError(f"randperm: n must not be negative, got {n}")
     import numpy
 
     key, counter = core.rng_reserve(n)
@@ -228,14 +228,14 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = Fa
     Shapes:   x [*S] → [*S]
     Dtypes:   floats; others are rejected
     Gradient: as x was treated
-    Errors:   ValueError_ unless 0 ≤ p ≤ 1; DTypeError
+    Errors:   DomainError unless 0 ≤ p ≤ 1; DTypeError
     Source:   Srivastava et al. 2014; torch.nn.functional.dropout
 
     >>> dg.nn.functional.dropout(tensor([1.0, 2.0]), 0.5, training=False)
     tensor([1., 2.])
     """
     if not 0 <= p <= 1:
-        raise ValueError_(f"dropout: p must be between 0 and 1, got {p}")
+        raise DomainError(f"dropout: p must be between 0 and 1, got {p}")
     if not training or p == 0:
         return x
     result: Tensor = dropout_with_mask(x, p)[0]

@@ -41,7 +41,7 @@ def row(x: Tensor, index: Tensor) -> Tensor:
     Shapes:   x [n, *S], index [] → [*S]
     Dtypes:   x's; index integers
     Gradient: put among zeros
-    Errors:   IndexError_ for an index out of range
+    Errors:   BoundsError for an index out of range
     Source:   numpy indexing
 
     >>> dg.ops.row(tensor([[1, 2], [3, 4]]), tensor(1))
@@ -69,7 +69,7 @@ def row_put(x: Tensor, index: Tensor, value: Tensor) -> Tensor:
     Shapes:   x [n, *S], index [], value [*S] → [n, *S]
     Dtypes:   x's; index integers
     Gradient: to x elsewhere, to value there
-    Errors:   IndexError_ for an index out of range; ShapeError
+    Errors:   BoundsError for an index out of range; ShapeError
     Source:   numpy indexing
 
     >>> dg.ops.row_put(tensor([1, 2, 3]), tensor(-1), tensor(7))

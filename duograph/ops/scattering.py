@@ -52,7 +52,7 @@ def scatter_combined(x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: st
     Shapes:   x [*S], index and src [*I] of the same rank → [*S]
     Dtypes:   x's; index integers
     Gradient: products of the others; shared equally by the elements that are the extremum
-    Errors:   IndexError_ for an index out of range; ShapeError; DTypeError
+    Errors:   BoundsError for an index out of range; ShapeError; DTypeError
     Source:   torch.scatter_reduce
 
     >>> dg.ops.scatter_combined(tensor([1, 2]), 0, tensor([1, 1]), tensor([2, 3]), "prod")
@@ -103,7 +103,7 @@ def scatter_reduce(x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str,
     Shapes:   x [*S], index and src [*I] of the same rank → [*S]
     Dtypes:   x's; index integers
     Gradient: derived
-    Errors:   ArgumentError for another reduction; IndexError_ for an index out of range; ShapeError; DTypeError
+    Errors:   ArgumentError for another reduction; BoundsError for an index out of range; ShapeError; DTypeError
     Source:   torch.scatter_reduce
 
     >>> scatter_reduce(tensor([1, 2]), 0, tensor([1, 1]), tensor([5, 3]), "amax")
@@ -153,7 +153,7 @@ def scatter_with(x: Tensor, dim: int, index: Tensor, src: Operand, reduce: str) 
     Shapes:   x [*S], index and src [*I] of the same rank → [*S]
     Dtypes:   x's; index integers
     Gradient: derived
-    Errors:   ArgumentError for another reduction; IndexError_ for an index out of range; ShapeError; DTypeError
+    Errors:   ArgumentError for another reduction; BoundsError for an index out of range; ShapeError; DTypeError
     Source:   torch.scatter
 
     >>> dg.scatter(tensor([1, 2]), 0, tensor([1]), tensor([5]), reduce="add")
@@ -196,7 +196,7 @@ def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, alpha: Number 
     Shapes:   x [*S], index [n], source [*S with S[dim] = n] → [*S]
     Dtypes:   x's; index integers
     Gradient: 1 to x; alpha times what is at the indices to source
-    Errors:   IndexError_ for an index out of range; ShapeError; DTypeError
+    Errors:   BoundsError for an index out of range; ShapeError; DTypeError
     Source:   torch.index_add
 
     >>> index_add(tensor([0, 0]), 0, tensor([1, 1]), tensor([2, 3]))
@@ -219,7 +219,7 @@ def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     Shapes:   x [*S], index [n], source [*S with S[dim] = n] → [*S]
     Dtypes:   x's; index integers
     Gradient: to x elsewhere; what is at the indices to source
-    Errors:   IndexError_ for an index out of range; ShapeError; DTypeError
+    Errors:   BoundsError for an index out of range; ShapeError; DTypeError
     Source:   torch.index_copy
 
     >>> index_copy(tensor([0, 0]), 0, tensor([1]), tensor([2]))
@@ -240,7 +240,7 @@ def index_fill(x: Tensor, dim: int, index: Tensor, value: Number) -> Tensor:
     Shapes:   x [*S], index [n] → [*S]
     Dtypes:   x's; index integers
     Gradient: to x elsewhere
-    Errors:   IndexError_ for an index out of range; ShapeError; DTypeError
+    Errors:   BoundsError for an index out of range; ShapeError; DTypeError
     Source:   torch.index_fill
 
     >>> index_fill(tensor([1, 2]), 0, tensor([1]), 7)
@@ -273,7 +273,7 @@ def index_reduce(x: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str
     Shapes:   x [*S], index [n], source [*S with S[dim] = n] → [*S]
     Dtypes:   x's; index integers
     Gradient: derived
-    Errors:   ArgumentError for another reduction; IndexError_ for an index out of range; ShapeError; DTypeError
+    Errors:   ArgumentError for another reduction; BoundsError for an index out of range; ShapeError; DTypeError
     Source:   torch.index_reduce
 
     >>> index_reduce(tensor([1, 2]), 0, tensor([1, 1]), tensor([5, 3]), "amax")
@@ -306,7 +306,7 @@ def take(x: Tensor, index: Tensor) -> Tensor:
     Shapes:   x [*S], index [*I] → [*I]
     Dtypes:   x's; index integers
     Gradient: added up at the positions
-    Errors:   IndexError_ for a position out of range; DTypeError
+    Errors:   BoundsError for a position out of range; DTypeError
     Source:   torch.take
 
     >>> take(tensor([[1, 2], [3, 4]]), tensor([0, 3]))
@@ -334,7 +334,7 @@ def put(x: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> T
     Shapes:   x [*S], index and source with as many elements → [*S]
     Dtypes:   x's; index integers
     Gradient: to x elsewhere (everywhere, if accumulated); what is at the positions to source
-    Errors:   IndexError_ for a position out of range; ShapeError unless there are as many elements; DTypeError
+    Errors:   BoundsError for a position out of range; ShapeError unless there are as many elements; DTypeError
     Source:   torch.Tensor.put
 
     >>> tensor([[1, 2], [3, 4]]).put(tensor([3]), tensor([7]))
@@ -361,7 +361,7 @@ def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor
     Shapes:   x [*S], indices [*I] of the same rank → [*broadcast, with I[dim] at dim]
     Dtypes:   x's; indices int64
     Gradient: added up at the indices
-    Errors:   IndexError_ for an index out of range; ShapeError; DTypeError
+    Errors:   BoundsError for an index out of range; ShapeError; DTypeError
     Source:   torch.take_along_dim
 
     >>> take_along_dim(tensor([[3, 1], [2, 4]]), tensor([[1], [0]]), 1)
@@ -398,7 +398,7 @@ def masked_scatter(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     Shapes:   x [*S], mask broadcast to [*S], source with at least as many elements as are True → [*S]
     Dtypes:   x's; mask bool
     Gradient: to x where the mask is False, to the elements of source that are used
-    Errors:   IndexError_ if source has too few elements; DTypeError unless the mask is bool; ShapeError
+    Errors:   BoundsError if source has too few elements; DTypeError unless the mask is bool; ShapeError
     Source:   torch.masked_scatter
 
     >>> masked_scatter(tensor([1, 2, 3]), tensor([True, False, True]), tensor([7, 8]))
@@ -444,7 +444,7 @@ def select_scatter(x: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     Shapes:   x [*S], src [*S without S[dim]] → [*S]
     Dtypes:   x's
     Gradient: to x elsewhere, to src there
-    Errors:   IndexError_ for an index out of range; ShapeError
+    Errors:   BoundsError for an index out of range; ShapeError
     Source:   torch.select_scatter
 
     >>> select_scatter(tensor([1, 2]), tensor(9), 0, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import ShapeError, ValueError_
+from duograph.errors import DomainError, ShapeError
 from duograph.ir.dim import product
 
 from .copying import cast
@@ -108,16 +108,16 @@ def searchsorted(
     Shapes:   sequence [n], values [*S] → [*S]; sequence [*R, n], values [*R, k] → [*R, k]
     Dtypes:   promote; int64, or int32 if `out_int32`
     Gradient: none
-    Errors:   ValueError_ for another side; ShapeError
+    Errors:   DomainError for another side; ShapeError
     Source:   torch.searchsorted
 
     >>> searchsorted(tensor([1, 3, 5]), tensor([3, 4]))
     tensor([1, 2])
     """
     if side not in (None, "left", "right"):
-        raise ValueError_(f"searchsorted: side must be 'left' or 'right', got {side!r}")
+        raise DomainError(f"searchsorted: side must be 'left' or 'right', got {side!r}")
     if side == "left" and right:
-        raise ValueError_("searchsorted: side is 'left', but right is True")
+        raise DomainError("searchsorted: side is 'left', but right is True")
     if sorter is not None:
         sorted_sequence = gather(sorted_sequence, -1, sorter)
     if not isinstance(values, core.Tensor):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from duograph.errors import ArgumentError, DimensionError, IndexError_, ShapeError, ValueError_
+from duograph.errors import ArgumentError, BoundsError, DimensionError, DomainError, ShapeError
 from duograph.ir.dim import ceildiv, mod
 from duograph.ir.dim import maximum as greater
 from duograph.ir.dim import minimum as lesser
@@ -28,7 +28,7 @@ def _window(x: Any, dim: int, start: Any, stop: Any, step: Any) -> tuple[tuple[A
     """Starts, steps and sizes per dimension of a slice along one, with Python's clamping."""
     shape = tuple(x.shape)
     size, step = shape[dim], 1 if step is None else step
-    require("le", 1, step, ValueError_, f"{user_operator('slice')}: the step must be positive, got {step}", "use flip to reverse")
+    require("le", 1, step, DomainError, f"{user_operator('slice')}: the step must be positive, got {step}", "use flip to reverse")
     first = 0 if start is None else _clamped(start, size)
     last = size if stop is None else _clamped(stop, size)
     length = greater(ceildiv(last - first, step), 0)
@@ -70,7 +70,7 @@ def slice(x: Tensor, dim: int, start: Size | None = None, stop: Size | None = No
     Shapes:   x [*S] → [*S with S[dim] = length of the slice]
     Dtypes:   kept
     Gradient: put back among zeros
-    Errors:   ValueError_ for a step below 1; DimensionError
+    Errors:   DomainError for a step below 1; DimensionError
     Source:   Python slicing
 
     >>> dg.ops.slice(tensor([1, 2, 3, 4]), 0, 1, -1)
@@ -138,8 +138,8 @@ def _position(name: str, x: Any, dim: int, index: Any) -> Expr:
     size = x.shape[dim]
     name = user_operator(name)
     message = f"{name}: index {index} is out of range for size {size} of dimension {dim}"
-    require("lt", index, size, IndexError_, message)
-    require("le", -size, index, IndexError_, message)
+    require("lt", index, size, BoundsError, message)
+    require("le", -size, index, BoundsError, message)
     return mod(index, size)
 
 
@@ -155,7 +155,7 @@ def select(x: Tensor, dim: int, index: Size) -> Tensor:
     Shapes:   x [*S] → [*S without S[dim]]
     Dtypes:   kept
     Gradient: put back among zeros
-    Errors:   IndexError_ for an index out of range; DimensionError
+    Errors:   BoundsError for an index out of range; DimensionError
     Source:   torch.select
 
     >>> select(tensor([[1, 2], [3, 4]]), 0, -1)
@@ -208,7 +208,7 @@ def select_put(x: Tensor, value: Tensor, dim: int, index: Size) -> Tensor:
     Shapes:   x [*S], value [*S without S[dim]] → [*S]
     Dtypes:   x's
     Gradient: to x elsewhere, to value there
-    Errors:   IndexError_ for an index out of range; ShapeError
+    Errors:   BoundsError for an index out of range; ShapeError
     Source:   torch.select_scatter
 
     >>> dg.ops.select_put(tensor([1, 2]), tensor(9), 0, 1)
@@ -248,7 +248,7 @@ def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
     Shapes:   x [*S] → [*S with S[dim] = length]
     Dtypes:   kept
     Gradient: put back among zeros
-    Errors:   IndexError_ if the part reaches beyond the dimension
+    Errors:   BoundsError if the part reaches beyond the dimension
     Source:   torch.narrow
 
     >>> narrow(tensor([1, 2, 3]), 0, 1, 2)
@@ -258,7 +258,7 @@ def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
     if isinstance(start, int) and start < 0:
         start = start + size
     if isinstance(start, int) and isinstance(length, int) and isinstance(size, int) and not 0 <= start <= start + length <= size:
-        raise IndexError_(f"narrow: start {start} and length {length} do not lie within size {size} of dimension {dim}")
+        raise BoundsError(f"narrow: start {start} and length {length} do not lie within size {size} of dimension {dim}")
     return slice(x, dim, start, start + length)
 
 
@@ -430,7 +430,7 @@ def split(x: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) 
     Shapes:   x [*S] → [*S with S[dim] = part] …
     Dtypes:   kept
     Gradient: concatenated
-    Errors:   ShapeError if sizes do not add up; ValueError_ for a size below 1
+    Errors:   ShapeError if sizes do not add up; DomainError for a size below 1
     Source:   torch.split
 
     >>> split(tensor([1, 2, 3]), 2)[1]
@@ -440,7 +440,7 @@ def split(x: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) 
     if not isinstance(split_size_or_sections, (list, tuple)):
         size: Any = split_size_or_sections
         if isinstance(size, int) and size < 1:
-            raise ValueError_(f"split: the size of a part must be at least 1, got {size}")
+            raise DomainError(f"split: the size of a part must be at least 1, got {size}")
         total = x.shape[dim]
         count = max(1, -(-total // size))
         split_size_or_sections = [size] * (count - 1) + [total - size * (count - 1)]
@@ -458,14 +458,14 @@ def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     Shapes:   x [*S] → [*S with S[dim] = ceil(S[dim] / chunks)] …
     Dtypes:   kept
     Gradient: concatenated
-    Errors:   ValueError_ for less than one chunk
+    Errors:   DomainError for less than one chunk
     Source:   torch.chunk
 
     >>> chunk(tensor([1, 2, 3]), 2)[0]
     tensor([1, 2])
     """
     if chunks < 1:
-        raise ValueError_(f"chunk: at least one chunk is needed, got {chunks}")
+        raise DomainError(f"chunk: at least one chunk is needed, got {chunks}")
     dim = _dim("chunk", x, dim)
     return split(x, max(1, -(-x.shape[dim] // chunks)), dim)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import IndexError_
+from duograph.errors import BoundsError
 
 from .choice import where
 from .copying import clone
@@ -168,7 +168,7 @@ def topk_along(x: Tensor, k: Size, dim: int = -1, largest: bool = True) -> tuple
     Shapes:   x [*S] → twice [*S with S[dim] = k]
     Dtypes:   any, kept; int64
     Gradient: to where each was
-    Errors:   IndexError_ if there are less than k; DimensionError
+    Errors:   BoundsError if there are less than k; DimensionError
     Source:   torch.topk
 
     >>> dg.ops.topk_along(tensor([3, 1, 2]), 2)[0]
@@ -176,8 +176,8 @@ def topk_along(x: Tensor, k: Size, dim: int = -1, largest: bool = True) -> tuple
     """
     dim = axis("topk", dim, len(x.shape))
     size = x.shape[dim] if x.shape else 1
-    require("le", k, size, IndexError_, f"{user_operator('topk')}: k is {k}, dimension {dim} has {size} elements")
-    require("le", 0, k, IndexError_, f"{user_operator('topk')}: k must not be negative, got {k}")
+    require("le", k, size, BoundsError, f"{user_operator('topk')}: k is {k}, dimension {dim} has {size} elements")
+    require("le", 0, k, BoundsError, f"{user_operator('topk')}: k must not be negative, got {k}")
     if not x.shape:
         return clone(x), zeros_like(x, core.int64)
     return _selected("topk", x, dim, k, 0, largest)
@@ -202,7 +202,7 @@ def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = 
     Shapes:   x [*S] → twice [*S with S[dim] = k]
     Dtypes:   any, kept; indices int64
     Gradient: to where each was
-    Errors:   IndexError_ if there are less than k; DimensionError
+    Errors:   BoundsError if there are less than k; DimensionError
     Source:   torch.topk
 
     >>> topk(tensor([3, 1, 2]), 2).values
@@ -234,7 +234,7 @@ def kthvalue_along(x: Tensor, k: Size, dim: int = -1, keepdim: bool = False) -> 
     Shapes:   x [*S] → twice [*S without dim], or with size 1 there if keepdim
     Dtypes:   any, kept; int64
     Gradient: to where it was
-    Errors:   IndexError_ unless 1 ≤ k ≤ S[dim]; DimensionError
+    Errors:   BoundsError unless 1 ≤ k ≤ S[dim]; DimensionError
     Source:   torch.kthvalue
 
     >>> dg.ops.kthvalue_along(tensor([3, 1, 2]), 2)[0]
@@ -243,8 +243,8 @@ def kthvalue_along(x: Tensor, k: Size, dim: int = -1, keepdim: bool = False) -> 
     dim = axis("kthvalue", dim, len(x.shape))
     size = x.shape[dim] if x.shape else 1
     message = f"{user_operator('kthvalue')}: k is {k}, it must be in 1 … {size}, the size of dimension {dim}"
-    require("le", 1, k, IndexError_, message)
-    require("le", k, size, IndexError_, message)
+    require("le", 1, k, BoundsError, message)
+    require("le", k, size, BoundsError, message)
     if not x.shape:
         return clone(x), zeros_like(x, core.int64)
     values, indices = _selected("kthvalue", x, dim, 1, k - 1, False)
@@ -272,7 +272,7 @@ def kthvalue(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Extremu
     Shapes:   x [*S] → twice [*S without dim], or with size 1 there if keepdim
     Dtypes:   any, kept; indices int64
     Gradient: to where it was
-    Errors:   IndexError_ unless 1 ≤ k ≤ S[dim]; DimensionError
+    Errors:   BoundsError unless 1 ≤ k ≤ S[dim]; DimensionError
     Source:   torch.kthvalue
 
     >>> kthvalue(tensor([3, 1, 2]), 2).values
@@ -314,7 +314,7 @@ def _middle(name: str, x: Any, dim: int, keepdim: bool, skip: bool) -> tuple[Ten
     if not x.shape:
         return clone(x), zeros_like(x, core.int64)
     size = x.shape[dim]
-    require("lt", 0, size, IndexError_, f"{user_operator(name)}: the median of no elements: shape {tuple(x.shape)}, dim {dim}")
+    require("lt", 0, size, BoundsError, f"{user_operator(name)}: the median of no elements: shape {tuple(x.shape)}, dim {dim}")
     values, indices = _selected(name, x, dim, 1, -1 if skip else (size - 1) // 2, False)
     if not skip and x.dtype.is_floating_point:
         bad = x != x
@@ -331,7 +331,7 @@ def median_along(x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Te
     Shapes:   x [*S] → twice [*S without dim], or with size 1 there if keepdim
     Dtypes:   any, kept; int64
     Gradient: to where it was
-    Errors:   IndexError_ over no elements; DimensionError
+    Errors:   BoundsError over no elements; DimensionError
     Source:   torch.median
 
     >>> dg.ops.median_along(tensor([3, 1, 2, 4]), 0)[0]
@@ -347,7 +347,7 @@ def nanmedian_along(x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor,
     Shapes:   x [*S] → twice [*S without dim], or with size 1 there if keepdim
     Dtypes:   any, kept; int64
     Gradient: to where it was
-    Errors:   IndexError_ over no elements; DimensionError
+    Errors:   BoundsError over no elements; DimensionError
     Source:   torch.nanmedian
 
     >>> dg.ops.nanmedian_along(tensor([3.0, float("nan"), 1.0]), 0)[0]
@@ -375,7 +375,7 @@ def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     Shapes:   x [*S] → [], or twice [*S without dim]
     Dtypes:   any, kept; indices int64
     Gradient: to where it was
-    Errors:   IndexError_ over no elements; DimensionError
+    Errors:   BoundsError over no elements; DimensionError
     Source:   torch.median
 
     >>> median(tensor([3, 1, 2, 4]))
@@ -391,7 +391,7 @@ def nanmedian(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     Shapes:   x [*S] → [], or twice [*S without dim]
     Dtypes:   any, kept; indices int64
     Gradient: to where it was
-    Errors:   IndexError_ over no elements; DimensionError
+    Errors:   BoundsError over no elements; DimensionError
     Source:   torch.nanmedian
 
     >>> nanmedian(tensor([3.0, float("nan"), 1.0]))
@@ -429,7 +429,7 @@ def mode_along(x: Tensor, dim: int = -1, keepdim: bool = False) -> tuple[Tensor,
     Shapes:   x [*S] → twice [*S without dim], or with size 1 there if keepdim
     Dtypes:   any, kept; int64
     Gradient: to where it is
-    Errors:   IndexError_ over no elements; DimensionError
+    Errors:   BoundsError over no elements; DimensionError
     Source:   torch.mode
 
     >>> dg.ops.mode_along(tensor([1, 2, 2]))[0]
@@ -439,7 +439,7 @@ def mode_along(x: Tensor, dim: int = -1, keepdim: bool = False) -> tuple[Tensor,
     if not x.shape:
         return clone(x), zeros_like(x, core.int64)
     size = x.shape[dim]
-    require("lt", 0, size, IndexError_, f"{user_operator('mode')}: the mode of no elements: shape {tuple(x.shape)}, dim {dim}")
+    require("lt", 0, size, BoundsError, f"{user_operator('mode')}: the mode of no elements: shape {tuple(x.shape)}, dim {dim}")
     values, order = sort_along(x, dim)
     place = positions(values, dim)
     differ = slice(values, dim, 1, None) != slice(values, dim, 0, -1)
@@ -460,7 +460,7 @@ def mode(x: Tensor, dim: int = -1, keepdim: bool = False) -> Extremum:
     Shapes:   x [*S] → twice [*S without dim], or with size 1 there if keepdim, as (values, indices)
     Dtypes:   any, kept; indices int64
     Gradient: to where it is
-    Errors:   IndexError_ over no elements; DimensionError
+    Errors:   BoundsError over no elements; DimensionError
     Source:   torch.mode
 
     >>> mode(tensor([1, 2, 2])).values

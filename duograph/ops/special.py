@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from duograph.errors import ValueError_
+from duograph.errors import DomainError
 
 from .arithmetic import square
 from .choice import where
@@ -165,16 +165,16 @@ def polygamma_of(x: Operand, n: int) -> Tensor:
     Shapes:   x [*S] → [*S]
     Dtypes:   floats kept; integers and bool become the default float
     Gradient: the (n + 1)-th
-    Errors:   ValueError_ for an n that is negative or above 170
+    Errors:   DomainError for an n that is negative or above 170
     Source:   torch.polygamma
 
     >>> tensor([1.0, 2.0]).polygamma(1)
     tensor([1.6449, 0.6449])
     """
     if n < 0:
-        raise ValueError_(f"polygamma: n must not be negative, got {n}")
+        raise DomainError(f"polygamma: n must not be negative, got {n}")
     if n > 170:
-        raise ValueError_(f"polygamma: n must be at most 170, beyond which n! is more than any float64, got {n}")
+        raise DomainError(f"polygamma: n must be at most 170, beyond which n! is more than any float64, got {n}")
     if n == 0:
         return digamma(x)
     factorial = 1.0
@@ -205,7 +205,7 @@ def polygamma(n: int, x: Tensor) -> Tensor:
     Shapes:   x [*S] → [*S]
     Dtypes:   floats kept; integers and bool become the default float
     Gradient: polygamma(n + 1, x)
-    Errors:   ValueError_ for an n that is negative or above 170
+    Errors:   DomainError for an n that is negative or above 170
     Source:   torch.polygamma
 
     >>> polygamma(1, tensor([1.0, 2.0]))
@@ -227,14 +227,14 @@ def mvlgamma(x: Operand, p: int) -> Tensor:
     Shapes:   x [*S] → [*S]
     Dtypes:   floats kept; integers and bool become the default float
     Gradient: the sum of digamma(x - i / 2) over i < p
-    Errors:   ValueError_ for p below 1
+    Errors:   DomainError for p below 1
     Source:   torch.mvlgamma
 
     >>> mvlgamma(tensor([3.0]), 2)
     tensor([1.5502])
     """
     if p < 1:
-        raise ValueError_(f"mvlgamma: p must be positive, got {p}")
+        raise DomainError(f"mvlgamma: p must be positive, got {p}")
     total = lgamma(x)
     for i in range(1, p):
         total = total + lgamma(x - i / 2)

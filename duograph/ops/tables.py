@@ -72,7 +72,7 @@ def one_hot_of(x: Tensor, num_classes: Size) -> Tensor:
     Shapes:   x [*S] → [*S, num_classes]
     Dtypes:   x integers; int64
     Gradient: none
-    Errors:   IndexError_ for a class out of range; DTypeError
+    Errors:   BoundsError for a class out of range; DTypeError
     Source:   torch.nn.functional.one_hot
 
     >>> dg.ops.one_hot_of(tensor([1]), 2)
@@ -98,7 +98,7 @@ def one_hot(x: Tensor, num_classes: int = -1) -> Tensor:
     Shapes:   x [*S] → [*S, num_classes]
     Dtypes:   x integers; int64
     Gradient: none
-    Errors:   IndexError_ for a class out of range; DTypeError
+    Errors:   BoundsError for a class out of range; DTypeError
     Source:   torch.nn.functional.one_hot
 
     >>> dg.nn.functional.one_hot(tensor([0, 2]))
@@ -128,7 +128,7 @@ def embedding(x: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tens
     Shapes:   x [*S], weight [n, d] → [*S, d]
     Dtypes:   x integers; weight's
     Gradient: added up at the rows
-    Errors:   IndexError_ for a row out of range; ShapeError; DTypeError
+    Errors:   BoundsError for a row out of range; ShapeError; DTypeError
     Source:   torch.nn.functional.embedding
 
     >>> dg.nn.functional.embedding(tensor([1]), tensor([[1.0], [2.0]]))

@@ -102,7 +102,7 @@ def logspace(start: float, end: float, steps: int, base: float = 10.0, dtype: DT
     Shapes:   [steps]
     Dtypes:   dtype, or the default float
     Gradient: none
-    Errors:   ValueError_ for a negative number of steps
+    Errors:   DomainError for a negative number of steps
     Source:   torch.logspace
 
     >>> logspace(0, 2, 3)

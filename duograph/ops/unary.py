@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from duograph.errors import ValueError_
+from duograph.errors import DomainError
 
 from .creation import zeros_like
 from .definition import ELEMENTWISE, op
@@ -458,7 +458,7 @@ def round_to(x: Operand, decimals: int = 0) -> Tensor:
     if decimals == 0:
         return round(x)
     if not -308 <= decimals <= 308:
-        raise ValueError_(f"round: decimals must be between -308 and 308, got {decimals}")
+        raise DomainError(f"round: decimals must be between -308 and 308, got {decimals}")
     scale = 10.0 ** (decimals if decimals > 0 else -decimals)
     return round(x * scale) / scale if decimals > 0 else round(x / scale) * scale
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import DTypeError, ValueError_
+from duograph.errors import DomainError, DTypeError
 
 from .arithmetic import abs
 from .bessel import i0
@@ -32,7 +32,7 @@ def _window(length: Any, periodic: bool, dtype: Any, weight: Callable[[Any], Any
     dtype = dtype or core.get_default_dtype()
     if not dtype.is_floating_point:
         raise DTypeError(f"{name}: needs a floating-point dtype, got {dtype.name}")
-    require("le", 0, length, ValueError_, f"{name}: the length must not be negative, got {length}")
+    require("le", 0, length, DomainError, f"{name}: the length must not be negative, got {length}")
     count: Any = full((), length, core.int64)
     steps = count if periodic else count - 1
     found = weight(cast(iota(length), core.float64) / cast(maximum(steps, 1), core.float64))
@@ -53,7 +53,7 @@ def bartlett_window(window_length: Size, periodic: bool = True, dtype: DType | N
     Shapes:   [window_length]
     Dtypes:   dtype, a float, or the default float
     Gradient: none
-    Errors:   ValueError_ for a negative length; DTypeError
+    Errors:   DomainError for a negative length; DTypeError
     Source:   torch.bartlett_window
 
     >>> bartlett_window(4)
@@ -71,7 +71,7 @@ def hann_window(window_length: Size, periodic: bool = True, dtype: DType | None 
     Shapes:   [window_length]
     Dtypes:   dtype, a float, or the default float
     Gradient: none
-    Errors:   ValueError_ for a negative length; DTypeError
+    Errors:   DomainError for a negative length; DTypeError
     Source:   torch.hann_window
 
     >>> hann_window(4)
@@ -91,7 +91,7 @@ def hamming_window(
     Shapes:   [window_length]
     Dtypes:   dtype, a float, or the default float
     Gradient: none
-    Errors:   ValueError_ for a negative length; DTypeError
+    Errors:   DomainError for a negative length; DTypeError
     Source:   torch.hamming_window
 
     >>> hamming_window(4)
@@ -109,7 +109,7 @@ def blackman_window(window_length: Size, periodic: bool = True, dtype: DType | N
     Shapes:   [window_length]
     Dtypes:   dtype, a float, or the default float
     Gradient: none
-    Errors:   ValueError_ for a negative length; DTypeError
+    Errors:   DomainError for a negative length; DTypeError
     Source:   torch.blackman_window
 
     >>> blackman_window(4)[1:]
@@ -135,7 +135,7 @@ def kaiser_window(window_length: Size, periodic: bool = True, beta: Number = 12.
     Shapes:   [window_length]
     Dtypes:   dtype, a float, or the default float
     Gradient: none
-    Errors:   ValueError_ for a negative length; DTypeError
+    Errors:   DomainError for a negative length; DTypeError
     Source:   torch.kaiser_window
 
     >>> kaiser_window(4, beta=2.0)

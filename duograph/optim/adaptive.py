@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import _core as core
 from .._recorded import recorded
-from ..errors import ValueError_
+from ..errors import DomainError
 from ..ops.optimizer_steps import adadelta_update_, adagrad_update_, rmsprop_update_
 from .optimizer import Group, Optimizer, check_not_negative, decay_of
 
@@ -162,7 +162,7 @@ class Adadelta(Optimizer):
     def check_group(self, group: Group) -> None:
         check_not_negative("Adadelta", **{name: group[name] for name in ("lr", "rho", "eps", "weight_decay")})
         if group["rho"] > 1:
-            raise ValueError_(f"Adadelta: rho must be at most 1, got {group['rho']}")
+            raise DomainError(f"Adadelta: rho must be at most 1, got {group['rho']}")
 
     def update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
         squares, deltas = self.columns(params, ("square_avg", "acc_delta"))

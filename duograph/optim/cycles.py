@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..errors import ArgumentError, ValueError_
+from ..errors import ArgumentError, DomainError
 from .optimizer import Optimizer
 from .schedules import LRScheduler, check_positive_integer, each_run, one_each
 
@@ -31,7 +31,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         """Goes on to the next learning rates, or to those of a step that need not be whole."""
         at = self.last_epoch + 1 if epoch is None else epoch
         if at < 0:
-            raise ValueError_(f"CosineAnnealingWarmRestarts: epoch must be at least 0, got {epoch}")
+            raise DomainError(f"CosineAnnealingWarmRestarts: epoch must be at least 0, got {epoch}")
         if self.T_mult == 1:
             begun: float = at // self.T_0 * self.T_0
             self.T_i = self.T_0
@@ -55,7 +55,7 @@ class _Cycle(LRScheduler):
 
     def check_momentum(self, owner: str, optimizer: Optimizer) -> None:
         if self.cycle_momentum and not all("momentum" in g or "betas" in g for g in optimizer.param_groups):
-            raise ValueError_(f"{owner}: {type(optimizer).__name__} has no momentum to cycle", hint="pass cycle_momentum=False")
+            raise DomainError(f"{owner}: {type(optimizer).__name__} has no momentum to cycle", hint="pass cycle_momentum=False")
 
     def set_momentum(self, values: Sequence[float]) -> None:
         for group, value in zip(self.optimizer.param_groups, values):
@@ -93,9 +93,9 @@ class CyclicLR(_Cycle):
         last_epoch: int = -1,
     ) -> None:
         if mode not in ("triangular", "triangular2", "exp_range") and scale_fn is None:
-            raise ValueError_(f"CyclicLR: mode must be 'triangular', 'triangular2' or 'exp_range', got {mode!r}")
+            raise DomainError(f"CyclicLR: mode must be 'triangular', 'triangular2' or 'exp_range', got {mode!r}")
         if scale_mode not in ("cycle", "iterations"):
-            raise ValueError_(f"CyclicLR: scale_mode must be 'cycle' or 'iterations', got {scale_mode!r}")
+            raise DomainError(f"CyclicLR: scale_mode must be 'cycle' or 'iterations', got {scale_mode!r}")
         count = len(optimizer.param_groups)
         self.max_lrs = one_each("CyclicLR", max_lr, count, "max_lr")
         bases = one_each("CyclicLR", base_lr, count, "base_lr")
@@ -166,9 +166,9 @@ class OneCycleLR(_Cycle):
             total_steps = epochs * steps_per_epoch
         check_positive_integer("OneCycleLR", total_steps=total_steps)
         if not 0 <= pct_start <= 1:
-            raise ValueError_(f"OneCycleLR: pct_start must be between 0 and 1, got {pct_start}")
+            raise DomainError(f"OneCycleLR: pct_start must be between 0 and 1, got {pct_start}")
         if anneal_strategy not in ("cos", "linear"):
-            raise ValueError_(f"OneCycleLR: anneal_strategy must be 'cos' or 'linear', got {anneal_strategy!r}")
+            raise DomainError(f"OneCycleLR: anneal_strategy must be 'cos' or 'linear', got {anneal_strategy!r}")
         self.total_steps, self.anneal_strategy, self.cycle_momentum = total_steps, anneal_strategy, cycle_momentum
         peak = float(pct_start * total_steps) - 1
         # (last step, where the learning rate goes, where momentum goes)
@@ -204,7 +204,7 @@ class OneCycleLR(_Cycle):
     def get_lr(self) -> list[float]:
         step = self.last_epoch
         if step > self.total_steps - 1:
-            raise ValueError_(f"OneCycleLR: step {step + 1} of a cycle of {self.total_steps} steps")
+            raise DomainError(f"OneCycleLR: step {step + 1} of a cycle of {self.total_steps} steps")
         rate_from, momentum_from, begin = "initial_lr", "max_momentum", 0.0
         for end, rate_to, momentum_to in self.phases:
             if step <= end or end == self.phases[-1][0]:
@@ -248,9 +248,9 @@ class ReduceLROnPlateau(LRScheduler):
         if not isinstance(optimizer, Optimizer):
             raise ArgumentError(f"ReduceLROnPlateau: expected an Optimizer, got {type(optimizer).__name__}")
         if factor >= 1:
-            raise ValueError_(f"ReduceLROnPlateau: factor must be below 1, got {factor}")
+            raise DomainError(f"ReduceLROnPlateau: factor must be below 1, got {factor}")
         if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
-            raise ValueError_(
+            raise DomainError(
                 f"ReduceLROnPlateau: mode {mode!r}, threshold_mode {threshold_mode!r}: 'min' or 'max', 'rel' or 'abs'"
             )
         self.optimizer = optimizer

@@ -12,7 +12,7 @@ from typing import Any
 from .. import _core as core
 from .._recorded import callee, iterate, pause, recorded
 from ..autograd import enable_grad
-from ..errors import ArgumentError, Error, ValueError_
+from ..errors import ArgumentError, DomainError, Error
 
 Tensor = core.Tensor
 Group = dict[str, Any]
@@ -247,7 +247,7 @@ def check_betas(owner: str, betas: Any) -> None:
         raise ArgumentError(f"{owner}: betas must be two numbers, got {betas!r}")
     for number, beta in enumerate(betas):
         if not 0 <= beta < 1:
-            raise ValueError_(f"{owner}: betas[{number}] must be at least 0 and below 1, got {beta}")
+            raise DomainError(f"{owner}: betas[{number}] must be at least 0 and below 1, got {beta}")
 
 
 def check_not_negative(owner: str, **values: Any) -> None:
@@ -256,4 +256,4 @@ def check_not_negative(owner: str, **values: Any) -> None:
         if not isinstance(value, (int, float, Tensor)) or isinstance(value, bool):
             raise ArgumentError(f"{owner}: {name} must be a number, got {value!r}")
         if isinstance(value, (int, float)) and not value >= 0:
-            raise ValueError_(f"{owner}: {name} must be at least 0, got {value}")
+            raise DomainError(f"{owner}: {name} must be at least 0, got {value}")

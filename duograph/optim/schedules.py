@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .._recorded import happens, recorded
-from ..errors import ArgumentError, ValueError_
+from ..errors import ArgumentError, DomainError
 from .optimizer import Optimizer
 
 Factor = Callable[[int], float]
@@ -53,7 +53,7 @@ class LRScheduler:
             if last_epoch == -1:
                 group.setdefault("initial_lr", float(group["lr"]))
             elif "initial_lr" not in group:
-                raise ValueError_(
+                raise DomainError(
                     f"{owner}: group {number} has no 'initial_lr', which last_epoch = {last_epoch} needs",
                     hint="load the optimiser's state first, or start with last_epoch=-1",
                 )
@@ -106,14 +106,14 @@ def one_each(owner: str, what: Any, groups: int, name: str) -> list[Any]:
     """One value for each group, from one for all or a list of them."""
     found = list(what) if isinstance(what, (list, tuple)) else [what] * groups
     if len(found) != groups:
-        raise ValueError_(f"{owner}: {len(found)} {name} for {groups} parameter groups")
+        raise DomainError(f"{owner}: {len(found)} {name} for {groups} parameter groups")
     return found
 
 
 def check_positive_integer(owner: str, **values: Any) -> None:
     for name, value in values.items():
         if not isinstance(value, int) or value < 1:
-            raise ValueError_(f"{owner}: {name} must be a positive integer, got {value!r}")
+            raise DomainError(f"{owner}: {name} must be a positive integer, got {value!r}")
 
 
 class LambdaLR(LRScheduler):
@@ -176,7 +176,7 @@ class ConstantLR(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1) -> None:
         if not 0 < factor <= 1:
-            raise ValueError_(f"ConstantLR: factor must be above 0 and at most 1, got {factor}")
+            raise DomainError(f"ConstantLR: factor must be above 0 and at most 1, got {factor}")
         self.factor, self.total_iters = factor, total_iters
         super().__init__(optimizer, last_epoch)
 
@@ -199,9 +199,9 @@ class LinearLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         if not 0 < start_factor <= 1:
-            raise ValueError_(f"LinearLR: start_factor must be above 0 and at most 1, got {start_factor}")
+            raise DomainError(f"LinearLR: start_factor must be above 0 and at most 1, got {start_factor}")
         if not 0 <= end_factor <= 1:
-            raise ValueError_(f"LinearLR: end_factor must be between 0 and 1, got {end_factor}")
+            raise DomainError(f"LinearLR: end_factor must be between 0 and 1, got {end_factor}")
         self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
         super().__init__(optimizer, last_epoch)
 
@@ -254,7 +254,7 @@ class CosineAnnealingLR(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, T_max: float, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         if not T_max > 0:
-            raise ValueError_(f"CosineAnnealingLR: T_max must be positive, got {T_max!r}")
+            raise DomainError(f"CosineAnnealingLR: T_max must be positive, got {T_max!r}")
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer, last_epoch)
 
@@ -317,7 +317,7 @@ class SequentialLR(LRScheduler):
     ) -> None:
         _of_one_optimizer("SequentialLR", schedulers, optimizer)
         if len(milestones) != len(schedulers) - 1:
-            raise ValueError_(
+            raise DomainError(
                 f"SequentialLR: {len(schedulers)} schedulers need {len(schedulers) - 1} milestones, got {len(milestones)}"
             )
         self.schedulers, self.milestones = list(schedulers), list(milestones)
@@ -356,8 +356,8 @@ class SequentialLR(LRScheduler):
 
 def _of_one_optimizer(owner: str, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None) -> None:
     if not schedulers:
-        raise ValueError_(f"{owner}: there are no schedulers")
+        raise DomainError(f"{owner}: there are no schedulers")
     expected = schedulers[0].optimizer if optimizer is None else optimizer
     for number, scheduler in enumerate(schedulers):
         if scheduler.optimizer is not expected:
-            raise ValueError_(f"{owner}: scheduler {number} is of another optimiser")
+            raise DomainError(f"{owner}: scheduler {number} is of another optimiser")

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import _core as core
 from .._recorded import recorded
-from ..errors import ValueError_
+from ..errors import DomainError
 from ..ops.optimizer_steps import sgd_update_
 from .optimizer import Group, Optimizer, check_not_negative, decay_of
 
@@ -50,7 +50,7 @@ class SGD(Optimizer):
     def check_group(self, group: Group) -> None:
         check_not_negative("SGD", lr=group["lr"], momentum=group["momentum"], weight_decay=group["weight_decay"])
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
-            raise ValueError_(
+            raise DomainError(
                 f"SGD: nesterov needs a momentum above 0 and no dampening, "
                 f"got momentum = {group['momentum']}, dampening = {group['dampening']}"
             )

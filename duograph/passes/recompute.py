@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple, TypeAlias
 
-from duograph.errors import MemoryError_
+from duograph.errors import OutOfMemoryError
 from duograph.ir.dim import Expr
 from duograph.ir.effects import is_parted
 from duograph.ir.graph import Graph, Value
@@ -70,12 +70,12 @@ def planned_peak(plan: Plan) -> Expr:
 
 
 def greatest_peak(name: str, plan: Plan) -> int:
-    """The planned peak where all sizes are greatest; MemoryError_ if they have no bound."""
+    """The planned peak where all sizes are greatest; OutOfMemoryError if they have no bound."""
     peak = planned_peak(plan)
     try:
         return most(peak)
     except OverflowError:
-        raise MemoryError_(
+        raise OutOfMemoryError(
             f"memory_budget: {name} needs {peak} bytes, which is known only when it runs",
             hint="leave memory_budget out, or give sizes that values decide an upper bound",
         ) from None
@@ -101,9 +101,9 @@ def fit(graph: Graph, budget: int | float, planner: Planner, reserve: int = 0) -
     return found._replace(report=report)
 
 
-def too_small(name: str, done: Recomputation, results: Expr) -> MemoryError_:
+def too_small(name: str, done: Recomputation, results: Expr) -> OutOfMemoryError:
     """The error for a budget below what the smallest program found needs."""
-    return MemoryError_(
+    return OutOfMemoryError(
         f"memory_budget: {name} cannot run in {_spaced(done.budget or 0)} bytes",
         [
             f"without a budget: {_spaced(done.before)} bytes",

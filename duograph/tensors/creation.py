@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from .. import _core as core
-from ..errors import ArgumentError, CaptureError, DTypeError, ValueError_
+from ..errors import ArgumentError, CaptureError, DomainError, DTypeError
 from ..ops import creation as ops
 from ..ops import random
 from ..ops.arguments import checked
@@ -293,7 +293,7 @@ def randint(
             f"randint: the size must be a tuple or list of ints, got {size!r}", hint="write randint(low, high, (n,))"
         )
     if isinstance(low, int) and isinstance(high, int) and low >= high:
-        raise ValueError_(f"randint: low must be below high, got low = {low}, high = {high}")
+        raise DomainError(f"randint: low must be below high, got low = {low}, high = {high}")
     made = random.randint(low, high, _sizes("randint", (size,)), as_dtype("randint", dtype) or core.int64)
     return _with_grad("randint", made, requires_grad)
 
@@ -308,7 +308,7 @@ def randperm(n: int, *, dtype: DType | None = None, device: Any = None, requires
             hint="call randperm outside of the static function and pass the order in",
         )
     if isinstance(n, int) and n < 0:
-        raise ValueError_(f"randperm: n must be at least 0, got {n}")
+        raise DomainError(f"randperm: n must be at least 0, got {n}")
     return _with_grad("randperm", random.randperm(n, as_dtype("randperm", dtype) or core.int64), requires_grad)
 
 

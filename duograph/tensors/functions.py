@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import _core as core
-from ..errors import ArgumentError, DTypeError, ShapeError, ValueError_
+from ..errors import ArgumentError, DomainError, DTypeError, ShapeError
 from ..ops.arguments import checked
 from ..ops.dtypes import DIMENSIONED, WEAK, ZERO_DIMENSIONAL, OperandType, weak_dtype
 from ..ops.dtypes import result_type as joined
@@ -89,9 +89,9 @@ def is_signed(input: Tensor) -> bool:
 
 @checked
 def is_nonzero(input: Tensor) -> bool:
-    """Whether the only element is not 0. Errors: ValueError_ unless there is exactly one."""
+    """Whether the only element is not 0. Errors: DomainError unless there is exactly one."""
     if input.numel() != 1:
-        raise ValueError_(f"is_nonzero: takes one element, got {input.numel()}", hint="use .any() or .all()")
+        raise DomainError(f"is_nonzero: takes one element, got {input.numel()}", hint="use .any() or .all()")
     return bool(input)
 
 
@@ -270,7 +270,7 @@ def asarray(
 ) -> Tensor:
     """A tensor of a tensor, array, number or sequence: sharing memory where it can, unless `copy`.
 
-    Errors: ValueError_ where copy is False and memory cannot be shared
+    Errors: DomainError where copy is False and memory cannot be shared
 
     >>> asarray([1, 2])
     tensor([1, 2])
@@ -278,7 +278,7 @@ def asarray(
     made = creation.tensor(obj, dtype=dtype, device=device) if copy else creation.as_tensor(obj, dtype, device)
     shared = made is obj if isinstance(obj, Tensor) else made.dtype.name == str(getattr(obj, "dtype", ""))
     if copy is False and not shared:
-        raise ValueError_("asarray: this cannot be had without a copy", hint="leave copy out")
+        raise DomainError("asarray: this cannot be had without a copy", hint="leave copy out")
     if not requires_grad:
         return made.detach()
     return made if made.requires_grad else made.requires_grad_()
@@ -291,7 +291,7 @@ def frombuffer(buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, r
     Args:
         count: how many; -1: all. offset: how many bytes come before.
 
-    Errors: ValueError_ for a buffer that is too small or not a whole number of elements
+    Errors: DomainError for a buffer that is too small or not a whole number of elements
 
     >>> import duograph as dg
     >>> frombuffer(bytearray(b"ab"), dtype=dg.uint8)
@@ -305,7 +305,7 @@ def frombuffer(buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, r
     try:
         found = numpy.frombuffer(buffer, dtype.name, count, offset)
     except ValueError as error:
-        raise ValueError_(f"frombuffer: {error}") from None
+        raise DomainError(f"frombuffer: {error}") from None
     made = core.from_numpy(found if found.flags.writeable else found.copy())
     return made.requires_grad_() if requires_grad else made
 
@@ -344,7 +344,7 @@ def range(start: float, end: float, step: float = 1, *, dtype: DType | None = No
     tensor([1., 2., 3.])
     """
     if step == 0 or (end - start) * step < 0:
-        raise ValueError_(f"range: step {step} does not lead from {start} to {end}")
+        raise DomainError(f"range: step {step} does not lead from {start} to {end}")
     count = int((end - start) / step) + 1
     return start + creation.arange(count, dtype=dtype or core.get_default_dtype(), device=device) * step
 

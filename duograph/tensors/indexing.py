@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import _core as core
-from ..errors import CaptureError, DTypeError, IndexError_, ShapeError, ValueError_
+from ..errors import BoundsError, CaptureError, DomainError, DTypeError, ShapeError
 from ..ir.builder import current
 from ..ir.dim import Dim
 from ..ops.copying import cast
@@ -155,7 +155,7 @@ def _view(
     items, used = _items(index)
     rank = x.dim()
     if used > rank:
-        raise IndexError_(
+        raise BoundsError(
             f"index: {used} indices for a tensor of {rank} dimensions, {_describe(x)}",
             hint="x.item() reads a tensor without dimensions" if rank == 0 else None,
         )
@@ -215,7 +215,7 @@ def _items(index: Any) -> tuple[list[Any], int]:
                 used += item.dim() if isinstance(item, Tensor) and item.dtype is core.bool else 1
         items.append(item)
     if ellipses > 1:
-        raise IndexError_("index: an index may hold only one ellipsis (...)")
+        raise BoundsError("index: an index may hold only one ellipsis (...)")
     return items, used
 
 
@@ -235,7 +235,7 @@ def _normal(item: Any) -> Any:
         elif hasattr(item, "__index__"):
             return operator.index(item)
         else:
-            raise IndexError_(
+            raise BoundsError(
                 f"index: a {type(item).__name__} ({item!r}) cannot index a tensor",
                 hint="use ints, slices, ..., None, or integer or boolean tensors, arrays and lists",
             )
@@ -244,7 +244,7 @@ def _normal(item: Any) -> Any:
     if item.dtype is core.uint8:
         raise DTypeError("index: a uint8 tensor is ambiguous", hint="use .bool() for a mask, .long() for positions")
     if item.dtype.is_floating_point:
-        raise IndexError_(f"index: tensors used as indices must hold integers or bools, got {_describe(item)}")
+        raise BoundsError(f"index: tensors used as indices must hold integers or bools, got {_describe(item)}")
     return item if item.dtype is core.int64 else cast(item, core.int64)
 
 
@@ -254,7 +254,7 @@ def _bounds(item: slice, size: Any) -> tuple[Any, Any, Any] | None:
     if start is None and stop is None and step is None:
         return None
     if step is not None and step <= 0:
-        raise ValueError_(f"index: the step of a slice must be above 0, got {step}", hint="x.flip(dim) reverses a dimension")
+        raise DomainError(f"index: the step of a slice must be above 0, got {step}", hint="x.flip(dim) reverses a dimension")
     return start, stop, step
 
 

@@ -6,7 +6,7 @@ import math
 import sys
 
 from .. import _core as core
-from ..errors import ValueError_
+from ..errors import DomainError
 
 Tensor = core.Tensor
 Nested = list["Nested | float | None"]  # None stands for the elements left out
@@ -49,14 +49,14 @@ def set_printoptions(
     """
     if profile is not None:
         if profile not in _PROFILES:
-            raise ValueError_(f"set_printoptions: profile must be one of {', '.join(_PROFILES)}, got {profile!r}")
+            raise DomainError(f"set_printoptions: profile must be one of {', '.join(_PROFILES)}, got {profile!r}")
         for name, value in _PROFILES[profile].items():
             setattr(PrintOptions, name, value)
     for name, given in (("precision", precision), ("threshold", threshold), ("edgeitems", edgeitems), ("linewidth", linewidth)):
         if given is None:
             continue
         if not isinstance(given, int) or given < 0:
-            raise ValueError_(f"set_printoptions: {name} must be an int of at least 0, got {given!r}")
+            raise DomainError(f"set_printoptions: {name} must be an int of at least 0, got {given!r}")
         setattr(PrintOptions, name, given)
     PrintOptions.sci_mode = sci_mode
 
@@ -112,7 +112,7 @@ def tensor_format(tensor: Tensor, specification: str) -> str:
     if tensor.dim() == 0 and tensor._traced is None:
         return format(tensor.item(), specification)
     if specification:
-        raise ValueError_(
+        raise DomainError(
             f"format: {specification!r} formats one number, the tensor is {tensor.dtype.name}{list(tensor.shape)}",
             hint="format an element: x[0], or x.item() of a tensor with one element",
         )

@@ -12,7 +12,7 @@ import pytest
 import duograph as dg
 from duograph import _core as core
 from duograph import nn
-from duograph.errors import ArgumentError, MemoryError_
+from duograph.errors import ArgumentError, OutOfMemoryError
 
 Step = Callable[..., Any]
 
@@ -94,7 +94,7 @@ def test_explain_says_what_was_done() -> None:
 
 def test_a_budget_that_cannot_be_met_names_the_smallest_that_can() -> None:
     step, batch = training(network(20), 1000)
-    with pytest.raises(MemoryError_, match="step cannot run in 1 000 bytes") as raised:
+    with pytest.raises(OutOfMemoryError, match="step cannot run in 1 000 bytes") as raised:
         step(*batch)
     assert "test_memory_budget.py" in str(raised.value)
     hint = re.search(r"memory_budget=(\d+)", str(raised.value))
@@ -114,7 +114,7 @@ def test_gradients_left_in_grad_count() -> None:
         model.zero_grad()
         model(x).sum().backward()
 
-    with pytest.raises(MemoryError_, match=r"[0-9 ]+ of them results") as raised:
+    with pytest.raises(OutOfMemoryError, match=r"[0-9 ]+ of them results") as raised:
         step(x)
     assert isinstance(raised.value, MemoryError)
 
@@ -211,7 +211,7 @@ def test_with_sizes_the_budget_holds_at_the_greatest() -> None:
     for a, b in zip(reached, parameters):
         np.testing.assert_array_equal(a, b)
     for size in (1, 128):
-        with pytest.raises(MemoryError_, match="the smallest possible"):
+        with pytest.raises(OutOfMemoryError, match="the smallest possible"):
             made(whole.after // 8)[0](dg.randn(size, 64), dg.randn(size, 64))
 
 
@@ -269,7 +269,7 @@ def test_turns_of_loops_are_computed_again_only_as_far_as_the_budget_asks() -> N
             np.testing.assert_array_equal(a.numpy(), b.numpy())
     assert 0 < turns[0] < turns[1] < turns[2] < 96
     assert f"computed again: {turns[2]} turns of loops" in str(step.explain(x))
-    with pytest.raises(MemoryError_, match="the smallest possible") as error:
+    with pytest.raises(OutOfMemoryError, match="the smallest possible") as error:
         recurrent(1)(x)
     least = int(str(error.value).split("memory_budget=")[1].split()[0])
     recurrent(least)(x)

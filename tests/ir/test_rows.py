@@ -10,7 +10,7 @@ import pytest
 
 import duograph as dg
 from duograph import _core as core
-from duograph.errors import IndexError_, InternalError
+from duograph.errors import BoundsError, InternalError
 from duograph.ir import Builder, Graph, TensorType, Value, symbol
 from duograph.ir.text import parse_graph, print_graph
 from duograph.ir.verify import verify
@@ -70,7 +70,7 @@ def test_values(i: int, fuse: bool) -> None:
 @pytest.mark.parametrize("i", [-1, N, 2**40])
 def test_a_position_outside_is_an_error(i: int) -> None:
     program = build(graph_of(read_and_write)).program
-    with pytest.raises(IndexError_, match=rf"index {i} is out of range for a dimension of size {N}"):
+    with pytest.raises(BoundsError, match=rf"index {i} is out of range for a dimension of size {N}"):
         program.run([dg.from_numpy(matrix())], [i], [])
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import duograph as dg
 from duograph import _core as core
-from duograph.errors import IndexError_, InternalError
+from duograph.errors import BoundsError, InternalError
 from duograph.ir import Builder, Graph, TensorType, Value, symbol
 from duograph.ir.dim import Dim, Expr
 from duograph.ir.graph import Node
@@ -255,7 +255,7 @@ def test_nothing_leaks() -> None:
     before = live()
     for turns in (0, 200, 3):
         program.run(tensors, [turns], [])
-        with pytest.raises(IndexError_, match="index 200 is out of range"):
+        with pytest.raises(BoundsError, match="index 200 is out of range"):
             program.run(tensors, [201], [])
     assert live() == before
 

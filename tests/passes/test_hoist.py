@@ -10,7 +10,7 @@ import pytest
 
 import duograph as dg
 from duograph import _core as core
-from duograph.errors import IndexError_
+from duograph.errors import BoundsError
 from duograph.ir import Builder, Graph, TensorType, Value, symbol
 from duograph.ir.dim import Expr
 from duograph.ir.verify import verify
@@ -120,7 +120,7 @@ def test_what_can_fail_stays_in_a_loop_that_may_make_no_turn() -> None:
     assert "row" in loops(graph)[0]
     program = build(graph, optimised=True).program
     program.run(operands(), [0, 99], [])
-    with pytest.raises(IndexError_, match="index 99 is out of range"):
+    with pytest.raises(BoundsError, match="index 99 is out of range"):
         program.run(operands(), [1, 99], [])
     assert "row" not in loops(optimise(loop_of(row, trips=D), Options()))[0]
 

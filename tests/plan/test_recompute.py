@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import duograph as dg
-from duograph.errors import MemoryError_
+from duograph.errors import OutOfMemoryError
 from duograph.ir.graph import Graph, Value
 from duograph.ir.text import parse_graph
 from duograph.ir.verify import verify
@@ -135,7 +135,7 @@ def test_the_smallest_budget_named_is_possible(layers: int) -> None:
     found: Fitted = fit(graph, least, planner)
     assert found.report.after <= least
     assert fit(graph, least - 1, planner).report.after >= least
-    with pytest.raises(MemoryError_, match=r"the smallest possible: .*(.|\n)*memory_budget=\d+"):
+    with pytest.raises(OutOfMemoryError, match=r"the smallest possible: .*(.|\n)*memory_budget=\d+"):
         build(graph, optimised=True, budget=least // 2)
 
 
@@ -163,5 +163,5 @@ def test_sizes_that_are_symbols_have_no_budget() -> None:
   return %0
 }
 """
-    with pytest.raises(MemoryError_, match="known only when it runs"):
+    with pytest.raises(OutOfMemoryError, match="known only when it runs"):
         fit(parse_graph(text), 1 << 20, planner)

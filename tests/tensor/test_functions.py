@@ -46,7 +46,7 @@ def test_questions() -> None:
     assert dg.is_tensor(x) and not dg.is_tensor([1]) and dg.numel(x) == 6 and dg.is_floating_point(x)
     assert dg.is_signed(x) and not dg.tensor(True).is_signed() and x.is_same_size(dg.zeros(2, 3))
     assert dg.is_nonzero(dg.tensor([[2.0]])) and not dg.tensor(0).is_nonzero() and x.get_device() == -1 and x.is_cpu
-    with pytest.raises(dg.errors.ValueError_, match="is_nonzero: takes one element, got 6"):
+    with pytest.raises(dg.errors.DomainError, match="is_nonzero: takes one element, got 6"):
         x.is_nonzero()
     assert dg.broadcast_shapes((2, 1), 3, ()) == (2, 3) and dg.broadcast_shapes() == ()
     with pytest.raises(dg.errors.ShapeError):
@@ -64,14 +64,14 @@ def test_sharing_memory() -> None:
     assert array[1] == 0
     assert dg.asarray(array, copy=False).data_ptr() == shared.data_ptr()
     for data, dtype in (([1.0], None), (array, dg.float64)):
-        with pytest.raises(dg.errors.ValueError_, match="asarray: this cannot be had without a copy"):
+        with pytest.raises(dg.errors.DomainError, match="asarray: this cannot be had without a copy"):
             dg.asarray(data, dtype=dtype, copy=False)
     memory = bytearray(np.arange(4, dtype="int32").tobytes())
     seen = dg.frombuffer(memory, dtype=dg.int32, count=2, offset=4)
     assert seen.tolist() == [1, 2]
     seen[0] = 9
     assert np.frombuffer(memory, "int32")[1] == 9
-    with pytest.raises(dg.errors.ValueError_, match="frombuffer: "):
+    with pytest.raises(dg.errors.DomainError, match="frombuffer: "):
         dg.frombuffer(memory, dtype=dg.int32, offset=3)
 
 
@@ -84,7 +84,7 @@ def test_strided_and_filled() -> None:
     with pytest.raises(dg.errors.ShapeError, match=r"fill_: the value must be a number or a 0-d tensor, got shape \(3,\)"):
         dg.ones(3).fill_(dg.ones(3))
     assert dg.zero_(dg.ones(2)).tolist() == [0, 0] and dg.range(0, 1, 0.5).tolist() == [0, 0.5, 1]
-    with pytest.raises(dg.errors.ValueError_, match="range: step -1 does not lead from 0 to 1"):
+    with pytest.raises(dg.errors.DomainError, match="range: step -1 does not lead from 0 to 1"):
         dg.range(0, 1, -1)
     assert dg.scalar_tensor(2).dtype is dg.float32
     first = dg.seed()

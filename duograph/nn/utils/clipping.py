@@ -7,7 +7,7 @@ from typing import Any
 
 from ... import _core as core
 from ...autograd import no_grad
-from ...errors import ArgumentError, CaptureError, ShapeError, ValueError_
+from ...errors import ArgumentError, CaptureError, DomainError, ShapeError
 from ...ops.comparison import isfinite
 from ...ops.optimizer_steps import clamp_together_, scale_together_, total_norm
 from ...ops.slicing import cat
@@ -35,7 +35,7 @@ def clip_grad_norm_(
         norm_type: which norm; `float("inf")` for the largest magnitude.
         error_if_nonfinite: raise if the norm is infinite or not a number, before anything is written.
 
-    Errors: ArgumentError for what is no tensor; ValueError_ for a norm that is not finite, if asked to; in a static function
+    Errors: ArgumentError for what is no tensor; DomainError for a norm that is not finite, if asked to; in a static function
     error_if_nonfinite is refused (CaptureError).
 
     >>> import duograph as dg
@@ -72,7 +72,7 @@ def get_total_norm(tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, e
                 hint="return the norm, or assert on it in the function",
             )
         if not bool(isfinite(norm)):
-            raise ValueError_(
+            raise DomainError(
                 f"get_total_norm: the norm (order {norm_type}) of {len(given)} tensors is {norm.item()}",
                 hint="error_if_nonfinite=False scales by it all the same",
             )

@@ -6,7 +6,7 @@ from typing import Any
 
 from ... import _core as core
 from ...autograd import no_grad
-from ...errors import ArgumentError, DimensionError, ValueError_
+from ...errors import ArgumentError, DimensionError, DomainError
 from ..module import Module
 from .parametrize import register_parametrization
 
@@ -112,13 +112,13 @@ def spectral_norm(
         dim: the dimension of the outputs (default 0).
 
     Returns:  the module
-    Errors:   ArgumentError if there is no such parameter; ValueError_ for a count of iterations below 1
+    Errors:   ArgumentError if there is no such parameter; DomainError for a count of iterations below 1
     Source:   Miyato et al., "Spectral normalization for generative adversarial networks", 2018;
               torch.nn.utils.parametrizations.spectral_norm
     """
     weight = _tensor("spectral_norm", module, name)
     if n_power_iterations < 1:
-        raise ValueError_(f"spectral_norm: n_power_iterations must be at least 1, got {n_power_iterations}")
+        raise DomainError(f"spectral_norm: n_power_iterations must be at least 1, got {n_power_iterations}")
     dim = _dimension("spectral_norm", weight, 0 if dim is None else dim)
     return register_parametrization(module, name, _SpectralNorm(weight, n_power_iterations, dim, eps))
 

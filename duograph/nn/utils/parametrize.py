@@ -9,7 +9,7 @@ from typing import Any
 
 from ... import _core as core
 from ...autograd import no_grad
-from ...errors import ArgumentError, ValueError_
+from ...errors import ArgumentError, DomainError
 from ..container import ModuleDict, ModuleList
 from ..module import Module
 from ..parameter import Parameter
@@ -131,7 +131,7 @@ def _register(module: Module, name: str, tensor: Tensor) -> None:
 
 def _check_dtype(original: Tensor, found: Tensor) -> None:
     if original.dtype != found.dtype:
-        raise ValueError_(f"right_inverse gave {found.dtype.name} for a {original.dtype.name} tensor; the dtype must stay")
+        raise DomainError(f"right_inverse gave {found.dtype.name} for a {original.dtype.name} tensor; the dtype must stay")
 
 
 def _check_value(parametrization: Any, original: Tensor, *args: Any) -> None:
@@ -140,7 +140,7 @@ def _check_value(parametrization: Any, original: Tensor, *args: Any) -> None:
     if not isinstance(found, Tensor):
         raise ArgumentError(f"a parametrization must give a Tensor, not {type(found).__name__}")
     if found.dtype != original.dtype or tuple(found.shape) != tuple(original.shape):
-        raise ValueError_(
+        raise DomainError(
             f"a parametrization must keep dtype and shape: it makes {core.describe(found)} of {core.describe(original)}",
             hint="unsafe=True allows it",
         )
@@ -157,7 +157,7 @@ def register_parametrization(module: Module, tensor_name: str, parametrization: 
         unsafe: a parametrization may change shape and dtype.
 
     Returns:  the module
-    Errors:   ArgumentError if there is no such parameter or buffer; ValueError_ if shape or dtype change
+    Errors:   ArgumentError if there is no such parameter or buffer; DomainError if shape or dtype change
 
     >>> import duograph as dg
     >>> class Symmetric(dg.nn.Module):
@@ -244,7 +244,7 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
     Args:
         leave_parametrized: it keeps its present value; False gives it the original's (if there is one original).
 
-    Errors:   ArgumentError if it is not parametrized; ValueError_ for leave_parametrized=False with several originals
+    Errors:   ArgumentError if it is not parametrized; DomainError for leave_parametrized=False with several originals
     """
     if not is_parametrized(module, tensor_name):
         raise ArgumentError(f"remove_parametrizations: {tensor_name!r} of {type(module).__name__} is not parametrized")
@@ -258,7 +258,7 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
         value = getattr(module, tensor_name)
         original = Parameter(value.detach()) if value.requires_grad else value.detach()
     else:
-        raise ValueError_("remove_parametrizations: leave_parametrized=False needs a single original; here there are several")
+        raise DomainError("remove_parametrizations: leave_parametrized=False needs a single original; here there are several")
     delattr(type(module), tensor_name)
     del _table(module)[tensor_name]
     if not len(_table(module)):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from ... import _core as core
-from ...errors import ArgumentError, IndexError_, ShapeError, ValueError_
+from ...errors import ArgumentError, BoundsError, DomainError, ShapeError
 from ...tensors.creation import randperm
 
 T = TypeVar("T", covariant=True)
@@ -79,7 +79,7 @@ class ConcatDataset(Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         count = len(self)
         if not -count <= index < count:
-            raise IndexError_(f"ConcatDataset: index {index} is out of range, there are {count} items")
+            raise BoundsError(f"ConcatDataset: index {index} is out of range, there are {count} items")
         index %= count
         for dataset in self.datasets:
             if index < len(dataset):
@@ -106,7 +106,7 @@ def random_split(dataset: Any, lengths: Sequence[float]) -> list[Subset]:
     else:
         counts = [int(n) for n in given]
         if sum(counts) != count or any(n != m or n < 0 for n, m in zip(counts, given)):
-            raise ValueError_(
+            raise DomainError(
                 f"random_split: the lengths {given} must sum to {count}, the length of the dataset, or be fractions that sum to 1"
             )
     order = randperm(count).tolist()

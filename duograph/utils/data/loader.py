@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ... import _core as core
-from ...errors import ArgumentError, DTypeError, ShapeError, ValueError_
+from ...errors import ArgumentError, DomainError, DTypeError, ShapeError
 from ...ops.slicing import stack
 from ...tensors.creation import randint, randperm, tensor
 from .dataset import TensorDataset
@@ -35,7 +35,7 @@ class RandomSampler:
         self.replacement = replacement
         self.num_samples = num_samples
         if num_samples is not None and (not isinstance(num_samples, int) or num_samples <= 0):
-            raise ValueError_(f"RandomSampler: num_samples must be an int above 0, got {num_samples!r}")
+            raise DomainError(f"RandomSampler: num_samples must be an int above 0, got {num_samples!r}")
 
     def __iter__(self) -> Iterator[int]:
         count, wanted = len(self.data_source), len(self)
@@ -55,7 +55,7 @@ class BatchSampler:
 
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool) -> None:
         if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size <= 0:
-            raise ValueError_(f"BatchSampler: batch_size must be an int above 0, got {batch_size!r}")
+            raise DomainError(f"BatchSampler: batch_size must be an int above 0, got {batch_size!r}")
         self.sampler = sampler
         self.batch_size = batch_size
         self.drop_last = drop_last
@@ -177,7 +177,7 @@ class DataLoader:
 def default_collate(batch: list[Any]) -> Any:
     """A batch of a list of items: tensors and arrays are stacked, numbers become a tensor, tuples and dicts go by field."""
     if not batch:
-        raise ValueError_("default_collate: the batch is empty")
+        raise DomainError("default_collate: the batch is empty")
     first = batch[0]
     if isinstance(first, core.Tensor):
         for number, item in enumerate(batch):
