@@ -263,6 +263,8 @@ class _Choice:
         type_ = first if values[1] is UNBOUND else second if values[0] is UNBOUND else None
         if type_ is None and first is not None and second is not None:
             type_ = common_type(first, second)
+            if type_ is None:
+                self.builder.call_sizes.require_known(first.shape, second.shape)
         if type_ is None:
             hint = (
                 "make both sides give the same dtype and shape"

@@ -98,7 +98,11 @@ class Reasons:
 def _warn(name: str, cause: Difference, count: int) -> None:
     where = "" if cause.line is None else f"\n  assumed at {cause.line}"
     message = f"static: {name} was captured {count} times more because of {cause.place}; this time {cause.text}{where}\n  hint: "
-    message += _REMEDY[cause.remedy]
+    warn(message + _REMEDY[cause.remedy])
+
+
+def warn(message: str) -> None:
+    """A `CaptureWarning` at the user's line."""
     frame = user_frame()
     if frame is None:
         warnings.warn(message, CaptureWarning, stacklevel=2)

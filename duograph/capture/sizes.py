@@ -124,6 +124,13 @@ class CallSizes:
         self.pin_symbols(*(ones or (left, right)))
         return Unsettled(f"sizes {self.value(left)} and {self.value(right)} differ")
 
+    def require_known(self, first: Sequence[Expr], second: Sequence[Expr]) -> None:
+        """Two shapes must be one and are written differently: numbers will tell whether they are, where symbols do not."""
+        if len(first) == len(second):
+            for left, right in zip(first, second):
+                if left != right and self.knows(left, right):
+                    raise self.differ(left, right)
+
     # ---- graphs
 
     def operands(self, graph: Graph) -> list[Dim]:

@@ -18,7 +18,7 @@ from .budget import read_budget
 from .convert import callee
 from .declared import Declared
 from .session import Captured, Session
-from .signatures import Reasons, Signatures, signatures
+from .signatures import Reasons, Signatures, signatures, warn
 from .sizes import Plan, SizeHistory, Unsettled, known_sizes
 
 if TYPE_CHECKING:
@@ -93,26 +93,35 @@ class Handler:
             except OutOfMemoryError:  # a budget that is too small for the greatest sizes
                 raise
             except Exception as error:
-                if plan:
-                    self.raise_in_numbers(args, kwargs, exact, error)
-                raise
+                if not plan:
+                    raise
+                made = self.capture_in_numbers(args, kwargs, exact, error)
             self.captures += 1
             return made
 
-    def raise_in_numbers(self, args: tuple[Any, ...], kwargs: dict[str, Any], exact: bool, error: Exception) -> None:
-        """A capture with symbols raised: the same mistake in the sizes of the call, if the call makes it with those, too."""
+    def capture_in_numbers(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], exact: bool, error: Exception
+    ) -> tuple[Any, list[Any]]:
+        """What `capture` gives, after one with symbols raised `error`: with the sizes of the call as numbers.
+
+        A mistake of the program is made again, and raised in these numbers. Otherwise symbols were the fault: the user is
+        told by a warning.
+        """
         session = Session(self.target, self.__name__, True, self.single_path, None, exact)
+        session.recorder.sizes.strict = self.strict
         try:
-            self.compile(session.run(args, kwargs), args, kwargs)
+            made = self.compile(session.run(args, kwargs), args, kwargs)
         except MayShare:
-            if not exact:
-                self.raise_in_numbers(args, kwargs, True, error)
+            if exact:
+                raise
+            return self.capture_in_numbers(args, kwargs, True, error)
         except Exception as plain:
             raise plain from None
-        error.add_note(
-            "static: this happens where sizes that change are symbols, not with the sizes of this call as numbers: "
-            "please report it as a fault of duograph"
+        warn(
+            f"static: {self.__name__} is captured for each size by itself: with a size that changes as a symbol, it failed with "
+            f"{type(error).__name__}: {error}\n  hint: this is a fault of duograph, not of your program: please report it"
         )
+        return made
 
     def plan(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Plan:
         """What of a call is to be a symbol. Under a budget only what has an upper bound: a plan's bytes depend on it."""

@@ -184,5 +184,6 @@ if __name__ == "__main__":
     import warnings
 
     warnings.simplefilter("ignore")
+    warnings.simplefilter("error", dg.errors.CaptureWarning)
     with tempfile.TemporaryDirectory() as folder:
         print(dict(run(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1, Path(folder), stop=False)))
