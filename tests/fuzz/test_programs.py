@@ -161,7 +161,7 @@ def first_seed() -> int:
     return int(os.environ.get("DUOGRAPH_FUZZ_SEED") or random.randrange(10**6))
 
 
-@pytest.mark.filterwarnings("ignore::duograph.errors.CaptureWarning")
+@pytest.mark.filterwarnings("ignore:.*was captured:duograph.errors.CaptureWarning")
 @pytest.mark.parametrize("part", range(PARTS))
 def test_random_programs(part, tmp_path):
     count = DEFAULT // PARTS
@@ -172,7 +172,7 @@ def test_random_programs(part, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-@pytest.mark.filterwarnings("ignore::duograph.errors.CaptureWarning")
+@pytest.mark.filterwarnings("ignore:.*was captured:duograph.errors.CaptureWarning")
 def test_many_random_programs(tmp_path):
     start = first_seed()
     print(f"seeds {start} to {start + LONG - 1}: python tests/fuzz/test_programs.py {start} {LONG}")
