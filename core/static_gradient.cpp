@@ -153,6 +153,16 @@ PyObject* run_gradient(StaticGradientObject* self, StaticEntry* entry, PyObject*
   return tuple.release();
 }
 
+// Views whose base was written since they were made find their place on the tape now.
+void settle(PyObject* outputs) {
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(outputs); ++i) {
+    if (!is_tensor(PyTuple_GET_ITEM(outputs, i))) continue;
+    Edge edge = edge_of(as_tensor(PyTuple_GET_ITEM(outputs, i)));
+    if (edge.node) release_node(edge.node);
+    Py_XDECREF(reinterpret_cast<PyObject*>(edge.leaf));
+  }
+}
+
 // The same with a history: the call's operators are recorded anew, in its place on the tape; at its end where the tape
 // is that of a capture.
 PyObject* record_again(StaticGradientObject* self, StaticEntry* entry, PyObject* grads, PyObject* sums) {
@@ -165,6 +175,7 @@ PyObject* record_again(StaticGradientObject* self, StaticEntry* entry, PyObject*
   } else {
     const Places places(self->node);
     outputs = owned(PyObject_CallFunctionObjArgs(entry->tape_again, self->arguments, self, nullptr));
+    settle(outputs.get());
     in_place = places.sufficed();
   }
   Ref outs = owned(PyList_New(0)), seeds = owned(PyList_New(0));

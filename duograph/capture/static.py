@@ -10,7 +10,7 @@ from duograph._collection import paused_collection
 from duograph._forks import capture_lock
 from duograph._recorded import state
 from duograph.config import config
-from duograph.errors import ArgumentError, OutOfMemoryError
+from duograph.errors import ArgumentError, CaptureError, OutOfMemoryError
 
 from .again import Again
 from .borrowed import MayShare
@@ -104,8 +104,8 @@ class Handler:
     ) -> tuple[Any, list[Any]]:
         """What `capture` gives, after one with symbols raised `error`: with the sizes of the call as numbers.
 
-        A mistake of the program is made again, and raised in these numbers. Otherwise symbols were the fault: the user is
-        told by a warning.
+        A mistake of the program is made again, and raised in these numbers. Otherwise symbols were the reason. If they were
+        not refused but failed, the user is told by a warning.
         """
         session = Session(self.target, self.__name__, True, self.single_path, None, exact)
         session.recorder.sizes.strict = self.strict
@@ -117,6 +117,8 @@ class Handler:
             return self.capture_in_numbers(args, kwargs, True, error)
         except Exception as plain:
             raise plain from None
+        if isinstance(error, CaptureError):
+            return made
         warn(
             f"static: {self.__name__} is captured for each size by itself: with a size that changes as a symbol, it failed with "
             f"{type(error).__name__}: {error}\n  hint: this is a fault of duograph, not of your program: please report it"

@@ -144,12 +144,15 @@ def index_put_(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumul
 
 @checked
 def broadcast_shapes(*shapes: Any) -> Size:
-    """The shape to which these broadcast. Errors: ShapeError if they do not.
+    """The shape to which these broadcast. Errors: ShapeError if they do not; ArgumentError for what is no shape.
 
     >>> broadcast_shapes((2, 1), (3,))
     duograph.Size([2, 3])
     """
-    pairs = [(f"shape {i}", (s,) if isinstance(s, int) else tuple(s)) for i, s in enumerate(shapes)]
+    pairs = [(f"shape {i}", (s,) if isinstance(s, int) else s) for i, s in enumerate(shapes)]
+    for name, shape in pairs:
+        if not isinstance(shape, (tuple, list)) or not all(hasattr(type(n), "__index__") for n in shape):
+            raise ArgumentError(f"broadcast_shapes: {name} must be integers, not {shape!r}")
     return Size(joined_shapes("broadcast_shapes", pairs) if pairs else ())
 
 

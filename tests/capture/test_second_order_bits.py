@@ -29,7 +29,14 @@ def branched(x, y):
     return z, z * x
 
 
-FUNCTIONS = [tangled, looped, branched]
+def viewed(x, y):
+    x = x * 1.0
+    seen = x.view(-1).view(3, 4)
+    x *= y
+    return seen, x * y
+
+
+FUNCTIONS = [tangled, looped, branched, viewed]
 
 
 def arguments():

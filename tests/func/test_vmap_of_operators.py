@@ -14,7 +14,7 @@ from duograph.ops.samples import DTypeName, Maker
 REFUSED = {
     *("nonzero", "true_positions", "masked_select", "unique", "unique_consecutive", "bincount", "repeat_interleave", "argwhere"),
     *("distinct", "distinct_rows", "distinct_runs", "repeated_indices", "one_hot", "equal", "allclose"),
-    *("bernoulli", "multinomial", "normal", "randint_like"),
+    *("bernoulli", "multinomial", "normal", "randint_like", "poisson", "binomial"),
 }
 FINITE = np.finfo("float64").eps * 64
 
