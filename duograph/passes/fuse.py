@@ -136,6 +136,7 @@ class Fusion(OwnNodes):
         """The operand's memory in row-major order, seen in the shape of its reshape, and who waits for it."""
         place = self.placements.get(operand)
         if place is not None and place.strides == contiguous_strides(operand.shape):
+            self.reshapes.setdefault(operand, []).append(value)
             return Placement(place.buffer, contiguous_strides(value.shape), place.offset), []
         target = Target(self.temporary(operand))
         self.targets.setdefault(operand, []).append(target)

@@ -39,6 +39,7 @@ class Requests:
         self.again = again or {}
         self.groups: list[Group] = []
         self.requesters: dict[Value, dict[Group, None]] = {}
+        self.reshapes: dict[Value, list[Value]] = {}  # of placed values: what is read in their memory in another shape
         self.hosts: dict[Value, list[Group]] = {}
         self.copies: dict[Value, tuple[Placement, Group]] = {}
         self.temporaries: list[Buffer] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 from duograph.errors import InternalError
 from duograph.ir.dim import Expr, contiguous_strides
@@ -193,18 +194,19 @@ def _order_writes(fusion: Fusion, final: Sequence[tuple[Value, Target]], placeme
     for _, target in final:
         cell = target.cell
         assert cell is not None
-        for writer in target.hosts:
-            for reader in list(fusion.requesters.get(cell, ())):
-                old = [r for r in reader.requests[cell] if r.placement is placements[cell]]
-                if not old:
-                    continue
-                if reader is writer:
-                    if not all(_same_place(writer, request, target) for request in old):
-                        clashes.add(cell)
-                elif reaches(reader, writer):
+        seen = [cell, *fusion.reshapes.get(cell, ())]
+        reads = [(reader, reader.requests[value]) for value in seen for reader in list(fusion.requesters.get(value, ()))]
+        for writer, (reader, requests) in product(target.hosts, reads):
+            old = [r for r in requests if r.placement is not None and r.placement.buffer is placements[cell].buffer]
+            if not old:
+                continue
+            if reader is writer:
+                if not all(_same_place(writer, request, target) for request in old):
                     clashes.add(cell)
-                else:
-                    writer.deps[reader] = None
+            elif reaches(reader, writer):
+                clashes.add(cell)
+            else:
+                writer.deps[reader] = None
     return clashes
 
 
