@@ -147,8 +147,7 @@ void Run::add_root(TensorObject* tensor, Ref grad) {
   Edge edge = edge_of(tensor);
   Root root{at(edge), std::move(grad), Ref::borrow(as_object(tensor))};
   // The tensor keeps node and leaf alive from here on.
-  if (edge.node) release_node(edge.node);
-  Py_XDECREF(reinterpret_cast<PyObject*>(edge.leaf));
+  drop_edge(edge);
   roots_.push_back(std::move(root));
 }
 
@@ -161,8 +160,7 @@ void Run::restrict_to(PyObject* inputs, bool end) {
     Edge edge = edge_of(input);
     const Edge& there = at(edge);
     captures_.push_back({there.node, there.leaf, there.index, Ref()});
-    if (edge.node) release_node(edge.node);
-    Py_XDECREF(reinterpret_cast<PyObject*>(edge.leaf));
+    drop_edge(edge);
   }
 }
 

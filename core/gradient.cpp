@@ -7,6 +7,7 @@
 #include "coalesce.h"
 #include "count.h"
 #include "saved_hooks.h"
+#include "saved_values.h"
 #include "user_sizes.h"
 #include "view_grad.h"
 
@@ -14,41 +15,10 @@ namespace dg {
 
 namespace {
 
-// The name of a flattened operand, for messages.
-std::string operand_name(const Node* node, uint32_t index) {
-  uint32_t at = 0;
-  const PyObject* attrs = node->entry ? node->entry->attrs.get() : nullptr;
-  Py_ssize_t attr = 0;
-  for (const Param& param : *node->op->params) {
-    const char* text = PyUnicode_AsUTF8(param.name);
-    if (param.kind == ParamKind::TensorList && attrs) {
-      const auto count = static_cast<uint32_t>(PyLong_AsLong(PyTuple_GET_ITEM(attrs, attr++)));
-      if (index < at + count) return std::string(text ? text : "?") + "[" + std::to_string(index - at) + "]";
-      at += count;
-    } else if (param.kind <= ParamKind::Number) {
-      if (index == at) return text ? text : "?";
-      ++at;
-    } else {
-      ++attr;
-    }
-  }
-  return "an operand";
-}
-
 void check_freed(const Node* node) {
   if (node->freed)
     raise_node_error("GradError", node, "call the first backward() with retain_graph=True",
                      "%s: the values its gradient needs were freed by an earlier backward()", node_name(node));
-}
-
-void check_version(const Node* node, const Saved& saved, const std::string& what) {
-  const uint32_t now = saved.buffer->version.load(std::memory_order_relaxed);
-  if (now == saved.version) return;
-  if (std::find(saved.sizes, saved.sizes + saved.rank, 0) != saved.sizes + saved.rank)
-    return;  // nothing was overwritten
-  raise_node_error("GradError", node, "write to a copy (x = x.clone()), or compute a new tensor instead of writing",
-                   "%s: %s was overwritten in place after it was saved for the gradient (version %u, now %u)",
-                   node_name(node), what.c_str(), saved.version, now);
 }
 
 // A saved tensor as program input. Values that are not read come with null data and plain strides.
@@ -346,122 +316,6 @@ bool run_compiled(Node* node, TensorObject* const* grads, Gradients* results) {
     tell_watcher((std::string(op_name(node->op)) + " backward").c_str(), owned(PyList_AsTuple(list.get())));
   }
   return true;
-}
-
-// A saved tensor as a Tensor again, at its place on the tape if `edge` says so. A value that was not saved is a
-// stand-in of the right shape, which the rule does not look at where it matters.
-Ref restore(const Node* node, const Saved& saved, const Edge* edge, bool linked, uint32_t index) {
-  TensorObject* tensor;
-  if (linked && edge && edge->leaf) return Ref::borrow(as_object(edge->leaf));
-  if (saved.buffer) {
-    check_version(node, saved, edge ? operand_name(node, index) : "the result");
-    retain(saved.buffer);
-    tensor = make_tensor(saved.buffer, saved.offset, saved.dtype, saved.rank, saved.sizes, saved.sizes + saved.rank);
-  } else {
-    Buffer* one = allocate(8);
-    std::memset(one->data, 0, 8);
-    store_number(one->data, saved.dtype, static_cast<int64_t>(1));
-    Dims strides;
-    for (int d = 0; d < saved.rank; ++d) strides.push_back(0);
-    tensor = make_tensor(one, 0, saved.dtype, saved.rank, saved.sizes, strides.data());
-  }
-  Ref result(as_object(tensor));
-  if (linked && edge && edge->node) {
-    retain_node(edge->node);
-    set_node(tensor, edge->node, edge->index);
-  }
-  return result;
-}
-
-Ref restore_number(const Saved& saved) {
-  switch (static_cast<NumberKind>(saved.number_kind)) {
-    case NumberKind::Bool:
-      return Ref::borrow(saved.integer ? Py_True : Py_False);
-    case NumberKind::Int:
-      return owned(PyLong_FromLongLong(saved.integer));
-    default:
-      return owned(PyFloat_FromDouble(saved.real));
-  }
-}
-
-// The bound arguments of a compiled node, in parameter order.
-Ref restore_arguments(const Node* node, bool linked) {
-  const std::vector<Param>& params = *node->op->params;
-  PyObject* attrs = node->entry->attrs.get();
-  Ref args = owned(PyTuple_New(static_cast<Py_ssize_t>(params.size())));
-  uint32_t operand = 0, size = 0;
-  Py_ssize_t attr = 0;
-  auto next_operand = [&]() -> Ref {
-    const Saved& saved = node->operands[operand];
-    const Edge* edge = &node->edges[operand];
-    ++operand;
-    if (saved.kind == static_cast<uint8_t>(OperandKind::Absent)) return Ref::borrow(Py_None);
-    if (saved.kind == static_cast<uint8_t>(OperandKind::Number)) return restore_number(saved);
-    return restore(node, saved, edge, linked, operand - 1);
-  };
-  for (size_t p = 0; p < params.size(); ++p) {
-    Ref value;
-    switch (params[p].kind) {
-      case ParamKind::Tensor:
-      case ParamKind::OptionalTensor:
-      case ParamKind::Number:
-        value = next_operand();
-        break;
-      case ParamKind::TensorList: {
-        const Py_ssize_t count = PyLong_AsSsize_t(PyTuple_GET_ITEM(attrs, attr++));
-        value = owned(PyTuple_New(count));
-        for (Py_ssize_t i = 0; i < count; ++i) PyTuple_SET_ITEM(value.get(), i, next_operand().release());
-        break;
-      }
-      case ParamKind::Sizes: {
-        PyObject* layout = PyTuple_GET_ITEM(attrs, attr++);
-        const Py_ssize_t count = PyLong_AsSsize_t(PyTuple_GET_ITEM(layout, 0));
-        value = owned(PyTuple_New(count));
-        for (Py_ssize_t i = 0; i < count; ++i)
-          PyTuple_SET_ITEM(value.get(), i, checked(PyLong_FromLongLong(node->sizes[size++])));
-        break;
-      }
-      case ParamKind::Size:
-        value = PyTuple_GET_ITEM(attrs, attr++) == Py_None ? Ref::borrow(Py_None)
-                                                           : owned(PyLong_FromLongLong(node->sizes[size++]));
-        break;
-      default:
-        value = Ref::borrow(PyTuple_GET_ITEM(attrs, attr++));
-    }
-    PyTuple_SET_ITEM(args.get(), p, value.release());
-  }
-  return args;
-}
-
-// A traced node's arguments with their places on the tape restored, for create_graph.
-Ref link_arguments(Node* node) {
-  const std::vector<Param>& params = *node->op->params;
-  PyObject* args = node->extra->args;
-  Ref result = owned(PyTuple_New(PyTuple_GET_SIZE(args)));
-  uint32_t operand = 0;
-  auto link = [&](PyObject* value) -> Ref {
-    const Edge& edge = node->edges[operand++];
-    if (!is_tensor(value) || !edge) return Ref::borrow(value);
-    if (edge.leaf) return Ref::borrow(as_object(edge.leaf));
-    TensorObject* tensor = make_detached(as_tensor(value));
-    Ref linked(as_object(tensor));
-    retain_node(edge.node);
-    set_node(tensor, edge.node, edge.index);
-    return linked;
-  };
-  for (Py_ssize_t p = 0; p < PyTuple_GET_SIZE(args); ++p) {
-    PyObject* value = PyTuple_GET_ITEM(args, p);
-    Ref linked;
-    if (params[p].kind == ParamKind::TensorList && PyTuple_Check(value)) {
-      linked = owned(PyTuple_New(PyTuple_GET_SIZE(value)));
-      for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(value); ++i)
-        PyTuple_SET_ITEM(linked.get(), i, link(PyTuple_GET_ITEM(value, i)).release());
-    } else {
-      linked = params[p].kind <= ParamKind::Number ? link(value) : Ref::borrow(value);
-    }
-    PyTuple_SET_ITEM(result.get(), p, linked.release());
-  }
-  return result;
 }
 
 Ref grads_tuple(TensorObject* const* grads, size_t count) {

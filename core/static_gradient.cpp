@@ -158,8 +158,7 @@ void settle(PyObject* outputs) {
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(outputs); ++i) {
     if (!is_tensor(PyTuple_GET_ITEM(outputs, i))) continue;
     Edge edge = edge_of(as_tensor(PyTuple_GET_ITEM(outputs, i)));
-    if (edge.node) release_node(edge.node);
-    Py_XDECREF(reinterpret_cast<PyObject*>(edge.leaf));
+    drop_edge(edge);
   }
 }
 

@@ -27,12 +27,6 @@ void comes_last(Node* node) {
   if (next != node->sequence + 1) node->sequence = next++;
 }
 
-void drop_edge(Edge& edge) {
-  if (edge.node) release_node(edge.node);
-  Py_XDECREF(reinterpret_cast<PyObject*>(edge.leaf));
-  edge = Edge{};
-}
-
 void destroy_node(Node* node) {
   free_saved(node);
   for (uint32_t i = 0; i < node->n_edges; ++i) drop_edge(node->edges[i]);
@@ -73,6 +67,12 @@ void save_value(Node* node, Saved* saved, const TensorObject* tensor) {
 }
 
 }  // namespace
+
+void drop_edge(Edge& edge) {
+  if (edge.node) release_node(edge.node);
+  Py_XDECREF(reinterpret_cast<PyObject*>(edge.leaf));
+  edge = Edge{};
+}
 
 void release_node(Node* node) {
   if (--node->refs > 0) return;

@@ -122,6 +122,8 @@ Node* new_node(NodeKind kind, OpObject* op, uint32_t n_edges, uint32_t n_operand
     __attribute__((format(printf, 4, 5)));
 // The edge through which a gradient for this tensor leaves; empty if it needs none.
 Edge edge_of(TensorObject* tensor);
+// Lets go of what the edge keeps alive; it is empty afterwards.
+void drop_edge(Edge& edge);
 // Leaves room for so many nodes before the one that was recorded last.
 void skip_sequence(Node* node, uint64_t count);
 // Gives up the saved values (after backward without retain_graph).
