@@ -264,7 +264,7 @@ class _Choice:
         if type_ is None and first is not None and second is not None:
             type_ = common_type(first, second)
             if type_ is None:
-                self.builder.call_sizes.require_known(first.shape, second.shape)
+                self.builder.call_sizes.must_be_equal(first.shape, second.shape)
         if type_ is None:
             hint = (
                 "make both sides give the same dtype and shape"

@@ -124,11 +124,11 @@ class CallSizes:
         self.pin_symbols(*(ones or (left, right)))
         return Unsettled(f"sizes {self.value(left)} and {self.value(right)} differ")
 
-    def require_known(self, first: Sequence[Expr], second: Sequence[Expr]) -> None:
-        """Two shapes must be one and are written differently: numbers will tell whether they are, where symbols do not."""
+    def must_be_equal(self, first: Sequence[Expr], second: Sequence[Expr]) -> None:
+        """Two shapes that must be one: where symbols do not tell whether they are, numbers will."""
         if len(first) == len(second):
             for left, right in zip(first, second):
-                if left != right and self.knows(left, right):
+                if left != right and not (isinstance(left, int) and isinstance(right, int)) and self.knows(left, right):
                     raise self.differ(left, right)
 
     # ---- graphs

@@ -75,54 +75,37 @@ class Handler:
         """(the entry for this call, the build results of its programs)."""
         plan = self.plan(args, kwargs)
         exact = False
+        fault = ""  # of ours, that made a capture with symbols fail
         while True:
             session = Session(self.target, self.__name__, True, self.single_path, plan, exact)
-            session.recorder.sizes.strict = self.strict
+            sizes = session.recorder.sizes
+            sizes.strict = self.strict
             try:
                 captured = session.run(args, kwargs)
-                if plan and session.recorder.sizes.pinned:
-                    plan = plan.without(session.recorder.sizes.pinned)
+                if plan and sizes.pinned:
+                    plan = plan.without(sizes.pinned)
                     continue
                 made = self.compile(captured, args, kwargs)
+                break
             except MayShare:  # a write makes a difference to what may lie on the same memory: that is followed from now on
                 exact = True
-                continue
             except Unsettled:
-                plan = plan.without(session.recorder.sizes.pinned)
-                continue
+                if not plan:
+                    raise
+                plan = plan.without(sizes.pinned)
             except OutOfMemoryError:  # a budget that is too small for the greatest sizes
                 raise
             except Exception as error:
                 if not plan:
                     raise
-                made = self.capture_in_numbers(args, kwargs, exact, error)
-            self.captures += 1
-            return made
-
-    def capture_in_numbers(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], exact: bool, error: Exception
-    ) -> tuple[Any, list[Any]]:
-        """What `capture` gives, after one with symbols raised `error`: with the sizes of the call as numbers.
-
-        A mistake of the program is made again, and raised in these numbers. Otherwise symbols were the reason. If they were
-        not refused but failed, the user is told by a warning.
-        """
-        session = Session(self.target, self.__name__, True, self.single_path, None, exact)
-        session.recorder.sizes.strict = self.strict
-        try:
-            made = self.compile(session.run(args, kwargs), args, kwargs)
-        except MayShare:
-            if exact:
-                raise
-            return self.capture_in_numbers(args, kwargs, True, error)
-        except Exception as plain:
-            raise plain from None
-        if isinstance(error, CaptureError):
-            return made
-        warn(
-            f"static: {self.__name__} is captured for each size by itself: with a size that changes as a symbol, it failed with "
-            f"{type(error).__name__}: {error}\n  hint: this is a fault of duograph, not of your program: please report it"
-        )
+                plan = plan.without(())  # a mistake of the program is made again, in the numbers of this call
+                fault = "" if isinstance(error, CaptureError) else f"{type(error).__name__}: {error}"
+        if fault:
+            warn(
+                f"static: {self.__name__} is captured for each size by itself: with a size that changes as a symbol, it failed "
+                f"with {fault}\n  hint: this is a fault of duograph, not of your program: please report it"
+            )
+        self.captures += 1
         return made
 
     def plan(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Plan:

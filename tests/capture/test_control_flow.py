@@ -164,6 +164,7 @@ def test_gradients_through_branches():
         ("if x.sum() > 0:\n        return x", "nothing on others"),
         ("y = x if x.sum() > 0 else x.double()\n    return y", "dtype"),
         ("y = x if x.sum() > 0 else x.sum()\n    return y", "float32[4]"),
+        ("y = x[:2] if x.sum() > 0 else x\n    return y", "it is float32[2], elsewhere it is float32[4]"),
         ("while x.sum() < 10:\n        x = x[:2]\n    return x", "x changes its dtype or shape in a loop"),
         ("while x.sum() < 10:\n        x, name = x + 1, 'b'\n    return name", "name is first assigned inside a loop"),
         ("if x > 0:\n        x = x + 1\n    return x", "has no single truth value"),
