@@ -3,8 +3,8 @@
 from . import functional, init, modules, utils
 from .activation import ELU, GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from .container import ModuleDict, ModuleList, Sequential
-from .layers import Dropout, Flatten, Identity, LayerNorm, RMSNorm
-from .linear import Embedding, Linear
+from .dropping import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
+from .linear import Bilinear, Embedding, Linear
 from .loss import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
 from .margin_loss import (
     BCELoss,
@@ -24,6 +24,7 @@ from .margin_loss import (
     TripletMarginWithDistanceLoss,
 )
 from .module import Module
+from .normalisation import GroupNorm, LayerNorm, RMSNorm
 from .padding import (
     CircularPad1d,
     CircularPad2d,
@@ -66,19 +67,7 @@ from .pointwise import (
     Tanhshrink,
     Threshold,
 )
-from .regrouping import (
-    AlphaDropout,
-    Bilinear,
-    ChannelShuffle,
-    Dropout1d,
-    Dropout2d,
-    Dropout3d,
-    FeatureAlphaDropout,
-    GroupNorm,
-    PixelShuffle,
-    PixelUnshuffle,
-    Unflatten,
-)
+from .regrouping import ChannelShuffle, Flatten, Identity, PixelShuffle, PixelUnshuffle, Unflatten
 
 __all__ = [
     "CELU",

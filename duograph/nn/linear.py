@@ -10,7 +10,7 @@ from ..errors import DomainError
 from ..ops.contractions import linear
 from ..ops.tables import embedding
 from ..tensors.creation import empty
-from . import init
+from . import functional, init
 from .module import Module
 from .parameter import Parameter
 
@@ -61,6 +61,45 @@ class Linear(Module):
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class Bilinear(Module):
+    """y[k] = x1 · weight[k] · x2 + bias[k].
+
+    Shapes: x1 [*, in1_features], x2 [*, in2_features] → [*, out_features]; weight [out_features, in1_features, in2_features]
+    Both start uniform in ±1/√in1_features.
+    """
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def __init__(
+        self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
+    ) -> None:
+        super().__init__()
+        self.in1_features = check_count("Bilinear", "in1_features", in1_features)
+        self.in2_features = check_count("Bilinear", "in2_features", in2_features)
+        self.out_features = check_count("Bilinear", "out_features", out_features)
+        self.weight = Parameter(empty(out_features, in1_features, in2_features, device=device, dtype=dtype))
+        if bias:
+            self.bias = Parameter(empty(out_features, device=device, dtype=dtype))
+        else:
+            self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws weight and bias anew."""
+        bound = 1 / math.sqrt(max(self.in1_features, 1))
+        init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+        return functional.bilinear(x1, x2, self.weight, self.bias)  # type: ignore[no-any-return]
+
+    def extra_repr(self) -> str:
+        sizes = f"in1_features={self.in1_features}, in2_features={self.in2_features}, out_features={self.out_features}"
+        return f"{sizes}, bias={self.bias is not None}"
 
 
 class Embedding(Module):

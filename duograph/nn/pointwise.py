@@ -9,31 +9,14 @@ from .. import _core as core
 from ..errors import ShapeError
 from ..tensors.creation import full
 from . import functional
+from .applied import Applied
 from .module import Module
 from .parameter import Parameter
 
 Tensor = core.Tensor
 
 
-class Activation(Module):
-    """Base: calls `operator` with the settings that the class was made with."""
-
-    operator: Callable[..., Tensor]
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__()
-        self.settings = tuple(settings)
-        for name, value in settings.items():
-            setattr(self, name, value)
-
-    def forward(self, *tensors: Tensor) -> Tensor:
-        return self.operator(*tensors, **{name: getattr(self, name) for name in self.settings})
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self.settings)
-
-
-class Hardtanh(Activation):
+class Hardtanh(Applied):
     """x limited to [min_val, max_val]."""
 
     operator: Callable[..., Tensor] = staticmethod(functional.hardtanh)
@@ -42,7 +25,7 @@ class Hardtanh(Activation):
         super().__init__(min_val=min_val, max_val=max_val, inplace=inplace)
 
 
-class ReLU6(Activation):
+class ReLU6(Applied):
     """x limited to [0, 6]."""
 
     operator: Callable[..., Tensor] = staticmethod(functional.relu6)
@@ -51,7 +34,7 @@ class ReLU6(Activation):
         super().__init__(inplace=inplace)
 
 
-class Hardsigmoid(Activation):
+class Hardsigmoid(Applied):
     """x / 6 + 1/2 limited to [0, 1]."""
 
     operator: Callable[..., Tensor] = staticmethod(functional.hardsigmoid)
@@ -60,7 +43,7 @@ class Hardsigmoid(Activation):
         super().__init__(inplace=inplace)
 
 
-class Hardswish(Activation):
+class Hardswish(Applied):
     """x · Hardsigmoid(x)."""
 
     operator: Callable[..., Tensor] = staticmethod(functional.hardswish)
@@ -69,7 +52,7 @@ class Hardswish(Activation):
         super().__init__(inplace=inplace)
 
 
-class Hardshrink(Activation):
+class Hardshrink(Applied):
     """x, or 0 where its size is at most lambd."""
 
     operator: Callable[..., Tensor] = staticmethod(functional.hardshrink)
@@ -78,7 +61,7 @@ class Hardshrink(Activation):
         super().__init__(lambd=lambd)
 
 
-class Softshrink(Activation):
+class Softshrink(Applied):
     """x brought closer to 0 by lambd, 0 where its size is at most that."""
 
     operator: Callable[..., Tensor] = staticmethod(functional.softshrink)
@@ -87,19 +70,19 @@ class Softshrink(Activation):
         super().__init__(lambd=lambd)
 
 
-class Tanhshrink(Activation):
+class Tanhshrink(Applied):
     """x − tanh(x)."""
 
     operator: Callable[..., Tensor] = staticmethod(functional.tanhshrink)
 
 
-class Softsign(Activation):
+class Softsign(Applied):
     """x / (1 + |x|)."""
 
     operator: Callable[..., Tensor] = staticmethod(functional.softsign)
 
 
-class Mish(Activation):
+class Mish(Applied):
     """x · tanh(softplus(x))."""
 
     operator: Callable[..., Tensor] = staticmethod(functional.mish)
@@ -108,7 +91,7 @@ class Mish(Activation):
         super().__init__(inplace=inplace)
 
 
-class SELU(Activation):
+class SELU(Applied):
     """ELU of the alpha that keeps mean and variance, times their scale."""
 
     operator: Callable[..., Tensor] = staticmethod(functional.selu)
@@ -117,7 +100,7 @@ class SELU(Activation):
         super().__init__(inplace=inplace)
 
 
-class CELU(Activation):
+class CELU(Applied):
     """x where positive, else alpha · (exp(x / alpha) − 1)."""
 
     operator: Callable[..., Tensor] = staticmethod(functional.celu)
@@ -126,7 +109,7 @@ class CELU(Activation):
         super().__init__(alpha=alpha, inplace=inplace)
 
 
-class Threshold(Activation):
+class Threshold(Applied):
     """x where above the threshold, else value."""
 
     operator: Callable[..., Tensor] = staticmethod(functional.threshold)
@@ -135,13 +118,13 @@ class Threshold(Activation):
         super().__init__(threshold=threshold, value=value, inplace=inplace)
 
 
-class LogSigmoid(Activation):
+class LogSigmoid(Applied):
     """log(sigmoid(x))."""
 
     operator: Callable[..., Tensor] = staticmethod(functional.logsigmoid)
 
 
-class GLU(Activation):
+class GLU(Applied):
     """The first half of x along a dimension, times the sigmoid of the second."""
 
     operator: Callable[..., Tensor] = staticmethod(functional.glu)
@@ -150,7 +133,7 @@ class GLU(Activation):
         super().__init__(dim=dim)
 
 
-class CosineSimilarity(Activation):
+class CosineSimilarity(Applied):
     """The cosine of the angle between two tensors' vectors along `dim`, whose norms count as eps at least."""
 
     operator: Callable[..., Tensor] = staticmethod(functional.cosine_similarity)
@@ -159,7 +142,7 @@ class CosineSimilarity(Activation):
         super().__init__(dim=dim, eps=eps)
 
 
-class LocalResponseNorm(Activation):
+class LocalResponseNorm(Applied):
     """x over a power of the mean square of `size` neighbouring channels."""
 
     operator: Callable[..., Tensor] = staticmethod(functional.local_response_norm)
@@ -168,7 +151,7 @@ class LocalResponseNorm(Activation):
         super().__init__(size=size, alpha=alpha, beta=beta, k=k)
 
 
-class PairwiseDistance(Activation):
+class PairwiseDistance(Applied):
     """The norm of order p of x1 − x2 + eps along the last dimension."""
 
     operator: Callable[..., Tensor] = staticmethod(functional.pairwise_distance)

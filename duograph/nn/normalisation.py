@@ -1,4 +1,4 @@
-"""Layers without a matrix: dropout, normalisation, reshaping."""
+"""Layers that standardise what comes in."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 from .. import _core as core
 from ..errors import ArgumentError, DomainError
-from ..ops.movement import flatten
 from ..ops.normalisation import layer_norm, rms_norm
 from ..tensors.creation import empty
 from . import functional, init
@@ -17,33 +16,23 @@ from .parameter import Parameter
 Tensor = core.Tensor
 
 
-class Identity(Module):
-    """Returns its input; takes and ignores any arguments, so that it can stand in for another layer."""
+class _ScaleAndShift(Module):
+    """Base: has a weight that is 1 at first and a bias that is 0, or None in the place of either."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__()
+    weight: Parameter | None
+    bias: Parameter | None
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x
+    def _make_parameters(self, shape: tuple[int, ...], weight: bool, bias: bool, device: Any, dtype: Any) -> None:
+        for name, wanted in (("weight", weight), ("bias", bias)):
+            self.register_parameter(name, Parameter(empty(shape, device=device, dtype=dtype)) if wanted else None)
+        self.reset_parameters()
 
-
-class Dropout(Module):
-    """In training sets each element to zero with probability p and scales the others by 1/(1−p); the identity in `eval()`."""
-
-    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        super().__init__()
-        if not isinstance(p, (int, float)) or not 0 <= p <= 1:
-            raise DomainError(f"Dropout: p must be a probability between 0 and 1, got {p!r}")
-        self.p = p
-        self.inplace = inplace
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return x
-        return functional.dropout(x, self.p, True, self.inplace)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}, inplace={self.inplace}"
+    def reset_parameters(self) -> None:
+        """Weight 1, bias 0."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
 
 
 def _normalized_shape(owner: str, given: int | Sequence[int]) -> tuple[int, ...]:
@@ -53,14 +42,11 @@ def _normalized_shape(owner: str, given: int | Sequence[int]) -> tuple[int, ...]
     return shape
 
 
-class LayerNorm(Module):
+class LayerNorm(_ScaleAndShift):
     """Shifts and scales the last dimensions to mean 0 and variance 1, then applies weight and bias.
 
     Shapes: x [*, *normalized_shape] → the same; weight, bias [*normalized_shape], at first 1 and 0
     """
-
-    weight: Parameter | None
-    bias: Parameter | None
 
     def __init__(
         self,
@@ -75,22 +61,7 @@ class LayerNorm(Module):
         self.normalized_shape = shape = _normalized_shape("LayerNorm", normalized_shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
-        if elementwise_affine:
-            self.weight = Parameter(empty(shape, device=device, dtype=dtype))
-        else:
-            self.register_parameter("weight", None)
-        if elementwise_affine and bias:
-            self.bias = Parameter(empty(shape, device=device, dtype=dtype))
-        else:
-            self.register_parameter("bias", None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Weight 1, bias 0."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        self._make_parameters(shape, elementwise_affine, elementwise_affine and bias, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         return layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -133,16 +104,34 @@ class RMSNorm(Module):
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
-class Flatten(Module):
-    """Merges the dimensions from start_dim to end_dim into one; by default all but the first."""
+class GroupNorm(_ScaleAndShift):
+    """Standardises groups of channels of each example, then scales and shifts each channel (Wu and He 2018).
 
-    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+    Shapes: x [n, num_channels, *] → the same; weight, bias [num_channels], at first 1 and 0
+    """
+
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
-        self.start_dim = start_dim
-        self.end_dim = end_dim
+        if num_channels % num_groups:
+            raise DomainError(f"GroupNorm: {num_channels} channels do not fall into {num_groups} groups")
+        self.num_groups = num_groups
+        self.num_channels = num_channels
+        self.eps = eps
+        self.affine = affine
+        self._make_parameters((num_channels,), affine, affine and bias, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        return flatten(x, self.start_dim, self.end_dim)
+        return functional.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
