@@ -133,11 +133,22 @@ def test_batches_whose_next_matrix_is_prefetched(isa: str) -> None:
 
 def test_large() -> None:
     """Several blocks of columns and of k, copies of A and B of every kind: more rows than are multiplied with B in place."""
-    a, b = matrices(300, 1100, 1024)
+    a, b = matrices(300, 2100, 1024)
     expected = product(a, b)
     assert_close(expected, a, b)
     for layout_a, layout_b in (("columns", "rows"), ("rows", "columns"), ("spread", "spread")):
         assert np.array_equal(product(laid_out(a, layout_a), laid_out(b, layout_b)), expected)
+
+
+@pytest.mark.parametrize("isa", RUNNABLE)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_columns_pages_apart(dtype: str, isa: str) -> None:
+    """A by columns that share cache sets is copied, several tiles at a time: the bits are those of A by rows."""
+    for m, n, k in ((120, 70, 530), (300, 200, 40), (250, 66, 3)):
+        a, b = matrices(m, n, k, dtype)
+        pages = np.full((k, 4096), np.nan, dtype)
+        pages[:, 5 : 5 + m] = a.T
+        assert np.array_equal(product(pages[:, 5 : 5 + m].T, b, isa=isa), product(a, b, isa=isa)), (m, n, k)
 
 
 def test_special_values() -> None:

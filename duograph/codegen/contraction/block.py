@@ -35,10 +35,12 @@ PARAMETERS = (
     *(("ptr", part) for part in PARTS),
 )
 # A block of B: it stays in the second or third level cache while rows of A pass by.
-_BLOCK_BYTES = 2 << 20
-_NARROWEST, _WIDEST = 128, 1024
-# Copying rows of A pays from so many panels on.
+_BLOCK_BYTES = 4 << 20
+_NARROWEST, _WIDEST = 128, 2048
+# Copying A pays from so many panels on.
 _PANELS_PER_COPY = 2
+# Where A lies by columns, so many tiles are copied at once: whole cache lines of each column.
+_TILES_PER_COPY = 8
 # The height of the next tile by the rows left, without and with the tiles of all heights.
 _STACKED, _BALANCED = "stacked", "balanced"
 _PANEL_GAP = 128  # bytes between panels, so that no two share cache sets
@@ -54,8 +56,14 @@ def scratch_bytes(shape: TileShape) -> int:
 
 def _a_bytes(shape: TileShape) -> int:
     rows = shape.rows * (shape.longest_block * shape.size + 64)
+    columns = _copied_rows(shape) * shape.size * shape.longest_block
     strip = gemv.LONGEST_STRIP * shape.size
-    return (max(rows, strip) + 127) & -64
+    return (max(rows, columns, strip) + 127) & -64
+
+
+def _copied_rows(shape: TileShape) -> int:
+    """How many rows of A are copied at once where they lie by columns; whole vectors of them."""
+    return _TILES_PER_COPY * shape.rows
 
 
 @dataclass
@@ -191,8 +199,7 @@ def _rows(f: TileFunction, block: _Block) -> None:
     shape = f.shape
     last_panel = f.sub(block.panels, 1)
     lanes = f.lanes_of(block.columns)
-    copied = [f.alloca("ptr"), f.alloca("i64")]
-    copies = _copies_a(f, block)
+    copies = _CopiesOfA(f, block)
     first, panel_step, b_k = f.load("ptr", block.b), f.load("i64", block.b_panel), f.load("i64", block.b_k)
     coming = ComingB(f, block.kc, f.mul(f.ceildiv("%m", shape.rows), last_panel), block.final)
     slot = f.variable("i64", 0)
@@ -205,10 +212,9 @@ def _rows(f: TileFunction, block: _Block) -> None:
     reached = f.add(row, rows)
     whole, edge = _tiles_of(f, rows, block.columns)
     a = f.gep("%a", f.add(f.mul(row, "%a_row"), f.mul(block.k0, "%a_k")))
-    _prepare_a(f, block, copied, a, rows, copies)
-    place, a_row = f.load("ptr", copied[0]), f.load("i64", copied[1])
+    place, a_row, a_k = copies.prepare(a, row, rows)
     c = f.gep("%c", f.add(f.mul(row, "%c_row"), f.mul(block.j0, shape.size)))
-    following = f.gep(a, f.mul(rows, "%a_row"))
+    following = f.gep(a, f.mul(f.select(copies.columns, _copied_rows(shape), rows), "%a_row"))
     over = f.op(f"and i1 {f.icmp('eq', reached, '%m')}, {block.final}")
     over_a = walk_a(f, f.select(over, "%next_a", following, "ptr"), rows)
 
@@ -216,7 +222,7 @@ def _rows(f: TileFunction, block: _Block) -> None:
         ends = f.icmp("eq", panel, last_panel)
         b = f.gep(first, f.mul(panel, panel_step))
         at = f.gep(c, f.mul(panel, shape.vectors * shape.vector_bytes))
-        values = [place, a_row, "%a_k", b, b_k, block.kc, at, "%c_row", f.select(ends, lanes, shape.lanes), block.add]
+        values = [place, a_row, a_k, b, b_k, block.kc, at, "%c_row", f.select(ends, lanes, shape.lanes), block.add]
         values += coming.walk(f, rows, over_a, f.icmp("eq", panel, 0), at)
         call_pointer(f, str(f.select(ends, edge, whole, "ptr")), zip(tile.PARAMETERS, values))
     _finish(f, block, row, rows)
@@ -253,22 +259,49 @@ def call_pointer(f: TileFunction, function: str, arguments: Iterable[tuple[tuple
     f.emit(f"call void {function}(" + ", ".join(f"{type} {value}" for (type, _), value in arguments) + ")")
 
 
-def _copies_a(f: TileFunction, block: _Block) -> str:
-    """Whether tiles of A are copied: rows that share cache sets are."""
-    worth = f.icmp("uge", block.panels, _PANELS_PER_COPY)
-    conflict = f.icmp("eq", f.and_("%a_row", 4095), 0)
-    return f.op(f"and i1 {f.op(f'and i1 {worth}, {conflict}')}, {f.icmp('eq', '%a_k', f.shape.size)}")
+class _CopiesOfA:
+    """Copies of A, made where its own lines share cache sets: a tile of rows, or the columns of several tiles."""
 
+    def __init__(self, f: TileFunction, block: _Block) -> None:
+        self.f, self.kc = f, block.kc
+        self.rows = self._pay(block, "%a_row", "%a_k")
+        self.columns = self._pay(block, "%a_k", "%a_row")
+        self.first, self.end = f.variable("i64", 0), f.variable("i64", 0)  # the rows whose columns are copied
+        self.place, self.a_row, self.a_k = f.alloca("ptr"), f.alloca("i64"), f.alloca("i64")
 
-def _prepare_a(f: TileFunction, block: _Block, slots: list[str], a: str, rows: Value, copies: str) -> None:
-    f.store("ptr", a, slots[0])
-    f.store("i64", "%a_row", slots[1])
-    with f.when(copies):
-        pitch = f.add(f.mul(block.kc, f.shape.size), 64)
-        values = [a, "%a_row", "%scratch", pitch, rows, block.kc]
-        f.call("copy_rows", [(type, value) for (type, _), value in zip(pack.COPY_A, values)])
-        f.store("ptr", "%scratch", slots[0])
-        f.store("i64", pitch, slots[1])
+    def _pay(self, block: _Block, step: str, unit: str) -> str:
+        f = self.f
+        worth = f.icmp("uge", block.panels, _PANELS_PER_COPY)
+        conflict = f.icmp("eq", f.and_(step, 4095), 0)
+        return f.op(f"and i1 {f.op(f'and i1 {worth}, {conflict}')}, {f.icmp('eq', unit, f.shape.size)}")
+
+    def prepare(self, a: str, row: Value, rows: Value) -> tuple[str, str, str]:
+        """Where the tile of ``rows`` rows from ``row`` on, at ``a``, is read, and its strides."""
+        f, size = self.f, self.f.shape.size
+        self._set(a, "%a_row", "%a_k")
+        with f.when(self.rows):
+            pitch = f.add(f.mul(self.kc, size), 64)
+            self._copy("copy_rows", a, "%a_row", pitch, rows)
+            self._set("%scratch", pitch, "%a_k")
+        with f.when(self.columns):
+            most = _copied_rows(f.shape)
+            pitch = most * size
+            with f.when(f.icmp("ugt", f.add(row, rows), f.load("i64", self.end))):
+                count = f.umin(f.sub("%m", row), most)
+                self._copy("copy_columns", a, "%a_k", pitch, count)
+                f.store("i64", row, self.first)
+                f.store("i64", f.add(row, count), self.end)
+            offset = f.mul(f.sub(row, f.load("i64", self.first)), size)
+            self._set(f.gep("%scratch", offset), size, pitch)
+        return f.load("ptr", self.place), f.load("i64", self.a_row), f.load("i64", self.a_k)
+
+    def _copy(self, name: str, a: str, step: Value, pitch: Value, rows: Value) -> None:
+        values = [a, step, "%scratch", pitch, rows, self.kc]
+        self.f.call(name, [(type, value) for (type, _), value in zip(pack.COPY_A, values)])
+
+    def _set(self, place: str, a_row: Value, a_k: Value) -> None:
+        for type, value, slot in (("ptr", place, self.place), ("i64", a_row, self.a_row), ("i64", a_k, self.a_k)):
+            self.f.store(type, value, slot)
 
 
 def _finish(f: TileFunction, block: _Block, row: Value, rows: Value) -> None:

@@ -1,4 +1,4 @@
-"""Packers: B into zero-padded column panels, A tiles into a layout free of cache-set conflicts.
+"""Packers: B into zero-padded column panels, A into a layout free of cache-set conflicts.
 
 A packed panel holds ``k`` rows of one tile width each. Lanes past the last column hold anything: they are computed and
 never stored.
@@ -21,9 +21,10 @@ PACK_B = (
     ("i64", "k"),
     ("i64", "columns"),
 )
+# ``step``: from row to row of A for `copy_rows`, from k to k for `copy_columns`.
 COPY_A = (
     ("ptr", "source"),
-    ("i64", "row_step"),
+    ("i64", "step"),
     ("ptr", "target"),
     ("i64", "pitch"),
     ("i64", "rows"),
@@ -32,10 +33,11 @@ COPY_A = (
 
 
 _AHEAD = 512  # bytes
+_COLUMNS_AHEAD = 16  # columns of A: far apart, in no hardware prefetcher's reach
 
 
 def add_packers(module: Module, shape: TileShape) -> None:
-    for function in (_pack_rows, _pack_columns, _pack_any, _copy_rows):
+    for function in (_pack_rows, _pack_columns, _pack_any, _copy_rows, _copy_columns):
         module.add(function(module, shape))
 
 
@@ -207,7 +209,7 @@ def _copy_rows(module: Module, shape: TileShape) -> TileFunction:
     wide = 4 * shape.lanes
     blocks = f.and_("%k", -wide)
     with f.loop(0, "%rows") as row:
-        source, target = f.gep("%source", f.mul(row, "%row_step")), f.gep("%target", f.mul(row, "%pitch"))
+        source, target = f.gep("%source", f.mul(row, "%step")), f.gep("%target", f.mul(row, "%pitch"))
         with f.loop(0, blocks, wide) as k:
             offset = f.mul(k, shape.size)
             places = [f.gep(f.gep(source, offset), j * shape.vector_bytes) for j in range(4)]
@@ -217,5 +219,22 @@ def _copy_rows(module: Module, shape: TileShape) -> TileFunction:
         with f.loop(blocks, "%k", shape.lanes) as k:
             mask = f.low_mask(shape.lanes, f.umin(f.sub("%k", k), shape.lanes))
             offset = f.mul(k, shape.size)
+            f.store_vector(f.load_vector(f.gep(source, offset), mask), f.gep(target, offset))
+    return f
+
+
+def _copy_columns(module: Module, shape: TileShape) -> TileFunction:
+    """Columns of A (rows contiguous) to columns ``pitch`` apart. Writes whole vectors, past the last row."""
+    f = _function(module, shape, "copy_columns", COPY_A)
+    whole = f.and_("%rows", -shape.lanes)
+    mask = f.low_mask(shape.lanes, f.sub("%rows", whole))
+    with f.loop(0, "%k") as k:
+        source, target = f.gep("%source", f.mul(k, "%step")), f.gep("%target", f.mul(k, "%pitch"))
+        with f.loop(0, whole, shape.lanes) as row:
+            offset = f.mul(row, shape.size)
+            f.prefetch(f.gep(f.gep(source, offset), f.mul("%step", _COLUMNS_AHEAD)), locality=2)
+            f.store_vector(f.load_vector(f.gep(source, offset)), f.gep(target, offset))
+        offset = f.mul(whole, shape.size)
+        with f.when(f.icmp("ne", whole, "%rows")):
             f.store_vector(f.load_vector(f.gep(source, offset), mask), f.gep(target, offset))
     return f
