@@ -67,7 +67,9 @@ def checked(function: Callable[P, R], name: str | None = None) -> Callable[P, R]
 
     def explain(function: Callable[..., Any], error: Exception, args: Any, kwargs: Any) -> Exception:
         if isinstance(error, Error):
-            _as_called(error, called)
+            operator = error.message.partition(":")[0]
+            if operator in INTERNAL:
+                rename(error, operator, called)
         inside = isinstance(error, ArgumentError) and not error.message.startswith(f"{called}:")
         if not isinstance(error, FAULTS) or (isinstance(error, Error) and not inside):
             return error
@@ -76,11 +78,11 @@ def checked(function: Callable[P, R], name: str | None = None) -> Callable[P, R]
     return cast("Callable[P, R]", core.Function(function, explain))
 
 
-def _as_called(error: Error, called: str) -> None:
-    """An error of an operator in `INTERNAL` bears the name of what the user did call."""
-    operator, colon, rule = error.message.partition(":")
-    if colon and operator in INTERNAL:
-        error.message = f"{called}:{rule}"
+def rename(error: Error, operator: str, called: str) -> None:
+    """An error of `operator`, for a user who called it by another name: message and hint bear that name."""
+    if error.message.startswith(f"{operator}:"):
+        error.message = f"{called}{error.message[len(operator) :]}"
+    error.hint = error.hint and error.hint.replace(f"{operator}(", f"{called}(", 1)
 
 
 def mistake(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from duograph import _core as core
 from duograph.errors import ArgumentError, DTypeError, GradError
 
+from .arguments import rename
 from .definition import FLAG_INPLACE, FLAG_NONDIFFERENTIABLE, OPERAND_KINDS, TENSOR, VIEW, Definition, copy_of
 
 if TYPE_CHECKING:
@@ -40,8 +41,7 @@ def _call_wider(definition: Definition, args: tuple[Any, ...], keywords: dict[st
     try:
         return wider(*args, **keywords)
     except ArgumentError as error:
-        error.message = error.message.replace(f"{wider.name}:", f"{definition.name}:", 1)
-        error.hint = error.hint and error.hint.replace(f"{wider.name}(", f"{definition.name}(", 1)
+        rename(error, wider.name, definition.name)
         raise
 
 

@@ -275,20 +275,14 @@ def op(
         written = tuple(i for i, p in enumerate(params) if p[0] in writes)
         operator = core.Op(name, params, definition.flags, definition, writes=written)
         operator.__doc__, operator.__module__ = function.__doc__, function.__module__
-        if not definition.public and not definition.method:
-            INTERNAL.add(name)
         definition.op = definition.exported = operator
         _register(definition)
-        if over:
-            REGISTRY[over].wider = operator
         if slot:
             core.bind_slot(slot, operator)
+        if over:
+            REGISTRY[over].wider = operator
         if definition.inplace:
-            in_place = _in_place_form(definition, definition.inplace, not over and (definition.method or not functional))
-            if over:
-                REGISTRY[over + "_"].wider = in_place
-            if inplace_slot:
-                core.bind_slot(inplace_slot, in_place)
+            _add_in_place_form(definition, definition.inplace, over, inplace_slot)
         return cast("Operator[R]", operator)
 
     return make
@@ -317,6 +311,8 @@ def _register(definition: Definition) -> None:
     """Put it into the registry, and onto `Tensor` under its names."""
     REGISTRY[definition.name] = definition
     method = definition.method
+    if not (method or definition.public or definition.functional):
+        INTERNAL.add(definition.name)
     if method:
         for bound in (definition.name if method is True else method, *definition.aliases):
             setattr(core.Tensor, bound, definition.exported)
@@ -330,7 +326,7 @@ def copy_of(definition: Definition) -> Definition:
     return made
 
 
-def _in_place_form(base: Definition, name: str, method: bool | str) -> Any:
+def _add_in_place_form(base: Definition, name: str, over: str | None, slot: str | None) -> None:
     """The operator that writes `base`'s result into its first operand."""
     form = copy_of(base)
     form.name = name
@@ -339,9 +335,12 @@ def _in_place_form(base: Definition, name: str, method: bool | str) -> Any:
     form.flags = base.flags | FLAG_INPLACE
     form.wider = None
     form.op = form.exported = core.Op(name, base.params, form.flags, form, inplace_of=base.op)
-    form.method = bool(method)
+    form.method = not over and bool(base.method or not base.functional)
     _register(form)
-    return form.op
+    if over:
+        REGISTRY[over + "_"].wider = form.op
+    if slot:
+        core.bind_slot(slot, form.op)
 
 
 def function(
