@@ -75,11 +75,11 @@ if TYPE_CHECKING:
     from .jit import dynamic_mode as dynamic_mode
     from .jit import static as static
     from .linalg.decompositions import cholesky as cholesky
-    from .linalg.solving import det as det
-    from .linalg.solving import inverse as inverse
-    from .linalg.solving import logdet as logdet
-    from .linalg.solving import pinverse as pinverse
-    from .linalg.solving import slogdet as slogdet
+    from .linalg.determinants import det as det
+    from .linalg.determinants import logdet as logdet
+    from .linalg.determinants import slogdet as slogdet
+    from .linalg.ranks import pinverse as pinverse
+    from .linalg.systems import inverse as inverse
     from .ops import *
     from .serialization import load as load
     from .serialization import save as save
@@ -112,7 +112,9 @@ _LAZY = {
     "jit": ("compile", "dynamic_mode", "static"),
     "linalg": (),
     "linalg.decompositions": ("cholesky",),
-    "linalg.solving": ("det", "inverse", "logdet", "pinverse", "slogdet"),
+    "linalg.determinants": ("det", "logdet", "slogdet"),
+    "linalg.ranks": ("pinverse",),
+    "linalg.systems": ("inverse",),
     "nn": (),
     "ops": (),
     "optim": (),

@@ -5,9 +5,11 @@ it, and its gradient is made of operators. There are no complex numbers, and so 
 """
 
 from .decompositions import cholesky, eigh, eigvalsh, qr, svd, svdvals
+from .determinants import det, logdet, slogdet
 from .host import LinAlgError
 from .norms import cond, cross, diagonal, matmul, matrix_norm, matrix_power, multi_dot, norm, vander, vecdot, vector_norm
-from .solving import det, inv, logdet, matrix_rank, pinv, slogdet, solve, solve_triangular
+from .ranks import matrix_rank, pinv
+from .systems import inv, solve, solve_triangular
 
 __all__ = [
     "LinAlgError",

@@ -9,6 +9,7 @@ from ..autograd import Function
 from ..errors import ArgumentError, GradError
 from ..ops.arguments import checked
 from .host import check, lapack, transposed
+from .systems import identity, solve
 
 Tensor = core.Tensor
 
@@ -33,12 +34,6 @@ class SVD(NamedTuple):
     U: Any
     S: Any
     Vh: Any
-
-
-def _solved(a: Any, b: Any) -> Any:
-    from .solving import solve
-
-    return solve(a, b)
 
 
 def _short(x: Any) -> Any:
@@ -67,7 +62,7 @@ class _Cholesky(Function):
         (low,) = ctx.saved_tensors
         inner = transposed(low) @ g
         inner = (inner.tril() + inner.tril(-1)) * 0.5
-        half = _solved(transposed(low), transposed(_solved(transposed(low), transposed(inner))))
+        half = solve(transposed(low), transposed(solve(transposed(low), transposed(inner))))
         return (half + transposed(half)) * 0.5
 
 
@@ -114,7 +109,7 @@ class _QR(Function):
         q, r = ctx.saved_tensors
         inner = r @ transposed(g_r) - transposed(g_q) @ q
         inner = inner.tril() + transposed(inner.tril(-1))
-        return transposed(_solved(r, transposed(g_q + q @ inner)))
+        return transposed(solve(r, transposed(g_q + q @ inner)))
 
 
 @checked
@@ -167,8 +162,6 @@ class _Eigh(Function):
 
 def _over_gaps(x: Any, values: Any) -> Any:
     """x[i, j] / (values[j] - values[i]), 0 on the diagonal."""
-    from .solving import identity
-
     one = identity(values.shape[-1], values)
     gaps = values[..., None, :] - values[..., :, None] + one
     return x / gaps * (1 - one)

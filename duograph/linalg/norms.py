@@ -10,6 +10,7 @@ from .. import ops as _ops
 from ..errors import ArgumentError, DimensionError, ShapeError
 from ..ops.arguments import checked
 from .decompositions import svdvals
+from .systems import inv
 
 Tensor = core.Tensor
 DType = core.DType
@@ -119,8 +120,6 @@ def cond(x: Tensor, p: Any = None) -> Tensor:
         values: Any = svdvals(x)
         ratio = values[..., 0] / values[..., -1]
         return 1 / ratio if p == -2 else ratio  # type: ignore[no-any-return]
-    from .solving import inv
-
     return matrix_norm(x, p) * matrix_norm(inv(x), p)
 
 
@@ -174,8 +173,6 @@ def matrix_power(x: Tensor, n: int) -> Tensor:
     """
     if n >= 0:
         return ops.matrix_power(x, n)  # type: ignore[no-any-return]
-    from .solving import inv
-
     return ops.matrix_power(inv(x), -n)  # type: ignore[no-any-return]
 
 

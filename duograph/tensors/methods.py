@@ -175,8 +175,7 @@ def _of_linalg(name: str) -> Callable[..., Any]:
     """A method that is a function of `linalg`, which is imported when it is first called."""
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-        module = "decompositions" if name == "cholesky" else "solving"
-        return getattr(import_late(f"duograph.linalg.{module}"), name)(self, *args, **kwargs)
+        return getattr(import_late("duograph"), name)(self, *args, **kwargs)
 
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"`duograph.{name}` of this tensor."
