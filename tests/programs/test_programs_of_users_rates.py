@@ -127,53 +127,37 @@ def warm_up():
     return Program(f, *[(make(4, seed=i),) for i in range(6)], state=lambda: [w.detach(), o.param_groups[0]["lr"]])
 
 
-def exponential_schedule():
+def scheduled(schedule, advance):
+    """Steps of which each ends with `advance(scheduler, loss)`."""
     w = nn.Parameter(make(4))
     o = dg.optim.SGD([w], lr=0.1)
-    s = dg.optim.lr_scheduler.ExponentialLR(o, 0.9)
+    s = schedule(o)
 
     def f(x):
         o.zero_grad()
         l = ((w - x) ** 2).sum()
         l.backward()
         o.step()
-        s.step()
+        advance(s, l)
         return l.detach()
 
     return Program(f, *[(make(4, seed=i),) for i in range(6)], state=lambda: [w.detach(), o.param_groups[0]["lr"]])
+
+
+def exponential_schedule():
+    return scheduled(lambda o: dg.optim.lr_scheduler.ExponentialLR(o, 0.9), lambda s, l: s.step())
 
 
 def cosine_schedule():
-    w = nn.Parameter(make(4))
-    o = dg.optim.SGD([w], lr=0.1)
-    s = dg.optim.lr_scheduler.CosineAnnealingLR(o, 10)
-
-    def f(x):
-        o.zero_grad()
-        l = ((w - x) ** 2).sum()
-        l.backward()
-        o.step()
-        s.step()
-        return l.detach()
-
-    return Program(f, *[(make(4, seed=i),) for i in range(6)], state=lambda: [w.detach(), o.param_groups[0]["lr"]])
+    return scheduled(lambda o: dg.optim.lr_scheduler.CosineAnnealingLR(o, 10), lambda s, l: s.step())
 
 
 def plateau():
-    w = nn.Parameter(make(4))
-    o = dg.optim.SGD([w], lr=0.1)
-    s = dg.optim.lr_scheduler.ReduceLROnPlateau(o, patience=1, factor=0.5)
-
-    def f(x):
-        o.zero_grad()
-        l = ((w - x) ** 2).sum()
-        l.backward()
-        o.step()
+    def advance(s, l):
         print(s.get_last_lr(), s.last_epoch)
         s.step(l)
-        return l.detach()
 
-    return Program(f, *[(make(4, seed=i),) for i in range(6)], state=lambda: [w.detach(), o.param_groups[0]["lr"]])
+    return scheduled(lambda o: dg.optim.lr_scheduler.ReduceLROnPlateau(o, patience=1, factor=0.5), advance)
 
 
 CAPTURES = {
