@@ -62,7 +62,7 @@ class _Operands:
         concrete = id(tensor) in session.arguments.slots or (tensor._traced is None and not tensor._born_traced)
         if concrete and not session.differentiating:  # a gradient's program is run without the call's arguments
             if not self.calls.is_dirty(builder.view_of(tensor).cell):
-                return session._concrete_row(tensor)
+                return session.results.concrete_row(tensor)
             return self.add(builder.read(tensor))
         if tensor._traced is not None and tensor._traced.type.weak:  # stands for a Python number
             return ("make", _to_number, [self.add(builder.read(tensor))])
@@ -162,7 +162,7 @@ class HostCalls:
         effects: list[Row] = []
         if kind == "raise":
             for tensor, cell in self._dirty():
-                effects.append(("call", _commit, [session._concrete_row(tensor), operands.add(cell.value)]))
+                effects.append(("call", _commit, [session.results.concrete_row(tensor), operands.add(cell.value)]))
         elif not session.builder.regions:
             for _, cell in self._dirty():
                 assert cell.input is not None
@@ -174,7 +174,7 @@ class HostCalls:
             condition = session.builder.presence.of(grad)
             if condition is not None:
                 row = ("make", grad_if, [operands.add(condition), row])
-            effects.append(("grad", session._concrete_row(tensor), row))
+            effects.append(("grad", session.results.concrete_row(tensor), row))
         effects += self._due_calls(operands, kind)
         for identity, (what, holder, key, current) in recorder.stores.items():
             value = current()
@@ -229,7 +229,7 @@ class HostCalls:
         """In a branch or loop: the call itself writes what has changed."""
         dirty = self._dirty()
         for tensor, cell in dirty:
-            effects.append(("call", _commit, [self.session._concrete_row(tensor), operands.add(cell.value)]))
+            effects.append(("call", _commit, [self.session.results.concrete_row(tensor), operands.add(cell.value)]))
             self.unknown.add(cell)
         return bool(dirty)
 

@@ -134,6 +134,16 @@ class Recorder(Journal):
         if read not in reads:
             reads.append(read)
 
+    def source(self, tensor: Any) -> int | None:
+        """The read through which runs find a state tensor; None if it is this very object at every run."""
+        reads = self.tensor_reads.get(id(tensor), [])
+        skipped = self.watch.tensors
+        if len(reads) == 1 and not tensor.requires_grad:
+            _, holder, key = self.reads[reads[0]]
+            if id(tensor) not in skipped or (id(holder), key) in self.watch.skipped:
+                return reads[0]
+        return None
+
     def enter(self, value: Any) -> None:
         """`value` existed before the capture: what is read from it matters."""
         if id(value) not in self.external:

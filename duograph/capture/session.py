@@ -15,13 +15,13 @@ from duograph.ir.primitives import LATE, PRIMITIVES
 from .backward import Backward, depends, differentiate
 from .borrowed import MayShare
 from .builder import CaptureBuilder
-from .cells import contiguous, view_layout
 from .convert import callee
 from .host_calls import HostCalls
 from .presence import grad_if
 from .recorder import Recorder
+from .results import Results
 from .sizes import Plan
-from .tree import Arguments, Row, argument_names, late_number, template, tensor_spec, tensors_of
+from .tree import Arguments, Row, argument_names, template, tensor_spec, tensors_of
 from .words import Words
 
 
@@ -59,12 +59,7 @@ class Session:
         self.builder.call_sizes = self.recorder.sizes
         self.arguments = Arguments(self.recorder, self.grad_mode, self.builder, plan or Plan({}))
         self.journal: list[tuple[str, Any, Any]] = []
-        self.outputs: list[Value] = []
-        self.output_numbers: dict[int, int] = {}
-        self.output_tensors: list[Any] = []
-        self.cell_outputs: dict[int, int] = {}
-        self.cell_roots: dict[int, Any] = {}
-        self.sharing: dict[int, set[int]] = {}
+        self.results = Results(self.builder, self.recorder, self.arguments, self.differentiable)
         self.names: list[str] = []  # of the arguments
         self.result_tensors: list[Any] = []
         self.recorder.gradients_written = self.journal
@@ -115,9 +110,9 @@ class Session:
                 self.arguments.check_unchanged()
                 self.builder.aliases.sync_all()
                 gradients = self._gradients()
-                self._note_sharing(result)
+                self.results.note_sharing(result)
                 self.result_tensors = tensors_of(result)
-                outputs = template(result, self._tensor_row)
+                outputs = template(result, self.results.row)
                 effects = self._effects(gradients)
                 self.differentiating = True
                 backward = self._backward()
@@ -176,109 +171,22 @@ class Session:
                 restored.add(id(tensor))
                 tensor.grad = old
 
-    # ---- results
-
-    def _tensor_row(self, tensor: Any) -> Row:
-        """The template row of a tensor that the call returns or leaves behind."""
-        if id(tensor) in self.arguments.slots or (tensor._traced is None and not tensor._born_traced):
-            return self._concrete_row(tensor)
-        if tensor._traced is not None and tensor._traced.type.weak:  # stands for a Python number
-            return ("make", _to_number, [("output", self._output(self.builder.read(tensor), tensor))])
-        known = self.output_numbers.get(id(tensor))
-        if known is not None:
-            return ("output", known)
-        view = None if tensor._traced is None else self.builder.views.get(tensor._traced)
-        if view is not None and not (self.differentiable and tensor.requires_grad):
-            row = None
-            if view.cell.input is not None:
-                row = self._input_view(view)
-            elif len(self.sharing.get(id(view.cell), ())) > 1:
-                row = self._part_of_result(view, tensor)
-            if row is not None:
-                return row
-        number = self._output(self.builder.read(tensor), tensor)
-        self.output_numbers[id(tensor)] = number
-        return ("output", number)
-
-    def _output(self, value: Value, tensor: Any) -> int:
-        self.outputs.append(value)
-        self.output_tensors.append(tensor)
-        return len(self.outputs) - 1
-
-    def _note_sharing(self, result: Any) -> None:
-        """Which storages several tensors of the result lie on."""
-
-        def note(tensor: Any) -> Row:
-            view = None if tensor._traced is None else self.builder.views.get(tensor._traced)
-            if view is not None:
-                self.sharing.setdefault(id(view.cell), set()).add(id(tensor))
-            return ()
-
-        template(result, note)
-
-    def _part_of_result(self, view: Any, tensor: Any) -> Row | None:
-        """A result that shares its storage with another: a view of the whole storage, which is one output."""
-        layout = view_layout(view.chain, 0, contiguous(view.cell.root.value.shape))
-        if layout is None:
-            return None
-        number = self.cell_outputs.get(id(view.cell))
-        if number is None:
-            number = self.cell_outputs[id(view.cell)] = self._output(view.cell.value, None)
-        shape = view.chain[-1].after.shape if view.chain else view.cell.value.shape
-        if not view.chain and self.cell_roots.setdefault(number, tensor) is tensor:
-            return ("output", number)
-        if all(isinstance(size, int) for size in (layout[0], *shape, *layout[1])):
-            return ("view", number, shape, layout[1], layout[0])
-        return ("make", _view_of, [("output", number), *self._layout_rows(shape, layout)])
-
-    def _input_view(self, view: Any) -> Row | None:
-        """A result that is a view of an input: made from the input itself, so that memory is shared as in dynamic mode."""
-        tensor = next((t for value, t in self.builder.tensor_inputs if value is view.cell.input), None)
-        if tensor is None:
-            return None
-        layout = view_layout(view.chain, 0, view.cell.root.strides)
-        if layout is None:
-            return None
-        shape = view.chain[-1].after.shape if view.chain else view.cell.root.value.shape
-        return ("make", _view_of, [self._concrete_row(tensor), *self._layout_rows(shape, layout)])
-
-    def _layout_rows(self, shape: Any, layout: tuple[Any, Any]) -> list[Row]:
-        """Shape, strides and offset of a view as templates."""
-
-        def row(size: Any) -> Row:
-            if not isinstance(size, int) and not self.recorder.sizes.knows(size):
-                return self._tensor_row(late_number(size))
-            if isinstance(size, int):
-                return ("const", size)
-            known = self.recorder.sizes.knows(size)
-            return ("number", list(self.recorder.sizes.postfix(size))) if known else template(size, self._tensor_row)
-
-        offset, strides = layout
-        if all(isinstance(size, int) for size in (offset, *shape, *strides)):
-            return [("const", tuple(shape)), ("const", tuple(strides)), ("const", offset)]
-        return [("tuple", [row(size) for size in shape]), ("tuple", [row(size) for size in strides]), row(offset)]
-
-    def _concrete_row(self, tensor: Any) -> Row:
-        slot = self.arguments.slots.get(id(tensor))
-        if slot is not None:
-            return ("read", self.recorder.read("arg", None, slot))
-        reads = self._source(tensor)
-        return ("const", tensor) if reads is None else ("read", reads)
+    # ---- what is left behind
 
     def _effects(self, gradients: list[tuple[Any, Any]]) -> list[Row]:
         effects: list[Row] = []
         self.overwritten = [tensor for tensor, _ in gradients]
         for tensor, grad in gradients:
-            row = template(grad, self._tensor_row)
+            row = template(grad, self.results.row)
             condition = self.builder.presence.of(grad)
             if condition is not None:
-                row = ("make", grad_if, [("output", self._output(condition, None)), row])
-            effects.append(("grad", self._concrete_row(tensor), row))
+                row = ("make", grad_if, [("output", self.results.add(condition, None)), row])
+            effects.append(("grad", self.results.concrete_row(tensor), row))
         calls, stores = self.hosts.left()
         for function, args in calls:
-            effects.append(("call", function, [template(a, self._tensor_row) for a in args]))
+            effects.append(("call", function, [template(a, self.results.row) for a in args]))
         for kind, holder, key, current in stores:
-            row = template(current(), self._tensor_row)
+            row = template(current(), self.results.row)
             effects.append((kind, holder, row) if kind == "setcell" else (kind, holder, key, row))
         return effects
 
@@ -304,7 +212,7 @@ class Session:
             return None
         wanted = [
             (number, tensor)
-            for number, tensor in enumerate(self.output_tensors)
+            for number, tensor in enumerate(self.results.tensors)
             if tensor is not None and tensor.requires_grad and not self._is_used(tensor.grad_fn)
         ]
         if not wanted:
@@ -317,16 +225,6 @@ class Session:
         return node is not None and (node.used or node in self.builder.differentiated)
 
     # ---- the entry
-
-    def _source(self, tensor: Any) -> int | None:
-        """The read through which runs find a state tensor; None if it is this very object at every run."""
-        reads = self.recorder.tensor_reads.get(id(tensor), [])
-        skipped = self.recorder.watch.tensors
-        if len(reads) == 1 and not tensor.requires_grad:
-            _, holder, key = self.recorder.reads[reads[0]]
-            if id(tensor) not in skipped or (id(holder), key) in self.recorder.watch.skipped:
-                return reads[0]
-        return None
 
     def _captured(
         self,
@@ -343,16 +241,8 @@ class Session:
         written = self._assign()
         if backward is not None and any(value in written for value in backward.saved):
             backward = None  # as in dynamic mode, only differentiating the result would be a mistake
-        saved = backward.saved if backward is not None else []
-        graph_outputs, saved_rows = list(self.outputs), []
         tensor_numbers: dict[Value, int] = {value: i for i, (value, _) in enumerate(builder.tensor_inputs)}
-        for value in saved:
-            if value in tensor_numbers:
-                saved_rows.append(("input", tensor_numbers[value]))
-            else:
-                if value not in graph_outputs:
-                    graph_outputs.append(value)
-                saved_rows.append(("output", graph_outputs.index(value)))
+        graph_outputs, saved_rows = self._saved([] if backward is None else backward.saved, tensor_numbers)
         graph = builder.finish(graph_outputs)
         numbers = [(value, postfix) for postfix, value in builder.number_inputs.items()]
         originals = self.arguments.originals
@@ -391,16 +281,40 @@ class Session:
         }
         tape = None
         if backward is not None:
-            tape_numbers = [next(list(p) for v, p in numbers if v is n) for n in backward.numbers]
-            differentiated = [tensor_numbers[v] for v in backward.inputs]
-            both = [graph.replace(equal=dict(builder.equal)) for graph in (backward.graph, backward.continued)]
-            (graph_back, continued), sizes = recorder.sizes.complete_alike(both)
-            backward = backward._replace(graph=graph_back, continued=continued)
-            results = [n for n, _ in backward.outputs]
-            tape = (differentiated, results, saved_rows, tape_numbers, sizes, *depends(graph, results, len(inputs)))
+            backward, tape = self._tape(backward, graph, numbers, saved_rows, tensor_numbers)
         return Captured(
             graph, backward, description, tape, [originals.get(id(t), t) for _, t in builder.tensor_inputs], self.result_tensors
         )
+
+    def _saved(self, saved: list[Value], tensor_numbers: dict[Value, int]) -> tuple[list[Value], list[Row]]:
+        """The program's outputs, with what the gradient needs of it, and where to find the latter after a run."""
+        outputs, rows = list(self.results.values), []
+        for value in saved:
+            if value in tensor_numbers:
+                rows.append(("input", tensor_numbers[value]))
+            else:
+                if value not in outputs:
+                    outputs.append(value)
+                rows.append(("output", outputs.index(value)))
+        return outputs, rows
+
+    def _tape(
+        self,
+        backward: Backward,
+        graph: Graph,
+        numbers: list[tuple[Value, Any]],
+        saved_rows: list[Row],
+        tensor_numbers: dict[Value, int],
+    ) -> tuple[Backward, tuple[Any, ...]]:
+        """The gradient with the operands that its sizes need, and what a run records for it."""
+        tape_numbers = [next(list(p) for v, p in numbers if v is n) for n in backward.numbers]
+        differentiated = [tensor_numbers[v] for v in backward.inputs]
+        both = [graph.replace(equal=dict(self.builder.equal)) for graph in (backward.graph, backward.continued)]
+        (graph_back, continued), sizes = self.recorder.sizes.complete_alike(both)
+        results = [n for n, _ in backward.outputs]
+        depending = depends(graph, results, len(self.builder.tensor_inputs))
+        tape = (differentiated, results, saved_rows, tape_numbers, sizes, *depending)
+        return backward._replace(graph=graph_back, continued=continued), tape
 
     def _assign(self) -> list[Value]:
         """Write every changed input cell back at the end of the program; returns the inputs written."""
@@ -441,7 +355,7 @@ class Session:
         if slot is not None:
             return ("read", self.recorder.read("arg", None, slot))
         spec = tensor_spec(tensor, tensor.requires_grad if self.grad_mode else None)
-        read = self._source(tensor)
+        read = self.recorder.source(tensor)
         if read is None:
             return ("tensor", tensor, *spec)
         self.recorder.guard("tensor", read, *spec)
@@ -455,14 +369,14 @@ class Session:
             tensor = kept.get(identity)
             if tensor is None or identity in self.arguments.slots:
                 continue
-            if identity not in self.builder.input_tensors or self._source(tensor) is None:
+            if identity not in self.builder.input_tensors or self.recorder.source(tensor) is None:
                 own = [r for r in reads if not self.recorder.watch.owns(self.recorder.reads[r][1])]
                 found.append((tensor, own))
         return found
 
     def _alias_guards(self, written: list[Value], numbers: dict[Value, int]) -> None:
         tensors = [t for _, t in self.builder.tensor_inputs]
-        movable = [i for i, t in enumerate(tensors) if id(t) in self.arguments.slots or self._source(t) is not None]
+        movable = [i for i, t in enumerate(tensors) if id(t) in self.arguments.slots or self.recorder.source(t) is not None]
         if written and movable:
             self.recorder.guards.append(("distinct", movable, [numbers[value] for value in written]))
         for outer, inner in self.builder.related:
@@ -474,7 +388,7 @@ class Session:
 
     def _read_of(self, tensor: Any) -> int | None:
         slot = self.arguments.slots.get(id(tensor))
-        return self._source(tensor) if slot is None else self.recorder.read("arg", None, slot)
+        return self.recorder.source(tensor) if slot is None else self.recorder.read("arg", None, slot)
 
 
 def state_names(recorder: Recorder) -> dict[int, str]:
@@ -495,12 +409,3 @@ def state_names(recorder: Recorder) -> dict[int, str]:
     for identity, name in recorder.tensor_names.items():
         names.setdefault(identity, name)
     return names
-
-
-def _to_number(tensor: Any) -> Any:
-    return tensor.item()
-
-
-def _view_of(tensor: Any, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Any:
-    """A view with a known layout of a tensor."""
-    return core.as_strided(tensor, shape, strides, 0 if 0 in shape else tensor.storage_offset() + offset)
