@@ -12,7 +12,7 @@ from duograph._stack import user_location
 from duograph.errors import CaptureError
 
 from .growing import grows, holds_any, settled
-from .texts import joined
+from .texts import joined, modulo
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -89,6 +89,8 @@ class ControlFlow:
     @staticmethod
     def update(old: Any, how: str, value: Any) -> Any:
         """`old += value` and the like. A tensor that stands for a Python number is not written: numbers never are."""
+        if how == "imod" and isinstance(old, str):
+            return modulo(old, value)
         if isinstance(old, core.Tensor) and old._traced is not None and old._traced.type.weak:
             how = how[1:] + "_" if how in ("iand", "ior") else how[1:]
         elif state.recorder is not None:
@@ -206,6 +208,16 @@ class ControlFlow:
     def said(*parts: Any) -> Any:
         """An f-string that is printed: each run fills in numbers, too."""
         return joined(parts, numbers=True)
+
+    @staticmethod
+    def modulo(left: Any, right: Any) -> Any:
+        """`left % right`: a remainder, or a text with tensors in it."""
+        return modulo(left, right)
+
+    @staticmethod
+    def said_modulo(left: Any, right: Any) -> Any:
+        """`text % values` that is printed: each run fills in numbers, too."""
+        return modulo(left, right, numbers=True)
 
     @staticmethod
     def if_exp(test: Any, then: Thunk, otherwise: Thunk) -> Any:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph._recorded import state
-from duograph._stack import PACKAGE_FOLDER, user_location
+from duograph._stack import PACKAGE_FOLDER, is_internal, user_location
 from duograph.errors import CaptureError
 from duograph.ir.builder import current
 from duograph.ops.definition import REGISTRY
@@ -23,6 +23,7 @@ from .control import ControlFlow
 from .growing import grows, joining, length, whole_arguments
 from .host import host_number
 from .host_calls import speaks_for_itself
+from .instructions import step_by_step
 from .journal import CONTAINERS
 from .modules import is_module
 from .numbers import MATHEMATICAL, is_live, mathematical, rounded
@@ -31,6 +32,7 @@ from .reducing import replacement
 from .scopes import HELPER
 from .sequences import enumerate_of, range_of, reversed_of, zip_of
 from .source import Converted, SourceMissing, convert
+from .steps import MADE
 from .texts import formatted, joined
 from .wrappers import remembering, wrapped_by_library
 
@@ -218,13 +220,14 @@ def converted_code(function: types.FunctionType) -> Converted | None:
 
 
 def convert_function(function: types.FunctionType) -> types.FunctionType:
-    """The function to run during a capture: converted, or itself if it has no source or is not the user's."""
+    """The function to run during a capture: converted, by its instructions if it has no source, itself if it is a library's."""
     code = function.__code__
     if code in _own_codes or not is_user_file(code.co_filename):
         return function
     made = converted_code(function)
     if made is None:
-        return function
+        followed: types.FunctionType = step_by_step(function) if _is_users(function) else function
+        return followed
     cells = dict(zip(code.co_freevars, function.__closure__ or ()))
     sites: list[tuple[str, Any, str]] = [
         ("cell", cells[name], name) if kind == "free" and name in cells else ("item", function.__globals__, name)
@@ -237,6 +240,12 @@ def convert_function(function: types.FunctionType) -> types.FunctionType:
     result.__dict__.update(function.__dict__)
     result.__module__ = function.__module__
     return result
+
+
+def _is_users(function: types.FunctionType) -> bool:
+    """Whether a function without source was made in the user's code: libraries make some, too."""
+    file = function.__globals__.get("__file__")
+    return not is_internal(function.__code__.co_filename) and (not isinstance(file, str) or is_user_file(file))
 
 
 def callee(recorder: Recorder, function: Any) -> Any:
@@ -314,7 +323,7 @@ def _callee(recorder: Recorder, function: Any) -> Any:
 
 def _note_defaults(recorder: Recorder, function: types.FunctionType) -> None:
     """The values of a function's default arguments are from outside."""
-    if function.__code__ in _own_codes:
+    if function.__code__ in _own_codes or function in MADE:
         return
     for name, values in (("__defaults__", function.__defaults__), ("__kwdefaults__", function.__kwdefaults__)):
         if values:
@@ -348,8 +357,8 @@ def _class(recorder: Recorder, cls: type) -> Any:
         raise _invention(cls.__name__)
     init = getattr(cls, "__init__", None)
     plain = type(cls) is type and getattr(cls, "__new__", None) is object.__new__
-    if plain and isinstance(init, types.FunctionType) and is_user_file(init.__code__.co_filename) and converted_code(init):
-        converted = convert_function(init)
+    converted = convert_function(init) if plain and isinstance(init, types.FunctionType) else None
+    if converted is not None and converted is not init:
 
         def construct(*args: Any, **kwargs: Any) -> Any:
             made: Any = object.__new__(cls)

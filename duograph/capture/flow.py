@@ -346,7 +346,19 @@ class _Generator(ast.NodeTransformer):
                 parts.append(part)
         return self.call(node, "said" if getattr(node, "said", False) else "text", *parts)
 
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        number = isinstance(node.left, ast.Constant) and not isinstance(node.left.value, str)
+        if not isinstance(node.op, ast.Mod) or number:
+            return self.generic_visit(node)  # type: ignore[return-value]
+        name = "said_modulo" if getattr(node, "said", False) else "modulo"
+        return self.call(node, name, self.visit(node.left), self.visit(node.right))
+
     def visit_Call(self, node: ast.Call) -> ast.expr:
+        if getattr(node, "said", False) and len(node.args) == 1:  # str(...)
+            field = ast.FormattedValue(node.args[0], ord("s"), None)
+            spoken = ast.copy_location(ast.JoinedStr([ast.copy_location(field, node)]), node)
+            spoken.said = True  # type: ignore[attr-defined]
+            return self.visit_JoinedStr(spoken)
         whole = isinstance(node.func, ast.Name) and node.func.id in _TAKE_ALL and len(node.args) == 1
         if whole and isinstance(node.args[0], ast.GeneratorExp):
             items = self.comprehension(node.args[0])
@@ -357,8 +369,7 @@ class _Generator(ast.NodeTransformer):
                 return node
         if isinstance(node.func, ast.Name) and node.func.id == "print":
             for text in node.args:
-                if isinstance(text, ast.JoinedStr):
-                    text.said = True  # type: ignore[attr-defined]
+                _said(text)
         bare = isinstance(node.func, ast.Name) and node.func.id == "super" and not node.args
         if bare and self.depth and self.first is not None:
             node.args = [name_of("__class__", node), name_of(self.first, node)]
@@ -369,6 +380,16 @@ class _Generator(ast.NodeTransformer):
         if getattr(node, "plain", False):
             return node
         return self.generic_visit(node)  # type: ignore[return-value]
+
+
+def _said(text: ast.expr) -> None:
+    """Marks what a printed text is made of."""
+    if isinstance(text, ast.BinOp) and isinstance(text.op, ast.Add):
+        _said(text.left)
+        _said(text.right)
+    spoken = isinstance(text, ast.Call) and isinstance(text.func, ast.Name) and text.func.id == "str" and not text.keywords
+    if isinstance(text, ast.JoinedStr) or spoken or (isinstance(text, ast.BinOp) and isinstance(text.op, ast.Mod)):
+        text.said = True  # type: ignore[attr-defined]
 
 
 def _no_arguments() -> ast.arguments:

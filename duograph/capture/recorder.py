@@ -39,6 +39,7 @@ _BY_IDENTITY = (
     core.Op, core.Function,
 )  # fmt: skip
 _MISSING = object()
+_HEAP_TYPE = 1 << 9  # made by a class statement
 
 
 class Recorder(Journal):
@@ -419,6 +420,8 @@ def _data_descriptor(holder: Any, name: str) -> bool:
 
 def is_user_class(cls: type) -> bool:
     """Whether methods of the class may be the user's."""
+    if cls.__module__ == "builtins":  # also that of a class which `exec` made in a namespace without a name
+        return bool(cls.__flags__ & _HEAP_TYPE)
     return cls.__module__.partition(".")[0] not in ("duograph", "builtins", "typing", "enum", "numpy", "collections")
 
 

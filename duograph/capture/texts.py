@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+import re
 import string
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +16,7 @@ from duograph.errors import CaptureError
 from .late import is_late
 from .numbers import is_live
 
+_FIELD = re.compile(r"%(?:\((?P<name>[^)]*)\))?(?P<form>[#0\- +]*(?:\*|\d+)?(?:\.(?:\*|\d+)?)?)[hlL]?(?P<kind>[a-zA-Z%])")
 _CONVERSIONS: dict[str, Callable[[Any], Any]] = {"": lambda x: x, "s": str, "r": repr, "a": ascii}
 
 
@@ -58,6 +61,8 @@ def _parts(text: Any) -> tuple[Any, ...]:
 
 
 def _formatted(value: Any, conversion: str, spec: str) -> str:
+    if conversion == "%":
+        return spec % (value,)
     return format(_CONVERSIONS[conversion](value), spec)
 
 
@@ -77,7 +82,7 @@ def joined(parts: tuple[Any, ...], numbers: bool = False) -> Any:
         return "".join(part if type(part) is str else _formatted(*part) for part in parts)
     flat: list[Any] = []
     for part in parts:
-        if type(part) is tuple and isinstance(part[0], LaterText) and part[1:] in (("", ""), ("s", "")):
+        if type(part) is tuple and isinstance(part[0], LaterText) and part[1:] in (("", ""), ("s", ""), ("%", "%s")):
             flat += part[0].parts
         elif type(part) is tuple and not (is_live(part[0]) or _of_runs(part[0], numbers)):
             flat.append(_formatted(*part))
@@ -106,3 +111,37 @@ def formatted(text: str, *args: Any, **kwargs: Any) -> Any:
         value = next(following) if not name else args[int(name)] if name.isdigit() else kwargs[name]
         parts.append((value, conversion or "", spec or ""))
     return joined(tuple(parts))
+
+
+def modulo(text: Any, values: Any, numbers: bool = False) -> Any:
+    """`text % values`: a remainder, or a text that each run fills in if there are tensors in it."""
+    if state.recorder is None or not isinstance(text, (str, LaterText)):
+        return operator.mod(text, values)
+    given = list(values.values()) if type(values) is dict else list(values) if type(values) is tuple else [values]
+    if not isinstance(text, LaterText) and not any(_of_runs(value, numbers) for value in given):
+        return text % values
+    if isinstance(text, LaterText):
+        raise CaptureError(
+            "static: a text with a tensor's values in it is filled in further by %",
+            hint="write one f-string",
+            location=user_location(),
+        )
+    parts: list[Any] = []
+    following, at = iter(given), 0
+    for field in _FIELD.finditer(text):
+        parts.append(text[at : field.start()])
+        at = field.end()
+        name, form, kind = field["name"], field["form"], field["kind"]
+        if kind == "%":
+            parts.append("%")
+            continue
+        while "*" in form:
+            form = form.replace("*", str(int(next(following))), 1)
+        try:
+            value = values[name] if name is not None else next(following)
+        except StopIteration:
+            raise TypeError("not enough arguments for format string") from None
+        parts.append((value, "%", f"%{form}{kind}"))
+    if type(values) is not dict and next(following, None) is not None:
+        raise TypeError("not all arguments converted during string formatting")
+    return joined((*parts, text[at:]), numbers)

@@ -1,5 +1,6 @@
 """Source conversion alone: converted functions are plain Python outside a capture, and say what they read inside one."""
 
+import collections
 import functools
 import traceback
 
@@ -222,8 +223,14 @@ def test_tracebacks_show_the_users_file_and_line():
         raise AssertionError
 
 
-def test_code_without_source_is_left_alone():
+def test_code_without_source_is_plain_python_outside_of_a_capture():
     scope = {}
+    exec("def f(x):\n    return x + 1", scope)
+    assert convert_function(scope["f"])(1) == 2
+
+
+def test_code_that_a_library_made_without_source_is_left_alone():
+    scope = {"__file__": collections.__file__}
     exec("def f(x):\n    return x + 1", scope)
     assert convert_function(scope["f"]) is scope["f"]
 
