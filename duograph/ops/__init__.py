@@ -13,20 +13,25 @@ from . import (  # noqa: F401
     arranging,
     assembling,
     bessel,
+    bits,
     choice,
     comparison,
     contractions,
     copying,
     counting,
     creation,
+    distances,
+    divisions,
     drawing,
     dropping,
     einsum,
+    extrema,
     functions,
     further,
     gates,
     incomplete,
     indexing,
+    joining,
     layouts,
     likelihoods,
     losses,
@@ -36,12 +41,15 @@ from . import (  # noqa: F401
     movement,
     normalisation,
     optimizer_steps,
+    padding,
     pairs,
     permuting,
+    powers,
     products,
     quantiles,
     random,
     reductions,
+    rounding,
     rows,
     sampled,
     scans,
@@ -63,14 +71,18 @@ from .definition import REGISTRY
 if TYPE_CHECKING:
     from .activations import *
     from .arithmetic import *
+    from .bits import *
     from .choice import *
     from .comparison import *
     from .contractions import *
     from .copying import *
     from .creation import *
+    from .divisions import *
+    from .extrema import *
     from .functions import *
     from .gates import *
     from .indexing import *
+    from .joining import *
     from .layouts import *
     from .likelihoods import *
     from .losses import *
@@ -81,8 +93,10 @@ if TYPE_CHECKING:
     from .optimizer_steps import *
     from .pairs import *
     from .permuting import *
+    from .powers import *
     from .random import *
     from .reductions import *
+    from .rounding import *
     from .rows import *
     from .slicing import *
     from .special import *

@@ -11,7 +11,8 @@ from .choice import maximum, minimum, where
 from .copying import cast
 from .definition import COMPOSITION, ELEMENTWISE, op
 from .dtypes import floats, numeric
-from .reductions import amax, sum
+from .extrema import amax
+from .reductions import sum
 from .samples import unary
 from .unary import erf, exp, expm1, log, log1p, reciprocal, sigmoid, tanh
 

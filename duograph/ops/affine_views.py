@@ -12,10 +12,10 @@ from duograph.ir.dim import product
 from .choice import where
 from .creation import full, zeros_like
 from .definition import MOVEMENT, VIEW, op
+from .extrema import positions
 from .indexing import add_along, put_along
 from .movement import axis, broadcast_to, reshape, unsqueeze
 from .permuting import permute
-from .reductions import positions
 from .tracing import emit, require, require_equal, user_operator
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Elements in other places: repeated, rolled, turned, padded, one triangle of a matrix."""
+"""Elements in other places: repeated, turned, rolled, one triangle of a matrix."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from duograph.ir.builder import current
 from duograph.ir.dim import maximum as greater
 from duograph.ir.dim import mod
 
-from .choice import clamp, where
+from .choice import where
 from .copying import cast, clone
 from .creation import full, zeros_like
 from .definition import MOVEMENT, function, op
+from .extrema import positions
 from .indexing import take_along
-from .movement import axis, broadcast_to, reshape
+from .joining import cat
+from .movement import axes, axis, broadcast_to, reshape
 from .permuting import transpose
-from .reductions import positions, sum
-from .slicing import cat, flip, slice
+from .reductions import sum
+from .slicing import slice
 from .tracing import emit, require, user_operator, value_of
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 
     from duograph._core import Tensor
 
-    from .definition import Number, Size, Sizes
+    from .definition import Axis, Size, Sizes
+
 
 # Repetition
 
@@ -219,6 +222,34 @@ def repeat_interleave(
 
 @op(
     kind=MOVEMENT,
+    lowers=True,
+    reference=lambda np, x, *dims: np.flip(x, dims[0] if len(dims) == 1 else dims),
+    samples=lambda m: [(m(3, 4), 0), (m(3, 4), (0, -1)), (m(5), 0), (m(0, 2), 1)],
+)
+def flip(x: Tensor, *dims: Axis) -> Tensor:
+    """A copy with the order along dimensions reversed.
+
+    Shapes:   x [*S] → [*S]
+    Dtypes:   kept
+    Gradient: flipped back
+    Errors:   DimensionError
+    Source:   torch.flip
+
+    >>> flip(tensor([1, 2, 3]), 0)
+    tensor([3, 2, 1])
+    """
+    given: Any = dims[0] if len(dims) == 1 else dims
+    found = axes("flip", given, len(x.shape)) if given != () else ()
+    return emit("flip", [x], x.dtype, tuple(x.shape), dims=found)
+
+
+@flip.vjp
+def _(g: Any, out: Any, x: Any, *dims: Any) -> Any:
+    return flip(g, dims)
+
+
+@op(
+    kind=MOVEMENT,
     method=False,
     public=False,
     reference=lambda np, x, shifts, dims: np.roll(x, shifts, dims),
@@ -399,123 +430,3 @@ def triu(x: Tensor, diagonal: Size = 0) -> Tensor:
 @triu.vjp
 def _(g: Any, out: Any, x: Any, diagonal: Any) -> Any:
     return triu(g, diagonal)
-
-
-# Padding
-
-
-def _np_pad(np: Any, x: Any, pad: Any, mode: str = "constant", value: float = 0) -> Any:
-    pairs = [(0, 0)] * x.ndim
-    for i in range(len(pad) // 2):
-        low, high = pad[2 * i], pad[2 * i + 1]
-        cut = [np.s_[:]] * x.ndim
-        cut[-1 - i] = np.s_[max(-low, 0) : x.shape[-1 - i] - max(-high, 0)]
-        x = x[tuple(cut)]
-        pairs[-1 - i] = (max(low, 0), max(high, 0))
-    how = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode]
-    return np.pad(x, pairs, how, **({"constant_values": value} if mode == "constant" else {}))
-
-
-def _pad_samples(m: Any) -> Any:
-    calls: list[Any] = [(m(3, 4), (1, 2)), (m(3, 4), (0, 1, 2, 0)), (m(5), (-1, 2)), (m(0, 2), (1, 1))]
-    calls.append((m(2, 3), (1, 0), "constant", 2))
-    for mode in ("reflect", "replicate", "circular"):
-        calls += [(m(2, 4, 5), (2, 1), mode), (m(2, 3, 4, 3), (1, 2, 2, 1), mode)]
-    return calls
-
-
-@op(kind=MOVEMENT, method=False, public=False, functional=True, samples=_pad_samples, reference=_np_pad)
-def pad(x: Tensor, pad: Sizes, mode: str = "constant", value: Number = 0) -> Tensor:
-    """More elements around x: pairs of how many in front and behind, last dimension first; negative ones cut.
-
-    What is put there: a value ("constant"), or x mirrored without its edge ("reflect"), its edge ("replicate"), or x
-    from its other side ("circular").
-
-    Shapes:   x [*S] → [*S with more at the last dimensions]
-    Dtypes:   kept
-    Gradient: to x, added up where it is repeated
-    Errors:   ArgumentError for an odd number of sizes, too many or another mode; ShapeError for more than x has
-    Source:   torch.nn.functional.pad
-
-    >>> dg.nn.functional.pad(tensor([1, 2]), (1, 2))
-    tensor([0, 1, 2, 0, 0])
-    """
-    name, rank = user_operator("pad"), len(x.shape)
-    if len(pad) % 2 or len(pad) > 2 * rank:
-        raise ArgumentError(f"{name}: {len(pad)} sizes for {rank} dimensions", hint="two for each dimension, the last one first")
-    pairs = [(rank - 1 - i, pad[2 * i], pad[2 * i + 1]) for i in range(len(pad) // 2)]
-    if mode == "constant":
-        return _constant_pad(x, pairs, value)
-    if mode not in ("reflect", "replicate", "circular"):
-        raise ArgumentError(f"{name}: mode must be constant, reflect, replicate or circular, got {mode!r}")
-    made = x
-    for d, low, high in pairs:
-        made = take_along(made, _source_index(name, mode, x.shape[d], low, high), d)
-    return made
-
-
-@op(
-    kind=MOVEMENT,
-    lowers=True,
-    method=False,
-    public=False,
-    samples=lambda m: [(m(3, 4), (0, 1), (2, 0)), (m(3), (2,), (1,)), (m(0, 2), (1, 0), (0, 1))],
-    reference=lambda np, x, low, high: np.pad(x, list(zip(low, high))),
-)
-def zero_pad(x: Tensor, low: Sizes, high: Sizes) -> Tensor:
-    """x with zeros around it: how many in front of and behind each dimension.
-
-    Shapes:   x [*S] → [*(low + S + high)]
-    Dtypes:   kept
-    Gradient: cut out
-    Errors:   none
-    Source:   numpy.pad
-
-    >>> dg.ops.zero_pad(tensor([1]), (1,), (2,))
-    tensor([0, 1, 0, 0])
-    """
-    shape = tuple(a + size + b for a, size, b in zip(low, x.shape, high))
-    return emit("pad", [x], x.dtype, shape, low=tuple(low), high=tuple(high))
-
-
-@zero_pad.vjp
-def _(g: Any, out: Any, x: Any, low: Any, high: Any) -> Any:
-    for d, size in enumerate(x.shape):
-        g = slice(g, d, low[d], low[d] + size)
-    return g
-
-
-def _constant_pad(x: Any, pairs: Sequence[tuple[int, Any, Any]], value: Any) -> Tensor:
-    rank = len(x.shape)
-    for d, low, high in pairs:
-        x = slice(x, d, greater(-low, 0), x.shape[d] - greater(-high, 0))
-    lows: list[Any] = [0] * rank
-    highs: list[Any] = [0] * rank
-    for d, low, high in pairs:
-        lows[d], highs[d] = greater(low, 0), greater(high, 0)
-    made = zero_pad(x, tuple(lows), tuple(highs))
-    inside: Any = None
-    for d, _, _ in pairs:
-        at = positions(made, d)
-        here = (at >= lows[d]) & (at < lows[d] + x.shape[d])
-        inside = here if inside is None else inside & here
-    return made if inside is None else where(inside, made, full((), value, x.dtype))
-
-
-def _source_index(name: str, mode: str, size: Any, low: Any, high: Any) -> Any:
-    """Which element stands at each place of a padded dimension."""
-    from .creation import iota
-
-    limit = {"reflect": size - 1, "circular": size}.get(mode)
-    for given in (low, high):
-        if limit is not None:
-            message = f"{name}: {given} elements of {mode} padding need more than the size {size}"
-            require("le", given, limit, ShapeError, message)
-    require("le", 1, size, ShapeError, f"{name}: {mode} padding of a dimension of size 0")
-    place: Any = iota(low + size + high) - low
-    if mode == "replicate":
-        return clamp(place, 0, size - 1)
-    if mode == "circular":
-        return place % size
-    place = where(place < 0, -place, place)
-    return where(place > size - 1, 2 * (size - 1) - place, place)

@@ -10,13 +10,14 @@ from duograph import _core as core
 from duograph.errors import ArgumentError, DimensionError, DomainError, ShapeError
 from duograph.ir.dim import product
 
-from .arranging import zero_pad
 from .copying import clone
 from .definition import MOVEMENT, function, op
 from .dtypes import promote
 from .indexing import take_along
+from .joining import cat, stack
 from .movement import axis, broadcast_to, reshape
-from .slicing import cat, slice, stack
+from .padding import zero_pad
+from .slicing import slice
 from .tabulating import triu_indices
 from .tracing import user_operator
 

@@ -14,16 +14,18 @@ from .copying import cast
 from .creation import full, iota, zeros_like
 from .definition import INDEXING, REDUCTION, function, op
 from .dtypes import floats
+from .extrema import amax, amin
 from .indexing import add_along, put_along, take_along
+from .joining import cat
 from .masks import true_positions
 from .movement import axis, broadcast_to, reshape
 from .permuting import movedim
-from .reductions import amax, amin, any, reduced
+from .reductions import any, reduced
+from .rounding import floor
 from .scans import cumsum, emit_rows
-from .slicing import cat, slice
+from .slicing import slice
 from .sorting import argsort, sort_along
 from .tracing import require, require_equal, user_operator, value_of
-from .unary import floor
 
 if TYPE_CHECKING:
     from duograph._core import Tensor

@@ -12,7 +12,8 @@ from .choice import clamp_min, where
 from .creation import zeros_like
 from .definition import RANDOM, REGISTRY, function, op
 from .random import _as, _normal, _uniform, _wide, rand, randint, randn
-from .unary import ceil, exp, log1p, tan
+from .rounding import ceil
+from .unary import exp, log1p, tan
 
 if TYPE_CHECKING:
     from duograph._core import DType, Tensor

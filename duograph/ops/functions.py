@@ -12,8 +12,9 @@ from .comparison import eq, isfinite, lt
 from .definition import ELEMENTWISE, function, op
 from .dtypes import compare, float_promote, floats
 from .pairs import copysign
+from .rounding import trunc
 from .samples import unary
-from .unary import cos, log, rsqrt, sin, trunc
+from .unary import cos, log, rsqrt, sin
 
 if TYPE_CHECKING:
     from duograph._core import Tensor

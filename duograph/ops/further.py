@@ -10,7 +10,6 @@ from duograph.ir.builder import current
 from duograph.ir.dim import product
 
 from .affine_views import put_back, strided
-from .arranging import pad as padded
 from .choice import maximum
 from .contractions import matmul
 from .copying import cast
@@ -19,6 +18,7 @@ from .definition import INDEXING, MOVEMENT, REDUCTION, function, op
 from .dtypes import floats
 from .indexing import take_along
 from .movement import reshape, unsqueeze
+from .padding import pad as padded
 from .permuting import permute, transpose
 from .searching import search
 from .statistics import mean

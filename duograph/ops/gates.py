@@ -13,9 +13,9 @@ from .copying import cast
 from .creation import zeros_like
 from .definition import COMPOSITION, ELEMENTWISE, function, op
 from .dtypes import float_promote, floats, numeric
+from .extrema import argmax
 from .indexing import scatter
 from .movement import axis, reshape, unsqueeze
-from .reductions import argmax
 from .samples import unary
 from .slicing import slice
 from .tracing import require

@@ -12,10 +12,11 @@ from .choice import maximum, where
 from .copying import cast
 from .definition import LOSS, function, op
 from .dtypes import floats, numeric
+from .extrema import positions
 from .gradient import unbroadcast
 from .indexing import gather, take_along
 from .movement import reshape, squeeze, unsqueeze
-from .reductions import count, positions, sum
+from .reductions import count, sum
 from .statistics import mean
 from .tracing import require_equal
 from .unary import exp, log1p, sigmoid

@@ -103,7 +103,7 @@ def nonzero(x: Tensor, as_tuple: bool = False) -> Any:
     tensor([[1],
             [2]])
     """
-    from .slicing import stack
+    from .joining import stack
 
     if not x.dim():
         (found,) = nonzero_tuple(reshape(x, (1,)))

@@ -13,7 +13,8 @@ from .copying import cast
 from .creation import zeros_like
 from .definition import REDUCTION, function, op
 from .dtypes import accumulate, floats
-from .reductions import amax, amin, np_dims, restore, sum
+from .extrema import amax, amin
+from .reductions import np_dims, restore, sum
 from .statistics import mean, std_any, var_any
 from .tracing import user_operator
 

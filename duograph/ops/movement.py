@@ -30,6 +30,14 @@ def axis(name: str, dim: int, rank: int) -> int:
     return dim + limit if dim < 0 else dim
 
 
+def existing_axis(name: str, dim: int, rank: int) -> int:
+    """The same for what needs a dimension: a 0-d tensor has none."""
+    found = axis(name, dim, rank)
+    if rank == 0:
+        raise DimensionError(f"{name}: a 0-d tensor has no dimension {dim}")
+    return found
+
+
 def axes(name: str, dim: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
     """Dimension numbers, each once; None and () are all of them."""
     if dim is None or dim == ():

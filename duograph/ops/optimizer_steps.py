@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 
-from .arithmetic import pow
 from .choice import maximum, minimum, where
 from .copying import cast
 from .definition import COMPOSITION, UPDATE, op
-from .reductions import amax, sum
+from .extrema import amax
+from .powers import pow
+from .reductions import sum
 from .unary import sqrt
 
 if TYPE_CHECKING:

@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 
-from .arithmetic import abs, floor_divide, mul, pow, trunc_divide
+from .arithmetic import abs, mul
 from .choice import maximum, minimum, where
 from .comparison import eq, isnan
 from .copying import cast
 from .creation import zeros_like
 from .definition import ELEMENTWISE, op
+from .divisions import floor_divide, trunc_divide
 from .dtypes import doubles, float_promote, floats, integers, no_bool, numeric, promote, wide_floats
+from .powers import pow
+from .rounding import floor
 from .samples import binary, unary
-from .unary import exp, exp2, floor, log, log1p
+from .unary import exp, exp2, log, log1p
 
 if TYPE_CHECKING:
     from duograph._core import Tensor

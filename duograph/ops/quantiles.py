@@ -16,9 +16,9 @@ from .indexing import gather
 from .movement import axis, broadcast_to, reshape, unsqueeze
 from .permuting import movedim
 from .reductions import any
+from .rounding import ceil, floor
 from .sorting import sort_along
 from .tracing import user_operator
-from .unary import ceil, floor
 
 if TYPE_CHECKING:
     from duograph._core import Tensor
@@ -79,7 +79,7 @@ def _quantile(name: str, x: Any, q: Any, dim: Any, keepdim: bool, interpolation:
 
 def _between(ordered: Any, place: Any, interpolation: str) -> Tensor:
     """What lies at places between the elements of rows in order."""
-    from .unary import round
+    from .rounding import round
 
     if interpolation == "nearest":
         return gather(ordered, -1, cast(round(place), core.int64))

@@ -12,8 +12,9 @@ from .choice import where
 from .creation import zeros_like
 from .definition import RANDOM, function, op
 from .dtypes import floats
+from .rounding import floor
 from .tracing import cast_value, emit, value_of, wrap
-from .unary import cos, floor, log1p, sqrt
+from .unary import cos, log1p, sqrt
 
 if TYPE_CHECKING:
     from duograph._core import DType, Tensor
@@ -216,7 +217,8 @@ def _keep_scale(x: Any, p: Any) -> Any:
 
 @dropout_with_mask.vjp
 def _(g: Any, out: Any, x: Any, p: Any) -> Any:
-    from .arithmetic import div, sub
+    from .arithmetic import sub
+    from .divisions import div
 
     return where(out[1], g[0] * div(1.0, sub(1.0, p)), 0.0)
 

@@ -13,11 +13,13 @@ from .copying import cast
 from .creation import full, spaced
 from .definition import INDEXING, REDUCTION, function, op
 from .dtypes import floats
+from .extrema import amax, amin
 from .indexing import add_along
+from .joining import cat
 from .movement import axis, broadcast_to, reshape, unsqueeze
-from .reductions import amax, amin, sum
+from .reductions import sum
 from .searching import search
-from .slicing import cat, select, slice
+from .slicing import select, slice
 from .tracing import require, require_equal, user_operator
 
 if TYPE_CHECKING:

@@ -9,15 +9,18 @@ from duograph.errors import ShapeError
 from duograph.ir.builder import current
 from duograph.ir.types import TensorType
 
+from .arranging import flip
 from .choice import where
 from .copying import clone
 from .creation import zeros_like
 from .definition import REDUCTION, function, op
 from .dtypes import accumulate, compute_dtype, float_promote, promote
+from .extrema import Extremum
 from .indexing import scatter_add
+from .joining import cat
 from .movement import axis
-from .reductions import Extremum, sum
-from .slicing import cat, flip, slice
+from .reductions import sum
+from .slicing import slice
 from .tracing import cast_value, user_operator, value_of, wrap
 from .unary import exp, log
 

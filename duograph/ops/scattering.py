@@ -8,11 +8,11 @@ from duograph import _core as core
 from duograph.errors import ArgumentError, DTypeError, ShapeError
 from duograph.ir.dim import product
 
-from .arithmetic import floor_divide
 from .choice import where
 from .copying import cast
 from .creation import full, ones_like, zeros_like
 from .definition import INDEXING, function, op
+from .divisions import floor_divide
 from .indexing import add_along, gather, put_along, require_index, scatter, scatter_add, scattered, take_along
 from .masks import nonzero
 from .movement import axis, broadcast_to, reshape

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from duograph.errors import ShapeError
 
-from .arranging import pad
 from .choice import clamp
 from .definition import COMPOSITION, op
 from .dtypes import float_promote, floats
 from .more_reductions import vector_norm
+from .padding import pad
 from .reductions import sum
 from .slicing import slice
 

@@ -11,11 +11,13 @@ from .choice import where
 from .copying import clone
 from .creation import full, zeros_like
 from .definition import REDUCTION, function, op
+from .extrema import Extremum, argmax, positions
 from .indexing import gather, scatter_add
+from .joining import cat
 from .movement import axis, reshape, squeeze, unsqueeze
-from .reductions import Extremum, any, argmax, positions
+from .reductions import any
 from .scans import cummax_along, emit_rows
-from .slicing import cat, slice
+from .slicing import slice
 from .tracing import require, user_operator
 
 if TYPE_CHECKING:

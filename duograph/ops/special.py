@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from duograph.errors import DomainError
 
-from .arithmetic import square
 from .choice import where
 from .definition import ELEMENTWISE, function, op
 from .dtypes import double_compute, float_promote
+from .powers import square
+from .rounding import trunc
 from .samples import unary
-from .unary import exp, reciprocal, sin, trunc
+from .unary import exp, reciprocal, sin
 
 if TYPE_CHECKING:
     from duograph._core import Tensor

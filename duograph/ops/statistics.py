@@ -11,8 +11,9 @@ from .choice import maximum, where
 from .copying import cast
 from .definition import REDUCTION, function, op
 from .dtypes import compute_dtype, float_promote, floats
+from .extrema import amax
 from .movement import axes, reshape
-from .reductions import amax, count, nonempty, np_dims, restore, sum
+from .reductions import count, nonempty, np_dims, restore, sum
 from .tracing import user_operator
 from .unary import exp, log, sqrt
 

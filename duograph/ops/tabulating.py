@@ -8,13 +8,14 @@ from duograph import _core as core
 from duograph.errors import ArgumentError, DimensionError, ShapeError
 
 from .affine_views import strided
+from .arranging import flip
 from .copying import cast
 from .creation import full, ones_like, spaced
 from .definition import COMPOSITION, function, op
+from .joining import cat, stack
 from .masks import nonzero_tuple
 from .movement import broadcast_to, unsqueeze
 from .scans import cumprod
-from .slicing import cat, flip, stack
 
 if TYPE_CHECKING:
     from duograph._core import DType, Tensor
