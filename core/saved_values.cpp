@@ -54,15 +54,18 @@ void check_version(const Node* node, const Saved& saved, const std::string& what
 
 Ref restore(const Node* node, const Saved& saved, const Edge* edge, bool linked, uint32_t index) {
   TensorObject* tensor;
+  if (saved.buffer) check_version(node, saved, edge ? operand_name(node, index) : "the result");
   if (linked && edge && edge->leaf) return Ref::borrow(as_object(edge->leaf));
   if (saved.buffer) {
-    check_version(node, saved, edge ? operand_name(node, index) : "the result");
     retain(saved.buffer);
     tensor = make_tensor(saved.buffer, saved.offset, saved.dtype, saved.rank, saved.sizes, saved.sizes + saved.rank);
   } else {
     Buffer* one = allocate(8);
     std::memset(one->data, 0, 8);
-    store_number(one->data, saved.dtype, static_cast<int64_t>(1));
+    // Rules that run under create_graph check their indices, also those that a dimension of size 1 leaves no choice
+    // for: 0 lies in every dimension.
+    const bool is_index = !is_floating(saved.dtype) && saved.dtype != DType::Bool;
+    store_number(one->data, saved.dtype, static_cast<int64_t>(is_index ? 0 : 1));
     Dims strides;
     for (int d = 0; d < saved.rank; ++d) strides.push_back(0);
     tensor = make_tensor(one, 0, saved.dtype, saved.rank, saved.sizes, strides.data());

@@ -68,6 +68,7 @@ class Side:
         self.lib = lib
         self.allow_overwriting = allow_overwriting
         self.leaves: list[str] = []
+        self.lines: list[str] = []
         self.live: dict[str, Any] = {}
         self.rounded = False
         scope = {"lib": lib, "make": self.make, "given": self.given, "other": self.other, "places": self.places}
@@ -109,7 +110,7 @@ class Side:
         return self.lib.tensor(found, dtype=self.lib.int64)
 
     def run(self, line: str) -> Exception | None:
-        self.rounded |= "float32" in line
+        self.lines.append(line)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -126,6 +127,7 @@ class Side:
 
     def added(self, name: str, line: str) -> None:
         made = self.scope[name]
+        self.rounded |= str(getattr(made, "dtype", "")).endswith("float32")
         if self.lib is torch and not isinstance(made, torch.Tensor):
             raise Skipped("no tensor")
         if " make(" in line:
@@ -160,7 +162,7 @@ def storage(t: Any) -> int:
 
 
 def numbers(t: Any) -> np.ndarray:
-    return np.asarray(t.detach().cpu().numpy() if isinstance(t, torch.Tensor) else t.detach().numpy())
+    return np.asarray(t.numpy(force=True) if isinstance(t, torch.Tensor) else t.detach().numpy())
 
 
 def close(a: np.ndarray, b: np.ndarray, rounded: bool) -> bool:
@@ -174,13 +176,15 @@ def close(a: np.ndarray, b: np.ndarray, rounded: bool) -> bool:
 
 
 def facts(t: Any) -> dict[str, Any]:
+    """Of PyTorch's integers it is not asked whether they require gradient: slices that a float was written into say so."""
     steps = [s for s, n in zip(t.stride(), t.shape) if n > 1] if t.numel() else []
+    is_float = t.dtype.is_floating_point
     return {
         "dtype": str(t.dtype).split(".")[-1],
         "shape": tuple(t.shape),
         "strides": steps,
-        "requires_grad": t.requires_grad,
-        "is_leaf": t.is_leaf,
+        "requires_grad": is_float and t.requires_grad,
+        "is_leaf": not is_float or t.is_leaf,
     }
 
 
@@ -216,8 +220,8 @@ def compare_tensors(ours: Side, theirs: Side) -> None:
 def gradients(side: Side, seed: int, second: bool) -> list[Any] | Exception:
     """Of a weighted sum of some outcomes in the leaves that require gradient."""
     r, lib = random.Random(seed), side.lib
-    outcomes = [n for n, t in side.live.items() if t.requires_grad and r.random() < 0.6]
-    outcomes = outcomes or [n for n, t in side.live.items() if t.requires_grad]
+    differentiable = [n for n, t in side.live.items() if t.requires_grad and t.dtype.is_floating_point]
+    outcomes = [n for n in differentiable if r.random() < 0.6] or differentiable
     try:
         total: Any = sum(
             (side.live[n] * side.given(seed + i, side.live[n].shape, "float64")).sum() for i, n in enumerate(outcomes)
@@ -233,15 +237,15 @@ def gradients(side: Side, seed: int, second: bool) -> list[Any] | Exception:
         return error
 
 
-def compare_gradients(ours: Side, theirs: Side, seed: int, second: bool, lines: Sequence[str]) -> str:
-    if not any(t.requires_grad for t in theirs.live.values()) or not theirs.leaves:
+def compare_gradients(ours: Side, theirs: Side, seed: int, second: bool) -> str:
+    if not any(t.requires_grad and t.dtype.is_floating_point for t in theirs.live.values()) or not theirs.leaves:
         return "no gradient"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected, found = gradients(theirs, seed, second), gradients(ours, seed, second)
     if isinstance(found, dg.Error) and OVERWRITTEN in str(found) and theirs.allow_overwriting:
         strict = Side(torch, allow_overwriting=False)
-        for line in lines:
+        for line in theirs.lines:
             strict.run(line)
         expected = gradients(strict, seed, second)
     reason = compare_errors(found, expected, "gradients")
@@ -320,9 +324,9 @@ def is_forbidden(t: Any) -> bool:
         return True
 
 
-def finish(ours: Side, theirs: Side, lines: Sequence[str], seed: int, seen: Counter[str]) -> None:
+def finish(ours: Side, theirs: Side, seed: int, seen: Counter[str]) -> None:
     compare_tensors(ours, theirs)
-    seen[compare_gradients(ours, theirs, seed, seed % 3 == 0, lines)] += 1
+    seen[compare_gradients(ours, theirs, seed, seed % 3 == 0)] += 1
     probe(ours, theirs, seed)
 
 
@@ -336,7 +340,7 @@ def draw_and_run(seed: int, seen: Counter[str]) -> list[str]:
         for _ in range(draw.random.randint(4, 12)):
             lines.append(draw.line(theirs.live))
             step(ours, theirs, lines[-1], seen)
-        finish(ours, theirs, lines, seed, seen)
+        finish(ours, theirs, seed, seen)
     except Skipped:
         pass
     except Difference as error:
@@ -353,7 +357,7 @@ def run_lines(lines: Sequence[str], seed: int, careful: bool = False) -> Counter
             step(ours, theirs, line, seen)
             if careful:
                 compare_tensors(ours, theirs)
-        finish(ours, theirs, lines, seed, seen)
+        finish(ours, theirs, seed, seen)
     except Skipped:
         pass
     return seen

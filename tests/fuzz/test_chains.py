@@ -119,6 +119,25 @@ a2[1:] += a1[1:] ** 2
 a3 = a2.T.unfold(0, 2, 1)
 a2[0] *= a1[2]
 """,
+    "second_order_of_rows_added_along_a_dimension_of_one": """
+a1 = make(1, (2, 2, 1), 'float64', 'plain', True)
+a2 = a1 ** 2
+a2.index_add_(-1, lib.tensor([0], dtype=lib.int64), a1 * 3)
+a3 = a2.index_select(2, lib.tensor([0, 0], dtype=lib.int64))
+a4 = a1.gather(2, lib.tensor([[[0], [0]], [[0], [0]]], dtype=lib.int64)) ** 2
+""",
+    "a_leaf_overwritten_through_another_tensor": """
+a1 = make(1, (2,), 'float64', 'plain', True)
+a2 = a1.abs()
+a3 = a1.detach()
+a3 -= given(5, (2,), 'float64')
+""",
+    "floats_written_into_integers": """
+a1 = make(1, (2,), 'float64', 'plain', True)
+a2 = make(2, (3, 2), 'int64', 'plain', False)
+a2[1] = a1
+a3 = a2 * a1
+""",
 }
 
 
