@@ -20,11 +20,11 @@ from . import (  # noqa: F401
     copying,
     counting,
     creation,
-    distances,
     divisions,
     drawing,
     dropping,
     einsum,
+    exponentiation,
     extrema,
     functions,
     further,
@@ -44,12 +44,12 @@ from . import (  # noqa: F401
     padding,
     pairs,
     permuting,
-    powers,
     products,
     quantiles,
     random,
     reductions,
     rounding,
+    row_distances,
     rows,
     sampled,
     scans,
@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from .copying import *
     from .creation import *
     from .divisions import *
+    from .exponentiation import *
     from .extrema import *
     from .functions import *
     from .gates import *
@@ -93,7 +94,6 @@ if TYPE_CHECKING:
     from .optimizer_steps import *
     from .pairs import *
     from .permuting import *
-    from .powers import *
     from .random import *
     from .reductions import *
     from .rounding import *

@@ -9,8 +9,8 @@ from duograph import _core as core
 from .choice import maximum, minimum, where
 from .copying import cast
 from .definition import COMPOSITION, UPDATE, op
+from .exponentiation import pow
 from .extrema import amax
-from .powers import pow
 from .reductions import sum
 from .unary import sqrt
 

@@ -14,7 +14,7 @@ from .creation import zeros_like
 from .definition import ELEMENTWISE, op
 from .divisions import floor_divide, trunc_divide
 from .dtypes import doubles, float_promote, floats, integers, no_bool, numeric, promote, wide_floats
-from .powers import pow
+from .exponentiation import pow
 from .rounding import floor
 from .samples import binary, unary
 from .unary import exp, exp2, log, log1p

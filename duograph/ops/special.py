@@ -9,7 +9,7 @@ from duograph.errors import DomainError
 from .choice import where
 from .definition import ELEMENTWISE, function, op
 from .dtypes import double_compute, float_promote
-from .powers import square
+from .exponentiation import square
 from .rounding import trunc
 from .samples import unary
 from .unary import exp, reciprocal, sin
