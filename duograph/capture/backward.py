@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from duograph import _core as core
-from duograph.ir.dim import Dim, symbols
+from duograph.ir.dim import Dim
 from duograph.ir.graph import Argument, Graph, Node, Value
 from duograph.ir.late import mentions
+from duograph.ir.substitution import symbols
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
 

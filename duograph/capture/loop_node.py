@@ -14,11 +14,12 @@ from duograph import _core as core
 from duograph._stack import user_location
 from duograph.errors import CaptureError
 from duograph.ir.builder import close_regions
-from duograph.ir.dim import Dim, symbols
+from duograph.ir.dim import Dim
 from duograph.ir.effects import has_effects
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.primitives import CONTRACTION, INDEXING, MOVEMENT, NULLARY, REDUCE, TRANSCENDENTAL, kind_of
 from duograph.ir.primitives import PRIMITIVES as TABLE
+from duograph.ir.substitution import symbols
 from duograph.ir.types import TensorType
 from duograph.ops.definition import REGISTRY
 from duograph.ops.tracing import wrap

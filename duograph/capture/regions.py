@@ -15,10 +15,11 @@ from duograph import _core as core
 from duograph._stack import user_location
 from duograph.errors import CaptureError
 from duograph.ir.builder import _rename_region, current
-from duograph.ir.dim import Dim, Expr, substitute
+from duograph.ir.dim import Dim, Expr
 from duograph.ir.effects import has_effects
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.late import late_symbols, makes, mentions
+from duograph.ir.substitution import substitute
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
 from duograph.passes.expand import expand

@@ -15,7 +15,8 @@ from duograph._recorded import state
 from duograph.errors import CaptureError, Error
 from duograph.ir import dim as dims
 from duograph.ir.builder import Builder, active, current
-from duograph.ir.dim import Dim, Expr, UndecidedSize, evaluate, substitute, symbol, symbols
+from duograph.ir.dim import Dim, Expr, UndecidedSize, symbol
+from duograph.ir.substitution import evaluate, substitute, symbols
 from duograph.ir.types import TensorType
 
 from .cells import Cell, Storage

@@ -9,9 +9,10 @@ from typing import Any
 
 from duograph.errors import CaptureError
 
-from .dim import INFINITY, Dim, Expr, bounds, substitute, symbol, symbols
+from .dim import INFINITY, Dim, Expr, bounds, symbol
 from .graph import Argument, Check, Graph, Node, Value, free_values
 from .location import Location
+from .substitution import substitute, symbols
 from .types import DTypeLike, TensorType
 
 

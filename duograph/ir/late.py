@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .dim import Dim, Expr, symbols
+from .dim import Dim, Expr
 from .graph import Graph, Node
+from .substitution import symbols
 
 
 def late_symbol(node: Node) -> Dim | None:

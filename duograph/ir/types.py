@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from .dim import Dim, Expr, product, substitute
+from .dim import Dim, Expr, product
+from .substitution import substitute
 
 
 class DTypeLike(Protocol):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from duograph.errors import InternalError
 
-from .dim import Dim, symbols
+from .dim import Dim
 from .graph import Graph, Node, Value
 from .late import late_symbol, late_symbols, mentions
 from .primitives import PRIMITIVES
+from .substitution import symbols
 from .types import TensorType
 
 

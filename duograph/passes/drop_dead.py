@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from duograph.ir.builder import rename
-from duograph.ir.dim import Dim, symbols
+from duograph.ir.dim import Dim
 from duograph.ir.effects import calls_host, has_effects
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.late import late_symbol, late_symbols, mentions
+from duograph.ir.substitution import symbols
 from duograph.ir.types import TensorType
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from duograph.ir.dim import Dim, Expr, substitute
+from duograph.ir.dim import Dim, Expr
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.late import late_symbol
 from duograph.ir.primitives import PRIMITIVES
+from duograph.ir.substitution import substitute
 
 
 def expand(graph: Graph) -> Graph:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from duograph.codegen.contraction.shape import most_in_a_chain
-from duograph.ir.dim import Expr, bounds, contiguous_strides, product, symbols
+from duograph.ir.dim import Expr, bounds, contiguous_strides, product
 from duograph.ir.effects import has_effects
 from duograph.ir.graph import Node, Value
 from duograph.ir.late import late_symbol
 from duograph.ir.primitives import MOVEMENT, PRIMITIVES
+from duograph.ir.substitution import symbols
 
 from .access import ZERO, Access, Index, loop_index
 from .fusion_requests import Requests

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from duograph.codegen.kernel import Address, Gather, LoopKernel
-from duograph.ir.dim import Dim, Expr, bounds, ceildiv, known_le, symbols
+from duograph.ir.dim import Dim, Expr, bounds, ceildiv, known_le
+from duograph.ir.substitution import symbols
 
 from .groups import Buffer
 from .schedule import CondStep, CopyStep, HostStep, KernelStep, NonzeroStep, RandomStep, SizeStep, Step, WhileStep

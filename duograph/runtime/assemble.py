@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph.codegen.kernel import CompiledKernel, Launch
-from duograph.ir.dim import Dim, Expr, symbols
+from duograph.ir.dim import Dim, Expr
 from duograph.ir.graph import Graph, Value
 from duograph.ir.late import late_symbols
+from duograph.ir.substitution import symbols
 from duograph.passes.groups import Buffer, Placement
 from duograph.passes.pipeline import Options, keep_rows, simplified
 from duograph.passes.plan_memory import Plan, most, plan_memory, results_bytes

@@ -66,8 +66,8 @@ class _Maker:
 
     def key(self) -> str:
         """Everything that decides the program."""
-        from duograph.ir.dim import symbols
         from duograph.ir.late import late_symbols
+        from duograph.ir.substitution import symbols
 
         graph = self.arguments[0]
         sizes = [size for value in graph.inputs for size in value.shape]

@@ -22,7 +22,8 @@ from duograph.codegen.kernel import (
     ScatterKernel,
 )
 from duograph.codegen.target import get_target
-from duograph.ir.dim import Dim, Expr, substitute, symbol
+from duograph.ir.dim import Dim, Expr, symbol
+from duograph.ir.substitution import substitute
 
 
 class _Canonical:

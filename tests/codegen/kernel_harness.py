@@ -13,7 +13,7 @@ import numpy as np
 from duograph.codegen.emit import compile_kernels
 from duograph.codegen.kernel import Kernel, Launch, Unit
 from duograph.codegen.target import LEVELS, Target, get_target
-from duograph.ir.dim import evaluate
+from duograph.ir.substitution import evaluate
 
 GUARD = 128
 PATTERN = 0xA5

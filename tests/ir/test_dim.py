@@ -13,16 +13,14 @@ from duograph.ir.dim import (
     bounds,
     ceildiv,
     contiguous_strides,
-    evaluate,
     floordiv,
     maximum,
     minimum,
     mod,
     set_undecided,
-    substitute,
     symbol,
-    symbols,
 )
+from duograph.ir.substitution import evaluate, substitute, symbols
 
 n, m = symbol("n"), symbol("m")
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from duograph.ir.dim import evaluate
 from duograph.ir.graph import Graph, Node, Value
+from duograph.ir.substitution import evaluate
 
 Array = Any
 
