@@ -41,6 +41,7 @@ void check_entry(const StaticEntry& entry) {
   for (const Read& read : entry.reads) {
     if (read.kind == Read::Arg || read.kind == Read::ArgumentGrad)
       check_range(static_cast<int>(read.index), entry.n_tensors, "read");
+    if (read.kind == Read::Piece && read.index >= 0) check_range(static_cast<int>(read.index), entry.n_tensors, "read");
     if (read.kind == Read::Number) check_range(static_cast<int>(read.index), entry.n_numbers, "read");
   }
   const size_t n_inputs = entry.inputs.size();

@@ -149,12 +149,12 @@ Leaf read_leaf(PyObject* row, StaticEntry* entry) {
 }
 
 Read read_read(PyObject* row) {
-  static const char* const names[] = {"item",          "index", "attr",   "cell", "grad",
-                                      "argument grad", "arg",   "number", "host"};
+  static const char* const names[] = {"item", "index",  "attr", "cell",   "grad", "argument grad",
+                                      "arg",  "number", "host", "tensor", "piece"};
   const char* kind = text(item(row, 0, "read"), "read");
   Read read{};
   int found = -1;
-  for (int i = 0; i < 9; ++i)
+  for (int i = 0; i < 11; ++i)
     if (is(kind, names[i])) found = i;
   if (found < 0) malformed("read");
   read.kind = static_cast<Read::Kind>(found);
@@ -163,6 +163,13 @@ Read read_read(PyObject* row) {
   if (read.kind == Read::Index || read.kind == Read::Arg || read.kind == Read::ArgumentGrad ||
       read.kind == Read::Number)
     read.index = static_cast<Py_ssize_t>(integer(read.key));
+  if (read.kind == Read::Piece) {
+    read.index = static_cast<Py_ssize_t>(integer(item(read.key, 0, "read")));
+    read.delta = integer(item(read.key, 1, "read"));
+    read.count = integer(item(read.key, 2, "read"));
+  }
+  if ((read.kind == Read::Tensor || (read.kind == Read::Piece && read.index < 0)) && !is_tensor(read.object))
+    malformed("read");
   if ((read.kind == Read::Item && !PyDict_Check(read.object)) ||
       (read.kind == Read::Cell && !PyCell_Check(read.object)) || (read.kind == Read::Grad && !is_tensor(read.object)))
     malformed("read");

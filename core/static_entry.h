@@ -9,6 +9,8 @@
 //  reads    fetched anew at each call: ("item", dict, key) · ("index", list | tuple, int) · ("attr", object, name)
 //           ("cell", cell, None) · ("grad", tensor, None) · ("argument grad", None, slot) · ("arg", None, slot) ·
 //           ("number", None, slot) · ("host", callable, n): called once in each run, in order
+//           ("tensor", tensor, None) · ("piece", tensor | None, (slot, delta, n)): n elements of the memory of a
+//           tensor, or of the argument of that slot, from so many after its first on
 //  guards   ("is", read, object) · ("eq", read, object) · ("type", read, type)
 //           ("tensor", read, dtype, shape, strides | None, requires_grad | None)
 //           ("list", list, items) · ("dict", dict, keys, items) · ("expr", postfix, bool) · ("call", callable)
@@ -71,10 +73,11 @@ struct Leaf {
 };
 
 struct Read {
-  enum Kind : uint8_t { Item, Index, Attribute, Cell, Grad, ArgumentGrad, Arg, Number, Host } kind;
+  enum Kind : uint8_t { Item, Index, Attribute, Cell, Grad, ArgumentGrad, Arg, Number, Host, Tensor, Piece } kind;
   PyObject* object = nullptr;
   PyObject* key = nullptr;
   Py_ssize_t index = 0;
+  int64_t delta = 0, count = 0;  // of a piece
 };
 
 struct Token {

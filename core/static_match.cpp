@@ -96,6 +96,17 @@ bool match_arguments(StaticEntry* entry, PyObject* const* args, size_t n_positio
   return true;
 }
 
+// Elements of a tensor's memory in a row; null if it does not reach so far.
+PyObject* piece_of(const TensorObject* tensor, int64_t delta, int64_t count) {
+  if (!tensor->buffer) return nullptr;
+  const int64_t start = tensor->offset + delta;
+  if (start < 0 || count > static_cast<int64_t>(tensor->buffer->bytes / itemsize(tensor->dtype)) - start)
+    return nullptr;
+  const int64_t stride = 1;
+  retain(tensor->buffer);
+  return as_object(make_tensor(tensor->buffer, start, tensor->dtype, 1, &count, &stride));
+}
+
 // A new reference, or null (no error) if there is nothing to read any more.
 PyObject* fetch(const Read& read, StaticCall* call) {
   switch (read.kind) {
@@ -138,6 +149,10 @@ PyObject* fetch(const Read& read, StaticCall* call) {
       return Ref::borrow(call->numbers[read.index]).release();
     case Read::Host:
       return Ref::borrow(Py_None).release();  // called when the entry is known to fit
+    case Read::Tensor:
+      return Ref::borrow(read.object).release();
+    case Read::Piece:
+      return piece_of(read.index < 0 ? as_tensor(read.object) : call->tensors[read.index], read.delta, read.count);
   }
   return nullptr;
 }

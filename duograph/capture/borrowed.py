@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph._stack import user_location
-from duograph.errors import CaptureError
+
+from .joined import Care, LookAgain
 
 if TYPE_CHECKING:
     from .builder import CaptureBuilder
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
     from .regions import Region
 
 
-class MayShare(CaptureError):
+class MayShare(LookAgain):
     """The program must be captured with links between such tensors."""
+
+    def care(self, before: Care) -> Care:
+        return before._replace(exact=True)
 
 
 class Borrowed:

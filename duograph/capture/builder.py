@@ -23,6 +23,7 @@ from duograph.ops.tracing import wrap
 from .aliases import Aliases
 from .borrowed import Borrowed
 from .cells import Cell, Geometry, Step, Storage, View, contiguous, relate, steps_between, strides_after
+from .joined import Care, Joined, Overlapping, extent
 from .numbers import LiveNumber, Postfix
 from .presence import Presence
 from .regions import Region
@@ -62,7 +63,7 @@ def snapshot(tensor: Any) -> Any:
 class CaptureBuilder(SizedBuilder):
     """See the module."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, care: Care = Care()) -> None:  # noqa: B008
         super().__init__(name)
         self.views: dict[Value, View] = {}
         self.handles: set[Value] = set()
@@ -76,6 +77,9 @@ class CaptureBuilder(SizedBuilder):
         self.presence = Presence(self)
         self.borrowed = Borrowed(self)
         self.aliases = Aliases(self)
+        self.aliases.exact = care.exact
+        self.joined = Joined(self, care.spans)
+        self.pieces: list[tuple[Any, Any, int]] = []  # memory that several tensors lie on, one of them, and how far before it
         self.rows: dict[int, tuple[Any, int, int, Any]] = {}  # tensors in lists that are rows of a stack: see growing
         self.lists_grew = False  # there are lists whose length only the run knows
         self.read_last: set[int] = set()  # lists of which the last item was read in a branch or loop
@@ -353,6 +357,9 @@ class CaptureBuilder(SizedBuilder):
             view = Cell(self._embedded(tensor)).root
             view.strides = geometry[2]
             return view
+        joined = self.joined.view(core.storage_id(tensor), tensor, geometry)
+        if joined is not None:
+            return joined
         if storage.written:
             for other in list(storage.views):
                 written = storage.views[other].cell
@@ -372,11 +379,7 @@ class CaptureBuilder(SizedBuilder):
         base = storage.views[outer]
         steps = relate(outer, geometry, tensor.dtype)
         if steps is None:
-            raise CaptureError(
-                f"static: a tensor of shape {geometry[1]} overlaps one of shape {outer[1]} that is written, "
-                "in a way that is not a plain view of it",
-                hint="clone one of them before the write",
-            )
+            raise Overlapping.found(core.storage_id(tensor), outer, geometry)
         self.related.append((storage.tensors[outer], tensor))
         view = View(base.cell, base.chain + steps, base.value, geometry[2])
         view.version = -1
@@ -402,19 +405,15 @@ class CaptureBuilder(SizedBuilder):
         return line
 
     def prepare_write(self, tensor: Any) -> None:
-        """Before a concrete tensor is written: every tensor seen on the same memory becomes a view of one of them."""
+        """Before a concrete tensor is written: no tensor that was met on the same memory may be an input of its own."""
         target = self.concrete(tensor)
-        storage = self.storages[core.storage_id(tensor)]
+        key = core.storage_id(tensor)
+        storage = self.storages[key]
         storage.written = True
         geometry = (tensor.storage_offset(), tuple(tensor.shape), tuple(tensor.stride()))
         rivals = [g for g, v in storage.views.items() if v.cell is not target.cell and overlap(g, geometry)]
-        if not rivals:
-            return
-        group = [geometry, *rivals]
-        group.sort(key=lambda g: -_elements(g))
-        outer = group[0]
-        for other in group[1:]:
-            storage.views[other] = self._derived(storage, outer, storage.tensors[other], other)
+        if rivals:
+            raise Overlapping.found(key, geometry, *rivals)
 
     def _embedded(self, tensor: Any) -> Value:
         old = core.set_tracing(False)
@@ -426,20 +425,9 @@ class CaptureBuilder(SizedBuilder):
             return self.constant(data, tensor.dtype, tuple(tensor.shape))
 
 
-def _elements(geometry: Geometry) -> int:
-    count = 1
-    for n in geometry[1]:
-        count *= n
-    return count
-
-
 def overlap(a: Geometry, b: Geometry) -> bool:
     """Whether the memory ranges of two tensors on one buffer meet."""
     if 0 in a[1] or 0 in b[1]:
         return False
-
-    def extent(g: Geometry) -> tuple[int, int]:
-        return g[0], g[0] + sum((n - 1) * s for n, s in zip(g[1], g[2]))
-
     (a_low, a_high), (b_low, b_high) = extent(a), extent(b)
-    return a_low <= b_high and b_low <= a_high
+    return a_low < b_high and b_low < a_high

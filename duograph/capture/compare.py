@@ -19,7 +19,7 @@ from duograph.errors import ArgumentError
 from duograph.ir.builder import active
 from duograph.ir.graph import Value
 
-from .borrowed import MayShare
+from .joined import Care, LookAgain
 from .report import Protection
 from .session import Captured, Session
 from .static import Handler, make_static
@@ -231,10 +231,7 @@ class _Runs:
 
     def compare(self) -> Comparison:
         handler = Handler(self.target, self.strict)
-        try:
-            notes = self.capture(handler.__name__, False)
-        except MayShare:
-            notes = self.capture(handler.__name__, True)
+        notes = self.capture(handler.__name__)
         self.steered = list(notes.inside)
         found = Comparison(handler.__name__, uncompared=self.steered)
         watch = Watch()
@@ -272,13 +269,18 @@ class _Runs:
                 with_no_grad(gradient.detach().copy_, saved)
             _restore_generators(python)
 
-    def capture(self, name: str, exact: bool) -> Watch:
+    def capture(self, name: str) -> Watch:
         """Capture the function; gives what the capture went through."""
-        self.session = Session(self.target, name, True, exact=exact)
-        notes = Watch(self.session.builder)
-        with watching(notes):
-            self.captured = self.session.run(self.args, self.kwargs)
-        return notes
+        care = Care()
+        while True:
+            self.session = Session(self.target, name, True, care=care)
+            notes = Watch(self.session.builder)
+            try:
+                with watching(notes):
+                    self.captured = self.session.run(self.args, self.kwargs)
+                return notes
+            except LookAgain as found:
+                care = found.care(care)
 
     def dynamic(self, *args: Any, **kwargs: Any) -> Any:
         core.set_dynamic_mode(True)

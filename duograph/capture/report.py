@@ -135,7 +135,7 @@ def explain(handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], tim
     plan = None
     if handler.budget is not None and handler.sizes.declared:  # what is done for the budget depends on the greatest sizes
         plan = SizeHistory(handler.sizes.declared).plan(handler.target, args, kwargs).bounded()
-    make = lambda exact: Session(handler.target, handler.__name__, False, plan=plan, exact=exact)  # noqa: E731
+    make = lambda care: Session(handler.target, handler.__name__, False, plan=plan, care=care)  # noqa: E731
     session, captured = Session.captured(make, args, kwargs)
     from duograph.runtime.build import build
 

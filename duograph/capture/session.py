@@ -13,10 +13,10 @@ from duograph.ir.graph import Argument, Graph, Value
 from duograph.ir.primitives import LATE, PRIMITIVES
 
 from .backward import Backward, depends, differentiate
-from .borrowed import MayShare
 from .builder import CaptureBuilder
 from .convert import callee
 from .host_calls import HostCalls
+from .joined import Care, LookAgain
 from .presence import grad_if
 from .recorder import Recorder
 from .results import Results
@@ -46,13 +46,12 @@ class Session:
         differentiable: bool,
         single_path: bool = False,
         plan: Plan | None = None,
-        exact: bool = False,
+        care: Care = Care(),  # noqa: B008
     ) -> None:
         self.function = function
         self.recorder = Recorder()
         self.recorder.single_path = single_path
-        self.builder = CaptureBuilder(name)
-        self.builder.aliases.exact = exact
+        self.builder = CaptureBuilder(name, care)
         self.grad_enabled = core.is_grad_enabled()
         self.grad_mode = self.grad_enabled and not core.is_inference_mode_enabled()
         self.differentiable = differentiable and self.grad_mode
@@ -67,14 +66,15 @@ class Session:
         self.hosts = self.recorder.hosts = HostCalls(self)
 
     @staticmethod
-    def captured(make: Callable[[bool], Session], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Session, Captured]:
-        """The capture of a call; `make` is told whether tensors that may be others are to be followed."""
-        session = make(False)
-        try:
-            return session, session.run(args, kwargs)
-        except MayShare:
-            session = make(True)
-            return session, session.run(args, kwargs)
+    def captured(make: Callable[[Care], Session], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Session, Captured]:
+        """The capture of a call; `make` is told what the tries before found."""
+        care = Care()
+        while True:
+            session = make(care)
+            try:
+                return session, session.run(args, kwargs)
+            except LookAgain as found:
+                care = found.care(care)
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Captured:
         """Capture the call; everything outside is as before when this returns or raises."""
@@ -253,6 +253,8 @@ class Session:
             recorder.sizes.pin_symbols(*recorder.sizes.tokens)
         graph = self._ordered(graph, [v for v, _ in builder.tensor_inputs], [v for v, _ in numbers], written)
         graph, sizes = recorder.sizes.complete(graph)
+        for piece, tensor, delta in builder.pieces:
+            recorder.found(piece, self._read_piece(piece, tensor, delta))
         inputs = [self._input_row(t) for _, t in builder.tensor_inputs]
         self._alias_guards(written, tensor_numbers)
         for tensor, reads in self._ambiguous():
@@ -380,15 +382,24 @@ class Session:
         if written and movable:
             self.recorder.guards.append(("distinct", movable, [numbers[value] for value in written]))
         for outer, inner in self.builder.related:
-            a, b = self._read_of(outer), self._read_of(inner)
-            if a is not None or b is not None:
-                if a is None or b is None:
-                    raise CaptureError("static: an argument overlaps state that is written", location=None)
-                self.recorder.guards.append(("aliased", a, b, inner.storage_offset() - outer.storage_offset()))
+            if outer is not inner:
+                a, b = self._read_of(outer), self._read_of(inner)
+                self.recorder.guard("aliased", a, b, inner.storage_offset() - outer.storage_offset())
 
-    def _read_of(self, tensor: Any) -> int | None:
+    def _read_of(self, tensor: Any) -> int:
+        """The read of an argument, or of a tensor from outside, which stays this very object."""
         slot = self.arguments.slots.get(id(tensor))
-        return self.recorder.source(tensor) if slot is None else self.recorder.read("arg", None, slot)
+        if slot is not None:
+            return self.recorder.read("arg", None, slot)
+        read = self.recorder.read("tensor", tensor, None)
+        self.recorder.guard("tensor", read, *tensor_spec(tensor, tensor.requires_grad if self.grad_mode else None))
+        return read
+
+    def _read_piece(self, piece: Any, tensor: Any, delta: int) -> int:
+        """The read of memory on which several tensors lie, one of them so many elements after its start."""
+        slot = self.arguments.slots.get(id(tensor))
+        place = (-1 if slot is None else slot, delta, len(piece))
+        return self.recorder.read("piece", None if slot is not None else tensor, place)
 
 
 def state_names(recorder: Recorder) -> dict[int, str]:

@@ -239,8 +239,10 @@ class _Comparison:
             return _cell_contents(holder)
         if kind == "grad":
             return holder.grad
-        if kind == "host":
+        if kind in ("host", "piece"):
             return None
+        if kind == "tensor":
+            return holder
         return self.numbers[key] if kind == "number" else self.tensors[key].grad if kind == "argument grad" else self.tensors[key]
 
     def guard(self, row: tuple[Any, ...]) -> Difference | None:

@@ -13,10 +13,10 @@ from duograph.config import config
 from duograph.errors import ArgumentError, CaptureError, OutOfMemoryError
 
 from .again import Again
-from .borrowed import MayShare
 from .budget import read_budget
 from .convert import callee
 from .declared import Declared
+from .joined import Care, LookAgain
 from .session import Captured, Session
 from .signatures import Reasons, Signatures, signatures, warn
 from .sizes import Plan, SizeHistory, Unsettled, known_sizes
@@ -74,10 +74,10 @@ class Handler:
     def capture(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
         """(the entry for this call, the build results of its programs)."""
         plan = self.plan(args, kwargs)
-        exact = False
+        care = Care()
         fault = ""  # of ours, that made a capture with symbols fail
         while True:
-            session = Session(self.target, self.__name__, True, self.single_path, plan, exact)
+            session = Session(self.target, self.__name__, True, self.single_path, plan, care)
             sizes = session.recorder.sizes
             sizes.strict = self.strict
             try:
@@ -87,8 +87,10 @@ class Handler:
                     continue
                 made = self.compile(captured, args, kwargs)
                 break
-            except MayShare:  # a write makes a difference to what may lie on the same memory: that is followed from now on
-                exact = True
+            except LookAgain as found:
+                care = found.care(care)
+                if care.spans:
+                    plan = plan.without(())
             except Unsettled:
                 if not plan:
                     raise

@@ -152,6 +152,10 @@ class Names:
             return self.words.cell(holder) if plain else f"closure variable {self.words.cell(holder)}"
         if kind == "host":
             return "a number from Python"
+        if kind == "tensor":
+            return self.tensor(holder)
+        if kind == "piece":
+            return "the memory of several tensors"
         return self.place(holder, key, kind, plain)
 
     def place(self, holder: Any, key: Any, kind: str = "item", plain: bool = False) -> str:

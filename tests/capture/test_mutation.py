@@ -1,6 +1,5 @@
 """Static functions that write in place: to arguments, views, state, and tensors of their own."""
 
-import pytest
 from both_modes import both, same, vector
 
 import duograph as dg
@@ -93,13 +92,14 @@ def test_overlapping_arguments():
         for g, e in zip(got, expected):
             same(g, e)
         same(x, y)
-    with pytest.raises(dg.errors.CaptureError, match="overlaps"):
-        static(x[:3], x[1:])
+    for g, e in zip(static(x[:3], x[1:]), f(y[:3], y[1:])):
+        same(g, e)
+    same(x, y)
     x, y, u, v = vector(1, 2, 3, 4), vector(1, 2, 3, 4), vector(4, 5, 6), vector(4, 5, 6)
     static(x, u), f(y, v)
     same(x, y)
     same(u, v)
-    assert static.captures == 2
+    assert static.captures == 3
 
 
 def test_state_is_written_for_real():
