@@ -83,6 +83,8 @@ class Run {
   uint32_t state_of(Node* node);
   uint32_t leaf_of(TensorObject* leaf);
   void discover();
+  bool take_apart();
+  bool asks(const Node* node);
   void choose_needed();
   void count_dependencies();
   void deliver(const Edge& edge, Ref grad);
@@ -102,7 +104,7 @@ class Run {
   const bool retain_graph_, create_graph_;
   uint32_t id_;
   const bool use_maps_;
-  const uint64_t expansions_;
+  uint64_t expansions_;
   bool restricted_ = false;
   bool end_ = false;  // at the chosen inputs: nothing of theirs runs, neither hooks nor what computed them
   std::vector<NodeState> states_;
@@ -110,6 +112,7 @@ class Run {
   std::vector<TensorObject*> slots_;
   std::vector<Root> roots_;
   std::vector<Capture> captures_;
+  std::vector<Node*> joint_;  // those met that stand for several operators, between whose results gradients flow
   std::unordered_map<Node*, uint32_t> node_map_;
   std::unordered_map<TensorObject*, uint32_t> leaf_map_;
 };
@@ -123,6 +126,7 @@ uint32_t Run::state_of(Node* node) {
     node->run = id_;
     node->state = static_cast<uint32_t>(states_.size());
   }
+  if (node->kind == NodeKind::Python && node->extra->paths) joint_.push_back(node);
   retain_node(node);
   states_.push_back({node, static_cast<uint32_t>(slots_.size()), 0, true});
   slots_.resize(slots_.size() + node->n_outputs, nullptr);
@@ -178,6 +182,58 @@ void Run::discover() {
   }
   for (const Root& root : roots_)
     if (root.edge.leaf) leaf_of(root.edge.leaf);
+}
+
+// Whether the pass needs the gradient of one of the node's results where it is more than what arrives for it.
+bool Run::asks(const Node* node) {
+  std::vector<char> asked(node->n_outputs), arrives(node->n_outputs);
+  for (const Capture& capture : captures_)
+    if (capture.node == node) asked[capture.index] = 1;
+  for (auto& [index, callable] : node->extra->hooks) asked[index] = 1;
+  for (const Retained& entry : node->extra->retained) asked[entry.index] = 1;
+  if (std::none_of(asked.begin(), asked.end(), [](char one) { return one; })) return false;
+  for (const Root& root : roots_)
+    if (root.edge.node == node) arrives[root.edge.index] = 1;
+  for (const NodeState& state : states_)
+    for (uint32_t e = 0; e < state.node->n_edges; ++e)
+      if (const Edge& edge = at(state.node->edges[e]); edge.node == node) arrives[edge.index] = 1;
+  return std::any_of(node->extra->paths->begin(), node->extra->paths->end(),
+                     [&](const auto& path) { return asked[path.first] && arrives[path.second]; });
+}
+
+// Where `asks`, the operators that a node stands for take its place. The pass is to be started anew if there were any.
+bool Run::take_apart() {
+  std::vector<Node*> found;
+  for (Node* node : joint_)
+    if (asks(node)) found.push_back(node);
+  if (found.empty()) return false;
+  if (mode.tracing)
+    raise_node_error("GradError", found[0],
+                     "call both static functions under dg.dynamic_mode(), or differentiate outside",
+                     "%s: inside of another static function, the gradient of one of its results through another is not "
+                     "known",
+                     node_name(found[0]));
+  for (Node* node : found)
+    if (!node->extra->expanded) node->extra->take_apart(node);
+  expansions_ = expansions();
+  for (Root& root : roots_) root.edge = at(root.edge);
+  for (Capture& capture : captures_) {
+    const Edge edge{capture.node, capture.leaf, capture.index};
+    const Edge& now = at(edge);
+    capture.node = now.node;
+    capture.leaf = now.leaf;
+    capture.index = now.index;
+  }
+  for (NodeState& state : states_) release_node(state.node);
+  for (LeafState& state : leaves_) Py_DECREF(as_object(state.leaf));
+  states_.clear();
+  leaves_.clear();
+  slots_.clear();
+  joint_.clear();
+  node_map_.clear();
+  leaf_map_.clear();
+  if ((id_ = next_run++) == 0) id_ = next_run++;
+  return true;
 }
 
 // With chosen inputs, only the nodes on a way to them run. A node is recorded after what it depends on, so by
@@ -375,8 +431,10 @@ void require_like(const TensorObject* grad, const TensorObject* changed) {
 }
 
 void Run::go() {
-  GradMode grad_mode(create_graph_);
   discover();
+  if (!end_)
+    while (!joint_.empty() && take_apart()) discover();
+  GradMode grad_mode(create_graph_);
   if (restricted_) choose_needed();
   count_dependencies();
   for (Root& root : roots_)

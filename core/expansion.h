@@ -24,6 +24,9 @@ Ref expanded_outputs(const Node* node);  // what it was expanded with, without v
 uint64_t expansions();                   // how many there were so far
 // Where a gradient for the edge goes, if what was expanded after the first `count` times counts as not expanded.
 const Edge& expanded_edge(const Edge& edge, uint64_t count);
+// (i, j) for results of operators that were recorded: the gradient of i is not just what is given for it, where
+// something is given for j. That is so if j was computed from i, and for i itself if it has hooks.
+std::vector<std::pair<uint32_t, uint32_t>> paths_between(const std::vector<TensorObject*>& results);
 // The tensor's node, past those that were expanded.
 Node* settled_node(TensorObject* tensor);
 

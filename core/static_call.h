@@ -51,6 +51,8 @@ bool evaluate(const Postfix& postfix, StaticCall* call, Number* result);
 int64_t evaluate_size(const Postfix& postfix, StaticCall* call);
 PyObject* number_object(const Postfix& postfix, StaticCall* call);  // new reference
 
+// A view as in dynamic mode, without a place on the tape; new reference.
+PyObject* make_part(const Part& part, StaticCall* call);
 // What the caller gets; new reference.
 PyObject* build(const Template& made, StaticCall* call);
 void apply_effect(const Effect& effect, StaticCall* call);

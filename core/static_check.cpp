@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "static_entry.h"
 
 namespace dg {
@@ -66,7 +68,14 @@ void check_entry(const StaticEntry& entry) {
                 "static entry: the program takes %d tensors, %d numbers and %d sizes, the entry gives %zu, %zu and %zu",
                 entry.program->n_inputs, entry.program->n_numbers, entry.program->n_sizes, n_inputs,
                 entry.numbers.size(), entry.sizes.size());
-  const auto n_outputs = static_cast<size_t>(entry.program->n_outputs);
+  const size_t n_outputs = entry.n_results();
+  for (const Part& part : entry.parts) {
+    check_range(part.source, part.of_output ? static_cast<size_t>(entry.program->n_outputs) : n_inputs, "parts");
+    if (part.sizes.size() != part.strides.size() || part.sizes.size() > kMaxRank) malformed("parts");
+    for (const Postfix& number : part.sizes) check_postfix(number, entry);
+    for (const Postfix& number : part.strides) check_postfix(number, entry);
+    check_postfix(part.offset, entry);
+  }
   check_template(entry.outputs, entry, n_outputs);
   for (int i : entry.writes) check_range(i, n_inputs, "writes");
   for (int i : entry.frees) {
@@ -86,7 +95,8 @@ void check_entry(const StaticEntry& entry) {
   for (const Postfix& size : entry.tape_sizes) check_postfix(size, entry);
   for (int i : entry.tape_inputs) check_range(i, n_inputs, "tape");
   if (entry.tape_specs.size() != entry.tape_outputs.size()) malformed("tape");
-  for (int i : entry.tape_outputs) check_range(i, entry.program->n_outputs, "tape");
+  for (int i : entry.tape_outputs) check_range(i, n_outputs, "tape");
+  for (auto [i, j] : entry.tape_paths) check_range(static_cast<int>(std::max(i, j)), entry.tape_outputs.size(), "tape");
   for (int i : entry.tape_depends) check_range(i, n_inputs, "tape");
   for (int i : entry.tape_depends_numbers) check_range(i, static_cast<int>(entry.numbers.size()), "tape");
   for (auto [output, i] : entry.tape_saved) check_range(i, output ? entry.program->n_outputs : n_inputs, "tape");

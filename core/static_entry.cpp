@@ -276,17 +276,21 @@ Input read_input(PyObject* row) {
   return input;
 }
 
-Template read_template(PyObject* row) {
+// The number among all results: the parts come after what the program gives.
+int result_number(int number, int n_outputs) { return number < 0 ? n_outputs - 1 - number : number; }
+
+Template read_template(PyObject* row, int n_outputs = 0) {
   const char* kind = text(item(row, 0, "template"), "template");
   Template made{};
   auto children = [&](PyObject* rows) {
     for (Py_ssize_t i = 0; i < length(rows, "template"); ++i)
-      made.children.push_back(read_template(item(rows, i, "template")));
+      made.children.push_back(read_template(item(rows, i, "template"), n_outputs));
   };
   PyObject* first = item(row, 1, "template");
   if (is(kind, "output") || is(kind, "read")) {
     made.kind = is(kind, "output") ? Template::Output : Template::ReadValue;
     made.index = static_cast<int>(integer(first));
+    if (made.kind == Template::Output) made.index = result_number(made.index, n_outputs);
   } else if (is(kind, "const")) {
     made.kind = Template::Const;
     made.object = first;
@@ -316,10 +320,10 @@ Template read_template(PyObject* row) {
   return made;
 }
 
-Effect read_effect(PyObject* row) {
+Effect read_effect(PyObject* row, int n_outputs = 0) {
   const char* kind = text(item(row, 0, "effect"), "effect");
   Effect effect{};
-  auto value = [&](Py_ssize_t i) { effect.values.push_back(read_template(item(row, i, "effect"))); };
+  auto value = [&](Py_ssize_t i) { effect.values.push_back(read_template(item(row, i, "effect"), n_outputs)); };
   if (is(kind, "grad")) {
     effect.kind = Effect::Grad;
     value(1);
@@ -339,11 +343,25 @@ Effect read_effect(PyObject* row) {
     effect.kind = Effect::Call;
     PyObject* rows = item(row, 2, "effect");
     for (Py_ssize_t i = 0; i < length(rows, "effect"); ++i)
-      effect.values.push_back(read_template(item(rows, i, "effect")));
+      effect.values.push_back(read_template(item(rows, i, "effect"), n_outputs));
   } else {
     malformed("effect");
   }
   return effect;
+}
+
+Part read_part(PyObject* row) {
+  Part part;
+  part.of_output = is(text(item(row, 0, "part"), "part"), "output");
+  part.source = static_cast<int>(integer(item(row, 1, "part")));
+  auto numbers = [&](Py_ssize_t at, std::vector<Postfix>* into) {
+    PyObject* list = item(row, at, "part");
+    for (Py_ssize_t i = 0; i < length(list, "part"); ++i) into->push_back(read_postfix(item(list, i, "part")));
+  };
+  numbers(2, &part.sizes);
+  numbers(3, &part.strides);
+  part.offset = read_postfix(item(row, 4, "part"));
+  return part;
 }
 
 HostCall read_host(PyObject* row) {
@@ -450,9 +468,11 @@ StaticEntry* StaticEntry::parse(PyObject* description) {
   rows("inputs", [&](PyObject* row) { entry->inputs.push_back(read_input(row)); });
   rows("numbers", [&](PyObject* row) { entry->numbers.push_back(read_postfix(row)); });
   rows("sizes", [&](PyObject* row) { entry->sizes.push_back(read_postfix(row)); });
-  entry->outputs = read_template(get("outputs"));
+  const int n_outputs = entry->program->n_outputs;
+  entry->outputs = read_template(get("outputs"), n_outputs);
+  rows("parts", [&](PyObject* row) { entry->parts.push_back(read_part(row)); });
   entry->writes = indices(get("writes"), "writes");
-  rows("effects", [&](PyObject* row) { entry->effects.push_back(read_effect(row)); });
+  rows("effects", [&](PyObject* row) { entry->effects.push_back(read_effect(row, n_outputs)); });
   entry->frees = indices(get("frees"), "frees");
   rows("hosts", [&](PyObject* row) { entry->hosts.push_back(read_host(row)); });
   if (PyObject* tape = get("tape"); tape != Py_None) {
@@ -471,6 +491,7 @@ StaticEntry* StaticEntry::parse(PyObject* description) {
     }
     entry->tape_inputs = indices(item(tape, 4, "tape"), "tape");
     entry->tape_outputs = indices(item(tape, 5, "tape"), "tape");
+    for (int& number : entry->tape_outputs) number = result_number(number, n_outputs);
     PyObject* numbers = item(tape, 7, "tape");
     for (Py_ssize_t i = 0; i < length(numbers, "tape"); ++i)
       entry->tape_numbers.push_back(read_postfix(item(numbers, i, "tape")));
@@ -480,6 +501,12 @@ StaticEntry* StaticEntry::parse(PyObject* description) {
     entry->tape_continued = item(tape, 9, "tape");
     entry->tape_depends = indices(item(tape, 10, "tape"), "tape");
     entry->tape_depends_numbers = indices(item(tape, 11, "tape"), "tape");
+    PyObject* paths = item(tape, 12, "tape");
+    for (Py_ssize_t i = 0; i < length(paths, "tape"); ++i) {
+      PyObject* row = item(paths, i, "tape");
+      entry->tape_paths.emplace_back(static_cast<uint32_t>(integer(item(row, 0, "tape"))),
+                                     static_cast<uint32_t>(integer(item(row, 1, "tape"))));
+    }
     PyObject* saved = item(tape, 6, "tape");
     for (Py_ssize_t i = 0; i < length(saved, "tape"); ++i) {
       PyObject* row = item(saved, i, "tape");

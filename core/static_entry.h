@@ -24,6 +24,9 @@
 //  outputs  a template: ("output", j) · ("read", r) · ("const", object) · ("number", postfix)
 //           ("tuple" | "list", [template]) · ("dict", [key], [template]) · ("make", callable, [template])
 //           ("view", j, shape, strides, offset): a view of output j
+//  parts    results that are made when the program has ended, views of its outputs or inputs with a base as in dynamic
+//           mode: ("output" | "input", number, [size], [stride], offset), the numbers as postfix lists; -1 - k where an
+//           output's number is asked for is part k
 //  writes   [input] that the program writes in place
 //  effects  after the run: ("grad", template, template) · ("setattr", object, name, template)
 //           ("setitem", object, key, template) · ("setcell", cell, template) · ("call", callable, [template])
@@ -36,7 +39,8 @@
 //           [("output", j) | ("input", i)] saved, [postfix], [postfix]): the program takes what is saved, one gradient
 //           per result, the numbers and the sizes, and gives one gradient per input; again(arguments, gradient) records
 //           the call anew and gives those results; last, a callable that gives the program which goes on with sums that
-//           are there before: they follow the gradients, and [input], [number] on which the results depend
+//           are there before: they follow the gradients, and [input], [number] on which the results depend, and
+//           [(i, j)]: a gradient of result i takes more than what is given for it where one is given for j
 #pragma once
 
 #include <string>
@@ -161,6 +165,13 @@ struct Effect {
   std::vector<Template> values;
 };
 
+struct Part {
+  bool of_output = false;
+  int source = 0;
+  std::vector<Postfix> sizes, strides;
+  Postfix offset;
+};
+
 struct HostCall {
   size_t n_operands = 0;
   std::vector<Effect> effects;
@@ -184,7 +195,10 @@ struct StaticEntry {
   std::vector<Input> inputs;
   std::vector<Postfix> numbers, sizes;
   Template outputs;
+  std::vector<Part> parts;
   std::vector<int> writes;
+  // All that `("output", j)` may ask for: what the program gives, then the parts.
+  size_t n_results() const { return static_cast<size_t>(program->n_outputs) + parts.size(); }
   std::vector<Effect> effects;
   std::vector<int> frees;  // effects whose gradient of before the run is given up first
   std::vector<HostCall> hosts;
@@ -194,6 +208,7 @@ struct StaticEntry {
   PyObject* tape_continued = nullptr;  // gives the program that goes on with sums that are there before
   std::vector<TensorSpec> tape_specs;
   std::vector<int> tape_inputs, tape_outputs, tape_depends, tape_depends_numbers;
+  std::vector<std::pair<uint32_t, uint32_t>> tape_paths;  // see NodeExtra
   std::vector<Postfix> tape_numbers, tape_sizes;
   std::vector<std::pair<bool, int>> tape_saved;  // (is an output, index)
   int64_t hits = 0;

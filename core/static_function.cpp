@@ -7,6 +7,7 @@
 #include <cstddef>
 
 #include "dtype_object.h"
+#include "expansion.h"
 #include "mode.h"
 #include "static_call.h"
 #include "tape.h"
@@ -66,8 +67,8 @@ PyObject* run(StaticFunctionObject* self, PyObject* entry_object, StaticCall* ca
   StaticHost host(call);
   if (!program->run(inputs.data(), numbers.data(), sizes.data(), results.data(), &status, &host))
     failed(self, entry_object, status);
-  call->outputs.resize(n_outputs);
-  for (size_t j = 0; j < n_outputs; ++j) call->outputs[j] = nullptr;
+  call->outputs.resize(entry->n_results());
+  for (PyObject*& output : call->outputs) output = nullptr;
   size_t made = 0;
   try {
     for (; made < n_outputs; ++made) {
@@ -84,6 +85,7 @@ PyObject* run(StaticFunctionObject* self, PyObject* entry_object, StaticCall* ca
     for (size_t j = made + 1; j < n_outputs; ++j) release(results[j].buffer);
     throw;
   }
+  for (const Part& part : entry->parts) call->outputs[made++] = make_part(part, call);
   if (entry->tape_program) record_tape(entry_object, call);
   for (const Effect& effect : entry->effects) apply_effect(effect, call);
   return build(entry->outputs, call);
@@ -313,7 +315,24 @@ PyObject* rebase(PyObject*, PyObject* args) {
   });
 }
 
+// result_paths(tensors): see paths_between.
+PyObject* result_paths(PyObject*, PyObject* tensors) {
+  return guarded([&]() -> PyObject* {
+    Ref all = owned(PySequence_Tuple(tensors));
+    std::vector<TensorObject*> results;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(all.get()); ++i)
+      results.push_back(require_tensor(PyTuple_GET_ITEM(all.get(), i), "result_paths"));
+    Ref list = owned(PyList_New(0));
+    for (auto [i, j] : paths_between(results))
+      check_status(PyList_Append(list.get(), owned(Py_BuildValue("(II)", i, j)).get()));
+    return list.release();
+  });
+}
+
 PyMethodDef functions[] = {
+    {"result_paths", result_paths, METH_O,
+     "result_paths(tensors): (i, j) where a gradient of tensor i is not just what is given for it if one is given for "
+     "j"},
     {"rebase", rebase, METH_VARARGS, "rebase(tensor, source): the tensor takes over what computed source"},
     {"epoch", get_epoch, METH_NOARGS, "The number of changes that static programs must look into."},
     {"bump_epoch", bump_epoch, METH_NOARGS, "Says that a Module or a setting changed."},

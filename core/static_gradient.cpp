@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <tuple>
 
 #include "engine.h"
 #include "expansion.h"
@@ -162,6 +163,25 @@ void settle(PyObject* outputs) {
   }
 }
 
+// Records the call's operators in its place on the tape; gives its results, and whether there was room for all.
+std::pair<Ref, bool> record_in_place(StaticGradientObject* self, StaticEntry* entry) {
+  const Places places(self->node);
+  Ref outputs = owned(PyObject_CallFunctionObjArgs(entry->tape_again, self->arguments, self, nullptr));
+  settle(outputs.get());
+  return {std::move(outputs), places.sufficed()};
+}
+
+void take_apart(Node* node) {
+  StaticGradientObject* self = as_gradient(node->extra->python);
+  Ref kept = Ref::borrow(node->extra->python);
+  StaticEntry* entry = self->entry ? as_static_entry(self->entry) : nullptr;
+  if (!entry) raise_error("InternalError", "the gradient of a static function was given up");
+  auto [outputs, sufficed] = record_in_place(self, entry);
+  if (!sufficed)
+    raise_error("GradError", "%s: a gradient between its results takes too many operators", entry->tape_name);
+  if (!node->extra->expanded) expand(node, outputs.get());
+}
+
 // The same with a history: the call's operators are recorded anew, in its place on the tape; at its end where the tape
 // is that of a capture.
 PyObject* record_again(StaticGradientObject* self, StaticEntry* entry, PyObject* grads, PyObject* sums) {
@@ -172,14 +192,17 @@ PyObject* record_again(StaticGradientObject* self, StaticEntry* entry, PyObject*
   } else if (self->node->extra->expanded) {  // by a hook of this very pass
     outputs = expanded_outputs(self->node);
   } else {
-    const Places places(self->node);
-    outputs = owned(PyObject_CallFunctionObjArgs(entry->tape_again, self->arguments, self, nullptr));
-    settle(outputs.get());
-    in_place = places.sufficed();
+    std::tie(outputs, in_place) = record_in_place(self, entry);
   }
   Ref outs = owned(PyList_New(0)), seeds = owned(PyList_New(0));
   auto start = [&](PyObject* tensor, PyObject* grad) {
-    if (grad == Py_None || !is_tensor(tensor) || !requires_grad(as_tensor(tensor))) return;
+    if (grad == Py_None) return;
+    if (!is_tensor(tensor))
+      raise_error_hint(
+          "GradError", "return it from the function",
+          "%s: a gradient of its gradient goes through a tensor that it left in an object of its own making",
+          entry->tape_name);
+    if (!requires_grad(as_tensor(tensor))) return;
     check_status(PyList_Append(outs.get(), tensor));
     check_status(PyList_Append(seeds.get(), grad));
   };
@@ -270,9 +293,11 @@ PyObject* check_unchanged(PyObject* object, PyObject*) {
     StaticGradientObject* self = as_gradient(object);
     StaticEntry* entry = as_static_entry(self->entry);
     auto refuse = [&](const char* what) {
-      raise_error_hint("GradError",
-                       "take both gradients inside of the static function, or call it under dg.dynamic_mode()",
-                       "%s: a gradient of its gradient runs its Python again, and %s", entry->tape_name, what);
+      raise_error_hint(
+          "GradError", "take these gradients inside of the static function, or call it under dg.dynamic_mode()",
+          "%s: a gradient of its gradient, or of one of its results through another, runs its Python again, "
+          "and %s",
+          entry->tape_name, what);
     };
     if (entry->host_reads) refuse("it takes Python's random numbers, or the time");
     for (int i : entry->writes)
@@ -427,7 +452,11 @@ void record_tape(PyObject* entry_object, StaticCall* call) {
     Node* node = as_tensor(PyTuple_GET_ITEM(outputs.get(), i))->node;
     if (node && node->extra && node->extra->python == made.get()) self->node = node;
   }
-  if (self->node) make_room(self->node);
+  if (!self->node) return;
+  make_room(self->node);
+  if (entry->tape_paths.empty()) return;
+  self->node->extra->paths = &entry->tape_paths;
+  self->node->extra->take_apart = take_apart;
 }
 
 }  // namespace dg

@@ -12,6 +12,20 @@ Ref build_all(const std::vector<Template>& children, StaticCall* call) {
 
 }  // namespace
 
+PyObject* make_part(const Part& part, StaticCall* call) {
+  TensorObject* whole =
+      part.of_output ? as_tensor(call->outputs[part.source]) : call->inputs[static_cast<size_t>(part.source)];
+  SmallVector<int64_t, 8> sizes, strides;
+  for (const Postfix& size : part.sizes) sizes.push_back(evaluate_size(size, call));
+  for (const Postfix& stride : part.strides) strides.push_back(evaluate_size(stride, call));
+  retain(whole->buffer);
+  TensorObject* view = make_tensor(whole->buffer, whole->offset + evaluate_size(part.offset, call), whole->dtype,
+                                   static_cast<int>(sizes.size()), sizes.data(), strides.data());
+  view->base = Ref::borrow(whole->base ? whole->base : as_object(whole)).release();
+  view->view_version = view->buffer->version.load(std::memory_order_relaxed);
+  return as_object(view);
+}
+
 PyObject* build(const Template& made, StaticCall* call) {
   switch (made.kind) {
     case Template::Output:

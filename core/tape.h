@@ -67,6 +67,10 @@ struct NodeExtra {
   std::vector<Retained> retained;
   std::vector<Packed> packed;
   std::vector<std::pair<uint32_t, PyObject*>> hooks;  // (output, callable)
+  // Python nodes that stand for several operators: (i, j) where a gradient of output i takes more than what arrives for
+  // it when something arrives for output j. Borrowed from `python`. And what records these operators in its place.
+  const std::vector<std::pair<uint32_t, uint32_t>>* paths = nullptr;
+  void (*take_apart)(Node*) = nullptr;
   uint64_t expanded = 0;        // Python nodes: when the operators it stands for were recorded in its place; 0: never
   std::vector<Edge> expansion;  // where the gradients of its outputs go then
 };

@@ -6,25 +6,45 @@ Its Python runs once more, on the world as it was at the call; what it does to t
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from duograph import _core as core
 from duograph._recorded import state
 from duograph.errors import GradError
 
 from .convert import callee
-from .tree import tensors_of
+from .tree import Remake, tensors_of
 
 _STORES = ("setattr", "setitem", "setcell")
+
+
+class Place(NamedTuple):
+    """Where a differentiable output of the program is found after another run of the Python."""
+
+    number: int
+    result: int | None  # the place among the tensors of the result; None where it is left elsewhere
+    base: bool  # it is what that one is a view of
+
+
+def places_of(outputs: Sequence[tuple[int, Any]], results: Sequence[Any]) -> list[Place]:
+    """The places of the program's outputs, which are (number, tensor)."""
+    found = []
+    for number, tensor in outputs:
+        place = next((i for i, t in enumerate(results) if t is tensor), None)
+        if place is not None:
+            found.append(Place(number, place, False))
+        else:
+            found.append(Place(number, next((i for i, t in enumerate(results) if t._base is tensor), None), True))
+    return found
 
 
 class Again:
     """Records a call anew.
 
     Args:
-        outputs: of the differentiable outputs of the program, the number and the place among the tensors of the result,
-            None for one that is stored elsewhere.
+        outputs: of the differentiable outputs of the program.
         effects: what each run of the entry does when it ends.
     """
 
@@ -33,7 +53,7 @@ class Again:
         target: Callable[..., Any],
         n_positional: int,
         keywords: tuple[str, ...],
-        outputs: list[tuple[int, int | None]],
+        outputs: list[Place],
         effects: Sequence[tuple[Any, ...]],
     ) -> None:
         self.target = target
@@ -55,26 +75,32 @@ class Again:
             if call is None:
                 recorder = state.recorder
                 function = self.target if recorder is None else callee(recorder, self.target)
-                outputs = tensors_of(function(*args, **kwargs))
-            else:
-                return self._as_at(call, lambda: self._chosen(tensors_of(self.target(*args, **kwargs))))
+                return self._run(lambda: function(*args, **kwargs))
+            return self._as_at(call, lambda: self._run(lambda: self.target(*args, **kwargs)))
         finally:
             core.set_dynamic_mode(False)
             core.set_grad_enabled(old)
-        return self._chosen(outputs)
 
-    def _chosen(self, outputs: list[Any]) -> tuple[Any, ...]:
-        stored = {effect[-1][1]: effect for effect in self.effects if effect[0] in _STORES and effect[-1][0] == "output"}
-        return tuple(
-            outputs[at] if at is not None else _look(stored[number], None) if number in stored else None
-            for number, at in self.outputs
-        )
+    def _run(self, run: Callable[[], Any]) -> tuple[Any, ...]:
+        lists = {id(held): (held, len(held)) for held in _containers(self.effects) if isinstance(held, list)}
+        results = tensors_of(run())
+        left: dict[int, Any] = {}
+        if any(place.result is None for place in self.outputs):
+            left = _left(self.effects, lists)
+
+        def find(place: Place) -> Any:
+            if place.result is None:
+                return left.get(place.number)
+            return results[place.result]._base if place.base else results[place.result]
+
+        return tuple(map(find, self.outputs))
 
     def _as_at(self, call: Any, run: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
         """What `run` gives in the world as it was at the call; that is as it is now, after."""
         if any(kind == "grad" for kind, *_ in self.effects):
             raise GradError(
-                "static: a gradient of its gradient runs the function again, which writes .grad",
+                "static: a gradient of its gradient, or of one of its results through another, runs the function again, which "
+                "writes .grad",
                 hint="take both gradients inside of the static function, or call it under dg.dynamic_mode()",
             )
         places = [effect for effect in self.effects if effect[0] != "call"]
@@ -103,6 +129,51 @@ class Again:
             for tensor, value in written:
                 tensor.copy_(value)
             core.set_grad_enabled(grads)
+
+
+def _left(effects: Sequence[tuple[Any, ...]], lists: dict[int, tuple[list[Any], int]]) -> dict[int, Any]:
+    """By number the outputs that a run has stored; `lists`: those it changes, and how long they were."""
+    found: dict[int, Any] = {}
+    others = {
+        id(getattr(function, "__self__", None)) for kind, function, *_ in effects if kind == "call" and not _appends(function)
+    }
+    ends = {identity: length for identity, (_, length) in lists.items() if identity not in others}
+    for effect in effects:
+        if effect[0] in _STORES:
+            _match(effect[-1], _look(effect, None), found)
+        elif effect[0] == "call":
+            _, function, rows = effect
+            if _appends(function) and id(function.__self__) in ends:
+                holder = function.__self__
+                at = ends[id(holder)]
+                ends[id(holder)] += 1
+                if at < len(holder):
+                    _match(rows[0], holder[at], found)
+            elif isinstance(function, functools.partial) and function.func is operator.setitem:
+                _match(rows[0], _look(("setitem", *function.args), None), found)
+    return found
+
+
+def _appends(function: Any) -> bool:
+    return isinstance(getattr(function, "__self__", None), list) and function.__name__ == "append"
+
+
+def _match(row: tuple[Any, ...], value: Any, found: dict[int, Any]) -> None:
+    """Note the tensors of a value under the numbers that its template gives them."""
+    kind = row[0]
+    if kind == "output" and isinstance(value, core.Tensor):
+        found.setdefault(row[1], value)
+    elif kind in ("tuple", "list") and isinstance(value, (tuple, list)) and len(value) == len(row[1]):
+        for part, item in zip(row[1], value):
+            _match(part, item, found)
+    elif kind == "dict" and isinstance(value, dict):
+        for key, part in zip(row[1], row[2]):
+            _match(part, value.get(key), found)
+    elif kind == "make" and isinstance(value, tuple):
+        _match(row[2][0], tuple(value), found)
+    elif kind == "make" and isinstance(row[1], Remake):
+        for name, part in zip(row[1].fields, row[2]):
+            _match(part, getattr(value, name, None), found)
 
 
 def _look(effect: tuple[Any, ...], missing: Any) -> Any:

@@ -25,6 +25,7 @@ class Backward(NamedTuple):
     numbers: list[Value]  # number inputs of the forward graph that it reads too
     outputs: list[tuple[int, Any]]  # (program output, tensor) that can be differentiated
     inputs: list[Value]  # tensor inputs that get a gradient, in the order of the graph's outputs
+    paths: list[tuple[int, int]]  # (i, j): a gradient of output i takes more than what is given for it where one is for j
     continued: Graph  # the same that goes on with sums that are there before: further inputs, after the outputs' gradients
 
 
@@ -32,6 +33,7 @@ def differentiate(builder: CaptureBuilder, outputs: list[tuple[int, Any]], input
     """Run the tape from `outputs` to `inputs`; the nodes this adds leave the builder again as a graph."""
     if not inputs:
         return None
+    paths = core.result_paths([tensor for _, tensor in outputs])
     nodes = builder.body()
     mark = len(nodes)
     seeds = [Value(TensorType(t.dtype, tuple(t.shape)), None, i, f"grad_{i}") for i, (_, t) in enumerate(outputs)]
@@ -80,7 +82,7 @@ def differentiate(builder: CaptureBuilder, outputs: list[tuple[int, Any]], input
     continued = _graph(builder, nodes, (*saved, *seeds, *begun, *numbers), sums, len(numbers))
     nodes, sums = _from_nothing(nodes, begun, sums)
     graph = _graph(builder, nodes, (*saved, *seeds, *numbers), sums, len(numbers))
-    return Backward(graph, list(saved), list(numbers), outputs, [value for value, _ in results], continued)
+    return Backward(graph, list(saved), list(numbers), outputs, [value for value, _ in results], paths, continued)
 
 
 def _from_nothing(nodes: list[Node], begun: list[Value], results: list[Value]) -> tuple[list[Node], list[Value]]:
@@ -146,9 +148,9 @@ def _graph(builder: CaptureBuilder, nodes: list[Node], given: Sequence[Value], r
     return Graph(tuple(inputs.values()), renamed, outputs, tuple(arguments), name=whole.name)
 
 
-def depends(graph: Graph, results: list[int], n_tensors: int) -> tuple[list[int], list[int]]:
+def depends(graph: Graph, results: Sequence[Value], n_tensors: int) -> tuple[list[int], list[int]]:
     """The numbers of the tensor inputs, and of the number inputs, that results depend on."""
-    wanted = {graph.outputs[n] for n in results}
+    wanted = set(results)
     for node in reversed(graph.nodes):
         if not wanted.isdisjoint(node.outputs):
             wanted.update(node.inputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from duograph import _core as core
-from duograph.ir.graph import Value
+from duograph.ir.graph import Graph, Value
 
 from .builder import CaptureBuilder
 from .cells import contiguous, view_layout
@@ -26,6 +26,8 @@ class Results:
         self.numbers: dict[int, int] = {}  # of tensors' own outputs
         self.cell_outputs: dict[int, int] = {}
         self.cell_roots: dict[int, Any] = {}
+        self.bases: dict[int, Any] = {}  # of storages that results with gradients lie on: the tensor that is all of it
+        self.parts: list[tuple[Row, Any]] = []  # results that are views of another, or of an input, and have gradients
         self.sharing: dict[int, set[int]] = {}
 
     def row(self, tensor: Any) -> Row:
@@ -38,7 +40,12 @@ class Results:
         if known is not None:
             return ("output", known)
         view = None if tensor._traced is None else self.builder.views.get(tensor._traced)
-        if view is not None and not (self.differentiable and tensor.requires_grad):
+        if view is not None and self._base_of(tensor) is not None:
+            number = self._part(view, tensor)
+            if number is not None:
+                self.numbers[id(tensor)] = number
+                return ("output", number)
+        elif view is not None and not (self.differentiable and tensor.requires_grad):
             row = None
             if view.cell.input is not None:
                 row = self._input_view(view)
@@ -56,16 +63,32 @@ class Results:
         self.tensors.append(tensor)
         return len(self.values) - 1
 
-    def note_sharing(self, result: Any) -> None:
-        """Which storages several tensors of the result lie on."""
+    def value(self, graph: Graph, number: int) -> Value:
+        """What a result is, or is a part of, in the whole graph."""
+        if number >= 0:
+            return graph.outputs[number]
+        kind, source = self.parts[-1 - number][0][:2]
+        return graph.outputs[source] if kind == "output" else graph.inputs[source]
+
+    def numbered(self) -> list[tuple[int, Any]]:
+        """All tensors that may have gradients, with their numbers."""
+        whole = [(number, tensor) for number, tensor in enumerate(self.tensors) if tensor is not None]
+        return [*whole, *((-k, tensor) for k, (_, tensor) in enumerate(self.parts, 1))]
+
+    def note_sharing(self, *results: Any) -> None:
+        """Which storages several tensors of the results lie on."""
 
         def note(tensor: Any) -> Row:
             view = None if tensor._traced is None else self.builder.views.get(tensor._traced)
             if view is not None:
                 self.sharing.setdefault(id(view.cell), set()).add(id(tensor))
+                base = self._base_of(tensor)
+                if base is not None:
+                    self.bases.setdefault(id(view.cell), base)
             return ()
 
-        template(result, note)
+        for result in results:
+            template(result, note)
 
     def concrete_row(self, tensor: Any) -> Row:
         """The template row of a tensor that is there before the call."""
@@ -75,14 +98,60 @@ class Results:
         reads = self.recorder.source(tensor)
         return ("const", tensor) if reads is None else ("read", reads)
 
+    def _base_of(self, tensor: Any) -> Any:
+        """The tensor that is all of the storage of a result with a gradient; None if that is not known."""
+        if not (self.differentiable and tensor.requires_grad) or tensor.grad_fn is None:
+            return None
+        base = tensor if tensor._base is None else tensor._base
+        whole = self.builder.view_of(base)
+        return base if not whole.chain and whole.cell is self.builder.view_of(tensor).cell else None
+
+    def _part(self, view: Any, tensor: Any) -> int | None:
+        """The number of a result with a gradient that shares memory with another result, or with an input."""
+        self.builder.read(tensor)
+        cell, base = view.cell, self._base_of(tensor)
+        layout = view_layout(view.chain, 0, cell.root.strides if cell.input is not None else contiguous(cell.root.value.shape))
+        if layout is None:
+            return None
+        offset, strides = layout
+        shape = view.chain[-1].after.shape if view.chain else cell.root.value.shape
+        if not all(isinstance(size, int) or self.recorder.sizes.knows(size) for size in (offset, *shape, *strides)):
+            return None
+        if cell.input is not None:
+            source = ("input", next((i for i, (v, _) in enumerate(self.builder.tensor_inputs) if v is cell.input), None))
+        elif len(self.sharing.get(id(cell), ())) < 2:
+            return None
+        else:
+            source = ("output", self._whole(cell))
+            if base is tensor:
+                return source[1]
+        if source[1] is None:
+            return None
+        self.parts.append(((*source, self._numbers(shape), self._numbers(strides), *self._numbers((offset,))), tensor))
+        return -len(self.parts)
+
+    def _numbers(self, sizes: Any) -> list[Any]:
+        return [[("const", n)] if isinstance(n, int) else list(self.recorder.sizes.postfix(n)) for n in sizes]
+
+    def _whole(self, cell: Any) -> int:
+        """The number of the output that is all of a storage."""
+        number = self.cell_outputs.get(id(cell))
+        if number is None:
+            base = self.bases.get(id(cell))
+            if base is not None:
+                self.builder.read(base)
+            number = self.cell_outputs[id(cell)] = self.add(cell.value, base)
+            if base is not None:
+                self.numbers[id(base)] = number
+                self.cell_roots[number] = base
+        return number
+
     def _part_of_result(self, view: Any, tensor: Any) -> Row | None:
         """A result that shares its storage with another: a view of the whole storage, which is one output."""
         layout = view_layout(view.chain, 0, contiguous(view.cell.root.value.shape))
         if layout is None:
             return None
-        number = self.cell_outputs.get(id(view.cell))
-        if number is None:
-            number = self.cell_outputs[id(view.cell)] = self.add(view.cell.value, None)
+        number = self._whole(view.cell)
         shape = view.chain[-1].after.shape if view.chain else view.cell.value.shape
         if not view.chain and self.cell_roots.setdefault(number, tensor) is tensor:
             return ("output", number)

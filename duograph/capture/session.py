@@ -110,7 +110,7 @@ class Session:
                 self.arguments.check_unchanged()
                 self.builder.aliases.sync_all()
                 gradients = self._gradients()
-                self.results.note_sharing(result)
+                self.results.note_sharing(result, *(row[-1]() for row in self.hosts.left()[1]))
                 self.result_tensors = tensors_of(result)
                 outputs = template(result, self.results.row)
                 effects = self._effects(gradients)
@@ -188,6 +188,9 @@ class Session:
         for kind, holder, key, current in stores:
             row = template(current(), self.results.row)
             effects.append((kind, holder, row) if kind == "setcell" else (kind, holder, key, row))
+        if self.differentiable:
+            kept = [t for _, t in self.results.numbered() if t.retains_grad and not self._is_used(t.grad_fn)]
+            effects += [("call", _retain_grad, [("output", self.results.numbers[id(t)])]) for t in kept]
         return effects
 
     def _frees(self, effects: list[Row], graph: Graph) -> list[int]:
@@ -210,11 +213,7 @@ class Session:
         """The gradient program of results that require gradients, when the call itself is to be differentiated."""
         if not self.differentiable:
             return None
-        wanted = [
-            (number, tensor)
-            for number, tensor in enumerate(self.results.tensors)
-            if tensor is not None and tensor.requires_grad and not self._is_used(tensor.grad_fn)
-        ]
+        wanted = [(n, t) for n, t in self.results.numbered() if t.requires_grad and not self._is_used(t.grad_fn)]
         if not wanted:
             return None
         inputs = [(value, t) for value, t in self.builder.tensor_inputs if t.requires_grad and t.dtype.is_floating_point]
@@ -273,6 +272,7 @@ class Session:
             "numbers": [list(postfix) for _, postfix in numbers],
             "sizes": sizes,
             "outputs": outputs,
+            "parts": [row for row, _ in self.results.parts],
             "writes": [tensor_numbers[value] for value in written],
             "effects": effects,
             "frees": self._frees(effects, graph),
@@ -314,8 +314,9 @@ class Session:
         both = [graph.replace(equal=dict(self.builder.equal)) for graph in (backward.graph, backward.continued)]
         (graph_back, continued), sizes = self.recorder.sizes.complete_alike(both)
         results = [n for n, _ in backward.outputs]
-        depending = depends(graph, results, len(self.builder.tensor_inputs))
-        tape = (differentiated, results, saved_rows, tape_numbers, sizes, *depending)
+        values = [self.results.value(graph, number) for number in results]
+        depending = depends(graph, values, len(self.builder.tensor_inputs))
+        tape = (differentiated, results, saved_rows, tape_numbers, sizes, *depending, backward.paths)
         return backward._replace(graph=graph_back, continued=continued), tape
 
     def _assign(self) -> list[Value]:
@@ -420,3 +421,8 @@ def state_names(recorder: Recorder) -> dict[int, str]:
     for identity, name in recorder.tensor_names.items():
         names.setdefault(identity, name)
     return names
+
+
+def _retain_grad(tensor: Any) -> None:
+    if tensor.requires_grad:
+        tensor.retain_grad()

@@ -12,7 +12,7 @@ from duograph._recorded import state
 from duograph.config import config
 from duograph.errors import ArgumentError, CaptureError, OutOfMemoryError
 
-from .again import Again
+from .again import Again, places_of
 from .budget import read_budget
 from .convert import callee
 from .declared import Declared
@@ -122,10 +122,7 @@ class Handler:
         description = dict(captured.description, program=built[0].program, tape=None)
         if captured.backward is not None and captured.tape is not None:
             built.append(build(captured.backward.graph, strict=self.strict, fuse=config.fuse, views=False, budget=self.budget))
-            places = [
-                (n, next((i for i, t in enumerate(captured.result_tensors) if t is o), None))
-                for n, o in captured.backward.outputs
-            ]
+            places = places_of(captured.backward.outputs, captured.result_tensors)
             again = Again(self.target, len(args), tuple(kwargs), places, description["effects"])
             goes_on = Continued(captured.backward.continued, self.strict, self.budget)
             specs = [(tensor.dtype, known_sizes(tensor.shape)) for _, tensor in captured.backward.outputs]

@@ -189,7 +189,7 @@ def template(value: Any, tensor: Callable[[Any], Row]) -> Row:
         return ("make", kind._make if is_namedtuple(value) else kind, [items])
     fields = dataclass_fields(value)
     if fields is not None and _holds_tensors([getattr(value, f) for f in fields]):
-        return ("make", _Remake(kind, fields), [template(getattr(value, f), tensor) for f in fields])
+        return ("make", Remake(kind, fields), [template(getattr(value, f), tensor) for f in fields])
     if is_late(value):
         value = value.expr
     if isinstance(value, Dim):
@@ -229,7 +229,7 @@ def _holds_tensors(values: Any) -> bool:
     return False
 
 
-class _Remake:
+class Remake:
     """Makes a dataclass instance from its fields, without running its __init__."""
 
     def __init__(self, cls: type, fields: list[str]) -> None:
