@@ -4,8 +4,6 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <bit>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
@@ -14,42 +12,17 @@
 
 #include "device.h"
 #include "memory_limits.h"
+#include "size_classes.h"
 
 namespace dg {
 
 namespace {
 
-// Size classes: steps of 64 bytes to 1 KiB, then four per power of two to 1 MiB, then eight.
-constexpr int kFirstQuarter = 17, kFirstLarge = 57, kClasses = 249;
-constexpr size_t kLargeBytes = size_t{1} << 20;  // from here on blocks are mapped one by one
-constexpr int kMaxClassesUp = 2;                 // how much larger than asked a reused block may be: a quarter
+constexpr int kMaxClassesUp = 2;  // how much larger than asked a reused block may be: a quarter
 constexpr size_t kHugePage = size_t{2} << 20;
-constexpr size_t kMaxRequest = size_t{1} << 44;
 constexpr size_t kFreeCredit = size_t{16} << 20;  // what may be taken without asking how much is left
 constexpr size_t kMaxScratch = size_t{8} << 20;   // what a thread may keep as scratch
 constexpr int64_t kFlushBytes = 1 << 20;          // how far a thread's count may run ahead of the common one
-
-constexpr int class_of(size_t bytes) {
-  if (bytes <= 1024) return bytes ? static_cast<int>((bytes + 63) / 64) : 1;
-  const uint64_t last = bytes - 1;
-  const int octave = 63 - std::countl_zero(last);
-  if (octave < 20) return kFirstQuarter + (octave - 10) * 4 + static_cast<int>(last >> (octave - 2) & 3);
-  return kFirstLarge + (octave - 20) * 8 + static_cast<int>(last >> (octave - 3) & 7);
-}
-
-constexpr size_t capacity_of(int size_class) {
-  if (size_class < kFirstQuarter) return static_cast<size_t>(size_class) * 64;
-  if (size_class < kFirstLarge) {
-    const int k = size_class - kFirstQuarter;
-    return static_cast<size_t>(5 + k % 4) << (8 + k / 4);
-  }
-  const int k = size_class - kFirstLarge;
-  return static_cast<size_t>(9 + k % 8) << (17 + k / 8);
-}
-static_assert(class_of(1024) == 16 && class_of(1025) == 17 && capacity_of(17) == 1280);
-static_assert(class_of(1 << 20) == kFirstLarge - 1 && capacity_of(kFirstLarge - 1) == 1 << 20);
-static_assert(class_of((1 << 20) + 1) == kFirstLarge && capacity_of(class_of(kMaxRequest)) == kMaxRequest);
-static_assert(class_of(kMaxRequest) < kClasses);
 
 // Small blocks carry their Buffer in the cache line before the data.
 constexpr size_t kHeader = 64;
@@ -425,29 +398,7 @@ void drop_scratch(ThreadCache& cache) {
   cache.scratch = nullptr;
 }
 
-std::string readable(size_t bytes) {
-  if (bytes == SIZE_MAX) return "more bytes than can be counted";
-  char text[64];
-  const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-  double number = static_cast<double>(bytes);
-  int unit = 0;
-  while (number >= 1024 && unit < 6) {
-    number /= 1024;
-    ++unit;
-  }
-  if (unit == 0)
-    std::snprintf(text, sizeof text, "%zu bytes", bytes);
-  else
-    std::snprintf(text, sizeof text, "%zu bytes (%.2f %s)", bytes, number, units[unit]);
-  return text;
-}
-
 }  // namespace
-
-OutOfMemory::OutOfMemory(size_t bytes, size_t available)
-    : bytes(bytes),
-      available(available),
-      text_("out of memory: " + readable(bytes) + " asked for, " + readable(available) + " available") {}
 
 Buffer* allocate(size_t bytes, uint8_t device) {
   if (device != kCpu) [[unlikely]]

@@ -4,8 +4,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <new>
-#include <string>
+
+#include "memory_limits.h"
 
 namespace dg {
 
@@ -20,18 +20,6 @@ struct Buffer {
   size_t bytes;           // as asked for
   void (*free)(Buffer*);  // called once, when the last reference goes
   void* owner;            // what an adopted buffer keeps alive; the free-list link of a pooled one
-};
-
-// A request that the machine or its control group cannot serve, refused before a page is touched.
-class OutOfMemory : public std::bad_alloc {
- public:
-  OutOfMemory(size_t bytes, size_t available);
-  const char* what() const noexcept override { return text_.c_str(); }
-  size_t bytes;
-  size_t available;
-
- private:
-  std::string text_;
 };
 
 // A new buffer with one reference, its contents undefined. Throws OutOfMemory.

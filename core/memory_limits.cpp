@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -48,7 +49,29 @@ size_t group_available(const std::string& mount, std::string path, const char* l
   }
 }
 
+std::string readable(size_t bytes) {
+  if (bytes == SIZE_MAX) return "more bytes than can be counted";
+  char text[64];
+  const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  double number = static_cast<double>(bytes);
+  int unit = 0;
+  while (number >= 1024 && unit < 6) {
+    number /= 1024;
+    ++unit;
+  }
+  if (unit == 0)
+    std::snprintf(text, sizeof text, "%zu bytes", bytes);
+  else
+    std::snprintf(text, sizeof text, "%zu bytes (%.2f %s)", bytes, number, units[unit]);
+  return text;
+}
+
 }  // namespace
+
+OutOfMemory::OutOfMemory(size_t bytes, size_t available)
+    : bytes(bytes),
+      available(available),
+      text_("out of memory: " + readable(bytes) + " asked for, " + readable(available) + " available") {}
 
 size_t groups_available(const std::string& membership, const std::string& root) {
   size_t available = SIZE_MAX;

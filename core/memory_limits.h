@@ -1,7 +1,9 @@
-// How much memory the machine, the control groups of this process and its own limits still allow.
+// How much memory the machine, the control groups of this process and its own limits still allow, and what is raised
+// beyond.
 #pragma once
 
 #include <cstddef>
+#include <new>
 #include <string>
 
 namespace dg {
@@ -16,5 +18,17 @@ SystemMemory system_memory();
 // What the control groups that `membership` (/proc/self/cgroup) lists under `root` (/sys/fs/cgroup) and their parents
 // still allow, page cache counted as free; SIZE_MAX without a limit. Versions 1 and 2.
 size_t groups_available(const std::string& membership, const std::string& root);
+
+// A request that the machine or its control group cannot serve, refused before a page is touched.
+class OutOfMemory : public std::bad_alloc {
+ public:
+  OutOfMemory(size_t bytes, size_t available);
+  const char* what() const noexcept override { return text_.c_str(); }
+  size_t bytes;
+  size_t available;
+
+ private:
+  std::string text_;
+};
 
 }  // namespace dg
