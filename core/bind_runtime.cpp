@@ -8,6 +8,7 @@
 
 #include "call.h"
 #include "device.h"
+#include "digest.h"
 #include "loader.h"
 #include "memory.h"
 #include "memory_limits.h"
@@ -392,9 +393,28 @@ void bind_program(nb::module_& m) {
       .def_ro("n_outputs", &Program::n_outputs);
 }
 
+void bind_digest(nb::module_& m) {
+  m.def(
+      "digest",
+      [](nb::args parts) {
+        Digest digest;
+        for (nb::handle part : parts) {
+          Py_buffer view;
+          if (PyObject_GetBuffer(part.ptr(), &view, PyBUF_SIMPLE)) throw nb::python_error();
+          digest.add(view.buf, static_cast<size_t>(view.len));
+          PyBuffer_Release(&view);
+        }
+        return digest.hex();
+      },
+      "BLAKE2b of the parts put together, 20 bytes in hexadecimal figures.");
+  m.def("stamp_of_files", stamp_of_files, nb::arg("folders"), nb::arg("ending"),
+        "Name, size and time of change of the files in these folders whose name ends so, as text.");
+}
+
 }  // namespace
 
 void bind_runtime(nb::module_& m) {
+  bind_digest(m);
   bind_memory(m);
   bind_devices(m);
   bind_threads(m);

@@ -157,6 +157,7 @@ def __getattr__(name: str) -> Any:
 
 def _operators() -> dict[str, Any]:
     """The public operators by name and alias."""
+    _load("tensors")  # with what tensors need to meet operators
     rows = [definition for definition in _load("ops.definition").REGISTRY.values() if definition.public]
     return {name: row.exported for row in rows for name in (row.name, *row.aliases)}
 

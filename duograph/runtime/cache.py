@@ -7,18 +7,24 @@ may enter; whatever does not check out is a miss. Least recently used files go w
 
 from __future__ import annotations
 
+import marshal  # reads only what passed the checksum; json takes longer to import than a whole hit
 import os
 import stat
 from typing import Any
 
-_MAGIC = b"duograph1\n"
+from duograph import _core as core
+
+from .stamp import generator_stamp, target_stamp
+
+_MAGIC = b"duograph2\n"
 _HEADER = len(_MAGIC) + 24  # then: length of the description, length of the code, checksum, 8 bytes each
 _LIMIT = 512 << 20
 _TRIM_EVERY = 64
 _DAY = 86400.0
 _LARGEST = 256 << 20
 
-_generator: str | None = None
+_GENERATOR = core.digest(generator_stamp().encode())
+
 _folder: str | None = None
 _folder_setting: tuple[str | None, str | None] | None = None
 _stored = 0
@@ -53,42 +59,9 @@ def _prepare(setting: str | None, switch: str | None) -> str | None:
     return path
 
 
-def _generator_stamp() -> str:
-    """Names, sizes and times of all sources that decide what code comes out, and of the core."""
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    parts: list[str] = []
-    for name in ("codegen", "codegen/contraction", "ir", "ops", "passes", "runtime"):
-        with os.scandir(os.path.join(package, name)) as entries:
-            for entry in entries:
-                if entry.name.endswith(".py"):
-                    status = entry.stat()
-                    parts.append(f"{name}/{entry.name}:{status.st_size}:{status.st_mtime_ns}")
-    from duograph import _core
-
-    status = os.stat(_core.__file__)
-    parts.append(f"core:{status.st_size}:{status.st_mtime_ns}")
-    return ",".join(sorted(parts))
-
-
-def _target_stamp() -> str:
-    from duograph.codegen.stamp import cache_key
-
-    return cache_key()
-
-
-def _digest(text: str) -> str:
-    from _blake2 import blake2b
-
-    made: str = blake2b(text.encode(), digest_size=20).hexdigest()
-    return made
-
-
 def key(*parts: Any) -> str:
     """The name under which something made from these parts, here and now, is kept."""
-    global _generator
-    if _generator is None:
-        _generator = _digest(_generator_stamp())
-    return _digest("\0".join([_generator, _target_stamp(), *map(repr, parts)]))
+    return core.digest("\0".join([_GENERATOR, target_stamp(), *map(repr, parts)]).encode())
 
 
 def load(name: str) -> tuple[Any, bytes] | None:
@@ -99,7 +72,7 @@ def load(name: str) -> tuple[Any, bytes] | None:
     try:
         content = _read(os.path.join(place, name))
         return None if content is None else _unpack(name, content)
-    except (OSError, ValueError, RecursionError, MemoryError):
+    except (OSError, ValueError, EOFError, TypeError, RecursionError, MemoryError):
         return None
 
 
@@ -122,20 +95,15 @@ def _read(path: str) -> bytes | None:
         os.close(descriptor)
 
 
-def _checksum(name: str, content: bytes) -> int:
+def _checksum(name: str, *content: bytes | memoryview) -> int:
     """Of the name too: one program's file under another's name is no hit."""
-    from zlib import crc32
-
-    return crc32(content, crc32(name.encode()))
+    return int(core.digest(name.encode(), *content)[:16], 16)
 
 
 def _pack(name: str, description: Any, code: bytes) -> bytes:
-    from json import dumps
-
-    text = dumps(description, separators=(",", ":")).encode()
-    body = text + code
-    numbers = (len(text), len(code), _checksum(name, body))
-    return _MAGIC + b"".join(number.to_bytes(8, "little") for number in numbers) + body
+    text = marshal.dumps(description)
+    numbers = (len(text), len(code), _checksum(name, text, code))
+    return _MAGIC + b"".join(number.to_bytes(8, "little") for number in numbers) + text + code
 
 
 def _unpack(name: str, content: bytes) -> tuple[Any, bytes] | None:
@@ -143,12 +111,9 @@ def _unpack(name: str, content: bytes) -> tuple[Any, bytes] | None:
         return None
     start = len(_MAGIC)
     length, code_length, checksum = (int.from_bytes(content[start + 8 * i : start + 8 * i + 8], "little") for i in range(3))
-    body = content[_HEADER:]
-    if len(body) != length + code_length or _checksum(name, body) != checksum:
+    if len(content) != _HEADER + length + code_length or _checksum(name, memoryview(content)[_HEADER:]) != checksum:
         return None
-    from json import loads
-
-    return loads(body[:length]), body[length:]
+    return marshal.loads(content[_HEADER : _HEADER + length]), content[_HEADER + length :]
 
 
 def store(name: str, description: Any, code: bytes) -> None:

@@ -12,7 +12,6 @@ from duograph import _core as core
 from duograph._forks import compile_lock
 
 from . import cache
-from .libraries import load_libraries
 
 if TYPE_CHECKING:
     from duograph.ir.graph import Graph
@@ -39,7 +38,10 @@ def _load_or_make(key: str | None, make: Callable[[], Graph], views: bool) -> An
     if found is not None:
         try:
             spec, code = found
-            load_libraries(spec.get("symbols", ()))
+            if any(":" in symbol for symbol in spec.get("symbols", ())):
+                from .libraries import load_libraries
+
+                load_libraries(spec["symbols"])
             return core.Program(spec, code)
         except Exception:  # whatever is wrong with what was on disk: make it anew
             pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from duograph import _core as core
 from duograph.runtime import cache
 
 PROGRAM = """
@@ -46,6 +48,45 @@ def test_store_and_load(place: Path) -> None:
     assert place.stat().st_mode & 0o777 == 0o700
     assert [path.stat().st_mode & 0o777 for path in place.iterdir()] == [0o600]
     assert cache.key("something", 1, (2, "four")) != key
+
+
+def test_the_digest_is_blake2b(tmp_path: Path) -> None:
+    for size in (0, 1, 127, 128, 129, 256, 5000):
+        content = bytes(i * 7 % 256 for i in range(size))
+        wanted = hashlib.blake2b(content, digest_size=20).hexdigest()
+        assert core.digest(content) == core.digest(content[:100], memoryview(content)[100:]) == wanted
+
+
+def test_the_stamp_of_sources_follows_every_change(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x")
+    (tmp_path / "b.txt").write_text("x")
+    before = core.stamp_of_files([str(tmp_path)], ".py")
+    (tmp_path / "b.txt").write_text("longer")
+    assert core.stamp_of_files([str(tmp_path)], ".py") == before and "b.txt" not in before
+    os.utime(tmp_path / "a.py", (0, 0))
+    touched = core.stamp_of_files([str(tmp_path)], ".py")
+    (tmp_path / "c.py").write_text("")
+    assert len({before, touched, core.stamp_of_files([str(tmp_path)], ".py")}) == 3
+    with pytest.raises(RuntimeError, match="No such file"):
+        core.stamp_of_files([str(tmp_path / "missing")], ".py")
+
+
+def test_a_first_call_imports_next_to_nothing(place: Path) -> None:
+    program = (
+        "import sys, duograph as dg; x = dg.tensor([1.0]); f = dg.exp; before = set(sys.modules); f(x); "
+        "print(sorted(set(sys.modules) - before))"
+    )
+    results = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "DUOGRAPH_CACHE_DIR": str(place)},
+            check=True,
+        ).stdout
+        for _ in range(2)
+    ]
+    assert "llvmlite" in results[0] and results[1] == "[]\n"
 
 
 def test_a_hit_is_cheap(place: Path) -> None:

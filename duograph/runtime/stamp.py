@@ -1,0 +1,52 @@
+"""What decides object code: the sources, the CPU and the installed LLVM, found without importing anything heavy."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from duograph import _core as core
+
+TRIPLE = "x86_64-unknown-linux-gnu"
+_FOLDERS = ("codegen", "codegen/contraction", "ir", "ops", "passes", "runtime")
+
+
+def generator_stamp() -> str:
+    """Names, sizes and times of all sources that decide what code comes out, and of the core; Python, whose `marshal` writes."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    sources: str = core.stamp_of_files([f"{package}/{name}" for name in _FOLDERS], ".py")
+    status = os.stat(core.__file__)
+    return f"{sources}core:{status.st_size}:{status.st_mtime_ns}\nPython:{sys.hexversion}"
+
+
+def _host_description() -> str:
+    """Model and exact feature flags of the first processor, as the kernel lists them."""
+    with open("/proc/cpuinfo", "rb", buffering=0) as file:
+        text = b""
+        while b"\n\n" not in text and (more := file.read(4096)):  # asking for all processors takes the longer the more there are
+            text += more
+    wanted = (b"vendor_id", b"cpu family", b"model", b"stepping", b"flags")
+    lines = text.split(b"\n\n", 1)[0].splitlines()
+    return ";".join(line.split(b":", 1)[1].strip().decode() for line in lines if line.split(b"\t", 1)[0].strip() in wanted)
+
+
+def _compiler_stamp() -> str:
+    """Identifies the installed LLVM by the place, size and time of its shared library."""
+    for folder in sys.path:
+        library = os.path.join(folder, "llvmlite", "binding", "libllvmlite.so")
+        try:
+            status = os.stat(library)
+        except OSError:
+            continue
+        return f"{library}:{status.st_size}:{status.st_mtime_ns}"
+    return "none"
+
+
+_NATIVE = _host_description()
+_COMPILER = _compiler_stamp()
+
+
+def target_stamp() -> str:
+    """The target and the compiler, in a line."""
+    isa = os.environ.get("DUOGRAPH_ISA", "native") or "native"
+    return f"{TRIPLE};{isa};{_NATIVE if isa == 'native' else ''};{_COMPILER}"
