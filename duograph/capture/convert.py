@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 import random
-import sysconfig
 import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph._recorded import state
-from duograph._stack import PACKAGE_FOLDER, is_internal, user_location
+from duograph._stack import is_internal, user_location
 from duograph.errors import CaptureError
 from duograph.ir.builder import current
 from duograph.ops.definition import REGISTRY
@@ -24,6 +22,7 @@ from .growing import grows, joining, length, whole_arguments
 from .host import host_number
 from .host_calls import speaks_for_itself
 from .instructions import step_by_step
+from .inventions import invention, refuse_generator, refuse_invention
 from .journal import CONTAINERS
 from .modules import is_module
 from .numbers import MATHEMATICAL, is_live, mathematical, rounded
@@ -34,55 +33,21 @@ from .sequences import enumerate_of, range_of, reversed_of, zip_of
 from .source import Converted, SourceMissing, convert
 from .steps import MADE
 from .texts import formatted, joined
+from .user_files import is_user_file
 from .wrappers import remembering, wrapped_by_library
 
 if TYPE_CHECKING:
     from .recorder import Recorder
 
-_STDLIB = tuple(
-    {os.path.realpath(p) + os.sep for p in (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")) if p}
-    | {os.path.abspath(p) + os.sep for p in (sysconfig.get_path("stdlib"),) if p}
-)
-_SITE = f"{os.sep}site-packages{os.sep}"
-# Installed packages that know nothing of tensors: their code is not worth converting.
-_FOREIGN = tuple(f"{_SITE}{name}{os.sep}" for name in ("numpy", "_pytest", "pluggy", "scipy", "torch", "jax", "tqdm"))
-_INVENTING = {"random", "time", "secrets", "uuid", "_random"}  # modules whose functions give something new at each call
-_HARMLESS = {"sleep", "seed"}
-_MUTATORS = frozenset(
-    (
-        "append",
-        "extend",
-        "insert",
-        "pop",
-        "remove",
-        "clear",
-        "sort",
-        "reverse",
-        "update",
-        "setdefault",
-        "popitem",
-        "add",
-        "discard",
-        "appendleft",
-        "extendleft",
-        "rotate",
-        "popleft",
-    )
-)
+_MUTATORS = frozenset((
+    "append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "update", "setdefault", "popitem", "add",
+    "discard", "appendleft", "extendleft", "rotate", "popleft",
+))  # fmt: skip
 _OF_NUMBERS = MATHEMATICAL | {"floor", "ceil", "trunc"}
 _LOOPED: dict[type, Callable[..., Any]] = {range: range_of, enumerate: enumerate_of, zip: zip_of, reversed: reversed_of}
 _LIBRARIES = ("duograph", "builtins", "itertools", "functools", "collections", "numpy")
 _SEE_GROWING = (len, sum, list, enumerate, zip, reversed, isinstance, id, type, print)
 _TAKE_FUNCTIONS = (map, filter, functools.reduce, functools.partial)
-
-
-def is_user_file(file: str) -> bool:
-    """Whether code of this file is the user's: not the package's own, not Python's library."""
-    if not file or file.startswith((PACKAGE_FOLDER, "<frozen")):
-        return False
-    if file.startswith(_STDLIB):
-        return _SITE in file and not any(name in file for name in _FOREIGN)
-    return not any(name in file for name in _FOREIGN)
 
 
 class Sites(ControlFlow):
@@ -284,12 +249,12 @@ def _callee(recorder: Recorder, function: Any) -> Any:
             wrapper = wrapped_by_library(recorder, function)
             if wrapper is not None:
                 return wrapper
-            _refuse_invention(function)
+            refuse_invention(function)
             return function
         _note_defaults(recorder, function)
         return convert_function(function)
     if kind is types.MethodType:
-        _refuse_generator(function)
+        refuse_generator(function)
         inner = _callee(recorder, function.__func__)
         holder = function.__self__
         if is_module(holder):
@@ -317,7 +282,7 @@ def _callee(recorder: Recorder, function: Any) -> Any:
     call = getattr(kind, "__call__", None)  # noqa: B004
     if isinstance(call, types.FunctionType) and is_user_file(call.__code__.co_filename):
         return types.MethodType(convert_function(call), function)
-    _refuse_generator(function)
+    refuse_generator(function)
     return function
 
 
@@ -330,15 +295,6 @@ def _note_defaults(recorder: Recorder, function: types.FunctionType) -> None:
             recorder.guard("is", recorder.read("attr", function, name), values)
             for value in values.values() if isinstance(values, dict) else values:
                 recorder.foreign(value)
-
-
-def _refuse_generator(function: Any) -> None:
-    """Methods of random generators, of Python and of NumPy."""
-    holder = getattr(function, "__self__", None)
-    if isinstance(holder, random.Random) or type(holder).__module__.startswith("numpy.random"):
-        name = getattr(function, "__name__", "?")
-        if name not in _HARMLESS:
-            raise _invention(f"random.{name}")
 
 
 def _class(recorder: Recorder, cls: type) -> Any:
@@ -354,7 +310,7 @@ def _class(recorder: Recorder, cls: type) -> Any:
         return lambda *args: type(args[0].value) if len(args) == 1 and is_live(args[0]) else type(*args)
     recorder.meet(cls)
     if cls is random.Random or cls.__module__.startswith("numpy.random"):
-        raise _invention(cls.__name__)
+        raise invention(cls.__name__)
     init = getattr(cls, "__init__", None)
     plain = type(cls) is type and getattr(cls, "__new__", None) is object.__new__
     converted = convert_function(init) if plain and isinstance(init, types.FunctionType) else None
@@ -440,11 +396,11 @@ def _builtin(recorder: Recorder, function: Any) -> Any:
             recorder.contents(holder)
         elif id(holder) in recorder.external:
             recorder.look(holder)
-        _refuse_generator(function)
+        refuse_generator(function)
         if isinstance(holder, type) and holder.__module__ == "datetime" and function.__name__ in ("now", "today", "utcnow"):
-            raise _invention(f"{holder.__name__}.{function.__name__}")
+            raise invention(f"{holder.__name__}.{function.__name__}")
         return function
-    _refuse_invention(function)
+    refuse_invention(function)
     return function
 
 
@@ -525,21 +481,3 @@ def _backward(
     """`tensor.backward(...)`."""
     chosen = (inputs,) if isinstance(inputs, core.Tensor) else None if inputs is None else tuple(inputs)
     recorder.backward((tensor,), (gradient,), retain_graph, create_graph, chosen)
-
-
-def _refuse_invention(function: Any) -> None:
-    module = getattr(function, "__module__", None) or ""
-    name = getattr(function, "__name__", "?")
-    if (module in _INVENTING or module.startswith("numpy.random")) and name not in _HARMLESS:
-        raise _invention(f"{module}.{name}")
-    if module in ("posix", "os") and name == "urandom":
-        raise _invention("os.urandom")
-    if module == "builtins" and name == "input" and function is input:
-        raise _invention("input")
-
-
-def _invention(name: str) -> CaptureError:
-    return CaptureError(
-        f"static: {name}() gives something new at each call, which a static graph would freeze at its first value",
-        hint="call it outside and pass the result as an argument (a number, or a tensor)",
-    )

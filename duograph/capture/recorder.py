@@ -28,6 +28,7 @@ from .numbers import LiveNumber, Postfix, is_live
 from .outer import is_used_up, refuse_iterator, variable
 from .sizes import CallSizes
 from .special import SpecialMethods
+from .user_files import is_user_file
 
 if TYPE_CHECKING:
     from .convert import Sites
@@ -430,6 +431,4 @@ def _same_values(array: Any, values: Any) -> bool:
 
 
 def _user_module(module: types.ModuleType) -> bool:
-    from .convert import is_user_file
-
     return is_user_file(getattr(module, "__file__", None) or "")
