@@ -1,0 +1,462 @@
+#include "backward_pass.h"
+
+#include <algorithm>
+
+#include "call.h"
+#include "geometry.h"
+#include "grad_journal.h"
+#include "gradient.h"
+#include "mode.h"
+#include "saved_hooks.h"
+#include "view_grad.h"
+
+namespace dg {
+
+namespace {
+
+uint32_t next_run = 1;
+int active_runs = 0;
+
+struct Guard {
+  SmallVector<TensorObject*, 4>& tensors;
+  ~Guard() {
+    for (TensorObject* tensor : tensors) Py_XDECREF(reinterpret_cast<PyObject*>(tensor));
+  }
+};
+
+// What a hook puts in a leaf's gradient's place must be of its kind.
+void require_like(const TensorObject* grad, const TensorObject* changed) {
+  bool fits = grad->dtype == changed->dtype && grad->rank == changed->rank;
+  for (int d = 0; fits && grad->buffer && changed->buffer && d < grad->rank; ++d)
+    fits = grad->sizes[d] == changed->sizes[d];
+  if (fits) return;
+  Ref wanted(describe(grad)), got(describe(changed));
+  raise_error("GradError", "a gradient hook gave %s for a gradient that is %s", PyUnicode_AsUTF8(got.get()),
+              PyUnicode_AsUTF8(wanted.get()));
+}
+
+// The gradient as what `.grad` will hold: contiguous memory of its own, unless the graph is recorded.
+Ref own_gradient(Ref grad, bool create_graph) {
+  TensorObject* tensor = as_tensor(grad.get());
+  if (create_graph) {
+    if (Py_REFCNT(grad.get()) == 1) return grad;
+    TensorObject* alias = make_detached(tensor);
+    Ref result(as_object(alias));
+    if (tensor->node) {
+      retain_node(tensor->node);
+      set_node(alias, tensor->node, tensor->output_index);
+    }
+    return result;
+  }
+  if (tensor->traced) return Py_REFCNT(grad.get()) == 1 ? grad : Ref(as_object(make_detached(tensor)));
+  const bool alone = Py_REFCNT(grad.get()) == 1 && tensor->buffer->refs.load(std::memory_order_relaxed) == 1;
+  if (is_contiguous(tensor) && alone) return grad;
+  if (OpObject* op = is_contiguous(tensor) ? nullptr : slot_op(Slot::Contiguous); op && !mode.tracing) {
+    PyObject* value = grad.get();
+    return owned(call_positional(op, &value, 1));
+  }
+  require_host(tensor, "backward");
+  TensorObject* copy = make_empty(tensor->dtype, tensor->rank, tensor->sizes);
+  Ref result(as_object(copy));
+  strided_copy(copy->data, copy->strides, tensor->data, tensor->strides, tensor->rank, tensor->sizes,
+               itemsize(tensor->dtype));
+  return result;
+}
+
+}  // namespace
+
+BackwardPass::BackwardPass(bool retain_graph, bool create_graph)
+    : retain_graph_(retain_graph),
+      create_graph_(create_graph),
+      id_(next_run++),
+      use_maps_(active_runs > 0),
+      expansions_(expansions()) {
+  if (id_ == 0) id_ = next_run++;
+  ++active_runs;
+}
+
+BackwardPass::~BackwardPass() {
+  --active_runs;
+  for (TensorObject* grad : slots_) Py_XDECREF(reinterpret_cast<PyObject*>(grad));
+  // Only now: a node freed earlier could have taken others with it that are still to be visited.
+  for (NodeState& state : states_) release_node(state.node);
+  for (LeafState& state : leaves_) Py_DECREF(as_object(state.leaf));
+}
+
+uint32_t BackwardPass::state_of(Node* node) {
+  if (use_maps_) {
+    auto [found, fresh] = node_map_.try_emplace(node, static_cast<uint32_t>(states_.size()));
+    if (!fresh) return found->second;
+  } else {
+    if (node->run == id_) return node->state;
+    node->run = id_;
+    node->state = static_cast<uint32_t>(states_.size());
+  }
+  if (node->kind == NodeKind::Python && node->extra->paths) joint_.push_back(node);
+  retain_node(node);
+  states_.push_back({node, static_cast<uint32_t>(slots_.size()), 0, true});
+  slots_.resize(slots_.size() + node->n_outputs, nullptr);
+  return static_cast<uint32_t>(states_.size() - 1);
+}
+
+uint32_t BackwardPass::leaf_of(TensorObject* leaf) {
+  if (use_maps_) {
+    auto [found, fresh] = leaf_map_.try_emplace(leaf, static_cast<uint32_t>(leaves_.size()));
+    if (!fresh) return found->second;
+  } else {
+    if (leaf->leaf_run == id_) return leaf->leaf_state;
+    leaf->leaf_run = id_;
+    leaf->leaf_state = static_cast<uint32_t>(leaves_.size());
+  }
+  Py_INCREF(as_object(leaf));
+  leaves_.push_back({leaf, Ref(), true});
+  return static_cast<uint32_t>(leaves_.size() - 1);
+}
+
+void BackwardPass::add_root(TensorObject* tensor, Ref grad) {
+  Edge edge = edge_of(tensor);
+  Root root{at(edge), std::move(grad), Ref::borrow(as_object(tensor))};
+  // The tensor keeps node and leaf alive from here on.
+  drop_edge(edge);
+  roots_.push_back(std::move(root));
+}
+
+void BackwardPass::restrict_to(PyObject* inputs, bool end) {
+  restricted_ = true;
+  end_ = end;
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(inputs); ++i) {
+    TensorObject* input = require_tensor(PyTuple_GET_ITEM(inputs, i), "grad: inputs");
+    if (!requires_grad(input)) raise_error("GradError", "grad: input %zd does not require grad", i);
+    Edge edge = edge_of(input);
+    const Edge& there = at(edge);
+    captures_.push_back({there.node, there.leaf, there.index, Ref()});
+    drop_edge(edge);
+  }
+}
+
+void BackwardPass::discover() {
+  for (const Root& root : roots_)
+    if (root.edge.node) state_of(root.edge.node);
+  // `states_` grows while it is walked: a breadth-first search without a queue of its own.
+  for (size_t i = 0; i < states_.size(); ++i) {
+    Node* node = states_[i].node;
+    for (uint32_t e = 0; e < node->n_edges; ++e) {
+      const Edge& edge = at(node->edges[e]);
+      if (edge.node) state_of(edge.node);
+      if (edge.leaf) leaf_of(edge.leaf);
+    }
+  }
+  for (const Root& root : roots_)
+    if (root.edge.leaf) leaf_of(root.edge.leaf);
+}
+
+// Whether the pass needs the gradient of one of the node's results where it is more than what arrives for it.
+bool BackwardPass::asks(const Node* node) {
+  std::vector<char> asked(node->n_outputs), arrives(node->n_outputs);
+  for (const Capture& capture : captures_)
+    if (capture.node == node) asked[capture.index] = 1;
+  for (auto& [index, callable] : node->extra->hooks) asked[index] = 1;
+  for (const Retained& entry : node->extra->retained) asked[entry.index] = 1;
+  if (std::none_of(asked.begin(), asked.end(), [](char one) { return one; })) return false;
+  for (const Root& root : roots_)
+    if (root.edge.node == node) arrives[root.edge.index] = 1;
+  for (const NodeState& state : states_)
+    for (uint32_t e = 0; e < state.node->n_edges; ++e)
+      if (const Edge& edge = at(state.node->edges[e]); edge.node == node) arrives[edge.index] = 1;
+  return std::any_of(node->extra->paths->begin(), node->extra->paths->end(),
+                     [&](const auto& path) { return asked[path.first] && arrives[path.second]; });
+}
+
+// Where `asks`, the operators that a node stands for take its place. The pass is to be started anew if there were any.
+bool BackwardPass::take_apart() {
+  std::vector<Node*> found;
+  for (Node* node : joint_)
+    if (asks(node)) found.push_back(node);
+  if (found.empty()) return false;
+  if (mode.tracing)
+    raise_node_error("GradError", found[0],
+                     "call both static functions under dg.dynamic_mode(), or differentiate outside",
+                     "%s: inside of another static function, the gradient of one of its results through another is not "
+                     "known",
+                     node_name(found[0]));
+  for (Node* node : found)
+    if (!node->extra->expanded) node->extra->take_apart(node);
+  expansions_ = expansions();
+  for (Root& root : roots_) root.edge = at(root.edge);
+  for (Capture& capture : captures_) {
+    const Edge edge{capture.node, capture.leaf, capture.index};
+    const Edge& now = at(edge);
+    capture.node = now.node;
+    capture.leaf = now.leaf;
+    capture.index = now.index;
+  }
+  for (NodeState& state : states_) release_node(state.node);
+  for (LeafState& state : leaves_) Py_DECREF(as_object(state.leaf));
+  states_.clear();
+  leaves_.clear();
+  slots_.clear();
+  joint_.clear();
+  node_map_.clear();
+  leaf_map_.clear();
+  if ((id_ = next_run++) == 0) id_ = next_run++;
+  return true;
+}
+
+// With chosen inputs, only the nodes on a way to them run. A node is recorded after what it depends on, so by
+// increasing sequence each node's inputs are decided before it.
+void BackwardPass::choose_needed() {
+  for (LeafState& leaf : leaves_) leaf.wanted = false;
+  for (NodeState& state : states_) state.needed = false;
+  std::vector<char> captured(slots_.size(), 0);
+  auto known = [&](Node* node) { return use_maps_ ? node_map_.count(node) > 0 : node->run == id_; };
+  auto known_leaf = [&](TensorObject* leaf) { return use_maps_ ? leaf_map_.count(leaf) > 0 : leaf->leaf_run == id_; };
+  for (const Capture& capture : captures_) {
+    if (capture.node && known(capture.node)) captured[states_[state_of(capture.node)].slots + capture.index] = 1;
+    if (capture.leaf && known_leaf(capture.leaf)) leaves_[leaf_of(capture.leaf)].wanted = true;
+  }
+  std::vector<uint32_t> order(states_.size());
+  for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::sort(order.begin(), order.end(),
+            [&](uint32_t a, uint32_t b) { return states_[a].node->sequence < states_[b].node->sequence; });
+  for (uint32_t i : order) {
+    Node* node = states_[i].node;
+    bool needed = false;
+    for (uint32_t e = 0; e < node->n_edges && !needed; ++e) {
+      const Edge& edge = at(node->edges[e]);
+      if (edge.leaf) needed = leaves_[leaf_of(edge.leaf)].wanted;
+      if (edge.node) {
+        const NodeState& input = states_[state_of(edge.node)];
+        needed = input.needed || captured[input.slots + edge.index];
+      }
+    }
+    states_[i].needed = needed;
+  }
+}
+
+void BackwardPass::count_dependencies() {
+  for (const NodeState& state : states_) {
+    if (!state.needed) continue;
+    for (uint32_t e = 0; e < state.node->n_edges; ++e)
+      if (Node* input = at(state.node->edges[e]).node) ++states_[state_of(input)].dependencies;
+  }
+}
+
+// Adds in place where nobody else can see the gradient that is there.
+void BackwardPass::add_to(TensorObject** slot, Ref grad) {
+  TensorObject* there = *slot;
+  if (!there) {
+    *slot = as_tensor(grad.release());
+    return;
+  }
+  const bool own = !create_graph_ && there->buffer && !there->traced && is_contiguous(there) &&
+                   Py_REFCNT(as_object(there)) == 1 && there->buffer->refs.load(std::memory_order_relaxed) == 1 &&
+                   !there->node && !mode.tracing && !as_tensor(grad.get())->traced;
+  PyObject* values[] = {as_object(there), grad.get()};
+  OpObject* op = require_slot(own && slot_op(Slot::InplaceAdd) ? Slot::InplaceAdd : Slot::Add);
+  Ref sum = owned(call_positional(op, values, 2));
+  Py_SETREF(*reinterpret_cast<PyObject**>(slot), sum.release());
+}
+
+void BackwardPass::deliver(const Edge& edge, Ref grad) {
+  if (edge.leaf) {
+    LeafState& leaf = leaves_[leaf_of(edge.leaf)];
+    if (!leaf.wanted) return;
+    TensorObject* there = as_tensor(leaf.grad.release());
+    try {
+      add_to(&there, std::move(grad));
+    } catch (...) {
+      leaf.grad = Ref(reinterpret_cast<PyObject*>(there));
+      throw;
+    }
+    leaf.grad = Ref(as_object(there));
+  } else {
+    add_to(&slots_[states_[state_of(edge.node)].slots + edge.index], std::move(grad));
+  }
+}
+
+// The gradient that has arrived at an edge's end so far, given away for another. What nobody wants stays null.
+TensorObject* BackwardPass::exchange_sum(const Edge& edge, TensorObject* sum) {
+  if (edge.node) return std::exchange(slots_[states_[state_of(edge.node)].slots + edge.index], sum);
+  LeafState& leaf = leaves_[leaf_of(edge.leaf)];
+  Ref given(as_object(sum));
+  TensorObject* before = as_tensor(leaf.grad.release());
+  if (sum && leaf.wanted) leaf.grad = std::move(given);
+  return before;
+}
+
+// A node that stands for several operators is handed the sums so far and gives the new ones: one after the other, its
+// operators add to them as they would have done by themselves. Of several edges to one place the first has the sum.
+void BackwardPass::continue_sums(Node* node, TensorObject* const* grads) {
+  Ref sums = owned(PyTuple_New(node->n_edges));
+  for (uint32_t e = 0; e < node->n_edges; ++e) {
+    TensorObject* sum = at(node->edges[e]) ? exchange_sum(at(node->edges[e]), nullptr) : nullptr;
+    PyTuple_SET_ITEM(sums.get(), e, sum ? as_object(sum) : Ref::borrow(Py_None).release());
+  }
+  Gradients results;
+  Guard guard{results};
+  node_gradients_from(node, grads, sums.get(), &results);
+  for (uint32_t e = 0; e < node->n_edges; ++e) {
+    PyObject* before = PyTuple_GET_ITEM(sums.get(), e);
+    Ref after(reinterpret_cast<PyObject*>(std::exchange(results[e], nullptr)));
+    if (before == Py_None) {
+      if (const Edge& edge = at(node->edges[e]); after && edge) deliver(edge, std::move(after));
+      continue;
+    }
+    if (!after) after = Ref::borrow(before);
+    Py_XDECREF(reinterpret_cast<PyObject*>(exchange_sum(at(node->edges[e]), as_tensor(after.release()))));
+  }
+}
+
+void BackwardPass::apply_hooks(Node* node, TensorObject** grads) {
+  for (size_t h = 0; h < node->extra->hooks.size(); ++h) {  // a hook may register another
+    auto [index, callable] = node->extra->hooks[h];
+    if (!grads[index]) continue;
+    Ref kept = Ref::borrow(callable);
+    Ref changed = owned(PyObject_CallOneArg(callable, as_object(grads[index])));
+    if (changed.get() == Py_None) continue;
+    if (!is_tensor(changed.get()))
+      raise_node_error("GradError", node, nullptr, "%s: a gradient hook gave %s, not a Tensor", node_name(node),
+                       Py_TYPE(changed.get())->tp_name);
+    check_gradient(node, index, Edge{node, nullptr, index}, as_tensor(changed.get()));
+    Py_SETREF(*reinterpret_cast<PyObject**>(&grads[index]), changed.release());
+  }
+  for (size_t r = 0; r < node->extra->retained.size(); ++r) {
+    Retained entry = node->extra->retained[r];
+    if (!grads[entry.index]) continue;
+    Ref kept = Ref::borrow(as_object(entry.tensor));
+    TensorObject* there = reinterpret_cast<TensorObject*>(Ref::borrow(entry.tensor->grad).release());
+    Ref guard;
+    try {
+      add_to(&there, Ref::borrow(as_object(grads[entry.index])));
+    } catch (...) {
+      Py_XDECREF(reinterpret_cast<PyObject*>(there));
+      throw;
+    }
+    guard = Ref(as_object(there));
+    set_grad(entry.tensor, guard.get());
+  }
+}
+
+// Takes the chosen inputs' gradients out of what arrived at a node; whether there are others.
+bool BackwardPass::pass_on(Node* node, TensorObject** grads) {
+  for (const Capture& capture : captures_)
+    if (capture.node == node) Py_CLEAR(*reinterpret_cast<PyObject**>(&grads[capture.index]));
+  if (!std::any_of(grads, grads + node->n_outputs, [](TensorObject* grad) { return grad; })) return false;
+  if (node->extra) apply_hooks(node, grads);
+  return true;
+}
+
+void BackwardPass::run_node(uint32_t index) {
+  Node* node = states_[index].node;
+  // Out of the run's own list first: what executes may not reach them any more.
+  SmallVector<TensorObject*, 4> grads;
+  grads.resize(node->n_outputs);
+  bool any = false;
+  for (uint32_t i = 0; i < node->n_outputs; ++i) {
+    grads[i] = std::exchange(slots_[states_[index].slots + i], nullptr);
+    any = any || grads[i];
+  }
+  Guard guard{grads};
+  if (!any) return;
+  if (node->extra && !end_) apply_hooks(node, grads.data());
+  for (Capture& capture : captures_)
+    if (capture.node == node && grads[capture.index]) capture.grad = Ref::borrow(as_object(grads[capture.index]));
+  if (end_ && !pass_on(node, grads.data())) return;
+  if (!states_[index].needed) return;
+  if (node->extra && node->extra->continues_sums) {
+    continue_sums(node, grads.data());
+    if (!retain_graph_) node->used = true;
+    return;
+  }
+  Gradients results;
+  Guard results_guard{results};
+  node_gradients(node, grads.data(), create_graph_, &results);
+  if (backward_observer) tell_observer(node, grads.data(), grads.size(), results.data(), results.size());
+  if (!retain_graph_) {
+    node->used = true;
+    free_saved(node);
+  }
+  for (uint32_t e = 0; e < node->n_edges; ++e) {
+    TensorObject* grad = std::exchange(results[e], nullptr);
+    if (const Edge& edge = at(node->edges[e]); grad && edge)
+      deliver(edge, Ref(as_object(grad)));
+    else
+      Py_XDECREF(reinterpret_cast<PyObject*>(grad));
+  }
+}
+
+void BackwardPass::go() {
+  discover();
+  if (!end_)
+    while (!joint_.empty() && take_apart()) discover();
+  GradMode grad_mode(create_graph_);
+  if (restricted_) choose_needed();
+  count_dependencies();
+  for (Root& root : roots_)
+    if (root.edge) deliver(root.edge, std::move(root.grad));
+  // Ready nodes, the last recorded first: the order of accumulation is then fixed by the program alone.
+  auto earlier = [this](uint32_t a, uint32_t b) { return states_[a].node->sequence < states_[b].node->sequence; };
+  std::vector<uint32_t> ready;
+  for (uint32_t i = 0; i < states_.size(); ++i)
+    if (states_[i].dependencies == 0) ready.push_back(i);
+  std::make_heap(ready.begin(), ready.end(), earlier);
+  uint32_t count = 0;
+  while (!ready.empty()) {
+    std::pop_heap(ready.begin(), ready.end(), earlier);
+    const uint32_t index = ready.back();
+    ready.pop_back();
+    if ((++count & 1023) == 0) check_status(PyErr_CheckSignals());
+    run_node(index);
+    if (!states_[index].needed) continue;
+    Node* node = states_[index].node;
+    for (uint32_t e = 0; e < node->n_edges; ++e) {
+      Node* next = at(node->edges[e]).node;
+      if (!next) continue;
+      const uint32_t input = state_of(next);
+      if (--states_[input].dependencies > 0) continue;
+      ready.push_back(input);
+      std::push_heap(ready.begin(), ready.end(), earlier);
+    }
+  }
+  for (LeafState& state : leaves_) {
+    if (!state.grad || !state.leaf->hooks || end_) continue;
+    Ref hooks = Ref::borrow(state.leaf->hooks);
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(hooks.get()); ++i) {
+      Ref function = Ref::borrow(PyList_GET_ITEM(hooks.get(), i));
+      Ref changed = owned(PyObject_CallOneArg(function.get(), state.grad.get()));
+      if (changed.get() == Py_None) continue;
+      require_like(as_tensor(state.grad.get()), require_tensor(changed.get(), "a gradient hook"));
+      state.grad = std::move(changed);
+    }
+  }
+  for (Capture& capture : captures_)
+    if (capture.leaf)
+      for (LeafState& state : leaves_)
+        if (state.leaf == capture.leaf) capture.grad = state.grad;
+}
+
+void BackwardPass::accumulate_leaves() {
+  GradMode grad_mode(create_graph_);
+  for (LeafState& state : leaves_) {
+    if (!state.grad) continue;
+    TensorObject* leaf = state.leaf;
+    note_grad_read(leaf);
+    if (!leaf->grad) {
+      Ref grad = own_gradient(std::move(state.grad), create_graph_);
+      set_grad(leaf, grad.get());
+      continue;
+    }
+    PyObject* values[] = {leaf->grad, state.grad.get()};
+    Ref kept = Ref::borrow(leaf->grad);
+    if (create_graph_ || !slot_op(Slot::InplaceAdd) || as_tensor(leaf->grad)->node ||
+        overlaps_itself_now(as_tensor(leaf->grad))) {
+      Ref sum = owned(call_positional(require_slot(Slot::Add), values, 2));
+      set_grad(leaf, sum.get());
+    } else {
+      GradMode off(false);
+      owned(call_positional(require_slot(Slot::InplaceAdd), values, 2));
+    }
+  }
+}
+
+}  // namespace dg
