@@ -10,7 +10,7 @@ from duograph.codegen.dtypes import DTYPES
 from duograph.codegen.frame import Frame
 from duograph.codegen.kernel import SUM_CHUNK, Launch
 from duograph.codegen.llvm import Module, Value
-from duograph.codegen.nest import LANES, for_chunks
+from duograph.codegen.nest import LANES, for_chunks, indices_at, step_indices
 from duograph.codegen.partials import CHUNK, CHUNKS, Block, Partials, group_reductions
 from duograph.codegen.row_schedule import ELEMENT_BYTES
 from duograph.codegen.stages import Stage, plan_stages
@@ -138,21 +138,10 @@ class Columns:
             with f.loop(k0, k1) as k:
                 self._one_row(stage, row, columns, blocks, {dims[0]: k}, k)
             return
-        slots: list[str] = []
-        rest = k0
-        for d in reversed(dims):
-            extent = f.umax(self.body.extent(d), 1)
-            slots.insert(0, f.alloca("i64"))
-            f.store("i64", f.urem(rest, extent), slots[0])
-            rest = f.udiv(rest, extent)
+        slots = indices_at(self.body, dims, k0)
         with f.loop(k0, k1) as k:
             self._one_row(stage, row, columns, blocks, {d: f.load("i64", slot) for d, slot in zip(dims, slots)}, k)
-            carry: Value = 1
-            for slot, d in reversed(list(zip(slots, dims))):
-                following = f.add(f.load("i64", slot), carry)
-                wrapped = f.icmp("uge", following, self.body.extent(d))
-                f.store("i64", f.select(wrapped, 0, following), slot)
-                carry = f.op(f"zext i1 {wrapped} to i64")
+            step_indices(self.body, dims, slots)
 
     def _one_row(
         self,

@@ -57,6 +57,29 @@ def _advance(frame: Frame, slots: Sequence[str], extents: Sequence[Value]) -> No
     f.place(done)
 
 
+def indices_at(body: Body, dims: Sequence[int], position: Value) -> list[str]:
+    """Slots that hold the indices along ``dims`` of a position in row-major order."""
+    f = body.frame.function
+    slots: list[str] = []
+    for d in reversed(dims):
+        extent = f.umax(body.extent(d), 1)
+        slots.insert(0, f.alloca("i64"))
+        f.store("i64", f.urem(position, extent), slots[0])
+        position = f.udiv(position, extent)
+    return slots
+
+
+def step_indices(body: Body, dims: Sequence[int], slots: Sequence[str]) -> None:
+    """To the next position, after the last to the first; without a branch."""
+    f = body.frame.function
+    carry: Value = 1
+    for slot, d in reversed(list(zip(slots, dims))):
+        following = f.add(f.load("i64", slot), carry)
+        wrapped = f.icmp("uge", following, body.extent(d))
+        f.store("i64", f.select(wrapped, 0, following), slot)
+        carry = f.op(f"zext i1 {wrapped} to i64")
+
+
 def vector_loop(
     body: Body,
     row: Scope,

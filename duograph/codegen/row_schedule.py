@@ -10,7 +10,7 @@ from duograph.codegen.dtypes import DTYPES
 from duograph.codegen.frame import Frame
 from duograph.codegen.kernel import SUM_CHUNK, Launch
 from duograph.codegen.llvm import Module, Value
-from duograph.codegen.nest import LANES, Carried, for_chunks, vector_loop
+from duograph.codegen.nest import LANES, Carried, for_chunks, indices_at, step_indices, vector_loop
 from duograph.codegen.reduction import Accumulator, Reduction, flatten, regroup
 from duograph.codegen.stages import Stage, plan_stages
 from duograph.codegen.target import Target
@@ -138,13 +138,7 @@ class Rows:
     def _segments(self, stage: Stage, row: Scope, k0: Value, k1: Value) -> None:
         """[k0, k1) as runs along the innermost reduce dim."""
         f, dims = self.frame.function, self.facts.reduce_dims
-        slots: list[str] = []
-        rest = k0
-        for d in reversed(dims):
-            extent = f.umax(self.body.extent(d), 1)
-            slots.insert(0, f.alloca("i64"))
-            f.store("i64", f.urem(rest, extent), slots[0])
-            rest = f.udiv(rest, extent)
+        slots = indices_at(self.body, dims, k0)
         position = f.alloca("i64")
         f.store("i64", k0, position)
         head, inside, done = f.label("segments"), f.label("segment"), f.label("done")
@@ -161,19 +155,9 @@ class Rows:
         self._run(stage, place, low, high, at, ())
         f.store("i64", f.add(at, f.sub(high, low)), position)
         f.store("i64", 0, slots[-1])
-        self._carry(slots[:-1], dims[:-1])
+        step_indices(self.body, dims[:-1], slots[:-1])
         f.br(head)
         f.place(done)
-
-    def _carry(self, slots: Sequence[str], dims: Sequence[int]) -> None:
-        """Step the odometer of the outer reduce dims."""
-        f = self.frame.function
-        carry: Value = 1
-        for slot, d in reversed(list(zip(slots, dims))):
-            following = f.add(f.load("i64", slot), carry)
-            wrapped = f.icmp("uge", following, self.body.extent(d))
-            f.store("i64", f.select(wrapped, 0, following), slot)
-            carry = f.op(f"zext i1 {wrapped} to i64")
 
     def _run(self, stage: Stage, row: Scope, low: Value, high: Value, at: Value, carried: Carried) -> list[Vec]:
         """The pass along the innermost dim over [low, high); ``at`` is the logical position of ``low``."""

@@ -10,7 +10,6 @@ from duograph.codegen.target import Target
 
 _FLOAT_BITS = {"float": "i32", "double": "i64"}
 _MANTISSA = {"float": 23, "double": 52}
-_MASK_WIDTH = {"i8": 8, "i16": 16, "i32": 32, "i64": 64, "i1": 1, "float": 32, "double": 64}
 
 
 class Vec(NamedTuple):

@@ -49,9 +49,6 @@ class TensorType:
     def with_shape(self, shape: tuple[Expr, ...]) -> TensorType:
         return TensorType(self.dtype, shape)
 
-    def with_dtype(self, dtype: DTypeLike) -> TensorType:
-        return TensorType(dtype, self.shape)
-
     def substitute(self, values: dict[Dim, Expr]) -> TensorType:
         """The type with symbols replaced; the same object where nothing changes."""
         shape = tuple(substitute(size, values) for size in self.shape)

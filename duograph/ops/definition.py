@@ -424,11 +424,6 @@ def bind(definition: Definition, operands: Sequence[Any], attrs: Sequence[Any], 
     return args
 
 
-def call_body(definition: Definition, args: Sequence[Any]) -> Any:
-    """Run the body (or a rule with the same signature) on arguments in parameter order."""
-    return definition.function(*spread(definition, args))
-
-
 def spread(definition: Definition, args: Sequence[Any]) -> tuple[Any, ...]:
     """Arguments in parameter order as positional ones: a `*sizes` parameter is unpacked."""
     if definition.function.__code__.co_flags & 0x04:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from duograph._core import DType
 
 DIMENSIONED, ZERO_DIMENSIONAL, WEAK = range(3)
-_KIND_ORDER = {"b": 0, "u": 1, "i": 1, "f": 2}
 
 
 class OperandType:
@@ -155,12 +154,6 @@ def _floats(name: str, operands: Sequence[OperandType]) -> Signature:
     return Signature(compute_dtype(result), result)
 
 
-def _same_floats(name: str, operands: Sequence[OperandType]) -> Signature:
-    signature = _floats(name, operands)
-    _require_same(name, operands)
-    return signature
-
-
 def _same(name: str, operands: Sequence[OperandType]) -> Signature:
     _require_same(name, operands)
     result = operands[0].dtype
@@ -214,7 +207,6 @@ floats = Rule("floats promote, others are rejected", _floats)
 wide_floats = Rule("float32 and float64 promote, others are rejected", _wide_floats)
 double_compute = Rule("floats promote, integers become the default float; computed in float64", _double_compute)
 doubles = Rule("any, result float64", _doubles)
-same_floats = Rule("one float dtype", _same_floats)
 same = Rule("one dtype, not bool", _same)
 compare = Rule("promote, result bool", _compare)
 integral = Rule("integers and bool", _integral)

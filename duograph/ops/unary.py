@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from .definition import ELEMENTWISE, op
 from .dtypes import float_promote, floats
-from .samples import SPECIAL, unary
+from .samples import unary
 
 if TYPE_CHECKING:
     from duograph._core import Tensor
 
     from .definition import Operand
-
-
-_TINY = tuple(x for x in SPECIAL if x >= 0 or x != x)  # no negative numbers
 
 
 def _scipy_free_erf(np: Any, x: Any) -> Any:

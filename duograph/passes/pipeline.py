@@ -65,7 +65,6 @@ KEEP: tuple[Pass, ...] = (  # what loops keep for their gradients
     ("share_rows", lambda graph, options: share_rows(graph)),
     ("drop_dead", lambda graph, options: drop_dead(graph)),
 )
-PIPELINE = (LOWER, TIDY, CONTRACT, KEEP)
 MAX_ROUNDS = 16
 
 Trace = Callable[[str, Graph], None]
