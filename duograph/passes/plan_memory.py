@@ -27,7 +27,7 @@ SMALL = 256  # bytes; so are those of small ones
 
 @dataclass
 class Life:
-    """From the step that writes a buffer first to the last that uses it; `heir` may take its place at that step."""
+    """From the step that writes a buffer first to the last that uses it."""
 
     buffer: Buffer
     size: Expr
