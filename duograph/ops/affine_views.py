@@ -429,6 +429,3 @@ def _(g: Any, out: Any, x: Any, size: Any, stride: Any, start: Any) -> Any:
 @strided.writes_through
 def _(base: Any, value: Any, size: Any, stride: Any, start: Any) -> Any:
     return put_back(base, value, lambda of: strided(of, size, stride, start))
-
-
-__all__ = ["diag", "diag_embed", "diagflat", "diagonal", "diagonal_scatter", "divided", "strided", "unfold"]

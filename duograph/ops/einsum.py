@@ -312,6 +312,3 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
         return tensordot_over(a, b, tuple(range(a.dim() - dims, a.dim())), tuple(range(dims)))
     first, second = ((d,) if isinstance(d, int) else tuple(d) for d in dims)
     return tensordot_over(a, b, first, second)
-
-
-__all__ = ["contract", "einsum", "tensordot", "tensordot_over"]

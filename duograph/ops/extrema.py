@@ -300,3 +300,54 @@ def min(x: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, other
     if other is not None or isinstance(dim, core.Tensor):
         return minimum(x, dim if other is None else other)
     return Extremum(min_along(x, dim, keepdim))
+
+
+class MinMax(tuple):  # type: ignore[type-arg]
+    """What `aminmax` gives: min and max."""
+
+    __slots__ = ()
+    min = property(itemgetter(0))
+    max = property(itemgetter(1))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(\nmin={self[0]!r},\nmax={self[1]!r})"
+
+
+def _np_aminmax(np: Any, x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    return np.min(x, dim, keepdims=keepdim), np.max(x, dim, keepdims=keepdim)
+
+
+def _extremum_samples(m: Any) -> Any:
+    return [(m(3, 5),), (m(3, 5), 1), (m(3, 5), 0, True), (m(70),), (m(),)]
+
+
+@op(kind=REDUCTION, method=False, public=False, samples=_extremum_samples, reference=_np_aminmax)
+def both_extrema(x: Tensor, dim: int | None = None, keepdim: bool = False) -> tuple[Tensor, Tensor]:
+    """The least and the greatest element along a dim, or of all.
+
+    Shapes:   x [*S] → twice [*S without dim], or with size 1 there if keepdim
+    Dtypes:   kept
+    Gradient: shared equally by the elements that attain them
+    Errors:   ShapeError over no elements; DimensionError
+    Source:   torch.aminmax
+
+    >>> dg.ops.both_extrema(tensor([1, 5, 3]))
+    (tensor(1), tensor(5))
+    """
+    return amin(x, dim, keepdim), amax(x, dim, keepdim)
+
+
+@function(samples=_extremum_samples, reference=_np_aminmax)
+def aminmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> MinMax:
+    """The least and the greatest element along a dim, or of all, as (min, max).
+
+    Shapes:   x [*S] → twice [*S without dim], or with size 1 there if keepdim
+    Dtypes:   kept
+    Gradient: shared equally by the elements that attain them
+    Errors:   ShapeError over no elements; DimensionError
+    Source:   torch.aminmax
+
+    >>> aminmax(tensor([1, 5, 3])).max
+    tensor(5)
+    """
+    return MinMax(both_extrema(x, dim, keepdim))

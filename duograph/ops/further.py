@@ -270,7 +270,7 @@ def pdist(x: Tensor, p: float = 2.0) -> Tensor:
     tensor([5.])
     """
     from .creation import iota
-    from .more_reductions import vector_norm
+    from .norms import vector_norm
     from .scans import cumsum
 
     if len(x.shape) != 2:

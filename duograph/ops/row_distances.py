@@ -11,8 +11,8 @@ from .contractions import matmul
 from .definition import CONTRACTION, REDUCTION, function, op
 from .dtypes import floats
 from .gradient import unbroadcast
-from .more_reductions import vector_norm
 from .movement import unsqueeze
+from .norms import vector_norm
 from .permuting import transpose
 from .reductions import sum
 from .tracing import require_equal, user_operator

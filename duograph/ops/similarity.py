@@ -9,7 +9,7 @@ from duograph.errors import ShapeError
 from .choice import clamp
 from .definition import COMPOSITION, op
 from .dtypes import float_promote, floats
-from .more_reductions import vector_norm
+from .norms import vector_norm
 from .padding import pad
 from .reductions import sum
 from .slicing import slice

@@ -1,4 +1,4 @@
-"""Mean, variance and their kin over dimensions."""
+"""Mean, variance and their kin over dimensions, and what skips NaN."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from duograph.errors import DTypeError
 from .arithmetic import abs, sub
 from .choice import maximum, where
 from .copying import cast
+from .creation import zeros_like
 from .definition import REDUCTION, function, op
-from .dtypes import compute_dtype, float_promote, floats
+from .dtypes import accumulate, compute_dtype, float_promote, floats
 from .extrema import amax
 from .movement import axes, reshape
 from .reductions import count, nonempty, np_dims, restore, sum
@@ -169,3 +170,107 @@ def logsumexp(x: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
 @logsumexp.vjp
 def _(g: Any, out: Any, x: Any, dim: Any, keepdim: bool) -> Any:
     return restore(g, x, dim, keepdim) * exp(x - restore(out, x, dim, keepdim))
+
+
+def _nan_samples(m: Any) -> Any:
+    calls = [(m(3, 5),), (m(3, 5), 1), (m(3, 5), 0, True), (m(2, 3, 4), (0, -1)), (m(70),), (m(),)]
+    if m.is_float:
+        nan = float("nan")
+        calls.append((m.of([[1, nan, 2], [nan, nan, nan]]), 1))
+    return calls
+
+
+@op(
+    kind=REDUCTION,
+    dtypes=accumulate,
+    samples=_nan_samples,
+    reference=lambda np, x, dim=None, keepdim=False: np.nansum(x, np_dims(dim), keepdims=keepdim),
+)
+def nansum(x: Tensor, dim: Dims = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
+    """The sum over dimensions of what is no NaN.
+
+    Shapes:   x [*S] → [*S without the reduced dims], or with size 1 there if keepdim
+    Dtypes:   floats kept, integers and bool become int64; `dtype` converts before summing
+    Gradient: 1 to each element that is no NaN
+    Errors:   DimensionError
+    Source:   torch.nansum
+
+    >>> nansum(tensor([1.0, float("nan"), 2.0]))
+    tensor(3.)
+    """
+    return sum(where(x == x, x, zeros_like(x)), dim, keepdim, dtype)
+
+
+@nansum.vjp
+def _(g: Any, out: Any, x: Any, dim: Any, keepdim: bool, dtype: Any) -> Any:
+    return where(x == x, restore(g, x, dim, keepdim), 0.0)
+
+
+@op(
+    kind=REDUCTION,
+    dtypes=floats,
+    samples=lambda m: _nan_samples(m)[:6] + ([(m.of([[1, float("nan"), 2], [0, 1, 5]]), 1)] if m.is_float else []),
+    reference=lambda np, x, dim=None, keepdim=False: np.nanmean(x, np_dims(dim), keepdims=keepdim),
+)
+def nanmean(x: Tensor, dim: Dims = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
+    """The mean over dimensions of what is no NaN; NaN where there is nothing else.
+
+    Shapes:   x [*S] → [*S without the reduced dims], or with size 1 there if keepdim
+    Dtypes:   floats kept, others are rejected; `dtype` converts before
+    Gradient: equal parts to each element that is no NaN
+    Errors:   DTypeError; DimensionError
+    Source:   torch.nanmean
+
+    >>> nanmean(tensor([1.0, float("nan"), 2.0]))
+    tensor(1.5000)
+    """
+    total = nansum(x, dim, keepdim, dtype)
+    return total / cast(sum(x == x, dim, keepdim), total.dtype)
+
+
+def _np_with_mean(which: str) -> Any:
+    def reference(np: Any, x: Any, dim: Any = None) -> Any:
+        return getattr(np, which)(x, np_dims(dim), ddof=1), np.mean(x, np_dims(dim))
+
+    return reference
+
+
+_both_samples = lambda m: [(m(3, 5),), (m(3, 5), 1), (m(2, 3, 4), (0, -1)), (m(70),)]  # noqa: E731
+
+
+@function(method=False, samples=_both_samples, reference=_np_with_mean("std"))
+def std_mean(
+    x: Tensor, dim: Dims = None, correction: Any = None, keepdim: bool = False, unbiased: bool | None = None
+) -> tuple[Tensor, Tensor]:
+    """The standard deviation and the mean over dimensions; arguments as of `std`.
+
+    Shapes:   x [*S] → twice [*S without the reduced dims], or with size 1 there if keepdim
+    Dtypes:   floats, others are rejected
+    Gradient: as of both
+    Errors:   DTypeError; DimensionError
+    Source:   torch.std_mean
+
+    >>> std_mean(tensor([1.0, 2.0, 3.0]))
+    (tensor(1.), tensor(2.))
+    """
+    dims = None if isinstance(dim, bool) else dim
+    return std_any(x, dim, correction, keepdim, unbiased), mean(x, dims, keepdim)
+
+
+@function(method=False, samples=_both_samples, reference=_np_with_mean("var"))
+def var_mean(
+    x: Tensor, dim: Dims = None, correction: Any = None, keepdim: bool = False, unbiased: bool | None = None
+) -> tuple[Tensor, Tensor]:
+    """The variance and the mean over dimensions; arguments as of `var`.
+
+    Shapes:   x [*S] → twice [*S without the reduced dims], or with size 1 there if keepdim
+    Dtypes:   floats, others are rejected
+    Gradient: as of both
+    Errors:   DTypeError; DimensionError
+    Source:   torch.var_mean
+
+    >>> var_mean(tensor([1.0, 2.0, 3.0]))
+    (tensor(1.), tensor(2.))
+    """
+    dims = None if isinstance(dim, bool) else dim
+    return var_any(x, dim, correction, keepdim, unbiased), mean(x, dims, keepdim)
