@@ -69,7 +69,8 @@ def grad(
     if is_grads_batched:
         found = _batched(outs, ins, seeds, retain_graph, create_graph, allowed)
     else:
-        found = core.grad(outs, ins, seeds, retain_graph, create_graph, allowed)
+        grads = core.grad if recorder is None else recorder.grad
+        found = grads(outs, ins, seeds, retain_graph, create_graph, allowed)
     if materialize_grads and any(g is None for g in found):
         found = tuple(_zeros(x, seeds if is_grads_batched else None) if g is None else g for g, x in zip(found, ins))
     return cast("tuple[Tensor, ...]", found)

@@ -23,7 +23,7 @@ from .loop_node import COUNTER, Loop
 from .loop_state import LoopState, NotALoop
 from .merge import adopt, common_type, is_number, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
 from .recorder import Recorder
-from .region_gradients import Written, with_gradients
+from .region_gradients import Written, check_asked, with_gradients
 from .regions import Region
 from .sequences import Sequence_, as_sequence
 from .sharing import Turns
@@ -225,6 +225,7 @@ class _Capture:
         if self.written.tensors or self.state.places:  # looked at anew in each attempt, as giving one up forgets it
             self._take(with_gradients(self.state.with_places(self.given), self.written))
         region = Region(self.builder)
+        self._flows({})
         counter = region.input(COUNTER, "turn")
         inputs = {path: region.input(c.type, path) for path, c in self.carried.items()}
         tensors = {path: region.leaf(value, path in self.flowing) for path, value in inputs.items()}
@@ -264,6 +265,7 @@ class _Capture:
             outs += [wrap(region.written[k][1] if k in region.written else contents[k]) for k in self.cells]
             outs += self.turns.outs() if self.turns is not None else []
         initial = [adopt(c.initial, c.type) for c in self.carried.values()]
+        check_asked(region, list(zip(tensors.values(), initial, outs)))
         initial += [wrap(cell.value) for cell in self.cells.values()]
         initial += self.turns.initial() if self.turns is not None else []
         loop = Loop(self.builder, region, counter)
@@ -297,14 +299,15 @@ class _Capture:
             raise _EndsAtOnce from error
 
     def _flows(self, after: dict[str, Any]) -> bool:
-        """Whether gradients were found to flow through further variables."""
+        """Whether gradients were found to flow through further variables, by what they begin with and end a turn with."""
         if not core.is_grad_enabled():
             return False
         new = set()
         for path, c in self.carried.items():
             if path in self.flowing or c.type.weak or not c.type.dtype.is_floating_point:
                 continue
-            if any(isinstance(t, core.Tensor) and t.requires_grad for t in (c.initial, self._leaf(after, path))):
+            both = (c.initial, self._leaf(after, path)) if after else (c.initial,)
+            if any(isinstance(t, core.Tensor) and t.requires_grad for t in both):
                 new.add(path)
         self.flowing |= new
         return bool(new)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph._stack import user_location
-from duograph.errors import CaptureError
+from duograph.errors import CaptureError, GradError
 from duograph.ir.builder import active, current
 
 from .growing import grows
@@ -358,6 +358,24 @@ class Recorder(Journal):
                     hint="compute the tensor inside of the mapped function",
                     location=user_location(),
                 )
+
+    def grad(self, outs: Any, ins: Any, seeds: Any, retain_graph: bool | None, create_graph: bool, allow_unused: bool) -> Any:
+        """What `autograd.grad` does in a capture."""
+        from .region_gradients import grad
+
+        builder: Any = current()
+        regions = vars(builder).get("regions", ())
+        if not regions or any(r.one_example for r in regions) or not all(x.requires_grad for x in (*outs, *ins)):
+            return core.grad(outs, ins, seeds, retain_graph, create_graph, allow_unused)
+        found = tuple(grad(outs, ins, seeds, create_graph))
+        for i, value in enumerate(found):
+            if value is None and not allow_unused:
+                raise GradError(
+                    f"grad: the outputs do not depend on input {i}",
+                    hint="pass allow_unused=True to get None for it",
+                    location=user_location(),
+                )
+        return found
 
     def backward(self, tensors: Any, grads: Any, retain_graph: bool | None, create_graph: bool, inputs: Any) -> None:
         """What `backward` does in a capture."""

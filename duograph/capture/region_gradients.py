@@ -21,6 +21,7 @@ from .scopes import HELPER
 
 if TYPE_CHECKING:
     from .recorder import Recorder
+    from .regions import Region
 
 
 def backward(
@@ -52,12 +53,59 @@ def backward(
     accumulate(recorder, lambda: core.backward(tuple(outs), tuple(seeds), True, create_graph, None))
 
 
-def _turn_before() -> CaptureError:
+def _turn_before(name: str = "backward()", location: Any = None) -> CaptureError:
     return CaptureError(
-        "static: backward() in a loop that a tensor's value steers goes on into the turn before",
+        f"static: {name} in a loop that a tensor's value steers goes on into the turn before",
         hint="compute the loss in the turn in which it goes backward: loss = f(x); loss.backward(); or detach what is handed on",
-        location=user_location(),
+        location=location or user_location(),
     )
+
+
+def grad(outs: Sequence[Any], ins: Sequence[Any], seeds: Sequence[Any], create_graph: bool) -> list[Any]:
+    """What `autograd.grad` does where a region is open; None for inputs that nothing flows to. The tape stays."""
+    builder: Any = current()
+    found: list[Any] = [None] * len(ins)
+    wanted = list(range(len(ins)))
+    for region in reversed(builder.regions):
+        outs = [region.localize(t) for t in outs]
+        here = [i for i in wanted if region.has(ins[i])]
+        wanted = [i for i in wanted if i not in here]
+        aliases = list(region.aliases.values())
+        given = [t for t in region.given if t.requires_grad]
+        inputs = (*(ins[i] for i in here), *given, *(alias.leaf for alias in aliases))
+        if not inputs:
+            return found
+        grads = core.grad(tuple(outs), inputs, tuple(seeds), True, create_graph, True)
+        for i, value in zip(here, grads):
+            found[i] = value
+        through = [t for t, g in zip(given, grads[len(here) :]) if g is not None]
+        if wanted and through:
+            raise _turn_before("autograd.grad()")
+        region.asked.append(([ins[i] for i in here], through, user_location()))
+        arrived = [(alias.outer, g) for alias, g in zip(aliases, grads[len(here) + len(given) :]) if g is not None]
+        outs, seeds = [outer for outer, _ in arrived], [g for _, g in arrived]
+        if not wanted or not outs:
+            return found
+    grads = core.grad(tuple(outs), tuple(ins[i] for i in wanted), tuple(seeds), True, create_graph, True)
+    for i, value in zip(wanted, grads):
+        found[i] = value
+    return found
+
+
+def check_asked(region: Region, variables: Sequence[tuple[Any, Any, Any]]) -> None:
+    """Gradients with respect to variables of a loop do not go through other variables, as of (leaf, initial, at the end)."""
+    asked = [row for row in region.asked if row[0] and row[1]]
+    flows = [row for row in variables if row[0].requires_grad]
+    if not asked or len(flows) < 2:
+        return
+    number = {id(leaf): k for k, (leaf, _, _) in enumerate(flows)}
+    paths = set(core.result_paths([after for _, _, after in flows]))
+    starts = [k for k, (_, initial, _) in enumerate(flows) if initial.requires_grad]
+    paths |= {(starts[i], starts[j]) for i, j in core.result_paths([flows[k][1] for k in starts])}
+    for wanted, through, location in asked:
+        for a in wanted:
+            if any((number.get(id(a)), number.get(id(b))) in paths for b in through):
+                raise _turn_before("autograd.grad()", location)
 
 
 def accumulate(recorder: Recorder, run: Callable[[], None]) -> None:

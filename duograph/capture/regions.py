@@ -54,6 +54,7 @@ class Region:
         self.recorded: set[Any] = set()  # operations on the region's tape whose results have values from outside
         self.keep: list[Any] = []
         self.given: list[Any] = []  # tensors on its inputs
+        self.asked: list[tuple[list[Any], list[Any], Any]] = []  # gradients: tensors wanted, those of `given` gone to, line
         self.written: dict[int, tuple[Cell, Value]] = {}  # what storages held when the region closed
         self._cells: dict[int, tuple[Cell, Value, int]] = {}
         self._views: dict[int, tuple[View, Value, int, int]] = {}
@@ -127,17 +128,21 @@ class Region:
 
     def localize(self, tensor: Any) -> Any:
         """The tensor itself, or the leaf that stands for it if its history lies outside."""
-        if not tensor.requires_grad or id(tensor) in self.leaves:
+        if self.has(tensor):
             return tensor
         value = self.builder.read(tensor)
-        if self.holds(value) or tensor.grad_fn in self.recorded:
-            return tensor
         known = self.aliases.get(id(tensor))
         if known is None or known.value is not value:
             leaf = wrap(value).requires_grad_()
             known = self.aliases[id(tensor)] = Alias(tensor, value, leaf)
             self.leaves.add(id(leaf))
         return known.leaf
+
+    def has(self, tensor: Any) -> bool:
+        """Whether the tensor's history, if it has one, lies in the region."""
+        if not tensor.requires_grad or id(tensor) in self.leaves:
+            return True
+        return self.holds(self.builder.read(tensor)) or tensor.grad_fn in self.recorded
 
     def from_outside(self, tensor: Any) -> Any:
         """The tensor that a leaf stands for."""
