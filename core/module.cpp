@@ -11,6 +11,7 @@
 #include "interop.h"
 #include "mark.h"
 #include "mode.h"
+#include "orders.h"
 #include "saved_hooks.h"
 
 namespace nb = nanobind;
@@ -106,6 +107,16 @@ void bind_modes(nb::module_& m) {
 }
 
 void bind_tensor_functions(nb::module_& m) {
+  m.def(
+      "random_order", [](int64_t n) { return steal(as_object(random_order(n))); }, nb::arg("n"),
+      "The numbers 0 … n - 1 in an order drawn from the default generator.");
+  m.def(
+      "triangle_positions",
+      [](int64_t rows, int64_t columns, int64_t offset, bool lower) {
+        return steal(as_object(triangle_positions(rows, columns, offset, lower)));
+      },
+      nb::arg("rows"), nb::arg("columns"), nb::arg("offset"), nb::arg("lower"),
+      "Rows and columns of the elements of a matrix on and below (else on and above) a diagonal, int64 [2, n].");
   m.def(
       "empty",
       [](nb::handle shape, nb::handle dtype) {

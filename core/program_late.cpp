@@ -124,12 +124,29 @@ bool Run::place_row(const StackSpec& stack, int32_t index, int64_t turn) {
   return true;
 }
 
+// How many of `count` bools are true: eight sums of bytes at a time.
+int64_t count_true(const uint8_t* mask, int64_t count) {
+  constexpr uint64_t kLow = 0x7f7f7f7f7f7f7f7f, kOnes = 0x0101010101010101, kEven = 0x00ff00ff00ff00ff;
+  int64_t found = 0, i = 0;
+  while (i + 8 <= count) {
+    uint64_t sums = 0;
+    for (const int64_t end = std::min(i + 8 * 255, count - 7); i < end; i += 8) {
+      uint64_t eight;
+      std::memcpy(&eight, mask + i, 8);
+      sums += (((eight & kLow) + kLow) | eight) >> 7 & kOnes;  // bytes of foreign memory may be more than 1
+    }
+    const uint64_t pairs = (sums & kEven) + (sums >> 8 & kEven);
+    found += static_cast<int64_t>(pairs * 0x0001000100010001 >> 48);
+  }
+  for (; i < count; ++i) found += mask[i] != 0;
+  return found;
+}
+
 // The positions of the true ones among `count` bools.
 Outcome Run::run_nonzero(const Step& step) {
   const auto* mask = static_cast<const uint8_t*>(slots_[step.source]);
   const int64_t count = regs_[step.count_reg];
-  int64_t found = 0;
-  for (int64_t i = 0; i < count; ++i) found += mask[i] != 0;
+  const int64_t found = count_true(mask, count);
   if (!set_late(step.late, found)) return Outcome::Failed;
   if (regs_[step.chunks_reg] != found) {
     fail(kCheckTurns);

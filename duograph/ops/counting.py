@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from duograph import _core as core
 from duograph.errors import DomainError, DTypeError, ShapeError
 from duograph.ir.builder import current
+from duograph.ir.dim import minimum as lesser
 from duograph.ir.dim import product
 
 from .choice import clamp, maximum, where
@@ -146,8 +147,8 @@ def ordered_values(x: Tensor) -> Tensor:
 
 def _edges(rows: Any) -> Any:
     """Whether each element of a row differs from the one in front; the first does."""
-    shifted = cat([slice(rows, 0, 0, 1), slice(rows, 0, 0, -1)], 0)
-    return (rows != shifted) | (iota(rows.shape[0]) == 0)
+    differs = slice(rows, 0, 1, None) != slice(rows, 0, 0, -1)
+    return cat([full((lesser(rows.shape[0], 1),), True), differs], 0)
 
 
 def _runs(edges: Any, counts: bool) -> list[Any]:

@@ -119,11 +119,7 @@ def randperm(n: int, dtype: DType | None = None) -> Tensor:
     """
     if n < 0:
         raise DomainError(f"randperm: n must not be negative, got {n}")
-    import numpy
-
-    key, counter = core.rng_reserve(n)
-    generator = numpy.random.Generator(numpy.random.Philox(key=key, counter=counter))
-    found: Tensor = core.from_numpy(generator.permutation(n))
+    found = core.random_order(n)
     return found if dtype in (None, core.int64) else found.to(dtype)
 
 

@@ -54,8 +54,11 @@ def _triangle(name: str, row: int, col: int, offset: int, lower: bool, dtype: DT
 
     if row < 0 or col < 0:
         raise ShapeError(f"{name}: sizes must not be negative, got {row} and {col}")
-    mask = full((row, col), True)
-    found = stack(nonzero_tuple(tril(mask, offset) if lower else triu(mask, offset)), 0)
+    if core.tracing():
+        mask = full((row, col), True)
+        found = stack(nonzero_tuple(tril(mask, offset) if lower else triu(mask, offset)), 0)
+    else:
+        found = core.triangle_positions(row, col, offset, lower)
     return found if dtype in (None, core.int64) else cast(found, dtype)
 
 

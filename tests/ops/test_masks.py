@@ -261,3 +261,8 @@ def test_gradients_of_such_sizes_inside_a_loop() -> None:
         expected, x.grad = x.grad.numpy().copy(), None
         dg.static(function)(x, lengths).backward()
         np.testing.assert_allclose(x.grad.numpy(), expected, rtol=1e-6)
+
+
+def test_true_bytes_of_foreign_memory_need_not_be_one() -> None:
+    raw = np.resize(np.array([0, 1, 2, 128, 255, 0, 127], np.uint8), 5001)
+    assert dg.nonzero(dg.from_numpy(raw.view(bool))).reshape(-1).tolist() == np.flatnonzero(raw).tolist()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -132,3 +134,25 @@ def test_normal_numbers_are_made_of_the_stream(size: int) -> None:
     dg.manual_seed(3)
     expected = np.sqrt(-2 * np.log1p(-radius)) * np.cos(2 * np.pi * angle)
     np.testing.assert_allclose(dg.randn(size).numpy(), expected, atol=1e-5)
+
+
+def test_every_order_is_as_likely() -> None:
+    dg.manual_seed(5)
+    seen = np.zeros(24)
+    number = {order: i for i, order in enumerate(itertools.permutations(range(4)))}
+    for _ in range(2400):
+        seen[number[tuple(dg.randperm(4).tolist())]] += 1
+    assert ((seen - 100) ** 2 / 100).sum() < 60  # chi-square with 23 degrees of freedom: one seed in 30,000 is above
+    places = np.stack([dg.randperm(20000).numpy() for _ in range(50)])  # long ones are dealt into piles first
+    table = np.histogram2d(places.ravel(), np.tile(np.arange(20000), 50), bins=[20, 20])[0]
+    assert ((table - 2500) ** 2 / 2500).sum() < 480  # 361 degrees of freedom, four deviations
+
+
+@pytest.mark.parametrize("n", [1, 2, 16384, 16385, 100003])
+def test_long_orders_hold_each_number_once(n: int) -> None:
+    dg.manual_seed(1)
+    first, second = dg.randperm(n), dg.randperm(n)
+    assert np.array_equal(np.sort(first.numpy()), np.arange(n))
+    assert n < 3 or not np.array_equal(first.numpy(), second.numpy())
+    dg.manual_seed(1)
+    assert np.array_equal(dg.randperm(n).numpy(), first.numpy())
