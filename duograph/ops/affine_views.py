@@ -10,8 +10,9 @@ from duograph.ir.dim import minimum as lesser
 from duograph.ir.dim import product
 
 from .choice import where
+from .copying import cast
 from .creation import full, zeros_like
-from .definition import MOVEMENT, VIEW, op
+from .definition import INDEXING, MOVEMENT, VIEW, op
 from .extrema import positions
 from .indexing import add_along, put_along
 from .movement import axis, broadcast_to, reshape, unsqueeze
@@ -429,3 +430,34 @@ def _(g: Any, out: Any, x: Any, size: Any, stride: Any, start: Any) -> Any:
 @strided.writes_through
 def _(base: Any, value: Any, size: Any, stride: Any, start: Any) -> Any:
     return put_back(base, value, lambda of: strided(of, size, stride, start))
+
+
+def _torch_scatter(x: Any, src: Any, view: Any) -> Any:
+    made = x.clone()
+    made.as_strided(*view).copy_(src)
+    return made
+
+
+@op(
+    kind=INDEXING,
+    torch=lambda torch, x, src, *view: _torch_scatter(x, src, view),  # its own has the gradient of x the wrong way round
+    samples=lambda m: [(m(12), m(3, 2), (3, 2), (4, 1)), (m(3, 4), m(2), (2,), (5,), 2)],
+)
+def as_strided_scatter(x: Tensor, src: Tensor, size: Sizes, stride: Sizes, storage_offset: Size = 0) -> Tensor:
+    """A copy of x with the elements that `as_strided` shows replaced.
+
+    Shapes:   x [*S], src [*size] → [*S]
+    Dtypes:   x's
+    Gradient: to x elsewhere, to src there
+    Errors:   ShapeError if src does not have that size, or for a view that reaches beyond x
+    Source:   torch.as_strided_scatter
+
+    >>> as_strided_scatter(tensor([1, 2, 3]), tensor([7, 8]), (2,), (2,))
+    tensor([7, 2, 8])
+    """
+    name = user_operator("as_strided_scatter")
+    if len(src.shape) != len(size):
+        raise ShapeError(f"{name}: src has {len(src.shape)} dimensions, {len(size)} sizes are given")
+    for d, (have, want) in enumerate(zip(src.shape, size)):
+        require_equal(name, have, want, f"size {d} of src is {have}, it should be {want}")
+    return put_back(x, cast(src, x.dtype), lambda of: strided(of, size, stride, storage_offset))

@@ -445,3 +445,35 @@ def positive(x: Tensor) -> Tensor:
     if x.dtype is core.bool:
         raise DTypeError("positive: not defined for bool", hint="convert with .to(dg.int64)")
     return x
+
+
+@function(samples=lambda m: [(m(2, 3),), (m(),)], aliases=("resolve_conj", "resolve_neg"))
+def conj(x: Tensor) -> Tensor:
+    """x itself: numbers here are real, and so their own conjugates.
+
+    Shapes:   x [*S] → [*S]
+    Dtypes:   kept
+    Gradient: 1
+    Errors:   none
+    Source:   torch.conj
+
+    >>> conj(tensor([1, 2]))
+    tensor([1, 2])
+    """
+    return x
+
+
+@function(samples=lambda m: [(m(2, 3),), (m(),)])
+def real(x: Tensor) -> Tensor:
+    """x itself: numbers here are real.
+
+    Shapes:   x [*S] → [*S]
+    Dtypes:   kept
+    Gradient: 1
+    Errors:   none
+    Source:   torch.real
+
+    >>> real(tensor([1, 2]))
+    tensor([1, 2])
+    """
+    return x

@@ -1,4 +1,4 @@
-"""Reshaping tensors with gaps: a view where one can show it."""
+"""Reshaping, tensors with gaps too: a view where one can show it."""
 
 from __future__ import annotations
 
@@ -147,3 +147,19 @@ def reshape_as(x: Tensor, other: Tensor) -> Tensor:
             [2]])
     """
     return reshape(x, other.shape)
+
+
+@function(samples=lambda m: [(m(2, 3),), (m(),), (m(4),)])
+def ravel(x: Tensor) -> Tensor:
+    """All elements as one row without gaps: a view of a contiguous tensor, else a copy.
+
+    Shapes:   x [*S] → [n]
+    Dtypes:   kept
+    Gradient: reshaped back
+    Errors:   none
+    Source:   torch.ravel
+
+    >>> ravel(tensor([[1, 2], [3, 4]]))
+    tensor([1, 2, 3, 4])
+    """
+    return reshape(x.contiguous(), (-1,))

@@ -9,7 +9,7 @@ from duograph.ir.dim import maximum as greater
 
 from .choice import clamp, where
 from .creation import full
-from .definition import MOVEMENT, op
+from .definition import MOVEMENT, function, op
 from .extrema import positions
 from .indexing import take_along
 from .slicing import slice
@@ -138,3 +138,22 @@ def _source_index(name: str, mode: str, size: Any, low: Any, high: Any) -> Any:
         return place % size
     place = where(place < 0, -place, place)
     return where(place > size - 1, 2 * (size - 1) - place, place)
+
+
+_padded = pad  # the parameter of the next one has its name
+
+
+@function(method=False, samples=lambda m: [(m(2, 3), (1, 2)), (m(3), (0, 1), 2)])
+def constant_pad_nd(x: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:
+    """A constant around x: `nn.functional.pad`.
+
+    Shapes:   x [*S] → [*S with more at the last dimensions]
+    Dtypes:   kept
+    Gradient: cut out
+    Errors:   ArgumentError for an odd number of sizes or too many
+    Source:   torch.constant_pad_nd
+
+    >>> constant_pad_nd(tensor([1, 2]), (1, 0), 7)
+    tensor([7, 1, 2])
+    """
+    return _padded(x, tuple(pad), "constant", value)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from duograph.errors import DimensionError
 
-from .definition import VIEW, op
+from .definition import VIEW, function, op
 from .tracing import emit, user_operator
 
 if TYPE_CHECKING:
@@ -186,3 +186,20 @@ def _(g: Any, out: Any, x: Any, source: Any, destination: Any) -> Any:
 @movedim.writes_through
 def _(base: Any, value: Any, source: Any, destination: Any) -> Any:
     return movedim(value, destination, source)
+
+
+@function(samples=lambda m: [(m(2, 3),), (m(2, 3, 4),)])
+def adjoint(x: Tensor) -> Tensor:
+    """A view with the last two dimensions exchanged: numbers here are real.
+
+    Shapes:   x [*S, m, n] → [*S, n, m]
+    Dtypes:   kept
+    Gradient: transposed back
+    Errors:   DimensionError for fewer than two dimensions
+    Source:   torch.adjoint
+
+    >>> adjoint(tensor([[1, 2]]))
+    tensor([[1],
+            [2]])
+    """
+    return transpose(x, -2, -1)

@@ -1,4 +1,4 @@
-"""Distances between the rows of two matrices."""
+"""Distances between rows, of one matrix or of two."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from .contractions import matmul
 from .definition import CONTRACTION, REDUCTION, function, op
 from .dtypes import floats
 from .gradient import unbroadcast
+from .indexing import take_along
 from .movement import unsqueeze
 from .norms import vector_norm
 from .permuting import transpose
 from .reductions import sum
+from .searching import search
 from .tracing import require_equal, user_operator
 
 if TYPE_CHECKING:
@@ -116,3 +118,40 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_fo
     if euclidean and (compute_mode == modes[1] or x1.shape[-2] > 25 or x2.shape[-2] > 25):
         return distances_by_product(x1, x2)
     return distances(x1, x2, float(p))
+
+
+@op(
+    kind=REDUCTION,
+    dtypes=floats,
+    method=False,
+    functional=True,
+    tolerance=16.0,
+    torch=lambda torch, x, p=2.0: torch.nn.functional.pdist(x, p),
+    samples=lambda m: [(m(4, 3),), (m(3, 2), 1.0)] if m.is_float else [],
+)
+def pdist(x: Tensor, p: float = 2.0) -> Tensor:
+    """The distances of order p of all pairs of different rows, row by row.
+
+    Shapes:   x [n, k] → [n * (n - 1) / 2]
+    Dtypes:   floats
+    Gradient: as of the norm
+    Errors:   ShapeError unless x is a matrix; DTypeError
+    Source:   torch.nn.functional.pdist
+
+    >>> pdist(tensor([[0.0, 0.0], [3.0, 4.0]]))
+    tensor([5.])
+    """
+    from .creation import iota
+    from .norms import vector_norm
+    from .scans import cumsum
+
+    if len(x.shape) != 2:
+        raise ShapeError(f"{user_operator('pdist')}: takes a matrix, got shape {tuple(x.shape)}")
+    n = x.shape[0]
+    pairs = n * (n - 1) // 2
+    place = iota(pairs)
+    starts = cumsum(n - 1 - iota(n), 0)  # pairs of all rows up to each
+    first = search(starts, place, True)
+    before = take_along(starts, first, 0) - (n - 1 - first)
+    second = place - before + first + 1
+    return vector_norm(take_along(x, first, 0) - take_along(x, second, 0), float(p), -1)

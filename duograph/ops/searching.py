@@ -1,4 +1,4 @@
-"""Where values belong among others in order."""
+"""Where values belong among others in order, and whether they are among them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from duograph.errors import DomainError, ShapeError
 from duograph.ir.dim import product
 
 from .copying import cast
+from .creation import full
 from .definition import REDUCTION, function, op
 from .dtypes import promote
 from .indexing import gather
@@ -146,3 +147,58 @@ def bucketize(x: Operand, boundaries: Tensor, out_int32: bool = False, right: bo
     if boundaries.dim() != 1:
         raise ShapeError(f"bucketize: boundaries must have one dimension, got shape {tuple(boundaries.shape)}")
     return searchsorted(boundaries, x, out_int32, right)
+
+
+@op(
+    kind=REDUCTION,
+    differentiable=False,
+    method=False,
+    public=False,
+    torch=lambda torch, x, among, invert=False: torch.isin(x, among, invert=invert),
+    samples=lambda m: (
+        [] if m.kind == "b" else [(m(3, 4), m(5)), (m.of([1, 2, 3]), m.of([2, 5])), (m(3), m(0)), (m.of([1, 2]), m.of([2]), True)]
+    ),
+)
+def is_among(x: Tensor, among: Tensor, invert: bool = False) -> Tensor:
+    """Whether each element of x is among those of another tensor, or (invert) is not.
+
+    Shapes:   x [*S], among [*T] → [*S]
+    Dtypes:   promote; bool
+    Gradient: none
+    Errors:   none
+    Source:   numpy.isin
+
+    >>> dg.ops.is_among(tensor([1, 2, 3]), tensor([2]))
+    tensor([False,  True, False])
+    """
+    from .counting import ordered_values
+
+    dtype = core.promote(x.dtype, among.dtype) or x.dtype
+    x, row = cast(x, dtype), reshape(cast(among, dtype), (product(tuple(among.shape)),))
+    ordered = ordered_values(row)
+    found = search(ordered, x, True) != search(ordered, x, False)
+    if dtype.is_floating_point:
+        found = found & (x == x)
+    return ~found if invert else found
+
+
+@function(
+    method=False,
+    differentiable=False,
+    torch=lambda torch, x, among: torch.isin(x, among),
+    samples=lambda m: [] if m.kind == "b" else [(m(3, 4), m(5)), (m.of([1, 2, 3]), 2)],
+)
+def isin(elements: Operand, test_elements: Operand, assume_unique: bool = False, invert: bool = False) -> Tensor:
+    """Whether each element is among the test elements, or (invert) is not; NaN never is.
+
+    Shapes:   elements [*S], test elements [*T] → [*S]
+    Dtypes:   promote; bool
+    Gradient: none
+    Errors:   none
+    Source:   torch.isin
+
+    >>> isin(tensor([1, 2, 3]), tensor([2]))
+    tensor([False,  True, False])
+    """
+    pair = [x if isinstance(x, core.Tensor) else full((), x) for x in (elements, test_elements)]
+    return is_among(pair[0], pair[1], invert)

@@ -1,4 +1,4 @@
-"""Tensors made of numbers: triangles' indices, powers, logarithmic steps; any view of a contiguous tensor."""
+"""Tensors made of numbers: indices of triangles and of positions, powers, logarithmic steps; any view of a contiguous tensor."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from .movement import broadcast_to, unsqueeze
 from .scans import cumprod
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from duograph._core import DType, Tensor
 
     from .definition import Size
@@ -163,3 +165,25 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     if N is not None and N < 0:
         raise ArgumentError(f"vander: N must not be negative, got {N}")
     return powers(x, x.shape[0] if N is None else N, increasing)
+
+
+@function(
+    method=False, differentiable=False, samples=lambda m: [(m.ints(5, high=12), (3, 4)), (m.ints(2, 2, high=24), (2, 3, 4))]
+)
+def unravel_index(indices: Tensor, shape: Sequence[int]) -> tuple[Tensor, ...]:
+    """Row-major positions as one index for each dimension of a shape.
+
+    Shapes:   indices [*I] → as many times [*I] as there are dimensions
+    Dtypes:   int64
+    Gradient: none
+    Errors:   none
+    Source:   torch.unravel_index
+
+    >>> unravel_index(tensor([5]), (2, 3))
+    (tensor([1]), tensor([2]))
+    """
+    found = []
+    for size in reversed(tuple(shape) if not isinstance(shape, int) else (shape,)):
+        found.append(indices % size)
+        indices = indices // size
+    return tuple(reversed(found))
