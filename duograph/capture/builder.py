@@ -14,6 +14,7 @@ from duograph import _stack
 from duograph._stack import is_internal
 from duograph.errors import CaptureError
 from duograph.ir.builder import active, current
+from duograph.ir.dim import Expr
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.location import Location
 from duograph.ir.types import TensorType
@@ -74,6 +75,7 @@ class CaptureBuilder(SizedBuilder):
         self.related: list[tuple[Any, Any]] = []  # tensors found to overlap, one of which is written
         self.keep: list[Any] = []
         self.histories: dict[int, tuple[Any, Any, _stack.Location | None]] = {}  # of written tensors from outside
+        self.check_lines: dict[tuple[str, Expr, Expr], tuple[int, Location | None]] = {}
         self.presence = Presence(self)
         self.borrowed = Borrowed(self)
         self.aliases = Aliases(self)
@@ -201,6 +203,11 @@ class CaptureBuilder(SizedBuilder):
             self.regions[-1].members.add(made[0].node)
             self.inside.add(made[0].node)
         return made
+
+    def check(self, relation: str, left: Expr, right: Expr, code: int = 0) -> None:
+        """The code of a check is the number of the line that needs it."""
+        code, _ = self.check_lines.setdefault((relation, left, right), (len(self.check_lines) + 1, user_location()))
+        super().check(relation, left, right, code)
 
     def read(self, tensor: Any) -> Value:
         handle: Value | None = tensor._traced

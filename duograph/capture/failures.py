@@ -1,21 +1,58 @@
-"""A static program failed while it ran: the user's words for it."""
+"""A static program failed while it ran: the user's words for it, and the line."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from duograph.errors import BoundsError, DivisionError, InternalError, ShapeError
+from duograph._stack import Location
+from duograph.errors import BoundsError, DivisionError, DomainError, InternalError, ShapeError
+from duograph.ir.graph import Graph
 
-_INDEX, _DIVISION = 1, 2
+_INDEX, _DIVISION, _POWER = 1, 2, 3
+
+
+class Lines:
+    """The user's lines behind what can fail in a program; they are looked up when something did."""
+
+    def __init__(self, graph: Graph, strict: bool, budget: int | float | None, checks: Mapping[int, Any]) -> None:
+        self.graph, self.strict, self.budget = graph, strict, budget
+        self.checks = checks
+
+    def of_kernel(self, number: int, indexing: bool) -> list[Location]:
+        """The lines of a kernel that look elements up, or else that divide or raise integers to a power."""
+        from duograph.runtime.build import build
+
+        sources = build(self.graph, strict=self.strict, views=False, cached=False, budget=self.budget).spec["nodes"]
+        return [Location(*line) for line in sources[number][1 if indexing else 2]] if 0 <= number < len(sources) else []
+
+    def of_check(self, code: int) -> list[Location]:
+        """The line where sizes had to fit."""
+        line = self.checks.get(code)
+        return [] if line is None else [Location(line.file, line.line, line.function)]
 
 
 def raise_failure(name: str, entry: Any, code: int, status: tuple[int, ...], node: int) -> None:
     """Raise what a failed check or kernel stands for."""
     kind, value, extent = status[0], status[1], status[2]
-    if kind == _INDEX:
-        raise BoundsError(f"{name}: index {value} is out of range for a dimension of size {extent}")
-    if kind == _DIVISION:
-        raise DivisionError(f"{name}: integer division or remainder by zero")
+    lines = entry.description["lines"]
+    if kind in (_INDEX, _DIVISION, _POWER):
+        found = lines.of_kernel(node, kind == _INDEX)
+        where, others = _split(found)
+        if kind == _INDEX:
+            message = f"{name}: index {value} is out of range for a dimension of size {extent}"
+            raise BoundsError(message, others, location=where)
+        if kind == _DIVISION:
+            raise DivisionError(f"{name}: integer division or remainder by zero", others, location=where)
+        raise DomainError(f"{name}: integers to negative integer powers are not allowed", others, location=where)
     if code > 0:
-        raise ShapeError(f"{name}: sizes do not fit together (check {code})")
+        where, _ = _split(lines.of_check(code))
+        raise ShapeError(f"{name}: sizes that are known only when this line runs do not fit together", location=where)
     raise InternalError(f"{name}: the program stopped with check {code}, status {status}, node {node}")
+
+
+def _split(lines: list[Location]) -> tuple[Location | bool, list[str]]:
+    """The line to name, and a word about others that it may be just as well."""
+    if not lines:
+        return True, []
+    return lines[0], [f"here or at {line}" for line in lines[1:]]

@@ -34,6 +34,7 @@ class Captured(NamedTuple):
     tape: tuple[Any, ...] | None
     input_tensors: list[Any]
     result_tensors: list[Any]  # all tensors of the result, in the order of its template
+    checks: dict[int, Any]  # the user's line of each check of sizes, by its code
 
 
 class Session:
@@ -285,7 +286,13 @@ class Session:
         if backward is not None:
             backward, tape = self._tape(backward, graph, numbers, saved_rows, tensor_numbers)
         return Captured(
-            graph, backward, description, tape, [originals.get(id(t), t) for _, t in builder.tensor_inputs], self.result_tensors
+            graph,
+            backward,
+            description,
+            tape,
+            [originals.get(id(t), t) for _, t in builder.tensor_inputs],
+            self.result_tensors,
+            dict(builder.check_lines.values()),
         )
 
     def _saved(self, saved: list[Value], tensor_numbers: dict[Value, int]) -> tuple[list[Value], list[Row]]:

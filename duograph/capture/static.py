@@ -16,6 +16,7 @@ from .again import Again, places_of
 from .budget import read_budget
 from .convert import callee
 from .declared import Declared
+from .failures import Lines, raise_failure
 from .joined import Care, LookAgain
 from .session import Captured, Session
 from .signatures import Reasons, Signatures, signatures, warn
@@ -119,7 +120,8 @@ class Handler:
         from duograph.runtime.build import build
 
         built = [build(captured.graph, strict=self.strict, fuse=config.fuse, views=False, budget=self.budget)]
-        description = dict(captured.description, program=built[0].program, tape=None)
+        lines = Lines(captured.graph, self.strict, self.budget, captured.checks)
+        description = dict(captured.description, program=built[0].program, tape=None, lines=lines)
         if captured.backward is not None and captured.tape is not None:
             built.append(build(captured.backward.graph, strict=self.strict, fuse=config.fuse, views=False, budget=self.budget))
             places = places_of(captured.backward.outputs, captured.result_tensors)
@@ -140,8 +142,6 @@ class Handler:
 
     def failed(self, entry: Any, code: int, status: tuple[int, ...], node: int) -> None:
         """Hook of the core: a run of the program failed."""
-        from .failures import raise_failure
-
         raise_failure(self.__name__, entry, code, status, node)
 
     def explain(self, *args: Any, time: bool = False, **kwargs: Any) -> Report:

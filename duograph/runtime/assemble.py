@@ -10,8 +10,10 @@ from duograph.codegen.kernel import CompiledKernel, Launch
 from duograph.ir.dim import Dim, Expr
 from duograph.ir.graph import Graph, Value
 from duograph.ir.late import late_symbols
+from duograph.ir.primitives import INDEXING, PRIMITIVES
 from duograph.ir.substitution import symbols
 from duograph.passes.groups import Buffer, Placement
+from duograph.passes.hoist import may_fail
 from duograph.passes.pipeline import Options, keep_rows, simplified
 from duograph.passes.plan_memory import Plan, most, plan_memory, results_bytes
 from duograph.passes.recompute import Fitted, Planner, Recomputation, fit, greatest_peak, planned_peak, too_small
@@ -408,9 +410,11 @@ class _SpecWriter:
 
 
 def _source(step: KernelStep) -> list[object]:
-    """What messages about a kernel name: operators and the user's line."""
+    """What messages about a kernel name: its operators, and the user's lines that may fail, by an index or otherwise."""
     names = sorted({node.op for node in step.nodes})
-    if not step.locations:
-        return [",".join(names)]
-    location = step.locations[-1]
-    return [",".join(names), location.file, location.line, location.function, location.text]
+    lines: tuple[dict[Any, None], dict[Any, None]] = {}, {}
+    for node in (inner for outer in step.nodes for inner in (outer, *(n for region in outer.regions for n in region.walk()))):
+        if node.location is not None and node.op in PRIMITIVES and may_fail(node):
+            location = node.location
+            lines[PRIMITIVES[node.op].kind != INDEXING][location.file, location.line, location.function] = None
+    return [",".join(names), *([list(line) for line in kind] for kind in lines)]
