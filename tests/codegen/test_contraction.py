@@ -175,7 +175,7 @@ def test_interrupt_flag() -> None:
 
 @pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64"])
 def test_integers(dtype: str) -> None:
-    for m, n, k in ((1, 1, 1), (5, 33, 7), (40, 100, 20), (3, 4, 0)):
+    for m, n, k in ((1, 1, 1), (5, 33, 7), (40, 100, 20), (3, 4, 0), (6, 40, 0), (9, 21, 600)):
         a, b = (RNG.integers(-100, 100, shape).astype(dtype) for shape in ((2, m, k), (2, k, n)))
         for layout in ("rows", "columns"):
             assert np.array_equal(product(a, laid_out(b, layout), chunk=(32, 64)), np.matmul(a, b))
