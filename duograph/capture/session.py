@@ -256,13 +256,7 @@ class Session:
         for piece, tensor, delta in builder.pieces:
             recorder.found(piece, self._read_piece(piece, tensor, delta))
         inputs = [self._input_row(t) for _, t in builder.tensor_inputs]
-        self._alias_guards(written, tensor_numbers)
-        for tensor, reads in self._ambiguous():
-            for read in reads:
-                recorder.guard("is", read, tensor)
-        guards: list[Row] = list(recorder.guards)
-        if recorder.watch.modules:
-            guards.insert(0, ("epoch", epoch, recorder.watch.unchanged))
+        guards = self._guards(written, tensor_numbers, epoch)
         description = {
             "grad_mode": self.grad_mode,
             "default_dtype": core.get_default_dtype(),
@@ -383,6 +377,16 @@ class Session:
                 own = [r for r in reads if not self.recorder.watch.owns(self.recorder.reads[r][1])]
                 found.append((tensor, own))
         return found
+
+    def _guards(self, written: list[Value], numbers: dict[Value, int], epoch: int) -> list[Row]:
+        """What must be so for a call to fit this capture."""
+        recorder = self.recorder
+        self._alias_guards(written, numbers)
+        for tensor, reads in self._ambiguous():
+            for read in reads:
+                recorder.guard("is", read, tensor)
+        modules: list[Row] = [("epoch", epoch, recorder.watch.unchanged)] if recorder.watch.modules else []
+        return [*modules, *recorder.guards]
 
     def _alias_guards(self, written: list[Value], numbers: dict[Value, int]) -> None:
         tensors = [t for _, t in self.builder.tensor_inputs]
