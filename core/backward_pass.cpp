@@ -113,6 +113,12 @@ uint32_t BackwardPass::leaf_of(TensorObject* leaf) {
   return static_cast<uint32_t>(leaves_.size() - 1);
 }
 
+void BackwardPass::join(PyObject* leaves) {
+  for (Py_ssize_t i = 0; i + 1 < PyTuple_GET_SIZE(leaves); i += 2)
+    joined_.emplace_back(require_tensor(PyTuple_GET_ITEM(leaves, i), "grad: joined"),
+                         Edge{nullptr, require_tensor(PyTuple_GET_ITEM(leaves, i + 1), "grad: joined"), 0});
+}
+
 void BackwardPass::add_root(TensorObject* tensor, Ref grad) {
   Edge edge = edge_of(tensor);
   Root root{at(edge), std::move(grad), Ref::borrow(as_object(tensor))};

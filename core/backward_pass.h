@@ -25,6 +25,7 @@ class BackwardPass {
   ~BackwardPass();
   BackwardPass(const BackwardPass&) = delete;
 
+  void join(PyObject* leaves);  // what goes to the first of two goes to the second
   void add_root(TensorObject* tensor, Ref grad);
   // Only gradients of these are wanted; they are in `captures` after `go`.
   void restrict_to(PyObject* inputs, bool end = false);
@@ -35,6 +36,8 @@ class BackwardPass {
  private:
   // Where an edge leads in this pass: what is expanded while it runs stays as it was found.
   const Edge& at(const Edge& edge) const {
+    for (const auto& [leaf, other] : joined_)
+      if (edge.leaf == leaf) return other;
     return edge.node && edge.node->kind == NodeKind::Python ? expanded_edge(edge, expansions_) : edge;
   }
   uint32_t state_of(Node* node);
@@ -81,6 +84,7 @@ class BackwardPass {
   std::vector<LeafState> leaves_;
   std::vector<TensorObject*> slots_;
   std::vector<Root> roots_;
+  std::vector<std::pair<TensorObject*, Edge>> joined_;  // leaves whose gradients go to others; borrowed
   std::vector<Capture> captures_;
   std::vector<Node*> joint_;  // those met that stand for several operators, between whose results gradients flow
   std::unordered_map<Node*, uint32_t> node_map_;

@@ -61,8 +61,9 @@ void run_backward(PyObject* tensors, PyObject* grads, PyObject* inputs, bool ret
 }
 
 PyObject* compute_gradients(PyObject* outputs, PyObject* inputs, PyObject* grads, bool retain_graph, bool create_graph,
-                            bool allow_unused, bool end) {
+                            bool allow_unused, bool end, PyObject* joined) {
   BackwardPass pass(retain_graph, create_graph);
+  if (joined) pass.join(joined);
   add_roots(pass, outputs, grads, "grad");
   pass.restrict_to(inputs, end);
   pass.go();

@@ -230,14 +230,17 @@ void bind_tape(nb::module_& m) {
       nb::arg("create_graph") = false, nb::arg("inputs") = nb::none());
   m.def(
       "grad",
-      [](nb::handle outputs, nb::handle inputs, nb::object grads, nb::object retain, bool create, bool unused,
-         bool end) {
+      [](nb::handle outputs, nb::handle inputs, nb::object grads, nb::object retain, bool create, bool unused, bool end,
+         nb::handle joined) {
         Ref outs = sequence_of(outputs), ins = sequence_of(inputs), gradients = gradients_for(outs, grads);
+        Ref pairs = sequence_of(joined);
         return steal(compute_gradients(outs.get(), ins.get(), gradients.get(),
-                                       retain.is_none() ? create : nb::cast<bool>(retain), create, unused, end));
+                                       retain.is_none() ? create : nb::cast<bool>(retain), create, unused, end,
+                                       pairs.get()));
       },
       nb::arg("outputs"), nb::arg("inputs"), nb::arg("grad_outputs") = nb::none(), nb::arg("retain_graph") = nb::none(),
-      nb::arg("create_graph") = false, nb::arg("allow_unused") = false, nb::arg("end") = false);
+      nb::arg("create_graph") = false, nb::arg("allow_unused") = false, nb::arg("end") = false,
+      nb::arg("joined") = nb::tuple());
   m.def(
       "record_python",
       [](nb::handle outputs, nb::handle inputs, const char* name, nb::handle backward, bool continues_sums) {

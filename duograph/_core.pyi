@@ -265,6 +265,7 @@ def grad(
     create_graph: builtins.bool = False,
     allow_unused: builtins.bool = False,
     end: builtins.bool = False,
+    joined: Sequence[Tensor] = (),
 ) -> tuple[Tensor | None, ...]: ...
 def record_python(
     outputs: Any, inputs: Any, name: str, backward: Callable[..., Any], continues_sums: builtins.bool = False

@@ -24,6 +24,7 @@ from duograph.ir.types import TensorType
 from duograph.ops.definition import REGISTRY
 from duograph.ops.tracing import wrap
 
+from .one_place import OnePlace
 from .regions import Region, copy_nodes, gradients, live_nodes, nothing, with_own_sizes, zeros
 
 if TYPE_CHECKING:
@@ -264,7 +265,9 @@ class _Reverse:
         count, rows = len(self.carried), sum(row.leaf is not None for row in loop.rows)
         self.begun_carried = dict(zip(self.carried, begun[:count]))
         self.begun_rows = begun[count : count + rows]
-        self.begun = begun[count + rows :]
+        self.begun = list(begun[count + rows :])
+        self.one_place = OnePlace(loop)
+        self.one_place.move_sums(self.begun_carried, self.begun)
 
     def run(self, finals: Sequence[tuple[int, Any]], kept: Sequence[tuple[Any, Any, bool]]) -> tuple[Any, ...]:
         loop, region, builder, carried = self.loop, self.region, self.builder, self.carried
@@ -290,8 +293,10 @@ class _Reverse:
             constants = [alias.leaf for alias in loop.constants]
             found = gradients([o for o, _ in pairs], [*targets, *row_targets, *constants], [g for _, g in pairs])
             found_rows = found[len(targets) : len(targets) + len(row_targets)]
-            found_constants = found[len(targets) + len(row_targets) :]
-            outs = [zeros(loop.leaves[i]) if g is None else g for i, g in zip(carried, found)]
+            found_constants = list(found[len(targets) + len(row_targets) :])
+            by_number = {i: zeros(loop.leaves[i]) if g is None else g for i, g in zip(carried, found)}
+            self.one_place.choose(pairs, by_number, found_constants, again)
+            outs = [by_number[i] for i in carried]
             kept_rows = [zeros(leaf) if g is None else g for leaf, g in zip(row_targets, found_rows)]
             # A gradient nothing was added to is still the sum that the turn was given.
             used = [k for k, g in enumerate(found_constants) if g is not None and builder.read(g) is not sums[k]]
@@ -321,8 +326,10 @@ class _Reverse:
             after[k] = self._mark(tensor, self.begun[k], presence.both(given, incoming))
         flows = [row for row in loop.rows if row.leaf is not None]
         stacks = [s if row.back else flip(s) for row, s in zip(flows, made.stacks)]
+        of_carried = dict(zip(carried, self._carried(made, results, initial, incoming)))
+        self.one_place.give_back(of_carried, after)
         return (
-            *self._carried(made, results, initial, incoming),
+            *of_carried.values(),
             *(self._mark(s if b is None else b + s, b, incoming) for b, s in zip(self.begun_rows, stacks)),
             *(after.get(k) for k in range(len(loop.constants))),
         )
