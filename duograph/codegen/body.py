@@ -335,9 +335,9 @@ class Body:
         state = self.frame.pointer(attr.arg)
         key, counter = f.load("i64", state, 8), f.load("i64", f.gep(state, 8), 8)
         base = self.offset(attr, scope, scope.vector_dim)
-        if v.lanes == 16 and instr.dtype == "uint32" and self.stride(attr, scope.vector_dim or 0) == 1:
+        if v.lanes == 16 and self.stride(attr, scope.vector_dim or 0) == 1:
             start, shift = self._start(scope)
-            return philox.consecutive_words(v, key, counter, f.add(f.add(base, start), shift))
+            return philox.consecutive(v, instr.dtype, key, counter, f.add(f.add(base, start), shift))
         element = v.splat("i64", base)
         if scope.vector_dim is not None:
             stride = self.stride(attr, scope.vector_dim)

@@ -24,20 +24,65 @@ def random_bits(v: Vectors, dtype: str, key: Vec, counter: Vec, element: Vec) ->
     return v.select(_bit(v, element, 0), odd, even)
 
 
-def consecutive_words(v: Vectors, key: Value, counter: Value, first: Value) -> Vec:
-    """The 16 uint32 words of the stream from number ``first`` on: as `random_bits`, with half the blocks (all arguments i64)."""
-    half = v.narrowed(v.lanes // 2)
-    blocks = half.add(half.splat("i64", v.function.add(counter, v.function.lshr(first, 2))), half.iota("i64"))
-    words = _call_block(half, half.splat("i64", key), blocks)
-    n = half.lanes
-    first_two, last_two = (half.shuffle(a, b, range(2 * n)) for a, b in (words[:2], words[2:]))
-    ordered = [[w % 2 * n + block + (w // 2) * 2 * n for block in range(start, start + 4) for w in range(4)] for start in (0, 4)]
-    low, high = (v.shuffle(first_two, last_two, indices) for indices in ordered)
-    for bit in (1, 2):  # the first word wanted may be any of its block's four
-        moved = [v.shuffle(low, high, range(bit, bit + v.lanes)), v.shuffle(high, high, [min(i + bit, 15) for i in range(16)])]
-        away = _bit(v, v.splat("i64", first), bit - 1)
-        low, high = (v.select(away, a, b) for a, b in zip(moved, (low, high)))
-    return low
+def consecutive(v: Vectors, dtype: str, key: Value, counter: Value, first: Value) -> Vec:
+    """Like `random_bits`, the 16 numbers of the stream from number ``first`` on, without blocks made twice (arguments i64)."""
+    f, name = v.function, f"philox_{dtype}"
+    if not f.module.has(name):
+        inner = Function(
+            f.module, name, [("ptr", "out"), *(("i64", part) for part in ("key", "counter", "first"))], linkage="internal"
+        )
+        (_write_words if dtype == "uint32" else _write_pairs)(Vectors(inner, v.target, v.lanes))
+        f.module.add(inner)
+    out = f.alloca("[32 x i64]", 64)
+    f.call(name, [("ptr", out), ("i64", key), ("i64", counter), ("i64", first)])
+    if dtype == "uint32":
+        return Vec(f.load("<16 x i32>", out, 64), "i32", v.lanes)
+    return Vec(f.load("<16 x i64>", f.gep(out, f.and_(first, 1), 8), 8), "i64", v.lanes)
+
+
+def _write_words(v: Vectors) -> None:
+    """16 words: four blocks where the first word is the first of its block, else of eight blocks what is wanted."""
+    f = v.function
+    offset = f.and_("%first", 3)
+    with f.when(f.icmp("eq", offset, 0)):
+        f.store("<16 x i32>", _in_order(v, _blocks(v.narrowed(4), 2), 0).ref, "%out", 64)
+    with f.when(f.icmp("ne", offset, 0)):
+        words = _blocks(v.narrowed(8), 2)
+        low, high = _in_order(v, words, 0), _in_order(v, words, 4)
+        for bit in (1, 2):
+            moved = [
+                v.shuffle(low, high, range(bit, bit + v.lanes)),
+                v.shuffle(high, high, [min(i + bit, 15) for i in range(16)]),
+            ]
+            away = _bit(v, v.splat("i64", "%first"), bit - 1)
+            low, high = (v.select(away, a, b) for a, b in zip(moved, (low, high)))
+        f.store("<16 x i32>", low.ref, "%out", 64)
+
+
+def _write_pairs(v: Vectors) -> None:
+    """16 numbers of two words from an even number on; where the first is odd, the next ones, too."""
+    f, half = v.function, v.narrowed(8)
+    for part in (0, 1):
+        with f.when("true" if part == 0 else f.icmp("ne", f.and_("%first", 1), 0)):
+            wide = [half.convert("zext", word, "i64") for word in _blocks(half, 1, 8 * part)]
+            low, high = (half.or_(wide[i], half.shl(wide[i + 1], 32)) for i in (0, 2))
+            for side in (0, 4):
+                ordered = half.shuffle(low, high, [i for block in range(side, side + 4) for i in (block, block + 8)])
+                f.store("<8 x i64>", ordered.ref, f.gep("%out", 128 * part + 16 * side), 64)
+
+
+def _blocks(v: Vectors, per_block: int, more: int = 0) -> list[Vec]:
+    """The four words of the blocks from that of number ``%first`` on, one in each lane."""
+    f = v.function
+    block = f.add(f.add("%counter", f.lshr("%first", per_block)), more)
+    return _block(v, v.splat("i64", "%key"), v.add(v.splat("i64", block), v.iota("i64")))
+
+
+def _in_order(v: Vectors, words: list[Vec], start: int) -> Vec:
+    """The words of four blocks, block by block."""
+    n = words[0].lanes
+    first_two, last_two = (v.shuffle(a, b, range(2 * n)) for a, b in (words[:2], words[2:]))
+    return v.shuffle(first_two, last_two, [w % 2 * n + b + w // 2 * 2 * n for b in range(start, start + 4) for w in range(4)])
 
 
 def _bit(v: Vectors, element: Vec, bit: int) -> Vec:
