@@ -371,9 +371,15 @@ PyObject* tuple_of(size_t count, F&& object) {
   return tuple.release();
 }
 
-// What an effect is about to replace; null where there is nothing, or nothing that could be put back.
-Ref replaced(const Effect& effect) {
+// What an effect is about to replace; null where there is nothing, or nothing that could be put back. Of a gradient it
+// is (tensor, gradient or None).
+Ref replaced(const Effect& effect, StaticCall* call) {
   PyObject* found = nullptr;
+  if (effect.kind == Effect::Grad) {
+    Ref target(build(effect.values[0], call));
+    PyObject* grad = is_tensor(target.get()) ? as_tensor(target.get())->grad : nullptr;
+    return owned(PyTuple_Pack(2, target.get(), grad ? grad : Py_None));
+  }
   if (effect.kind == Effect::SetAttribute) found = PyObject_GetAttr(effect.object, effect.key);
   if (effect.kind == Effect::SetItem) found = PyObject_GetItem(effect.object, effect.key);
   if (effect.kind == Effect::SetCell) found = PyCell_Get(effect.object);
@@ -395,7 +401,7 @@ void note_world(StaticGradientObject* self, StaticEntry* entry, StaticCall* call
     evaluate(entry->numbers[static_cast<size_t>(entry->tape_depends_numbers[i])], call, &(*self->depends_numbers)[i]);
   self->written = tuple_of(entry->writes.size(), [&](size_t i) { return input(entry->writes[i]); });
   std::vector<Ref> before;
-  for (const Effect& effect : entry->effects) before.push_back(replaced(effect));
+  for (const Effect& effect : entry->effects) before.push_back(replaced(effect, call));
   self->before = tuple_of(before.size(), [&](size_t i) { return before[i] ? before[i].get() : self->entry; });
 }
 

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from duograph import _core as core
 from duograph._recorded import state
-from duograph.errors import GradError
 
 from .convert import callee
 from .tree import Remake, tensors_of
@@ -97,29 +96,32 @@ class Again:
 
     def _as_at(self, call: Any, run: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
         """What `run` gives in the world as it was at the call; that is as it is now, after."""
-        if any(kind == "grad" for kind, *_ in self.effects):
-            raise GradError(
-                "static: a gradient of its gradient, or of one of its results through another, runs the function again, which "
-                "writes .grad",
-                hint="take both gradients inside of the static function, or call it under dg.dynamic_mode()",
-            )
-        places = [effect for effect in self.effects if effect[0] != "call"]
+        stores = [(effect, value) for effect, value in zip(self.effects, call.before) if effect[0] in _STORES]
+        places, before = [effect for effect, _ in stores], [value for _, value in stores]
         missing = call.missing
-        before = [value for effect, value in zip(self.effects, call.before) if effect[0] != "call"]
         now = [_look(effect, missing) for effect in places]
+        gradients = [value for effect, value in zip(self.effects, call.before) if effect[0] == "grad"]
+        gradients_now = [(tensor, tensor.grad) for tensor, _ in gradients]
         containers = [(c, c.copy()) for c in _containers(self.effects)]
         written = [(t, t.detach().clone()) for t in call.written]
         generator = core.get_rng_state()
         try:
             for effect, value in zip(places, before):
                 _put(effect, value, missing)
+            for tensor, grad in gradients:
+                tensor.grad = grad
             call.check()
+            for tensor, grad in gradients:
+                if grad is not None and grad.grad_fn is None:  # it may be added to in place
+                    tensor.grad = grad.detach().clone()
             core.set_rng_state(*call.generator)
             state.again = True
             return run()
         finally:
             state.again = False
             core.set_rng_state(*generator)
+            for tensor, grad in gradients_now:
+                tensor.grad = grad
             for container, content in containers:
                 container.clear()
                 (container.extend if isinstance(container, list) else container.update)(content)

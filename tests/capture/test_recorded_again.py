@@ -152,3 +152,44 @@ def test_an_argument_that_is_first_read_without_history(alias):
         assert y.tolist() == expected.tolist()
         assert dg.autograd.grad(y.sum(), [x])[0].tolist() == dg.autograd.grad(expected.sum(), [x])[0].tolist()
     assert static.captures == 1
+
+
+weight = dg.tensor([0.5, -0.3, 0.2], requires_grad=True)
+
+
+def goes_backward(x):
+    (x * weight).tanh().sum().backward()
+    return (x * weight).sin() * x
+
+
+def reads_what_it_wrote(x):
+    (x * weight).tanh().sum().backward(create_graph=True)
+    return (x * weight).sin() * weight.grad
+
+
+def two_results(x):
+    (x * weight).tanh().sum().backward()
+    y = (x * weight).sin()
+    return y, y * x
+
+
+@pytest.mark.parametrize("before", [None, [1.0, 2.0, 3.0]])
+@pytest.mark.parametrize("function", [goes_backward, reads_what_it_wrote, two_results])
+def test_functions_that_write_gradients(function, before):
+    def run(function):
+        weight.grad = None if before is None else dg.tensor(before)
+        held = weight.grad
+        x = dg.tensor([0.3, 0.7, -0.2]).requires_grad_()
+        y = function(x)
+        after = [weight.grad.tolist(), None if x.grad is None else x.grad.tolist()]
+        between = [] if not isinstance(y, tuple) else [dg.autograd.grad(y[1].sum(), y[0], create_graph=True)[0].tolist()]
+        y = y[1] if isinstance(y, tuple) else y
+        (first,) = dg.autograd.grad((y * y).sum(), x, create_graph=True)
+        second = dg.autograd.grad((first * first).sum(), (x, weight))
+        assert [weight.grad.tolist(), None if x.grad is None else x.grad.tolist()] == after
+        return [*after, between, first.tolist(), [g.tolist() for g in second], None if held is None else held.tolist()]
+
+    expected = run(function)
+    static = dg.static(function, strict=True)
+    for _ in range(2):
+        assert run(static) == expected
