@@ -10,6 +10,7 @@ from duograph.errors import BoundsError, DivisionError, DomainError, InternalErr
 from duograph.ir.graph import Graph
 
 _INDEX, _DIVISION, _POWER = 1, 2, 3
+_LATE_SIZE = -6  # see core/program.h
 
 
 class Lines:
@@ -45,6 +46,8 @@ def raise_failure(name: str, entry: Any, code: int, status: tuple[int, ...], nod
         if kind == _DIVISION:
             raise DivisionError(f"{name}: integer division or remainder by zero", others, location=where)
         raise DomainError(f"{name}: integers to negative integer powers are not allowed", others, location=where)
+    if code == _LATE_SIZE:
+        raise ShapeError(f"{name}: a size that a tensor's value gives is negative", hint="clamp it to 0")
     if code > 0:
         where, _ = _split(lines.of_check(code))
         raise ShapeError(f"{name}: sizes that are known only when this line runs do not fit together", location=where)

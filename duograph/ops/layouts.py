@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from duograph import _core as core
+
 from .affine_views import divided
 from .definition import function
 from .movement import alias, axis, flatten, merged, reshape, squeeze, unflatten, unsqueeze, view
@@ -67,6 +69,11 @@ def _as_view(x: Tensor, given: tuple[Any, ...]) -> Tensor | None:
     return result if result is not x else alias(x)
 
 
+def _has_tensors(shape: tuple[Any, ...]) -> bool:
+    """Whether sizes are among them that stand for numbers of a captured function."""
+    return any(isinstance(size, core.Tensor) and size._traced is not None for size in shape)
+
+
 @function(over="reshape")
 def reshape_any(x: Tensor, *shape: Any) -> Tensor:
     """`reshape`: of a tensor with gaps a view where one can show it."""
@@ -74,7 +81,7 @@ def reshape_any(x: Tensor, *shape: Any) -> Tensor:
         found = _as_view(x, shape)
         if found is not None:
             return found
-    return reshape(x, *shape)
+    return reshape(x, tuple(shape)) if _has_tensors(shape) else reshape(x, *shape)
 
 
 @function(over="view")
@@ -84,7 +91,7 @@ def view_any(x: Tensor, *shape: Any) -> Tensor:
         found = _as_view(x, shape)
         if found is not None:
             return found
-    return view(x, *shape)
+    return view(x, tuple(shape)) if _has_tensors(shape) else view(x, *shape)
 
 
 @function(over="flatten")

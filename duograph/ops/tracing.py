@@ -23,6 +23,7 @@ from duograph.ir.types import TensorType
 from .arguments import FAULTS, mistake
 from .definition import ATTR, OPTIONAL_TENSOR, REGISTRY, SIZE, SIZES, TENSOR, TENSOR_LIST, VIEW, Definition, spread
 from .dtypes import DIMENSIONED, WEAK, ZERO_DIMENSIONAL, OperandType, Signature, weak_dtype
+from .sizes_of_values import with_sizes
 
 if TYPE_CHECKING:
     from duograph._core import DType, Tensor
@@ -187,7 +188,7 @@ def require(relation: str, left: Expr, right: Expr, error: type[Error], message:
 
 def trace_op(op: Any, args: Sequence[Any]) -> Any:
     """Hook of the core: an operator was called with traced tensors (or while a graph is being recorded)."""
-    result = _trace_op(op.definition, args)
+    result = _trace_op(op.definition, args if _STATE.names else with_sizes(op.definition, args))
     if state.watch is not None and not _STATE.names:
         state.watch.traced(op.name, result, current())
     return result
