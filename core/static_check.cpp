@@ -40,7 +40,9 @@ void check_template(const Template& made, const StaticEntry& entry, size_t n_out
 }  // namespace
 
 void check_entry(const StaticEntry& entry) {
-  for (const Read& read : entry.reads) {
+  for (size_t i = 0; i < entry.reads.size(); ++i) {
+    const Read& read = entry.reads[i];
+    if (read.kind == Read::Element) check_range(read.tuple, i, "read");
     if (read.kind == Read::Arg || read.kind == Read::ArgumentGrad)
       check_range(static_cast<int>(read.index), entry.n_tensors, "read");
     if (read.kind == Read::Piece && read.index >= 0) check_range(static_cast<int>(read.index), entry.n_tensors, "read");

@@ -149,19 +149,19 @@ Leaf read_leaf(PyObject* row, StaticEntry* entry) {
 }
 
 Read read_read(PyObject* row) {
-  static const char* const names[] = {"item", "index",  "attr", "cell",   "grad", "argument grad",
-                                      "arg",  "number", "host", "tensor", "piece"};
+  static const char* const names[] = {"item", "index",  "attr", "cell",   "grad",  "argument grad",
+                                      "arg",  "number", "host", "tensor", "piece", "element"};
   const char* kind = text(item(row, 0, "read"), "read");
   Read read{};
   int found = -1;
-  for (int i = 0; i < 11; ++i)
+  for (int i = 0; i < 12; ++i)
     if (is(kind, names[i])) found = i;
   if (found < 0) malformed("read");
   read.kind = static_cast<Read::Kind>(found);
   read.object = item(row, 1, "read");
   read.key = item(row, 2, "read");
   if (read.kind == Read::Index || read.kind == Read::Arg || read.kind == Read::ArgumentGrad ||
-      read.kind == Read::Number)
+      read.kind == Read::Number || read.kind == Read::Element)
     read.index = static_cast<Py_ssize_t>(integer(read.key));
   if (read.kind == Read::Piece) {
     read.index = static_cast<Py_ssize_t>(integer(item(read.key, 0, "read")));
@@ -170,6 +170,10 @@ Read read_read(PyObject* row) {
   }
   if ((read.kind == Read::Tensor || (read.kind == Read::Piece && read.index < 0)) && !is_tensor(read.object))
     malformed("read");
+  if (read.kind == Read::Element) {
+    read.tuple = static_cast<int>(integer(item(read.object, 0, "read")));
+    read.count = static_cast<Py_ssize_t>(integer(item(read.object, 1, "read")));
+  }
   if ((read.kind == Read::Item && !PyDict_Check(read.object)) ||
       (read.kind == Read::Cell && !PyCell_Check(read.object)) || (read.kind == Read::Grad && !is_tensor(read.object)))
     malformed("read");

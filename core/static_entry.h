@@ -77,11 +77,25 @@ struct Leaf {
 };
 
 struct Read {
-  enum Kind : uint8_t { Item, Index, Attribute, Cell, Grad, ArgumentGrad, Arg, Number, Host, Tensor, Piece } kind;
+  enum Kind : uint8_t {
+    Item,
+    Index,
+    Attribute,
+    Cell,
+    Grad,
+    ArgumentGrad,
+    Arg,
+    Number,
+    Host,
+    Tensor,
+    Piece,
+    Element
+  } kind;
   PyObject* object = nullptr;
   PyObject* key = nullptr;
   Py_ssize_t index = 0;
-  int64_t delta = 0, count = 0;  // of a piece
+  int64_t delta = 0, count = 0;  // of a piece; Element: how many items the tuple has
+  int tuple = 0;                 // Element: the earlier read that gives the tuple of which this is item `index`
 };
 
 struct Token {

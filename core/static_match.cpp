@@ -147,6 +147,11 @@ PyObject* fetch(const Read& read, StaticCall* call) {
       return Ref::borrow(as_object(call->tensors[read.index])).release();
     case Read::Number:
       return Ref::borrow(call->numbers[read.index]).release();
+    case Read::Element: {
+      PyObject* tuple = call->reads[static_cast<size_t>(read.tuple)];
+      if (!PyTuple_CheckExact(tuple) || PyTuple_GET_SIZE(tuple) != read.count) return nullptr;
+      return Ref::borrow(PyTuple_GET_ITEM(tuple, read.index)).release();
+    }
     case Read::Host:
       return Ref::borrow(Py_None).release();  // called when the entry is known to fit
     case Read::Tensor:

@@ -202,11 +202,14 @@ class _Choice:
             join = Join(self.builder, self.predicate, self.regions, list(zip(*self.values)))
         count = len(outs[0])
         cells = self._cells(outs)
+        ways = self.values[:count]
         if join is not None:
             for out, more in zip(outs, join.outs()):
                 out += more
         node = Branch(self.builder, self.predicate, self.regions, outs)
         made = node.emit() if outs[0] or node.acts() else []
+        for tensor, (path, _), sides in zip(made, self.lenders, ways):
+            self.builder.kinds.note(tensor, path, sides)
         results = iter(made)
         merged = []
         for like, kept in plans:

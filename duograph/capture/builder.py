@@ -12,7 +12,7 @@ from typing import Any
 from duograph import _core as core
 from duograph import _stack
 from duograph._stack import is_internal
-from duograph.errors import CaptureError
+from duograph.errors import CaptureError, ShapeError
 from duograph.ir.builder import active, current
 from duograph.ir.dim import Expr
 from duograph.ir.graph import Graph, Node, Value
@@ -25,10 +25,11 @@ from .aliases import Aliases
 from .borrowed import Borrowed
 from .cells import Cell, Geometry, Step, Storage, View, contiguous, relate, steps_between, strides_after
 from .joined import Care, Joined, Overlapping, extent
+from .kinds import Kinds
 from .numbers import LiveNumber, Postfix
 from .presence import Presence
 from .regions import Region
-from .sizes import SizedBuilder
+from .sizes import SizedBuilder, Unsettled
 
 _internal_codes: dict[CodeType, bool] = {}
 _locations: dict[tuple[CodeType, int], Location] = {}
@@ -78,6 +79,8 @@ class CaptureBuilder(SizedBuilder):
         self.check_lines: dict[tuple[str, Expr, Expr], tuple[int, Location | None]] = {}
         self.presence = Presence(self)
         self.borrowed = Borrowed(self)
+        self.kinds = Kinds()
+        self.repeated: set[int] = set()  # views of arguments with symbols for sizes that show one element at several places
         self.aliases = Aliases(self)
         self.aliases.exact = care.exact
         self.joined = Joined(self, care.spans)
@@ -243,9 +246,18 @@ class CaptureBuilder(SizedBuilder):
 
     def write(self, tensor: Any, value: Value) -> None:
         if tensor._traced is None:
+            if any(step == 0 and size > 1 for size, step in zip(tensor.shape, tensor.stride())):
+                raise ShapeError(
+                    "static: the target of a write shows one element at several places (it was expanded)",
+                    hint="write to a copy: x = x.clone()",
+                    location=_stack.user_location(),
+                )
             self.prepare_write(tensor)
             self.keep_history(tensor)
         view = self.view_of(tensor)
+        if id(view.cell.root) in self.repeated:
+            self.call_sizes.pin_symbols(*self.call_sizes.tokens)
+            raise Unsettled("a tensor that shows one element at several places is written")  # refused in numbers
         self.borrowed.check_write(view.cell)
         self.aliases.sync(view.cell)
         view.write(self, value)

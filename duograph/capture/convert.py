@@ -25,7 +25,7 @@ from .instructions import step_by_step
 from .inventions import invention, refuse_generator, refuse_invention
 from .journal import CONTAINERS
 from .modules import is_module
-from .numbers import MATHEMATICAL, is_live, mathematical, rounded
+from .numbers import MATHEMATICAL, is_live, mathematical, power, rounded, stood_for
 from .outer import is_used_up, outer_call, refuse_iterator
 from .reducing import replacement
 from .scopes import HELPER
@@ -43,7 +43,7 @@ _MUTATORS = frozenset((
     "append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "update", "setdefault", "popitem", "add",
     "discard", "appendleft", "extendleft", "rotate", "popleft",
 ))  # fmt: skip
-_OF_NUMBERS = MATHEMATICAL | {"floor", "ceil", "trunc"}
+_OF_NUMBERS = MATHEMATICAL | {"floor", "ceil", "trunc", "pow"}
 _LOOPED: dict[type, Callable[..., Any]] = {range: range_of, enumerate: enumerate_of, zip: zip_of, reversed: reversed_of}
 _LIBRARIES = ("duograph", "builtins", "itertools", "functools", "collections", "numpy")
 _SEE_GROWING = (len, sum, list, enumerate, zip, reversed, isinstance, id, type, print)
@@ -307,7 +307,7 @@ def _class(recorder: Recorder, cls: type) -> Any:
     if cls is float or cls is int:
         return _to_number(cls)
     if cls is type:
-        return lambda *args: type(args[0].value) if len(args) == 1 and is_live(args[0]) else type(*args)
+        return lambda *args: type(stood_for(args[0])) if len(args) == 1 else type(*args)
     recorder.meet(cls)
     if cls is random.Random or cls.__module__.startswith("numpy.random"):
         raise invention(cls.__name__)
@@ -346,6 +346,8 @@ def _mathematical(function: Any) -> Any:
     name = function.__name__
 
     def call(*args: Any) -> Any:
+        if name == "pow" and len(args) == 2 and (is_live(args[0]) or is_live(args[1])):
+            return power(*args)
         if len(args) == 1 and is_live(args[0]):
             return mathematical(name, args[0]) if name in MATHEMATICAL else rounded(name, args[0])
         return function(*args)
@@ -372,6 +374,8 @@ def _builtin(recorder: Recorder, function: Any) -> Any:
         return lambda value, spec="": joined(((value, "", spec),))
     if function is len:
         return _length
+    if function is isinstance:
+        return lambda value, kinds: isinstance(stood_for(value), kinds)
     if getattr(function, "__self__", None) is math and function.__name__ in _OF_NUMBERS:
         return _mathematical(function)
     if function is vars:

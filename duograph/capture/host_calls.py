@@ -64,6 +64,7 @@ class _Operands:
             if not self.calls.is_dirty(builder.view_of(tensor).cell):
                 return session.results.concrete_row(tensor)
             return self.add(builder.read(tensor))
+        builder.kinds.leaves(tensor)
         if tensor._traced is not None and tensor._traced.type.weak:  # stands for a Python number
             return ("make", _to_number, [self.add(builder.read(tensor))])
         return self.add(builder.read(tensor))

@@ -470,6 +470,7 @@ class _Capture:
         for (path, c), final in zip(self.carried.items(), finals):
             ways = (c.initial, self._leaf(self.after, path)) if may_make_none else (self._leaf(self.after, path),)
             self.builder.borrowed.note(final, path, self.builder.borrowed.lenders(loop.region, ways))
+            self.builder.kinds.note(final, path, ways)
         last = [self._leaf(self.after, path) for path in self.carried]
         self.builder.borrowed.note_together(loop.region, last, list(zip(self.carried, finals)))
         values = []

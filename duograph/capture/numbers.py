@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from duograph.ir.dim import Dim, Expr, bounds, ceildiv, floordiv
+from duograph import _core as core
+from duograph.ir.dim import Dim, Expr, bounds, ceildiv, floordiv, mod
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -20,6 +22,19 @@ if TYPE_CHECKING:
 # A number as the core recomputes it: reads and constants followed by operations on a stack.
 Postfix = tuple[tuple[Any, ...], ...]
 _LONGEST = 64
+
+
+class Ratio(NamedTuple):
+    """A size over a whole number, as a double.
+
+    exact  the double is the nearest to the quotient; else it comes from a factor like 0.8, which is nearly a fraction
+    above  that factor is greater than the fraction
+    """
+
+    over: Expr
+    under: int
+    exact: bool = True
+    above: bool = False
 
 
 class LiveNumber:
@@ -31,7 +46,7 @@ class LiveNumber:
         self.recorder = recorder
         self.postfix = postfix
         self.value = value
-        self.ratio: tuple[Expr, int] | None = None  # the size and the whole number whose quotient this is, if it is one
+        self.ratio: Ratio | None = None  # what it is the quotient of, if it is one
 
     # isinstance(x, float) is to hold as for the number itself.
     __class__ = property(lambda self: type(self.value))
@@ -59,8 +74,8 @@ class LiveNumber:
     def __hash__(self) -> int:
         return hash(self.pin())
 
-    def __round__(self, digits: int | None = None) -> int | float:
-        return round(self.pin(), digits)
+    def __round__(self, digits: int | None = None) -> Any:
+        return round(self.pin(), digits) if digits is not None else rounded("round", self)
 
     def __trunc__(self) -> int:
         return int(self.pin())
@@ -134,7 +149,7 @@ class SizeNumber(LiveNumber):
         return self.recorder.sizes.number(-self.expr)
 
     def __pow__(self, exponent: Any) -> Any:
-        if type(exponent) is int and 0 <= exponent <= 4:
+        if type(exponent) is int and 0 <= exponent <= 8:
             return self.recorder.sizes.number(self.expr**exponent)
         return _power(self, exponent)
 
@@ -147,6 +162,16 @@ def is_live(value: Any) -> bool:
 def plain(value: Any) -> Any:
     """The value behind a live number, without pinning it; anything else unchanged."""
     return value.value if is_live(value) else value
+
+
+_STAND_INS = {"b": False, "i": 0, "u": 0, "f": 0.0}
+
+
+def stood_for(value: Any) -> Any:
+    """Something of the type that a value has for the user: a number that a branch replaces is traced as a tensor."""
+    if isinstance(value, core.Tensor) and value._traced is not None and value._traced.type.weak:
+        return _STAND_INS[value.dtype.kind]
+    return plain(value)
 
 
 def postfix_of(value: Any) -> Postfix:
@@ -216,17 +241,21 @@ def _outcome_of_sizes(like: Any, left: Expr, right: Expr, name: str) -> bool:
     return answer
 
 
-def _quotient(name: str, a: Any, b: Any) -> tuple[Expr, int] | None:
-    """(size, whole number) if `a name b` is a size divided by a whole number, exactly enough to be rounded."""
+def _quotient(name: str, a: Any, b: Any) -> Ratio | None:
+    """What `a name b` is the quotient of, exactly enough to be rounded."""
     if type(a) is not SizeNumber or abs(a.value) >= 2**40:
         a, b = (b, a) if name == "mul" else (a, b)
         if type(a) is not SizeNumber or abs(a.value) >= 2**40:
             return None
     if name == "div" and type(b) is int and 0 < b < 2**12:
-        return a.expr, b
+        return Ratio(a.expr, b)
     if name == "mul" and type(b) is float and 0 < b < 2**12:
         over, under = b.as_integer_ratio()
-        return (a.expr * over, under) if under <= 2**12 else None
+        if under <= 2**12:
+            return Ratio(a.expr * over, under)
+        near = Fraction(b).limit_denominator(1000)
+        if b <= 4 and float(near) == b:
+            return Ratio(a.expr * near.numerator, near.denominator, False, Fraction(b) > near)
     return None
 
 
@@ -296,7 +325,9 @@ def _bits(name: str, size: Any, other: Any) -> Any:
     number: Any = size
     if name in ("lshift", "rshift"):
         return None if other > 30 else number * 2**other if name == "lshift" else number // 2**other
-    return number % (other + 1) if name == "and" and other & (other + 1) == 0 else None
+    if other & (other + 1):
+        return None
+    return number % (other + 1) if name == "and" else number - number % (other + 1) + other if name == "or" else None
 
 
 def _integer(name: str, function: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
@@ -323,17 +354,46 @@ def mathematical(name: str, number: LiveNumber) -> Any:
     return _make(number, postfix, value)
 
 
+def power(base: Any, exponent: Any) -> Any:
+    """`math.pow(base, exponent)` of numbers, one of which changes."""
+    if not _number(base) or not _number(exponent) or not _outcome(0, base, "lt", operator.lt):
+        return math.pow(plain_pinned(base), plain_pinned(exponent))
+    return (base * 1.0) ** (exponent * 1.0)
+
+
 def rounded(name: str, number: Any) -> Any:
-    """`math.floor`, `ceil` or `trunc` of a number: a size of a size divided by a whole number, else the number itself."""
-    if type(number) is SizeNumber:
+    """`math.floor`, `ceil`, `trunc` or `round` of a number: a size of a size over a whole number, else the number itself."""
+    if type(number) is SizeNumber or type(number.value) is int:
         return number
-    if number.ratio is None:
-        return getattr(math, name)(number.pin())
-    over, under = number.ratio
     sizes = number.recorder.sizes
-    if name == "trunc" and not sizes.decide(0, "le", over):
-        name = "ceil"
+    if number.ratio is not None and name == "trunc":
+        name = "floor" if sizes.decide(0, "le", number.ratio.over) else "ceil"
+    if number.ratio is None or not _is_known(name, number.ratio, sizes):
+        value = number.pin()
+        return round(value) if name == "round" else getattr(math, name)(value)
+    over, under = number.ratio[:2]
+    if name == "round":
+        return sizes.number(_nearest(over, under))
     return sizes.number(ceildiv(over, under) if name == "ceil" else floordiv(over, under))
+
+
+def _is_known(name: str, ratio: Ratio, sizes: Any) -> bool:
+    """Whether the double is rounded as the fraction is: a whole number may come out a little less or more than it is."""
+    if ratio.exact:
+        return True
+    if name == "round":
+        return bool(ratio.under % 2)  # no halves, which go to the even side only if they are exact
+    return name == "floor" and ratio.above and bool(sizes.decide(0, "le", ratio.over))
+
+
+def _nearest(over: Expr, under: int) -> Expr:
+    """over / under to the nearest whole number, halves to the even one."""
+    shifted = 2 * over + under
+    up = floordiv(shifted, 2 * under)
+    if under % 2:
+        return up
+    is_half = 1 - ceildiv(mod(shifted, 2 * under), 2 * under)
+    return up - is_half * mod(up, 2)
 
 
 def plain_pinned(value: Any) -> Any:
@@ -347,7 +407,7 @@ for _name, _function in {
     _forward, _reflected = _integer(_name, _function)
     setattr(LiveNumber, f"__{_name}__", _forward)
     setattr(LiveNumber, f"__r{_name}__", _reflected)
-setattr(LiveNumber, "__invert__", lambda self: ~self.pin())  # noqa: B010
+setattr(LiveNumber, "__invert__", lambda self: -self - 1 if type(self) is SizeNumber else ~self.pin())  # noqa: B010
 
 
 def evaluate(postfix: Postfix, reads: Callable[[int], Any]) -> Any:

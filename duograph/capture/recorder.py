@@ -69,6 +69,8 @@ class Recorder(Journal):
         self.keep: list[Any] = []
         self.closed = False
         self.callees: dict[Any, Any] = {}
+        self.tuples = TupleHistory()
+        self.wholes: dict[int, tuple[int, int]] = {}  # by read of a tuple: the read, how much it holds
 
     # ---- reads
 
@@ -106,7 +108,9 @@ class Recorder(Journal):
                 self.tensor_names.setdefault(id(value), name or (key if type(key) is str else ""))
             return value
         if type(value) is int or type(value) is float:
-            return LiveNumber(self, (("read", self.read(kind, holder, key), type(value) is float),), value)
+            return self.number(value, self.read(kind, holder, key))
+        if type(value) is tuple and self.tuples.change(holder, key, value):
+            return self.numbers_of(value, self.read(kind, holder, key))
         if kind == "item" and self.watch.owns(holder):
             self.watch.remember(holder, key, value)  # the epoch tells when a Module changes
         elif isinstance(value, _ATOMS):
@@ -121,6 +125,16 @@ class Recorder(Journal):
         if not base:
             self.look(value)
         return value
+
+    def numbers_of(self, value: tuple[Any, ...], read: int) -> tuple[Any, ...]:
+        """A tuple of numbers, read afresh by each run, with numbers that change in their places."""
+        whole = self.wholes.setdefault(read, (read, len(value)))
+        return tuple(self.number(x, self.read("element", whole, i)) for i, x in enumerate(value))
+
+    def number(self, value: int | float, read: int) -> LiveNumber:
+        """A number from outside, read afresh by each run; the capture holds while it is of this type."""
+        self.guard("type", read, type(value))
+        return LiveNumber(self, (("read", read, type(value) is float),), value)
 
     def foreign(self, value: Any) -> None:
         """A value that was not made by the captured function comes in by another way than a read."""
@@ -322,6 +336,8 @@ class Recorder(Journal):
 
     def library_item(self, holder: Any, key: Any) -> Any:
         value = holder[key]
+        if type(value) is tuple and self.tuples.change(holder, key, value):
+            return self.numbers_of(value, self.read("item", holder, key))
         if isinstance(value, tuple) and value and all(type(x) in (int, float) for x in value):
             index = self.read("item", holder, key)
             self.guard("is", index, value)
@@ -416,6 +432,28 @@ class Recorder(Journal):
         while self.undo:
             self.undo.pop()()
         self.closed = True
+
+
+class TupleHistory:
+    """Which tuples of numbers outside of a static function have changed from one capture to another."""
+
+    _LIMIT = 256
+
+    def __init__(self) -> None:
+        self.seen: dict[tuple[int, Any], list[Any]] = {}  # place → [holder, value, whether it changed]
+
+    def change(self, holder: Any, key: Any, value: tuple[Any, ...]) -> bool:
+        """Whether what is there changes: the capture is not for one value of it."""
+        if not value or not all(type(x) in (int, float) for x in value):
+            return False
+        place = (id(holder), key)
+        row = self.seen.get(place)
+        if row is None:
+            if len(self.seen) < self._LIMIT:
+                self.seen[place] = [holder, value, False]
+            return False
+        row[2] |= row[1] != value
+        return bool(row[2])
 
 
 class Lacks:

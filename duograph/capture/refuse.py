@@ -33,9 +33,14 @@ def value_read(tensor: Any, what: str) -> Any:
     if active() and current().refusal:
         kind = current().refused if branch else CaptureError
         raise kind(f"{current().name}: {reason} ({spec})", hint=current().refusal, location=user_location())
+    bound = state.recorder is not None and state.recorder.single_path and what in ("int", "index", "__int__", "__index__")
     raise CaptureError(
         f"static: {reason}, but while a static graph is captured there is no value yet ({spec})",
-        hint=_way_out() if branch else "return the tensor and read it outside, or leave this function dynamic",
+        hint=_way_out()
+        if branch
+        else "use dg.static, where tensors may bound a loop"
+        if bound
+        else "return the tensor and read it outside, or leave this function dynamic",
         location=user_location(),
     )
 

@@ -34,6 +34,7 @@ class Results:
         """The template row of a tensor that the call returns or leaves behind."""
         if id(tensor) in self.arguments.slots or (tensor._traced is None and not tensor._born_traced):
             return self.concrete_row(tensor)
+        self.builder.kinds.leaves(tensor)
         if tensor._traced is not None and tensor._traced.type.weak:  # stands for a Python number
             return ("make", _to_number, [("output", self.add(self.builder.read(tensor), tensor))])
         known = self.numbers.get(id(tensor))

@@ -243,6 +243,9 @@ class _Comparison:
             return None
         if kind == "tensor":
             return holder
+        if kind == "element":
+            whole = self.reads[holder[0]]
+            return whole[key] if type(whole) is tuple and len(whole) == holder[1] else MISSING
         return self.numbers[key] if kind == "number" else self.tensors[key].grad if kind == "argument grad" else self.tensors[key]
 
     def guard(self, row: tuple[Any, ...]) -> Difference | None:

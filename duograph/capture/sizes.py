@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .recorder import Recorder
 
 _LONGEST = 60  # tokens of a guard
+_GREATEST = 2**62
 _NAMES = {"<": "lt", "<=": "le", "!=": "ne"}
 
 
@@ -81,7 +82,21 @@ class CallSizes:
 
     def number(self, expr: Expr) -> Any:
         """The expression as a number of user code."""
-        return expr if isinstance(expr, int) else SizeNumber(self.recorder, expr, self.value(expr))
+        if isinstance(expr, int):
+            return expr
+        value = self.value(expr)
+        if any(len(monomial) > 2 for monomial, _ in expr.terms) and not self._fits(expr, value):
+            return value
+        return SizeNumber(self.recorder, expr, value)
+
+    def _fits(self, expr: Expr, value: int) -> bool:
+        """Whether a number that may grow beyond 64 bits does not here; the capture is for calls in which it is so."""
+        if abs(value) < _GREATEST:
+            self.recorder.guard_outcome((*self.postfix(expr), ("const", _GREATEST), ("lt",)), True)
+            return True
+        for found in symbols(expr):
+            self.decide(found, "eq", self.value(found))
+        return False
 
     # ---- what is decided
 
@@ -429,10 +444,15 @@ def stand_in(builder: Any, tensor: Any, shape: tuple[Expr, ...], strides: tuple[
     builder.handles.add(value)
     storage = builder.storages[-1 - len(builder.storages)] = Storage()
     storage.views[0, (), ()] = builder.views[value] = Cell(value, value).root
-    made = core.traced(value, tensor.dtype, tensor.ndim, shape, tensor.requires_grad)
+    plain = type(tensor) is core.Tensor
+    made = core.traced(value, tensor.dtype, tensor.ndim, shape, tensor.requires_grad and plain)
+    if not plain:
+        made = core.as_subclass(made, type(tensor)).requires_grad_(tensor.requires_grad)
     core.mark_stand_in(made, strides is not None)
     if strides is not None:
         builder.views[value].strides = strides
+        if 0 in tensor.stride():
+            builder.repeated.add(id(builder.views[value]))
     builder.tensor_inputs.append((value, made))
     builder.input_tensors[id(made)] = value
     return made
@@ -480,6 +500,12 @@ def _identifier(name: str) -> str:
     return "".join(c if c.isalnum() else "_" for c in name) or "x"
 
 
+def _is_plain(tensor: Any) -> bool:
+    """Whether it is a Parameter with nothing of its own."""
+    kind = type(tensor)
+    return kind.__module__.partition(".")[0] == "duograph" and not getattr(tensor, "__dict__", None)
+
+
 def _fixed(tensors: Sequence[Any]) -> set[int]:
     """Arguments that keep their sizes: what they are is more than an array of numbers."""
     storages: dict[int, list[int]] = {}
@@ -487,7 +513,7 @@ def _fixed(tensors: Sequence[Any]) -> set[int]:
         storages.setdefault(core.storage_id(tensor), []).append(slot)
     fixed = {slot for slots in storages.values() if len(slots) > 1 for slot in slots}
     for slot, tensor in enumerate(tensors):
-        expanded = any(step <= 0 and size > 1 for size, step in zip(tensor.shape, tensor.stride()))
-        if type(tensor) is not core.Tensor or expanded:
+        backward = any(step < 0 for step in tensor.stride())
+        if backward or (type(tensor) is not core.Tensor and not _is_plain(tensor)):
             fixed.add(slot)
     return fixed

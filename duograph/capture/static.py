@@ -18,6 +18,7 @@ from .convert import callee
 from .declared import Declared
 from .failures import Lines, raise_failure
 from .joined import Care, LookAgain
+from .recorder import TupleHistory
 from .session import Captured, Session
 from .signatures import Reasons, Signatures, signatures, warn
 from .sizes import Plan, SizeHistory, Unsettled, known_sizes
@@ -49,6 +50,7 @@ class Handler:
         if self.budget is not None:
             declared.require_bounds()
         self.sizes = SizeHistory(declared)
+        self.tuples = TupleHistory()
         self.__qualname__ = getattr(target, "__qualname__", self.__name__)
         self.__doc__ = getattr(target, "__doc__", None)
         self.__module__ = getattr(target, "__module__", "")
@@ -80,7 +82,7 @@ class Handler:
         while True:
             session = Session(self.target, self.__name__, True, self.single_path, plan, care)
             sizes = session.recorder.sizes
-            sizes.strict = self.strict
+            sizes.strict, session.recorder.tuples = self.strict, self.tuples
             try:
                 captured = session.run(args, kwargs)
                 if plan and sizes.pinned:

@@ -150,6 +150,8 @@ class Names:
             return f"{self.slots.get(('tensor', key), 'an argument')}.grad"
         if kind == "cell":
             return self.words.cell(holder) if plain else f"closure variable {self.words.cell(holder)}"
+        if kind == "element":
+            return f"{self.read(holder[0], plain)}[{key}]"
         if kind == "host":
             return "a number from Python"
         if kind == "tensor":

@@ -22,7 +22,7 @@ def with_sizes(definition: Definition, args: Sequence[Any]) -> Sequence[Any]:
         if kind not in (SIZES, SIZE, ATTR, ATTRS):
             continue
         items = value if isinstance(value, (tuple, list)) else (value,)
-        if not any(_traced(item) for item in items):
+        if not any(isinstance(item, core.Tensor) for item in items):
             continue
         if kind != SIZES:
             raise CaptureError(
@@ -30,12 +30,8 @@ def with_sizes(definition: Definition, args: Sequence[Any]) -> Sequence[Any]:
                 hint="pass a number; sizes, indices of [] and bounds of slices may be tensors",
             )
         made = list(args) if made is None else made
-        made[number] = tuple(_size(definition.name, item) if _traced(item) else item for item in items)
+        made[number] = tuple(_size(definition.name, item) if isinstance(item, core.Tensor) else item for item in items)
     return args if made is None else made
-
-
-def _traced(value: Any) -> bool:
-    return isinstance(value, core.Tensor) and value._traced is not None
 
 
 def _size(owner: str, value: Any) -> Any:
