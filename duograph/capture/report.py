@@ -11,7 +11,7 @@ from duograph.config import config
 
 from .numbers import evaluate
 from .session import Captured, Session
-from .sizes import SizeHistory
+from .size_history import SizeHistory
 
 if TYPE_CHECKING:
     from duograph.passes.recompute import Recomputation

@@ -20,7 +20,7 @@ from .joined import Care, LookAgain
 from .presence import grad_if
 from .recorder import Recorder
 from .results import Results
-from .sizes import Plan
+from .size_history import Plan
 from .tree import Arguments, Row, argument_names, template, tensor_spec, tensors_of
 from .words import Words
 

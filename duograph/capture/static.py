@@ -21,7 +21,8 @@ from .joined import Care, LookAgain
 from .recorder import TupleHistory
 from .session import Captured, Session
 from .signatures import Reasons, Signatures, signatures, warn
-from .sizes import Plan, SizeHistory, Unsettled, known_sizes
+from .size_history import Plan, SizeHistory
+from .sizes import Unsettled, known_sizes
 
 if TYPE_CHECKING:
     from .report import Report

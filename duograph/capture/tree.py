@@ -18,7 +18,8 @@ from .late import is_late
 from .numbers import LiveNumber, is_live
 from .outer import is_used_up, refuse_iterator
 from .recorder import Recorder
-from .sizes import Plan, known_sizes, stand_in
+from .size_history import Plan
+from .sizes import known_sizes, stand_in
 from .texts import LaterText
 
 _EQUAL = (bool, type(None), str, bytes, complex, core.DType)
