@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
 _MUTATORS = frozenset((
     "append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "update", "setdefault", "popitem", "add",
-    "discard", "appendleft", "extendleft", "rotate", "popleft",
+    "discard", "appendleft", "extendleft", "rotate", "popleft", "subtract", "move_to_end", "difference_update",
+    "intersection_update", "symmetric_difference_update", "__setitem__", "__delitem__", "__iadd__", "__imul__", "__ior__",
 ))  # fmt: skip
 _OF_NUMBERS = MATHEMATICAL | {"floor", "ceil", "trunc", "pow"}
 _LOOPED: dict[type, Callable[..., Any]] = {range: range_of, enumerate: enumerate_of, zip: zip_of, reversed: reversed_of}
@@ -254,6 +255,8 @@ def _callee(recorder: Recorder, function: Any) -> Any:
         _note_defaults(recorder, function)
         return convert_function(function)
     if kind is types.MethodType:
+        if _changes(recorder, function):
+            return _mutator(recorder, function.__self__, function)
         refuse_generator(function)
         inner = _callee(recorder, function.__func__)
         holder = function.__self__
@@ -406,6 +409,14 @@ def _builtin(recorder: Recorder, function: Any) -> Any:
         return function
     refuse_invention(function)
     return function
+
+
+def _changes(recorder: Recorder, method: types.MethodType) -> bool:
+    """Whether it is a method in Python that changes a library's container from outside, such as a Counter."""
+    holder, function = method.__self__, method.__func__
+    if id(holder) not in recorder.external or not isinstance(holder, CONTAINERS) or method.__name__ not in _MUTATORS:
+        return False
+    return isinstance(function, types.FunctionType) and not is_user_file(function.__code__.co_filename)
 
 
 def _next(recorder: Recorder, items: Any, *default: Any) -> Any:

@@ -53,6 +53,7 @@ class Journal:
     """The writes of one capture."""
 
     watch: ModuleWatch
+    callee: Callable[[Any], Any]
     external: dict[int, Any]  # objects that were there before the capture
     keep: list[Any]
     gradients_written: list[tuple[str, Any, Any]]  # the journal of reads and writes of `.grad`
@@ -76,6 +77,10 @@ class Journal:
             self.stores[identity] = (kind, holder, key, current)
 
     def set_attribute(self, value: Any, holder: Any, name: str) -> None:
+        own = type(holder).__dict__.get("__setattr__") if not is_module(holder) else None
+        if isinstance(own, types.FunctionType):  # what the user's class does instead
+            self.callee(own)(holder, name, value)
+            return
         outside = id(holder) in self.external or is_module(holder) or isinstance(holder, type) or is_outside_function(holder)
         if isinstance(holder, core.Tensor) or not outside:
             setattr(holder, name, value)
@@ -105,7 +110,8 @@ class Journal:
         if id(holder) in self.external and isinstance(holder, (list, dict)):
             if is_live(key):
                 key = key.pin()
-            if isinstance(key, slice) or (isinstance(holder, list) and type(key) is not int):
+            moved = isinstance(key, slice) or (isinstance(holder, list) and type(key) is not int)
+            if moved or (id(holder), "*") in self.written:  # after a change that only a repeated call can repeat
                 self.journal_container(holder)
                 holder[key] = value
                 self.calls.append((functools.partial(operator.setitem, holder, key), (value,)))
@@ -199,6 +205,9 @@ class Journal:
         if (id(container), "*") in self.written:
             return
         self.written.add((id(container), "*"))
+        for identity in [place for place in self.stores if place[0] == id(container)]:  # in the order of the program
+            _, _, key, current = self.stores.pop(identity)
+            self.calls.append((functools.partial(operator.setitem, container, key), (current(),)))
         self.keep.append(container)
         saved = self.saved[id(container)] = container.copy()
         self.journaled.append(container)

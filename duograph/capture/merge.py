@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from duograph import _core as core
 from duograph._stack import user_location
-from duograph.errors import CaptureError
+from duograph.errors import CaptureError, Error
 from duograph.ir.builder import current
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import cast_value, wrap
@@ -162,7 +162,10 @@ def describe(value: Any) -> str:
         return f"{value.dtype.name}[{', '.join(map(str, value.shape))}]"
     if value is None or value is UNBOUND:
         return "None" if value is None else "nothing"
-    return f"{type(value).__name__} {value!r}"
+    try:
+        return f"{type(value).__name__} {value!r}"
+    except Error:  # it shows a tensor that has no value yet
+        return type(value).__name__
 
 
 def refuse(path: str, what: str, first: tuple[str, Any], second: tuple[str, Any], hint: str) -> CaptureError:

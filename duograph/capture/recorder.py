@@ -23,12 +23,13 @@ from duograph.ir.builder import active, current
 from .growing import grows
 from .growing import item as item_of_growing
 from .journal import CONTAINERS, Journal, is_array, is_outside_function, own_dict, place_of
-from .modules import ModuleWatch, is_module
+from .modules import MISSING, ModuleWatch, is_module
 from .numbers import LiveNumber, Postfix, is_live
 from .outer import is_used_up, refuse_iterator, variable
 from .sizes import CallSizes
 from .special import SpecialMethods
 from .user_files import is_user_file
+from .watched import Keeps, Lacks, TupleHistory
 
 if TYPE_CHECKING:
     from .convert import Sites
@@ -274,12 +275,11 @@ class Recorder(Journal):
             if found is _MISSING:
                 continue
             if isinstance(found, property) and holder is not cls and isinstance(found.fget, types.FunctionType):
+                self.guard("is", self.read("attr", ancestor, name), found)
                 return self.callee(found.fget)(holder)
             if isinstance(found, (types.FunctionType, staticmethod, classmethod)):
                 if is_user_class(ancestor):
-                    self.guard(
-                        "is", self.read("attr", ancestor, name), self.special.original(ancestor, name, getattr(ancestor, name))
-                    ) if isinstance(found, types.FunctionType) else None
+                    self.method(holder, ancestor, name, found)
                 return getattr(holder, name)
             if isinstance(found, functools.cached_property) and holder is not cls:
                 made = self.callee(found.func)(holder)
@@ -291,6 +291,22 @@ class Recorder(Journal):
             return self.observe(value, "attr", holder, name, base) if value is found else value
         value = getattr(holder, name)  # __getattr__, or raises
         return self.observe(value, "attr", holder, name, base) if id(holder) in self.external else value
+
+    def method(self, holder: Any, ancestor: type, name: str, found: Any) -> None:
+        """A method of a class is used: the capture holds while the class has it and the object nothing of its own there."""
+        if isinstance(found, classmethod):
+            self.guard("call", Keeps(ancestor, name, found))
+        else:
+            now = self.special.original(ancestor, name, getattr(ancestor, name))
+            self.guard("is", self.read("attr", ancestor, name), now)
+        own = None if isinstance(holder, type) else own_dict(holder)
+        if own is None or (id(own), name) in self.written:
+            return
+        if self.watch.owns(own):
+            self.watch.remember(own, name, MISSING)
+        elif (id(own), name) not in self.looked_at:
+            self.looked_at.add((id(own), name))
+            self.guard("call", functools.partial(own.keys().isdisjoint, (name,)))
 
     def item(self, holder: Any, key: Any, base: bool = False) -> Any:
         """`holder[key]` as the captured function sees it."""
@@ -312,7 +328,12 @@ class Recorder(Journal):
             return value
         if is_live(key):
             key = key.pin()
+        if (id(holder), "*") in self.written:
+            return self.item_of_changed(value, holder)
         if isinstance(holder, dict):
+            if key not in holder:  # what a Counter gives
+                self.guard("call", functools.partial(holder.keys().isdisjoint, (key,)))
+                return value
             return self.observe(value, "item", holder, key, base)
         if isinstance(holder, (list, tuple)) and type(key) is int:
             if isinstance(holder, tuple):
@@ -320,6 +341,14 @@ class Recorder(Journal):
                 return value
             return self.observe(value, "index", holder, key, base)
         self.look(holder)
+        return value
+
+    def item_of_changed(self, value: Any, holder: Any) -> Any:
+        """An item of a container from outside after a change: it need not be what is there when a run begins."""
+        made = is_live(value) or (isinstance(value, core.Tensor) and value._traced is not None)
+        before = self.saved[id(holder)]
+        if not made and any(value is x for x in (before.values() if isinstance(before, dict) else before)):
+            self.contents(holder)
         return value
 
     def site(self, sites: Sites, number: int, value: Any, base: bool) -> Any:
@@ -432,38 +461,6 @@ class Recorder(Journal):
         while self.undo:
             self.undo.pop()()
         self.closed = True
-
-
-class TupleHistory:
-    """Which tuples of numbers outside of a static function have changed from one capture to another."""
-
-    _LIMIT = 256
-
-    def __init__(self) -> None:
-        self.seen: dict[tuple[int, Any], list[Any]] = {}  # place → [holder, value, whether it changed]
-
-    def change(self, holder: Any, key: Any, value: tuple[Any, ...]) -> bool:
-        """Whether what is there changes: the capture is not for one value of it."""
-        if not value or not all(type(x) in (int, float) for x in value):
-            return False
-        place = (id(holder), key)
-        row = self.seen.get(place)
-        if row is None:
-            if len(self.seen) < self._LIMIT:
-                self.seen[place] = [holder, value, False]
-            return False
-        row[2] |= row[1] != value
-        return bool(row[2])
-
-
-class Lacks:
-    """Whether an object still has no attribute of a name."""
-
-    def __init__(self, holder: Any, name: str) -> None:
-        self.holder, self.name = holder, name
-
-    def __call__(self) -> bool:
-        return not hasattr(self.holder, self.name)
 
 
 def _data(descriptor: Any) -> bool:

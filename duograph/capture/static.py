@@ -18,11 +18,11 @@ from .convert import callee
 from .declared import Declared
 from .failures import Lines, raise_failure
 from .joined import Care, LookAgain
-from .recorder import TupleHistory
 from .session import Captured, Session
 from .signatures import Reasons, Signatures, signatures, warn
 from .size_history import Plan, SizeHistory
 from .sizes import Unsettled, known_sizes
+from .watched import TupleHistory
 
 if TYPE_CHECKING:
     from .report import Report

@@ -1,0 +1,47 @@
+"""Small questions to what is outside of a static function, which its captures ask or remember."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class TupleHistory:
+    """Which tuples of numbers outside of a static function have changed from one capture to another."""
+
+    _LIMIT = 256
+
+    def __init__(self) -> None:
+        self.seen: dict[tuple[int, Any], list[Any]] = {}  # place → [holder, value, whether it changed]
+
+    def change(self, holder: Any, key: Any, value: tuple[Any, ...]) -> bool:
+        """Whether what is there changes: the capture is not for one value of it."""
+        if not value or not all(type(x) in (int, float) for x in value):
+            return False
+        place = (id(holder), key)
+        row = self.seen.get(place)
+        if row is None:
+            if len(self.seen) < self._LIMIT:
+                self.seen[place] = [holder, value, False]
+            return False
+        row[2] |= row[1] != value
+        return bool(row[2])
+
+
+class Keeps:
+    """Whether a class still has this under a name."""
+
+    def __init__(self, cls: type, name: str, value: Any) -> None:
+        self.cls, self.name, self.value = cls, name, value
+
+    def __call__(self) -> bool:
+        return self.cls.__dict__.get(self.name) is self.value
+
+
+class Lacks:
+    """Whether an object still has no attribute of a name."""
+
+    def __init__(self, holder: Any, name: str) -> None:
+        self.holder, self.name = holder, name
+
+    def __call__(self) -> bool:
+        return not hasattr(self.holder, self.name)
