@@ -231,7 +231,14 @@ def _live_before_one(statement: ast.stmt, live: set[str], captured: set[str]) ->
         before = head - (stored(statement.target) if isinstance(statement, ast.For) else set()) | live
         statement.live_in = before  # type: ignore[union-attr]
         return before
-    if isinstance(statement, (ast.With, ast.Try, ast.Match)):
+    if isinstance(statement, ast.With):
+        live = _live_before(statement.body, live, captured)
+        for item in reversed(statement.items):
+            if isinstance(item.optional_vars, ast.Name):
+                live = live - ({item.optional_vars.id} - captured)
+            live = live | reads(item)
+        return live
+    if isinstance(statement, (ast.Try, ast.Match)):
         inner = set(live) | reads(statement)  # any statement inside may be the last that runs
         for block in _blocks(statement):
             _live_before(block, set(inner), captured)

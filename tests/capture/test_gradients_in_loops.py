@@ -119,6 +119,21 @@ def unused(x):
     return w
 
 
+def under_other_modes(x):
+    w = x * 1
+    i = dg.tensor(0)
+    while i < 3:
+        with dg.no_grad():
+            u = w * 2
+        with dg.enable_grad() as mode, dg.no_grad(), dg.enable_grad():
+            del mode
+            v = w * 1
+            (g,) = grad((v * v * u).sum(), v, create_graph=True)
+        w = w - 0.1 * g * w
+        i = i + 1
+    return w
+
+
 def through_turns_of_known_number(x):
     w = x * 1
     for _ in range(9):
@@ -129,7 +144,7 @@ def through_turns_of_known_number(x):
 
 FUNCTIONS = [
     descent, momentum, two_variables, in_branches, of_outside, nested, in_a_branch_of_a_loop, second_order, without_history,
-    unused, through_turns_of_known_number,
+    unused, under_other_modes, through_turns_of_known_number,
 ]  # fmt: skip
 
 
