@@ -6,6 +6,7 @@
 #include "count.h"
 #include "dtype_object.h"
 #include "engine.h"
+#include "forward.h"
 #include "function.h"
 #include "grad_journal.h"
 #include "interop.h"
@@ -241,6 +242,13 @@ void bind_tape(nb::module_& m) {
       nb::arg("outputs"), nb::arg("inputs"), nb::arg("grad_outputs") = nb::none(), nb::arg("retain_graph") = nb::none(),
       nb::arg("create_graph") = false, nb::arg("allow_unused") = false, nb::arg("end") = false,
       nb::arg("joined") = nb::tuple());
+  m.def(
+      "push_forward",
+      [](nb::handle outputs, nb::handle inputs, nb::handle tangents, bool create) {
+        Ref outs = sequence_of(outputs), ins = sequence_of(inputs), given = gradients_for(ins, tangents);
+        return steal(compute_tangents(outs.get(), ins.get(), given.get(), create));
+      },
+      nb::arg("outputs"), nb::arg("inputs"), nb::arg("tangents"), nb::arg("create_graph") = false);
   m.def(
       "record_python",
       [](nb::handle outputs, nb::handle inputs, const char* name, nb::handle backward, bool continues_sums) {

@@ -1,5 +1,6 @@
 // `t.grad_fn`: a node of the tape to look at.
 #include "dtype_object.h"
+#include "gradient.h"
 #include "tape.h"
 
 namespace dg {
@@ -126,9 +127,41 @@ PyGetSetDef attributes[] = {
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
 
+// pull(grads): the gradients of the operands, None where there is none; recorded if gradients are enabled.
+PyObject* pull(PyObject* self, PyObject* grads) {
+  return guarded([&]() -> PyObject* {
+    Node* node = node_of(self);
+    Ref given = owned(PySequence_Tuple(grads));
+    if (PyTuple_GET_SIZE(given.get()) != static_cast<Py_ssize_t>(node->n_outputs))
+      raise_error("ArgumentError", "pull: expected %u gradients, got %zd", node->n_outputs,
+                  PyTuple_GET_SIZE(given.get()));
+    std::vector<TensorObject*> seeds(node->n_outputs, nullptr);
+    for (uint32_t i = 0; i < node->n_outputs; ++i)
+      if (PyObject* item = PyTuple_GET_ITEM(given.get(), i); item != Py_None) seeds[i] = require_tensor(item, "pull");
+    Gradients results;
+    if (node->extra && node->extra->continues_sums) {
+      Ref sums = owned(PyTuple_New(node->n_edges));
+      for (uint32_t i = 0; i < node->n_edges; ++i) PyTuple_SET_ITEM(sums.get(), i, Ref::borrow(Py_None).release());
+      node_gradients_from(node, seeds.data(), sums.get(), &results);
+    } else {
+      node_gradients(node, seeds.data(), mode.grad, &results);
+    }
+    Ref found = owned(PyTuple_New(node->n_edges));
+    for (uint32_t i = 0; i < node->n_edges; ++i)
+      PyTuple_SET_ITEM(found.get(), i, results[i] ? as_object(results[i]) : Ref::borrow(Py_None).release());
+    return found.release();
+  });
+}
+
+PyMethodDef methods[] = {
+    {"pull", pull, METH_O, "pull(grads): the gradients of the operands, recorded if gradients are enabled"},
+    {nullptr, nullptr, 0, nullptr},
+};
+
 PyType_Slot slots[] = {
     {Py_tp_dealloc, reinterpret_cast<void*>(node_dealloc)},
     {Py_tp_getset, attributes},
+    {Py_tp_methods, methods},
     {Py_tp_repr, reinterpret_cast<void*>(represent)},
     {Py_tp_hash, reinterpret_cast<void*>(hash)},
     {Py_tp_richcompare, reinterpret_cast<void*>(compare)},

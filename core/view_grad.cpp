@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "forward.h"
 #include "geometry.h"
-#include "gradient.h"
 
 namespace dg {
 
@@ -154,15 +154,16 @@ Ref layout_of(const Saved& tensor, const Saved& base) {
   return owned(Py_BuildValue("(OOL)", sizes.get(), strides.get(), static_cast<long long>(tensor.offset - base.offset)));
 }
 
+Ref ask(const char* task, PyObject* a, PyObject* b, PyObject* c, PyObject* d) {
+  Ref name = owned(PyUnicode_FromString(task));
+  Ref made = owned(PyObject_CallFunctionObjArgs(hook(Hook::ViewGradient), name.get(), a, b, c, d, nullptr));
+  require_tensor(made.get(), task);
+  return made;
+}
+
 void recorded_gradients(Node* node, TensorObject* grad, Gradients* results) {
   const Saved &base = node->operands[0], &view = node->operands[1];
   Ref whole = layout_of(base, base), part = layout_of(view, base);
-  auto ask = [](const char* task, PyObject* a, PyObject* b, PyObject* c, PyObject* d) {
-    Ref name = owned(PyUnicode_FromString(task));
-    Ref made = owned(PyObject_CallFunctionObjArgs(hook(Hook::ViewGradient), name.get(), a, b, c, d, nullptr));
-    require_tensor(made.get(), task);
-    return made;
-  };
   if (node->kind == NodeKind::View) {
     Ref made = ask("gradient", as_object(grad), whole.get(), part.get(), overlaps_itself(view) ? Py_True : Py_False);
     (*results)[0] = as_tensor(made.release());
@@ -215,6 +216,27 @@ void view_gradients(Node* node, TensorObject* grad, bool recorded, Gradients* re
     view_gradient(node, grad, results);
   else
     write_gradient(node, grad, results);
+}
+
+void view_tangents(Node* node, TensorObject* const* tangents, bool create_graph, Gradients* results) {
+  const Saved &base = node->operands[0], &view = node->operands[1];
+  Ref whole = layout_of(base, base), part = layout_of(view, base);
+  Ref of_view;
+  if (tangents[0]) of_view = ask("taken", as_object(tangents[0]), whole.get(), part.get(), nullptr);
+  if (node->kind == NodeKind::View) {
+    (*results)[0] = as_tensor(of_view.release());
+    return;
+  }
+  Node* write = node->extra->write;
+  std::vector<TensorObject*> given(tangents, tangents + node->n_edges);
+  given[0] = of_view ? as_tensor(of_view.get()) : nullptr;
+  Inner inner;
+  node_tangents(write, given.data(), create_graph, &inner.tensors);
+  Ref before =
+      tangents[0] ? Ref::borrow(as_object(tangents[0])) : Ref(as_object(make_zeros(base.dtype, base.rank, base.sizes)));
+  Ref after = Ref::borrow(inner.tensors[0] ? as_object(inner.tensors[0]) : Py_None);
+  Ref made = ask("replaced", before.get(), after.get(), whole.get(), part.get());
+  (*results)[0] = as_tensor(made.release());
 }
 
 bool overlaps_itself_now(const TensorObject* tensor) {

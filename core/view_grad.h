@@ -19,6 +19,10 @@ void rebase_view(TensorObject* view, Node* write);
 // Gradients of the two node kinds.
 void view_gradients(Node* node, TensorObject* grad, bool recorded, SmallVector<TensorObject*, 4>* results);
 
+// Their outputs' tangents.
+void view_tangents(Node* node, TensorObject* const* tangents, bool create_graph,
+                   SmallVector<TensorObject*, 4>* results);
+
 // Whether some element is, or may be, shown at several places.
 bool overlaps_itself_now(const TensorObject* tensor);
 

@@ -11,6 +11,8 @@ from duograph.errors import GradError
 from .gradients import as_tuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from duograph._core import Tensor
 
 
@@ -61,7 +63,9 @@ class Context:
 class Function:
     """An operation with a gradient written by hand: subclass it with static `forward` and `backward`, call `apply`.
 
-    `backward` is recorded too under `create_graph=True`, so it can be differentiated if it is made of operators.
+    `backward` is recorded too under `create_graph=True`, so it can be differentiated if it is made of operators. Forward mode
+    differentiates it so; or it calls a static method `jvp(ctx, *tangents)`, which gets one tangent (or None, for zero) per
+    argument of `forward` and gives one per result.
 
     >>> import duograph as dg
     >>> class Cube(dg.autograd.Function):
@@ -88,6 +92,8 @@ class Function:
     def backward(ctx: Any, *grads: Any) -> Any:
         """One gradient (or None) per argument of `forward`."""
         raise NotImplementedError("a Function needs a static method backward(ctx, *grads)")
+
+    jvp: Callable[..., Any] | None = None
 
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
@@ -143,19 +149,37 @@ class _FunctionNode:
         pack = (lambda o: o) if self.hooks is None else self.hooks[0]
         self.outputs = [(weakref.ref(o), pack(o.detach())) for o in outputs]
 
+    def _call(self, function: Any, given: Sequence[Any]) -> tuple[Any, ...] | list[Any]:
+        """A method of the user's, with what was saved at hand; its results."""
+        ctx = self.ctx
+        unpack = (lambda o: o) if self.hooks is None else self.hooks[1]
+        ctx._node_outputs = tuple(_alive(ref(), unpack, plain, i) for i, (ref, plain) in enumerate(self.outputs))
+        try:
+            result = callee(function)(ctx, *given)
+        finally:
+            ctx._node_outputs = ()
+        return result if isinstance(result, (tuple, list)) else (result,)
+
+    def push(self, tangents: Sequence[Any]) -> Sequence[Any] | None:
+        """The results' tangents, if the function says how they come from those of its tensors."""
+        if self.cls.jvp is None:
+            return None
+        given = iter(tangents)
+        found = self._call(self.cls.jvp, [next(given) if tensor else None for tensor in self.is_tensor])
+        if len(found) != len(self.specs):
+            raise GradError(f"{self.cls.__name__}.jvp: forward gives {len(self.specs)} results, jvp {len(found)} tangents")
+        for t, (shape, dtype) in zip(found, self.specs):
+            if t is not None and (tuple(t.shape) != shape or t.dtype is not dtype):
+                raise GradError(f"{self.cls.__name__}.jvp: a tangent is {core.describe(t)}, its result {dtype.name}{list(shape)}")
+        return found
+
     def apply(self, grads: tuple[Any, ...]) -> tuple[Any, ...]:
         ctx, given = self.ctx, grads
         if ctx.materialize_grads:
             from duograph.tensors.creation import zeros
 
             grads = tuple(zeros(s, dtype=d) if g is None else g for g, (s, d) in zip(grads, self.specs))
-        unpack = (lambda o: o) if self.hooks is None else self.hooks[1]
-        ctx._node_outputs = tuple(_alive(ref(), unpack, plain, i) for i, (ref, plain) in enumerate(self.outputs))
-        try:
-            result = callee(self.cls.backward)(ctx, *grads)
-        finally:
-            ctx._node_outputs = ()
-        found = result if isinstance(result, (tuple, list)) else (result,)
+        found = self._call(self.cls.backward, grads)
         while len(found) > len(self.is_tensor) and found[-1] is None:
             found = found[:-1]
         if len(found) != len(self.is_tensor):

@@ -1,7 +1,7 @@
 """Jacobians, Hessians and their products with vectors, of functions from tensors to tensors.
 
-All are made of `grad`, so they work on whatever can be differentiated, in static functions too. Products with `jvp` and
-`hvp` go through the gradient of a gradient.
+All go along the tape, so they work on whatever can be differentiated, in static functions too: `jvp` and `hvp` forward, the
+others back.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from duograph import _core as core
+from duograph._recorded import current
 from duograph.errors import ArgumentError, GradError
 
 from .gradients import grad
@@ -142,17 +143,11 @@ def jvp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False, 
 
 
 def _forward_product(outs: tuple[Any, ...], ins: tuple[Any, ...], vector: tuple[Any, ...], create_graph: bool) -> tuple[Any, ...]:
-    """J·v: vᵀ·J is linear in its vector, and J·v is the gradient of that."""
-    before = core.set_grad_enabled(True)
-    try:
-        seeds = tuple(_zeros_like(o.detach()).requires_grad_() for o in outs)
-        back = _gradients(outs, ins, seeds, True)
-        pairs = [(g, t) for g, t in zip(back, vector) if g is not None and g.requires_grad]
-        if not pairs:
-            return (None,) * len(outs)
-        return grad([g for g, _ in pairs], seeds, [t for _, t in pairs], create_graph=create_graph, allow_unused=True)
-    finally:
-        core.set_grad_enabled(before)
+    """J·v, forward along the tape; None for outputs that do not depend on the inputs."""
+    recorder = current()
+    if recorder is not None:
+        recorder.differentiates(outs)
+    return core.push_forward(outs, ins, vector, create_graph)
 
 
 def jacobian(

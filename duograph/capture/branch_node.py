@@ -20,7 +20,7 @@ from duograph.ir.substitution import symbols
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
 
-from .regions import Region, copy_nodes, gradients, live_nodes, with_own_sizes, zeros
+from .regions import Region, copy_nodes, gradients, live_nodes, tangents_of, with_own_sizes, zeros
 
 if TYPE_CHECKING:
     from .builder import CaptureBuilder
@@ -193,6 +193,29 @@ class _Gradient:
             own = presence.both(self.builder.read(present[i]) if i in present else None, incoming)
             presence.mark(tensor, presence.joined(sums[i], own))
         return tuple(results)
+
+    def push(self, tangents: Sequence[Any]) -> list[Any]:
+        """The tangents of the results: a branch on the same condition whose sides go along their tapes forward."""
+        branch, builder = self.branch, self.builder
+        starts = [len(region.nodes) for region in branch.regions]
+        sides: list[Sequence[Any]] = []
+        for region, outs in zip(branch.regions, branch.outs):
+            with region.open():
+                pairs = [(region.aliases[id(t)].leaf, v) for t, v in zip(self.inputs, tangents) if id(t) in region.aliases]
+                sides.append(tangents_of([outs[i] for i in self.positions], *zip(*pairs)))
+        wanted = [k for k, found in enumerate(zip(*sides)) if any(t is not None for t in found)]
+        results: list[Any] = [None] * len(self.positions)
+        if not wanted:
+            return results
+        outs_of: list[list[Any]] = []
+        for region, side, outs in zip(branch.regions, sides, branch.outs):
+            with region.open():
+                outs_of.append([zeros(outs[self.positions[k]]) if side[k] is None else side[k] for k in wanted])
+        given = [self._given(side, found, start) for side, (found, start) in enumerate(zip(outs_of, starts))]
+        made = Branch(builder, branch.predicate, branch.regions, outs_of, starts, given, branch).emit()
+        for k, tensor in zip(wanted, made):
+            results[k] = tensor
+        return results
 
     def _given(self, side: int, results: Sequence[Any], start: int) -> Given:
         """What the gradient's side needs of that which cannot happen again, handed on by the branch."""

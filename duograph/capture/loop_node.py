@@ -65,6 +65,11 @@ class Loop:
         self.values: list[Value] = []
         self.symbol: Dim | None = None
         self.forward = 0  # nodes of the region that make up the body
+        self.known: tuple[Sequence[Value], Sequence[Value], Value | None] = (
+            (),
+            (),
+            None,
+        )  # first initial values, rows, the count
         self.start = 0  # from which on they run what has an effect: before, an earlier loop did
 
     def carry(self, inputs: Sequence[Value], leaves: Sequence[Any], initial: Sequence[Any], outs: Sequence[Any]) -> None:
@@ -84,9 +89,10 @@ class Loop:
     def emit(self) -> list[Any]:
         """Append the loop to the graph around it; the carried variables after it, with their place on the tape."""
         builder = self.builder
-        self.initial_values = [builder.read(t) for t in self.initial]
-        self.row_values = [builder.read(row.stack) for row in self.rows]
-        self.count_value = None if self.count is None else builder.read(self.count)
+        known = self.known
+        self.initial_values = [*known[0], *(builder.read(t) for t in self.initial[len(known[0]) :])]
+        self.row_values = [*known[1], *(builder.read(row.stack) for row in self.rows[len(known[1]) :])]
+        self.count_value = known[2] or (None if self.count is None else builder.read(self.count))
         with self.region.open(at_end=True):
             self.values = [builder.read(t) for t in self.outs]
             self.kept_values = [builder.read(t) for t in self.kept]
@@ -252,6 +258,12 @@ class _Gradient:
         finals = [(i, g) for i, g in zip(loop.floats, grads) if g is not None]
         rows = zip(self.kept, grads[len(loop.floats) :])
         return loop.gradient(finals, [(loop.kept[i], g, True) for i, g in rows if g is not None], sums)
+
+    def push(self, tangents: Sequence[Any]) -> list[Any]:
+        """The tangents of the outputs from those of the loop's `outside()`."""
+        from .forward_loop import forward_loop
+
+        return forward_loop(self.loop, self.kept, tangents)
 
 
 class _Reverse:

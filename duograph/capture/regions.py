@@ -268,3 +268,9 @@ def gradients(outs: Sequence[Any], inputs: Sequence[Any], seeds: Sequence[Any]) 
         return (None,) * len(inputs)
     found: tuple[Any, ...] = core.grad(tuple(outs), tuple(inputs), tuple(seeds), True, core.is_grad_enabled(), True)
     return found
+
+
+def tangents_of(outs: Sequence[Any], inputs: Sequence[Any] = (), tangents: Sequence[Any] = ()) -> tuple[Any, ...]:
+    """The tape from inputs to outs, gone along forward; recorded itself where gradients are on. None stands for zero."""
+    found: tuple[Any, ...] = core.push_forward(tuple(outs), tuple(inputs), tuple(tangents), core.is_grad_enabled())
+    return found

@@ -290,6 +290,29 @@ class _Gradient:
             current().followed(grads, placed)
         return tuple(placed)
 
+    def push(self, tangents: Sequence[Any]) -> list[Any]:
+        """The tangents of the results from those of the tensors and of what the function read from outside; None for zero."""
+        if self.versions != [x._version for x in self._outer()]:
+            raise GradError("vmap: a tensor that its tangent needs was overwritten", hint="clone it before the in-place write")
+        mapped, where, again = self.mapped, self.mapped.where, core.is_grad_enabled()
+        flags = [*self.batched, *(False for _ in self.others)]
+        given = [i for i, t in enumerate(tangents) if t is not None]
+        vector = [tangents[i] for i in given]
+        inputs = [where.input(_one(t, flags[i]), again and t.requires_grad) for i, t in zip(given, vector)]
+        with where.open():
+            variables = [*mapped.inputs, *(x for _, x in self.others)]
+            found = core.push_forward(tuple(mapped.outputs), tuple(variables[i] for i in given), tuple(inputs), again)
+            used = [i for i, t in enumerate(found) if t is not None]
+            outputs = [where.local(found[i]) for i in used]
+        results: list[Any] = [None] * len(found)
+        if not used:
+            return results
+        made = Mapped(where, [*mapped.inputs, *inputs], outputs, mapped.randomness, self.keys)
+        batched = [*self.batched, *(flags[i] for i in given)]
+        for i, tensor in zip(used, made.run([*self.tensors, *vector], batched, self.size, again)):
+            results[i] = tensor
+        return results
+
     def _pull(self, used: list[int], wanted: list[int], seeds: list[Any]) -> list[Any]:
         """The gradients for each example."""
         mapped, where, again = self.mapped, self.mapped.where, core.is_grad_enabled()

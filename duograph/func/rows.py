@@ -8,7 +8,6 @@ from typing import Any
 from duograph import _core as core
 from duograph._recorded import current as recorder_of_capture
 from duograph.errors import Error
-from duograph.ir.builder import active, current
 from duograph.ops.definition import REGISTRY
 
 from .examples import shape_of
@@ -49,13 +48,13 @@ def pull_back(outputs: Sequence[Any], variables: Sequence[Any], seeds: Sequence[
     return [REGISTRY["zeros_like"].op(x.detach()) if g is None else g for g, x in zip(found, variables)]
 
 
-def transposed(outputs: Sequence[Any], variables: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-    """A vector v like the outputs and vᵀ·J, which is linear in it."""
-    seeds = [REGISTRY["zeros_like"].op(o.detach()).requires_grad_() for o in outputs]
-    if active():
-        for seed in seeds:
-            current().local_leaf(seed)
-    return seeds, pull_back(outputs, variables, seeds, True, True)
+def push_forward(outputs: Sequence[Any], variables: Sequence[Any], tangents: Sequence[Any], create: bool) -> list[Any]:
+    """J·v for each output, zeros where there is no dependence."""
+    recorder = recorder_of_capture()
+    if recorder is not None:
+        recorder.differentiates([o for o in outputs if o.requires_grad])
+    found = core.push_forward(tuple(outputs), tuple(variables), tuple(tangents), create)
+    return [REGISTRY["zeros_like"].op(o.detach()) if t is None else t for t, o in zip(found, outputs)]
 
 
 def _basis(like: Any) -> Any:
@@ -81,20 +80,15 @@ def jacobian_rows(outputs: list[Any], variables: list[Any], outside: bool, enoug
 def jacobian_columns(outputs: list[Any], variables: list[Any], outside: bool, enough: int = ENOUGH) -> list[list[Any]]:
     """The same, column by column."""
     table: list[list[Any]] = [[] for _ in outputs]
-    before = core.set_grad_enabled(True)
-    try:
-        seeds, back = transposed(outputs, variables)
-        for x, g in zip(variables, back):
-            if not x.numel():
-                found = [_empty((0, *o.shape), o.dtype) for o in outputs]
-            else:
-                found = each_row(lambda v, g=g: pull_back([g], seeds, v, outside, True), [_basis(x)], enough)  # type: ignore[misc]
-            rank = len(x.shape)
-            for row, o, columns in zip(table, outputs, found):
-                order = (*range(rank, rank + len(o.shape)), *range(rank))
-                row.append(columns.reshape((*x.shape, *o.shape)).permute(order))
-    finally:
-        core.set_grad_enabled(before)
+    for x in variables:
+        if not x.numel():
+            found = [_empty((0, *o.shape), o.dtype) for o in outputs]
+        else:
+            found = each_row(lambda v, x=x: push_forward(outputs, [x], v, outside), [_basis(x)], enough)  # type: ignore[misc]
+        rank = len(x.shape)
+        for row, o, columns in zip(table, outputs, found):
+            order = (*range(rank, rank + len(o.shape)), *range(rank))
+            row.append(columns.reshape((*x.shape, *o.shape)).permute(order))
     return table
 
 

@@ -11,7 +11,7 @@ from duograph._recorded import callee
 from duograph.errors import ArgumentError, GradError
 from duograph.ir.builder import active, current
 
-from .rows import jacobian_columns, jacobian_rows, pull_back, transposed
+from .rows import jacobian_columns, jacobian_rows, pull_back, push_forward
 from .trees import leaves, rebuild, refill
 
 Tensor = core.Tensor
@@ -203,7 +203,7 @@ def _like(name: str, whose: str, tree: Any, like: Any) -> list[Any]:
     if len(found) != len(wanted) or not all(isinstance(x, Tensor) for x in found):
         raise ArgumentError(f"{name}: expected a tree of {len(wanted)} tensors like {whose}, got {len(found)} leaves")
     for x, y in zip(found, wanted):
-        if tuple(x.shape) != tuple(y.shape):
+        if tuple(x.shape) != tuple(y.shape) or x.dtype is not y.dtype:
             raise ArgumentError(f"{name}: expected {core.describe(y)}, as {whose} has it, got {core.describe(x)}")
     return found
 
@@ -211,7 +211,8 @@ def _like(name: str, whose: str, tree: Any, like: Any) -> list[Any]:
 def jvp(func: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ...], *, has_aux: bool = False) -> Any:
     """The function's result and the product J·v with tangents like the primals: (output, jvp), or (output, jvp, aux).
 
-    It is the gradient, by v, of the product vᵀ·J, which is linear in it; a static function keeps only what is needed of that.
+    Each recorded operation gives the tangents of its results from those of its operands, in the order in which they ran; a
+    loop or branch of a static function computes both at once, turn by turn, and keeps nothing of its turns.
 
     >>> import duograph as dg
     >>> dg.func.jvp(lambda x: x * x, (dg.tensor([1.0, 2.0]),), (dg.tensor([1.0, 10.0]),))
@@ -226,19 +227,9 @@ def jvp(func: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any,
     result, aux = _split("jvp", _record(func, given, {}), has_aux)
     outputs = _outputs("jvp", result)
     outside = core.is_grad_enabled() and (_matters_outside(outputs, variables) or any(t.requires_grad for t in vector))
-    products = _push(outputs, variables, vector, outside)
+    products = push_forward(outputs, variables, vector, outside)
     shown = _plain(result, outside), refill(result, iter(products))
     return (*shown, _plain(aux, outside)) if has_aux else shown
-
-
-def _push(outputs: Sequence[Any], variables: Sequence[Any], vector: Sequence[Any], create: bool) -> list[Any]:
-    """J·v for each output."""
-    before = core.set_grad_enabled(True)
-    try:
-        seeds, back = transposed(outputs, variables)
-        return pull_back(back, seeds, vector, create, True)
-    finally:
-        core.set_grad_enabled(before)
 
 
 def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
@@ -257,16 +248,11 @@ def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..
     result = _record(func, given, {})
     outputs = _outputs("linearize", result)
     outside = core.is_grad_enabled() and _matters_outside(outputs, variables)
-    before = core.set_grad_enabled(True)
-    try:
-        seeds, back = transposed(outputs, variables)
-    finally:
-        core.set_grad_enabled(before)
 
     def push(*tangents: Any) -> Any:
         vector = _like("linearize", "the primals", tangents, primals)
         create = core.is_grad_enabled() and (outside or any(t.requires_grad for t in vector))
-        return refill(result, iter(pull_back(back, seeds, vector, create, True)))
+        return refill(result, iter(push_forward(outputs, variables, vector, create)))
 
     return _plain(result, outside), push
 

@@ -16,7 +16,7 @@ from duograph.ir.graph import Graph, Value
 from duograph.ir.types import TensorType
 
 from .definition import ELEMENTWISE, SIZE, SIZES, TENSOR_LIST, Definition, bind, flatten_operands
-from .gradient import operand_gradients
+from .gradient import operand_gradients, output_tangents
 from .tracing import dtype_of, emit, in_place_value, trace, update_values, value_of, wrap
 
 if TYPE_CHECKING:
@@ -215,6 +215,41 @@ def gradient_graph(
     return _gradient(op, operands, out_operands, grad_operands, attrs, _wanted(needs, len(operands)))[0]
 
 
+def tangent_graph(
+    op: Any,
+    operands: Sequence[Spec | None],
+    out_operands: Sequence[Spec],
+    tangent_operands: Sequence[Spec | None],
+    attrs: Sequence[Any],
+) -> tuple[Graph, list[int]]:
+    """The graph of an operator's tangent. Inputs: tensor operands, outputs, present tangents of operands, then numbers.
+
+    Outputs: the tangents of the outputs that are floats and depend on those operands, and which these are.
+    """
+    definition: Definition = op.definition.base or op.definition
+    types = _out_types(definition, operands, attrs)
+    before = core.set_grad_enabled(False), core.set_tracing(True)
+    try:
+        with Builder(f"{definition.name} tangent") as builder:
+            made = _Operands(builder, definition.kind == ELEMENTWISE)
+            inputs = _tensor_inputs(definition, operands, attrs, made)
+            outs = [_like(made, spec, t, "out") for spec, t in zip(out_operands, types)]
+            given = [
+                None if spec is None or value is None else _like(made, spec, value.type, "t")
+                for spec, value in zip(tangent_operands, inputs)
+            ]
+            _add_numbers(definition, operands, attrs, made, inputs)
+            tensors = _as_operands([*inputs, *given], [*operands, *tangent_operands])
+            args = bind(definition, tensors[: len(operands)], attrs, _size_symbols(definition, builder, attrs))
+            shaped = [_shaped(o, t) for o, t in zip(outs, types)]
+            found = output_tangents(definition, tensors[len(operands) :], shaped, args)
+            wanted = [i for i, t in enumerate(found) if t is not None]
+            return builder.finish([_result(builder, found[i], outs[i]) for i in wanted]), wanted
+    finally:
+        core.set_tracing(before[1])
+        core.set_grad_enabled(before[0])
+
+
 def _wanted(needs: int | Sequence[bool], count: int) -> Sequence[bool]:
     """The core's bit mask as a list."""
     return [bool(needs >> i & 1) for i in range(count)] if isinstance(needs, int) else needs
@@ -248,16 +283,10 @@ def _gradient(
     try:
         with Builder(f"{definition.name} gradient") as builder:
             made = _Operands(builder, definition.kind == ELEMENTWISE)
-            names = _operand_names(definition, attrs)
-            inputs: list[Value | None] = [None] * len(operands)
-            for i, spec in enumerate(operands):
-                if spec is not None and not spec[1]:
-                    inputs[i] = made.tensor(spec, names[i])
+            inputs = _tensor_inputs(definition, operands, attrs, made)
             outs = [_like(made, spec, t, "out") for spec, t in zip(out_operands, types)]
             grads = [None if spec is None else _like(made, spec, t, "g") for spec, t in zip(grad_operands, types)]
-            for i, spec in enumerate(operands):
-                if spec is not None and spec[1]:
-                    inputs[i] = made.number(spec, names[i])
+            _add_numbers(definition, operands, attrs, made, inputs)
             tensors = _as_operands(inputs, operands)
             args = bind(definition, tensors, attrs, _size_symbols(definition, builder, attrs))
             found = operand_gradients(
@@ -272,6 +301,24 @@ def _gradient(
     finally:
         core.set_tracing(tracing)
         core.set_grad_enabled(grad_mode)
+
+
+def _tensor_inputs(
+    definition: Definition, operands: Sequence[Spec | None], attrs: Sequence[Any], made: _Operands
+) -> list[Value | None]:
+    """Inputs for the tensors among the operands."""
+    names = _operand_names(definition, attrs)
+    return [None if spec is None or spec[1] else made.tensor(spec, name) for spec, name in zip(operands, names)]
+
+
+def _add_numbers(
+    definition: Definition, operands: Sequence[Spec | None], attrs: Sequence[Any], made: _Operands, inputs: list[Value | None]
+) -> None:
+    """The same for the numbers."""
+    names = _operand_names(definition, attrs)
+    for i, spec in enumerate(operands):
+        if spec is not None and spec[1]:
+            inputs[i] = made.number(spec, names[i])
 
 
 def _contiguous_spec(type: TensorType) -> Spec:

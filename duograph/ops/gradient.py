@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
@@ -29,10 +29,23 @@ if TYPE_CHECKING:
 
 
 def python_gradient(
-    op: Any, grads: Sequence[Tensor | None], outs: Sequence[Tensor], args: Sequence[Any], needs: int | Sequence[bool]
+    op: Any,
+    grads: Sequence[Tensor | None],
+    outs: Sequence[Tensor],
+    args: Sequence[Any],
+    needs: int | Sequence[bool],
+    forward: bool = False,
 ) -> tuple[Tensor | None, ...]:
-    """Hook of the core: one gradient per flattened operand, computed by calling operators."""
+    """Hook of the core: one gradient per flattened operand, computed by calling operators.
+
+    With `forward`, `grads` are tangents of the operands, and the result those of the outputs. `op` is then perhaps a node
+    of the tape without an operator, whose function is in the place of `args`.
+    """
+    if forward and isinstance(op, core.Node):
+        return tuple(node_tangents(op, grads, outs, args))
     definition: Definition = op.definition.base or op.definition
+    if forward:
+        return tuple(output_tangents(definition, grads, outs, args))
     if isinstance(needs, int):
         needs = [bool(needs >> i & 1) for i in range(len(flatten_operands(definition, args)))]
 
@@ -76,6 +89,69 @@ def operand_gradients(
             gradient = unbroadcast(gradient, operand.shape)
         results.append(convert(gradient, operand.dtype))
     return results
+
+
+def output_tangents(
+    definition: Definition, tangents: Sequence[Tensor | None], outs: Sequence[Tensor], args: Sequence[Any]
+) -> list[Tensor | None]:
+    """The tangents of an operator's outputs from those of its flattened operands; None stands for zeros.
+
+    Args: as in `operand_gradients`, whose result is linear in the gradients: its own gradient by them is the tangent.
+    """
+    needs = [t is not None for t in tangents]
+    return pushed(lambda seeds: operand_gradients(definition, seeds, outs, args, needs), tangents, outs)
+
+
+def node_tangents(node: Any, tangents: Sequence[Tensor | None], outs: Sequence[Tensor], function: Any) -> Sequence[Tensor | None]:
+    """The same for a node of the tape that has a function; what the function belongs to may have a way of its own."""
+    push = getattr(getattr(function, "__self__", function), "push", None)
+    found = None if push is None else push(tangents)
+    return (
+        found if found is not None else pushed(lambda seeds: _recorded_pull(node, seeds, tangents), tangents, outs, "ones_like")
+    )
+
+
+def _recorded_pull(node: Any, seeds: Sequence[Tensor | None], tangents: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+    """What a node's function gives, which must be recorded, or zero."""
+    found: Sequence[Tensor | None] = node.pull(seeds)
+    for gradient, tangent in zip(found, tangents):
+        if gradient is None or tangent is None or gradient.requires_grad or core.tracing():
+            continue
+        if bool(REGISTRY["any"].op(gradient)):
+            raise GradError(
+                f"{node.name}: forward mode needs a backward that is made of operators on the gradients it is given",
+                hint="write it so, or give the function a static method jvp(ctx, *tangents)",
+            )
+    return found
+
+
+def pushed(
+    pull: Callable[[Sequence[Tensor | None]], Sequence[Tensor | None]],
+    tangents: Sequence[Tensor | None],
+    outs: Sequence[Tensor],
+    seed: str = "zeros_like",
+) -> list[Tensor | None]:
+    """J·v of something whose vᵀ·J is `pull`: the transpose of a linear function, which is the gradient of its result."""
+    create_graph = core.set_grad_enabled(True)
+    try:
+        seeds = [_seed(out, seed) if out.dtype.is_floating_point else None for out in outs]
+        found = pull(seeds)
+        pairs = [(g, convert(t, g.dtype)) for g, t in zip(found, tangents) if g is not None and t is not None and g.requires_grad]
+        if not pairs:
+            return [None] * len(outs)
+        wanted = [x for x in seeds if x is not None]
+        core.set_grad_enabled(create_graph)
+        got = iter(core.grad([g for g, _ in pairs], wanted, [t for _, t in pairs], create_graph=create_graph, allow_unused=True))
+        return [None if x is None else next(got) for x in seeds]
+    finally:
+        core.set_grad_enabled(create_graph)
+
+
+def _seed(out: Tensor, values: str) -> Tensor:
+    seed: Tensor = REGISTRY[values].op(out.detach()).requires_grad_()
+    if active():
+        current().local_leaf(seed)
+    return seed
 
 
 def _zeros(out: Tensor) -> Tensor | None:
@@ -135,7 +211,7 @@ def _derived(definition: Definition, grads: Sequence[Any], args: Sequence[Any], 
         if not needed:
             leaves.append(None)
             return x.detach() if isinstance(x, core.Tensor) and not create_graph else x
-        made = REGISTRY["alias"].op(x) if create_graph else x.detach().requires_grad_()
+        made = REGISTRY["alias"].op(x) if create_graph and x.requires_grad else x.detach().requires_grad_()
         if active():
             current().local_leaf(made)
         leaves.append(made)

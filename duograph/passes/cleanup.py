@@ -13,7 +13,8 @@ from .rewrite import Rewriter, in_regions
 _UNIQUE = ORDERED | {"copy"}
 
 
-def _key(node: Node) -> tuple[Any, ...]:
+def key_of(node: Node) -> tuple[Any, ...]:
+    """What a node without regions computes, and from what."""
     attrs: Any = tuple(sorted(node.attrs.items()))
     if node.op == "constant":
         value = node.attrs["value"]
@@ -29,7 +30,7 @@ def merge_common(graph: Graph) -> Graph:
     def visit(rewriter: Rewriter, node: Node, old: Node) -> Sequence[Value] | None:
         if node.regions or node.op in _UNIQUE:
             return None
-        first = seen.setdefault(_key(node), node)
+        first = seen.setdefault(key_of(node), node)
         return None if first is node else first.outputs
 
     return Rewriter().run(graph, visit)

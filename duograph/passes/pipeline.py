@@ -16,6 +16,7 @@ from .drop_dead import drop_dead
 from .expand import expand
 from .fold import fold_constants
 from .hoist import hoist
+from .join_loops import join_loops
 from .lay_out_loops import lay_out_loops
 from .reductions import split_reductions
 from .segment_loops import Cut, by_default, segment_loops
@@ -45,6 +46,7 @@ Pass = tuple[str, Callable[[Graph, Options], Graph]]
 
 LOWER: tuple[Pass, ...] = (
     ("expand", lambda graph, options: expand(graph)),
+    ("join_loops", lambda graph, options: join_loops(graph)),
     ("split_reductions", lambda graph, options: split_reductions(graph)),
 )
 TIDY: tuple[Pass, ...] = (  # until nothing changes

@@ -74,8 +74,15 @@ def compile_gradient(
     attrs: Sequence[Any],
     n_sizes: int,
     needs: int,
+    forward: bool = False,
 ) -> Any:
-    """Hook: the program of an operator's gradient, one output for each operand in `needs`."""
+    """Hook: the program of an operator's gradient, one output for each operand in `needs`.
+
+    With `forward` that of its tangent: `grad_operands` are then the operands' tangents, and the result is the program (None:
+    the tangents are zero) and which outputs it gives the tangents of.
+    """
+    if forward:
+        return _compile_tangent(op, operands, out_operands, grad_operands, attrs)
     key = _key(op, "gradient", operands, out_operands, grad_operands, attrs, n_sizes, needs)
 
     def make() -> Graph:
@@ -85,6 +92,32 @@ def compile_gradient(
         return gradient_graph(op, operands, out_operands, grad_operands, attrs, n_sizes, wanted)
 
     return _program(key, make, views=True)
+
+
+def _compile_tangent(
+    op: Any, operands: Operands, out_operands: Operands, tangent_operands: Operands, attrs: Sequence[Any]
+) -> tuple[Any, tuple[int, ...]]:
+    parts = operands, out_operands, tangent_operands, attrs
+    key, outputs_key = _key(op, "tangent", *parts), _key(op, "tangent outputs", *parts)
+    known = None if outputs_key is None else cache.load(outputs_key)
+    made: list[Any] = []
+
+    def make() -> Graph:
+        if not made:
+            from duograph.ops.entries import tangent_graph
+
+            made[:] = tangent_graph(op, operands, out_operands, tangent_operands, attrs)
+        graph: Graph = made[0]
+        return graph
+
+    with compile_lock:
+        if known is None:
+            make()
+            known = (made[1], b"")
+            if outputs_key is not None:
+                cache.store(outputs_key, *known)
+        wanted = tuple(known[0])
+        return (_load_or_make(key, make, True), wanted) if wanted else (None, ())
 
 
 def gradient_needs(op: Any, operands: Operands, attrs: Sequence[Any], needs: int) -> tuple[int, int]:
