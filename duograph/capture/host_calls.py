@@ -95,6 +95,7 @@ class HostCalls:
         types: Sequence[TensorType] = (),
         kind: str = "light",
         location: Any = None,
+        examples: bool = False,
     ) -> list[Any]:
         """Call `function(*args)` here at each run; the tensors it gives.
 
@@ -102,6 +103,7 @@ class HostCalls:
             types: of the results, which the function gives as a tuple of tensors.
             kind: "light": it looks at its arguments only; "full": it may look at the state of the program; "raise": the
                 run ends with it.
+            examples: it takes tensors with one more dimension in front as well, and gives such.
         """
         builder = self.session.builder
         if self.session.differentiating and kind == "full":
@@ -116,6 +118,7 @@ class HostCalls:
         rows = [operands.row(arg) for arg in args]
         located = at_line(function, location or user_location(), kind == "raise")
         attrs = {"number": len(self.rows), "results": len(types), "commits": commits}
+        attrs |= {"examples": True} if examples else {}
         self.rows.append(HostRow(len(operands.values), effects, located, rows, kind == "full"))
         made = builder.emit("host_call", operands.values, attrs, types or [TensorType(core.bool)])
         return [wrap(value) for value in made[: len(types)]]

@@ -107,6 +107,9 @@ class Batching:
         if PRIMITIVES[node.op].kind == "random":
             self._random(node)
             return
+        if node.op == "host_call" and node.attrs.get("examples") and self.mask is None:
+            self._call(node, flags)
+            return
         if node.op in ("host_call", "assign"):
             what = "a call into Python" if node.op == "host_call" else "a write to a tensor from outside"
             raise self.refusal(node, what)
@@ -131,6 +134,20 @@ class Batching:
         if found is None:
             raise self.refusal(node, f"{node.op}, whose size depends on values,")
         for old, new in zip(node.outputs, found(self, node, inputs, flags)):
+            self.bind(old, new, True)
+
+    def _call(self, node: Node, flags: list[bool]) -> None:
+        """A call into Python that takes many examples at once."""
+        inputs = [self.values.get(value, value) for value in node.inputs]
+        if not any(flags):
+            made = self.builder.emit(node.op, inputs, node.attrs, [v.type for v in node.outputs])
+            self.values.update(zip(node.outputs, made))
+            return
+        rank = max(len(value.shape) for value in node.inputs)
+        for i, (value, old) in enumerate(zip(self.all_stretched(node, inputs, flags), node.inputs)):
+            ones = (1,) * (rank - len(old.shape))
+            inputs[i] = self.emit("reshape", [value], {}, value.dtype, (self.size, *ones, *old.shape)) if ones else value
+        for old, new in zip(node.outputs, self.like(node, inputs)):
             self.bind(old, new, True)
 
     def refusal(

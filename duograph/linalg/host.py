@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import _core as core
-from ..capture.callbacks import host_callback
+from ..capture.callbacks import HostCallback
 from ..errors import DTypeError, Error, ShapeError
 
 Tensor = core.Tensor
@@ -59,8 +59,7 @@ def _with_signature(run: Callable[..., Any], compute: Callable[..., Any], like: 
 
     parameters = list(inspect.signature(compute).parameters.values())[1:]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    made: Callable[..., Any] = host_callback(run, like=like)
-    return made
+    return HostCallback(run, like, examples=True)
 
 
 def transposed(x: Any) -> Any:

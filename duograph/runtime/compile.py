@@ -111,7 +111,7 @@ def _compile_tangent(
         return graph
 
     with compile_lock:
-        if known is None:
+        if known is None or not isinstance(known[0], list):
             make()
             known = (made[1], b"")
             if outputs_key is not None:
