@@ -15,7 +15,7 @@ from duograph.codegen.vmath_erf import erf_small
 from duograph.codegen.vmath_exp import exp
 from duograph.codegen.vmath_format import INFINITY, NAN, narrowed, widened
 from duograph.codegen.vmath_log import log
-from duograph.codegen.vmath_trig import sin, tan
+from duograph.codegen.vmath_trig import sin_pi_size, tan
 
 _PI = 3.141592653589793
 _SQRT_HALF = 0.7071067811865476
@@ -236,17 +236,12 @@ def lgamma(v: Vectors, x: Vec) -> Vec:
     wide = widened(v, x)
     size, infinity = v.fabs(wide), v.like(wide, INFINITY)
     positive = _lgamma_positive(v, size)
-    turned = v.fmul(size, v.fabs(_sin_pi(v, size)))
+    turned = v.fmul(size, sin_pi_size(v, size))
     reflected = v.fsub(log(v, v.fdiv(v.like(wide, _PI), turned)), positive)
     reflected = v.select(v.fcmp("oeq", turned, v.like(wide, 0.0)), infinity, reflected)
     small = v.fcmp("olt", size, v.like(wide, 2.0**-60))  # log(1 / |x|), from either side
     result = v.select(v.fcmp("olt", wide, v.like(wide, 0.0)), v.select(small, positive, reflected), positive)
     return narrowed(v, v.select(v.fcmp("oeq", size, infinity), infinity, result), x)
-
-
-def _sin_pi(v: Vectors, x: Vec) -> Vec:
-    """sin(pi x) but for its sign, exactly 0 at whole numbers."""
-    return sin(v, v.fmul(v.fsub(x, v.round(x, "roundeven")), v.like(x, _PI)))
 
 
 def _lgamma_positive(v: Vectors, z: Vec) -> Vec:
