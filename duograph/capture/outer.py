@@ -24,6 +24,33 @@ _WRITING = frozenset(("write", "writelines", "flush"))
 _SAID_ANEW: tuple[Any, ...] = (warnings.warn, time.sleep)
 
 
+# Modules whose functions, classes and methods reach the system: all but those named.
+_SYSTEM: dict[str, frozenset[str]] = {
+    "posix": frozenset(("fspath", "strerror", "cpu_count", "getpid", "urandom")),
+    "genericpath": frozenset(("commonprefix", "samestat")),
+} | dict.fromkeys(
+    (
+        "subprocess", "_posixsubprocess", "socket", "_socket", "ssl", "select", "selectors", "urllib", "http", "glob", "tempfile",
+        "shutil", "fileinput", "sqlite3", "mmap",
+    ),
+    frozenset(),
+)  # fmt: skip
+# The same, one by one.
+_REACHING: dict[str, frozenset[str]] = {
+    "os": frozenset(("walk", "fwalk", "makedirs", "removedirs", "renames", "popen", "fdopen")),
+    "posixpath": frozenset(("realpath", "ismount", "islink", "lexists", "expanduser", "abspath")),
+    "pathlib": frozenset(
+        (
+            "exists", "is_file", "is_dir", "is_symlink", "stat", "lstat", "read_text", "read_bytes", "write_text", "write_bytes",
+            "open", "iterdir", "glob", "rglob", "walk", "mkdir", "rmdir", "unlink", "rename", "replace", "touch", "samefile",
+            "owner", "group", "resolve", "absolute", "cwd", "home", "chmod", "symlink_to", "hardlink_to",
+        )
+    ),
+    "numpy": frozenset(("load", "loadtxt", "genfromtxt", "fromfile", "save", "savez", "savez_compressed", "savetxt", "memmap")),
+    "duograph": frozenset(("save", "load")),
+}  # fmt: skip
+
+
 def refuse_iterator(name: str) -> CaptureError:
     return CaptureError(
         f"static: {name or 'this'} is an iterator from outside the function: it gives something new at each call, "
@@ -65,6 +92,12 @@ def outer_call(recorder: Recorder, function: Any) -> Callable[..., Any] | None:
                 hint="call it outside and pass the result as an argument",
                 location=user_location(),
             )
+    if _reaches_system(function, holder, name):
+        raise CaptureError(
+            f"static: {name}() reaches files or the system, which a static function would do at its capture only",
+            hint="call it outside and pass what it gives as an argument, or put it into a @duograph.host_callback function",
+            location=user_location(),
+        )
     log = getattr(function, "__module__", None) == "logging" and isinstance(function, (types.FunctionType, types.MethodType))
     if (log and (holder is None or isinstance(holder, logging.Logger)) and not name.startswith(("get", "is"))) or any(
         function is known for known in _SAID_ANEW
@@ -73,6 +106,17 @@ def outer_call(recorder: Recorder, function: Any) -> Callable[..., Any] | None:
     if function is os.getenv or (holder is os.environ and name == "get"):
         return lambda key, default=None: variable(recorder, plain_pinned(key), default)
     return None
+
+
+def _reaches_system(function: Any, holder: Any, name: str) -> bool:
+    places = [getattr(function, "__module__", None)]
+    if holder is not None and not isinstance(holder, types.ModuleType):
+        places.append((holder if isinstance(holder, type) else type(holder)).__module__)
+    for place in places:
+        module = place.partition(".")[0] if isinstance(place, str) else ""
+        if (module in _SYSTEM and name not in _SYSTEM[module]) or (module in _REACHING and name in _REACHING[module]):
+            return module != "duograph" or holder is None
+    return False
 
 
 def _again(recorder: Recorder, function: Callable[..., Any]) -> Callable[..., None]:
