@@ -48,6 +48,7 @@ class ModuleWatch:
         self.dicts[id(own)] = own
         library = library_code_reads(type(module))
         self.remember(own, "_hooks", own.get("_hooks", MISSING))
+        self.remember(own, "forward", own.get("forward", MISSING))
         for table in own.get("_hooks", {}).values():
             if isinstance(table, dict):
                 self.tables.append((table, list(table.items())))

@@ -169,6 +169,7 @@ class Recorder(Journal):
                 self.meet(type(value))
             if is_module(value):
                 self.watch.module(value)
+                self.class_keeps(type(value), "forward")
             elif isinstance(value, tuple):
                 for item in value:
                     if not isinstance(item, (*_ATOMS, *_BY_IDENTITY, int, float, core.Tensor)):
@@ -184,6 +185,10 @@ class Recorder(Journal):
     def meet(self, cls: type) -> None:
         """Objects of this class are used: its special methods run as converted code."""
         self.special.meet(cls, is_user_class)
+
+    def class_keeps(self, cls: type, name: str) -> None:
+        """The capture holds while the class has this method."""
+        self.guard("is", self.read("attr", cls, name), getattr(cls, name))
 
     def array(self, array: Any) -> None:
         """A NumPy array from outside: the capture holds for its values."""

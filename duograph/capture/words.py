@@ -238,7 +238,8 @@ class Names:
         """What a guard says must hold; several things for the watch over Modules."""
         kind = row[0]
         if kind in ("is", "eq"):
-            return [f"{self.read(row[1])} is {short(row[2]).replace('another ', 'this ')}"]
+            place, value = self.read(row[1]), short(row[2]).replace("another ", "this ")
+            return [] if place == value else [f"{place} is {value}"]  # a method that is its class's own says nothing
         if kind == "type":
             return [f"{self.read(row[1])} is a {row[2].__name__}"]
         if kind == "tensor":
