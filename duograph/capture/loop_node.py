@@ -290,7 +290,7 @@ class _Reverse:
         known = dict(finals)
         seeds = {i: region.input(loop.inputs[i].type, "gradient") for i in carried}
         sums = [region.input(alias.value.type, "gradient") for alias in loop.constants]
-        rows = [Row(region.input(TensorType(t.dtype, tuple(t.shape))), None, g, back) for t, g, back in kept]
+        rows = [Row(region.input(TensorType(t.dtype, builder.read(g).shape[1:])), None, g, back) for t, g, back in kept]
         seed_leaves = {i: self._leaf(value, again) for i, value in seeds.items()}
         sum_leaves = [self._leaf(value, again) for value in sums]
         row_leaves = [self._leaf(row.value, again) for row in rows]
@@ -471,9 +471,9 @@ class _Reverse:
         if has_effects(node):
             if late:
                 raise CaptureError(
-                    "static: the gradient of random numbers drawn in a loop inside of another, whose number of turns "
-                    "a tensor's value decides",
-                    hint="draw them before the inner loop",
+                    "static: the gradient of a loop inside of another, whose number of turns a tensor's value decides, and in "
+                    "which random numbers are drawn or Python is called",
+                    hint="draw or call outside of the inner loop",
                     location=user_location(),
                 )
             return True

@@ -86,3 +86,22 @@ def f(x, y, v, s, k, n, t):
 @pytest.mark.parametrize("seed", SOURCES)
 def test_programs_agree(seed, tmp_path):
     assert check(SOURCES[seed], seed, seed % 3 == 0, tmp_path) == "ok"
+
+
+def test_gradient_of_a_list_of_one_tensor_from_outside_keeps_sizes_as_symbols():
+    """A warning of a fault would be an error here."""
+
+    def f(v, t):
+        items = [v]
+        for _ in range(t + 8):
+            items.append(v)  # noqa: PERF401
+        return dg.stack(items).mean(0)
+
+    static = dg.static(f, strict=True)
+    for n in (3, 4, 5):
+        found = []
+        for run in (f, static):
+            v = dg.arange(n).float().requires_grad_()
+            found.append(dg.autograd.grad((run(v, dg.tensor(2)) * v).sum(), [v])[0].tolist())
+        assert found[0] == found[1]
+    assert static.captures == 2
