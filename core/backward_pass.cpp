@@ -6,6 +6,7 @@
 #include "geometry.h"
 #include "grad_journal.h"
 #include "gradient.h"
+#include "gradient_hooks.h"
 #include "mode.h"
 #include "saved_hooks.h"
 #include "view_grad.h"
@@ -23,17 +24,6 @@ struct Guard {
     for (TensorObject* tensor : tensors) Py_XDECREF(reinterpret_cast<PyObject*>(tensor));
   }
 };
-
-// What a hook puts in a leaf's gradient's place must be of its kind.
-void require_like(const TensorObject* grad, const TensorObject* changed) {
-  bool fits = grad->dtype == changed->dtype && grad->rank == changed->rank;
-  for (int d = 0; fits && grad->buffer && changed->buffer && d < grad->rank; ++d)
-    fits = grad->sizes[d] == changed->sizes[d];
-  if (fits) return;
-  Ref wanted(describe(grad)), got(describe(changed));
-  raise_error("GradError", "a gradient hook gave %s for a gradient that is %s", PyUnicode_AsUTF8(got.get()),
-              PyUnicode_AsUTF8(wanted.get()));
-}
 
 // The gradient as what `.grad` will hold: contiguous memory of its own, unless the graph is recorded.
 Ref own_gradient(Ref grad, bool create_graph) {
@@ -109,7 +99,7 @@ uint32_t BackwardPass::leaf_of(TensorObject* leaf) {
     leaf->leaf_state = static_cast<uint32_t>(leaves_.size());
   }
   Py_INCREF(as_object(leaf));
-  leaves_.push_back({leaf, Ref(), true});
+  leaves_.push_back({leaf, Ref(), true, 0});
   return static_cast<uint32_t>(leaves_.size() - 1);
 }
 
@@ -161,7 +151,8 @@ bool BackwardPass::asks(const Node* node) {
   std::vector<char> asked(node->n_outputs), arrives(node->n_outputs);
   for (const Capture& capture : captures_)
     if (capture.node == node) asked[capture.index] = 1;
-  for (auto& [index, callable] : node->extra->hooks) asked[index] = 1;
+  for (auto& [index, callable] : node->extra->hooks)
+    if (index < node->n_outputs) asked[index] = 1;
   for (const Retained& entry : node->extra->retained) asked[entry.index] = 1;
   if (std::none_of(asked.begin(), asked.end(), [](char one) { return one; })) return false;
   for (const Root& root : roots_)
@@ -242,8 +233,11 @@ void BackwardPass::choose_needed() {
 void BackwardPass::count_dependencies() {
   for (const NodeState& state : states_) {
     if (!state.needed) continue;
-    for (uint32_t e = 0; e < state.node->n_edges; ++e)
-      if (Node* input = at(state.node->edges[e]).node) ++states_[state_of(input)].dependencies;
+    for (uint32_t e = 0; e < state.node->n_edges; ++e) {
+      const Edge& edge = at(state.node->edges[e]);
+      if (edge.node) ++states_[state_of(edge.node)].dependencies;
+      if (edge.leaf) ++leaves_[leaf_of(edge.leaf)].dependencies;
+    }
   }
 }
 
@@ -314,18 +308,7 @@ void BackwardPass::continue_sums(Node* node, TensorObject* const* grads) {
 }
 
 void BackwardPass::apply_hooks(Node* node, TensorObject** grads) {
-  for (size_t h = 0; h < node->extra->hooks.size(); ++h) {  // a hook may register another
-    auto [index, callable] = node->extra->hooks[h];
-    if (!grads[index]) continue;
-    Ref kept = Ref::borrow(callable);
-    Ref changed = owned(PyObject_CallOneArg(callable, as_object(grads[index])));
-    if (changed.get() == Py_None) continue;
-    if (!is_tensor(changed.get()))
-      raise_node_error("GradError", node, nullptr, "%s: a gradient hook gave %s, not a Tensor", node_name(node),
-                       Py_TYPE(changed.get())->tp_name);
-    check_gradient(node, index, Edge{node, nullptr, index}, as_tensor(changed.get()));
-    Py_SETREF(*reinterpret_cast<PyObject**>(&grads[index]), changed.release());
-  }
+  if (!node->extra->hooks.empty()) run_output_hooks(node, grads);
   for (size_t r = 0; r < node->extra->retained.size(); ++r) {
     Retained entry = node->extra->retained[r];
     if (!grads[entry.index]) continue;
@@ -352,6 +335,17 @@ bool BackwardPass::pass_on(Node* node, TensorObject** grads) {
   return true;
 }
 
+// A function written in Python lets go of what it saved, too.
+void give_up_saved(const Node* node) {
+  PyObject* function = node->extra ? node->extra->python : nullptr;
+  if (!function || !PyMethod_Check(function)) return;
+  Ref give_up(PyObject_GetAttrString(PyMethod_GET_SELF(function), "give_up"));
+  if (give_up)
+    owned(PyObject_CallNoArgs(give_up.get()));
+  else
+    PyErr_Clear();
+}
+
 void BackwardPass::run_node(uint32_t index) {
   Node* node = states_[index].node;
   // Out of the run's own list first: what executes may not reach them any more.
@@ -369,6 +363,8 @@ void BackwardPass::run_node(uint32_t index) {
     if (capture.node == node && grads[capture.index]) capture.grad = Ref::borrow(as_object(grads[capture.index]));
   if (end_ && !pass_on(node, grads.data())) return;
   if (!states_[index].needed) return;
+  const bool hooked = node->extra && !node->extra->hooks.empty();
+  if (hooked) run_hooks_before(node, grads.data());
   if (node->extra && node->extra->continues_sums) {
     continue_sums(node, grads.data());
     if (!retain_graph_) node->used = true;
@@ -377,10 +373,12 @@ void BackwardPass::run_node(uint32_t index) {
   Gradients results;
   Guard results_guard{results};
   node_gradients(node, grads.data(), create_graph_, &results);
+  if (hooked) run_hooks_after(node, &results, grads.data());
   if (backward_observer) tell_observer(node, grads.data(), grads.size(), results.data(), results.size());
   if (!retain_graph_) {
     node->used = true;
     free_saved(node);
+    if (node->kind == NodeKind::Python) give_up_saved(node);
   }
   for (uint32_t e = 0; e < node->n_edges; ++e) {
     TensorObject* grad = std::exchange(results[e], nullptr);
@@ -388,6 +386,25 @@ void BackwardPass::run_node(uint32_t index) {
       deliver(edge, Ref(as_object(grad)));
     else
       Py_XDECREF(reinterpret_cast<PyObject*>(grad));
+  }
+}
+
+// A leaf with hooks is done when the last gradient has arrived, so that what they let go of is free from then on.
+// Others wait for the end: an error leaves them as they were.
+void BackwardPass::complete_leaf(LeafState& state) {
+  if (!state.grad || !state.leaf->hooks || end_) return;
+  run_leaf_hooks(state.leaf, &state.grad);
+  if (!accumulates_) return;
+  accumulate_leaf(state);
+  run_accumulated_hooks(state.leaf);
+}
+
+void BackwardPass::complete_inputs(Node* node, std::vector<uint32_t>* ready) {
+  for (uint32_t e = 0; e < node->n_edges; ++e) {
+    const Edge& edge = at(node->edges[e]);
+    if (edge.node && --states_[state_of(edge.node)].dependencies == 0) ready->push_back(state_of(edge.node));
+    if (edge.leaf)
+      if (LeafState& leaf = leaves_[leaf_of(edge.leaf)]; --leaf.dependencies == 0) complete_leaf(leaf);
   }
 }
 
@@ -400,6 +417,8 @@ void BackwardPass::go() {
   count_dependencies();
   for (Root& root : roots_)
     if (root.edge) deliver(root.edge, std::move(root.grad));
+  for (LeafState& leaf : leaves_)
+    if (leaf.dependencies == 0) complete_leaf(leaf);
   // Ready nodes, the last recorded first: the order of accumulation is then fixed by the program alone.
   auto earlier = [this](uint32_t a, uint32_t b) { return states_[a].node->sequence < states_[b].node->sequence; };
   std::vector<uint32_t> ready;
@@ -414,26 +433,10 @@ void BackwardPass::go() {
     if ((++count & 1023) == 0) check_status(PyErr_CheckSignals());
     run_node(index);
     if (!states_[index].needed) continue;
-    Node* node = states_[index].node;
-    for (uint32_t e = 0; e < node->n_edges; ++e) {
-      Node* next = at(node->edges[e]).node;
-      if (!next) continue;
-      const uint32_t input = state_of(next);
-      if (--states_[input].dependencies > 0) continue;
-      ready.push_back(input);
-      std::push_heap(ready.begin(), ready.end(), earlier);
-    }
-  }
-  for (LeafState& state : leaves_) {
-    if (!state.grad || !state.leaf->hooks || end_) continue;
-    Ref hooks = Ref::borrow(state.leaf->hooks);
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(hooks.get()); ++i) {
-      Ref function = Ref::borrow(PyList_GET_ITEM(hooks.get(), i));
-      Ref changed = owned(PyObject_CallOneArg(function.get(), state.grad.get()));
-      if (changed.get() == Py_None) continue;
-      require_like(as_tensor(state.grad.get()), require_tensor(changed.get(), "a gradient hook"));
-      state.grad = std::move(changed);
-    }
+    const size_t waiting = ready.size();
+    complete_inputs(states_[index].node, &ready);
+    for (size_t n = waiting + 1; n <= ready.size(); ++n)
+      std::push_heap(ready.begin(), ready.begin() + static_cast<std::ptrdiff_t>(n), earlier);
   }
   for (Capture& capture : captures_)
     if (capture.leaf)
@@ -441,28 +444,31 @@ void BackwardPass::go() {
         if (state.leaf == capture.leaf) capture.grad = state.grad;
 }
 
+void BackwardPass::accumulate_leaf(LeafState& state) {
+  TensorObject* leaf = state.leaf;
+  note_grad_read(leaf);
+  if (!leaf->grad) {
+    Ref grad = own_gradient(std::move(state.grad), create_graph_);
+    set_grad(leaf, grad.get());
+    return;
+  }
+  PyObject* values[] = {leaf->grad, state.grad.get()};
+  Ref kept = Ref::borrow(leaf->grad);
+  if (create_graph_ || !slot_op(Slot::InplaceAdd) || as_tensor(leaf->grad)->node ||
+      overlaps_itself_now(as_tensor(leaf->grad))) {
+    Ref sum = owned(call_positional(require_slot(Slot::Add), values, 2));
+    set_grad(leaf, sum.get());
+  } else {
+    GradMode off(false);
+    owned(call_positional(require_slot(Slot::InplaceAdd), values, 2));
+  }
+  state.grad = Ref();
+}
+
 void BackwardPass::accumulate_leaves() {
   GradMode grad_mode(create_graph_);
-  for (LeafState& state : leaves_) {
-    if (!state.grad) continue;
-    TensorObject* leaf = state.leaf;
-    note_grad_read(leaf);
-    if (!leaf->grad) {
-      Ref grad = own_gradient(std::move(state.grad), create_graph_);
-      set_grad(leaf, grad.get());
-      continue;
-    }
-    PyObject* values[] = {leaf->grad, state.grad.get()};
-    Ref kept = Ref::borrow(leaf->grad);
-    if (create_graph_ || !slot_op(Slot::InplaceAdd) || as_tensor(leaf->grad)->node ||
-        overlaps_itself_now(as_tensor(leaf->grad))) {
-      Ref sum = owned(call_positional(require_slot(Slot::Add), values, 2));
-      set_grad(leaf, sum.get());
-    } else {
-      GradMode off(false);
-      owned(call_positional(require_slot(Slot::InplaceAdd), values, 2));
-    }
-  }
+  for (LeafState& state : leaves_)
+    if (state.grad) accumulate_leaf(state);
 }
 
 }  // namespace dg

@@ -31,6 +31,7 @@ class BackwardPass {
   void restrict_to(PyObject* inputs, bool end = false);
   void go();
   void accumulate_leaves();
+  void accumulates() { accumulates_ = true; }  // what arrives at leaves is added to their `.grad`
   std::vector<Capture>& captures() { return captures_; }
 
  private:
@@ -55,6 +56,11 @@ class BackwardPass {
   bool pass_on(Node* node, TensorObject** grads);
   void apply_hooks(Node* node, TensorObject** grads);
 
+  struct LeafState;
+  void complete_inputs(Node* node, std::vector<uint32_t>* ready);
+  void complete_leaf(LeafState& state);
+  void accumulate_leaf(LeafState& state);
+
   struct NodeState {
     Node* node;
     uint32_t slots;        // first of its output gradients in BackwardPass::slots_
@@ -66,6 +72,7 @@ class BackwardPass {
     TensorObject* leaf;  // kept alive by the edge, or by the caller
     Ref grad;
     bool wanted;
+    int32_t dependencies;  // edges that have not delivered yet
   };
 
   struct Root {
@@ -79,6 +86,7 @@ class BackwardPass {
   const bool use_maps_;
   uint64_t expansions_;
   bool restricted_ = false;
+  bool accumulates_ = false;
   bool end_ = false;  // at the chosen inputs: nothing of theirs runs, neither hooks nor what computed them
   std::vector<NodeState> states_;
   std::vector<LeafState> leaves_;

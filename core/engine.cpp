@@ -1,6 +1,7 @@
 #include "engine.h"
 
 #include "backward_pass.h"
+#include "gradient_hooks.h"
 #include "mode.h"
 
 namespace dg {
@@ -49,15 +50,17 @@ void add_roots(BackwardPass& pass, PyObject* tensors, PyObject* grads, const cha
 
 void run_backward(PyObject* tensors, PyObject* grads, PyObject* inputs, bool retain_graph, bool create_graph) {
   BackwardPass pass(retain_graph, create_graph);
+  pass.accumulates();
   add_roots(pass, tensors, grads, "backward");
-  if (inputs) pass.restrict_to(inputs);
+  if (inputs) {
+    if (PyTuple_GET_SIZE(inputs) == 0)
+      raise_error_hint("GradError", "leave inputs out to reach all leaves", "backward: inputs is empty");
+    pass.restrict_to(inputs);
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(inputs); ++i)  // those that are no leaves keep theirs all the same
+      retain_gradient(as_tensor(PyTuple_GET_ITEM(inputs, i)));
+  }
   pass.go();
   pass.accumulate_leaves();
-  // Chosen inputs that are not leaves keep their gradient all the same.
-  for (Py_ssize_t i = 0; inputs && i < PyTuple_GET_SIZE(inputs); ++i) {
-    BackwardPass::Capture& capture = pass.captures()[static_cast<size_t>(i)];
-    if (capture.node && capture.grad) set_grad(as_tensor(PyTuple_GET_ITEM(inputs, i)), capture.grad.get());
-  }
 }
 
 PyObject* compute_gradients(PyObject* outputs, PyObject* inputs, PyObject* grads, bool retain_graph, bool create_graph,

@@ -32,7 +32,7 @@ void expand(Node* node, PyObject* outputs) {
   for (uint32_t i = 0; i < node->n_outputs; ++i)
     if (PyObject* output = PyTuple_GET_ITEM(outputs, i); is_tensor(output)) edges[i] = edge_of(as_tensor(output));
   for (auto& [index, callable] : extra.hooks)  // they stay: a pass that is under way still goes through the node
-    if (Node* target = edges[index].node)
+    if (Node* target = index < edges.size() ? edges[index].node : nullptr)
       extra_of(target).hooks.push_back({edges[index].index, Ref::borrow(callable).release()});
   extra.expansion = std::move(edges);
   extra.expanded = ++n_expansions;

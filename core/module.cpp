@@ -250,6 +250,13 @@ void bind_tape(nb::module_& m) {
       },
       nb::arg("outputs"), nb::arg("inputs"), nb::arg("tangents"), nb::arg("create_graph") = false);
   m.def(
+      "take_history",
+      [](nb::handle target, nb::handle result, const char* name) {
+        take_history(require_tensor(target.ptr(), name), require_tensor(result.ptr(), name), name);
+      },
+      nb::arg("target"), nb::arg("result"), nb::arg("name"),
+      "Makes a tensor that a function wrote to what the function's result is on the tape.");
+  m.def(
       "record_python",
       [](nb::handle outputs, nb::handle inputs, const char* name, nb::handle backward, bool continues_sums) {
         return steal(record_python(outputs.ptr(), inputs.ptr(), name, backward.ptr(), continues_sums));

@@ -1,6 +1,7 @@
 // `t.grad_fn`: a node of the tape to look at.
 #include "dtype_object.h"
 #include "gradient.h"
+#include "gradient_hooks.h"
 #include "tape.h"
 
 namespace dg {
@@ -111,6 +112,30 @@ PyObject* compare(PyObject* a, PyObject* b, int operation) {
   return PyBool_FromLong((node_of(a) == node_of(b)) == (operation == Py_EQ));
 }
 
+PyObject* add_hook(PyObject* self, PyObject* function, uint32_t kind) {
+  return guarded([&]() -> PyObject* {
+    extra_of(node_of(self)).hooks.push_back({kind, Ref::borrow(function).release()});
+    Py_RETURN_NONE;
+  });
+}
+
+PyObject* add_hook_before(PyObject* self, PyObject* function) { return add_hook(self, function, kBeforeNode); }
+PyObject* add_hook_after(PyObject* self, PyObject* function) { return add_hook(self, function, kAfterNode); }
+
+// Takes a function away again; nothing where it is not there any more.
+PyObject* remove_hook(PyObject* self, PyObject* function) {
+  return guarded([&]() -> PyObject* {
+    NodeExtra* extra = node_of(self)->extra;
+    for (size_t i = 0; extra && i < extra->hooks.size(); ++i) {
+      if (extra->hooks[i].second != function) continue;
+      extra->hooks.erase(extra->hooks.begin() + static_cast<std::ptrdiff_t>(i));
+      Py_DECREF(function);
+      break;
+    }
+    Py_RETURN_NONE;
+  });
+}
+
 PyGetSetDef attributes[] = {
     {"name", get_name, nullptr, "name of the operator", nullptr},
     {"op_name", get_name, nullptr, "name of the operator", nullptr},
@@ -154,6 +179,9 @@ PyObject* pull(PyObject* self, PyObject* grads) {
 }
 
 PyMethodDef methods[] = {
+    {"_add_hook_before", add_hook_before, METH_O, "Calls a function with the gradients that go into the node."},
+    {"_add_hook_after", add_hook_after, METH_O, "Calls a function with what came out of the node and what went in."},
+    {"_remove_hook", remove_hook, METH_O, "Takes a function away that the node was given."},
     {"pull", pull, METH_O, "pull(grads): the gradients of the operands, recorded if gradients are enabled"},
     {nullptr, nullptr, 0, nullptr},
 };

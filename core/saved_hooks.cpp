@@ -48,7 +48,12 @@ Ref set_saved_hooks(PyObject* hooks) {
 Packed pack_tensor(const TensorObject* tensor) {
   NoHooks none;
   Ref alias(as_object(make_detached(tensor)));
+  const auto version = [&] { return tensor->buffer ? tensor->buffer->version.load(std::memory_order_relaxed) : 0; };
+  const uint32_t before = version();
   Ref object = owned(PyObject_CallOneArg(PyTuple_GET_ITEM(none.before(), 0), alias.get()));
+  if (version() != before)
+    raise_error_hint("GradError", "write to a copy: t.clone()",
+                     "saved_tensors_hooks: pack wrote to the tensor that it was given, which others use");
   return {0, std::move(object), Ref::borrow(PyTuple_GET_ITEM(none.before(), 1))};
 }
 

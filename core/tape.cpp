@@ -428,6 +428,26 @@ PyObject* record_python(PyObject* outputs, PyObject* inputs, const char* name, P
   return result.release();
 }
 
+void take_history(TensorObject* target, const TensorObject* result, const char* name) {
+  if (!result->node) return;
+  const char* hint = "write to a copy: x = x.clone()";
+  const TensorObject* owner = target->base ? as_tensor(target->base) : target;
+  if (owner->flags & kRequiresGrad && !owner->node)
+    raise_error_hint("GradError", hint, "%s: a leaf tensor that requires grad cannot be written in place", name);
+  Node* node = result->node;
+  if (!target->base) {
+    retain_node(node);
+    return set_node(target, node, result->output_index);
+  }
+  if (target->traced || node->n_outputs != 1 || node->n_edges == 0)
+    raise_error_hint("GradError", hint,
+                     "%s: a view can be written in place only as the first input, where it is the only output, in "
+                     "dynamic mode",
+                     name);
+  retain_node(node);
+  rebase_view(target, node);
+}
+
 namespace {
 thread_local Node* running_node = nullptr;
 }

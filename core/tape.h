@@ -150,6 +150,10 @@ PyObject* record_python(PyObject* outputs, PyObject* inputs, const char* name, P
 // The same for outputs that are new: `object` has apply(grads).
 void record_python(PyObject* object, PyObject* inputs, PyObject* outputs);
 
+// After a Python-defined function wrote to `target`: it is what `result` is on the tape. A view has to be its first
+// input and only output. `name`: who wrote, for messages.
+void take_history(TensorObject* target, const TensorObject* result, const char* name);
+
 // While it lives: the Python node whose function runs in this thread.
 class RunningNode {
  public:

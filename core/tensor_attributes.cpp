@@ -6,6 +6,7 @@
 #include "expansion.h"
 #include "geometry.h"
 #include "grad_journal.h"
+#include "gradient_hooks.h"
 #include "interop.h"
 #include "mode.h"
 #include "tape.h"
@@ -271,10 +272,7 @@ PyObject* retain_grad(PyObject* self, PyObject*) {
   return guarded([&]() -> PyObject* {
     TensorObject* tensor = as_tensor(self);
     if (!requires_grad(tensor)) raise_error("GradError", "retain_grad: this tensor does not require grad");
-    if (tensor->node && !(tensor->flags & kRetainGrad)) {
-      tensor->flags |= kRetainGrad;
-      extra_of(settled_node(tensor)).retained.push_back({tensor->output_index, tensor});
-    }
+    retain_gradient(tensor);
     Py_RETURN_NONE;
   });
 }
@@ -298,41 +296,44 @@ PyObject* backward(PyObject* self, PyObject* args, PyObject* keywords) {
   });
 }
 
+// The node whose output the tensor is now keeps the hook, or the leaf itself: whoever removes it needs to know.
 PyObject* register_hook(PyObject* self, PyObject* function) {
   return guarded([&]() -> PyObject* {
     TensorObject* tensor = as_tensor(self);
     if (!PyCallable_Check(function)) raise_error("ArgumentError", "register_hook: expected a function");
     if (!requires_grad(tensor)) raise_error("GradError", "register_hook: this tensor does not require grad");
     if (tensor->node) {
-      extra_of(settled_node(tensor)).hooks.push_back({tensor->output_index, Ref::borrow(function).release()});
+      Node* node = settled_node(tensor);
+      extra_of(node).hooks.push_back({tensor->output_index, Ref::borrow(function).release()});
       track(tensor);
-    } else {
-      if (!tensor->hooks) tensor->hooks = checked(PyList_New(0));
-      check_status(PyList_Append(tensor->hooks, function));
-      track(tensor);
+      return node_object(node, tensor->output_index);
     }
+    if (!tensor->hooks) tensor->hooks = checked(PyList_New(0));
+    check_status(PyList_Append(tensor->hooks, function));
+    track(tensor);
     Py_RETURN_NONE;
   });
 }
 
-// Takes a function away again that register_hook was given; nothing where it is not there any more.
+PyObject* register_accumulated_hook(PyObject* self, PyObject* function) {
+  return guarded([&]() -> PyObject* {
+    TensorObject* tensor = as_tensor(self);
+    if (!tensor->hooks) tensor->hooks = checked(PyList_New(0));
+    check_status(PyList_Append(tensor->hooks, owned(PyTuple_Pack(1, function)).get()));
+    track(tensor);
+    Py_RETURN_NONE;
+  });
+}
+
+// Takes a function away again that a leaf was given; nothing where it is not there any more.
 PyObject* remove_hook(PyObject* self, PyObject* function) {
   return guarded([&]() -> PyObject* {
     TensorObject* tensor = as_tensor(self);
-    if (Node* node = settled_node(tensor); node && node->extra) {
-      auto& hooks = node->extra->hooks;
-      for (size_t i = 0; i < hooks.size(); ++i)
-        if (hooks[i].second == function) {
-          hooks.erase(hooks.begin() + static_cast<std::ptrdiff_t>(i));
-          Py_DECREF(function);
-          break;
-        }
-    } else if (tensor->hooks && PyList_Check(tensor->hooks)) {
-      for (Py_ssize_t i = 0; i < PyList_GET_SIZE(tensor->hooks); ++i)
-        if (PyList_GET_ITEM(tensor->hooks, i) == function) {
-          check_status(PyList_SetSlice(tensor->hooks, i, i + 1, nullptr));
-          break;
-        }
+    for (Py_ssize_t i = 0; tensor->hooks && i < PyList_GET_SIZE(tensor->hooks); ++i) {
+      PyObject* entry = PyList_GET_ITEM(tensor->hooks, i);
+      if ((PyTuple_Check(entry) ? PyTuple_GET_ITEM(entry, 0) : entry) != function) continue;
+      check_status(PyList_SetSlice(tensor->hooks, i, i + 1, nullptr));
+      break;
     }
     Py_RETURN_NONE;
   });
@@ -486,7 +487,9 @@ PyMethodDef tensor_methods[] = {
     {"requires_grad_", method(set_requires_grad), METH_VARARGS | METH_KEYWORDS, "Sets requires_grad; returns self."},
     {"retain_grad", retain_grad, METH_NOARGS, "Makes a non-leaf keep its gradient."},
     {"backward", method(backward), METH_VARARGS | METH_KEYWORDS, "Adds gradients of this tensor to its leaves."},
-    {"_remove_hook", remove_hook, METH_O, "Takes a function away that register_hook was given."},
+    {"_remove_hook", remove_hook, METH_O, "Takes a function away that a leaf was given."},
+    {"_register_accumulated_hook", register_accumulated_hook, METH_O,
+     "Calls a function with the leaf once its gradient is in .grad."},
     {"register_hook", register_hook, METH_O, "Calls a function with the gradient; what it returns replaces it."},
     {"__format__", format, METH_O, nullptr},
     {"__array__", method(array), METH_VARARGS | METH_KEYWORDS, nullptr},

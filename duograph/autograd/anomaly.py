@@ -5,12 +5,13 @@ from __future__ import annotations
 from _thread import _local
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 from duograph import _core as core
-from duograph._recorded import callee
 from duograph._stack import Location, user_location
 from duograph.errors import CaptureError, GradError
+
+from .modes import decorated
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -186,14 +187,8 @@ class detect_anomaly:
         _leave()
 
     def __call__(self, function: F) -> F:
-        import functools
-
-        @functools.wraps(function)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with detect_anomaly(self._check_nan):
-                return callee(function)(*args, **kwargs)
-
-        return cast(F, wrapper)
+        check = self._check_nan
+        return decorated(function, lambda: detect_anomaly(check))
 
 
 def is_anomaly_enabled() -> bool:

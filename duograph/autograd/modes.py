@@ -3,12 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar, cast
 
 from duograph import _core as core
 from duograph._recorded import callee
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def decorated(function: F, mode: Callable[[], AbstractContextManager[Any]]) -> F:
+    """The function, run in a mode; of a generator function each stretch from one yield to the next."""
+    import functools
+    import inspect
+
+    if inspect.isgeneratorfunction(function):
+        return cast(F, _generator(function, mode))
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with mode():
+            return callee(function)(*args, **kwargs)
+
+    return cast(F, wrapper)
+
+
+def _generator(function: Callable[..., Any], mode: Callable[[], AbstractContextManager[Any]]) -> Callable[..., Any]:
+    import functools
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        inner = callee(function)(*args, **kwargs)
+        try:
+            with mode():
+                result = next(inner)
+            while True:
+                try:
+                    sent = yield result
+                except GeneratorExit:
+                    with mode():
+                        inner.close()
+                    raise
+                except BaseException as error:
+                    with mode():
+                        result = inner.throw(error)
+                else:
+                    with mode():
+                        result = inner.send(sent)
+        except StopIteration as end:
+            return end.value
+
+    return wrapper
 
 
 class _GradMode:
@@ -26,32 +71,12 @@ class _GradMode:
         core.set_grad_enabled(self._previous.pop())
 
     def __call__(self, function: F) -> F:
-        import functools
-
         enabled = self.enabled
-
-        @functools.wraps(function)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            previous = core.set_grad_enabled(enabled)
-            try:
-                return callee(function)(*args, **kwargs)
-            finally:
-                core.set_grad_enabled(previous)
-
-        return cast(F, wrapper)
+        return decorated(function, lambda: set_grad_enabled(enabled))
 
 
-class no_grad(_GradMode):
-    """Nothing is recorded inside: `with no_grad():`, or as a decorator `@no_grad()`.
-
-    >>> import duograph as dg
-    >>> x = dg.tensor(1.0, requires_grad=True)
-    >>> with dg.no_grad():
-    ...     (x * 2).requires_grad
-    False
-    """
-
-    enabled = False
+class _BareGradMode(_GradMode):
+    """One that decorates without parentheses, too."""
 
     def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
         made = super().__new__(cls)
@@ -62,6 +87,19 @@ class no_grad(_GradMode):
 
     def __init__(self, function: Callable[..., Any] | None = None) -> None:
         super().__init__()
+
+
+class no_grad(_BareGradMode):
+    """Nothing is recorded inside: `with no_grad():`, or as a decorator `@no_grad()` of functions and generator functions.
+
+    >>> import duograph as dg
+    >>> x = dg.tensor(1.0, requires_grad=True)
+    >>> with dg.no_grad():
+    ...     (x * 2).requires_grad
+    False
+    """
+
+    enabled = False
 
 
 class inference_mode:
@@ -101,19 +139,11 @@ class inference_mode:
         core.set_grad_enabled(grad)
 
     def __call__(self, function: F) -> F:
-        import functools
-
         mode = self.mode
-
-        @functools.wraps(function)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with inference_mode(mode):
-                return callee(function)(*args, **kwargs)
-
-        return cast(F, wrapper)
+        return decorated(function, lambda: inference_mode(mode))
 
 
-class enable_grad(_GradMode):
+class enable_grad(_BareGradMode):
     """Operators are recorded inside, also within `no_grad`."""
 
     enabled = True

@@ -195,6 +195,8 @@ class BackwardHooks:
         self.n_inputs = 0
         self.tensors: list[int] | None = None  # positions of the inputs that have gradients; None: there are none
         self.grad_outputs: tuple[Any, ...] | None = None
+        self.n_outputs = 0
+        self.results: list[int] = []  # positions of the tensors among the results
 
     def enter(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments, whose gradients come to the hooks."""
@@ -212,19 +214,30 @@ class BackwardHooks:
         """The result, whose gradients the hooks see first."""
         single = isinstance(output, core.Tensor)
         given = (output,) if single else output
-        if not isinstance(given, (tuple, list)) or not all(isinstance(x, core.Tensor) for x in given):
+        positions = [i for i, x in enumerate(given) if isinstance(x, core.Tensor)] if isinstance(given, (tuple, list)) else []
+        if not positions:
             warnings.warn(
                 f"{type(self.module).__name__}: backward hooks are only called for results that are a Tensor or a tuple of them, "
                 f"not {type(output).__name__}",
                 stacklevel=2,
             )
             return output
-        if not core.is_grad_enabled() or not any(x.requires_grad for x in given):
+        chosen = tuple(given[i] for i in positions)
+        if not core.is_grad_enabled() or not any(x.requires_grad for x in chosen):
             return output
-        seen = core.record_python(tuple(given), tuple(given), f"{type(self.module).__name__} outputs", self._outputs)
+        self.n_outputs, self.results = len(given), positions
+        replaced = dict(
+            zip(positions, core.record_python(chosen, chosen, f"{type(self.module).__name__} outputs", self._outputs))
+        )
+        seen = [replaced.get(i, x) for i, x in enumerate(given)]
         return seen[0] if single else type(given)(seen) if type(given) in (tuple, list) else type(given)(*seen)
 
-    def _outputs(self, grads: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _outputs(self, arrived: tuple[Any, ...]) -> tuple[Any, ...]:
+        placed = dict(zip(self.results, arrived))
+        grads = self._seen_by_hooks(tuple(placed.get(i) for i in range(self.n_outputs)))
+        return tuple(grads[i] for i in self.results)
+
+    def _seen_by_hooks(self, grads: tuple[Any, ...]) -> tuple[Any, ...]:
         for hook in registered(self.module, "backward_before"):
             replaced = hook(self.module, grads)
             if replaced is not None:
@@ -242,11 +255,8 @@ class BackwardHooks:
 
     def _inputs(self, grads: tuple[Any, ...]) -> tuple[Any, ...]:
         assert self.tensors is not None
-        if self.grad_outputs is None:
-            raise GradError(
-                f"{type(self.module).__name__}: the gradients of the inputs are there before those of the outputs",
-                hint="backward hooks need a forward whose result depends on its tensor arguments alone",
-            )
+        if self.grad_outputs is None:  # they came here without passing the results, or for the second time
+            return grads
         placed = dict(zip(self.tensors, grads))
         given = tuple(placed.get(i) for i in range(self.n_inputs))
         outputs, self.grad_outputs = self.grad_outputs, None

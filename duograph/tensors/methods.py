@@ -15,7 +15,7 @@ from ..ops.copying import contiguous as contiguous_copy
 from ..ops.permuting import permute, transpose
 from . import creation, functions
 from .convert import as_dtype, parse_to
-from .hooks import register_hook
+from .hooks import register_hook, register_post_accumulate_grad_hook
 
 Tensor = core.Tensor
 DType = core.DType
@@ -215,6 +215,7 @@ def install() -> None:
         functions.is_same_size,
         functions.is_signed,
         register_hook,
+        register_post_accumulate_grad_hook,
     ):
         core.bind_method(method.__name__, method)
     core.bind_method("type", type_)

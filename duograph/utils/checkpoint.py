@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from .. import _core as core
@@ -28,9 +29,18 @@ class _Region:
     """One call of a function: what it takes to run it again, and the values of the last time."""
 
     def __init__(
-        self, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], preserve_rng: bool, early_stop: bool
+        self,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        preserve_rng: bool,
+        early_stop: bool,
+        context: AbstractContextManager[Any],
+        compares: bool,
     ) -> None:
         self.function = function
+        self.context = context
+        self.compares = compares
         self.args = [_keep(a) for a in args]
         self.kwargs = {name: _keep(a) for name, a in kwargs.items()}
         self.rng_state = core.get_rng_state() if preserve_rng else None
@@ -55,7 +65,7 @@ class _Region:
 
         def pack(tensor: Any) -> Any:
             number = len(found)
-            if number < len(self.saved):
+            if self.compares and number < len(self.saved):
                 self._check(number, tensor)
             found.append(tensor)
             if self.early_stop and len(found) == len(self.saved):
@@ -66,7 +76,7 @@ class _Region:
         if self.rng_state is not None:
             core.set_rng_state(*self.rng_state)
         try:
-            with saved_tensors_hooks(pack, lambda tensor: tensor):
+            with self.context, saved_tensors_hooks(pack, lambda tensor: tensor):
                 self.function(*map(_restore, self.args), **{name: _restore(a) for name, a in self.kwargs.items()})
         except _Stop:
             pass
@@ -124,6 +134,9 @@ def checkpoint(
     *args: Any,
     use_reentrant: bool | None = False,
     preserve_rng_state: bool = True,
+    context_fn: Callable[[], tuple[AbstractContextManager[Any], AbstractContextManager[Any]]] | None = None,
+    determinism_check: str = "default",
+    debug: bool = False,
     early_stop: bool = True,
     **kwargs: Any,
 ) -> Any:
@@ -133,11 +146,14 @@ def checkpoint(
         use_reentrant: accepted for PyTorch's sake; there is one way, with which `grad`, nesting and parameters that are
             no arguments work.
         preserve_rng_state: random operators give the same numbers when it runs again.
+        context_fn: gives two context managers, one to run the function in, one to run it again in.
+        determinism_check: "default" compares dtypes and shapes of what the two runs save, "none" does not.
+        debug: accepted for PyTorch's sake; errors say what differs without it.
         early_stop: the second run ends as soon as everything needed is there.
 
     Gradient: that of the function, at the cost of a second forward run; of every order
     Errors:   GradError in backward if the second run does something else than the first, or if an argument was written in
-              place meanwhile
+              place meanwhile; ArgumentError for another determinism_check
 
     In a static function it is the call alone: there the memory plan of the whole program decides what to compute again,
     `dg.static(f, memory_budget="1GB")`.
@@ -150,10 +166,14 @@ def checkpoint(
     """
     if not callable(function):
         raise ArgumentError(f"checkpoint: expected a function, got {type(function).__name__}")
+    if determinism_check not in ("default", "none"):
+        raise ArgumentError(f"checkpoint: determinism_check must be 'default' or 'none', got {determinism_check!r}")
+    first, again = (nullcontext(), nullcontext()) if context_fn is None else context_fn()
     if core.tracing() or not core.is_grad_enabled() or core.is_inference_mode_enabled():
-        return callee(function)(*args, **kwargs)
-    region = _Region(function, args, kwargs, preserve_rng_state, early_stop)
-    with saved_tensors_hooks(region.pack, region.unpack):
+        with first:
+            return callee(function)(*args, **kwargs)
+    region = _Region(function, args, kwargs, preserve_rng_state, early_stop, again, determinism_check == "default")
+    with saved_tensors_hooks(region.pack, region.unpack), first:
         return function(*args, **kwargs)
 
 

@@ -229,3 +229,28 @@ def test_a_hook_after_loading_may_forgive():
     with pytest.raises(StateError, match="from the future"):
         net.load_state_dict({k: v * 0 for k, v in pair(dg).state_dict().items()}, strict=False)
     assert numbers(net[0].weight) == before
+
+
+@pytest.mark.parametrize("lib", [pytest.param(torch, id="torch"), pytest.param(dg, id="duograph")])
+def test_backward_hooks_of_results_that_are_not_all_tensors(lib):
+    class Mixed(lib.nn.Module):
+        def forward(self, x, k):
+            return x * k, "name", None
+
+    class Named(lib.nn.Module):
+        def forward(self, x):
+            return {"a": x * 2}
+
+    log = []
+    values = lambda gradients: [None if g is None else g.tolist() for g in gradients]  # noqa: E731
+    x = lib.tensor([1.0, 2.0], requires_grad=True)
+    mixed = Mixed()
+    mixed.register_full_backward_hook(lambda module, into, out: log.append((values(into), values(out))))
+    mixed(x, 3)[0].sum().backward()
+    assert log == [([[3, 3], None], [[1, 1], None, None])]
+    named = Named()
+    named.register_full_backward_hook(lambda *_: log.append("called"))
+    with pytest.warns(UserWarning, match="Tensor or a tuple"):
+        made = named(x)
+    made["a"].sum().backward()
+    assert len(log) == 1 and x.grad.tolist() == [5, 5]

@@ -25,7 +25,11 @@ __all__ = [
 
 
 def clip_grad_norm_(
-    parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
 ) -> Tensor:
     """Scale all gradients together so that their norm, as one vector, is at most max_norm. Returns the norm before.
 
@@ -34,6 +38,7 @@ def clip_grad_norm_(
         max_norm: the largest norm allowed.
         norm_type: which norm; `float("inf")` for the largest magnitude.
         error_if_nonfinite: raise if the norm is infinite or not a number, before anything is written.
+        foreach: accepted for PyTorch's sake; all gradients are scaled by one call.
 
     Errors: ArgumentError for what is no tensor; DomainError for a norm that is not finite, if asked to; in a static function
     error_if_nonfinite is refused (CaptureError).
@@ -53,7 +58,12 @@ def clip_grad_norm_(
     return norm
 
 
-def get_total_norm(tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, error_if_nonfinite: bool = False) -> Tensor:
+def get_total_norm(
+    tensors: Tensor | Iterable[Tensor],
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
     """The norm of all tensors as one vector; 0 if there are none.
 
     >>> import duograph as dg
@@ -79,14 +89,16 @@ def get_total_norm(tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, e
     return norm
 
 
-def clip_grads_with_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor) -> None:
+def clip_grads_with_norm_(
+    parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor, foreach: bool | None = None
+) -> None:
     """Scale all gradients by max_norm / total_norm where that is below 1: the second half of `clip_grad_norm_`."""
     grads = _gradients("clip_grads_with_norm_", parameters)
     if grads:
         _scale(grads, max_norm, total_norm)
 
 
-def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
     """Bring every element of all gradients between -clip_value and clip_value, in place.
 
     >>> import duograph as dg
