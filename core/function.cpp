@@ -16,8 +16,9 @@ struct FunctionObject {
 
 FunctionObject* as_function(PyObject* object) { return reinterpret_cast<FunctionObject*>(object); }
 
-// explain(function, error, args, kwargs) gives the error to raise instead; the one at hand is left to be collected.
-void replace_error(FunctionObject* self, PyObject* const* args, size_t n, PyObject* keyword_names) {
+// explain(function, error, args, kwargs) gives the error to raise instead, or what is the call's result after all; the
+// error at hand is left to be collected.
+PyObject* replace_error(FunctionObject* self, PyObject* const* args, size_t n, PyObject* keyword_names) {
   PyObject *type, *value, *traceback;
   PyErr_Fetch(&type, &value, &traceback);
   PyErr_NormalizeException(&type, &value, &traceback);
@@ -32,20 +33,20 @@ void replace_error(FunctionObject* self, PyObject* const* args, size_t n, PyObje
     check_status(PyDict_SetItem(keywords.get(), PyTuple_GET_ITEM(keyword_names, i), args[n + static_cast<size_t>(i)]));
   Ref found = owned(PyObject_CallFunctionObjArgs(self->explain, self->function, error.get(), positional.get(),
                                                  keywords.get(), nullptr));
+  if (!PyExceptionInstance_Check(found.get())) return found.release();
   if (found.get() == error.get())
     PyErr_Restore(own_type.release(), error.release(), own_traceback.release());
   else
     PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(found.get())), found.get());
+  return nullptr;
 }
 
 PyObject* call(PyObject* object, PyObject* const* args, size_t flagged, PyObject* keyword_names) {
   FunctionObject* self = as_function(object);
   PyObject* result = PyObject_Vectorcall(self->function, args, flagged, keyword_names);
   if (result || !PyErr_ExceptionMatches(PyExc_Exception)) return result;
-  return guarded([&]() -> PyObject* {
-    replace_error(self, args, static_cast<size_t>(PyVectorcall_NARGS(flagged)), keyword_names);
-    return nullptr;
-  });
+  return guarded(
+      [&] { return replace_error(self, args, static_cast<size_t>(PyVectorcall_NARGS(flagged)), keyword_names); });
 }
 
 PyObject* function_new(PyTypeObject* type, PyObject* args, PyObject*) {

@@ -110,6 +110,22 @@ struct Inner {
   }
 };
 
+// How many elements of a base show each place, along the dimensions that repeat it: they share the place's gradient.
+int64_t repeats(const Saved& base) {
+  int64_t count = 1;
+  for (int d = 0; d < base.rank; ++d)
+    if (base.sizes[base.rank + d] == 0 && base.sizes[d] > 1) count *= base.sizes[d];
+  return count;
+}
+
+void share_among(int64_t count, TensorObject* whole) {
+  const Extent extent = view_extent(whole->rank, whole->sizes, whole->strides);
+  for (int64_t i = 0; i < extent.high; ++i) {
+    char* place = whole->data + i * static_cast<int64_t>(itemsize(whole->dtype));
+    store_number(place, whole->dtype, load_as_double(place, whole->dtype) / static_cast<double>(count));
+  }
+}
+
 void view_gradient(Node* node, const TensorObject* grad, Gradients* results) {
   const Saved &base = node->operands[0], &view = node->operands[1];
   TensorObject* whole = like_base(base, true);
@@ -118,6 +134,7 @@ void view_gradient(Node* node, const TensorObject* grad, Gradients* results) {
     add_region(region_data(whole, base, view), view, grad);
   else
     copy_region(region_data(whole, base, view), view.sizes + view.rank, grad->data, grad->strides, view);
+  if (const int64_t count = repeats(base); count > 1) share_among(count, whole);
 }
 
 void write_gradient(Node* node, const TensorObject* grad, Gradients* results) {

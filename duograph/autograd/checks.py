@@ -256,10 +256,7 @@ class _Check:
 
         inputs = [self.args[i].detach() for i in self.wanted]
         _, found = jvp(run, tuple(inputs), tuple(_filled(way, x) for way, x in zip(ways, inputs)))
-        moved = [
-            run(*(_filled([v + s * self.eps * w for v, w in zip(_flat(x), way)], x) for x, way in zip(inputs, ways)))
-            for s in (1, -1)
-        ]
+        moved = [run(*(_moved(x, way, step).requires_grad_() for x, way in zip(inputs, ways))) for step in (self.eps, -self.eps)]
         for n, (tangent, higher, lower) in enumerate(zip(found, *moved)):
             for at, (t, h, low) in enumerate(zip(_flat(tangent), _flat(higher), _flat(lower))):
                 self._compare(f"the forward derivative of output {n} at element {at}", t, (h - low) / (2 * self.eps))
@@ -292,6 +289,10 @@ def _seed(output: Any, generator: Random, gaps: bool) -> Any:
         return _filled(values, output).requires_grad_()
     spread = [v for value in values for v in (value, 0.0)]
     return _filled(spread, output, (*output.shape, 2))[..., 0].requires_grad_()
+
+
+def _moved(x: Any, way: list[float], step: float) -> Any:
+    return _filled([v + step * w for v, w in zip(_flat(x), way)], x)
 
 
 def _filled(values: list[float], like: Any, shape: tuple[int, ...] | None = None) -> Any:

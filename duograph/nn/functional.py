@@ -27,7 +27,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({"softmax", "log_softmax", *_operators()})
+    return sorted({"softmax", "log_softmax", "rrelu_", *_operators()})
 
 
 def _operators() -> dict[str, Definition]:
@@ -79,3 +79,15 @@ def _softmax_dim(input: Tensor, dim: int | None) -> int:
     if dim is not None:
         return dim
     return 0 if input.dim() in (0, 1, 3) else 1
+
+
+@checked
+def rrelu_(input: Tensor, lower: float = 0.125, upper: float = 0.3333333333333333, training: bool = False) -> Tensor:
+    """`rrelu` written into `input`, which it returns.
+
+    >>> import duograph as dg
+    >>> rrelu_(dg.tensor([-4.0, 2.0]), 0.25, 0.25)
+    tensor([-1.,  2.])
+    """
+    written: Tensor = REGISTRY["rrelu"].exported(input, lower, upper, training, True)
+    return written

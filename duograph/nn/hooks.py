@@ -230,7 +230,8 @@ class BackwardHooks:
             zip(positions, core.record_python(chosen, chosen, f"{type(self.module).__name__} outputs", self._outputs))
         )
         seen = [replaced.get(i, x) for i, x in enumerate(given)]
-        return seen[0] if single else type(given)(seen) if type(given) in (tuple, list) else type(given)(*seen)
+        make: Any = type(given)
+        return seen[0] if single else make(seen) if type(given) in (tuple, list) else make(*seen)
 
     def _outputs(self, arrived: tuple[Any, ...]) -> tuple[Any, ...]:
         placed = dict(zip(self.results, arrived))

@@ -65,7 +65,11 @@ def checked(function: Callable[P, R], name: str | None = None) -> Callable[P, R]
 
     called = name or function.__name__
 
-    def explain(function: Callable[..., Any], error: Exception, args: Any, kwargs: Any) -> Exception:
+    def explain(function: Callable[..., Any], error: Exception, args: Any, kwargs: Any) -> Any:
+        if "out" in kwargs and isinstance(error, TypeError) and not _takes_out(function):
+            from .calls import function_into
+
+            return function_into(made, called, kwargs.pop("out"), args, kwargs)
         if isinstance(error, Error):
             operator = error.message.partition(":")[0]
             if operator in INTERNAL:
@@ -75,7 +79,14 @@ def checked(function: Callable[P, R], name: str | None = None) -> Callable[P, R]
             return error
         return mistake(function, args, kwargs, name) or error
 
-    return cast("Callable[P, R]", core.Function(function, explain))
+    made = cast("Callable[P, R]", core.Function(function, explain))
+    return made
+
+
+def _takes_out(function: Callable[..., Any]) -> bool:
+    import inspect
+
+    return "out" in inspect.signature(function).parameters
 
 
 def rename(error: Error, operator: str, called: str) -> None:

@@ -58,7 +58,25 @@ def call_into(op: Any, out: Any, args: Sequence[Any], keywords: dict[str, Any]) 
     An empty tensor of another shape takes the result's. As in PyTorch nothing is recorded, so no operand may need a gradient.
     """
     name = op.name
-    targets = out if isinstance(out, (tuple, list)) else (out,)
+    targets = _targets(name, out, args, keywords)
+    form = _into_form(op.definition)
+    if out is not targets[0] or form is None or (out._traced is None and out.numel() == 0):
+        return _copied_into(name, out, op(*args, **keywords))
+    form(out, *args, **keywords)
+    return out
+
+
+def function_into(function: Any, name: str, out: Any, args: Sequence[Any], keywords: dict[str, Any]) -> Any:
+    """The same for a function that picks among operators."""
+    if out is None:
+        return function(*args, **keywords)
+    _targets(name, out, args, keywords)
+    return _copied_into(name, out, function(*args, **keywords))
+
+
+def _targets(name: str, out: Any, args: Sequence[Any], keywords: dict[str, Any]) -> Sequence[Any]:
+    """What `out=` names, as a sequence."""
+    targets: Sequence[Any] = out if isinstance(out, (tuple, list)) else (out,)
     if not all(isinstance(x, core.Tensor) for x in targets):
         raise ArgumentError(f"{name}: out must be a Tensor, or a tuple of them, not {type(out).__name__}")
     if core.is_grad_enabled() and any(x.requires_grad for x in (*_tensors(args), *_tensors(keywords.values()), *targets)):
@@ -66,11 +84,7 @@ def call_into(op: Any, out: Any, args: Sequence[Any], keywords: dict[str, Any]) 
             f"{name}: out= is not recorded for gradients, but an operand or the target requires grad",
             hint="call it under no_grad, or without out=",
         )
-    form = _into_form(op.definition)
-    if out is not targets[0] or form is None or (out._traced is None and out.numel() == 0):
-        return _copied_into(name, out, op(*args, **keywords))
-    form(out, *args, **keywords)
-    return out
+    return targets
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:
@@ -99,7 +113,11 @@ def _into_form(definition: Definition) -> Any:
 def _copied_into(name: str, out: Any, result: Any) -> Any:
     """Results copied into their targets; an empty target of another shape becomes the result."""
     many = isinstance(out, (tuple, list))
-    for target, value in zip(out if many else (out,), result if isinstance(result, (tuple, list)) else (result,), strict=True):
+    values = result if isinstance(result, (tuple, list)) else (result,)
+    targets = out if many else (out,)
+    if len(targets) != len(values) or not all(isinstance(value, core.Tensor) for value in values):
+        raise ArgumentError(f"{name}: out= takes as many tensors as there are results, {len(values)}, got {len(targets)}")
+    for target, value in zip(targets, values):
         order = "buif"
         if order.index(value.dtype.kind) > order.index(target.dtype.kind):
             raise DTypeError(f"{name}: the result is {value.dtype.name} and cannot be written into a {target.dtype.name} tensor")

@@ -174,7 +174,11 @@ def _np_split(np: Any, x: Any, size: Any, dim: int = 0) -> Any:
     return tuple(np.split(x, np.cumsum(lengths)[:-1], dim))
 
 
-@function(reference=_np_split, samples=lambda m: [(m(5, 2), 2), (m(2, 6), [1, 2, 3], 1), (m(4), 4)])
+@function(
+    reference=_np_split,
+    samples=lambda m: [(m(5, 2), 2), (m(2, 6), [1, 2, 3], 1), (m(4), 4)],
+    aliases=("unsafe_split",),
+)
 def split(x: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Views of consecutive parts along a dimension: of one size (the last may be smaller), or of the given sizes.
 
@@ -202,6 +206,7 @@ def split(x: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) 
 @function(
     samples=lambda m: [(m(5, 2), 2), (m(2, 6), 4, 1), (m(2), 5)],
     reference=lambda np, x, n, dim=0: _np_split(np, x, -(-x.shape[dim] // n), dim),
+    aliases=("unsafe_chunk",),
 )
 def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of at most `chunks` consecutive parts of equal size, the last one smaller.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import BoundsError, DTypeError, ShapeError
+from duograph.errors import BoundsError, DomainError, DTypeError, ShapeError
 from duograph.ir.builder import current
 from duograph.ir.types import TensorType
 
@@ -110,6 +110,37 @@ def nonzero(x: Tensor, as_tuple: bool = False) -> Any:
         return (found,) if as_tuple else broadcast_to(reshape(found, (-1, 1))[:, :0], (found.shape[0], 0))
     indices = nonzero_tuple(x)
     return indices if as_tuple else stack(indices, 1)
+
+
+@function(
+    differentiable=False,
+    reference=lambda np, x, size, fill_value=-1: np.concatenate(
+        [np.argwhere(x)[:size], np.full((max(size - len(np.argwhere(x)), 0), x.ndim), fill_value)]
+    ),
+    torch=lambda torch, x, size, fill_value=-1: torch.nonzero_static(x, size=size, fill_value=fill_value),
+    samples=lambda m: [(m.bools(3, 4), 20), (m.of([0, 1, 2]), 1), (m.bools(2, 3, 2), 5, 7), (m.bools(0, 3), 2)],
+)
+def nonzero_static(x: Tensor, size: int, fill_value: int = -1) -> Tensor:
+    """The indices of the first `size` nonzero elements in row-major order; where there are fewer, rows of fill_value.
+
+    Shapes:   x [*S] → [size, rank]
+    Dtypes:   int64
+    Gradient: none
+    Errors:   DomainError for a negative size
+    Source:   torch.nonzero_static
+
+    >>> nonzero_static(tensor([0, 5, 6]), 3)
+    tensor([[ 1],
+            [ 2],
+            [-1]])
+    """
+    from .creation import full
+    from .joining import cat
+
+    if size < 0:
+        raise DomainError(f"nonzero_static: size must not be negative, got {size}")
+    filled = full((size, max(x.dim(), 0)), fill_value, core.int64)
+    return cat([nonzero(x), filled], 0)[:size]
 
 
 @function(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from .affine_views import added_back, put_back, strided
@@ -45,9 +46,11 @@ def _shown(image: Tensor, base: Layout) -> Tensor:
 
 def region_gradient(grad: Tensor, base: Layout, view: Layout, overlaps: bool) -> Tensor:
     """Of the base, from that of a view: zeros elsewhere, added up where the view shows a place several times."""
+    repeats = math.prod(n for n, step in zip(base[0], base[1]) if step == 0 and n > 1)
     image = full((_cells(base),), 0, grad.dtype)
     into = added_back if overlaps else lambda g, of, show: put_back(of, g, show)
-    return _shown(into(grad, image, lambda of: strided(of, *view)), base)
+    found = _shown(into(grad, image, lambda of: strided(of, *view)), base)
+    return found if repeats == 1 else found / repeats  # the elements that show one place share its gradient
 
 
 def region_taken(whole: Tensor, base: Layout, view: Layout) -> Tensor:

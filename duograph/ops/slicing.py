@@ -9,6 +9,7 @@ from duograph.ir.dim import ceildiv, mod
 from duograph.ir.dim import maximum as greater
 from duograph.ir.dim import minimum as lesser
 
+from .copying import clone
 from .creation import zeros_like
 from .definition import MOVEMENT, VIEW, function, op
 from .movement import axis, existing_axis
@@ -249,3 +250,22 @@ def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
     if isinstance(start, int) and isinstance(length, int) and isinstance(size, int) and not 0 <= start <= start + length <= size:
         raise BoundsError(f"narrow: start {start} and length {length} do not lie within size {size} of dimension {dim}")
     return slice(x, dim, start, start + length)
+
+
+@function(
+    samples=lambda m: [(m(5, 4), 0, 1, 3), (m(5, 4), 1, -2, 2)],
+    reference=lambda np, x, dim, start, length: np.take(x, range(start % x.shape[dim], start % x.shape[dim] + length), dim),
+)
+def narrow_copy(x: Tensor, dim: int, start: int, length: int) -> Tensor:
+    """`narrow` with memory of its own.
+
+    Shapes:   x [*S] → [*S with S[dim] = length]
+    Dtypes:   kept
+    Gradient: put back among zeros
+    Errors:   BoundsError if the part reaches beyond the dimension
+    Source:   torch.narrow_copy
+
+    >>> narrow_copy(tensor([1, 2, 3]), 0, 1, 2)
+    tensor([2, 3])
+    """
+    return clone(narrow(x, dim, start, length))

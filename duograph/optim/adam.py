@@ -23,6 +23,7 @@ class Adam(Optimizer):
         weight_decay: adds weight_decay · p to the gradient (AdamW: shrinks p by lr · weight_decay instead).
         amsgrad: divides by the largest mean of squares so far (Reddi et al. 2018).
         maximize: ascends instead.
+        decoupled_weight_decay: shrinks p by lr · weight_decay, as AdamW does.
     """
 
     decoupled = False
@@ -37,6 +38,7 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
         super().__init__(
             params,
@@ -47,6 +49,7 @@ class Adam(Optimizer):
                 "weight_decay": weight_decay,
                 "amsgrad": amsgrad,
                 "maximize": maximize,
+                "decoupled_weight_decay": self.decoupled or decoupled_weight_decay,
             },
         )
 
@@ -71,7 +74,7 @@ class Adam(Optimizer):
             beta2,
             recorded(group, "eps"),
             decay_of(group),
-            self.decoupled,
+            recorded(group, "decoupled_weight_decay"),
             recorded(group, "maximize"),
             largest[0] if largest else [],
         )

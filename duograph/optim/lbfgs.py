@@ -79,6 +79,7 @@ class LBFGS(Optimizer):
         Args:
             closure: forgets the gradients, computes the loss, calls `backward`, returns the loss.
         """
+        closure = self._before_step(closure)
         if closure is None:
             raise ArgumentError("LBFGS: step needs a closure that computes the loss anew", hint="optimizer.step(closure)")
         if core.tracing():
@@ -87,7 +88,15 @@ class LBFGS(Optimizer):
                 hint="make the closure static, and call step outside of the static function",
             )
         with no_grad():
-            return _Run(self, closure).run()
+            loss = _Run(self, closure).run()
+        self._after_step(closure)
+        return loss
+
+    def load_value(self, name: str, key: Any, value: Any, parameter: Tensor) -> Any:
+        # Directions and gradients are of all parameters together, and kept with the first.
+        if isinstance(value, list):
+            return [self.load_value(name, key, item, parameter) for item in value]
+        return value.detach().to(parameter.dtype).clone() if isinstance(value, Tensor) else value
 
 
 class _Run:

@@ -13,6 +13,7 @@ from .. import _core as core
 from .._recorded import callee, iterate, pause, recorded
 from ..autograd import enable_grad
 from ..errors import ArgumentError, DomainError, Error
+from .hooks import Hooked
 
 Tensor = core.Tensor
 Group = dict[str, Any]
@@ -22,7 +23,7 @@ class OptimizerError(Error, ValueError, RuntimeError):
     """Parameters or state that an optimiser cannot take."""
 
 
-class Optimizer:
+class Optimizer(Hooked):
     """Base class: holds `param_groups` (a list of dicts: "params" and hyper-parameters) and `state` (a dict per parameter).
 
     Args:
@@ -33,6 +34,7 @@ class Optimizer:
     scalars: tuple[str, ...] = ("step",)  # names of state that is one float32 number for each parameter
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        super().__init__()
         self.defaults = defaults
         self.state: dict[Tensor, dict[str, Any]] = {}
         self.param_groups: list[Group] = []
@@ -115,6 +117,7 @@ class Optimizer:
         Args:
             closure: computes the loss anew (with `backward`) before the update; its result is returned.
         """
+        closure = self._before_step(closure)
         loss = None
         if closure is not None:
             with enable_grad():
@@ -127,6 +130,7 @@ class Optimizer:
                     self.update(group, params, [parameter.grad for parameter in params])
         finally:
             core.set_grad_enabled(recording)
+        self._after_step(closure)
         return loss
 
     def update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
@@ -168,6 +172,7 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """State and groups as plain dicts, parameters by number: what `save` stores."""
+        self._call("state_before")
         numbers: dict[Tensor, int] = {}
         groups = []
         for group in self.param_groups:
@@ -175,7 +180,8 @@ class Optimizer:
             packed["params"] = [numbers.setdefault(parameter, len(numbers)) for parameter in group["params"]]
             groups.append(packed)
         state = {numbers[parameter]: dict(values) for parameter, values in self.state.items() if parameter in numbers}
-        return {"state": state, "param_groups": groups}
+        made: dict[str, Any] = self._replaced("state_after", {"state": state, "param_groups": groups})
+        return made
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Takes over hyper-parameters and state that `state_dict` gave; tensors are copied, in the parameter's dtype.
@@ -185,6 +191,7 @@ class Optimizer:
         owner = f"{type(self).__name__}.load_state_dict"
         if not isinstance(state_dict, Mapping) or "state" not in state_dict or "param_groups" not in state_dict:
             raise ArgumentError(f"{owner}: expected a dict with 'state' and 'param_groups'", hint="pass optimizer.state_dict()")
+        state_dict = self._replaced("load_before", state_dict)
         groups = state_dict["param_groups"]
         if len(groups) != len(self.param_groups):
             raise OptimizerError(f"{owner}: the state has {len(groups)} parameter groups, the optimiser {len(self.param_groups)}")
@@ -201,13 +208,16 @@ class Optimizer:
             parameter = parameters.get(key, parameters.get(_as_number(key)))
             if parameter is None:
                 raise OptimizerError(f"{owner}: the state holds values of parameter {key!r}, which is in no group")
-            loaded[parameter] = {
-                name: _load_value(owner, name, key, value, parameter, name in self.scalars) for name, value in values.items()
-            }
+            loaded[parameter] = {name: self.load_value(name, key, value, parameter) for name, value in values.items()}
         for saved, group in zip(groups, self.param_groups):
             group.update({name: value for name, value in saved.items() if name != "params"})
         self.state = loaded
         core.bump_epoch()
+        self._call("load_after")
+
+    def load_value(self, name: str, key: Any, value: Any, parameter: Tensor) -> Any:
+        """One value of the state of a parameter as the optimiser keeps it. Subclasses override it for other shapes."""
+        return _load_value(f"{type(self).__name__}.load_state_dict", name, key, value, parameter, name in self.scalars)
 
     def __repr__(self) -> str:
         lines = []

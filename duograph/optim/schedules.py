@@ -44,6 +44,8 @@ class LRScheduler:
         last_epoch: how many steps were made before; -1: a fresh start. Then `initial_lr` must be in the groups.
     """
 
+    continues = False  # whether the rate of a step comes from that of the step before: a resumed start leaves it as it is
+
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         owner = type(self).__name__
         if not isinstance(optimizer, Optimizer):
@@ -60,7 +62,11 @@ class LRScheduler:
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self._last_lr: list[float] = []
-        self.step()
+        if last_epoch >= 0 and self.continues:
+            self.last_epoch += 1
+            self.set(self.current())
+        else:
+            self.step()
 
     @each_run
     def step(self) -> None:
@@ -140,6 +146,8 @@ class LambdaLR(LRScheduler):
 class MultiplicativeLR(LambdaLR):
     """The learning rate times a function of the step, at each step."""
 
+    continues = True
+
     def get_lr(self) -> list[float]:
         if self.last_epoch <= 0:
             return self.current()
@@ -190,6 +198,8 @@ class ConstantLR(LRScheduler):
 class LinearLR(LRScheduler):
     """The learning rate times a factor that goes from start_factor to end_factor over total_iters steps."""
 
+    continues = True
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -220,6 +230,8 @@ class LinearLR(LRScheduler):
 class ExponentialLR(LRScheduler):
     """The learning rate times gamma at each step."""
 
+    continues = True
+
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
@@ -230,6 +242,8 @@ class ExponentialLR(LRScheduler):
 
 class PolynomialLR(LRScheduler):
     """The learning rate times (1 − step / total_iters) to a power."""
+
+    continues = True
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
         check_positive_integer("PolynomialLR", total_iters=total_iters)
@@ -251,6 +265,8 @@ class CosineAnnealingLR(LRScheduler):
     >>> scheduler.step(); round(scheduler.get_last_lr()[0], 6)
     0.5
     """
+
+    continues = True
 
     def __init__(self, optimizer: Optimizer, T_max: float, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         if not T_max > 0:

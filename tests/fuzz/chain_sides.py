@@ -37,7 +37,6 @@ TORCH_REFUSES = {
     "some elements of the input tensor and the written-to tensor": "what is written is as it was before",
     "A view was created in no_grad mode": "a view made under no_grad of what requires no gradient is like others",
     "is the output of a function that returns multiple views": "chunks and the like are views as others are",
-    "Autograd not support dtype": "integers that a float was written into",
 }
 
 
@@ -311,6 +310,10 @@ def step(ours: Side, theirs: Side, line: str, seen: Counter[str]) -> None:
         seen[f"chain ended: {reason}"] += 1
         raise Skipped(reason)
     seen["step refused by both" if reason else "step"] += 1
+    if any(t.requires_grad and not t.dtype.is_floating_point for t in theirs.live.values()):
+        compare_tensors(ours, theirs)
+        seen["chain ended: integers that a float was written into require gradient in PyTorch"] += 1
+        raise Skipped("integers require gradient")
     for name in list(theirs.live):
         if is_forbidden(theirs.live[name]) or (name not in before and theirs.live[name].numel() > MOST_ELEMENTS):
             ours.drop(name)

@@ -132,6 +132,12 @@ a2 = a1.abs()
 a3 = a1.detach()
 a3 -= given(5, (2,), 'float64')
 """,
+    "a_view_of_a_leaf_that_repeats_its_memory_written_without_recording": """
+a1 = make(1, (4, 3), 'float64', 'expanded', True)
+a2 = a1[1]
+with lib.no_grad(): a2.mul_(2)
+a3 = a2 ** 2
+""",
     "floats_written_into_integers": """
 a1 = make(1, (2,), 'float64', 'plain', True)
 a2 = make(2, (3, 2), 'int64', 'plain', False)

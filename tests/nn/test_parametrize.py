@@ -266,3 +266,31 @@ def test_errors():
         dg.nn.utils.parametrizations.spectral_norm(linear(dg), "wait")
     with pytest.raises(DomainError, match="at least 1"):
         dg.nn.utils.parametrizations.spectral_norm(linear(dg), n_power_iterations=0)
+
+
+@pytest.mark.parametrize("lib", [pytest.param(torch, id="torch"), pytest.param(dg, id="duograph")])
+def test_parametrizations_are_transferred(lib):
+    parametrize = lib.nn.utils.parametrize
+
+    class Doubled(lib.nn.Module):
+        def forward(self, w):
+            return w * 2
+
+    first, second = lib.nn.Linear(2, 2), lib.nn.Linear(2, 2)
+    parametrize.register_parametrization(first, "weight", Doubled())
+    assert parametrize.transfer_parametrizations_and_params(first, second) is second
+    assert second.weight.tolist() == first.weight.tolist() and parametrize.is_parametrized(second, "weight")
+
+
+@pytest.mark.parametrize("lib", [pytest.param(torch, id="torch"), pytest.param(dg, id="duograph")])
+def test_what_has_no_inverse_is_not_assigned(lib):
+    class Doubled(lib.nn.Module):
+        def forward(self, w):
+            return w * 2
+
+    module = lib.nn.Linear(2, 2)
+    lib.nn.utils.parametrize.register_parametrization(module, "weight", Doubled())
+    before = module.weight.tolist()
+    with pytest.raises((RuntimeError, ArgumentError), match="right_inverse"):
+        module.weight = lib.ones(2, 2)
+    assert module.weight.tolist() == before

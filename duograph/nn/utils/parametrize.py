@@ -22,6 +22,7 @@ __all__ = [
     "is_parametrized",
     "register_parametrization",
     "remove_parametrizations",
+    "transfer_parametrizations_and_params",
     "type_before_parametrizations",
 ]
 
@@ -87,6 +88,12 @@ class ParametrizationList(ModuleList):
 
     def right_inverse(self, value: Tensor) -> None:
         """Sets the originals so that the result is `value`, by the parametrizations' `right_inverse`."""
+        for module in self:
+            if not hasattr(module, "right_inverse"):
+                raise ArgumentError(
+                    f"{type(module).__name__} has no right_inverse, so what the originals must be for a value is not known",
+                    hint="define right_inverse(value), or write to .original under no_grad",
+                )
         with no_grad():
             start = _inverse(list(self), value)
             given = (start,) if self.is_tensor else tuple(start)
@@ -268,3 +275,26 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
     _register(module, tensor_name, original)
     core.bump_epoch()
     return module
+
+
+def transfer_parametrizations_and_params(from_module: Module, to_module: Module, tensor_name: str | None = None) -> Module:
+    """Parametrizes `to_module` as `from_module` is: with the same Modules, and the same originals.
+
+    Args:
+        tensor_name: of this tensor only (default: of all that are parametrized).
+
+    Returns: to_module
+    Errors:  ArgumentError if there is nothing to transfer
+    """
+    if not is_parametrized(from_module, tensor_name):
+        raise ArgumentError(f"transfer_parametrizations_and_params: {type(from_module).__name__} has no such parametrization")
+    for name in [tensor_name] if tensor_name is not None else list(_table(from_module)):
+        source = _table(from_module)[name]
+        if not hasattr(to_module, name):
+            setattr(to_module, name, Parameter(getattr(from_module, name).detach()))
+        for parametrization in source:
+            register_parametrization(to_module, name, parametrization, unsafe=source.unsafe)
+        kept = _table(to_module)[name]
+        for key in ["original"] if source.is_tensor else [f"original{i}" for i in range(source.ntensors)]:
+            setattr(kept, key, getattr(source, key))
+    return to_module
