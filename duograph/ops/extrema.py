@@ -182,7 +182,8 @@ class Extremum(tuple):  # type: ignore[type-arg]
 
 
 def _extremum_along(kind: str, x: Any, dim: int, keepdim: bool) -> tuple[Tensor, Tensor]:
-    dims = (axis(user_operator(kind), dim, len(x.shape)),) if x.shape else ()
+    at = axis(user_operator(kind), dim, len(x.shape))
+    dims = (at,) if x.shape else ()
     return _extremum(kind, x, dims, keepdim), _arg_extremum("arg" + kind, x, dims, keepdim)
 
 
