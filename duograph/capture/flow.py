@@ -323,7 +323,9 @@ class _Generator(ast.NodeTransformer):
         (first, *others), target = node.generators, node.generators[0].target
         names = [target] if isinstance(target, ast.Name) else target.elts if isinstance(target, ast.Tuple) else []
         plain = names and all(isinstance(name, ast.Name) for name in names)
-        if others or first.ifs or first.is_async or not plain or any(isinstance(n, _NO_LAMBDA) for n in ast.walk(node)):
+        # A function made in it sees the last item of all, so that the items must share one variable.
+        own = any(isinstance(n, (*_NO_LAMBDA, ast.Lambda)) for n in ast.walk(node))
+        if others or first.ifs or first.is_async or not plain or own:
             return None
         items = self.visit(first.iter)
         self.depth += 1

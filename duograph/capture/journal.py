@@ -98,11 +98,12 @@ class Journal:
             else:
                 setattr(holder, name, old)
 
-        place = place_of(holder, name)
+        places = [place_of(holder, name), own_dict(holder)]  # a Module keeps its tensors in both
         if isinstance(value, core.Tensor):
-            self.watch.forget(place, name)
+            for place in places:
+                self.watch.forget(place, name)
         self.store("setattr", holder, name, restore, lambda: getattr(holder, name))
-        self.written.add((id(place), name))
+        self.written |= {(id(place), name) for place in places}
         setattr(holder, name, value)
 
     def set_item(self, value: Any, holder: Any, key: Any) -> None:

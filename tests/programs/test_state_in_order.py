@@ -192,3 +192,41 @@ def methods_of(kind):
 @pytest.mark.parametrize("kind", [object, dg.nn.Module])
 def test_what_replaces_a_method_is_noticed(kind):
     check(lambda: methods_of(kind))
+
+
+class Averaged(dg.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", dg.zeros(3))
+        self.seen = None
+
+    def forward(self, x):
+        self.mean = self.mean * 0.9 + x
+        if self.seen is None:
+            self.seen = x * 2
+        return self.mean * 1 + self.seen
+
+
+def replaced_buffer():
+    module = Averaged()
+
+    def before(number):
+        if number == 3:
+            module.mean = dg.ones(3) * 10
+
+    calls = [(make(3, seed=i),) for i in range(5)]
+    return Program(lambda x: module(x), *calls, before=before, state=lambda: [module.mean, module.seen])
+
+
+def test_a_buffer_that_is_replaced_in_each_call_is_read_afresh():
+    check(replaced_buffer, captures=2)
+
+
+def made_in_comprehensions(x):
+    late = [lambda v: v + i for i in range(3)]
+    early = [lambda v, i=i: v * i for i in range(3)]
+    return [f(x) for f in late], sum(f(x) for f in early)
+
+
+def test_functions_made_in_a_comprehension_share_its_variable():
+    check(lambda: Program(made_in_comprehensions, (X,), (X * 2,)), captures=1)
