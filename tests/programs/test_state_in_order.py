@@ -223,7 +223,7 @@ def test_a_buffer_that_is_replaced_in_each_call_is_read_afresh():
 
 
 def made_in_comprehensions(x):
-    late = [lambda v: v + i for i in range(3)]
+    late = [lambda v: v + i for i in range(3)]  # noqa: B023 - that is what is tested
     early = [lambda v, i=i: v * i for i in range(3)]
     return [f(x) for f in late], sum(f(x) for f in early)
 
