@@ -51,6 +51,14 @@ _REACHING: dict[str, frozenset[str]] = {
 }  # fmt: skip
 
 
+_SETTINGS = frozenset(
+    (
+        "manual_seed", "manual_seed_all", "seed", "initial_seed", "set_rng_state", "get_rng_state", "set_num_threads",
+        "set_default_dtype", "memory_stats", "empty_cache",
+    )
+)  # fmt: skip
+
+
 def refuse_iterator(name: str) -> CaptureError:
     return CaptureError(
         f"static: {name or 'this'} is an iterator from outside the function: it gives something new at each call, "
@@ -92,6 +100,13 @@ def outer_call(recorder: Recorder, function: Any) -> Callable[..., Any] | None:
                 hint="call it outside and pass the result as an argument",
                 location=user_location(),
             )
+    if name in _SETTINGS and str(getattr(function, "__module__", None)).startswith("duograph."):
+        raise CaptureError(
+            f"static: {name}() changes or reads what holds for the whole process, which a static function would do at its "
+            "capture only",
+            hint="call it before the static function",
+            location=user_location(),
+        )
     if _reaches_system(function, holder, name):
         raise CaptureError(
             f"static: {name}() reaches files or the system, which a static function would do at its capture only",

@@ -43,6 +43,22 @@ def test_refused_with_the_line(function):
     assert f"{__file__}:" in str(raised.value) and "host_callback" in str(raised.value)
 
 
+SETTINGS = {
+    "manual_seed": lambda x: (dg.manual_seed(1), dg.rand(2))[1] * x,
+    "set_rng_state": lambda x: (dg.set_rng_state(*dg.get_rng_state()), x)[1],
+    "set_num_threads": lambda x: (dg.set_num_threads(1), x)[1],
+    "set_default_dtype": lambda x: (dg.set_default_dtype(dg.float64), dg.ones(2))[1] * x,
+    "memory_stats": lambda x: x * dg.memory_stats()["live_buffers"],
+}
+
+
+@pytest.mark.parametrize("function", SETTINGS.values(), ids=SETTINGS)
+def test_settings_are_refused(function):
+    with pytest.raises(dg.errors.CaptureError, match="holds for the whole process") as raised:
+        dg.static(function)(dg.ones(2))
+    assert f"{__file__}:" in str(raised.value)
+
+
 def test_what_only_computes_is_not():
     x = dg.ones(2)
     assert dg.static(lambda x: x * len(os.path.join("a", "b")) + len(str(FOLDER / "c")))(x).tolist() == [4.0, 4.0]
