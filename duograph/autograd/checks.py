@@ -244,7 +244,7 @@ class _Check:
 
     def directions(self) -> None:
         """Forward mode along a random direction of all inputs, against differences."""
-        from duograph.func import jvp
+        from duograph.func.transforms import jvp
 
         ways = [[self.generator.uniform(-1.0, 1.0) for _ in range(self.args[i].numel())] for i in self.wanted]
 
