@@ -27,6 +27,13 @@ class MayShare(LookAgain):
         return before._replace(exact=True)
 
 
+class MayReturn(LookAgain):
+    """The same, since results may be such tensors, which only the caller would notice."""
+
+    def care(self, before: Care) -> Care:
+        return before._replace(exact=True, results=True)
+
+
 class Borrowed:
     """For such tensors' storages: the variable, and the storages they may really be, with their versions."""
 

@@ -9,6 +9,7 @@ from duograph.ir.graph import Graph, Value
 
 from .builder import CaptureBuilder
 from .cells import contiguous, view_layout
+from .chosen import Others, chosen
 from .recorder import Recorder
 from .tree import Arguments, Row, late_number, template
 
@@ -16,7 +17,10 @@ from .tree import Arguments, Row, late_number, template
 class Results:
     """The outputs of a capture's program, and the rows of templates that name them."""
 
-    def __init__(self, builder: CaptureBuilder, recorder: Recorder, arguments: Arguments, differentiable: bool) -> None:
+    def __init__(
+        self, builder: CaptureBuilder, recorder: Recorder, arguments: Arguments, differentiable: bool, find: bool
+    ) -> None:
+        """`find`: a result that may be another tensor asks for another try."""
         self.builder = builder
         self.recorder = recorder
         self.arguments = arguments
@@ -29,9 +33,21 @@ class Results:
         self.bases: dict[int, Any] = {}  # of storages that results with gradients lie on: the tensor that is all of it
         self.parts: list[tuple[Row, Any]] = []  # results that are views of another, or of an input, and have gradients
         self.sharing: dict[int, set[int]] = {}
+        self.others = Others(self, find)
+        self.rows: dict[int, Row] = {}  # of tensors that are others on some ways
 
     def row(self, tensor: Any) -> Row:
-        """The template row of a tensor that the call returns or leaves behind."""
+        """The template row of a tensor that the call returns or leaves behind: on some ways it may be another one."""
+        if id(tensor) in self.rows:
+            return self.rows[id(tensor)]
+        others = self.others.of(tensor)
+        row = self.own_row(tensor)
+        if others:
+            row = self.rows[id(tensor)] = ("make", chosen, [row, *others])
+        return row
+
+    def own_row(self, tensor: Any) -> Row:
+        """The same for a tensor of its own."""
         if id(tensor) in self.arguments.slots or (tensor._traced is None and not tensor._born_traced):
             return self.concrete_row(tensor)
         self.builder.kinds.leaves(tensor)
@@ -49,7 +65,7 @@ class Results:
         elif view is not None and not (self.differentiable and tensor.requires_grad):
             row = None
             if view.cell.input is not None:
-                row = self._input_view(view)
+                row = self.input_view(view.cell, view.chain)
             elif len(self.sharing.get(id(view.cell), ())) > 1:
                 row = self._part_of_result(view, tensor)
             if row is not None:
@@ -83,6 +99,7 @@ class Results:
             view = None if tensor._traced is None else self.builder.views.get(tensor._traced)
             if view is not None:
                 self.sharing.setdefault(id(view.cell), set()).add(id(tensor))
+                self.others.note(view.cell, tensor)
                 base = self._base_of(tensor)
                 if base is not None:
                     self.bases.setdefault(id(view.cell), base)
@@ -160,32 +177,32 @@ class Results:
             return ("view", number, shape, layout[1], layout[0])
         return ("make", _view_of, [("output", number), *self._layout_rows(shape, layout)])
 
-    def _input_view(self, view: Any) -> Row | None:
+    def input_view(self, cell: Any, chain: tuple[Any, ...]) -> Row | None:
         """A result that is a view of an input: made from the input itself, so that memory is shared as in dynamic mode."""
-        tensor = next((t for value, t in self.builder.tensor_inputs if value is view.cell.input), None)
+        tensor = next((t for value, t in self.builder.tensor_inputs if value is cell.input), None)
         if tensor is None:
             return None
-        layout = view_layout(view.chain, 0, view.cell.root.strides)
+        layout = view_layout(chain, 0, cell.root.strides)
         if layout is None:
             return None
-        shape = view.chain[-1].after.shape if view.chain else view.cell.root.value.shape
+        shape = chain[-1].after.shape if chain else cell.root.value.shape
         return ("make", _view_of, [self.concrete_row(tensor), *self._layout_rows(shape, layout)])
 
     def _layout_rows(self, shape: Any, layout: tuple[Any, Any]) -> list[Row]:
         """Shape, strides and offset of a view as templates."""
-
-        def row(size: Any) -> Row:
-            if not isinstance(size, int) and not self.recorder.sizes.knows(size):
-                return self.row(late_number(size))
-            if isinstance(size, int):
-                return ("const", size)
-            known = self.recorder.sizes.knows(size)
-            return ("number", list(self.recorder.sizes.postfix(size))) if known else template(size, self.row)
-
         offset, strides = layout
-        if all(isinstance(size, int) for size in (offset, *shape, *strides)):
-            return [("const", tuple(shape)), ("const", tuple(strides)), ("const", offset)]
-        return [("tuple", [row(size) for size in shape]), ("tuple", [row(size) for size in strides]), row(offset)]
+        return [self.size_row(tuple(shape)), self.size_row(tuple(strides)), self.size_row(offset)]
+
+    def size_row(self, size: Any) -> Row:
+        """A size, or tuples of sizes, as a template."""
+        if isinstance(size, tuple):
+            rows = [self.size_row(part) for part in size]
+            return ("const", size) if all(row[0] == "const" for row in rows) else ("tuple", rows)
+        if isinstance(size, int):
+            return ("const", size)
+        if not self.recorder.sizes.knows(size):
+            return self.row(late_number(size))
+        return ("number", list(self.recorder.sizes.postfix(size)))
 
 
 def _to_number(tensor: Any) -> Any:

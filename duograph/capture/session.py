@@ -59,7 +59,7 @@ class Session:
         self.builder.call_sizes = self.recorder.sizes
         self.arguments = Arguments(self.recorder, self.grad_mode, self.builder, plan or Plan({}))
         self.journal: list[tuple[str, Any, Any]] = []
-        self.results = Results(self.builder, self.recorder, self.arguments, self.differentiable)
+        self.results = Results(self.builder, self.recorder, self.arguments, self.differentiable, care.results is None)
         self.names: list[str] = []  # of the arguments
         self.result_tensors: list[Any] = []
         self.recorder.gradients_written = self.journal
@@ -178,7 +178,7 @@ class Session:
         effects: list[Row] = []
         self.overwritten = [tensor for tensor, _ in gradients]
         for tensor, grad in gradients:
-            row = template(grad, self.results.row)
+            row = template(grad, self.results.own_row)
             condition = self.builder.presence.of(grad)
             if condition is not None:
                 row = ("make", grad_if, [("output", self.results.add(condition, None)), row])

@@ -78,7 +78,7 @@ class Handler:
     def capture(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
         """(the entry for this call, the build results of its programs)."""
         plan = self.plan(args, kwargs)
-        care = Care()
+        care = Care(results=None)
         fault = ""  # of ours, that made a capture with symbols fail
         while True:
             session = Session(self.target, self.__name__, True, self.single_path, plan, care)
@@ -96,12 +96,18 @@ class Handler:
                 if care.spans:
                     plan = plan.without(())
             except Unsettled:
+                if care.results:
+                    care = care.unfollowed()
+                    continue
                 if not plan:
                     raise
                 plan = plan.without(sizes.pinned)
             except OutOfMemoryError:  # a budget that is too small for the greatest sizes
                 raise
             except Exception as error:
+                if care.results and isinstance(error, CaptureError):
+                    care = care.unfollowed()
+                    continue
                 if not plan:
                     raise
                 plan = plan.without(())  # a mistake of the program is made again, in the numbers of this call

@@ -66,6 +66,8 @@ def outcome(function, given, gradients: bool):
     found = [len(said), *(value for values in said for value in values)]
     found += [r.tolist() if isinstance(r, dg.Tensor) else r for r in results]
     found += [x.detach().tolist() for x in given[:4]]
+    if not gradients:
+        found += shared(results, given)
     if gradients:
         leaves = given[:4]
         before = [x.sin() for x in leaves]  # uses before and after the call: their gradients meet those of the call
@@ -78,6 +80,18 @@ def outcome(function, given, gradients: bool):
             second = dg.autograd.grad(again, leaves, allow_unused=True)
             found += [None if g is None else g.tolist() for g in second]
     return found
+
+
+def shared(results, given):
+    """What a write to each result does to the others and to the arguments: who lies on whose memory."""
+    tensors = [r for r in results if isinstance(r, dg.Tensor)]
+    found = []
+    for tensor in tensors:
+        try:
+            tensor.fill_(1)
+        except dg.Error as error:  # memory that repeats
+            found.append(type(error).__name__)
+    return found + [t.tolist() for t in (*tensors, *given[:4])]
 
 
 def same(a, b, exact: bool) -> bool:

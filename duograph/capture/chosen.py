@@ -1,0 +1,115 @@
+"""Results that are other tensors on some ways through a function: arguments, state, other results, or parts of them.
+
+A program gives such a result as a tensor of its own, with the conditions under which it is another one; each call gives its
+caller the very tensor. A capture follows what variables are (see `aliases`) once such a result was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from duograph import _core as core
+from duograph.ir.graph import Value
+
+from .borrowed import MayReturn
+from .cells import Step
+from .conditions import both
+from .histories import down, moves
+from .tree import Row
+
+if TYPE_CHECKING:
+    from .results import Results
+
+Chain = tuple[Step, ...]
+
+
+class Others:
+    """What the results of a capture are besides tensors of their own."""
+
+    def __init__(self, results: Results, find: bool) -> None:
+        """`find`: a result that may be another tensor asks for another try."""
+        self.results = results
+        self.builder = results.builder
+        self.find = find
+        self.users: dict[int, set[int]] = {}  # of each storage: the results that are, or may be, on it
+
+    def note(self, cell: Any, tensor: Any) -> None:
+        """A result lies on a storage."""
+        self.users.setdefault(id(cell), set()).add(id(tensor))
+        for _, lender, _ in self._lenders(cell, None, ()):
+            self.users.setdefault(id(self.builder.view_of(lender).cell), set()).add(id(tensor))
+
+    def of(self, tensor: Any) -> list[Row]:
+        """Conditions, each followed by what the tensor is where it holds."""
+        view = None if tensor._traced is None or tensor._traced.type.weak else self.builder.views.get(tensor._traced)
+        if view is None or view.cell.input is not None:
+            return []
+        lenders = [cell for cell, _ in self.builder.borrowed.known.get(view.cell, ("", []))[1]]
+        if self.find and any(cell.input is not None or id(cell) in self.users for cell in lenders):
+            raise MayReturn("static: a result is another tensor itself on one way through a branch or loop")
+        history = self.results.differentiable and tensor.requires_grad
+        found: list[Row] = []
+        for condition, lender, chain in self._lenders(view.cell, None, view.chain):
+            row = self._row(lender, chain, history)
+            if row is not None:
+                found += [("const", True) if condition is None else ("output", self.results.add(condition, None)), row]
+        return found
+
+    def _lenders(self, cell: Any, condition: Value | None, chain: Chain) -> Iterator[tuple[Value | None, Any, Chain]]:
+        """What a storage is under a condition, and the way from there to where `chain` leads to."""
+        for link in self.builder.aliases.links.get(cell, (None, []))[1]:
+            if not link.known:
+                continue
+            here = condition if link.condition is None else link.condition
+            if condition is not None and link.condition is not None:
+                here = both(condition, link.condition)
+            place = self.builder.view_of(link.lender)
+            yield from self._lenders(place.cell, here, (*place.chain, *chain))
+            yield here, link.lender, chain
+
+    def _row(self, lender: Any, chain: Chain, history: bool) -> Row | None:
+        """The row of a view of `lender`, which others see, too; `history`: with a place on the tape."""
+        place = self.builder.view_of(lender)
+        whole, chain = self._whole(lender, place.cell), (*place.chain, *chain)
+        if whole is None:
+            return None
+        row = self.results.concrete_row(whole) if place.cell.input is not None else self.results.own_row(whole)
+        if not chain and (lender is whole or id(lender) in self.results.arguments.slots):
+            return row
+        way = list(moves(chain))
+        if any(name in ("row", "affine") for name, _ in way):
+            return None if history or place.cell.input is None else self.results.input_view(place.cell, chain)
+        steps = [step for name, args in way for step in (("const", name), self.results.size_row(args))]
+        return ("make", _part_with_history if history else _part, [row, *steps])
+
+    def _whole(self, lender: Any, cell: Any) -> Any:
+        """The tensor that is all of a storage which not only one result may lie on; None if there is none."""
+        if cell.input is not None:
+            return next((tensor for value, tensor in self.builder.tensor_inputs if value is cell.input), None)
+        base = lender if lender._base is None else lender._base
+        place = self.builder.view_of(base)
+        return base if not place.chain and place.cell is cell and len(self.users.get(id(cell), ())) > 1 else None
+
+
+def chosen(own: Any, *others: Any) -> Any:
+    """`others`: conditions and tensors by turns; the first whose condition holds, else `own`."""
+    for condition, tensor in zip(others[::2], others[1::2]):
+        if condition if isinstance(condition, bool) else condition.item():
+            return tensor
+    return own
+
+
+def _part(tensor: Any, *way: Any, history: bool = False) -> Any:
+    """The view that a way of moves, each with its arguments, leads to."""
+    before = core.set_grad_enabled(history)
+    try:
+        for name, args in zip(way[::2], way[1::2]):
+            tensor = down((name, args), tensor)
+        return tensor
+    finally:
+        core.set_grad_enabled(before)
+
+
+def _part_with_history(tensor: Any, *way: Any) -> Any:
+    return _part(tensor, *way, history=True)
