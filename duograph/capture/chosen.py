@@ -33,9 +33,12 @@ class Others:
         self.builder = results.builder
         self.find = find
         self.users: dict[int, set[int]] = {}  # of each storage: the results that are, or may be, on it
+        self.wholes: dict[int, Any] = {}  # of each storage: a result that is all of it
 
     def note(self, cell: Any, tensor: Any) -> None:
         """A result lies on a storage."""
+        if not self.builder.view_of(tensor).chain:
+            self.wholes.setdefault(id(cell), tensor)
         self.users.setdefault(id(cell), set()).add(id(tensor))
         for _, lender, _ in self._lenders(cell, None, ()):
             self.users.setdefault(id(self.builder.view_of(lender).cell), set()).add(id(tensor))
@@ -71,7 +74,7 @@ class Others:
     def _row(self, lender: Any, chain: Chain, history: bool) -> Row | None:
         """The row of a view of `lender`, which others see, too; `history`: with a place on the tape."""
         place = self.builder.view_of(lender)
-        whole, chain = self._whole(lender, place.cell), (*place.chain, *chain)
+        whole, chain = self._whole(lender, place.cell, history), (*place.chain, *chain)
         if whole is None:
             return None
         row = self.results.concrete_row(whole) if place.cell.input is not None else self.results.own_row(whole)
@@ -83,10 +86,16 @@ class Others:
         steps = [step for name, args in way for step in (("const", name), self.results.size_row(args))]
         return ("make", _part_with_history if history else _part, [row, *steps])
 
-    def _whole(self, lender: Any, cell: Any) -> Any:
-        """The tensor that is all of a storage which not only one result may lie on; None if there is none."""
+    def _whole(self, lender: Any, cell: Any, history: bool) -> Any:
+        """The tensor that is all of a storage which not only one result may lie on; None if there is none.
+
+        With a history it must be a result itself: gradients of gradients go through the results alone.
+        """
         if cell.input is not None:
             return next((tensor for value, tensor in self.builder.tensor_inputs if value is cell.input), None)
+        known = self.wholes.get(id(cell))
+        if known is not None or history:
+            return known
         base = lender if lender._base is None else lender._base
         place = self.builder.view_of(base)
         return base if not place.chain and place.cell is cell and len(self.users.get(id(cell), ())) > 1 else None
