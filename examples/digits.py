@@ -55,7 +55,7 @@ def make_model() -> nn.Module:
 
 def make_step(model: nn.Module) -> Callable[[dg.Tensor, dg.Tensor], dg.Tensor]:
     """A whole training step as one writes it dynamically."""
-    optimizer = dg.optim.Adam(model.parameters(), lr=3e-3)
+    optimizer = dg.optim.Adam(model.parameters(), lr=2e-3)
 
     def step(x: dg.Tensor, y: dg.Tensor) -> dg.Tensor:
         logits = model(x)
@@ -170,7 +170,7 @@ def print_source_beside_kernels(step_source: Callable[..., Any], report: Any) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--epochs", type=int, default=20, help="passes over the training digits (default 20)")
+    parser.add_argument("--epochs", type=int, default=30, help="passes over the training digits (default 30)")
     parser.add_argument("--plain", action="store_true", help="no progress bars")
     options = parser.parse_args()
     train_x, train_y, test_x, test_y = data = load()
