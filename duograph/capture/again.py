@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from duograph import _core as core
 from duograph._recorded import state
 
+from .chosen import chosen
 from .convert import callee
 from .tree import Remake, tensors_of
 
@@ -171,6 +172,8 @@ def _match(row: tuple[Any, ...], value: Any, found: dict[int, Any]) -> None:
     elif kind == "dict" and isinstance(value, dict):
         for key, part in zip(row[1], row[2]):
             _match(part, value.get(key), found)
+    elif kind == "make" and row[1] is chosen:  # the tensor of its own; as another one it has no gradient
+        _match(row[2][0], value, found)
     elif kind == "make" and isinstance(value, tuple):
         _match(row[2][0], tuple(value), found)
     elif kind == "make" and isinstance(row[1], Remake):

@@ -192,3 +192,26 @@ def test_state_that_a_call_gives_or_leaves_behind() -> None:
         kept = run.last
         kept.add_(1)
         assert first.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_gradients_of_gradients_go_through_what_a_call_leaves_behind(n: int) -> None:
+    class Memory(dg.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last: Any = None
+
+        def forward(self, x: Any, n: Any) -> Any:
+            y = x
+            if n > 1:
+                y = (x * x).sin()
+            self.last = y
+            return (y * x).sum()
+
+    def second_order(module: Any) -> Any:
+        leaf = dg.tensor([0.3, 0.5], requires_grad=True)
+        total = module(leaf * 2, dg.tensor(n)) + (module.last**3).sum()
+        (first,) = dg.autograd.grad(total, leaf, create_graph=True)
+        return first.tolist(), dg.autograd.grad((first * first).sum(), leaf)[0].tolist()
+
+    assert second_order(dg.static(Memory(), strict=True)) == second_order(Memory())
