@@ -95,23 +95,18 @@ class Handler:
                 care = found.care(care)
                 if care.spans:
                     plan = plan.without(())
-            except Unsettled:
-                if care.results:
-                    care = care.unfollowed()
-                    continue
-                if not plan:
-                    raise
-                plan = plan.without(sizes.pinned)
             except OutOfMemoryError:  # a budget that is too small for the greatest sizes
                 raise
             except Exception as error:
-                if care.results and isinstance(error, CaptureError):
+                if care.results and isinstance(error, (CaptureError, Unsettled)):
                     care = care.unfollowed()
-                    continue
-                if not plan:
+                elif not plan:
                     raise
-                plan = plan.without(())  # a mistake of the program is made again, in the numbers of this call
-                fault = "" if isinstance(error, CaptureError) else f"{type(error).__name__}: {error}"
+                elif isinstance(error, Unsettled):
+                    plan = plan.without(sizes.pinned)
+                else:
+                    plan = plan.without(())  # a mistake of the program is made again, in the numbers of this call
+                    fault = "" if isinstance(error, CaptureError) else f"{type(error).__name__}: {error}"
         if fault:
             warn(
                 f"static: {self.__name__} is captured for each size by itself: with a size that changes as a symbol, it failed "
