@@ -252,6 +252,16 @@ Guard read_guard(PyObject* row) {
     guard.kind = Guard::Epoch;
     guard.epoch = integer(item(row, 1, "guard"));
     guard.object = item(row, 2, "guard");
+  } else if (is(kind, "class")) {
+    guard.kind = Guard::Class;
+    guard.items = item(row, 1, "guard");
+    guard.object = item(row, 2, "guard");
+    if (!PyType_Check(guard.items)) malformed("guard");
+  } else if (is(kind, "lacks")) {
+    guard.kind = Guard::Lacks;
+    guard.object = item(row, 1, "guard");
+    guard.items = item(row, 2, "guard");
+    if (!PyDict_Check(guard.object)) malformed("guard");
   } else if (is(kind, "distinct")) {
     guard.kind = Guard::Distinct;
     guard.movable = indices(item(row, 1, "guard"), "guard");

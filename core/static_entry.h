@@ -17,6 +17,7 @@
 //           ("epoch", value, callable) · ("distinct", [input], [input]): none of the first shares memory with
 //           another input that is written (the second), and if it is written itself with no other at all
 //           ("aliased", read, read, offset): both are on one buffer, the second so many elements further on
+//           ("class", class, callable): asked when the class was changed · ("lacks", dict, key)
 //  inputs   of the program: ("read", r) · ("tensor", tensor, dtype, shape, strides | None, requires_grad | None)
 //  numbers  of the program: a postfix list each, over ("read", r, is_float), ("const", number), ("size", slot, dim),
 //           ("stride", slot, dim) and (operation,)
@@ -139,7 +140,21 @@ struct Token {
 using Postfix = std::vector<Token>;
 
 struct Guard {
-  enum Kind : uint8_t { Is, Eq, Type, Tensor, List, Dict, Expression, Call, Epoch, Distinct, Aliased } kind;
+  enum Kind : uint8_t {
+    Is,
+    Eq,
+    Type,
+    Tensor,
+    List,
+    Dict,
+    Expression,
+    Call,
+    Epoch,
+    Distinct,
+    Aliased,
+    Class,
+    Lacks
+  } kind;
   int read = 0;
   PyObject* object = nullptr;
   PyObject* items = nullptr;
@@ -147,7 +162,7 @@ struct Guard {
   Postfix postfix;
   bool expected = false;
   int other = 0;      // the second read
-  int64_t epoch = 0;  // or the offset
+  int64_t epoch = 0;  // or the offset, or the version of a class
   std::vector<int> movable, written;
 };
 

@@ -362,6 +362,14 @@ bool same_dict(PyObject* dict, PyObject* items) {  // items: key, value, key, va
   return true;
 }
 
+// A number that changes whenever the class or one of its bases does; 0: none now.
+int64_t version_of(PyTypeObject* cls) {
+#if PY_VERSION_HEX < 0x030C0000
+  if (!PyType_HasFeature(cls, Py_TPFLAGS_VALID_VERSION_TAG)) return 0;
+#endif
+  return static_cast<int64_t>(cls->tp_version_tag);
+}
+
 bool check_guard(Guard& guard, StaticCall* call) {
   switch (guard.kind) {
     case Guard::Is:
@@ -395,6 +403,21 @@ bool check_guard(Guard& guard, StaticCall* call) {
       PyObject *a = call->reads[guard.read], *b = call->reads[guard.other];
       return is_tensor(a) && is_tensor(b) && as_tensor(a)->buffer == as_tensor(b)->buffer &&
              as_tensor(b)->offset - as_tensor(a)->offset == guard.epoch;
+    }
+    case Guard::Class: {
+      auto* cls = reinterpret_cast<PyTypeObject*>(guard.items);
+      const int64_t version = version_of(cls);
+      if (version && version == guard.epoch) return true;
+      Ref touched = owned(PyObject_GetAttrString(guard.items, "__init__"));  // a class that was changed gets a version
+      const int64_t now = version_of(cls);
+      if (!truthy(guard.object)) return false;
+      guard.epoch = version_of(cls) == now ? now : 0;
+      return true;
+    }
+    case Guard::Lacks: {
+      const int found = PyDict_Contains(guard.object, guard.items);
+      check_status(found);
+      return !found;
     }
     case Guard::Distinct:
       return true;  // when the inputs are known

@@ -284,7 +284,7 @@ def _callee(recorder: Recorder, function: Any) -> Any:
         return function
     call = getattr(kind, "__call__", None)  # noqa: B004
     if isinstance(call, types.FunctionType) and is_user_file(call.__code__.co_filename):
-        recorder.class_keeps(kind, "__call__")
+        recorder.watch_class(kind)
         return types.MethodType(convert_function(call), function)
     refuse_generator(function)
     return function

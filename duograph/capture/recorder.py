@@ -20,6 +20,7 @@ from duograph._stack import user_location
 from duograph.errors import CaptureError, GradError
 from duograph.ir.builder import active, current
 
+from .classes import ClassWatch, is_code
 from .growing import grows
 from .growing import item as item_of_growing
 from .journal import CONTAINERS, Journal, is_array, is_outside_function, own_dict, place_of
@@ -29,7 +30,7 @@ from .outer import is_used_up, refuse_iterator, variable
 from .sizes import CallSizes
 from .special import SpecialMethods
 from .user_files import is_user_file
-from .watched import Keeps, Lacks, TupleHistory
+from .watched import Lacks, TupleHistory
 
 if TYPE_CHECKING:
     from .convert import Sites
@@ -169,7 +170,7 @@ class Recorder(Journal):
                 self.meet(type(value))
             if is_module(value):
                 self.watch.module(value)
-                self.class_keeps(type(value), "forward")
+                self.watch_class(type(value))
             elif isinstance(value, tuple):
                 for item in value:
                     if not isinstance(item, (*_ATOMS, *_BY_IDENTITY, int, float, core.Tensor)):
@@ -184,11 +185,16 @@ class Recorder(Journal):
 
     def meet(self, cls: type) -> None:
         """Objects of this class are used: its special methods run as converted code."""
+        if is_user_class(cls):
+            self.watch_class(cls)
         self.special.meet(cls, is_user_class)
 
-    def class_keeps(self, cls: type, name: str) -> None:
-        """The capture holds while the class has this method."""
-        self.guard("is", self.read("attr", cls, name), getattr(cls, name))
+    def watch_class(self, cls: type) -> None:
+        """The code of a class has been looked at."""
+        if ("class", cls) not in self.guard_keys:
+            self.guard_keys.add(("class", cls))
+            self.guards.append(("class", cls, ClassWatch(cls, self.special.original)))
+            self.lines[id(self.guards[-1])] = user_location()
 
     def array(self, array: Any) -> None:
         """A NumPy array from outside: the capture holds for its values."""
@@ -279,12 +285,11 @@ class Recorder(Journal):
             found = ancestor.__dict__.get(name, _MISSING)
             if found is _MISSING:
                 continue
+            if is_code(found):
+                self.from_class(holder, name, found)
             if isinstance(found, property) and holder is not cls and isinstance(found.fget, types.FunctionType):
-                self.guard("is", self.read("attr", ancestor, name), found)
                 return self.callee(found.fget)(holder)
             if isinstance(found, (types.FunctionType, staticmethod, classmethod)):
-                if is_user_class(ancestor):
-                    self.method(holder, ancestor, name, found)
                 return getattr(holder, name)
             if isinstance(found, functools.cached_property) and holder is not cls:
                 made = self.callee(found.func)(holder)
@@ -297,21 +302,21 @@ class Recorder(Journal):
         value = getattr(holder, name)  # __getattr__, or raises
         return self.observe(value, "attr", holder, name, base) if id(holder) in self.external else value
 
-    def method(self, holder: Any, ancestor: type, name: str, found: Any) -> None:
-        """A method of a class is used: the capture holds while the class has it and the object nothing of its own there."""
-        if isinstance(found, classmethod):
-            self.guard("call", Keeps(ancestor, name, found))
-        else:
-            now = self.special.original(ancestor, name, getattr(ancestor, name))
-            self.guard("is", self.read("attr", ancestor, name), now)
-        own = None if isinstance(holder, type) else own_dict(holder)
-        if own is None or (id(own), name) in self.written:
+    def from_class(self, holder: Any, name: str, found: Any) -> None:
+        """Code was found for an attribute in the holder's class, or in the holder, which is one."""
+        if isinstance(holder, type):
+            self.watch_class(holder)
+            return
+        self.watch_class(type(holder))
+        own = own_dict(holder)
+        if own is None or _data(found) or isinstance(found, functools.cached_property) or id(holder) not in self.external:
+            return
+        if (id(own), name) in self.written:
             return
         if self.watch.owns(own):
             self.watch.remember(own, name, MISSING)
-        elif (id(own), name) not in self.looked_at:
-            self.looked_at.add((id(own), name))
-            self.guard("call", functools.partial(own.keys().isdisjoint, (name,)))
+        else:
+            self.guard("lacks", own, name)
 
     def item(self, holder: Any, key: Any, base: bool = False) -> Any:
         """`holder[key]` as the captured function sees it."""

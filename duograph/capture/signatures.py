@@ -278,6 +278,13 @@ class _Comparison:
                 return None
             text = f"{self.names.read(row[1])} and {self.names.read(row[2])}"
             return Difference(0, text, f"{text} lay otherwise on one memory", "memory")
+        if kind == "class":
+            name = row[2].difference()
+            text = f"{row[1].__name__}.{name}"
+            return None if name is None else Difference(0, text, f"{text} was replaced", "object")
+        if kind == "lacks" and row[2] in row[1]:
+            name = self.names.place(row[1], row[2])
+            return Difference(0, name, f"{name} was that of its class, is its own", "object")
         return None  # distinct: when the inputs are known
 
     def expression(self, row: tuple[Any, ...]) -> Difference | None:

@@ -27,16 +27,6 @@ class TupleHistory:
         return bool(row[2])
 
 
-class Keeps:
-    """Whether a class still has this under a name."""
-
-    def __init__(self, cls: type, name: str, value: Any) -> None:
-        self.cls, self.name, self.value = cls, name, value
-
-    def __call__(self) -> bool:
-        return self.cls.__dict__.get(self.name) is self.value
-
-
 class Lacks:
     """Whether an object still has no attribute of a name."""
 

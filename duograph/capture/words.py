@@ -254,6 +254,8 @@ class Names:
             return [f"{self.read(row[1])} and {self.read(row[2])} lie on the same memory"]
         if kind == "distinct":
             return ["tensors that are written share memory with no other"]
+        if kind in ("class", "lacks"):
+            return []
         return ["a set has the same items"]
 
     def modules(self, watch: Any) -> list[str]:

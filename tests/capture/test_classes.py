@@ -34,21 +34,25 @@ CHANGES = {
     "static method": lambda made: setattr(made, "shifted", staticmethod(lambda x: x + 10)),
     "class method": lambda made: setattr(made, "named", classmethod(lambda cls, x: x * 50)),
     "call": lambda made: setattr(made, "__call__", lambda self, x: x * 7),
+    "bases": lambda made: setattr(made, "__bases__", (type("Other", (), {"scaled": lambda self, x: x * 9}),)),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_code_of_a_class_is_replaced(change, monkeypatch):
-    for name in ("scaled", "factor", "shifted", "named", "__call__"):
-        monkeypatch.setattr(Plain, name, Plain.__dict__[name])  # put back afterwards
-    holder, x = Plain(), dg.ones(2)
+def test_code_of_a_class_is_replaced(change):
+    other = type("Between", (Plain,), {})
+    made = type("Made", (other,), {})
+    holder, x = made(), dg.ones(2)
     static = dg.static(lambda x: holder(x))
     assert static(x).tolist() == [35.0, 35.0]
-    change(Plain)
+    change(other if change is not CHANGES["bases"] else made)
+    if change is CHANGES["bases"]:
+        made.__call__ = lambda self, x: self.scaled(x)
     assert static(x).tolist() == holder(x).tolist() != [35.0, 35.0]
     assert static.captures == 2
     static(x)
     assert static.captures == 2
+    assert "was replaced" in str(static.signatures())
 
 
 def test_an_attribute_hides_a_method():
@@ -57,6 +61,7 @@ def test_an_attribute_hides_a_method():
     static(x)
     holder.scaled = lambda x: x * 100
     assert static(x).tolist() == holder(x).tolist() == [1505.0, 1505.0]
+    assert "holder.scaled was that of its class, is its own" in str(static.signatures())
     del holder.scaled
     assert static(x).tolist() == [35.0, 35.0]
     assert static.captures == 2
@@ -108,3 +113,82 @@ def test_methods_as_they_were_are_not_listed():
     static = dg.static(nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
     static(dg.ones(1, 2))
     assert "forward" not in str(static.signatures())
+
+
+class Lazy:
+    def __init__(self, table):
+        self.table = table
+
+    def __getattr__(self, name):
+        return self.table[name] * 2
+
+
+class WithLazy(nn.Module):
+    def __getattr__(self, name):
+        return 3.0 if name == "gain" else super().__getattr__(name)
+
+    def forward(self, x):
+        return x * self.gain
+
+
+@pytest.mark.parametrize(
+    ("made", "call"),
+    [(Lazy({"gain": 4.0}), lambda made, x: x * made.gain), (WithLazy(), lambda made, x: made(x))],
+    ids=["object", "module"],
+)
+def test_getattr_is_replaced(made, call):
+    cls, x = type(made), dg.ones(2)
+    before = cls.__getattr__
+    static = dg.static(lambda x: call(made, x))
+    first = static(x).tolist()
+    assert first == call(made, x).tolist()
+    try:
+        cls.__getattr__ = lambda self, name: 50.0 if name == "gain" else before(self, name)
+        assert static(x).tolist() == call(made, x).tolist() == [50.0, 50.0]
+    finally:
+        cls.__getattr__ = before
+    assert static(x).tolist() == first
+    assert static.captures == 2
+
+
+@pytest.mark.parametrize("base", [Plain, nn.Module], ids=["object", "module"])
+def test_a_method_is_added_to_a_subclass(base):
+    class Above(base):
+        def scaled(self, x):
+            return x * 2
+
+        def __call__(self, x):
+            return self.scaled(x)
+
+    class Below(Above):
+        pass
+
+    holder, x = Below(), dg.ones(2)
+    static = dg.static(lambda x: holder(x))
+    static(x)
+    Below.scaled = lambda self, x: x * 30
+    assert static(x).tolist() == holder(x).tolist() == [30.0, 30.0]
+    Below.__call__ = lambda self, x: x * 4
+    assert static(x).tolist() == [4.0, 4.0]
+    del Below.scaled, Below.__call__
+    assert static(x).tolist() == [2.0, 2.0]
+    assert static.captures == 3
+
+
+def test_a_class_changed_or_made_by_the_function_itself():
+    class Kept:
+        def scaled(self, x):
+            return x * 2
+
+    @dg.static
+    def f(x):
+        class Inner(Kept):
+            def more(self, x):
+                return self.scaled(x) + 1
+
+        Inner.again = lambda self, x: self.more(x) * 2
+        return Inner().again(x)
+
+    for _ in range(3):
+        assert f(dg.ones(2)).tolist() == [6.0, 6.0]
+    assert f.captures == 1
