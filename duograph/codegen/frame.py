@@ -30,9 +30,10 @@ class Frame:
         args: tuple[int, ...],
         parameters: Sequence[tuple[str, str]] = PARAMETERS,
         sizes: Sequence[Extent] = (),
+        attributes: str = "",
     ) -> None:
-        """``sizes``: what already stands at the front of the sizes array."""
-        self.function = Function(module, symbol, parameters)
+        """``sizes``: what already stands at the front of the sizes array; ``attributes``: of the LLVM function."""
+        self.function = Function(module, symbol, parameters, attributes=attributes)
         self.target = target
         self.args = args
         self.scratch: Extent = 0

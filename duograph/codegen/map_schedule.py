@@ -18,21 +18,24 @@ from duograph.ir.dim import ceildiv, product
 BLOCK = 8192  # elements of the vector dim in one chunk
 STREAM_ELEMENTS = 1 << 22  # from here on results do not stay in the caches anyway: write them past
 STREAM_COST = 50
+LIGHT_COST = 24  # up to here a kernel waits for memory, not for arithmetic
 
 Step = Callable[[Sequence[Scope], Carried], Carried]
 
 
 def emit_map(module: Module, target: Target, symbol: str, facts: Facts) -> list[Launch]:
-    frame = Frame(module, target, symbol, tuple(range(len(facts.operands))))
-    body = Body(frame, facts)
     dim = best_vector_dim(facts, facts.parallel_dims)
+    transposed = transposed_loads(facts, dim) if dim is not None else None
+    light = total_cost(facts, dim) <= LIGHT_COST and transposed is None
+    attributes = target.light_attributes if light else ""
+    frame = Frame(module, target, symbol, tuple(range(len(facts.operands))), attributes=attributes)
+    body = Body(frame, facts)
     points: Extent = product([facts.extents[d] for d in facts.parallel_dims])
     if dim is None:
         with frame.function.loop("%begin", "%end"):
             body.emit(range(len(facts.body)), [Scope(frame.vectors(1), {})])
         return [frame.finish(1, item_bytes(facts))]
     outer = [d for d in facts.parallel_dims if d != dim]
-    transposed = transposed_loads(facts, dim)
     if transposed is not None:
         other, loads = transposed
         emit_tiles(body, outer, dim, other, loads, lambda row, low, high: emit_run(body, row, dim, low, high))
