@@ -116,7 +116,9 @@ class Function:
         self._known: dict[str, str] = {}
         self._refuted: set[str] = set()
         signature = ", ".join(f"{type} %{parameter}" for type, parameter in parameters)
-        self._head = f"define {linkage}{' ' if linkage else ''}{result} @{name}({signature}) nounwind {attributes} {{"
+        self._head = f"define {linkage}{' ' if linkage else ''}{result} @{name}({signature}) nounwind"
+        # dropped where an instruction is asked for by name that has registers of its own width
+        self.attributes = attributes
 
     # ---- text ----
 
@@ -178,7 +180,7 @@ class Function:
 
     def text(self) -> str:
         """The finished function; falls off the end into ``ret void``."""
-        return "\n".join([self._head, "entry:", *self._allocas, *self._lines, "ret void", "}"])
+        return "\n".join([f"{self._head} {self.attributes} {{", "entry:", *self._allocas, *self._lines, "ret void", "}"])
 
     # ---- i64 arithmetic with folding ----
 
@@ -317,6 +319,8 @@ class Function:
 
     def intrinsic(self, name: str, result: str, arguments: Sequence[tuple[str, Value]]) -> str:
         """A call of an intrinsic that touches no memory: same arguments, same value."""
+        if name.startswith("llvm.x86."):
+            self.attributes = ""
         self.module.declare(name, result, [type for type, _ in arguments])
         text = f"call {result} @{name}(" + ", ".join(f"{type} {value}" for type, value in arguments) + ")"
         return self._known.get(text) or self._keep(text)
