@@ -258,6 +258,7 @@ PRIMITIVES: dict[str, Primitive] = {
     "acosh": _function(vmath.named("acosh"), 80),
     "atanh": _function(vmath.named("atanh"), 80),
     "exponent": _function(vmath.named("exponent"), 8),
+    "mantissa": _function(vmath.named("mantissa"), 8),
     "atan2": _function2(vmath.named("atan2"), 40),
     "hypot": _function2(vmath.named("hypot"), 20),
     "nextafter": _function2(vmath.named("next_after"), 8),

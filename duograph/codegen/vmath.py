@@ -8,7 +8,7 @@ from typing import Any
 
 # Where each is; a process imports those it emits.
 _MODULES = {
-    "bits": ("exponent", "next_after"),
+    "bits": ("exponent", "mantissa", "next_after"),
     "erf": ("erf",),
     "exp": ("exp", "exp2", "expm1", "tanh"),
     "inverse": ("acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cosh", "hypot", "sinh"),

@@ -68,7 +68,7 @@ def _rows() -> list[Primitive]:
     add(ELEMENTWISE, 1, "asinh acosh atanh erfc erfinv lgamma digamma", cost=2 * TRANSCENDENTAL)
     add(ELEMENTWISE, 2, "atan2 hypot fmod gcd", cost=TRANSCENDENTAL)
     add(ELEMENTWISE, 2, "copysign nextafter")
-    add(ELEMENTWISE, 1, "exponent", cost=4, flops=0)
+    add(ELEMENTWISE, 1, "exponent mantissa", cost=4, flops=0)
     add(ELEMENTWISE, 2, "pow", cost=2 * TRANSCENDENTAL)
     add(ELEMENTWISE, 2, "maximum minimum")
     add(ELEMENTWISE, 2, "logical_and logical_or logical_xor", result="bool", flops=0)

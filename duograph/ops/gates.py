@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from duograph import _core as core
 from duograph.errors import DomainError, ShapeError
 
 from .activations import leaky_relu, softmax, softplus
 from .arithmetic import abs
 from .choice import clamp, where
 from .copying import cast
-from .creation import zeros_like
+from .creation import full, zeros_like
 from .definition import COMPOSITION, ELEMENTWISE, function, op
 from .dtypes import float_promote, floats, numeric
 from .extrema import argmax
@@ -32,7 +33,7 @@ _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 @op(
     kind=ELEMENTWISE,
     dtypes=numeric.on("x"),
-    samples=lambda m: [*unary()(m), (m(3, 5), -0.5, 1.5)] if m.kind != "u" else [],
+    samples=lambda m: [*unary()(m), (m(3, 5), -0.5, 1.5), (m(4), -1000, 1 << 40)] if m.kind != "u" else [],
     inplace=True,
     functional=True,
     method=False,
@@ -49,7 +50,10 @@ def hardtanh(x: Tensor, min_val: Number = -1.0, max_val: Number = 1.0) -> Tensor
     >>> dg.nn.functional.hardtanh(tensor([-4.0, -0.5, 0.5, 4.0]))
     tensor([-1.0000, -0.5000,  0.5000,  1.0000])
     """
-    return cast(clamp(x, min_val, max_val), x.dtype)
+    if x.dtype.is_floating_point:
+        return clamp(x, min_val, max_val)
+    low, high = (full((), limit, core.int64) for limit in (min_val, max_val))
+    return cast(clamp(cast(x, core.int64), low, high), x.dtype)
 
 
 @hardtanh.vjp

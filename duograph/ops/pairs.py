@@ -15,7 +15,6 @@ from .definition import ELEMENTWISE, op
 from .divisions import floor_divide, trunc_divide
 from .dtypes import doubles, float_promote, floats, integers, no_bool, numeric, promote, wide_floats
 from .exponentiation import pow
-from .rounding import floor
 from .samples import binary, unary
 from .unary import exp, exp2, log, log1p
 
@@ -408,6 +407,12 @@ def exponent_of(x: Operand) -> Tensor:
     ...
 
 
+@op(kind=ELEMENTWISE, dtypes=floats, primitive="mantissa", differentiable=False, method=False, public=False)
+def mantissa_of(x: Operand) -> Tensor:
+    """The IR's mantissa."""
+    ...
+
+
 @op(kind=ELEMENTWISE, dtypes=floats, samples=unary())
 def frexp(x: Tensor) -> tuple[Tensor, Tensor]:
     """x as mantissa * 2 ** exponent, the mantissa's size in [1/2, 1); 0, infinities and NaN with exponent 0.
@@ -421,9 +426,7 @@ def frexp(x: Tensor) -> tuple[Tensor, Tensor]:
     >>> frexp(tensor([8.0, -3.0]))[1]
     tensor([4, 2], dtype=duograph.int32)
     """
-    k = exponent_of(x)
-    half = floor(k * 0.5)
-    return x * exp2(-half) * exp2(half - k), cast(k, core.int32)
+    return mantissa_of(x), cast(exponent_of(x), core.int32)
 
 
 @frexp.vjp

@@ -15,6 +15,8 @@ from .fusion_requests import Requests
 from .groups import Buffer, Group, Placement, Request, Store, Target
 from .small_loops import is_small, operand_kinds
 
+MAX_TURNS = 8  # parts of a concatenation that one kernel writes by turns
+
 
 class OwnNodes(Requests):
     """Places nodes that are no part of a loop over elements."""
@@ -130,13 +132,18 @@ class OwnNodes(Requests):
         return PRIMITIVES[value.node.op].kind != MOVEMENT and value.node.op != "constant"
 
     def _concat(self, node: Node, placement: Placement, writers: list[Group]) -> None:
+        """A kernel for each part; one for all where their elements lie by turns in memory, so that it is gone through once."""
         dim = node.attrs["dim"]
         offset: Expr = placement.offset
+        shape = node.inputs[0].shape
+        turns = self.share and self.fuse and 1 < len(node.inputs) <= MAX_TURNS and all(size == 1 for size in shape[dim:])
+        together = turns and all(part.shape == shape for part in node.inputs)
         for part in node.inputs:
-            group, access = self.map_group(part.shape)
+            if not (together and writers):
+                group, access = self.map_group(part.shape)
+                writers.append(group)
             self._add_store(group, self.ask(group, part, access), Placement(placement.buffer, placement.strides, offset))
             offset = offset + part.shape[dim] * placement.strides[dim]
-            writers.append(group)
 
     def _slice_update(self, node: Node, placement: Placement) -> Group:
         source = node.inputs[1]

@@ -271,7 +271,9 @@ def test_functions_of_two(isa, dtype):
         for op, function in (("fmod", np.fmod), ("copysign", np.copysign), ("nextafter", np.nextafter)):
             np.testing.assert_array_equal(call(op, x, y, isa=isa), function(x, y), err_msg=op)
         finite = np.where(np.isfinite(x), x, 1)
+        finite = np.concatenate([finite, finite * np.finfo(dtype).smallest_subnormal, np.array([-3e-310, 5e-324]).astype(dtype)])
         np.testing.assert_array_equal(call("exponent", finite, isa=isa), np.frexp(finite)[1])
+        np.testing.assert_array_equal(call("mantissa", finite, isa=isa), np.frexp(finite)[0])
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int64", "uint8", "int32"])
