@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 from duograph import _core as core
 from duograph._recorded import state
+from duograph.errors import GradError
 
 from .chosen import chosen
 from .convert import callee
-from .tree import Remake, tensors_of
+from .tree import Remake, tensors_again
 
 _STORES = ("setattr", "setitem", "setcell")
 
@@ -28,9 +29,9 @@ class Place(NamedTuple):
     base: bool  # it is what that one is a view of
 
 
-def places_of(outputs: Sequence[tuple[int, Any]], results: Sequence[Any]) -> list[Place]:
+def places_of(outputs: Sequence[tuple[int, Any]], result: Any) -> list[Place]:
     """The places of the program's outputs, which are (number, tensor)."""
-    found = []
+    found, results = [], tensors_again(result)
     for number, tensor in outputs:
         place = next((i for i, t in enumerate(results) if t is tensor), None)
         if place is not None:
@@ -45,6 +46,7 @@ class Again:
 
     Args:
         outputs: of the differentiable outputs of the program.
+        count: so many tensors a result has.
         effects: what each run of the entry does when it ends.
     """
 
@@ -54,12 +56,14 @@ class Again:
         n_positional: int,
         keywords: tuple[str, ...],
         outputs: list[Place],
+        count: int,
         effects: Sequence[tuple[Any, ...]],
     ) -> None:
         self.target = target
         self.n_positional = n_positional
         self.keywords = keywords
         self.outputs = outputs
+        self.count = count
         self.effects = effects
 
     def __call__(self, arguments: tuple[Any, ...], call: Any) -> tuple[Any, ...]:
@@ -83,7 +87,13 @@ class Again:
 
     def _run(self, run: Callable[[], Any]) -> tuple[Any, ...]:
         lists = {id(held): (held, len(held)) for held in _containers(self.effects) if isinstance(held, list)}
-        results = tensors_of(run())
+        results = tensors_again(run())
+        if len(results) != self.count:
+            raise GradError(
+                "static: a gradient of a gradient runs the function's Python again, and a result was a number now and a tensor "
+                "then, or the other way round",
+                hint="begin with dg.tensor(…), so that the result is a tensor on all ways through the function",
+            )
         left: dict[int, Any] = {}
         if any(place.result is None for place in self.outputs):
             left = _left(self.effects, lists)

@@ -18,6 +18,7 @@ from .containers import Containers
 from .control import UNBOUND, Thunk, Variables
 from .host_calls import Diverged
 from .merge import adopt, common_type, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
+from .outside_places import OutsidePlaces, with_places
 from .region_gradients import Written, with_gradients
 from .regions import Region
 from .sharing import Join
@@ -55,14 +56,16 @@ def negation(tensor: Any) -> Any:
 class Outside:
     """What code in a region must leave alone: watched from the start of a region to its end."""
 
-    def __init__(self, recorder: Recorder, gradients: bool = False) -> None:
+    def __init__(self, recorder: Recorder, gradients: bool = False, places: bool = False) -> None:
         self.recorder = recorder
         self.gradients = gradients  # may be written
+        self.places = places  # likewise
         self.before = self._marks()
 
-    def _marks(self) -> tuple[int, int, int]:
-        gradients = 0 if self.gradients else sum(kind == "write" for kind, _, _ in self.recorder.gradients_written)
-        return len(self.recorder.calls), len(self.recorder.undo), gradients
+    def _marks(self) -> tuple[int, int, int, int]:
+        recorder = self.recorder
+        gradients = 0 if self.gradients else sum(kind == "write" for kind, _, _ in recorder.gradients_written)
+        return len(recorder.calls), len(recorder.undo) - recorder.first, 0 if self.places else len(recorder.log), gradients
 
     def check(self, region: Region) -> None:
         """Refuse what would happen once, at capture, instead of when the branch or loop runs."""
@@ -85,6 +88,7 @@ def branch(
     """`if` on a tensor: the variables afterwards are what the side taken gives them."""
     predicate = truth(test)
     written = Written(recorder)
+    outside = OutsidePlaces(recorder)
     given = variables
     before = variables.get()
     containers = Containers(recorder, (*variables.loads(), *before), variables)
@@ -96,15 +100,16 @@ def branch(
         for run in (then, otherwise):
             try:
                 with containers.hold(choice.builder):
-                    found.append(choice.side(run, variables.get, gradients=True))
-                more |= written.new()
+                    found.append(choice.side(run, variables.get, writes=True))
+                more |= written.new() | outside.new()
             finally:
                 written.take_back()
+                outside.take_back()
                 given.set(before)
                 contents.append(containers.take_back())
         if not more:
             break
-        variables = with_gradients(given, written, fixed=True)
+        variables = with_gradients(with_places(given, outside), written, fixed=True)
     if ENDED in found:
         choice.go_on([after is ENDED for after in found], then, otherwise)
         return
@@ -155,11 +160,11 @@ class _Choice:
         self.values: list[tuple[Any, Any]] = []  # of each result: what it is on both sides
         self.lenders: list[tuple[str, list[Cell]]] = []  # of each result: whose memory it is on one side
 
-    def side(self, run: Thunk, get: Thunk, gradients: bool = False) -> Any:
+    def side(self, run: Thunk, get: Thunk, writes: bool = False) -> Any:
         """Capture one side; gives the variables at its end, or ENDED if it raises."""
         region = Region(self.builder)
         self.regions.append(region)
-        outside = Outside(self.recorder, gradients)
+        outside = Outside(self.recorder, gradients=writes, places=writes)
         with region.open():
             try:
                 run()

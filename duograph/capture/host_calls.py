@@ -111,6 +111,7 @@ class HostCalls:
         if kind == "full":
             self._check_not_tried(user_location())
         if kind == "full" and builder.regions:
+            self._check_places()
             self._bring_up_to_date_outside()
         operands = _Operands(self)
         effects = [] if kind == "light" else self._due(operands, kind)
@@ -136,6 +137,15 @@ class HostCalls:
                 "static: inside of try, what only each run decides to raise: a static function cannot go on after it",
                 hint="test the condition with if, or put try around the call of the static function",
                 location=location,
+            )
+
+    def _check_places(self) -> None:
+        recorder = self.session.recorder
+        if len(recorder.log) > recorder.settled:
+            raise CaptureError(
+                "static: a host callback in a branch or loop that a tensor's value steers and that writes outside the function",
+                hint="call it before or after the branch or loop, or write there after it",
+                location=user_location(),
             )
 
     def raises_at_runs(self, error: Exception) -> bool:

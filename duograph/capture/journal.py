@@ -28,6 +28,8 @@ class Mark(NamedTuple):
 
     calls: int
     undo: int
+    first: int
+    log: int
     gradients: int
     written: set[tuple[int, Any]]
     stores: dict[tuple[int, Any], tuple[str, Any, Any, Callable[[], Any]]]
@@ -54,6 +56,7 @@ class Journal:
 
     watch: ModuleWatch
     callee: Callable[[Any], Any]
+    enter: Callable[[Any], None]
     external: dict[int, Any]  # objects that were there before the capture
     keep: list[Any]
     gradients_written: list[tuple[str, Any, Any]]  # the journal of reads and writes of `.grad`
@@ -62,6 +65,9 @@ class Journal:
         self.written: set[tuple[int, Any]] = set()
         self.undo: list[Callable[[], None]] = []
         self.stores: dict[tuple[int, Any], tuple[str, Any, Any, Callable[[], Any]]] = {}
+        self.log: list[tuple[str, Any, Any]] = []  # every write to a place: kind, holder, key
+        self.settled = 0  # so much of it was written before the branches and loops that are open
+        self.first = 0  # how much of `undo` is of places
         self.calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self.journaled: list[Any] = []  # containers from outside that were changed
         self.saved: dict[int, Any] = {}  # what they held before, by id
@@ -70,9 +76,11 @@ class Journal:
     def store(self, kind: str, holder: Any, key: Any, restore: Callable[[], None], current: Callable[[], Any]) -> None:
         """A place outside is about to be written: the run will write what it holds when the capture ends."""
         identity = (id(holder), key)
+        self.log.append((kind, holder, key))
         if identity not in self.written:
             self.written.add(identity)
             self.undo.append(restore)
+            self.first += 1
             self.keep.append(holder)
             self.stores[identity] = (kind, holder, key, current)
 
@@ -80,6 +88,8 @@ class Journal:
         own = type(holder).__dict__.get("__setattr__") if not is_module(holder) else None
         if isinstance(own, types.FunctionType):  # what the user's class does instead
             self.callee(own)(holder, name, value)
+            return
+        if self.set_by_class(value, holder, name):
             return
         outside = id(holder) in self.external or is_module(holder) or isinstance(holder, type) or is_outside_function(holder)
         if isinstance(holder, core.Tensor) or not outside:
@@ -106,6 +116,28 @@ class Journal:
         self.written |= {(id(place), name) for place in places}
         setattr(holder, name, value)
 
+    def set_by_class(self, value: Any, holder: Any, name: str) -> bool:
+        """Whether the user's class has a property or the like of this name, which does what it does with the value."""
+        ways = () if isinstance(holder, (type, core.Tensor)) else type(holder).__mro__
+        found = next((cls.__dict__[name] for cls in ways if name in cls.__dict__), None)
+        if isinstance(found, property) and isinstance(found.fset, types.FunctionType):
+            self.callee(found.fset)(holder, value)
+            return True
+        if not hasattr(type(found), "__set__") or not is_descriptor(found):
+            return False
+        self.enter(found)  # from now on its methods are converted
+        setattr(holder, name, value)
+        return True
+
+    def remember_property(self, value: Any, holder: Any, name: str) -> None:
+        """What a cached property leaves in its object."""
+        own = own_dict(holder)
+        if own is None or (id(holder) not in self.external and not is_module(holder)):
+            setattr(holder, name, value)
+            return
+        self.store("setitem", own, name, lambda: operator.delitem(own, name), lambda: own[name])
+        own[name] = value
+
     def set_item(self, value: Any, holder: Any, key: Any) -> None:
         settled(holder)
         if id(holder) in self.external and isinstance(holder, (list, dict)):
@@ -117,16 +149,9 @@ class Journal:
                 holder[key] = value
                 self.calls.append((functools.partial(operator.setitem, holder, key), (value,)))
                 return
-            old = holder.get(key, _MISSING) if isinstance(holder, dict) else holder[key]
-
-            def restore() -> None:
-                if old is _MISSING:
-                    del holder[key]
-                else:
-                    holder[key] = old
-
-            self.store("setitem", holder, key, restore, lambda: holder[key])
-        elif id(holder) in self.external and is_array(holder):
+            self.store_item(holder, key, value)
+            return
+        if id(holder) in self.external and is_array(holder):
             self.journal_array(holder)
             self.calls.append((functools.partial(operator.setitem, holder, plain_pinned(key)), (value,)))
         holder[key] = value
@@ -156,29 +181,39 @@ class Journal:
         """A global or closure variable is about to be assigned `value`."""
         kind, holder, name = sites.sites[number]
         if kind == "cell":
-            try:
-                old = holder.cell_contents
-            except ValueError:
-                old = _MISSING
-
-            def restore_cell() -> None:
-                if old is _MISSING:
-                    del holder.cell_contents
-                else:
-                    holder.cell_contents = old
-
-            self.store("setcell", holder, None, restore_cell, lambda: holder.cell_contents)
+            self.store_cell(holder, value)
         else:
-            before = holder.get(name, _MISSING)
-
-            def restore() -> None:
-                if before is _MISSING:
-                    holder.pop(name, None)
-                else:
-                    holder[name] = before
-
-            self.store("setitem", holder, name, restore, lambda: holder[name])
+            self.store_item(holder, name, value)
         return value
+
+    def store_cell(self, cell: types.CellType, value: Any) -> None:
+        """A closure variable from outside is assigned."""
+        try:
+            old = cell.cell_contents
+        except ValueError:
+            old = _MISSING
+
+        def restore() -> None:
+            if old is _MISSING:
+                del cell.cell_contents
+            else:
+                cell.cell_contents = old
+
+        self.store("setcell", cell, None, restore, lambda: cell.cell_contents)
+        cell.cell_contents = value
+
+    def store_item(self, holder: Any, key: Any, value: Any) -> None:
+        """An item of a dict or list from outside is assigned; a global variable is one."""
+        old = holder.get(key, _MISSING) if isinstance(holder, dict) else holder[key]
+
+        def restore() -> None:
+            if old is _MISSING:
+                holder.pop(key, None)
+            else:
+                holder[key] = old
+
+        self.store("setitem", holder, key, restore, lambda: holder[key])
+        holder[key] = value
 
     def augmented(self, old: Any, how: str, value: Any) -> None:
         """`old += value` is about to change an object from outside."""
@@ -216,9 +251,10 @@ class Journal:
 
     def mark(self) -> Mark:
         """What was changed outside so far, to go back to."""
+        values = [(row, row[3]()) for row in self.stores.values()]
         return Mark(
-            len(self.calls), len(self.undo), len(self.gradients_written), set(self.written), dict(self.stores),
-            [(row, row[3]()) for row in self.stores.values()], [(x, x.copy()) for x in self.journaled],
+            len(self.calls), len(self.undo), self.first, len(self.log), len(self.gradients_written), set(self.written),
+            dict(self.stores), values, [(x, x.copy()) for x in self.journaled],
         )  # fmt: skip
 
     def back_to(self, mark: Mark) -> None:
@@ -229,6 +265,17 @@ class Journal:
         for _, tensor, old in [row for row in self.gradients_written[mark.gradients :] if row[0] == "write"][::-1]:
             tensor.grad = old
         del self.gradients_written[mark.gradients :]
+        self.take_back_stores(mark)
+        del self.journaled[len(mark.contents) :]
+        for container, saved in mark.contents:
+            refill(container, saved)
+
+    def take_back_stores(self, mark: Mark) -> None:
+        """Undo and forget the writes to places since a mark, where there were no others."""
+        while len(self.undo) > mark.undo:
+            self.undo.pop()()
+        self.first = mark.first
+        del self.log[mark.log :]
         self.written, self.stores = set(mark.written), dict(mark.stores)
         for (kind, holder, key, _), value in mark.values:
             if kind == "setattr":
@@ -237,9 +284,6 @@ class Journal:
                 holder.cell_contents = value
             else:
                 holder[key] = value
-        del self.journaled[len(mark.contents) :]
-        for container, saved in mark.contents:
-            refill(container, saved)
 
 
 def place_of(holder: Any, name: str) -> Any:
@@ -264,6 +308,13 @@ def own_dict(holder: Any) -> dict[str, Any] | None:
 def is_array(value: Any) -> bool:
     """Whether it is a NumPy array, or something like one."""
     return type(value).__module__.partition(".")[0] == "numpy" and hasattr(value, "__array__") and hasattr(value, "copy")
+
+
+def is_descriptor(found: Any) -> bool:
+    """Whether what a class has for a name is an object of the user's, whose own methods say what an attribute is."""
+    from .recorder import is_user_class
+
+    return isinstance(getattr(type(found), "__get__", None), types.FunctionType) and is_user_class(type(found))
 
 
 def is_outside_function(value: Any) -> bool:

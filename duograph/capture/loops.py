@@ -22,6 +22,7 @@ from .growing import extend, tensors_of
 from .loop_node import COUNTER, Loop
 from .loop_state import LoopState, NotALoop
 from .merge import adopt, common_type, is_number, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
+from .outside_places import OutsidePlaces, with_places
 from .recorder import Recorder
 from .region_gradients import Written, check_asked, with_gradients
 from .regions import Region
@@ -171,6 +172,7 @@ class _Capture:
         self.recorder = recorder
         self.given = variables
         self.written = Written(recorder)
+        self.outside = OutsidePlaces(recorder)
         self._take(variables)
         self.carried: dict[str, _Carried] = {}
         self.cells: dict[int, Cell] = {}
@@ -196,6 +198,7 @@ class _Capture:
     def reset(self) -> None:
         """Variables, gradients and containers are as before the loop."""
         self.written.take_back()
+        self.outside.take_back()
         self.given.set(self.before[: len(self.given.names)])
         self.containers.take_back()
 
@@ -222,8 +225,8 @@ class _Capture:
 
     def _attempt(self, body: Callable[[Any], None], test: Thunk | None, stop: Thunk | None) -> Loop | None:
         """The loop, or None if more of its variables turned out to change."""
-        if self.written.tensors or self.state.places:  # looked at anew in each attempt, as giving one up forgets it
-            self._take(with_gradients(self.state.with_places(self.given), self.written))
+        if self.written.tensors or self.state.places or self.outside.places:  # looked at anew, as giving up forgets it
+            self._take(with_gradients(with_places(self.state.with_places(self.given), self.outside), self.written))
         region = Region(self.builder)
         self._flows({})
         counter = region.input(COUNTER, "turn")
@@ -238,7 +241,7 @@ class _Capture:
         self.builder.read_last.clear()
         flags = self.turns.inputs(region) if self.turns is not None else []
         test_region, go_on = self._test(region, tensors, contents, turn, test, stop)
-        outside = Outside(self.recorder, gradients=True)
+        outside = Outside(self.recorder, gradients=True, places=not self.may_unroll)
         with region.open(), self.containers.hold(self.builder), self._raising():
             self._enter(tensors, contents)
             if self.turns is not None:
@@ -246,7 +249,7 @@ class _Capture:
             body(None if self.sequence is None else self.sequence.item(region, turn))
             after = dict(zip(self.names, self.get()))
             outside.check(region)
-            grown = self.state.look(self.builder.read_last) | self.written.new() or self._grown(after)
+            grown = self.state.look(self.builder.read_last) | self.written.new() | self.outside.new() or self._grown(after)
             if self.turns is not None and not grown:
                 grown = self._share(region, after)
             grown = grown or self._flows(after)

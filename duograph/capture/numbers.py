@@ -83,6 +83,9 @@ class LiveNumber:
     def __divmod__(self, other: Any) -> Any:
         return self // other, self % other
 
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
+
     def __str__(self) -> str:
         return str(self.pin())
 
@@ -261,18 +264,24 @@ def _quotient(name: str, a: Any, b: Any) -> Ratio | None:
 
 def _arithmetic(name: str, function: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
     def combine(a: Any, b: Any) -> Any:
-        value = function(plain(a), plain(b))
         live = a if is_live(a) else b
         if name in ("floordiv", "mod", "div") and is_live(b):
-            _outcome(b, 0, "ne", operator.ne)  # a zero divisor raises in Python: the capture holds while there is none
+            _outcome(b, 0, "ne", operator.ne)  # a zero divisor raises in Python: the capture holds while there is one, or none
+        try:
+            value = function(plain(a), plain(b))
+        except ArithmeticError:
+            return function(plain_pinned(a), plain_pinned(b))  # raises, as for these numbers only
         pair = _of_sizes(a, b) if name in EXACT else None
         if pair is not None:
             return live.recorder.sizes.number(EXACT[name](*pair))
         if name == "pow" and type(plain(a)) is type(plain(b)) is int:
             return function(plain_pinned(a), plain_pinned(b))  # int or float by the sign of the exponent
-        if not isinstance(value, (int, float)):
+        if not isinstance(value, (int, float)) or (name == "pow" and not math.isfinite(value)):
             return function(plain_pinned(a), plain_pinned(b))
-        made = _make(live, (*postfix_of(a), *postfix_of(b), (name,)), value)
+        postfix = (*postfix_of(a), *postfix_of(b), (name,))
+        if name == "pow":
+            _is_finite(live.recorder, postfix)  # where Python raises, or gives a complex number, the capture does not hold
+        made = _make(live, postfix, value)
         if is_live(made):
             made.ratio = _quotient(name, a, b)
         return made
@@ -348,10 +357,21 @@ MATHEMATICAL = frozenset(("sqrt", "exp", "log", "log2", "log10", "sin", "cos", "
 
 def mathematical(name: str, number: LiveNumber) -> Any:
     """`math.name(number)`: a number again; where Python would raise, the capture does not hold."""
-    value = getattr(math, name)(number.value)
+    function = getattr(math, name)
+    try:
+        value = function(number.value)
+    except (ValueError, ArithmeticError):
+        return function(number.pin())  # raises, as for this number only
+    if not math.isfinite(value):
+        return function(number.pin())
     postfix = (*number.postfix, (name,))
-    number.recorder.guard_outcome((*postfix, ("const", math.inf), ("lt",)), True)
+    _is_finite(number.recorder, postfix)
     return _make(number, postfix, value)
+
+
+def _is_finite(recorder: Recorder, postfix: Postfix) -> None:
+    """The capture holds while the core can compute the number."""
+    recorder.guard_outcome((*postfix, ("const", math.inf), ("lt",)), True)
 
 
 def power(base: Any, exponent: Any) -> Any:

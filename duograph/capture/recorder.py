@@ -23,7 +23,7 @@ from duograph.ir.builder import active, current
 from .classes import ClassWatch, is_code
 from .growing import grows
 from .growing import item as item_of_growing
-from .journal import CONTAINERS, Journal, is_array, is_outside_function, own_dict, place_of
+from .journal import CONTAINERS, Journal, is_array, is_descriptor, is_outside_function, own_dict, place_of
 from .modules import MISSING, ModuleWatch, is_module
 from .numbers import LiveNumber, Postfix, is_live
 from .outer import is_used_up, refuse_iterator, variable
@@ -293,8 +293,11 @@ class Recorder(Journal):
                 return getattr(holder, name)
             if isinstance(found, functools.cached_property) and holder is not cls:
                 made = self.callee(found.func)(holder)
-                self.set_attribute(made, holder, name)
+                self.remember_property(made, holder, name)
                 return made
+            if is_descriptor(found):
+                self.enter(found)  # from now on its methods are converted
+                return getattr(holder, name)
             if isinstance(found, (types.MemberDescriptorType, types.GetSetDescriptorType)) or _data(found):
                 return self.observe(getattr(holder, name), "attr", holder, name, base)  # __slots__
             value = getattr(holder, name)
@@ -309,11 +312,9 @@ class Recorder(Journal):
             return
         self.watch_class(type(holder))
         own = own_dict(holder)
-        if own is None or _data(found) or isinstance(found, functools.cached_property) or id(holder) not in self.external:
+        if own is None or _data(found) or id(holder) not in self.external or (id(own), name) in self.written:
             return
-        if (id(own), name) in self.written:
-            return
-        if self.watch.owns(own):
+        if self.watch.owns(own) and not isinstance(found, functools.cached_property):
             self.watch.remember(own, name, MISSING)
         else:
             self.guard("lacks", own, name)

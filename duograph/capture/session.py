@@ -21,7 +21,7 @@ from .presence import grad_if
 from .recorder import Recorder
 from .results import Results
 from .size_history import Plan
-from .tree import Arguments, Row, argument_names, template, tensor_spec, tensors_of
+from .tree import Arguments, Row, argument_names, template, tensor_spec
 from .words import Words
 
 
@@ -33,7 +33,7 @@ class Captured(NamedTuple):
     description: dict[str, Any]  # of the entry, without program and tape
     tape: tuple[Any, ...] | None
     input_tensors: list[Any]
-    result_tensors: list[Any]  # all tensors of the result, in the order of its template
+    result: Any  # of the captured function
     checks: dict[int, Any]  # the user's line of each check of sizes, by its code
 
 
@@ -61,7 +61,7 @@ class Session:
         self.journal: list[tuple[str, Any, Any]] = []
         self.results = Results(self.builder, self.recorder, self.arguments, self.differentiable, care.results is None)
         self.names: list[str] = []  # of the arguments
-        self.result_tensors: list[Any] = []
+        self.result: Any = None
         self.recorder.gradients_written = self.journal
         self.differentiating = False
         self.hosts = self.recorder.hosts = HostCalls(self)
@@ -112,7 +112,7 @@ class Session:
                 self.builder.aliases.sync_all()
                 gradients = self._gradients()
                 self.results.note_sharing(result, *(row[-1]() for row in self.hosts.left()[1]))
-                self.result_tensors = tensors_of(result)
+                self.result = result
                 outputs = template(result, self.results.row)
                 effects = self._effects(gradients)
                 self.differentiating = True
@@ -285,7 +285,7 @@ class Session:
             description,
             tape,
             [originals.get(id(t), t) for _, t in builder.tensor_inputs],
-            self.result_tensors,
+            self.result,
             dict(builder.check_lines.values()),
         )
 

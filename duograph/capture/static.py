@@ -22,6 +22,7 @@ from .session import Captured, Session
 from .signatures import Reasons, Signatures, signatures, warn
 from .size_history import Plan, SizeHistory
 from .sizes import Unsettled, known_sizes
+from .tree import tensors_again
 from .watched import TupleHistory
 
 if TYPE_CHECKING:
@@ -128,8 +129,9 @@ class Handler:
         description = dict(captured.description, program=built[0].program, tape=None, lines=lines)
         if captured.backward is not None and captured.tape is not None:
             built.append(build(captured.backward.graph, strict=self.strict, fuse=config.fuse, views=False, budget=self.budget))
-            places = places_of(captured.backward.outputs, captured.result_tensors)
-            again = Again(self.target, len(args), tuple(kwargs), places, description["effects"])
+            places = places_of(captured.backward.outputs, captured.result)
+            count = len(tensors_again(captured.result))
+            again = Again(self.target, len(args), tuple(kwargs), places, count, description["effects"])
             goes_on = Continued(captured.backward.continued, self.strict, self.budget)
             specs = [(tensor.dtype, known_sizes(tensor.shape)) for _, tensor in captured.backward.outputs]
             description["tape"] = (

@@ -219,6 +219,21 @@ def tensors_of(result: Any) -> list[Any]:
     return found
 
 
+def tensors_again(result: Any) -> list[Any]:
+    """The tensors of a result that are tensors in dynamic mode, too: neither those that stand for numbers, nor parts of texts."""
+    if isinstance(result, core.Tensor):
+        return [] if result._traced is not None and result._traced.type.weak else [result]
+    kind, fields = type(result), dataclass_fields(result)
+    items: Any = ()
+    if isinstance(result, tuple) or kind is list:
+        items = result
+    elif kind is dict:
+        items = result.values()
+    elif fields is not None:
+        items = [getattr(result, name) for name in fields]
+    return [tensor for item in items for tensor in tensors_again(item)]
+
+
 def _holds_tensors(values: Any) -> bool:
     for value in values:
         if isinstance(value, (core.Tensor, LiveNumber, Dim, Rows)):
