@@ -133,12 +133,13 @@ PyObject* op_bind(PyObject* self, PyObject* instance, PyObject*) {
   return instance && instance != Py_None ? PyMethod_New(self, instance) : Ref::borrow(self).release();
 }
 
-// What an operator is not, its definition is: rules, docstring, signature.
+// What an operator is not, its definition is: rules, signature, and documentation where it was given none.
 PyObject* op_getattro(PyObject* self, PyObject* name) {
-  const char* text = PyUnicode_AsUTF8(name);
   PyObject* definition = as_op(self)->definition;
+  const char* text = PyUnicode_AsUTF8(name);
   const bool documentation = text && (std::strcmp(text, "__doc__") == 0 || std::strcmp(text, "__module__") == 0);
-  if (documentation && definition && definition != Py_None) {
+  PyObject* own = as_op(self)->dict;
+  if (documentation && definition && definition != Py_None && !(own && PyDict_Contains(own, name) == 1)) {
     PyObject* found = PyObject_GetAttr(definition, name);
     if (found) return found;
     PyErr_Clear();

@@ -13,7 +13,7 @@ from .host import check, lapack, transposed
 
 Tensor = core.Tensor
 
-_pinv = lapack("pinv", lambda numpy, x: numpy.linalg.pinv(x, max(x.shape[-2:]) * numpy.finfo(x.dtype).eps), transposed)
+_pinv = lapack("pinv", lambda numpy, x, rtol: numpy.linalg.pinv(x, rtol), lambda x, rtol: transposed(x))
 
 
 @checked
@@ -40,8 +40,8 @@ def matrix_rank(x: Tensor, *, atol: float | None = None, rtol: float | None = No
 
 class _PseudoInverse(Function):
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
-        out = _pinv(x)
+    def forward(ctx: Any, x: Any, rtol: Any) -> Any:
+        out = _pinv(x, rtol)
         ctx.save_for_backward(x, out)
         return out
 
@@ -51,13 +51,17 @@ class _PseudoInverse(Function):
         across, back = transposed(p), transposed(g)
         first = (back - x @ (p @ back)) @ p @ across
         second = across @ p @ (back - (back @ p) @ x)
-        return first + second - across @ g @ across
+        return first + second - across @ g @ across, None
 
 
 @checked
-def pinv(x: Tensor) -> Tensor:
-    """The pseudo-inverse of Moore and Penrose; singular values below max(m, n) times the dtype's
-    precision of the greatest count as zero.
+def pinv(
+    x: Tensor, rcond: float | Tensor | None = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None
+) -> Tensor:
+    """The pseudo-inverse of Moore and Penrose; singular values up to max(atol, rtol * the greatest) count as zero.
+
+    rtol (rcond is its older name) is max(m, n) times the dtype's precision, or 0 if atol is given. `hermitian` promises a
+    symmetric matrix; nothing depends on it.
 
     Shapes:   x [*S, m, n] → [*S, n, m]
     Dtypes:   float32, float64
@@ -70,7 +74,14 @@ def pinv(x: Tensor) -> Tensor:
     tensor([[0.5000, 0.0000]])
     """
     check("pinv", x)
-    return _PseudoInverse.apply(x)  # type: ignore[no-any-return]
+    relative = rcond if rtol is None else rtol
+    if relative is None:
+        relative = 0.0 if atol is not None else max(x.shape[-1], x.shape[-2]) * finfo(x.dtype).eps
+    limit = x.new_zeros(tuple(x.shape[:-2])) + relative
+    if atol is not None:
+        greatest = svdvals(x.detach())[..., 0]
+        limit = limit.maximum(atol / greatest.clamp(min=finfo(x.dtype).tiny))
+    return _PseudoInverse.apply(x, limit)  # type: ignore[no-any-return]
 
 
 pinverse = pinv  # PyTorch's name outside of linalg

@@ -8,7 +8,6 @@ from typing import Any
 from .. import _core as core
 from ..errors import DomainError
 from ..ops.contractions import linear
-from ..ops.tables import embedding
 from ..tensors.creation import empty
 from . import functional, init
 from .module import Module
@@ -106,15 +105,30 @@ class Embedding(Module):
     """Rows of a table by their number.
 
     Shapes: indices [*] (integers) → [*, embedding_dim]; weight [num_embeddings, embedding_dim], from N(0, 1)
-    `padding_idx`: that row starts at zero and gets no gradient.
+    `padding_idx`: that row starts at zero and gets no gradient. `max_norm`: rows that are read and whose norm of order
+    `norm_type` is greater are brought down to it first, in place. `scale_grad_by_freq`: gradients are divided by how often
+    their row is read. `sparse`: must be False.
     """
 
     weight: Parameter
 
     def __init__(
-        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, device: Any = None, dtype: Any = None
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+        *,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
+        if sparse:
+            raise DomainError("Embedding: there are no sparse gradients", hint="leave out sparse=True")
+        self.max_norm, self.norm_type, self.scale_grad_by_freq = max_norm, norm_type, scale_grad_by_freq
         self.num_embeddings = check_count("Embedding", "num_embeddings", num_embeddings)
         self.embedding_dim = check_count("Embedding", "embedding_dim", embedding_dim)
         if padding_idx is not None:
@@ -126,12 +140,21 @@ class Embedding(Module):
         self.reset_parameters()
 
     @classmethod
-    def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None) -> Embedding:
+    def from_pretrained(
+        cls,
+        embeddings: Tensor,
+        freeze: bool = True,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+    ) -> Embedding:
         """A table with these rows; `freeze`: not trained."""
         if embeddings.dim() != 2:
             raise DomainError(f"Embedding.from_pretrained: expected a table of 2 dimensions, got {list(embeddings.shape)}")
         rows, columns = embeddings.shape
-        table = cls(0, columns)
+        table = cls(0, columns, None, max_norm, norm_type, scale_grad_by_freq, sparse)
         table.num_embeddings = rows
         table.padding_idx = padding_idx
         table.weight = Parameter(embeddings, requires_grad=not freeze)
@@ -144,8 +167,13 @@ class Embedding(Module):
             init.zeros_(self.weight.detach()[self.padding_idx])
 
     def forward(self, indices: Tensor) -> Tensor:
-        return embedding(indices, self.weight, self.padding_idx)
+        return functional.embedding(
+            indices, self.weight, self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq
+        )
 
     def extra_repr(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+        limit = "" if self.max_norm is None else f", max_norm={self.max_norm}"
+        order = "" if self.norm_type == 2 else f", norm_type={self.norm_type}"
+        scaled = ", scale_grad_by_freq=True" if self.scale_grad_by_freq else ""
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}{limit}{order}{scaled}"

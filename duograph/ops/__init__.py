@@ -47,6 +47,7 @@ from . import (  # noqa: F401
     products,
     quantiles,
     random,
+    rarer_steps,
     reductions,
     regrouping,
     rounding,

@@ -149,6 +149,7 @@ def _np_diagonal_scatter(np: Any, x: Any, source: Any, offset: int = 0, dim1: in
     kind=MOVEMENT,
     reference=_np_diagonal_scatter,
     samples=lambda m: [(m(4, 4), m(4)), (m(3, 5), m(3), 1), (m(2, 3, 4), m(3, 2), 0, -1, 0)],
+    names="src=source",
 )
 def diagonal_scatter(x: Tensor, source: Tensor, offset: Size = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """x with a diagonal replaced.

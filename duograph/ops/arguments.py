@@ -7,7 +7,7 @@ with the annotations of its signature, and the first that does not fit is what t
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from duograph import _core as core
@@ -60,12 +60,42 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 _ALTERNATIVES = {"Dims": "int | Sequence[int] | None"}
 
 
-def checked(function: Callable[P, R], name: str | None = None) -> Callable[P, R]:
-    """The function, with arguments of the wrong kind reported by name (`name`: what the user calls it)."""
+TORCH_OPERANDS = (("input", "A"), ("other", "B"))  # what PyTorch calls the first two operands of most functions
+
+
+def names_of(text: str) -> dict[str, str]:
+    """ "theirs=ours" pairs as a dict."""
+    return dict(pair.split("=") for pair in text.split())
+
+
+def renamed(
+    keywords: Mapping[str, Any], names: Mapping[str, str], operands: Sequence[str], parameters: Container[str]
+) -> dict[str, Any] | None:
+    """Keywords that PyTorch calls otherwise under the names they have here; None if there are none.
+
+    Args:
+        names: PyTorch's names of parameters; operands: the operands' names here, in order; parameters: all names here.
+    """
+    usual = {theirs: ours for ours, both in zip(operands, TORCH_OPERANDS) for theirs in both}
+    known = {**usual, **names}
+    theirs = {name: known[name] for name in keywords if name in known and name not in parameters}
+    return {theirs.get(name, name): value for name, value in keywords.items()} if theirs else None
+
+
+def checked(function: Callable[P, R], name: str | None = None, names: str = "") -> Callable[P, R]:
+    """The function, with arguments of the wrong kind reported by name.
+
+    Args:
+        name: what the user calls it; names: parameters that PyTorch calls otherwise, "theirs=ours".
+    """
 
     called = name or function.__name__
 
     def explain(function: Callable[..., Any], error: Exception, args: Any, kwargs: Any) -> Any:
+        if kwargs and isinstance(error, TypeError):
+            call = _with_our_names(function, names, args, kwargs)
+            if call is not None:
+                return made(*call[0], **call[1])
         if "out" in kwargs and isinstance(error, TypeError) and not _takes_out(function):
             from .calls import function_into
 
@@ -81,6 +111,30 @@ def checked(function: Callable[P, R], name: str | None = None) -> Callable[P, R]
 
     made = cast("Callable[P, R]", core.Function(function, explain))
     return made
+
+
+def _with_our_names(
+    function: Callable[..., Any], names: str, args: Sequence[Any], kwargs: dict[str, Any]
+) -> tuple[Sequence[Any], dict[str, Any]] | None:
+    """The arguments of a call by PyTorch's names as this function takes them; None if there are none such.
+
+    `size=` and the name of `*rest` give what may also be written out.
+    """
+    code = getattr(function, "__code__", None)
+    if code is None or code.co_flags & 0x08:  # it takes any keyword
+        return None
+    count = code.co_argcount + code.co_kwonlyargcount
+    parameters = code.co_varnames[:count]
+    ours = renamed(kwargs, names_of(names), parameters[:2], parameters)
+    if ours is not None:
+        return args, ours
+    rest = {code.co_varnames[count], "size"}.difference(parameters).intersection(kwargs) if code.co_flags & 0x04 else ()
+    if len(rest) != 1:
+        return None
+    others = dict(kwargs)
+    written_out = others.pop(*rest)
+    first = [others.pop(name) for name in parameters[len(args) : code.co_argcount] if name in others]
+    return (*args, *first, *(written_out if isinstance(written_out, (tuple, list)) else (written_out,))), others
 
 
 def _takes_out(function: Callable[..., Any]) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from duograph import _core as core
+
 from .choice import where
 from .creation import zeros_like
 from .definition import ELEMENTWISE, function, op
@@ -124,19 +126,20 @@ def sub_scaled(a: Operand, b: Operand, alpha: Number = 1) -> Tensor:
 
 
 @function(method="rsub", samples=lambda m: [(m(3, 5), m(5)), (m(4), 2)], reference=lambda np, a, b: b - a)
-def rsub(a: Operand, b: Operand) -> Tensor:
-    """b - a.
+def rsub(a: Operand, b: Operand, *, alpha: Number = 1) -> Tensor:
+    """b - alpha * a.
 
     Shapes:   a [*S], b [*T] → broadcast(S, T)
     Dtypes:   promote; bool is rejected
-    Gradient: -1 to a, 1 to b
+    Gradient: -alpha to a, 1 to b
     Errors:   as `sub`
     Source:   torch.rsub
 
     >>> rsub(tensor([1.0]), 3)
     tensor([2.])
     """
-    return sub(b, a)
+    plain = not isinstance(alpha, core.Tensor) and alpha == 1
+    return sub(b, a) if plain else sub_scaled(b, a, alpha)
 
 
 @op(
@@ -271,6 +274,7 @@ def _(g: Any, out: Any, x: Any) -> Any:
     reference=lambda np, a, b, w: a + w * (b - a),
     inplace="lerp_",
     samples=lambda m: [(m(3, 5), m(3, 5), 0.3), (m(3, 1), m(5), m(3, 5)), (m(0), m(0), 0.5)],
+    names="end=b",
 )
 def lerp(a: Operand, b: Operand, weight: Operand) -> Tensor:
     """Linear interpolation: a + weight * (b - a).

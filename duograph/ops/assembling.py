@@ -381,6 +381,7 @@ def _np_tensor_split(np: Any, x: Any, parts: Any, dim: int = 0) -> Any:
 @function(
     reference=_np_tensor_split,
     samples=lambda m: [(m(7), 3), (m(2, 5), 2, 1), (m(5), (1, 3)), (m(2), 4), (m(5), (2, 9))],
+    names="sections=indices_or_sections indices=indices_or_sections tensor_indices_or_sections=indices_or_sections",
 )
 def tensor_split(x: Tensor, indices_or_sections: int | Sequence[int] | Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of consecutive parts: so many of nearly equal size, or those between given places.
@@ -420,7 +421,9 @@ def _split_along(name: str, x: Any, given: Any, dim: int, least: int) -> tuple[T
 
 
 @function(
-    reference=lambda np, x, parts: tuple(np.hsplit(x, parts)), samples=lambda m: [(m(4), 2), (m(2, 6), 3), (m(2, 5), (1, 3))]
+    reference=lambda np, x, parts: tuple(np.hsplit(x, parts)),
+    samples=lambda m: [(m(4), 2), (m(2, 6), 3), (m(2, 5), (1, 3))],
+    names="sections=indices_or_sections indices=indices_or_sections",
 )
 def hsplit(x: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
     """Views of equal parts (or those between places) along the second dimension, of a vector along the first.
@@ -437,7 +440,11 @@ def hsplit(x: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor,
     return _split_along("hsplit", x, indices_or_sections, 0 if x.dim() == 1 else 1, 1)
 
 
-@function(reference=lambda np, x, parts: tuple(np.vsplit(x, parts)), samples=lambda m: [(m(4, 2), 2), (m(5, 2), (1, 3))])
+@function(
+    reference=lambda np, x, parts: tuple(np.vsplit(x, parts)),
+    samples=lambda m: [(m(4, 2), 2), (m(5, 2), (1, 3))],
+    names="sections=indices_or_sections indices=indices_or_sections",
+)
 def vsplit(x: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
     """Views of equal parts (or those between places) along the first dimension.
 
@@ -453,7 +460,11 @@ def vsplit(x: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor,
     return _split_along("vsplit", x, indices_or_sections, 0, 2)
 
 
-@function(reference=lambda np, x, parts: tuple(np.dsplit(x, parts)), samples=lambda m: [(m(2, 2, 4), 2), (m(1, 2, 5), (1, 3))])
+@function(
+    reference=lambda np, x, parts: tuple(np.dsplit(x, parts)),
+    samples=lambda m: [(m(2, 2, 4), 2), (m(1, 2, 5), (1, 3))],
+    names="sections=indices_or_sections indices=indices_or_sections",
+)
 def dsplit(x: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
     """Views of equal parts (or those between places) along the third dimension.
 

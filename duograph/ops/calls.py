@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 from duograph import _core as core
 from duograph.errors import ArgumentError, DTypeError, GradError
 
-from .arguments import rename
+from .arguments import rename, renamed
 from .definition import FLAG_INPLACE, FLAG_NONDIFFERENTIABLE, OPERAND_KINDS, TENSOR, VIEW, Definition, copy_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from duograph._core import Tensor
-
-_TORCH_NAMES = ("input", "other")  # what PyTorch calls the first two operands
 
 
 def misfit(op: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
@@ -26,9 +24,10 @@ def misfit(op: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     if "out" in keywords:
         out = keywords.pop("out")
         return op(*args, **keywords) if out is None else call_into(op, out, args, keywords)
-    renamed = _renamed(definition, keywords)
-    if renamed is not None:
-        return op(*args, **renamed)
+    operands = [name for name, kind, _ in definition.params if kind in OPERAND_KINDS]
+    ours = renamed(keywords, definition.names, operands, [name for name, _, _ in definition.params])
+    if ours is not None:
+        return op(*args, **ours)
     if definition.receives and args:
         wider = definition.base.wider if definition.base is not None else None
         return NotImplemented if wider is None else call_into(wider, args[0], args[1:], keywords)
@@ -43,13 +42,6 @@ def _call_wider(definition: Definition, args: tuple[Any, ...], keywords: dict[st
     except ArgumentError as error:
         rename(error, wider.name, definition.name)
         raise
-
-
-def _renamed(definition: Definition, keywords: dict[str, Any]) -> dict[str, Any] | None:
-    """The keywords with `input` and `other` under the names that the operands have here; None if neither is given."""
-    operands = [name for name, kind, _ in definition.params if kind in OPERAND_KINDS]
-    theirs = {old: new for old, new in zip(_TORCH_NAMES, operands) if old in keywords and old not in operands}
-    return {theirs.get(name, name): value for name, value in keywords.items()} if theirs else None
 
 
 def call_into(op: Any, out: Any, args: Sequence[Any], keywords: dict[str, Any]) -> Any:

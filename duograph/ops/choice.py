@@ -188,6 +188,7 @@ def clamp_max(x: Operand, max: Operand) -> Tensor:
         (m.bools(), m(), m()),
         (m.bools(0, 3), m(3), m(0, 3)),
     ],
+    names="input=a other=b",
 )
 def where(condition: Tensor, a: Operand, b: Operand) -> Tensor:
     """a where the condition holds, b elsewhere.
@@ -209,7 +210,7 @@ def _(g: Any, out: Any, condition: Any, a: Any, b: Any) -> Any:
     return None, where(condition, g, 0.0), where(condition, 0.0, g)
 
 
-@function(over="where")
+@function(over="where", names="input=a other=b")
 def where_any(condition: Tensor, a: Any = None, b: Any = None) -> Any:
     """`where`; with the condition alone its indices of nonzero elements; as a method `a.where(condition, b)`."""
     if a is None and b is None:

@@ -223,7 +223,7 @@ def _of_ranks(name: str, *pairs: tuple[Any, int]) -> None:
             raise ShapeError(f"{name}: operand {position} must have {rank} dimensions, got shape {tuple(x.shape)}")
 
 
-@function(reference="numpy.matmul", samples=lambda m: [(m(3, 4), m(4, 5))])
+@function(reference="numpy.matmul", samples=lambda m: [(m(3, 4), m(4, 5))], names="mat2=b")
 def mm(a: Tensor, b: Tensor) -> Tensor:
     """The product of two matrices. See `matmul`.
 
@@ -240,7 +240,7 @@ def mm(a: Tensor, b: Tensor) -> Tensor:
     return matmul(a, b)
 
 
-@function(reference="numpy.matmul", samples=lambda m: [(m(2, 3, 4), m(2, 4, 5))])
+@function(reference="numpy.matmul", samples=lambda m: [(m(2, 3, 4), m(2, 4, 5))], names="mat2=b")
 def bmm(a: Tensor, b: Tensor) -> Tensor:
     """The products of two batches of matrices. See `matmul`.
 
@@ -259,7 +259,7 @@ def bmm(a: Tensor, b: Tensor) -> Tensor:
     return matmul(a, b)
 
 
-@function(reference="numpy.matmul", samples=lambda m: [(m(3, 4), m(4))])
+@function(reference="numpy.matmul", samples=lambda m: [(m(3, 4), m(4))], names="vec=b")
 def mv(a: Tensor, b: Tensor) -> Tensor:
     """The product of a matrix and a vector. See `matmul`.
 
@@ -276,7 +276,7 @@ def mv(a: Tensor, b: Tensor) -> Tensor:
     return matmul(a, b)
 
 
-@function(reference="numpy.dot", samples=lambda m: [(m(5), m(5))])
+@function(reference="numpy.dot", samples=lambda m: [(m(5), m(5))], names="tensor=b")
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """The sum of products of two vectors. See `matmul`.
 
@@ -293,7 +293,7 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
     return matmul(a, b)
 
 
-@function(reference="numpy.outer", samples=lambda m: [(m(5), m(3))], aliases=("ger",))
+@function(reference="numpy.outer", samples=lambda m: [(m(5), m(3))], aliases=("ger",), names="vec2=b")
 def outer(a: Tensor, b: Tensor) -> Tensor:
     """All products of two vectors' elements.
 

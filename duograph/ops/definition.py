@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar, c
 
 from duograph import _core as core
 
-from .arguments import INTERNAL, checked
+from .arguments import INTERNAL, checked, names_of
 
 if TYPE_CHECKING:
+    import inspect
     from collections.abc import Sequence
 
     from duograph._core import Tensor
@@ -106,6 +107,7 @@ class Definition:
         "lowers",
         "method",
         "name",
+        "names",
         "op",
         "params",
         "primitive",
@@ -123,6 +125,7 @@ class Definition:
     )
 
     name: str
+    names: dict[str, str]  # what PyTorch calls parameters that have another name here
     function: Callable[..., Any]
     kind: str
     params: tuple[Param, ...]
@@ -155,6 +158,13 @@ class Definition:
     def is_ours(self) -> bool:
         """Whether the package defines it, so that its name and the package's version say all about it."""
         return self.function.__module__.startswith("duograph.")
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """What `inspect.signature` and `help` show of the operator."""
+        import inspect
+
+        return inspect.signature(self.function)
 
     @property
     def differentiable(self) -> bool:
@@ -232,6 +242,7 @@ def op(
     inplace: bool | str = False,
     inplace_slot: str | None = None,
     aliases: tuple[str, ...] = (),
+    names: str = "",
     over: str | None = None,
     writes: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., R]], Operator[R]]:
@@ -251,6 +262,8 @@ def op(
         slot, inplace_slot: the operator symbols it implements, "__add__" and "__iadd__".
         inplace: whether it has an in-place form (its name and aliases with an underscore), or that form's name.
         aliases: further names; writes: list parameters written in place.
+        names: parameters that PyTorch calls otherwise, "mat1=a mat2=b"; it takes them by both names. The first two operands
+            are `input` and `other` without a word.
         over: the operator whose calls it takes where their arguments are not that operator's but this one's, also in place.
     """
 
@@ -272,10 +285,9 @@ def op(
         definition.functional = functional
         definition.space = space
         definition.writes = writes
+        definition.names = names_of(names)
         written = tuple(i for i, p in enumerate(params) if p[0] in writes)
-        operator = core.Op(name, params, definition.flags, definition, writes=written)
-        operator.__doc__, operator.__module__ = function.__doc__, function.__module__
-        definition.op = definition.exported = operator
+        definition.op = definition.exported = operator = _documented(definition, writes=written)
         _register(definition)
         if slot:
             core.bind_slot(slot, operator)
@@ -286,6 +298,13 @@ def op(
         return cast("Operator[R]", operator)
 
     return make
+
+
+def _documented(definition: Definition, **properties: Any) -> Any:
+    """The operator of a definition, with the function's documentation."""
+    made = core.Op(definition.name, definition.params, definition.flags, definition, **properties)
+    made.__doc__, made.__module__ = definition.function.__doc__, definition.function.__module__
+    return made
 
 
 def _define(function: Callable[..., Any], kind: str) -> Definition:
@@ -304,6 +323,7 @@ def _define(function: Callable[..., Any], kind: str) -> Definition:
     definition.into = definition.wider = None
     definition.lowers = definition.receives = definition.functional = False
     definition.writes = ()
+    definition.names = {}
     return definition
 
 
@@ -334,7 +354,7 @@ def _add_in_place_form(base: Definition, name: str, over: str | None, slot: str 
     form.aliases = tuple(alias + "_" for alias in base.aliases)
     form.flags = base.flags | FLAG_INPLACE
     form.wider = None
-    form.op = form.exported = core.Op(name, base.params, form.flags, form, inplace_of=base.op)
+    form.op = form.exported = _documented(form, inplace_of=base.op)
     form.method = not over and bool(base.method or not base.functional)
     _register(form)
     if over:
@@ -355,6 +375,7 @@ def function(
     differentiable: bool = True,
     tolerance: float = 1.0,
     aliases: tuple[str, ...] = (),
+    names: str = "",
     over: str | None = None,
     slot: str | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -365,7 +386,7 @@ def function(
     """
 
     def make(body: Callable[P, R]) -> Callable[P, R]:
-        f = checked(body, over or body.__name__.rstrip("_"))
+        f = checked(body, over or body.__name__.rstrip("_"), names)
         if slot:
             setattr(core.Tensor, slot, f)
         if over:

@@ -35,6 +35,7 @@ _NUMBERS = (int, float)
         (m(0, 3, low=0.3), m(3, low=0)),
         (m(low=0.3), m(4, low=0)),
     ],
+    names="exponent=b",
 )
 def pow(a: Operand, b: Operand) -> Tensor:
     """a to the power b. For integers b must not be negative.
@@ -62,7 +63,7 @@ def _(g: Any, out: Any, a: Any, b: Any) -> Any:
     return first, where((a == 0) & (b >= 0), 0.0, g * out * log(a))
 
 
-@function(over="pow", slot="__pow__")
+@function(over="pow", slot="__pow__", names="exponent=b")
 def power(a: Operand, b: Operand, modulo: None = None) -> Tensor:
     """a ** b; the commonest whole powers are products."""
     if b.__class__ is int or b.__class__ is float:
@@ -83,7 +84,7 @@ def power(a: Operand, b: Operand, modulo: None = None) -> Tensor:
     return pow(a, b)
 
 
-@function(over="pow_", slot="__ipow__")
+@function(over="pow_", slot="__ipow__", names="exponent=b")
 def power_(a: Tensor, b: Operand, modulo: None = None) -> Tensor:
     """a **= b; a square is a product."""
     in_place = REGISTRY["square_" if b.__class__ is int and b == 2 and a.dtype.kind != "b" else "pow_"].op

@@ -404,8 +404,8 @@ _GREATEST = {
 
 
 @op(kind=ELEMENTWISE, samples=lambda m: [*unary()(m), (m(3, 5), 1.0, 2.0, 3.0)], inplace=True)
-def nan_to_num(x: Tensor, nan: Number = 0.0, posinf: Number | None = None, neginf: Number | None = None) -> Tensor:
-    """x with NaN and infinities replaced; left out, infinities become the greatest and least finite numbers of the dtype.
+def nan_to_num(x: Tensor, nan: Number | None = None, posinf: Number | None = None, neginf: Number | None = None) -> Tensor:
+    """x with NaN and infinities replaced: if nothing is said, by 0 and by the greatest and least finite number of the dtype.
 
     Shapes:   x [*S] → [*S]
     Dtypes:   kept; integers and bool have nothing to replace
@@ -421,7 +421,7 @@ def nan_to_num(x: Tensor, nan: Number = 0.0, posinf: Number | None = None, negin
     greatest = _GREATEST[x.dtype.name]
     high = where(eq(x, float("inf")), greatest if posinf is None else posinf, x)
     low = where(eq(x, float("-inf")), -greatest if neginf is None else neginf, high)
-    return where(eq(x, x), low, nan)
+    return where(eq(x, x), low, 0.0 if nan is None else nan)
 
 
 @nan_to_num.vjp

@@ -314,6 +314,7 @@ def _(g: Any, out: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
         (m(5, 4), 0, m.of([[0, 1, 2, 3], [1, 2, 3, 4]]).astype("int64"), m(2, 4)),
         (m(6), -1, m.of([1, 3]).astype("int64"), 1),
     ],
+    names="value=src",
 )
 def scatter(x: Tensor, dim: int, index: Tensor, src: Operand) -> Tensor:
     """x with src's elements (or one number) written where `gather` with this index would read.

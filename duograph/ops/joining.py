@@ -178,6 +178,7 @@ def _np_split(np: Any, x: Any, size: Any, dim: int = 0) -> Any:
     reference=_np_split,
     samples=lambda m: [(m(5, 2), 2), (m(2, 6), [1, 2, 3], 1), (m(4), 4)],
     aliases=("unsafe_split",),
+    names="tensor=x split_size=split_size_or_sections split_sizes=split_size_or_sections",
 )
 def split(x: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Views of consecutive parts along a dimension: of one size (the last may be smaller), or of the given sizes.

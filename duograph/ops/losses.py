@@ -119,6 +119,64 @@ def _(g: Any, out: Any, input: Any, target: Any, reduction: str) -> Any:
     return unbroadcast(slope, input.shape), unbroadcast(-slope, target.shape)
 
 
+@op(
+    kind=LOSS,
+    dtypes=floats,
+    over="mse_loss",
+    torch=lambda torch, x, y, reduction, weight: torch.nn.functional.mse_loss(x, y, reduction=reduction, weight=weight),
+    samples=lambda m: [(m(3, 5), m(3, 5), r, m(3, 5, low=0.1)) for r in ("mean", "sum", "none")] if m.is_float else [],
+)
+def weighted_mse_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
+    """`mse_loss` of elements that count by their weight, by which "mean" also divides.
+
+    Shapes:   input, target and weight [*S] → [], or [*S] for "none"
+    Dtypes:   floats; others are rejected
+    Gradient: that of `mse_loss` times the weight
+    Errors:   ShapeError; DTypeError; DomainError for another reduction
+    Source:   torch.nn.functional.mse_loss
+
+    >>> dg.nn.functional.mse_loss(tensor([1.0, 2.0]), tensor([1.0, 4.0]), weight=tensor([1.0, 3.0]))
+    tensor(3.)
+    """
+    gap = input - target
+    loss = gap * gap
+    if weight is None:
+        return _reduced(loss, reduction, "mse_loss")  # type: ignore[no-any-return]
+    loss = loss * weight
+    if reduction == "mean":
+        return sum(loss) / sum(weight)
+    return _reduced(loss, reduction, "mse_loss")  # type: ignore[no-any-return]
+
+
+@op(
+    kind=LOSS,
+    dtypes=floats,
+    over="l1_loss",
+    torch=lambda torch, x, y, reduction, weight: torch.nn.functional.l1_loss(x, y, reduction=reduction, weight=weight),
+    samples=lambda m: [(m(3, 5), m(3, 5), r, m(3, 5, low=0.1)) for r in ("mean", "sum", "none")] if m.is_float else [],
+)
+def weighted_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
+    """`l1_loss` of elements that count by their weight, by which "mean" also divides.
+
+    Shapes:   input, target and weight [*S] → [], or [*S] for "none"
+    Dtypes:   floats; others are rejected
+    Gradient: that of `l1_loss` times the weight
+    Errors:   ShapeError; DTypeError; DomainError for another reduction
+    Source:   torch.nn.functional.l1_loss
+
+    >>> dg.nn.functional.l1_loss(tensor([1.0, 2.0]), tensor([1.0, 4.0]), weight=tensor([1.0, 3.0]))
+    tensor(1.5000)
+    """
+    gap = input - target
+    loss = abs(gap)
+    if weight is None:
+        return _reduced(loss, reduction, "l1_loss")  # type: ignore[no-any-return]
+    loss = loss * weight
+    if reduction == "mean":
+        return sum(loss) / sum(weight)
+    return _reduced(loss, reduction, "l1_loss")  # type: ignore[no-any-return]
+
+
 # Classes
 
 

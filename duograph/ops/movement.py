@@ -418,6 +418,7 @@ def _(g: Any, out: Any, x: Any, *size: Any) -> Any:
     lowers=True,
     reference="numpy.broadcast_to",
     samples=lambda m: [(m(3, 1), (3, 4)), (m(3), (2, 4, 3)), (m(), (2, 2)), (m(1, 3), (0, 3))],
+    names="size=shape",
 )
 def broadcast_to(x: Tensor, shape: Sizes) -> Tensor:
     """A view in which dimensions of size 1 repeat; as `expand`.

@@ -50,7 +50,7 @@ def sgd_update_(
     """
     new_params, new_buffers = [], []
     for i, (p, grad) in enumerate(zip(params, grads)):
-        grad = _directed(p, grad, weight_decay, maximize)
+        grad = directed(p, grad, weight_decay, maximize)
         if momentum_buffers:
             buffer = grad if first else momentum_buffers[i] * momentum + grad * (1 - dampening)
             new_buffers.append(buffer)
@@ -135,7 +135,7 @@ def rmsprop_update_(
     """
     new_params, new_squares, new_averages, new_buffers = [], [], [], []
     for i, (p, grad) in enumerate(zip(params, grads)):
-        grad = _directed(p, grad, weight_decay, maximize)
+        grad = directed(p, grad, weight_decay, maximize)
         squares = _mean_square(square_avgs[i], grad, alpha)
         new_squares.append(squares)
         if grad_avgs:
@@ -176,7 +176,7 @@ def adagrad_update_(
     """
     new_params, new_sums, new_steps = [], [], []
     for i, (p, grad) in enumerate(zip(params, grads)):
-        grad = _directed(p, grad, weight_decay, maximize)
+        grad = directed(p, grad, weight_decay, maximize)
         total = sums[i] + grad * grad
         count = cast(steps[i], core.float64)
         new_params.append(p - grad / (sqrt(total) + eps) * (lr / (1 + count * lr_decay)))
@@ -211,7 +211,7 @@ def adadelta_update_(
     """
     new_params, new_squares, new_deltas = [], [], []
     for i, (p, grad) in enumerate(zip(params, grads)):
-        grad = _directed(p, grad, weight_decay, maximize)
+        grad = directed(p, grad, weight_decay, maximize)
         squares = _mean_square(square_avgs[i], grad, rho)
         delta = sqrt(acc_deltas[i] + eps) / sqrt(squares + eps) * grad
         new_params.append(p - delta * lr)
@@ -248,7 +248,7 @@ def adamax_update_(
     """
     new_params, new_averages, new_greatest, new_steps = [], [], [], []
     for i, (p, grad) in enumerate(zip(params, grads)):
-        grad = _directed(p, grad, weight_decay, maximize)
+        grad = directed(p, grad, weight_decay, maximize)
         step = steps[i] + 1
         average = _mean(exp_avgs[i], grad, beta1)
         greatest = maximum(exp_infs[i] * beta2, abs(grad) + eps)
@@ -421,7 +421,7 @@ def total_norm(tensors: Sequence[Tensor], norm_type: float) -> Tensor:
     return sqrt(found) if norm_type == 2 else pow(found, 1 / norm_type)
 
 
-def _directed(p: Any, grad: Any, weight_decay: Any, maximize: bool) -> Any:
+def directed(p: Any, grad: Any, weight_decay: Any, maximize: bool) -> Any:
     """The gradient with its sign and weight decay."""
     grad = -grad if maximize else grad
     return grad if weight_decay is None else grad + p * weight_decay
@@ -431,7 +431,7 @@ def _decayed(p: Any, grad: Any, lr: Any, weight_decay: Any, decoupled: bool, max
     """Parameter and gradient after weight decay: of the parameter itself if decoupled."""
     if weight_decay is not None and decoupled:
         return p - p * (lr * weight_decay), -grad if maximize else grad
-    return p, _directed(p, grad, weight_decay, maximize)
+    return p, directed(p, grad, weight_decay, maximize)
 
 
 def _mean(before: Any, value: Any, kept: Any) -> Any:

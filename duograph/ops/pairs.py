@@ -218,7 +218,7 @@ def _(g: Any, out: Any, a: Any, b: Any) -> Any:
     return where(first, g, 0.0), where(first, 0.0, g)
 
 
-@op(kind=ELEMENTWISE, dtypes=promote, samples=binary(scalar=None), differentiable=False, inplace=True)
+@op(kind=ELEMENTWISE, dtypes=promote, samples=binary(scalar=None), differentiable=False, inplace=True, names="values=b")
 def heaviside(a: Operand, b: Operand) -> Tensor:
     """0 where a is negative or NaN, 1 where it is positive, b where it is 0.
 
@@ -326,7 +326,7 @@ def _(g: Any, out: Any, a: Any, b: Any) -> Any:
     return g * exp2(b), g * (out * 0.6931471805599453)
 
 
-@op(kind=ELEMENTWISE, dtypes=doubles, samples=binary(0.3, 2.5), inplace=True)
+@op(kind=ELEMENTWISE, dtypes=doubles, samples=binary(0.3, 2.5), inplace=True, names="exponent=b")
 def float_power(a: Operand, b: Operand) -> Tensor:
     """a ** b, computed in float64 whatever the dtypes.
 
@@ -352,6 +352,7 @@ def _sum_samples(m: Any) -> Any:
     samples=_three,
     inplace=True,
     torch=lambda torch, x, a, b, value=1: torch.addcmul(x, a, b, value=value),
+    names="tensor1=a tensor2=b",
 )
 def addcmul(x: Operand, a: Operand, b: Operand, value: Number = 1) -> Tensor:
     """x + value * a * b.
@@ -379,6 +380,7 @@ def _(g: Any, out: Any, x: Any, a: Any, b: Any, value: Any) -> Any:
     samples=_sum_samples,
     inplace=True,
     torch=lambda torch, x, a, b, value=1: torch.addcdiv(x, a, b, value=value),
+    names="tensor1=a tensor2=b",
 )
 def addcdiv(x: Operand, a: Operand, b: Operand, value: Number = 1) -> Tensor:
     """x + value * a / b.

@@ -78,6 +78,7 @@ def _(base: Any, value: Any, *dims: Any) -> Any:
     lowers=True,
     reference="numpy.swapaxes",
     aliases=("swapaxes", "swapdims"),
+    names="axis0=dim0 axis1=dim1",
     samples=lambda m: [(m(2, 3, 4), 0, 2), (m(2, 3, 4), -1, 1), (m(4), 0, 0), (m(0, 3), 0, 1)],
 )
 def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:

@@ -60,6 +60,7 @@ def _sums(shapes: tuple[tuple[int, ...], ...]) -> Any:
     tolerance=8.0,
     torch=lambda torch, x, a, b, beta=1, alpha=1: torch.addmm(x, a, b, beta=beta, alpha=alpha),
     samples=_sums(((3, 5), (3, 4), (4, 5))),
+    names="mat1=a mat2=b",
 )
 def addmm(x: Tensor, a: Tensor, b: Tensor, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """beta * x + alpha * (a @ b) for matrices a and b.
@@ -83,6 +84,7 @@ def addmm(x: Tensor, a: Tensor, b: Tensor, beta: Number = 1, alpha: Number = 1) 
     tolerance=8.0,
     torch=lambda torch, x, a, b, beta=1, alpha=1: torch.addmv(x, a, b, beta=beta, alpha=alpha),
     samples=_sums(((3,), (3, 4), (4,))),
+    names="mat=a vec=b",
 )
 def addmv(x: Tensor, a: Tensor, b: Tensor, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """beta * x + alpha * (a @ b) for a matrix a and a vector b.
@@ -106,6 +108,7 @@ def addmv(x: Tensor, a: Tensor, b: Tensor, beta: Number = 1, alpha: Number = 1) 
     tolerance=8.0,
     torch=lambda torch, x, a, b, beta=1, alpha=1: torch.addr(x, a, b, beta=beta, alpha=alpha),
     samples=_sums(((3, 4), (3,), (4,))),
+    names="vec1=a vec2=b",
 )
 def addr(x: Tensor, a: Tensor, b: Tensor, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """beta * x + alpha times the outer product of vectors a and b.
@@ -131,6 +134,7 @@ def addr(x: Tensor, a: Tensor, b: Tensor, beta: Number = 1, alpha: Number = 1) -
     tolerance=8.0,
     torch=lambda torch, x, a, b, beta=1, alpha=1: torch.baddbmm(x, a, b, beta=beta, alpha=alpha),
     samples=_sums(((2, 3, 5), (2, 3, 4), (2, 4, 5))),
+    names="batch1=a batch2=b",
 )
 def baddbmm(x: Tensor, a: Tensor, b: Tensor, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """beta * x + alpha * (a @ b) for batches of matrices.
@@ -156,6 +160,7 @@ def baddbmm(x: Tensor, a: Tensor, b: Tensor, beta: Number = 1, alpha: Number = 1
     tolerance=8.0,
     torch=lambda torch, x, a, b, beta=1, alpha=1: torch.addbmm(x, a, b, beta=beta, alpha=alpha),
     samples=_sums(((3, 5), (2, 3, 4), (2, 4, 5))),
+    names="batch1=a batch2=b",
 )
 def addbmm(x: Tensor, a: Tensor, b: Tensor, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """beta * x + alpha times the sum of a batch of matrix products.
@@ -403,6 +408,7 @@ def chain_matmul(*matrices: Tensor) -> Tensor:
     tolerance=8.0,
     torch="torch.nn.functional.bilinear",
     samples=lambda m: [] if not m.is_float else [(m(5, 2), m(5, 3), m(4, 2, 3), m(4)), (m(2, 5, 2), m(2, 5, 3), m(1, 2, 3))],
+    names="input1=x1 input2=x2",
 )
 def bilinear(x1: Tensor, x2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x1ᵀ · weight[o] · x2 + bias for each output o.

@@ -92,6 +92,7 @@ def _as_indices(found: Any, out_int32: bool) -> Tensor:
 @function(
     differentiable=False,
     method=False,
+    names="input=values",
     reference=lambda np, bounds, x, *rest: _np_search(np, bounds, x, *rest[1:]),
     torch=lambda torch, bounds, x, out_int32=False, right=False: torch.searchsorted(bounds, x, out_int32=out_int32, right=right),
     samples=lambda m: [(np_bounds, x, False, *rest) for np_bounds, x, *rest in _search_samples(m)],

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import DimensionError, DTypeError, ShapeError
+from duograph.errors import DimensionError, DomainError, DTypeError, ShapeError
 from duograph.ir.builder import current
 
 from .choice import where
-from .creation import zeros_like
+from .copying import cast
+from .creation import full, zeros_like
 from .definition import ELEMENTWISE, INDEXING, function, op
 from .indexing import add_along, require_index, scatter, take_along
 from .movement import unsqueeze
@@ -122,8 +123,12 @@ def one_hot(x: Tensor, num_classes: int = -1) -> Tensor:
         (m.ints(0, high=4), m(4, 3)),
     ],
 )
-def embedding(x: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+def embedding(x: Tensor, weight: Tensor, padding_idx: int | None = None, scale_grad_by_freq: bool = False) -> Tensor:
     """Rows of a table. The row `padding_idx` gets no gradient.
+
+    In `nn.functional` also (x, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse): rows that are
+    read and whose norm exceeds `max_norm` are first brought down to it, in place; with `scale_grad_by_freq` gradients
+    are divided by how often their row is read; `sparse` must be False.
 
     Shapes:   x [*S], weight [n, d] → [*S, d]
     Dtypes:   x integers; weight's
@@ -141,11 +146,42 @@ def embedding(x: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tens
 
 
 @embedding.vjp
-def _(g: Any, out: Any, x: Any, weight: Any, padding_idx: int | None) -> Any:
+def _(g: Any, out: Any, x: Any, weight: Any, padding_idx: int | None, scale_grad_by_freq: bool) -> Any:
+    if scale_grad_by_freq:
+        often = add_along(zeros_like(weight), x, zeros_like(g) + 1, 0)
+        g = g / take_along(often, x, 0)
     if padding_idx is not None:
         row = padding_idx if padding_idx >= 0 else padding_idx + weight.shape[0]
         g = where(unsqueeze(x == row, -1), 0.0, g)
     return None, add_along(zeros_like(weight), x, g, 0)
+
+
+@function(over="embedding", method=False, names="input=x indices=x")
+def embedding_any(
+    x: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """`embedding`; rows whose norm exceeds `max_norm` are first brought down to it in place."""
+    if sparse:
+        raise DomainError("embedding: there are no sparse gradients", hint="leave out sparse=True")
+    if max_norm is not None:
+        _bring_down(x, weight.detach(), max_norm, norm_type)
+    return embedding(x, weight, padding_idx, scale_grad_by_freq)
+
+
+def _bring_down(x: Any, table: Any, limit: float, order: float) -> None:
+    """Rows of the table at x with a greater norm scaled to this one."""
+    from .norms import vector_norm
+
+    used = full((table.shape[0],), False, core.bool).index_fill(0, x.reshape(-1), True)
+    size = vector_norm(table, order, 1)
+    factor = where(used & (size > limit), limit / (size + 1e-7), 1.0)
+    table.mul_(cast(unsqueeze(factor, 1), table.dtype))
 
 
 def _value_as(value: Any, dtype: Any) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 from .. import _core as core
 from .._recorded import recorded
 from ..ops.optimizer_steps import adam_update_
-from .optimizer import Group, Optimizer, check_betas, check_not_negative, decay_of
+from .optimizer import Group, Optimizer, check_betas, check_hints, check_not_negative, decay_of
 
 Tensor = core.Tensor
 
@@ -23,6 +23,7 @@ class Adam(Optimizer):
         weight_decay: adds weight_decay · p to the gradient (AdamW: shrinks p by lr · weight_decay instead).
         amsgrad: divides by the largest mean of squares so far (Reddi et al. 2018).
         maximize: ascends instead.
+        hints: `foreach`, `fused`, `capturable`: taken and without effect; `differentiable` must be False.
         decoupled_weight_decay: shrinks p by lr · weight_decay, as AdamW does.
     """
 
@@ -39,7 +40,9 @@ class Adam(Optimizer):
         *,
         maximize: bool = False,
         decoupled_weight_decay: bool = False,
+        **hints: Any,
     ) -> None:
+        check_hints(type(self).__name__, hints)
         super().__init__(
             params,
             {
@@ -95,5 +98,6 @@ class AdamW(Adam):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        **hints: Any,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, **hints)

@@ -8,7 +8,7 @@ from typing import Any
 from .. import _core as core
 from .._recorded import recorded
 from ..ops.optimizer_steps import adamax_update_, nadam_update_, radam_update_
-from .optimizer import Group, Optimizer, check_betas, check_not_negative, decay_of
+from .optimizer import Group, Optimizer, check_betas, check_hints, check_not_negative, decay_of
 
 Tensor = core.Tensor
 
@@ -22,6 +22,7 @@ class Adamax(Optimizer):
         eps: is added to the magnitude.
         weight_decay: adds weight_decay · p to the gradient.
         maximize: ascends instead.
+        hints: `foreach`, `fused`, `capturable`: taken and without effect; `differentiable` must be False.
 
     >>> import duograph as dg
     >>> p = dg.tensor([1.0], requires_grad=True)
@@ -39,7 +40,9 @@ class Adamax(Optimizer):
         weight_decay: float = 0,
         *,
         maximize: bool = False,
+        **hints: Any,
     ) -> None:
+        check_hints("Adamax", hints)
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize})
 
     def check_group(self, group: Group) -> None:
@@ -64,6 +67,7 @@ class NAdam(Optimizer):
         momentum_decay: how the momentum approaches betas[0] over the steps.
         decoupled_weight_decay: weight decay as in AdamW.
         maximize: ascends instead.
+        hints: `foreach`, `fused`, `capturable`: taken and without effect; `differentiable` must be False.
 
     >>> import duograph as dg
     >>> p = dg.tensor([1.0], requires_grad=True)
@@ -85,7 +89,9 @@ class NAdam(Optimizer):
         decoupled_weight_decay: bool = False,
         *,
         maximize: bool = False,
+        **hints: Any,
     ) -> None:
+        check_hints("NAdam", hints)
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "momentum_decay": momentum_decay}
         super().__init__(params, defaults | {"decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize})
 
@@ -116,6 +122,7 @@ class RAdam(Optimizer):
         weight_decay: adds weight_decay · p to the gradient, or shrinks p by lr · weight_decay if decoupled.
         decoupled_weight_decay: weight decay as in AdamW.
         maximize: ascends instead.
+        hints: `foreach`, `fused`, `capturable`: taken and without effect; `differentiable` must be False.
 
     >>> import duograph as dg
     >>> p = dg.tensor([1.0], requires_grad=True)
@@ -134,7 +141,9 @@ class RAdam(Optimizer):
         decoupled_weight_decay: bool = False,
         *,
         maximize: bool = False,
+        **hints: Any,
     ) -> None:
+        check_hints("RAdam", hints)
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, defaults | {"decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize})
 

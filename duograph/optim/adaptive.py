@@ -9,7 +9,7 @@ from .. import _core as core
 from .._recorded import recorded
 from ..errors import DomainError
 from ..ops.optimizer_steps import adadelta_update_, adagrad_update_, rmsprop_update_
-from .optimizer import Group, Optimizer, check_not_negative, decay_of
+from .optimizer import Group, Optimizer, check_hints, check_not_negative, decay_of
 
 Tensor = core.Tensor
 
@@ -25,6 +25,7 @@ class RMSprop(Optimizer):
         momentum: of the steps; 0 keeps none.
         centered: subtracts the squared mean of the gradients from the mean of squares (Graves 2013).
         maximize: ascends instead.
+        hints: `foreach`, `fused`, `capturable`: taken and without effect; `differentiable` must be False.
 
     >>> import duograph as dg
     >>> p = dg.tensor([1.0], requires_grad=True)
@@ -44,7 +45,9 @@ class RMSprop(Optimizer):
         centered: bool = False,
         *,
         maximize: bool = False,
+        **hints: Any,
     ) -> None:
+        check_hints("RMSprop", hints)
         defaults = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum}
         super().__init__(params, defaults | {"centered": centered, "maximize": maximize})
 
@@ -81,6 +84,7 @@ class Adagrad(Optimizer):
         initial_accumulator_value: where the sums start.
         eps: is added to the root.
         maximize: ascends instead.
+        hints: `foreach`, `fused`, `capturable`: taken and without effect; `differentiable` must be False.
 
     >>> import duograph as dg
     >>> p = dg.tensor([1.0], requires_grad=True)
@@ -99,7 +103,9 @@ class Adagrad(Optimizer):
         eps: float = 1e-10,
         *,
         maximize: bool = False,
+        **hints: Any,
     ) -> None:
+        check_hints("Adagrad", hints)
         defaults = {"lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, defaults | {"initial_accumulator_value": initial_accumulator_value, "maximize": maximize})
 
@@ -110,9 +116,7 @@ class Adagrad(Optimizer):
     def initial_state(self, name: str, parameter: Tensor) -> Tensor:
         made = super().initial_state(name, parameter)
         if name == "sum":
-            made.fill_(
-                next(g["initial_accumulator_value"] for g in self.param_groups if any(p is parameter for p in g["params"]))
-            )
+            made.fill_(self.group_of(parameter)["initial_accumulator_value"])
         return made
 
     def update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
@@ -139,6 +143,7 @@ class Adadelta(Optimizer):
         eps: is added below both roots.
         weight_decay: adds weight_decay · p to the gradient.
         maximize: ascends instead.
+        hints: `foreach`, `fused`, `capturable`: taken and without effect; `differentiable` must be False.
 
     >>> import duograph as dg
     >>> p = dg.tensor([1.0], requires_grad=True)
@@ -156,7 +161,9 @@ class Adadelta(Optimizer):
         weight_decay: float = 0,
         *,
         maximize: bool = False,
+        **hints: Any,
     ) -> None:
+        check_hints("Adadelta", hints)
         super().__init__(params, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize})
 
     def check_group(self, group: Group) -> None:

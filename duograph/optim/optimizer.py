@@ -156,6 +156,10 @@ class Optimizer(Hooked):
             return core.zeros((), core.float32)
         return core.zeros(tuple(parameter.shape), parameter.dtype)
 
+    def group_of(self, parameter: Tensor) -> Group:
+        """The group that a parameter is in."""
+        return next(group for group in self.param_groups if any(held is parameter for held in group["params"]))
+
     def columns(self, params: list[Tensor], names: tuple[str, ...]) -> list[list[Tensor]]:
         """The states of parameters, one list for each name."""
         states = self.state
@@ -249,6 +253,15 @@ def decay_of(group: Group) -> Any:
     """The group's weight decay, None where there is none."""
     weight_decay = recorded(group, "weight_decay")
     return None if weight_decay == 0 else weight_decay
+
+
+def check_hints(owner: str, hints: Mapping[str, Any]) -> None:
+    """Raises unless these are the ways to compute that PyTorch's optimisers offer: here there is one, all of them at once."""
+    for name, value in hints.items():
+        if name not in ("foreach", "fused", "capturable", "differentiable"):
+            raise ArgumentError(f"{owner}: has no argument named {name}")
+        if name == "differentiable" and value:
+            raise ArgumentError(f"{owner}: a step is not recorded for gradients", hint="leave out differentiable=True")
 
 
 def check_betas(owner: str, betas: Any) -> None:

@@ -9,7 +9,7 @@ from .. import _core as core
 from .._recorded import recorded
 from ..errors import DomainError
 from ..ops.optimizer_steps import sgd_update_
-from .optimizer import Group, Optimizer, check_not_negative, decay_of
+from .optimizer import Group, Optimizer, check_hints, check_not_negative, decay_of
 
 Tensor = core.Tensor
 
@@ -22,6 +22,7 @@ class SGD(Optimizer):
         momentum: 0 keeps no v and uses the gradient itself.
         nesterov: looks ahead: uses gradient + momentum · v (Sutskever et al. 2013).
         maximize: ascends instead.
+        hints: `foreach`, `fused`, `capturable`: taken and without effect; `differentiable` must be False.
     """
 
     def __init__(
@@ -34,7 +35,9 @@ class SGD(Optimizer):
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        **hints: Any,
     ) -> None:
+        check_hints("SGD", hints)
         super().__init__(
             params,
             {

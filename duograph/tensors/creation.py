@@ -202,7 +202,7 @@ def full_like(
 
 @checked
 def arange(
-    start: float,
+    start: float | None = None,
     end: float | None = None,
     step: float = 1,
     *,
@@ -216,6 +216,10 @@ def arange(
     tensor([1, 3, 5])
     """
     check_device("arange", device)
+    if start is None:
+        if end is None:
+            raise ArgumentError("arange: missing a required argument: 'end'")
+        start = 0
     if dtype is None and (isinstance(start, float) or isinstance(end, float) or isinstance(step, float)):
         dtype = core.get_default_dtype()
     return _with_grad("arange", ops.arange(start, end, step, dtype), requires_grad)
@@ -270,7 +274,7 @@ def randn(*size: Shape, dtype: DType | None = None, device: Any = None, requires
 
 @checked
 def randint(
-    low: int,
+    low: int = 0,
     high: Any = None,
     size: Any = None,
     *,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from .. import _core as core
@@ -172,6 +173,7 @@ def promote_types(type1: DType, type2: DType) -> DType:
     return found
 
 
+@partial(checked, names="tensor=tensor1 other=tensor2 scalar=tensor2 scalar1=tensor1 scalar2=tensor2")
 def result_type(tensor1: Any, tensor2: Any) -> DType:
     """The dtype of the sum of two tensors or numbers.
 

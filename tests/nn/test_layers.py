@@ -184,3 +184,23 @@ def test_initialisation() -> None:
         nn.init.calculate_gain("odd")
     with pytest.raises(ValueError, match=r"need at least 2 dimensions, the tensor is \[3\]"):
         nn.init.xavier_normal_(dg.empty(3))
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_norm": 1.0}, {"max_norm": 1.0, "norm_type": 1.0, "padding_idx": 2}, {"scale_grad_by_freq": True}]
+)
+def test_embedding_with_limits_and_frequencies_as_in_torch(options):
+    import torch
+
+    rows, table = np.array([[1, 2, 2], [5, 1, 0]]), np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
+
+    def run(lib):
+        weight = lib.tensor(table, requires_grad=True)
+        found = lib.nn.functional.embedding(lib.tensor(rows), weight, **options)
+        (found * found).sum().backward()
+        return found.detach(), weight.grad, weight.detach()
+
+    for found, expected in zip(run(dg), run(torch)):
+        np.testing.assert_allclose(found.tolist(), expected.tolist(), rtol=1e-5, atol=1e-6)
+    with pytest.raises(dg.errors.DomainError, match="there are no sparse gradients"):
+        dg.nn.Embedding(3, 2, sparse=True)

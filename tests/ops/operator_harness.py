@@ -223,7 +223,10 @@ class Function:
 
 
 def slope(f: Callable[[list[np.ndarray]], float], points: list[np.ndarray], directions: list[np.ndarray]) -> float | None:
-    """The directional derivative by a fourth-order central difference; None where two step sizes disagree: at a kink."""
+    """The directional derivative by a fourth-order central difference.
+
+    None at a kink, where two step sizes disagree, and where the function has another value at the point itself.
+    """
 
     def at(t: float) -> float:
         return f([p + t * d for p, d in zip(points, directions)])
@@ -231,8 +234,15 @@ def slope(f: Callable[[list[np.ndarray]], float], points: list[np.ndarray], dire
     def difference(h: float) -> float:
         return (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)
 
-    wide, narrow = difference(1e-3), difference(6e-4)
-    return narrow if abs(wide - narrow) <= 1e-8 * max(1.0, abs(narrow)) else None
+    h = 6e-4
+    middle = at(0.0)
+    between = (4 * (at(h) + at(-h)) - (at(2 * h) + at(-2 * h))) / 6
+    if abs(between - middle) > 1e-5 * max(1.0, abs(middle)):
+        return None
+    for wide, narrow in ((difference(1e-3), difference(h)), (difference(1e-4), difference(6e-5))):
+        if abs(wide - narrow) <= 1e-8 * max(1.0, abs(narrow)):
+            return narrow
+    return None
 
 
 def smooth_slope(f: Callable[[list[np.ndarray]], float], function: Function) -> tuple[float, list[np.ndarray], list[np.ndarray]]:

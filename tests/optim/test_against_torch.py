@@ -31,7 +31,13 @@ KINDS: list[tuple[str, dict[str, Any]]] = [
     ("RAdam", {"lr": 0.05, "betas": (0.9, 0.99), "weight_decay": 0.1}),
     ("RAdam", {"lr": 0.05, "weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}),
     ("Adam", {"lr": 0.05, "amsgrad": True, "weight_decay": 0.1}),
-    ("AdamW", {"lr": 0.05}),
+    ("AdamW", {"lr": 0.05, "fused": False, "foreach": True}),
+    ("Rprop", {}),
+    ("Rprop", {"lr": 0.1, "etas": (0.3, 1.5), "step_sizes": (0.01, 0.2), "maximize": True}),
+    ("ASGD", {}),
+    ("ASGD", {"lr": 0.05, "lambd": 0.1, "t0": 3, "weight_decay": 0.1, "maximize": True}),
+    ("Adafactor", {}),
+    ("Adafactor", {"lr": 0.1, "eps": (1e-8, 0.1), "d": 1.5, "weight_decay": 0.1, "maximize": True}),
 ]
 IDS = [f"{name} {' '.join(options)}" for name, options in KINDS]
 
@@ -99,6 +105,36 @@ def test_a_static_step_gives_the_same_bits_and_state_can_be_saved(name: str, opt
     for _ in range(3):
         again()
     assert [p.tolist() for p in others] == [p.tolist() for p in params]
+
+
+@pytest.mark.parametrize("adjust", [None, "match_rms_adamw"])
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3)])
+def test_muon(adjust: str | None, shape: tuple[int, int]) -> None:
+    """PyTorch's orthogonalises in bfloat16: so near, and not nearer."""
+    rng = np.random.default_rng(1)
+    start, target = rng.standard_normal(shape).astype(np.float32), rng.standard_normal(shape).astype(np.float32)
+
+    def train(framework: Any, optim: Any) -> Any:
+        p = framework.tensor(start, requires_grad=True)
+        optimizer = optim.Muon([p], lr=0.1, adjust_lr_fn=adjust)
+        for _ in range(3):
+            optimizer.zero_grad()
+            ((p - framework.tensor(target)) ** 2).sum().backward()
+            optimizer.step()
+        return p.detach().numpy()
+
+    np.testing.assert_allclose(train(dg, dg.optim), train(torch, torch.optim), atol=6e-3)
+    with pytest.raises(dg.errors.ArgumentError, match=r"parameter 0 is \[1\], not a matrix"):
+        dg.optim.Muon([leaf()])
+
+
+def test_hints_of_how_to_compute_are_taken() -> None:
+    for name in ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad"):
+        getattr(dg.optim, name)([leaf()], foreach=True, fused=None, capturable=False)
+        with pytest.raises(dg.errors.ArgumentError, match=f"{name}: has no argument named fast"):
+            getattr(dg.optim, name)([leaf()], fast=True)
+        with pytest.raises(dg.errors.ArgumentError, match="not recorded for gradients"):
+            getattr(dg.optim, name)([leaf()], differentiable=True)
 
 
 @pytest.mark.parametrize("search", [None, "strong_wolfe"])
