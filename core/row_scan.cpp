@@ -9,6 +9,7 @@ namespace {
 constexpr int64_t kGroup = 4;       // elements whose partial results do not wait for what was before them
 constexpr int64_t kMaxRows = 64;    // rows of a block
 constexpr int64_t kPolled = 65536;  // elements between two looks at the stop flag
+constexpr int64_t kStretch = 16;    // elements of a running extremum that are compared at once
 
 template <class T>
 struct Accumulator {
@@ -111,22 +112,45 @@ inline bool wins(T value, T kept) {
   return value != value || (kept == kept && (Greatest ? value >= kept : value <= kept));
 }
 
+// A stretch of a row: what is kept after it.
+template <class T, bool Greatest>
+void extremum_stretch(RowBlock<const T> x, RowBlock<T> out, RowBlock<int64_t> index, int64_t i, int64_t end, T& best,
+                      int64_t& where) {
+  for (; i < end; ++i) {
+    const T value = x.data[i * x.stride];
+    if (wins<T, Greatest>(value, best)) {  // rare but in sorted rows: a branch that is foreseen
+      best = value;
+      where = i;
+    }
+    out.data[i * out.stride] = best;
+    index.data[i * index.stride] = where;
+  }
+}
+
+// Whether none of a stretch takes the place of `best`; false for a NaN among them.
+template <class T, bool Greatest>
+inline bool all_lose(const T* from, T best) {
+  int lost = 1;
+  for (int64_t j = 0; j < kStretch; ++j) lost &= int(Greatest ? from[j] < best : from[j] > best);
+  return lost;
+}
+
 template <class T, bool Greatest>
 void extremum_row(const RowWalk& walk, RowBlock<const T> x, RowBlock<T> out, RowBlock<int64_t> index) {
   if (x.length == 0) return;
+  const bool dense = x.stride == 1 && out.stride == 1 && index.stride == 1;
   T best = x.data[0];
   int64_t where = 0;
   for (int64_t i = 0; i < x.length;) {
-    if (walk.stopped()) return;
-    for (const int64_t end = std::min(x.length, i + kPolled); i < end; ++i) {
-      const T value = x.data[i * x.stride];
-      if (wins<T, Greatest>(value, best)) {  // rare but in sorted rows: a branch that is foreseen
-        best = value;
-        where = i;
-      }
-      out.data[i * out.stride] = best;
-      index.data[i * index.stride] = where;
+    if (i % kPolled == 0 && walk.stopped()) return;
+    const int64_t end = std::min(x.length, i + kStretch);
+    if (dense && end - i == kStretch && all_lose<T, Greatest>(x.data + i, best)) {
+      std::fill_n(out.data + i, kStretch, best);
+      std::fill_n(index.data + i, kStretch, where);
+    } else {
+      extremum_stretch<T, Greatest>(x, out, index, i, end, best, where);
     }
+    i = end;
   }
 }
 
