@@ -111,7 +111,11 @@ _WORKS: dict[str, Arguments | dict[str, Arguments]] = {
         for name in ("sum", "amax", "amin", "argmax", "argmin", "max", "min", "any", "all", "count_nonzero", "mean", "var", "std",
                      "nansum", "nanmean", "std_mean", "var_mean")
     },
-    "prod": {"": lambda m, s: (m(s, s, low=0.9, high=1.1),), "dim 1": _matrix(1), "dim 0": _matrix(0)},
+    "prod": {  # near 1, so that products of a thousand stay normal numbers
+        "": lambda m, s: (m(s, s, low=0.9, high=1.1),),
+        "dim 1": lambda m, s: (m(s, s, low=0.9, high=1.1), 1),
+        "dim 0": lambda m, s: (m(s, s, low=0.9, high=1.1), 0),
+    },
     "aminmax": _matrix(),
     "norm": {"": _matrix(), "dim 1": _matrix(2, 1), "dim 0": _matrix(2, 0), "order 1": _matrix(1, 1), "order 3": _matrix(3, 1)},
     "dist": lambda m, s: (m(s, s), m(s, s)),

@@ -1,4 +1,6 @@
 // What a run does about sizes that become known while it runs: see `LateSize`.
+#include <emmintrin.h>
+
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -124,22 +126,28 @@ bool Run::place_row(const StackSpec& stack, int32_t index, int64_t turn) {
   return true;
 }
 
-// How many of `count` bools are true: eight sums of bytes at a time.
+// How many of `count` bools are true: sums of sixteen bytes at a time.
 int64_t count_true(const uint8_t* mask, int64_t count) {
-  constexpr uint64_t kLow = 0x7f7f7f7f7f7f7f7f, kOnes = 0x0101010101010101, kEven = 0x00ff00ff00ff00ff;
-  int64_t found = 0, i = 0;
-  while (i + 8 <= count) {
-    uint64_t sums = 0;
-    for (const int64_t end = std::min(i + 8 * 255, count - 7); i < end; i += 8) {
-      uint64_t eight;
-      std::memcpy(&eight, mask + i, 8);
-      sums += (((eight & kLow) + kLow) | eight) >> 7 & kOnes;  // bytes of foreign memory may be more than 1
-    }
-    const uint64_t pairs = (sums & kEven) + (sums >> 8 & kEven);
-    found += static_cast<int64_t>(pairs * 0x0001000100010001 >> 48);
+  const __m128i zero = _mm_setzero_si128(), one = _mm_set1_epi8(1);
+  __m128i sums = zero;
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(mask + i));
+    sums = _mm_add_epi64(sums,
+                         _mm_sad_epu8(_mm_min_epu8(bytes, one), zero));  // bytes of foreign memory may be more than 1
   }
+  int64_t found = _mm_cvtsi128_si64(_mm_add_epi64(sums, _mm_srli_si128(sums, 8)));
   for (; i < count; ++i) found += mask[i] != 0;
   return found;
+}
+
+// Eight positions from `i` on.
+inline void put_eight(int64_t* to, int64_t i) {
+  const __m128i two = _mm_set1_epi64x(2);
+  __m128i pair = _mm_set_epi64x(i + 1, i);
+#pragma GCC unroll 4
+  for (int64_t j = 0; j < 8; j += 2, pair = _mm_add_epi64(pair, two))
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + j), pair);
 }
 
 // The positions of the true ones among `count` bools.
@@ -161,9 +169,10 @@ Outcome Run::run_nonzero(const Step& step) {
     std::memcpy(&eight, mask + i, 8);
     if (eight == 0) continue;
     if (eight == kAll) {
-      for (int64_t j = 0; j < 8; ++j) position[k + j] = i + j;
+      put_eight(position + k, i);
       k += 8;
     } else {
+#pragma GCC unroll 8
       for (int64_t j = 0; j < 8; ++j) {  // without a branch nobody can predict
         position[k] = i + j;
         k += mask[i + j] != 0;

@@ -31,6 +31,7 @@ class Scope:
     outer: Scope | None = None
     shift: int = 0  # added to the vector dim's index: the position in an unrolled body
     stream: bool = False  # stores bypass the cache; whole aligned vectors only
+    valid: dict[int, Vec] = field(default_factory=dict)  # masks of addresses that hold in this scope and inside, by address
     values: dict[int, Vec] = field(default_factory=dict)
     pointers: dict[int, str] = field(default_factory=dict)
 
@@ -138,10 +139,15 @@ class Body:
         pointer = f.gep(pointer, f.mul(start, stride), size)
         return f.gep(pointer, f.mul(shift, stride), size) if shift else pointer
 
-    def _valid(self, address: Address, scope: Scope) -> Vec | None:
+    def valid(self, address: Address, scope: Scope) -> Vec | None:
         """The lanes inside the address's mask, or None for no mask."""
         f, v = self.frame.function, scope.v
         valid: Vec | None = None
+        place: Scope | None = scope if address.mask else None
+        while place is not None:
+            if id(address) in place.valid:
+                return v.widen(place.valid[id(address)])
+            place = place.outer
         for dim, low, high in address.mask:
             bounds = [self.frame.fixed((id(address), dim, side), x) for side, x in (("low", low), ("high", high))]
             if dim == scope.vector_dim:
@@ -229,7 +235,7 @@ class Body:
             stride = 1 if id(address) in self.staged else self.stride(address, scope.vector_dim)
             size = DTYPES[instr.dtype].size
             pointer = self._first(pointer, scope, stride, size)
-        return self._load_at(pointer, stride, self._valid(address, scope), instr.dtype, scope)
+        return self._load_at(pointer, stride, self.valid(address, scope), instr.dtype, scope)
 
     def store(self, instr: Instr, scope: Scope) -> None:
         address = instr.attr
@@ -258,7 +264,7 @@ class Body:
         attr = instr.attr
         assert isinstance(attr, Gather)
         f, v, info = self.frame.function, scope.v, DTYPES[instr.dtype]
-        valid = self._valid(attr.address, scope)
+        valid = self.valid(attr.address, scope)
         indices = [(self.raw_value(i, scope), (i, stride, extent)) for i, stride, extent in attr.indices]
         uniform = all(index.lanes == 1 for index, _ in indices)
         for index, (number, _, extent) in indices:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from duograph.codegen.analysis import Facts, address_of, item_bytes, plain_access, total_cost
 from duograph.codegen.body import Body, Scope
@@ -35,6 +36,10 @@ def emit_column(module: Module, target: Target, symbol: str, facts: Facts, dim: 
     return [frame.finish(chunks, points * weight)]
 
 
+def _in_memory(stage: Stage) -> Stage:
+    return replace(stage, reductions=[replace(r, apart=False) for r in stage.reductions])
+
+
 class Columns:
     """Emits all passes over one block of columns."""
 
@@ -43,7 +48,7 @@ class Columns:
         self.facts = facts
         self.dim = dim
         self.body = Body(frame, facts)
-        self.stages = plan_stages(facts, dim)
+        self.stages = [_in_memory(stage) for stage in plan_stages(facts, dim)]
         self.masked = frame.target.masks and plain_access(facts, dim)
         length = product([facts.extents[d] for d in facts.reduce_dims])
         self.length = frame.fixed("length", length)

@@ -11,9 +11,10 @@ from duograph.codegen.frame import Frame
 from duograph.codegen.kernel import Address, Extent, Launch
 from duograph.codegen.llvm import Module, Value
 from duograph.codegen.nest import LANES, Carried, for_chunks, vector_loop
+from duograph.codegen.pieces import emit_pieces, has_flips
 from duograph.codegen.target import Target
 from duograph.codegen.transpose import emit_tiles, tile_count, transposed_loads
-from duograph.ir.dim import ceildiv, product
+from duograph.ir.dim import ceildiv, maximum, product
 
 BLOCK = 8192  # elements of the vector dim in one chunk
 STREAM_ELEMENTS = 1 << 22  # from here on results do not stay in the caches anyway: write them past
@@ -41,9 +42,7 @@ def emit_map(module: Module, target: Target, symbol: str, facts: Facts) -> list[
         emit_tiles(body, outer, dim, other, loads, lambda row, low, high: emit_run(body, row, dim, low, high))
         chunks = tile_count(facts, outer, dim, other)
     elif outer:
-        blocks = ceildiv(facts.extents[dim], BLOCK)
-        _emit_rows(body, outer, dim, blocks)
-        chunks = product([*(facts.extents[d] for d in outer), blocks])
+        chunks = _emit_rows(body, outer, dim)
     else:
         _emit_flat(body, dim)
         chunks = ceildiv(facts.extents[dim], BLOCK)
@@ -67,17 +66,24 @@ def _streams(facts: Facts, dim: int) -> bool:
     return whole and total_cost(facts, dim) <= STREAM_COST
 
 
-def _emit_rows(body: Body, outer: Sequence[int], dim: int, blocks: Extent) -> None:
-    f = body.frame.function
-    extents = [*(body.extent(d) for d in outer), body.frame.fixed("blocks", blocks)]
+def _emit_rows(body: Body, outer: Sequence[int], dim: int) -> Extent:
+    """Several dims: a chunk is a block of ``dim``, of as many rows next to each other as make up for a short one."""
+    f, facts = body.frame.function, body.facts
+    *far, near = outer
+    blocks, rows = ceildiv(facts.extents[dim], BLOCK), ceildiv(BLOCK, maximum(facts.extents[dim], 1))
+    groups = ceildiv(facts.extents[near], rows)
+    counts = [body.frame.fixed("groups", groups), body.frame.fixed("blocks", blocks)]
 
     def chunk(indices: list[Value]) -> None:
-        row = Scope(body.frame.vectors(1), dict(zip(outer, indices)))
+        first = f.mul(indices[-2], body.frame.fixed("rows", rows))
+        last = f.umin(f.add(first, body.frame.fixed("rows", rows)), body.extent(near))
         low = f.mul(indices[-1], BLOCK)
         high = f.umin(f.add(low, BLOCK), body.extent(dim))
-        emit_run(body, row, dim, low, high)
+        with f.loop(first, last) as index:
+            emit_run(body, Scope(body.frame.vectors(1), {**dict(zip(far, indices)), near: index}), dim, low, high)
 
-    for_chunks(body.frame, extents, chunk)
+    for_chunks(body.frame, [*(body.extent(d) for d in far), *counts], chunk)
+    return product([*(facts.extents[d] for d in far), groups, blocks])
 
 
 def emit_run(body: Body, row: Scope, dim: int, low: Value, high: Value, *, stream: bool = False) -> None:
@@ -100,7 +106,8 @@ def emit_run(body: Body, row: Scope, dim: int, low: Value, high: Value, *, strea
     unroll = 4 if weight <= 8 else 2 if weight <= 24 else 1
     if stream:
         low = _emit_streamed(body, row, dim, low, high, step)
-    vector_loop(body, row, dim, low, high, unroll=unroll, masked=masked, step=step)
+    loop = emit_pieces if has_flips(facts, dim) else vector_loop
+    loop(body, row, dim, low, high, unroll=unroll, masked=masked, step=step)
 
 
 def _emit_streamed(body: Body, row: Scope, dim: int, low: Value, high: Value, step: Step) -> Value:

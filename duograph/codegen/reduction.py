@@ -18,7 +18,8 @@ class Reduction:
     """One "reduce" instruction.
 
     Its accumulator is one vector; for argmax and argmin (value, logical index); for float max and min (value, a NaN
-    that was met or 0), which keeps the test for NaN out of the chain of dependent instructions.
+    that was met or 0), which keeps the test for NaN out of the chain of dependent instructions. Where accumulators are
+    in memory and chains do not count, it is the value alone (`apart` is False).
     """
 
     number: int  # of the instruction
@@ -26,6 +27,7 @@ class Reduction:
     kind: str
     operand_dtype: str
     dtype: str
+    apart: bool = True
 
     @property
     def info(self) -> DTypeInfo:
@@ -37,6 +39,10 @@ class Reduction:
 
     @property
     def keeps_nan(self) -> bool:
+        return self.apart and self._meets_nan
+
+    @property
+    def _meets_nan(self) -> bool:
         return self.kind in ("max", "min") and self.info.kind == "f"
 
     @property
@@ -74,7 +80,9 @@ class Reduction:
     def combine(self, v: Vectors, a: Accumulator, b: Accumulator) -> Accumulator:
         if not self.positional:
             value = _COMBINE[self.kind](v, self.info, a[0], b[0])
-            return [value, v.select(v.fcmp("uno", b[1], b[1]), b[1], a[1])] if self.keeps_nan else [value]
+            if self.keeps_nan:
+                return [value, v.select(v.fcmp("uno", b[1], b[1]), b[1], a[1])]
+            return [v.select(v.fcmp("uno", a[0], a[0]), a[0], value) if self._meets_nan else value]
         # the better value wins, of equals the smaller index
         earlier = v.icmp("slt", b[1], a[1])
         tie = v.and_(v.not_(self._better(v, a[0], b[0])), earlier)
@@ -105,8 +113,8 @@ class Reduction:
             return cast(v, acc[1], "int64", self.dtype)
         if self.info.kind == "b":
             return v.icmp("ne", acc[0], v.like(acc[0], 0))
-        if self.keeps_nan:
-            return v.select(v.fcmp("uno", acc[1], acc[1]), acc[1], acc[0])
+        if self._meets_nan:  # one NaN for all: which of several was kept is the schedule's choice
+            return v.select(v.fcmp("uno", acc[-1], acc[-1]), v.like(acc[0], float("nan")), acc[0])
         return round_to(v, acc[0], self.dtype)
 
 

@@ -55,6 +55,9 @@ class Vectors:
         return self.const(value.element, constant)
 
     def splat(self, element: str, scalar: Value) -> Vec:
+        if element == "i1" and self.lanes > 1 and self.target.masks and isinstance(scalar, str) and scalar.startswith("%"):
+            bits = self.function.op(f"sext i1 {scalar} to i{self.lanes}")  # LLVM shuffles mask registers bit by bit
+            return Vec(self.function.op(f"bitcast i{self.lanes} {bits} to <{self.lanes} x i1>"), element, self.lanes)
         return Vec(self.function.splat(self.lanes, element, scalar), element, self.lanes)
 
     def widen(self, value: Vec) -> Vec:
@@ -63,6 +66,8 @@ class Vectors:
             return value
         if value.ref.startswith("splat"):
             return Vec(value.ref, value.element, self.lanes)
+        if value.element == "i1":
+            return self.splat("i1", self.extract(value))
         mask = f"<{self.lanes} x i32> zeroinitializer"
         ref = self.function.op(f"shufflevector {value.type} {value.ref}, {value.type} poison, {mask}")
         return Vec(ref, value.element, self.lanes)

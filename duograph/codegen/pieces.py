@@ -1,0 +1,135 @@
+"""Runs cut where comparisons of positions flip: in between they are one bool for all lanes, and no mask is computed.
+
+Padding, triangles, diagonals and concatenations are kernels that ask of each element where it lies. Along a run the answer
+changes at a few places, which are known before: from one to the next the body runs with the answers of its first element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from duograph.codegen.analysis import Facts, address_of, total_cost
+from duograph.codegen.body import Body, Scope
+from duograph.codegen.llvm import Value
+from duograph.codegen.nest import LANES, Carried, vector_loop
+
+_LIMIT = 40  # the body's cost from which on masks hardly count
+_SMALL = 1 << 40  # constants below it add to positions without wrapping around
+_COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
+
+Step = Callable[[Sequence[Scope], Carried], Carried]
+
+
+def comparisons(facts: Facts, dim: int) -> list[int]:
+    """The comparisons of a position along ``dim`` with something that does not vary along it."""
+    found = []
+    for number, instr in enumerate(facts.body):
+        if instr.op in _COMPARISONS and dim in facts.deps[number] and facts.operand_dtype(number) == "int64":
+            a, b = (_coefficient(facts, i, dim) for i in instr.inputs)
+            if a is not None and b is not None and not (a and b):
+                found.append(number)
+    return found
+
+
+def has_flips(facts: Facts, dim: int) -> bool:
+    """Whether a run along ``dim`` is worth cutting."""
+    masks = any(d == dim for instr in facts.body for d, _, _ in getattr(address_of(instr), "mask", ()))
+    return total_cost(facts, dim) <= _LIMIT and (masks or bool(comparisons(facts, dim)))
+
+
+def emit_pieces(body: Body, row: Scope, dim: int, low: Value, high: Value, *, unroll: int, masked: bool, step: Step) -> None:
+    """``step`` along ``dim`` over [low, high): whole vectors between two flips together, one by one where a flip is near."""
+    f = body.frame.function
+    numbers = comparisons(body.facts, dim)
+    flips = [place for number in numbers for place in _flips(body, row, dim, number)] + _mask_flips(body, dim)
+    slot = f.alloca("i64")
+    f.store("i64", low, slot)
+    head, inside, done = f.label("piece"), f.label("inside"), f.label("done")
+    f.br(head)
+    f.place(head)
+    start = f.load("i64", slot)
+    f.cond_br(f.icmp("ult", start, high), inside, done)
+    f.place(inside)
+    end: Value = high
+    for place in flips:
+        end = f.umin(end, f.select(f.icmp("sgt", place, start), place, high))
+    whole = f.add(start, f.and_(f.sub(end, start), -LANES))
+    piece = _settled(body, row, dim, start, numbers, LANES if masked else 1)
+    vector_loop(body, piece, dim, start, whole, unroll=unroll, masked=masked, step=step)  # nothing is left over
+    after = f.umin(f.add(whole, LANES), high)
+    vector_loop(body, row, dim, whole, after, unroll=1, masked=masked, step=step)
+    f.store("i64", after, slot)
+    f.br(head)
+    f.place(done)
+
+
+def _coefficient(facts: Facts, number: int, dim: int) -> int | None:
+    """By how much a value grows along ``dim``: 0, 1 or -1; None if nothing is known, or if it might wrap around."""
+    instr = facts.body[number]
+    if dim not in facts.deps[number]:
+        return 0
+    if instr.op == "index":
+        return 1
+    if instr.op not in ("add", "sub") or not all(_small(facts, i) for i in instr.inputs):
+        return None
+    a, b = (_coefficient(facts, i, dim) for i in instr.inputs)
+    if a is None or b is None or (a and b):
+        return None
+    return a + b if instr.op == "add" else a - b
+
+
+def _small(facts: Facts, number: int) -> bool:
+    """A sum of positions, sizes and small constants."""
+    instr = facts.body[number]
+    if instr.op in ("index", "size"):
+        return True
+    if instr.op == "const":
+        return isinstance(instr.attr, int) and abs(instr.attr) < _SMALL
+    return instr.op in ("add", "sub") and all(_small(facts, i) for i in instr.inputs)
+
+
+def _flips(body: Body, row: Scope, dim: int, number: int) -> list[Value]:
+    """The places along ``dim`` at which a comparison may begin to have another result."""
+    f, instr = body.frame.function, body.facts.body[number]
+    start = Scope(row.v, {**row.index, dim: 0}, outer=row)
+    _emit_with_inputs(body, start, dim, number)
+    a, b = (row.v.extract(start.value(i)) for i in instr.inputs)
+    first, second = instr.inputs
+    moving, fixed = (a, b) if dim in body.facts.deps[first] else (b, a)
+    if _coefficient(body.facts, first, dim) == -1 or _coefficient(body.facts, second, dim) == -1:
+        moving, fixed = fixed, moving
+    place = f.intrinsic("llvm.ssub.sat.i64", "i64", [("i64", fixed), ("i64", moving)])
+    return [place, f.intrinsic("llvm.sadd.sat.i64", "i64", [("i64", place), ("i64", 1)])]
+
+
+def _mask_flips(body: Body, dim: int) -> list[Value]:
+    found: list[Value] = []
+    for instr in body.facts.body:
+        address = address_of(instr)
+        for d, low, high in address.mask if address else ():
+            if d == dim:
+                found += [body.frame.fixed((id(address), d, side), x) for side, x in (("low", low), ("high", high))]
+    return found
+
+
+def _settled(body: Body, row: Scope, dim: int, start: Value, numbers: Sequence[int], lanes: int) -> Scope:
+    """The scope of a piece: comparisons have their results at its first element, ``lanes`` wide."""
+    first = Scope(row.v, {**row.index, dim: start}, outer=row)
+    for number in numbers:
+        _emit_with_inputs(body, first, dim, number)
+    v = body.frame.vectors(lanes)
+    piece = Scope(row.v, row.index, outer=row)
+    piece.values = {number: v.widen(first.values[number]) for number in numbers}
+    for address in map(address_of, body.facts.body):
+        if address is not None and any(d == dim for d, _, _ in address.mask):
+            inside = body.valid(address, first)
+            assert inside is not None
+            piece.valid[id(address)] = v.widen(inside)
+    return piece
+
+
+def _emit_with_inputs(body: Body, scope: Scope, dim: int, number: int) -> None:
+    for i in body.facts.body[number].inputs:
+        if dim in body.facts.deps[i]:
+            _emit_with_inputs(body, scope, dim, i)
+    body.emit([number], [scope])
