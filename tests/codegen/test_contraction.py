@@ -173,12 +173,15 @@ def test_interrupt_flag() -> None:
     assert (c == 3).all()
 
 
+@pytest.mark.parametrize("isa", RUNNABLE)
 @pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64"])
-def test_integers(dtype: str) -> None:
+def test_integers(dtype: str, isa: str) -> None:
+    """Of all values: what does not fit wraps."""
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
     for m, n, k in ((1, 1, 1), (5, 33, 7), (40, 100, 20), (3, 4, 0), (6, 40, 0), (9, 21, 600)):
-        a, b = (RNG.integers(-100, 100, shape).astype(dtype) for shape in ((2, m, k), (2, k, n)))
+        a, b = (RNG.integers(low, high, shape, dtype, endpoint=True) for shape in ((2, m, k), (2, k, n)))
         for layout in ("rows", "columns"):
-            assert np.array_equal(product(a, laid_out(b, layout), chunk=(32, 64)), np.matmul(a, b))
+            assert np.array_equal(product(a, laid_out(b, layout), chunk=(32, 64), isa=isa), np.matmul(a, b))
 
 
 def test_libraries_are_deterministic() -> None:

@@ -33,7 +33,7 @@ def library_text(name: str, target: Target) -> str:
     dtype, _, part = name.removeprefix(PREFIX).partition("-")
     module = Module()
     if dtype in INTEGERS and not part:
-        add_simple_driver(module, integer_shape(INTEGERS[dtype]))
+        add_simple_driver(module, integer_shape(INTEGERS[dtype], target))
         return module.text()
     if dtype not in TILED or part not in _TILED_PARTS:
         raise ValueError(f"there is no library {name!r}")

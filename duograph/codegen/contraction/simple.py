@@ -5,6 +5,9 @@ For many rows panels of B are packed, so that it does not matter how B lies; a f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from duograph.codegen.contraction.driver import (
     ABI,
     RUN,
@@ -16,18 +19,33 @@ from duograph.codegen.contraction.driver import (
     read_problem,
 )
 from duograph.codegen.contraction.shape import TileFunction, TileShape
-from duograph.codegen.llvm import Module, Value
+from duograph.codegen.llvm import Module, Value, vector_type
+from duograph.codegen.target import Target
 
 _LANES = 16
-_ROWS = 4  # of a tile
+_ROWS, _ROWS_OF_HALVES = 4, 2  # of a tile
 _DEPTH = 256  # of a panel: 32 KiB at most
+_LOW = (1 << 32) - 1
 
 
-def integer_shape(bits: int) -> TileShape:
-    return TileShape(f"i{bits}", bits // 8, _LANES, 1, 1, False, False)
+@dataclass(frozen=True)
+class IntegerShape(TileShape):
+    """``halves``: nothing multiplies 64-bit lanes, so what is summed are products of their 32-bit halves.
+
+    Two sums stand for one: of low times low, 64 bits wide, and of low times high and high times low, of which only the
+    low 32 bits count.
+    """
+
+    halves: bool = False
 
 
-def add_simple_driver(module: Module, shape: TileShape) -> None:
+def integer_shape(bits: int, target: Target) -> IntegerShape:
+    halves = bits == 64 and target.has("avx2") and not target.has("avx512dq")
+    lanes, rows = (2 * target.vector_bytes // 8, _ROWS_OF_HALVES) if halves else (_LANES, _ROWS)
+    return IntegerShape(f"i{bits}", bits // 8, lanes, 1, rows, False, False, halves)
+
+
+def add_simple_driver(module: Module, shape: IntegerShape) -> None:
     """``run``: the kernel ABI for integers of one size."""
     _add_rectangle(module, shape)
     add_finish(module, shape)
@@ -56,12 +74,12 @@ _PARAMETERS = (
 )
 
 
-def _add_rectangle(module: Module, shape: TileShape) -> None:
+def _add_rectangle(module: Module, shape: IntegerShape) -> None:
     _add_few_rows(module, shape)
     _add_many_rows(module, shape)
     f = TileFunction(module, "rectangle", _PARAMETERS, linkage="internal")
     values = [(type, f"%{name}") for type, name in _PARAMETERS]
-    many = f.icmp("uge", "%m", _ROWS)
+    many = f.icmp("uge", "%m", shape.rows)
     with f.when(many):
         f.call("many_rows", values)
     with f.when(f.op(f"xor i1 {many}, true")):
@@ -69,7 +87,7 @@ def _add_rectangle(module: Module, shape: TileShape) -> None:
     module.add(f)
 
 
-def _add_few_rows(module: Module, shape: TileShape) -> None:
+def _add_few_rows(module: Module, shape: IntegerShape) -> None:
     """B is read where it lies: by vectors of columns where these are neighbours, else by elements."""
     f = TileFunction(module, "few_rows", _PARAMETERS, linkage="internal")
     f.shape = shape
@@ -78,19 +96,19 @@ def _add_few_rows(module: Module, shape: TileShape) -> None:
     with f.loop(0, "%m") as row:
         a, c = f.gep("%a", f.mul(row, "%a_m")), f.gep("%c", f.mul(row, "%c_m"))
         with f.loop(0, whole, shape.lanes) as column:
-            _sum(f, a, column, c, shape.lanes)
+            _sum(f, shape, a, column, c, shape.lanes)
         with f.loop(whole, "%n") as column:
-            _sum(f, a, column, c, 1)
+            _sum(f, shape, a, column, c, 1)
     module.add(f)
 
 
-def _add_many_rows(module: Module, shape: TileShape) -> None:
+def _add_many_rows(module: Module, shape: IntegerShape) -> None:
     """Panels of B, a vector wide and some rows deep, are copied to where they are read one after another, for all rows of A."""
     f = TileFunction(module, "many_rows", _PARAMETERS, linkage="internal")
     f.shape = shape
     panel = f.alloca(shape.vector, 64, _DEPTH)
     rest = f.alloca(shape.vector, 64)
-    grouped = f.and_("%m", -_ROWS)
+    grouped = f.sub("%m", f.op(f"urem i64 %m, {shape.rows}"))
     with f.loop(0, "%n", shape.lanes) as column:
         width = f.umin(f.sub("%n", column), shape.lanes)
         b, c = f.gep("%b", f.mul(column, "%b_n")), f.gep("%c", column, shape.size)
@@ -100,10 +118,10 @@ def _add_many_rows(module: Module, shape: TileShape) -> None:
             depth = f.umin(f.sub("%k", first), _DEPTH)
             _pack(f, f.gep(b, f.mul(first, "%b_k")), panel, depth, width)
             a = f.gep("%a", f.mul(first, "%a_k"))
-            with f.loop(0, grouped, _ROWS) as row:
-                _tile(f, a, panel, c, rest, row, depth, width, _ROWS)
+            with f.loop(0, grouped, shape.rows) as row:
+                _tile(f, shape, a, (panel, c, rest), row, depth, width, shape.rows)
             with f.loop(grouped, "%m") as row:
-                _tile(f, a, panel, c, rest, row, depth, width, 1)
+                _tile(f, shape, a, (panel, c, rest), row, depth, width, 1)
     module.add(f)
 
 
@@ -122,48 +140,104 @@ def _pack(f: TileFunction, b: str, panel: str, depth: Value, width: Value) -> No
                 f.store(shape.element, one, f.gep(here, j, shape.size), shape.size)
 
 
-def _tile(f: TileFunction, a: str, panel: str, c: str, rest: str, row: str, depth: Value, width: Value, rows: int) -> None:
-    """Add the products with a panel to some rows of the result."""
-    shape = f.shape
-    type = shape.vector
+def _tile(
+    f: TileFunction,
+    shape: IntegerShape,
+    a: str,
+    places: tuple[str, str, str],
+    row: str,
+    depth: Value,
+    width: Value,
+    rows: int,
+) -> None:
+    """Add the products with a panel to some rows of the result; ``places``: the panel, C, room for a vector."""
+    panel, c, rest = places
+    type, size = shape.vector, shape.size
     starts = [f.gep(a, f.mul(f.add(row, i), "%a_m")) for i in range(rows)]
+    sums = _Sums(f, shape, shape.lanes)
 
     def step(k: str, values: list[str]) -> list[str]:
-        there = f.load(type, f.gep(panel, f.mul(k, shape.vector_bytes)), shape.size)
-        found, offset = [], f.mul(k, "%a_k")
-        for held, start in zip(values, starts):
-            scale = f.splat(shape.lanes, shape.element, f.load(shape.element, f.gep(start, offset), shape.size))
-            found.append(f.op(f"add {type} {held}, {f.op(f'mul {type} {scale}, {there}')}"))
+        there = sums.factor(f.load(type, f.gep(panel, f.mul(k, shape.vector_bytes)), size))
+        offset, found = f.mul(k, "%a_k"), []
+        for i, start in enumerate(starts):
+            one = f.load(shape.element, f.gep(start, offset), size)
+            found += sums.more(values[i * sums.count : (i + 1) * sums.count], one, there)
         return found
 
-    totals = f.carried_loop(0, depth, 1, [(type, "zeroinitializer")] * rows, step)
+    ends = f.carried_loop(0, depth, 1, sums.zeros * rows, step)
     whole = f.icmp("eq", width, shape.lanes)
-    for i, total in enumerate(totals):
+    for i in range(rows):
+        total = sums.total(ends[i * sums.count : (i + 1) * sums.count])
         target = f.gep(c, f.mul(f.add(row, i), "%c_m"))
         with f.when(whole):
-            held = f.load(type, target, shape.size)
-            f.store(type, f.op(f"add {type} {held}, {total}"), target, shape.size)
+            held = f.load(type, target, size)
+            f.store(type, f.op(f"add {type} {held}, {total}"), target, size)
         with f.when(f.icmp("ne", width, shape.lanes)):
-            f.store(type, total, rest, shape.size)
+            f.store(type, total, rest, size)
             with f.loop(0, width) as j:
-                place = f.gep(target, j, shape.size)
-                more = f.load(shape.element, f.gep(rest, j, shape.size), shape.size)
-                held = f.load(shape.element, place, shape.size)
-                f.store(shape.element, f.op(f"add {shape.element} {held}, {more}"), place, shape.size)
+                place = f.gep(target, j, size)
+                more = f.load(shape.element, f.gep(rest, j, size), size)
+                held = f.load(shape.element, place, size)
+                f.store(shape.element, f.op(f"add {shape.element} {held}, {more}"), place, size)
 
 
-def _sum(f: TileFunction, a: str, column: str, c: str, lanes: int) -> None:
+def _sum(f: TileFunction, shape: IntegerShape, a: str, column: str, c: str, lanes: int) -> None:
     """Elements ``column`` to ``column + lanes`` of one row."""
-    shape = f.shape
-    type = shape.vector if lanes > 1 else shape.element
+    sums = _Sums(f, shape, lanes)
     b = f.gep("%b", f.mul(column, "%b_n"))
 
     def step(_: str, values: list[str]) -> list[str]:
-        held, here, there = values
-        one = f.load(shape.element, here, shape.size)
-        scale = f.splat(lanes, shape.element, one) if lanes > 1 else one
-        product = f.op(f"mul {type} {scale}, {f.load(type, there, shape.size)}")
-        return [f.op(f"add {type} {held}, {product}"), f.gep(here, "%a_k"), f.gep(there, "%b_k")]
+        *held, here, there = values
+        found = sums.more(held, f.load(shape.element, here, shape.size), sums.factor(f.load(sums.type, there, shape.size)))
+        return [*found, f.gep(here, "%a_k"), f.gep(there, "%b_k")]
 
-    total = f.carried_loop(0, "%k", 1, [(type, "zeroinitializer"), ("ptr", a), ("ptr", b)], step)[0]
-    f.store(type, total, f.gep(c, column, shape.size), shape.size)
+    ends = f.carried_loop(0, "%k", 1, [*sums.zeros, ("ptr", a), ("ptr", b)], step)
+    f.store(sums.type, sums.total(ends[: sums.count]), f.gep(c, column, shape.size), shape.size)
+
+
+class _Sums:
+    """Sums of products of a scalar and a vector (or scalar) while they grow: one value, or two of halves."""
+
+    def __init__(self, f: TileFunction, shape: IntegerShape, lanes: int) -> None:
+        self.f = f
+        self.element, self.lanes = shape.element, lanes
+        self.type = vector_type(lanes, shape.element) if lanes > 1 else shape.element
+        self.narrow = vector_type(2 * lanes, "i32") if shape.halves and lanes > 1 else ""
+        self.zeros: list[tuple[str, Value]] = [(self.type, "zeroinitializer" if lanes > 1 else 0)]
+        if self.narrow:
+            self.zeros.append((self.narrow, "zeroinitializer"))
+
+    @property
+    def count(self) -> int:
+        return len(self.zeros)
+
+    def factor(self, b: str) -> tuple[str, ...]:
+        """What a vector is multiplied as: itself, or its low halves and the halves exchanged."""
+        if not self.narrow:
+            return (b,)
+        f, type = self.f, self.type
+        exchanged = f.shuffle(
+            self.narrow, f.op(f"bitcast {type} {b} to {self.narrow}"), "poison", [i ^ 1 for i in range(2 * self.lanes)]
+        )
+        return f.op(f"and {type} {b}, splat (i64 {_LOW})"), exchanged
+
+    def more(self, held: Sequence[str], one: str, factor: tuple[str, ...]) -> list[str]:
+        """The sums with the products of a scalar added."""
+        f, type = self.f, self.type
+        a = f.splat(self.lanes, self.element, one) if self.lanes > 1 else one
+        if not self.narrow:
+            return [f.op(f"add {type} {held[0]}, {f.op(f'mul {type} {a}, {factor[0]}')}")]
+        low, exchanged = factor
+        whole = f.op(f"mul {type} {f.op(f'and {type} {a}, splat (i64 {_LOW})')}, {low}")
+        across = f.op(f"mul {self.narrow} {f.op(f'bitcast {type} {a} to {self.narrow}')}, {exchanged}")
+        return [f.op(f"add {type} {held[0]}, {whole}"), f.op(f"add {self.narrow} {held[1]}, {across}")]
+
+    def total(self, held: Sequence[str]) -> str:
+        """The sum itself."""
+        if not self.narrow:
+            return held[0]
+        f, type = self.f, self.type
+        across = f.op(f"bitcast {self.narrow} {held[1]} to {type}")
+        upper = f.op(f"shl {type} {across}, splat (i64 32)")
+        lower = f.op(f"and {type} {across}, splat (i64 {~_LOW})")
+        return f.op(f"add {type} {held[0]}, {f.op(f'add {type} {upper}, {lower}')}")
