@@ -6,9 +6,9 @@ pick: `--only sort,topk --quick --part million --dtype float32 --threads 1`.
 
 How it is counted: a ratio is PyTorch's median over ours of interleaved batches; a geometric mean takes every work of
 `operator_works` once. The copy floor is the time in which `numpy.copyto` moves as many bytes as the operator reads and
-writes, half of them in, half out, in the same process. A first call is timed in a process of its own, forked from one that
-has imported duograph, looked up names and made nothing else: what the call imports (as bytecode, written beforehand as an
-installation does), reads from the cache of objects and maps counts.
+writes, half of them in, half out, in the same process. A first call is timed in an interpreter of its own that has imported
+duograph, looked up names and made nothing else: what the call imports (as bytecode, written beforehand as an installation
+does), reads from the cache of objects and maps counts (`first_calls`).
 On one thread the clock is the processor time of the process, so that other processes do not count.
 """
 
@@ -17,21 +17,19 @@ from __future__ import annotations
 import argparse
 import compileall
 import json
-import os
 import statistics
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks import harness, peers
+from benchmarks import first_calls, harness, peers
 from benchmarks.harness import OURS, Case
 
 SIDES = {"small": 8, "gradient": 8, "million": 1024}
@@ -150,47 +148,27 @@ def inside(part: str, dtype: str, threads: int, only: list[str], rounds: int) ->
 
 
 def _first_calls(only: list[str], rounds: int) -> None:
-    """Seconds of each operator's first call with 64 elements in a forked process; the median of some, after one unmeasured."""
+    """Seconds of each operator's first call with 64 elements in a new interpreter; the median of some."""
     compileall.compile_dir(str(Path(__file__).parent.parent / "duograph"), quiet=1)
-    ours = _prepared("operator_harness")
-    import duograph
-
-    duograph.zeros  # noqa: B018  # looking up any name brings the table of operators
     from benchmarks import operator_works as table
 
-    for definition in ours.definitions():
+    for definition in _prepared("operator_harness").definitions():
         if not (definition.public or definition.functional) or (only and definition.name not in only):
             continue
-        works = table.works(definition.name, definition.samples or (lambda m: []), "float32", 8)
-        first = next(((args, kwargs) for _, args, kwargs in works), None)
-        if first is None:
-            continue
-        measure = partial(_first_call, definition.exported, ours, ours.Call(*first))
-        times = [_in_child(measure) for _ in range(rounds + 1)][1:]
-        if all(t > 0 for t in times):
+        samples = definition.samples or (lambda m: [])
+        calls = [table.works(definition.name, samples, dtype, 8) for dtype in ("float32", "int64")]
+        firsts = [first for works in calls for first in list(works)[:1]]  # int64 for what takes nothing else
+        found = next((times for _, *call in firsts if all(times := _first_times(definition.name, call, rounds))), None)
+        if found:
             family = table.family_of(definition.name, definition.kind)
-            print(json.dumps({"family": family, "name": definition.name, "ours": statistics.median(times)}), flush=True)
+            print(json.dumps({"family": family, "name": definition.name, "ours": statistics.median(found)}), flush=True)
+        elif firsts:
+            print(f"{definition.name}: the call failed", file=sys.stderr)
 
 
-def _first_call(function: Callable[..., Any], ours: Any, call: Any) -> float:
-    given = ours.tensors(call, "float32")
-    return _timed(lambda: function(*given.args, **given.kwargs))
-
-
-def _in_child(measure: Callable[[], float]) -> float:
-    """What `measure` gives in a process of its own; 0 where it fails."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            os.write(writing, repr(measure()).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as answer:
-        text = answer.read()
-    os.waitpid(child, 0)
-    return float(text or 0)
+def _first_times(name: str, call: list[Any], rounds: int) -> list[float]:
+    described = first_calls.describe(name, *call)
+    return [first_calls.seconds(described) for _ in range(rounds)]
 
 
 def run(part: str, dtype: str, threads: int, only: list[str], rounds: int) -> list[dict[str, Any]]:

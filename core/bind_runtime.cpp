@@ -38,6 +38,23 @@ auto translated(Body body) {
   }
 }
 
+// The bytes of an object that shows its memory: bytes, or a part of them that nobody has to copy.
+class Bytes {
+ public:
+  explicit Bytes(nb::handle object) {
+    if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE)) throw nb::python_error();
+  }
+  ~Bytes() { PyBuffer_Release(&view_); }
+  Bytes(const Bytes&) = delete;
+  Bytes& operator=(const Bytes&) = delete;
+
+  const uint8_t* data() const { return static_cast<const uint8_t*>(view_.buf); }
+  size_t size() const { return static_cast<size_t>(view_.len); }
+
+ private:
+  Py_buffer view_;
+};
+
 Cell8 number_cell(nb::handle value, DType dtype) {
   Cell8 cell{};
   if (PyFloat_Check(value.ptr())) {
@@ -344,8 +361,9 @@ void bind_numbers(nb::module_& m) {
 void bind_code(nb::module_& m) {
   m.def(
       "add_library",
-      [](const std::string& name, nb::bytes code) {
-        translated([&] { add_library(name, static_cast<const uint8_t*>(code.data()), code.size()); });
+      [](const std::string& name, nb::handle code) {
+        const Bytes bytes(code);
+        translated([&] { add_library(name, bytes.data(), bytes.size()); });
       },
       nb::arg("name"), nb::arg("code"), "Loads code that programs share; nothing if the name is known.");
   m.def("has_library", has_library, nb::arg("name"));
@@ -354,8 +372,9 @@ void bind_code(nb::module_& m) {
       .def("address", [](const LoadedObject& self, const std::string& name) {
         return reinterpret_cast<uintptr_t>(self.symbol(name));
       });
-  m.def("load_object", [](nb::bytes code) {
-    return translated([&] { return load_object(static_cast<const uint8_t*>(code.data()), code.size()); });
+  m.def("load_object", [](nb::handle code) {
+    const Bytes bytes(code);
+    return translated([&] { return load_object(bytes.data(), bytes.size()); });
   });
 }
 
@@ -363,10 +382,10 @@ void bind_program(nb::module_& m) {
   nb::class_<Program>(m, "Program", "A compiled program: shape arithmetic, memory plan and kernels.")
       .def(
           "__init__",
-          [](Program* self, nb::dict spec, nb::bytes code) {
+          [](Program* self, nb::dict spec, nb::handle code) {
+            const Bytes bytes(code);
             translated([&] {
-              const std::unique_ptr<Program> made(
-                  Program::parse(spec.ptr(), static_cast<const uint8_t*>(code.data()), code.size()));
+              const std::unique_ptr<Program> made(Program::parse(spec.ptr(), bytes.data(), bytes.size()));
               new (self) Program(std::move(*made));
             });
           },
@@ -399,10 +418,8 @@ void bind_digest(nb::module_& m) {
       [](nb::args parts) {
         Digest digest;
         for (nb::handle part : parts) {
-          Py_buffer view;
-          if (PyObject_GetBuffer(part.ptr(), &view, PyBUF_SIMPLE)) throw nb::python_error();
-          digest.add(view.buf, static_cast<size_t>(view.len));
-          PyBuffer_Release(&view);
+          const Bytes bytes(part);
+          digest.add(bytes.data(), bytes.size());
         }
         return digest.hex();
       },

@@ -95,7 +95,7 @@ void* external_function(std::string_view name) {
   return nullptr;
 }
 
-// Reads and checks one object file, lays its sections out and writes the image for a given base address.
+// Reads and checks one object file, lays its sections out and writes the image at a given address.
 class Linker {
  public:
   Linker(const uint8_t* bytes, size_t size) : bytes_(bytes), size_(size) {
@@ -106,9 +106,11 @@ class Linker {
 
   size_t image_bytes() const { return image_bytes_; }
 
-  std::vector<uint8_t> link(uint8_t* base) {
+  // Writes the image where it will run: `image_bytes()` at `base`.
+  void link(uint8_t* base) {
     base_ = reinterpret_cast<uint64_t>(base);
-    image_.assign(image_bytes_, 0xCC);  // int3 between sections
+    image_ = base;
+    std::memset(image_, 0xCC, image_bytes_);  // int3 between sections
     for (const Section& section : sections_)
       if (section.loaded) {
         if (section.header.sh_type == SHT_NOBITS)
@@ -118,7 +120,6 @@ class Linker {
       }
     for (size_t i = 0; i < externals_.size(); ++i) write_stub(i);
     for (const Section& section : sections_) relocate(section);
-    return std::move(image_);
   }
 
   // Calls visit(name, offset in the image) for every function and every global constant the object defines.
@@ -347,7 +348,7 @@ class Linker {
   size_t symbol_table_ = SIZE_MAX;
   size_t image_bytes_ = 0;
   uint64_t base_ = 0;
-  std::vector<uint8_t> image_;
+  uint8_t* image_ = nullptr;
 };
 
 struct Libraries {
@@ -390,9 +391,8 @@ std::shared_ptr<LoadedObject> load_object(const uint8_t* bytes, size_t size) {
   const size_t mapped = round_up(linker.image_bytes(), kPage);
   object->base_ = CodeMemory::instance().reserve(mapped);
   object->size_ = mapped;
-  const std::vector<uint8_t> image = linker.link(object->base_);
   if (mprotect(object->base_, mapped, PROT_READ | PROT_WRITE)) fail("the system refuses memory for machine code");
-  std::memcpy(object->base_, image.data(), image.size());
+  linker.link(object->base_);
   if (mprotect(object->base_, mapped, PROT_READ | PROT_EXEC)) fail("the system refuses executable memory");
   linker.each_symbol([&](std::string_view name, size_t offset) {
     object->symbols_.push_back({std::string(name), object->base_ + offset});

@@ -23,7 +23,7 @@ Spec = dict[str, Any]
 class Built:
     """A program's parts; the program itself and its report are made when they are asked for."""
 
-    def __init__(self, make: _Maker, spec: Spec, code: bytes) -> None:
+    def __init__(self, make: _Maker, spec: Spec, code: bytes | memoryview) -> None:
         self.spec = spec
         self.code = code
         self._make = make

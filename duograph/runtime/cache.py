@@ -48,8 +48,11 @@ def _prepare(setting: str | None, switch: str | None) -> str | None:
         home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
         path = os.path.join(home, "duograph")
     try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
-        status = os.stat(path)
+        try:
+            status = os.stat(path)
+        except FileNotFoundError:
+            os.makedirs(path, mode=0o700, exist_ok=True)
+            status = os.stat(path)
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
             return None
         if status.st_mode & 0o077:
@@ -64,7 +67,7 @@ def key(*parts: Any) -> str:
     return core.digest("\0".join([_GENERATOR, target_stamp(), *map(repr, parts)]).encode())
 
 
-def load(name: str) -> tuple[Any, bytes] | None:
+def load(name: str) -> tuple[Any, memoryview] | None:
     """The description and code kept under a key; None if there is nothing valid."""
     place = folder()
     if place is None:
@@ -100,23 +103,25 @@ def _checksum(name: str, *content: bytes | memoryview) -> int:
     return int(core.digest(name.encode(), *content)[:16], 16)
 
 
-def _pack(name: str, description: Any, code: bytes) -> bytes:
+def _pack(name: str, description: Any, code: bytes | memoryview) -> bytes:
     text = marshal.dumps(description)
     numbers = (len(text), len(code), _checksum(name, text, code))
     return _MAGIC + b"".join(number.to_bytes(8, "little") for number in numbers) + text + code
 
 
-def _unpack(name: str, content: bytes) -> tuple[Any, bytes] | None:
+def _unpack(name: str, content: bytes) -> tuple[Any, memoryview] | None:
+    """What a file holds, if it checks out; the code is a part of `content`, not copied."""
     if not content.startswith(_MAGIC):
         return None
     start = len(_MAGIC)
     length, code_length, checksum = (int.from_bytes(content[start + 8 * i : start + 8 * i + 8], "little") for i in range(3))
-    if len(content) != _HEADER + length + code_length or _checksum(name, memoryview(content)[_HEADER:]) != checksum:
+    body = memoryview(content)[_HEADER:]
+    if len(body) != length + code_length or _checksum(name, body) != checksum:
         return None
-    return marshal.loads(content[_HEADER : _HEADER + length]), content[_HEADER + length :]
+    return marshal.loads(body[:length]), body[length:]
 
 
-def store(name: str, description: Any, code: bytes) -> None:
+def store(name: str, description: Any, code: bytes | memoryview) -> None:
     """Keep something under a key. Failing to (a full disk, a folder taken away) is no error."""
     global _stored
     place = folder()

@@ -12,6 +12,7 @@ from duograph import _core as core
 from duograph._forks import compile_lock
 
 from . import cache
+from .libraries import load_libraries
 
 if TYPE_CHECKING:
     from duograph.ir.graph import Graph
@@ -38,10 +39,7 @@ def _load_or_make(key: str | None, make: Callable[[], Graph], views: bool) -> An
     if found is not None:
         try:
             spec, code = found
-            if any(":" in symbol for symbol in spec.get("symbols", ())):
-                from .libraries import load_libraries
-
-                load_libraries(spec["symbols"])
+            load_libraries(spec.get("symbols", ()))
             return core.Program(spec, code)
         except Exception:  # whatever is wrong with what was on disk: make it anew
             pass
@@ -111,12 +109,13 @@ def _compile_tangent(
         return graph
 
     with compile_lock:
-        if known is None or not isinstance(known[0], list):
+        if known is not None and isinstance(known[0], list):
+            wanted = tuple(known[0])
+        else:
             make()
-            known = (made[1], b"")
+            wanted = tuple(made[1])
             if outputs_key is not None:
-                cache.store(outputs_key, *known)
-        wanted = tuple(known[0])
+                cache.store(outputs_key, made[1], b"")
         return (_load_or_make(key, make, True), wanted) if wanted else (None, ())
 
 
