@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from .regions import Region
 
 Key = tuple[int, tuple[Move, ...] | None]
+ROW: Move = ("row", ())  # of a way: a row whose position is one of `Place.positions`
+
+
+Way = tuple[tuple[Move, ...], tuple[Value, ...]]  # moves, and the positions of rows among them that only a region knows
 
 
 class Place(NamedTuple):
@@ -37,6 +41,7 @@ class Place(NamedTuple):
     base: Any
     moves: tuple[Move, ...] | None  # None: a part that is not known any more
     root: Any  # a tensor that is all of the storage
+    positions: tuple[Value, ...] = ()  # of the rows on the way that only the region knows
 
     @property
     def key(self) -> Key:
@@ -46,13 +51,15 @@ class Place(NamedTuple):
 class Link:
     """A tensor that another one is, under a condition."""
 
-    __slots__ = ("condition", "known", "lender", "seen")
+    __slots__ = ("condition", "known", "lender", "location", "seen", "surely")
 
     def __init__(self, condition: Value | None, lender: Any, seen: int, known: bool) -> None:
         self.condition = condition
         self.lender = lender
         self.known = known  # else the tensor is a part of it that cannot be told any more
         self.seen = seen  # the version of the lender's storage that is known
+        self.location = None if known else user_location()
+        self.surely = known  # it is a part of it, known or not
 
 
 def written() -> None:
@@ -86,7 +93,7 @@ class Aliases:
             lender = self.builder.view_of(link.lender).cell
             self.sync(lender)
             if lender.version != link.seen and (read or link.known):
-                _check_known(link)
+                check_known(link)
                 self._see(cell, link)
                 stale.append(link)
         if not stale:
@@ -118,8 +125,8 @@ class Aliases:
         self.leading.append(cell)
         for link in links:
             lender = link.lender
-            _check_known(link)
-            _check_leaf(lender, owner)
+            check_known(link)
+            _check_leaf(self.builder.base_of(lender))
             self.sync(self.builder.view_of(lender).cell)
             self._store(lender, owner if link.condition is None else choice(link.condition, owner, lender))
             target = self.builder.view_of(lender).cell
@@ -145,7 +152,7 @@ class Aliases:
             self.builder.view_of(target).write(self.builder, self.builder.read(value))
             if not core.is_grad_enabled() or not (value.requires_grad or target.requires_grad):
                 return
-            if target._base is not None:
+            if self.builder.base_of(target) is not target:
                 view_written(target, value)
             else:
                 core.rebase(target, value)
@@ -162,9 +169,10 @@ class Aliases:
         links = []
         for place in places:
             lender = place.base
+            positions = iter(place.positions)
             with as_user():
                 for move in place.moves or ():
-                    lender = down(move, lender)
+                    lender = down(("row", (next(positions),)) if move == ROW else move, lender)
             cell = self.builder.view_of(lender).cell
             if cell is not self.builder.view_of(place.base).cell:
                 raise CaptureError(
@@ -181,58 +189,71 @@ class Aliases:
             self.links[cell] = (tensor, links)
             core.set_following(True)
 
-    def lend(self, tensor: Any, lenders: Sequence[Any]) -> None:
-        """Parts of the tensor are what some of the others are, or parts of them: it cannot be told which."""
+    def lend(self, tensor: Any, lenders: Sequence[Any], surely: bool = False) -> None:
+        """Parts of the tensor may be (`surely`: are) what some of the others are, or parts of them: it cannot be told which."""
         if not lenders:
             return
         if self.exact:
             self.bind(tensor, [Place(None, lender, None, None) for lender in lenders], True)
+            for link in self.links[self.builder.view_of(tensor).cell][1]:
+                link.surely = surely
         else:
             self.builder.borrowed.note(tensor, "an item of a list", [self.builder.view_of(t).cell for t in lenders])
 
     def storage(self, region: Region, tensor: Any) -> tuple[Cell, Any]:
         """The storage of a tensor of the region, and a tensor that it is, or is a view of."""
         view = self.builder.view_of(tensor)
-        base = tensor if tensor._base is None else tensor._base
+        base = self.builder.base_of(tensor)
         if not region.holds(view.cell.born):
             base = region.from_outside(base)
         return self.builder.view_of(base).cell, base
 
     def places(
-        self, region: Region, tensor: Any, condition: Value | None = None, after: tuple[Move, ...] | None = ()
+        self, region: Region, tensor: Any, condition: Value | None = None, after: Way | None = ((), ())
     ) -> Iterator[Place]:
         """Memory that a tensor of the (open) region may lie on; the last is memory made in the region, if any is."""
         view = self.builder.view_of(tensor)
-        base = tensor if tensor._base is None else tensor._base
+        base = self.builder.base_of(tensor)
         if not region.holds(view.cell.born):
             base = region.from_outside(base)
             if base is None or (base._traced is not None and region.holds(base._traced)):
-                base, path = self._outside(view.cell), _path(region, view.chain, after)
+                base, way = self._outside(view.cell), _way(region, view.chain, after)
             else:
-                path = _path(region, view.chain[len(self.builder.view_of(base).chain) :], after)
-            yield Place(condition, base, path, None)
+                way = _way(region, view.chain[len(self.builder.view_of(base).chain) :], after)
+            yield Place(condition, base, *_parts(way, None))
             return
-        path = _path(region, view.chain, after)
+        way = _way(region, view.chain, after)
         for link in self.links.get(view.cell, (None, []))[1]:
-            yield from self.places(region, link.lender, _joint(condition, link.condition), path if link.known else None)
+            yield from self.places(region, link.lender, _joint(condition, link.condition), way if link.known else None)
         if view.cell in self.covered:
             return
         whole = base if not self.builder.view_of(base).chain and self.builder.view_of(base).cell is view.cell else None
-        yield Place(condition, view.cell, path, whole)
+        yield Place(condition, view.cell, *_parts(way, whole))
 
     def _outside(self, cell: Cell) -> Any:
         """A tensor without history on a storage from outside of all regions."""
         return wrap(self.builder.handle_on(cell))
 
 
-def _path(region: Region, chain: Sequence[Step], after: tuple[Move, ...] | None) -> tuple[Move, ...] | None:
-    """The way along a chain of views and further; None if it cannot be told outside of the region."""
-    if after is None or any(step.op == "row" and region.holds(step.attrs["index"]) for step in chain):
+def _way(region: Region, chain: Sequence[Step], after: Way | None) -> Way | None:
+    """The way along a chain of views and further; None if it cannot be told."""
+    if after is None:
         return None
-    return (*moves(tuple(chain)), *after)
+    way: list[Move] = []
+    positions: list[Value] = []
+    for name, args in moves(tuple(chain)):
+        inside = name == "row" and region.holds(args[0])
+        positions += args if inside else ()
+        way.append(ROW if inside else (name, args))
+    return (*way, *after[0]), (*positions, *after[1])
 
 
-def _check_known(link: Link) -> None:
+def _parts(way: Way | None, root: Any) -> tuple[Any, Any, tuple[Value, ...]]:
+    return (None, root, ()) if way is None else (way[0], root, way[1])
+
+
+def check_known(link: Link, location: Any = None) -> None:
+    """Refuses what needs to know which part of another tensor a tensor is; in numbers of the call it may be known."""
     if not link.known:
         builder: Any = current()
         lengths = [size for size in builder.read(link.lender).shape[:1] if not isinstance(size, int)]
@@ -241,9 +262,9 @@ def _check_known(link: Link) -> None:
             raise Unsettled("which item of a list a tensor is must be known")
         raise CaptureError(
             "static: a variable or an item of a list is a part of another tensor, or one of several, that a loop or "
-            "branch chose, and after it one of them is written in place and the other read",
+            "branch chose, and after it one of them is written in place and the other read, or both are results",
             hint="make it a copy where it is chosen: add .clone()",
-            location=user_location(),
+            location=location or user_location(),
         )
 
 
@@ -251,9 +272,8 @@ def _joint(a: Value | None, b: Value | None) -> Value | None:
     return a if b is None else b if a is None else both(a, b)
 
 
-def _check_leaf(lender: Any, owner: Any) -> None:
+def _check_leaf(base: Any) -> None:
     """As in dynamic mode, where the condition holds, a leaf of the tape must not be written."""
-    base = lender if lender._base is None else lender._base
     if core.is_grad_enabled() and base.requires_grad and base.is_leaf:
         raise CaptureError(
             "static: a variable that is, on one way through a branch or loop, a tensor that requires grad is written in place",

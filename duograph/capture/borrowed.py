@@ -31,7 +31,7 @@ class MayReturn(LookAgain):
     """The same, since results may be such tensors, which only the caller would notice."""
 
     def care(self, before: Care) -> Care:
-        return before._replace(exact=True, results=True)
+        return before._replace(exact=True, find=False)
 
 
 class Borrowed:
@@ -44,7 +44,7 @@ class Borrowed:
 
     def lenders(self, region: Region, values: Iterable[Any]) -> list[Cell]:
         """The storages among the values that were there before the region."""
-        cells = [self.builder.view_of(x).cell for x in values if isinstance(x, core.Tensor)]
+        cells = [self.builder.aliases.storage(region, x)[0] for x in values if isinstance(x, core.Tensor)]
         cells += [lender for cell in cells for lender, _ in self.known.get(cell, ("", []))[1]]
         return [cell for cell in cells if not region.holds(cell.born)]
 

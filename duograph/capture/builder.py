@@ -89,6 +89,7 @@ class CaptureBuilder(SizedBuilder):
         self.lists_grew = False  # there are lists whose length only the run knows
         self.read_last: set[int] = set()  # lists of which the last item was read in a branch or loop
         self.held_iterators: list[dict[int, Any]] = []  # those that were there before the open branches and loops
+        self.trusting = False  # what is asked of sizes was asked before
         self.regions: list[Region] = []  # open ones, innermost last
         self.differentiated: set[Any] = set()  # nodes of the tape from which branches and loops went backward
         self.open_regions: list[Region] = []  # those that are open while something is emitted before them
@@ -209,6 +210,8 @@ class CaptureBuilder(SizedBuilder):
 
     def check(self, relation: str, left: Expr, right: Expr, code: int = 0) -> None:
         """The code of a check is the number of the line that needs it."""
+        if self.trusting:
+            return
         code, _ = self.check_lines.setdefault((relation, left, right), (len(self.check_lines) + 1, user_location()))
         super().check(relation, left, right, code)
 
@@ -225,7 +228,7 @@ class CaptureBuilder(SizedBuilder):
             self.check_escape(handle if view is None else view.cell.value)
         if view is None:
             return handle
-        if view.history != view.cell.version and tensor._base is not None:
+        if view.history != view.cell.version and self.base_of(tensor) is not tensor:
             from .histories import refresh
 
             refresh(self, tensor, view)
@@ -285,6 +288,20 @@ class CaptureBuilder(SizedBuilder):
         if view is None:
             view = self.views[handle] = Cell(handle).root
         return view
+
+    def base_of(self, tensor: Any) -> Any:
+        """The tensor that it is a view of, or itself; what one from outside is a view of is not of the program."""
+        base = tensor._base
+        if base is None or base._traced is not None or base._born_traced:
+            return tensor if base is None else base
+        if tensor._traced is None:
+            return tensor
+        known = self.input_tensor(self.view_of(tensor).cell)
+        return base if known is None else known
+
+    def input_tensor(self, cell: Cell) -> Any:
+        """The tensor that a storage is at the start of the program; None if it is made inside."""
+        return None if cell.input is None else next((t for value, t in self.tensor_inputs if value is cell.input), None)
 
     def _fresh(self, value: Value) -> Value:
         """A handle that no other tensor has: the value itself unless it is known already (a copy is another storage)."""

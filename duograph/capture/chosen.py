@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph.ir.graph import Value
+from duograph.ops.slicing import select
 
+from .aliases import check_known
 from .borrowed import MayReturn
 from .cells import Step
 from .conditions import both
@@ -43,6 +45,10 @@ class Others:
         for _, lender, _ in self._lenders(cell, None, ()):
             self.users.setdefault(id(self.builder.view_of(lender).cell), set()).add(id(tensor))
 
+    def are_several(self, cell: Any) -> bool:
+        """Whether more than one result lies on a storage, or may lie on it."""
+        return len(self.users.get(id(cell), ())) > 1
+
     def of(self, tensor: Any) -> list[Row]:
         """Conditions, each followed by what the tensor is where it holds."""
         view = None if tensor._traced is None or tensor._traced.type.weak else self.builder.views.get(tensor._traced)
@@ -51,6 +57,7 @@ class Others:
         lenders = [cell for cell, _ in self.builder.borrowed.known.get(view.cell, ("", []))[1]]
         if self.find and any(cell.input is not None or id(cell) in self.users for cell in lenders):
             raise MayReturn("static: a result is another tensor itself on one way through a branch or loop")
+        self._check_known(view.cell, tensor)
         history = self.results.differentiable and tensor.requires_grad
         found: list[Row] = []
         for condition, lender, chain in self._lenders(view.cell, None, view.chain):
@@ -58,6 +65,14 @@ class Others:
             if row is not None:
                 found += [("const", True) if condition is None else ("output", self.results.add(condition, None)), row]
         return found
+
+    def _check_known(self, cell: Any, tensor: Any) -> None:
+        """Refuses a result that is a part of memory that others see, if it cannot be told which."""
+        for link in self.builder.aliases.links.get(cell, (None, []))[1]:
+            lender = self.builder.view_of(link.lender).cell
+            if link.surely and not link.known and (lender.input is not None or self.users.get(id(lender), set()) - {id(tensor)}):
+                check_known(link, link.location)
+            self._check_known(lender, tensor)
 
     def _lenders(self, cell: Any, condition: Value | None, chain: Chain) -> Iterator[tuple[Value | None, Any, Chain]]:
         """What a storage is under a condition, and the way from there to where `chain` leads to."""
@@ -80,10 +95,13 @@ class Others:
         row = self.results.concrete_row(whole) if place.cell.input is not None else self.results.own_row(whole)
         if not chain and (lender is whole or id(lender) in self.results.arguments.slots):
             return row
-        way = list(moves(chain))
-        if any(name in ("row", "affine") for name, _ in way):
-            return None if history or place.cell.input is None else self.results.input_view(place.cell, chain)
-        steps = [step for name, args in way for step in (("const", name), self.results.size_row(args))]
+        steps: list[Row] = []
+        for name, args in moves(chain):
+            steps.append(("const", name))
+            if name == "row":
+                steps.append(("output", self.results.add(args[0], None)))
+            else:
+                steps.append(self.results.size_row(args))
         return ("make", _part_with_history if history else _part, [row, *steps])
 
     def _whole(self, lender: Any, cell: Any, history: bool) -> Any:
@@ -92,13 +110,15 @@ class Others:
         With a history it must be a result itself: gradients of gradients go through the results alone.
         """
         if cell.input is not None:
-            return next((tensor for value, tensor in self.builder.tensor_inputs if value is cell.input), None)
+            return self.builder.input_tensor(cell)
         known = self.wholes.get(id(cell))
-        if known is not None or history:
+        if known is not None:
             return known
-        base = lender if lender._base is None else lender._base
+        if history:
+            return self.results.bases.get(id(cell)) if self.are_several(cell) else None
+        base = self.builder.base_of(lender)
         place = self.builder.view_of(base)
-        return base if not place.chain and place.cell is cell and len(self.users.get(id(cell), ())) > 1 else None
+        return base if not place.chain and place.cell is cell and self.are_several(cell) else None
 
 
 def chosen(own: Any, *others: Any) -> Any:
@@ -114,7 +134,7 @@ def _part(tensor: Any, *way: Any, history: bool = False) -> Any:
     before = core.set_grad_enabled(history)
     try:
         for name, args in zip(way[::2], way[1::2]):
-            tensor = down((name, args), tensor)
+            tensor = select(tensor, 0, args.item()) if name == "row" else down((name, args), tensor)
         return tensor
     finally:
         core.set_grad_enabled(before)

@@ -6,19 +6,18 @@ The index maps of views are replayed as recorded operators, so gradients of any 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.ir.builder import current
-from duograph.ir.types import TensorType
-from duograph.ops.affine_views import places, put_back
-from duograph.ops.indexing import index
+from duograph.ir.builder import active, current
+from duograph.ops.affine_views import put_back
 from duograph.ops.movement import broadcast_to, reshape
 from duograph.ops.permuting import permute
-from duograph.ops.rows import row, row_put
-from duograph.ops.slicing import slice as slice_
-from duograph.ops.slicing import slice_put
+from duograph.ops.rows import row_put
 from duograph.ops.tracing import wrap
+from duograph.ops.view_forms import affine, part, part_put
+from duograph.tensors.indexing import row_view
 
 from .cells import Step, View
 
@@ -29,13 +28,11 @@ Move = tuple[str, tuple[Any, ...]]
 
 
 def moves(chain: tuple[Step, ...]) -> Iterator[Move]:
-    """The steps of a view as operators with their arguments; slices one dimension at a time."""
+    """The steps of a view as operators with their arguments."""
     for step in chain:
         after: tuple[Any, ...] = step.after.shape
         if step.op == "slice":
-            for dim, (start, by) in enumerate(zip(step.attrs["starts"], step.attrs["steps"])):
-                if start != 0 or by != 1 or after[dim] != step.before.shape[dim]:
-                    yield "slice", (dim, start, start + (after[dim] - 1) * by + 1 if after[dim] else start, by)
+            yield "part", (step.attrs["starts"], step.attrs["steps"], after)
         elif step.op == "row":
             yield "row", (step.attrs["index"],)
         elif step.op == "affine":
@@ -46,47 +43,54 @@ def moves(chain: tuple[Step, ...]) -> Iterator[Move]:
             yield step.op, (after,)
 
 
+@contextmanager
+def _trusting() -> Iterator[None]:
+    """Nothing is asked of sizes in a capture: it was, when the view was made first."""
+    builder: Any = current() if active() else None
+    if builder is not None:
+        builder.trusting = True
+    try:
+        yield
+    finally:
+        if builder is not None:
+            builder.trusting = False
+
+
 def down(move: Move, tensor: Any) -> Any:
     """The part of `tensor` that a move leads to."""
     name, args = move
-    if name == "slice":
-        return slice_(tensor, *args)
+    if name == "part":
+        with _trusting():
+            return part(tensor, *args)
     if name == "row":
-        return row(tensor, wrap(args[0]))
+        return row_view(tensor, wrap(args[0]))
     if name == "affine":
-        return reshape(index(reshape(tensor, (-1,)), [_places(tensor, args)], (0,)), args[0])
+        with _trusting():
+            return affine(tensor, *args)
     if name == "permute":
         return permute(tensor, args[0])
     return reshape(tensor, args[0]) if name == "reshape" else broadcast_to(tensor, args[0])
 
 
-def _places(whole: Any, args: tuple[Any, ...]) -> Any:
-    return places(whole, lambda x: _affine(x, args))
-
-
-def _affine(x: Any, args: tuple[Any, ...]) -> Any:
-    shape, offsets, coefficients, distinct = args
-    attrs = {"offsets": offsets, "coefficients": coefficients, "distinct": distinct}
-    return wrap(current().emit("affine", [current().read(x)], attrs, [TensorType(x.dtype, shape)])[0])
-
-
-def up(move: Move, whole: Any, part: Any) -> Any:
-    """`whole` after `part` was written through the move."""
+def up(move: Move, whole: Any, written: Any) -> Any:
+    """`whole` after `written` was written through the move."""
     name, args = move
-    if name == "slice":
-        return slice_put(whole, part, *args)
+    if name == "part":
+        with _trusting():
+            return part_put(whole, written, *args[:2])
     if name == "row":
-        return row_put(whole, wrap(args[0]), part)
+        return row_put(whole, wrap(args[0]), written)
     if name == "affine":
-        return put_back(whole, part, lambda x: _affine(x, args))
+        with _trusting():
+            return put_back(whole, written, lambda tensor: affine(tensor, *args))
     if name == "permute":
-        return permute(part, tuple(sorted(range(len(args[0])), key=args[0].__getitem__)))
-    return reshape(part, tuple(whole.shape))
+        return permute(written, tuple(sorted(range(len(args[0])), key=args[0].__getitem__)))
+    return reshape(written, tuple(whole.shape))
 
 
 def _path(builder: CaptureBuilder, tensor: Any, view: View) -> list[Move]:
     """From the tensor's base to the tensor."""
-    return list(moves(view.chain[len(builder.view_of(tensor._base).chain) :]))
+    return list(moves(view.chain[len(builder.view_of(builder.base_of(tensor)).chain) :]))
 
 
 def view_written(target: Any, written: Any) -> None:
@@ -97,13 +101,14 @@ def view_written(target: Any, written: Any) -> None:
     assert isinstance(builder, CaptureBuilder)
     view = builder.view_of(target)
     path = _path(builder, target, view)
-    levels = [target._base]
+    base = builder.base_of(target)
+    levels = [base]
     for move in path[:-1]:
         levels.append(down(move, levels[-1]))
     result = written
     for move, whole in zip(reversed(path), reversed(levels)):
         result = up(move, whole, result)
-    core.rebase(target._base, result)
+    core.rebase(base, result)
     builder.note_view(view)
     view.history = -1
 
@@ -112,7 +117,7 @@ def refresh(builder: CaptureBuilder, tensor: Any, view: View) -> None:
     """A view whose memory was written since it was made gets the history it has now: its base's."""
     builder.note_view(view)
     view.history = view.cell.version
-    base = tensor._base
+    base = builder.base_of(tensor)
     if not (base.requires_grad or tensor.requires_grad):
         return
     old = core.set_grad_enabled(True)

@@ -25,12 +25,8 @@ class Care(NamedTuple):
     """What a capture has to look at more closely, as the tries before it found."""
 
     exact: bool = False  # tensors that may be others are followed
-    results: bool | None = False  # True: only since results may be others; None: such results are to be found
+    find: bool = False  # results that may be others are to be found
     spans: Mapping[int, tuple[Span, ...]] = {}  # by storage: memory on which several tensors lie
-
-    def unfollowed(self) -> Care:
-        """After a try in vain to follow tensors for the results alone."""
-        return self._replace(exact=False, results=False)
 
 
 class LookAgain(CaptureError):

@@ -19,6 +19,7 @@ from .branches import Outside, branch, truth
 from .containers import Containers
 from .control import UNBOUND, Thunk, Variables, decides
 from .growing import extend, tensors_of
+from .joined import LookAgain
 from .loop_node import COUNTER, Loop
 from .loop_state import LoopState, NotALoop
 from .merge import adopt, common_type, is_number, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
@@ -109,6 +110,8 @@ def for_loop(
                 builder: Any = current()
                 first = lambda: body(sequence.item(builder.regions[-1], wrap(builder.number(0))))  # noqa: E731
                 branch(recorder, sequence.count() > 0, first, lambda: None, variables)
+            except LookAgain:
+                raise
             except CaptureError as error:
                 _write_out(recorder, sequence, error)
                 raise
@@ -440,9 +443,10 @@ class _Capture:
         if type_ is None:
             raise refuse(path, "is no tensor and changes in a loop", ("before", before), ("after", now), _HINT)
         joined = common_type(known.type, type_)
-        if joined is None or (joined != known.type and not known.type.weak):
+        if joined is None or (joined.dtype is not known.type.dtype and not known.type.weak):
+            self.builder.call_sizes.must_be_equal(known.type.shape, type_.shape)
             raise refuse(path, "changes its dtype or shape in a loop", ("before a turn", before), ("after it", now), _HINT)
-        if joined == known.type:
+        if (joined.dtype, joined.weak) == (known.type.dtype, known.type.weak):
             return False
         self.carried[path] = known._replace(type=joined)
         return True
@@ -460,7 +464,7 @@ class _Capture:
         stacks = iter(loop.stacks)
         turns = None if self.sequence is None or loop.length is None else self.sequence.turns
         for stack, (outer, on) in zip(loop.stacks, self.lenders):
-            self.builder.aliases.lend(stack, [*outer, *(results[path] for path in on)])
+            self.builder.aliases.lend(stack, [*outer, *(results[path] for path in on)], True)
         for container, new in self.state.growing:
             extend(self.builder, container, new, [next(stacks) for _ in tensors_of(new)], turns)
         for cell, final in zip(self.cells.values(), finals[len(self.carried) :]):

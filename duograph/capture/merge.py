@@ -131,8 +131,11 @@ def filler(type: TensorType) -> Any:
 def adopt(value: Any, type: TensorType) -> Any:
     """A leaf in a type it was found to fit."""
     tensor = filler(type) if value is UNBOUND or value is None else as_tensor(value)
-    builder = current()
+    builder: Any = current()
     found = builder.read(tensor)
+    if found.shape != type.shape and builder.same_shape(found.shape, type.shape):  # one size, written in two ways
+        tensor = wrap(builder.emit("reshape", [found], {}, [TensorType(found.dtype, type.shape, found.type.weak)])[0])
+        found = builder.read(tensor)
     if found.type == type:
         return tensor
     if found.dtype is not type.dtype:
@@ -146,7 +149,8 @@ _ORDER = {"b": 0, "u": 1, "i": 1, "f": 2}
 
 def common_type(a: TensorType, b: TensorType) -> TensorType | None:
     """The type of a variable that holds one or the other; None if there is none. A number adopts a tensor's dtype."""
-    if a.shape != b.shape:
+    builder: Any = current()
+    if a.shape != b.shape and not builder.same_shape(a.shape, b.shape):
         return None
     if a.weak and b.weak:
         return a if _ORDER[a.dtype.kind] >= _ORDER[b.dtype.kind] else b

@@ -133,6 +133,9 @@ class Region:
         value = self.builder.read(tensor)
         known = self.aliases.get(id(tensor))
         if known is None or known.value is not value:
+            view = self.builder.view_of(tensor)
+            if tensor._traced is None and not view.cell.written:
+                self.builder.views.setdefault(value, view)  # the leaf lies where the tensor does
             leaf = wrap(value).requires_grad_()
             known = self.aliases[id(tensor)] = Alias(tensor, value, leaf)
             self.leaves.add(id(leaf))
@@ -152,7 +155,7 @@ class Region:
         """Refuse a write that would give a tensor from outside a history in the region."""
         if not core.is_grad_enabled() or not (target.requires_grad or value.requires_grad):
             return
-        base = target if target._base is None else target._base
+        base = self.builder.base_of(target)
         if target._traced is None or not self.holds(target._traced) or base is not self.from_outside(base):
             raise CaptureError(
                 "static: a tensor from outside is written in place in a branch or loop that a tensor's value steers, "

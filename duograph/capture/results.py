@@ -32,7 +32,6 @@ class Results:
         self.cell_roots: dict[int, Any] = {}
         self.bases: dict[int, Any] = {}  # of storages that results with gradients lie on: the tensor that is all of it
         self.parts: list[tuple[Row, Any]] = []  # results that are views of another, or of an input, and have gradients
-        self.sharing: dict[int, set[int]] = {}
         self.others = Others(self, find)
         self.rows: dict[int, Row] = {}  # of tensors that are others on some ways
 
@@ -66,7 +65,7 @@ class Results:
             row = None
             if view.cell.input is not None:
                 row = self.input_view(view.cell, view.chain)
-            elif len(self.sharing.get(id(view.cell), ())) > 1:
+            elif self.others.are_several(view.cell):
                 row = self._part_of_result(view, tensor)
             if row is not None:
                 return row
@@ -93,12 +92,11 @@ class Results:
         return [*whole, *((-k, tensor) for k, (_, tensor) in enumerate(self.parts, 1))]
 
     def note_sharing(self, *results: Any) -> None:
-        """Which storages several tensors of the results lie on."""
+        """Which storages tensors of the results lie on."""
 
         def note(tensor: Any) -> Row:
             view = None if tensor._traced is None else self.builder.views.get(tensor._traced)
             if view is not None:
-                self.sharing.setdefault(id(view.cell), set()).add(id(tensor))
                 self.others.note(view.cell, tensor)
                 base = self._base_of(tensor)
                 if base is not None:
@@ -120,7 +118,7 @@ class Results:
         """The tensor that is all of the storage of a result with a gradient; None if that is not known."""
         if not (self.differentiable and tensor.requires_grad) or tensor.grad_fn is None:
             return None
-        base = tensor if tensor._base is None else tensor._base
+        base = self.builder.base_of(tensor)
         whole = self.builder.view_of(base)
         return base if not whole.chain and whole.cell is self.builder.view_of(tensor).cell else None
 
@@ -137,7 +135,7 @@ class Results:
             return None
         if cell.input is not None:
             source = ("input", next((i for i, (v, _) in enumerate(self.builder.tensor_inputs) if v is cell.input), None))
-        elif len(self.sharing.get(id(cell), ())) < 2:
+        elif not self.others.are_several(cell):
             return None
         else:
             source = ("output", self._whole(cell))
@@ -179,7 +177,7 @@ class Results:
 
     def input_view(self, cell: Any, chain: tuple[Any, ...]) -> Row | None:
         """A result that is a view of an input: made from the input itself, so that memory is shared as in dynamic mode."""
-        tensor = next((t for value, t in self.builder.tensor_inputs if value is cell.input), None)
+        tensor = self.builder.input_tensor(cell)
         if tensor is None:
             return None
         layout = view_layout(chain, 0, cell.root.strides)

@@ -59,7 +59,7 @@ class Session:
         self.builder.call_sizes = self.recorder.sizes
         self.arguments = Arguments(self.recorder, self.grad_mode, self.builder, plan or Plan({}))
         self.journal: list[tuple[str, Any, Any]] = []
-        self.results = Results(self.builder, self.recorder, self.arguments, self.differentiable, care.results is None)
+        self.results = Results(self.builder, self.recorder, self.arguments, self.differentiable, care.find)
         self.names: list[str] = []  # of the arguments
         self.result: Any = None
         self.recorder.gradients_written = self.journal

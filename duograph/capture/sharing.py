@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duograph import _core as core
+from duograph.ir.builder import current
 from duograph.ir.graph import Value
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
 
-from .aliases import Aliases, Key, Place
+from .aliases import ROW, Aliases, Key, Place
 from .cells import Cell
 from .conditions import both, choice, either, flag, opposite
 from .control import UNBOUND
@@ -18,6 +20,9 @@ from .control import UNBOUND
 if TYPE_CHECKING:
     from .builder import CaptureBuilder
     from .regions import Region
+
+
+Positions = tuple[Value, ...]  # of the rows on the way to a part
 
 
 class Sharing(NamedTuple):
@@ -71,6 +76,7 @@ class Join:
         self.conditions: list[dict[Key, list[Any]]] = []  # of each result, for each place: the conditions on both sides
         self.known: dict[Key, Place] = {}
         self.flags: list[tuple[int, Key]] = []
+        self.positions: dict[tuple[int, Key], list[Positions]] = {}  # on both sides
         for number in range(len(values[0])):
             found: dict[Key, list[Any]] = {}
             for i, side in enumerate(self.sides):
@@ -78,11 +84,15 @@ class Join:
                     self.known[place.key] = place
                     pair = found.setdefault(place.key, [False, False])
                     with regions[i].open(at_end=True):
-                        pair[i] = either(pair[i], True if place.condition is None else place.condition)
+                        condition = True if place.condition is None else place.condition
+                        if place.positions:
+                            both_sides = self.positions.setdefault((number, place.key), [(), ()])
+                            both_sides[i] = _merged(both_sides[i], place.positions, condition)
+                        pair[i] = either(pair[i], condition)
             self.conditions.append(found)
 
     def outs(self) -> tuple[list[Any], list[Any]]:
-        """Further results: storages made inside, then conditions."""
+        """Further results: storages made inside, then conditions, then positions of rows."""
         made: tuple[list[Any], list[Any]] = ([], [])
         self.shared: list[Cell] = []
         for i, side in enumerate(self.sides):
@@ -100,12 +110,18 @@ class Join:
                         with self.regions[i].open(at_end=True):
                             made[i].append(flag(condition))
                     self.flags.append((number, key))
+        for (_, key), sides in self.positions.items():
+            for i, rows in enumerate(sides):
+                with self.regions[i].open(at_end=True):
+                    made[i].extend(_tensors(rows, key))
         return made
 
     def bind(self, results: Sequence[Any], more: Sequence[Any]) -> None:
         """The results may be these places; `more`: what became of `outs`."""
-        storages = {id(cell): tensor for cell, tensor in zip(self.shared, more)}
-        flags = {where: self.builder.read(tensor) for where, tensor in zip(self.flags, more[len(self.shared) :])}
+        rest = iter(more)
+        storages = {id(cell): next(rest) for cell in self.shared}
+        flags = {where: self.builder.read(next(rest)) for where in self.flags}
+        positions = {where: _read(self.builder, rest, where[1]) for where in self.positions}
         contrary: Any = None
         for number, (tensor, found) in enumerate(zip(results, self.conditions)):
             places = []
@@ -116,9 +132,31 @@ class Join:
                 elif condition is None and pair == [False, True]:
                     condition = contrary = contrary or opposite(self.predicate)
                 place = self.known[key]
-                places.append(place._replace(condition=condition, base=storages.get(id(place.base), place.base)))
+                base = storages.get(id(place.base), place.base)
+                places.append(place._replace(condition=condition, base=base, positions=positions.get((number, key), ())))
             own = any(side.is_own(number) for side in self.sides)
             self.builder.aliases.bind(tensor, places, own)
+
+
+def _merged(old: Positions, new: Positions, condition: Any) -> Positions:
+    """The new positions where the condition holds."""
+    if not old or condition is True:
+        return new
+    return tuple(current().read(choice(condition, wrap(b), wrap(a))) for a, b in zip(old, new))
+
+
+def _count(key: Key) -> int:
+    """How many positions belong to a way."""
+    return sum(move == ROW for move in key[1] or ())
+
+
+def _tensors(positions: Positions, key: Key) -> list[Any]:
+    """Positions as results of a region; zeros where there are none."""
+    return [wrap(value) for value in positions] or [wrap(current().constant(0, core.int64)) for _ in range(_count(key))]
+
+
+def _read(builder: CaptureBuilder, tensors: Iterator[Any], key: Key) -> Positions:
+    return tuple(builder.read(tensor) for tensor in itertools.islice(tensors, _count(key)))
 
 
 class _Slot:
@@ -142,32 +180,41 @@ class Turns:
         self.own: set[str] = set()  # variables that may lie on memory of their own
         self.tensors: dict[str, Any] = {}
         self.flags: dict[tuple[str, Key], Value] = {}  # inputs of the region
+        self.positions: dict[tuple[str, Key], Positions] = {}  # inputs of the region
         self.after: dict[tuple[str, Key], Any] = {}  # conditions at the end of a turn
+        self.positions_after: dict[tuple[str, Key], Positions] = {}
         self.before: dict[str, Any] = {}
 
     def inputs(self, region: Region) -> list[Value]:
-        """Conditions as inputs of the region."""
-        self.flags = {
-            (path, key): region.input(TensorType(core.bool), f"{path} is shared")
-            for path, places in self.known.items()
-            for key in places
+        """Conditions, then positions of rows, as inputs of the region."""
+        keys = [(path, key) for path, places in self.known.items() for key in places]
+        self.flags = {(path, key): region.input(TensorType(core.bool), f"{path} is shared") for path, key in keys}
+        self.positions = {
+            (path, key): tuple(region.input(TensorType(core.int64), f"the row that {path} is") for _ in range(_count(key)))
+            for path, key in keys
         }
-        return list(self.flags.values())
+        return [*self.flags.values(), *itertools.chain.from_iterable(self.positions.values())]
 
     def bind(self, tensors: dict[str, Any]) -> None:
         """At the start of a turn."""
         self.tensors = tensors
         for path, tensor in tensors.items():
             if path not in self.slots:
-                places = self._places(path, self.known.get(path, {}), self.flags, tensors)
+                places = self._places(path, self.known.get(path, {}), self.flags, self.positions, tensors)
                 self.builder.aliases.bind(tensor, places, path in self.own)
 
     def _places(
-        self, path: str, places: dict[Key, Place], flags: dict[tuple[str, Key], Value], tensors: dict[str, Any]
+        self,
+        path: str,
+        places: dict[Key, Place],
+        flags: dict[tuple[str, Key], Value],
+        positions: dict[tuple[str, Key], Positions],
+        tensors: dict[str, Any],
     ) -> list[Place]:
         return [
             place._replace(
                 condition=flags[path, key],
+                positions=positions[path, key],
                 base=tensors[place.base.name] if isinstance(place.base, _Slot) else place.base,
             )
             for key, place in places.items()
@@ -183,7 +230,7 @@ class Turns:
         placed = self._place([path for path, _, _ in variables], sharing)
         new = list(self.storages.values())[count:]
         grown = bool(new)
-        self.after = {}
+        self.after, self.positions_after = {}, {}
         for number, (path, initial, _) in enumerate(variables):
             if path not in self.own and len(sharing.kept(number)) < len(sharing.places[number]):
                 self.own.add(path)
@@ -198,8 +245,9 @@ class Turns:
             for place in places:
                 grown |= place.key not in known
                 known.setdefault(place.key, place)
-                condition = either(self.after.get((path, place.key), False), True if place.condition is None else place.condition)
-                self.after[path, place.key] = condition
+                where, condition = (path, place.key), True if place.condition is None else place.condition
+                self.positions_after[where] = _merged(self.positions_after.get(where, ()), place.positions, condition)
+                self.after[where] = either(self.after.get(where, False), condition)
         return grown, [(slot.name, slot.type) for slot in new]
 
     def _place(self, names: Sequence[str], sharing: Sharing) -> list[list[Place]]:
@@ -236,16 +284,24 @@ class Turns:
         return placed
 
     def outs(self) -> list[Any]:
-        """The conditions at the end of a turn."""
-        return [flag(self.after[where]) if where in self.after else flag(False) for where in self.flags]
+        """The conditions and positions at the end of a turn."""
+        made = [flag(self.after[where]) if where in self.after else flag(False) for where in self.flags]
+        for where in self.positions:
+            made += _tensors(self.positions_after.get(where, ()), where[1])
+        return made
 
     def initial(self) -> list[Any]:
-        """The conditions before the loop."""
-        return [flag(self.before.get(path) == key) for path, key in self.flags]
+        """The conditions and positions before the loop."""
+        made = [flag(self.before.get(path) == key) for path, key in self.flags]
+        for _, key in self.positions:
+            made += _tensors((), key)
+        return made
 
     def finish(self, results: dict[str, Any], more: Sequence[Any]) -> None:
         """After the loop."""
-        flags = {where: self.builder.read(tensor) for where, tensor in zip(self.flags, more)}
+        rest = iter(more)
+        flags = {where: self.builder.read(next(rest)) for where in self.flags}
+        positions = {where: _read(self.builder, rest, where[1]) for where in self.positions}
         for path, places in self.known.items():
             if path in results:
-                self.builder.aliases.bind(results[path], self._places(path, places, flags, results), path in self.own)
+                self.builder.aliases.bind(results[path], self._places(path, places, flags, positions, results), path in self.own)

@@ -217,6 +217,20 @@ class SizedBuilder(Builder):
                 raise sizes.differ(left, right)
         return super().unify(left, right, code)
 
+    def same_shape(self, first: Sequence[Expr], second: Sequence[Expr]) -> bool:
+        """Whether two shapes are one in this call, so that the capture is for calls in which they are."""
+        if len(first) != len(second):
+            return False
+        for left, right in zip(first, second):
+            left, right = substitute(left, self.equal), substitute(right, self.equal)
+            if left == right:
+                continue
+            sizes = self.call_sizes
+            if not sizes or not sizes.knows(left, right) or sizes.value(left) != sizes.value(right):
+                return False
+            self.unify(left, right)
+        return True
+
     def is_one(self, size: Expr) -> bool:
         if isinstance(size, Dim) and self.call_sizes and self.call_sizes.knows(size):
             return self.call_sizes.decide(size, "eq", 1)

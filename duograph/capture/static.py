@@ -79,7 +79,7 @@ class Handler:
     def capture(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
         """(the entry for this call, the build results of its programs)."""
         plan = self.plan(args, kwargs)
-        care = Care(results=None)
+        care = Care(find=True)
         fault = ""  # of ours, that made a capture with symbols fail
         while True:
             session = Session(self.target, self.__name__, True, self.single_path, plan, care)
@@ -99,11 +99,9 @@ class Handler:
             except OutOfMemoryError:  # a budget that is too small for the greatest sizes
                 raise
             except Exception as error:
-                if care.results and isinstance(error, (CaptureError, Unsettled)):
-                    care = care.unfollowed()
-                elif not plan:
+                if not plan:
                     raise
-                elif isinstance(error, Unsettled):
+                if isinstance(error, Unsettled):
                     plan = plan.without(sizes.pinned)
                 else:
                     plan = plan.without(())  # a mistake of the program is made again, in the numbers of this call

@@ -66,6 +66,7 @@ from . import (  # noqa: F401
     tabulating,
     tails,
     unary,
+    view_forms,
     windows,
 )
 from .definition import REGISTRY
@@ -105,6 +106,7 @@ if TYPE_CHECKING:
     from .statistics import *
     from .tables import *
     from .unary import *
+    from .view_forms import *
 
 for _name, _hook in (
     ("trace_op", "duograph.ops.tracing:trace_op"),

@@ -103,9 +103,12 @@ def _row(x: Tensor, index: Tensor, dim: int) -> Tensor:
         return gather(x, [index], (dim,))
     if dim:
         x = permute(x, (dim, *(d for d in range(x.dim()) if d != dim)))
-    if not is_weak(index):
-        return row(x, index)
-    made: Tensor = _ROW_VIEW(x, index)  # a Python number that only the run knows: in dynamic mode this is a view
+    return row_view(x, index) if is_weak(index) else row(x, index)
+
+
+def row_view(x: Tensor, index: Tensor) -> Tensor:
+    """One position along the first dimension, for a Python number that only the run knows: in dynamic mode this is a view."""
+    made: Tensor = _ROW_VIEW(x, index)
     current().note_row(x, made, index)
     return made
 
