@@ -45,12 +45,18 @@ class Rows:
 class Earlier(Rows):
     """Stands in a list, while a turn of a loop is captured, for what the turns before appended."""
 
-    __slots__ = ("count", "last")
+    __slots__ = ("each", "last", "turn")
 
-    def __init__(self, count: Any) -> None:
+    def __init__(self, turn: Any, each: int) -> None:
         super().__init__(None, [])
-        self.count = count  # of items, as a traced number
+        self.turn = turn  # the number of the turn, as a traced number
+        self.each = each  # items that a turn appends
         self.last: Any = None  # the last of them
+
+    @property
+    def count(self) -> Any:
+        """How many items these are, as a traced number."""
+        return self.turn * self.each
 
 
 def _settle(rows: Rows) -> NoReturn:

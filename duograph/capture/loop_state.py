@@ -92,7 +92,7 @@ class LoopState:
         for container in self.containers.known:
             count = self.grown.get(id(container))
             if count is not None and not any(type(item) is Earlier for item in container):
-                container.append(Earlier(turn * count))
+                container.append(Earlier(turn, count))
 
     def look(self, read_last: set[int]) -> bool:
         """What a turn has changed; whether that is more than was known."""

@@ -30,7 +30,18 @@ class RangeOf:
     def __len__(self) -> int:
         return len(range(*(int(b) for b in self.bounds)))
 
+    def backward(self) -> RangeOf:
+        """The same numbers in the other order."""
+        if len(self.bounds) < 3:
+            start, stop = (bound.to(core.int64) if isinstance(bound, core.Tensor) else bound for bound in (0, *self.bounds)[-2:])
+            return RangeOf(stop - 1, start - 1, -1)
+        numbers = _Range(self.bounds, self)
+        start, _, step = (numbers.number(bound) for bound in self.bounds)
+        return RangeOf(start + (numbers.count() - 1) * step, start - step, -step)
+
     def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice) and (index.start, index.stop, index.step) == (None, None, -1):
+            return self.backward()
         return range(*(int(b) for b in self.bounds))[index]
 
 
@@ -62,9 +73,8 @@ def range_of(*bounds: Any) -> Any:
 
 def reversed_of(items: Any) -> Any:
     """What `reversed(...)` is in a capture."""
-    if isinstance(items, RangeOf) and len(items.bounds) < 3 and not any(isinstance(b, core.Tensor) for b in items.bounds):
-        start, stop = (0, *items.bounds)[-2:]
-        return RangeOf(stop - 1, start - 1, -1)
+    if isinstance(items, RangeOf):
+        return items.backward()
     builder: Any = current()
     return item(builder, items, slice(None, None, -1)) if grows(items) else reversed(items)
 
@@ -142,17 +152,17 @@ class _Range(Sequence_):
     def count(self) -> Any:
         if self.length is not None:
             return super().count()
-        start, stop, step = (self._number(x) for x in (self.start, self.stop, self.step))
+        start, stop, step = (self.number(x) for x in (self.start, self.stop, self.step))
         return ((stop - start + step - (step > 0) * 2 + 1) // step).clamp(min=0)
 
     @staticmethod
-    def _number(x: Any) -> Any:
+    def number(x: Any) -> Any:
         return x.to(core.int64).reshape(()) if isinstance(x, core.Tensor) else wrap(value_of(x))
 
     def item(self, region: Region, turn: Any) -> Any:
         start, step = (x if isinstance(x, core.Tensor) else size_expression(x) for x in (self.start, self.step))
-        item = turn if type(step) is int and step == 1 else turn * self._number(step)
-        return item if type(start) is int and start == 0 else item + self._number(start)
+        item = turn if type(step) is int and step == 1 else turn * self.number(step)
+        return item if type(start) is int and start == 0 else item + self.number(start)
 
     def items(self) -> Any:
         return self.source
