@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from duograph.codegen.llvm import Function, Value, float_literal, mangle
@@ -273,6 +273,18 @@ class Vectors:
         for coefficient in coefficients[1:]:
             result = self.mul_add(result, x, self.like(x, coefficient))
         return result
+
+    def where_any(self, condition: Vec, make: Callable[[], Vec], otherwise: Vec) -> Vec:
+        """``select(condition, make(), otherwise)``; the first is computed only if some lane wants it."""
+        f = self.function
+        before, some, done = f.block, f.label("some"), f.label("done")
+        f.cond_br(self.any(condition), some, done)
+        f.place(some)
+        chosen = self.select(condition, make(), otherwise)
+        after = f.block
+        f.br(done)
+        f.place(done)
+        return Vec(f.phi(otherwise.type, [(otherwise.ref, before), (chosen.ref, after)]), otherwise.element, otherwise.lanes)
 
     def any(self, mask: Vec) -> str:
         """An i1: whether any lane is set."""

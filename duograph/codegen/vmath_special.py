@@ -236,11 +236,14 @@ def lgamma(v: Vectors, x: Vec) -> Vec:
     wide = widened(v, x)
     size, infinity = v.fabs(wide), v.like(wide, INFINITY)
     positive = _lgamma_positive(v, size)
-    turned = v.fmul(size, sin_pi_size(v, size))
-    reflected = v.fsub(log(v, v.fdiv(v.like(wide, _PI), turned)), positive)
-    reflected = v.select(v.fcmp("oeq", turned, v.like(wide, 0.0)), infinity, reflected)
-    small = v.fcmp("olt", size, v.like(wide, 2.0**-60))  # log(1 / |x|), from either side
-    result = v.select(v.fcmp("olt", wide, v.like(wide, 0.0)), v.select(small, positive, reflected), positive)
+
+    def reflected() -> Vec:
+        turned = v.fmul(size, sin_pi_size(v, size))
+        found = v.fsub(log(v, v.fdiv(v.like(wide, _PI), turned)), positive)
+        return v.select(v.fcmp("oeq", turned, v.like(wide, 0.0)), infinity, found)
+
+    # below 2**-60 it is log(1 / |x|), from either side
+    result = v.where_any(v.fcmp("ole", wide, v.like(wide, -(2.0**-60))), reflected, positive)
     return narrowed(v, v.select(v.fcmp("oeq", size, infinity), infinity, result), x)
 
 
@@ -279,10 +282,13 @@ def digamma(v: Vectors, x: Vec) -> Vec:
     inverse = v.fdiv(one, y)
     square = v.fmul(inverse, inverse)
     series = v.mul_add(inverse, v.like(wide, 0.5), v.fmul(square, v.polynomial(square, _DIGAMMA)))
-    result = v.fsub(v.fsub(log(v, y), series), v.fdiv(numerator, denominator))
-    part = v.fsub(wide, v.round(wide, "roundeven"))
-    turn = v.fdiv(v.like(wide, _PI), tan(v, v.fmul(part, v.like(wide, _PI))))
-    reflected = v.fsub(result, v.select(v.fcmp("oeq", part, zero), v.like(wide, NAN), turn))
-    result = v.select(negative, reflected, result)
+    positive = v.fsub(v.fsub(log(v, y), series), v.fdiv(numerator, denominator))
+
+    def reflected() -> Vec:
+        part = v.fsub(wide, v.round(wide, "roundeven"))
+        turn = v.fdiv(v.like(wide, _PI), tan(v, v.fmul(part, v.like(wide, _PI))))
+        return v.fsub(positive, v.select(v.fcmp("oeq", part, zero), v.like(wide, NAN), turn))
+
+    result = v.where_any(negative, reflected, positive)
     result = v.select(v.fcmp("oeq", wide, zero), v.copysign(v.like(wide, INFINITY), v.fneg(wide)), result)
     return narrowed(v, result, x)
