@@ -209,14 +209,17 @@ def erfinv(v: Vectors, x: Vec) -> Vec:
     q = v.fmul(wide, v.like(wide, 0.5))
     r = v.fsub(v.like(wide, 0.180625), v.fmul(q, q))
     centre = v.fdiv(v.fmul(v.polynomial(r, _CENTRE), q), v.polynomial(r, _CENTRE_DIVISOR))
-    root = v.sqrt(v.fneg(log(v, v.fmul(v.fsub(one, size), v.like(wide, 0.5)))))
-    r = v.fsub(root, v.like(wide, 1.6))
-    outer = v.fdiv(v.polynomial(r, _MIDDLE), v.polynomial(r, _MIDDLE_DIVISOR))
-    r = v.fsub(root, v.like(wide, 5.0))
-    tail = v.fdiv(v.polynomial(r, _TAIL), v.polynomial(r, _TAIL_DIVISOR))
-    outer = v.select(v.fcmp("ogt", root, v.like(wide, 5.0)), tail, outer)
-    outer = v.select(v.fcmp("oeq", size, one), v.like(wide, INFINITY), outer)
-    result = v.select(v.fcmp("ole", size, v.like(wide, 0.85)), centre, v.copysign(outer, wide))
+
+    def outer() -> Vec:
+        root = v.sqrt(v.fneg(log(v, v.fmul(v.fsub(one, size), v.like(wide, 0.5)))))
+        r = v.fsub(root, v.like(wide, 1.6))
+        middle = v.fdiv(v.polynomial(r, _MIDDLE), v.polynomial(r, _MIDDLE_DIVISOR))
+        r = v.fsub(root, v.like(wide, 5.0))
+        tail = v.fdiv(v.polynomial(r, _TAIL), v.polynomial(r, _TAIL_DIVISOR))
+        found = v.select(v.fcmp("ogt", root, v.like(wide, 5.0)), tail, middle)
+        return v.copysign(v.select(v.fcmp("oeq", size, one), v.like(wide, INFINITY), found), wide)
+
+    result = v.where_any(v.fcmp("ugt", size, v.like(wide, 0.85)), outer, centre)
     return v.fmul(result, v.like(wide, _SQRT_HALF))
 
 
@@ -225,8 +228,11 @@ def _erfinv_float(v: Vectors, x: Vec) -> Vec:
     one = v.like(wide, 1.0)
     w = widened(v, v.fneg(log(v, v.fma(v.fneg(x), x, v.like(x, 1.0)))))
     near = v.polynomial(v.fsub(w, v.like(wide, 3.125)), _ERFINV_NEAR)
-    far = v.polynomial(v.fsub(v.sqrt(w), v.like(wide, 3.25)), _ERFINV_FAR)
-    result = v.fmul(wide, v.select(v.fcmp("olt", w, v.like(wide, 6.25)), near, far))
+
+    def far() -> Vec:
+        return v.polynomial(v.fsub(v.sqrt(w), v.like(wide, 3.25)), _ERFINV_FAR)
+
+    result = v.fmul(wide, v.where_any(v.fcmp("uge", w, v.like(wide, 6.25)), far, near))
     infinite = v.copysign(v.like(wide, INFINITY), wide)
     return narrowed(v, v.select(v.fcmp("oeq", v.fabs(wide), one), infinite, result), x)
 
