@@ -269,9 +269,35 @@ void BackwardPass::deliver(const Edge& edge, Ref grad) {
       throw;
     }
     leaf.grad = Ref(as_object(there));
+  } else if (goes_on(edge)) {
+    pass_through(edge.node, std::move(grad));
   } else {
     add_to(&slots_[states_[state_of(edge.node)].slots + edge.index], std::move(grad));
   }
+}
+
+// Whether each gradient that arrives goes on at once: nobody asks for their sum.
+bool BackwardPass::goes_on(const Edge& edge) const {
+  const NodeExtra* extra = edge.node->extra;
+  if (!extra || !extra->at_once || !extra->hooks.empty() || !extra->retained.empty()) return false;
+  return std::none_of(captures_.begin(), captures_.end(), [&](const Capture& c) { return c.node == edge.node; });
+}
+
+void BackwardPass::pass_through(Node* node, Ref grad) {
+  if (!states_[state_of(node)].needed) return;
+  TensorObject* given = as_tensor(grad.get());
+  Gradients results;
+  Guard guard{results};
+  node_gradients_from(node, &given, nullptr, &results);
+  for (uint32_t e = 0; e < node->n_edges; ++e)
+    if (TensorObject* part = std::exchange(results[e], nullptr)) deliver(at(node->edges[e]), Ref(as_object(part)));
+}
+
+// Where the sum of what an edge delivers is found.
+const Edge& BackwardPass::sum_at(const Edge& edge) const {
+  const Edge* found = &at(edge);
+  while (found->node && goes_on(*found)) found = &at(found->node->edges[0]);
+  return *found;
 }
 
 // The gradient that has arrived at an edge's end so far, given away for another. What nobody wants stays null.
@@ -289,7 +315,8 @@ TensorObject* BackwardPass::exchange_sum(const Edge& edge, TensorObject* sum) {
 void BackwardPass::continue_sums(Node* node, TensorObject* const* grads) {
   Ref sums = owned(PyTuple_New(node->n_edges));
   for (uint32_t e = 0; e < node->n_edges; ++e) {
-    TensorObject* sum = at(node->edges[e]) ? exchange_sum(at(node->edges[e]), nullptr) : nullptr;
+    const Edge& edge = sum_at(node->edges[e]);
+    TensorObject* sum = edge ? exchange_sum(edge, nullptr) : nullptr;
     PyTuple_SET_ITEM(sums.get(), e, sum ? as_object(sum) : Ref::borrow(Py_None).release());
   }
   Gradients results;
@@ -303,7 +330,7 @@ void BackwardPass::continue_sums(Node* node, TensorObject* const* grads) {
       continue;
     }
     if (!after) after = Ref::borrow(before);
-    Py_XDECREF(reinterpret_cast<PyObject*>(exchange_sum(at(node->edges[e]), as_tensor(after.release()))));
+    Py_XDECREF(reinterpret_cast<PyObject*>(exchange_sum(sum_at(node->edges[e]), as_tensor(after.release()))));
   }
 }
 

@@ -49,6 +49,9 @@ class BackwardPass {
   void choose_needed();
   void count_dependencies();
   void deliver(const Edge& edge, Ref grad);
+  bool goes_on(const Edge& edge) const;
+  void pass_through(Node* node, Ref grad);
+  const Edge& sum_at(const Edge& edge) const;
   void add_to(TensorObject** slot, Ref grad);
   TensorObject* exchange_sum(const Edge& edge, TensorObject* sum);
   void continue_sums(Node* node, TensorObject* const* grads);

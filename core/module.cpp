@@ -14,6 +14,7 @@
 #include "mode.h"
 #include "orders.h"
 #include "saved_hooks.h"
+#include "view_grad.h"
 
 namespace nb = nanobind;
 
@@ -258,10 +259,15 @@ void bind_tape(nb::module_& m) {
       "Makes a tensor that a function wrote to what the function's result is on the tape.");
   m.def(
       "record_python",
-      [](nb::handle outputs, nb::handle inputs, const char* name, nb::handle backward, bool continues_sums) {
-        return steal(record_python(outputs.ptr(), inputs.ptr(), name, backward.ptr(), continues_sums));
+      [](nb::handle outputs, nb::handle inputs, const char* name, nb::handle backward, bool continues_sums,
+         bool at_once) {
+        return steal(record_python(outputs.ptr(), inputs.ptr(), name, backward.ptr(), continues_sums, at_once));
       },
-      nb::arg("outputs"), nb::arg("inputs"), nb::arg("name"), nb::arg("backward"), nb::arg("continues_sums") = false);
+      nb::arg("outputs"), nb::arg("inputs"), nb::arg("name"), nb::arg("backward"), nb::arg("continues_sums") = false,
+      nb::arg("at_once") = false);
+  m.def(
+      "fall_behind", [](nb::handle view) { fall_behind(require_tensor(view.ptr(), "fall_behind")); }, nb::arg("view"),
+      "Makes a view look as if its memory was written since: its next use gives it its place on the tape.");
   m.def("running_output", [](nb::handle plain, uint32_t index) { return steal(running_output(plain.ptr(), index)); });
 }
 

@@ -375,6 +375,7 @@ Part read_part(PyObject* row) {
   numbers(2, &part.sizes);
   numbers(3, &part.strides);
   part.offset = read_postfix(item(row, 4, "part"));
+  part.is_behind = item(row, 5, "part") == Py_True;
   return part;
 }
 

@@ -26,8 +26,8 @@
 //           ("tuple" | "list", [template]) · ("dict", [key], [template]) · ("make", callable, [template])
 //           ("view", j, shape, strides, offset): a view of output j
 //  parts    results that are made when the program has ended, views of its outputs or inputs with a base as in dynamic
-//           mode: ("output" | "input", number, [size], [stride], offset), the numbers as postfix lists; -1 - k where an
-//           output's number is asked for is part k
+//           mode: ("output" | "input", number, [size], [stride], offset, is behind), the numbers as postfix lists;
+//           -1 - k where an output's number is asked for is part k
 //  writes   [input] that the program writes in place
 //  effects  after the run: ("grad", template, template) · ("setattr", object, name, template)
 //           ("setitem", object, key, template) · ("setcell", cell, template) · ("call", callable, [template])
@@ -199,6 +199,7 @@ struct Part {
   int source = 0;
   std::vector<Postfix> sizes, strides;
   Postfix offset;
+  bool is_behind = false;  // it takes its place on the tape from its base when it is used
 };
 
 struct HostCall {

@@ -1,4 +1,5 @@
 #include "static_call.h"
+#include "view_grad.h"
 
 namespace dg {
 
@@ -23,6 +24,7 @@ PyObject* make_part(const Part& part, StaticCall* call) {
                                    static_cast<int>(sizes.size()), sizes.data(), strides.data());
   view->base = Ref::borrow(whole->base ? whole->base : as_object(whole)).release();
   view->view_version = view->buffer->version.load(std::memory_order_relaxed);
+  if (part.is_behind) fall_behind(view);
   return as_object(view);
 }
 

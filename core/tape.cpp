@@ -167,6 +167,10 @@ void skip_sequence(Node* node, uint64_t count) {
 
 Edge edge_of(TensorObject* tensor) {
   if (tensor->base && tensor->buffer && tensor->base != Py_None) refresh_view(tensor);
+  return known_edge_of(tensor);
+}
+
+Edge known_edge_of(TensorObject* tensor) {
   Edge edge;
   if (tensor->node) {
     retain_node(tensor->node);
@@ -290,7 +294,7 @@ void record_compiled(OpObject* op, Entry* entry, const Operand* operands, size_t
     } else if (operands[i].kind == OperandKind::Tensor) {
       save_dims(saved, sources[i], &storage);
       if (mask_bit(row->operand_mask.data(), i)) save_value(node, saved, sources[i]);
-      if (mask_bit(row->needs.data(), i)) node->edges[i] = edge_of(operands[i].tensor);
+      if (mask_bit(row->needs.data(), i)) node->edges[i] = known_edge_of(operands[i].tensor);
     }
   }
   comes_last(node);
@@ -387,8 +391,8 @@ void record_traced(OpObject* op, PyObject* args, PyObject* before, PyObject* out
   release_node(node);
 }
 
-PyObject* record_python(PyObject* outputs, PyObject* inputs, const char* name, PyObject* backward,
-                        bool continues_sums) {
+PyObject* record_python(PyObject* outputs, PyObject* inputs, const char* name, PyObject* backward, bool continues_sums,
+                        bool at_once) {
   if (!PyCallable_Check(backward)) raise_error("ArgumentError", "record_python: expected a function for backward");
   Ref ins = owned(PySequence_Tuple(inputs)), outs = owned(PySequence_Tuple(outputs));
   if (mode.localizing) {
@@ -408,6 +412,7 @@ PyObject* record_python(PyObject* outputs, PyObject* inputs, const char* name, P
   extra.python = Ref::borrow(backward).release();
   extra.name = name;
   extra.continues_sums = continues_sums;
+  extra.at_once = at_once && n_outs == 1;
   node->n_outputs = static_cast<uint32_t>(n_outs);
   for (Py_ssize_t i = 0; i < n_inputs; ++i) node->edges[i] = edge_of(as_tensor(PyTuple_GET_ITEM(ins.get(), i)));
   comes_last(node);

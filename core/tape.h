@@ -60,6 +60,7 @@ struct NodeExtra {
   PyObject* python = nullptr;    // Python nodes: the function from gradients to gradients
   std::string name;              // Python nodes
   bool continues_sums = false;   // Python nodes: the function takes the sums so far too, and gives the new ones
+  bool at_once = false;          // Python nodes: each gradient goes on by itself when it arrives, to no sum here
   PyObject* args = nullptr;      // Traced nodes: bound arguments, detached
   PyObject* outs = nullptr;      // Traced nodes: the outputs, detached
   Node* write = nullptr;         // CopySlices: the operator that wrote the view, owned
@@ -126,6 +127,8 @@ Node* new_node(NodeKind kind, OpObject* op, uint32_t n_edges, uint32_t n_operand
     __attribute__((format(printf, 4, 5)));
 // The edge through which a gradient for this tensor leaves; empty if it needs none.
 Edge edge_of(TensorObject* tensor);
+// The same for a tensor that had its place before the operator ran: a view of what it wrote is behind from now on.
+Edge known_edge_of(TensorObject* tensor);
 // Lets go of what the edge keeps alive; it is empty afterwards.
 void drop_edge(Edge& edge);
 // Leaves room for so many nodes before the one that was recorded last.
@@ -144,9 +147,9 @@ Ref traced_arguments(PyObject* args);
 // Records a Python-defined function: backward(grads of the outputs) -> grads of the inputs. Gives the outputs with
 // their place on the tape; an output that has one already, or is an input, comes back as an alias. A function that
 // stands for several operators is called with the inputs' gradients so far as well, backward(grads, sums), and gives
-// what they are then (None: as before).
+// what they are then (None: as before). `at_once`: each gradient that arrives at the one output goes on by itself.
 PyObject* record_python(PyObject* outputs, PyObject* inputs, const char* name, PyObject* backward,
-                        bool continues_sums = false);
+                        bool continues_sums = false, bool at_once = false);
 // The same for outputs that are new: `object` has apply(grads).
 void record_python(PyObject* object, PyObject* inputs, PyObject* outputs);
 

@@ -13,6 +13,11 @@ inline void refresh_view(TensorObject* view) {
   if (view->view_version != view->buffer->version.load(std::memory_order_relaxed)) refresh_view_slow(view);
 }
 
+// As if the view's memory was written: its next use gives it its place on the tape.
+inline void fall_behind(TensorObject* view) {
+  if (view->base && view->buffer) --view->view_version;
+}
+
 // After an in-place operator on a view: `write` (one reference taken over) computed the view's new values.
 void rebase_view(TensorObject* view, Node* write);
 

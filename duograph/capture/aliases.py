@@ -19,8 +19,9 @@ from duograph.ir.graph import Value
 from duograph.ops.tracing import as_user, in_operator, wrap
 
 from .cells import Cell, Step
-from .conditions import both, choice
+from .conditions import both, either
 from .histories import Move, down, moves, view_written
+from .in_order import Pair, Shared
 from .sizes import Unsettled
 
 if TYPE_CHECKING:
@@ -75,10 +76,12 @@ class Aliases:
     def __init__(self, builder: CaptureBuilder) -> None:
         self.builder = builder
         self.exact = False
+        self.shared = Shared(builder)
         self.links: dict[Cell, tuple[Any, list[Link]]] = {}
         self.covered: set[Cell] = set()  # storages that always are others
         self.written: list[Cell] = []
         self.leading: list[Cell] = []  # what was written, and others follow
+        self.partly: dict[int, tuple[int, Value]] = {}  # versions of storages: the one before, and when there was a write
 
     # ---- reads and writes
 
@@ -101,7 +104,7 @@ class Aliases:
         old = core.set_grad_enabled(True)
         try:
             for link in stale:
-                self._store(owner, link.lender if link.condition is None else choice(link.condition, link.lender, owner))
+                self._choose(link.condition, link.lender, owner, owner)
         finally:
             core.set_grad_enabled(old)
 
@@ -128,7 +131,7 @@ class Aliases:
             check_known(link)
             _check_leaf(self.builder.base_of(lender))
             self.sync(self.builder.view_of(lender).cell)
-            self._store(lender, owner if link.condition is None else choice(link.condition, owner, lender))
+            self._choose(link.condition, owner, lender, lender)
             target = self.builder.view_of(lender).cell
             if target in self.links:
                 self._push(target)
@@ -141,6 +144,25 @@ class Aliases:
         if regions and not regions[-1].holds(cell.born):
             regions[-1].note_link(link)
         link.seen = self.builder.view_of(link.lender).cell.version
+
+    def written_since(self, cell: Cell, version: int) -> Any:
+        """Whether a storage was written since it had a version: True, False or a condition."""
+        found: Any = False
+        now = cell.version
+        while now != version:
+            if now not in self.partly:
+                return True
+            now, condition = self.partly[now]
+            found = either(found, condition)
+        return found
+
+    def _choose(self, condition: Value | None, a: Any, b: Any, target: Any) -> None:
+        """The target holds `a` from now on where the condition holds, else `b`, and has its history."""
+        cell = self.builder.view_of(target).cell
+        before = cell.version
+        self._store(target, a if condition is None else self.shared.chosen(condition, a, b))
+        if condition is not None and cell is self.builder.view_of(target).cell:
+            self.partly[cell.version] = before, condition
 
     def _store(self, target: Any, value: Any) -> None:
         """The tensor holds a value from now on, and has its history."""
@@ -164,8 +186,8 @@ class Aliases:
 
     # ---- where tensors lie
 
-    def bind(self, tensor: Any, places: Sequence[Place], own: bool) -> None:
-        """A new tensor is one of these, or, if `own`, perhaps none."""
+    def bind(self, tensor: Any, places: Sequence[Place], own: bool) -> list[Pair]:
+        """A new tensor is one of these, or, if `own`, perhaps none; those that it is as a whole."""
         links = []
         for place in places:
             lender = place.base
@@ -173,21 +195,32 @@ class Aliases:
             with as_user():
                 for move in place.moves or ():
                     lender = down(("row", (next(positions),)) if move == ROW else move, lender)
-            cell = self.builder.view_of(lender).cell
-            if cell is not self.builder.view_of(place.base).cell:
-                raise CaptureError(
-                    "static: a variable is a part of another tensor on some ways through a branch or loop, in a layout "
-                    "that is not known at capture",
-                    hint="make it a copy: add .clone()",
-                    location=user_location(),
-                )
-            links.append(Link(place.condition, lender, cell.version, place.moves is not None))
+            cell, known = self.builder.view_of(place.base).cell, place.moves is not None
+            if self.builder.view_of(lender).cell is not cell:
+                if not (self.builder.regions and place.base.requires_grad):
+                    raise CaptureError(
+                        "static: a variable is a part of another tensor on some ways through a branch or loop, in a layout "
+                        "that is not known at capture",
+                        hint="make it a copy: add .clone()",
+                        location=user_location(),
+                    )
+                lender, known = place.base, False  # a part of the leaf that stands for it here, where it is not written
+            links.append(Link(place.condition, lender, cell.version, known))
         cell = self.builder.view_of(tensor).cell
         if not own:
             self.covered.add(cell)
         if links:
             self.links[cell] = (tensor, links)
             core.set_following(True)
+        return (
+            [(link.condition, link.lender) for link, place in zip(links, places) if place.moves == ()] if self.shared.on() else []
+        )
+
+    def stands_for(self, tensor: Any, other: Any) -> None:
+        """Another tensor is what the program has in the place of one that was bound."""
+        cell = self.builder.view_of(tensor).cell
+        if other is not tensor and cell in self.links:
+            self.links[cell] = (other, self.links[cell][1])
 
     def lend(self, tensor: Any, lenders: Sequence[Any], surely: bool = False) -> None:
         """Parts of the tensor may be (`surely`: are) what some of the others are, or parts of them: it cannot be told which."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph._stack import user_location
+from duograph.errors import Error
 
 from .joined import Care, LookAgain
 
@@ -24,7 +25,14 @@ class MayShare(LookAgain):
     """The program must be captured with links between such tensors."""
 
     def care(self, before: Care) -> Care:
-        return before._replace(exact=True)
+        return before._replace(exact=True, for_order=False)
+
+
+class MayAlternate(Error):
+    """The same, for nothing but the order in which gradients are summed."""
+
+    def care(self, before: Care) -> Care:
+        return before._replace(exact=True, for_order=True)
 
 
 class MayReturn(LookAgain):
@@ -41,6 +49,7 @@ class Borrowed:
         self.builder = builder
         self.known: dict[Cell, tuple[str, list[tuple[Cell, int]]]] = {}
         self.uncertain: dict[Cell, str] = {}  # storages that a write through a variable may have reached
+        self.pairs: dict[Cell, list[tuple[int, list[bool]]]] = {}  # of each storage: its number in a pair, who was read of it
 
     def lenders(self, region: Region, values: Iterable[Any]) -> list[Cell]:
         """The storages among the values that were there before the region."""
@@ -58,6 +67,11 @@ class Borrowed:
         own = self.builder.view_of(tensor).cell
         before = self.known.get(own, (path, []))[1]
         self.known[own] = (path, [*before, *((cell, cell.version) for cell in everyone if cell is not own)])
+        if tensor.requires_grad and self.builder.aliases.shared.on():
+            for cell in everyone:
+                pair = [False, False]
+                self.pairs.setdefault(own, []).append((0, pair))
+                self.pairs.setdefault(cell, []).append((1, pair))
 
     def note_together(self, region: Region, values: Iterable[Any], results: Iterable[tuple[str, Any]]) -> None:
         """Results that share memory in the region from which they come."""
@@ -74,6 +88,10 @@ class Borrowed:
         """A tensor is read: the memory it may lie on must be as it was, and nobody else may have written it."""
         if cell in self.uncertain:
             raise _refusal(self.uncertain[cell], "the other is read after that was written in place", "before writing into it")
+        for number, pair in self.pairs.get(cell, ()):
+            pair[number] = True
+            if all(pair):
+                raise MayAlternate("static: gradients of variables that may be one another are summed in the order of their uses")
         found = self.known.get(cell)
         if found is not None and any(lender.version != version or lender in self.uncertain for lender, version in found[1]):
             raise _refusal(found[0], "it is read after the other was written in place", "before the write")

@@ -83,6 +83,7 @@ class CaptureBuilder(SizedBuilder):
         self.repeated: set[int] = set()  # views of arguments with symbols for sizes that show one element at several places
         self.aliases = Aliases(self)
         self.aliases.exact = care.exact
+        self.aliases.shared.wanted = care.in_order
         self.joined = Joined(self, care.spans)
         self.pieces: list[tuple[Any, Any, int]] = []  # memory that several tensors lie on, one of them, and how far before it
         self.rows: dict[int, tuple[Any, int, int, Any]] = {}  # tensors in lists that are rows of a stack: see growing

@@ -6,7 +6,7 @@ caller the very tensor. A capture follows what variables are (see `aliases`) onc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
@@ -58,10 +58,13 @@ class Others:
         if self.find and any(cell.input is not None or id(cell) in self.users for cell in lenders):
             raise MayReturn("static: a result is another tensor itself on one way through a branch or loop")
         self._check_known(view.cell, tensor)
-        history = self.results.differentiable and tensor.requires_grad
+        make: Callable[..., Any] = _part
+        if self.results.differentiable and tensor.requires_grad:
+            is_behind = tensor._base is not None and view.history != view.cell.version
+            make = _part_behind if is_behind else _part_with_history
         found: list[Row] = []
         for condition, lender, chain in self._lenders(view.cell, None, view.chain):
-            row = self._row(lender, chain, history)
+            row = self._row(lender, chain, make)
             if row is not None:
                 found += [("const", True) if condition is None else ("output", self.results.add(condition, None)), row]
         return found
@@ -86,9 +89,9 @@ class Others:
             yield from self._lenders(place.cell, here, (*place.chain, *chain))
             yield here, link.lender, chain
 
-    def _row(self, lender: Any, chain: Chain, history: bool) -> Row | None:
-        """The row of a view of `lender`, which others see, too; `history`: with a place on the tape."""
-        place = self.builder.view_of(lender)
+    def _row(self, lender: Any, chain: Chain, make: Callable[..., Any]) -> Row | None:
+        """The row of a view of `lender`, which others see, too."""
+        place, history = self.builder.view_of(lender), make is not _part
         whole, chain = self._whole(lender, place.cell, history), (*place.chain, *chain)
         if whole is None:
             return None
@@ -102,7 +105,7 @@ class Others:
                 steps.append(("output", self.results.add(args[0], None)))
             else:
                 steps.append(self.results.size_row(args))
-        return ("make", _part_with_history if history else _part, [row, *steps])
+        return ("make", make, [row, *steps])
 
     def _whole(self, lender: Any, cell: Any, history: bool) -> Any:
         """The tensor that is all of a storage which not only one result may lie on; None if there is none.
@@ -142,3 +145,10 @@ def _part(tensor: Any, *way: Any, history: bool = False) -> Any:
 
 def _part_with_history(tensor: Any, *way: Any) -> Any:
     return _part(tensor, *way, history=True)
+
+
+def _part_behind(tensor: Any, *way: Any) -> Any:
+    """The same for a view that others have written since it was made: its place on the tape is that of its next use."""
+    made = _part(tensor, *way, history=True)
+    core.fall_behind(made)
+    return made

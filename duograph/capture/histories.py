@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph.ir.builder import active, current
+from duograph.ir.graph import Value
 from duograph.ops.affine_views import put_back
 from duograph.ops.movement import broadcast_to, reshape
 from duograph.ops.permuting import permute
@@ -109,12 +110,12 @@ def view_written(target: Any, written: Any) -> None:
     for move, whole in zip(reversed(path), reversed(levels)):
         result = up(move, whole, result)
     core.rebase(base, result)
-    builder.note_view(view)
-    view.history = -1
+    refresh(builder, target, view)  # at once, as in dynamic mode: other views when they are used again
 
 
 def refresh(builder: CaptureBuilder, tensor: Any, view: View) -> None:
-    """A view whose memory was written since it was made gets the history it has now: its base's."""
+    """A view whose memory was written since it was made gets the history it has now: its base's; perhaps on some ways only."""
+    written = builder.aliases.written_since(view.cell, view.history)
     builder.note_view(view)
     view.history = view.cell.version
     base = builder.base_of(tensor)
@@ -124,6 +125,8 @@ def refresh(builder: CaptureBuilder, tensor: Any, view: View) -> None:
     try:
         for move in _path(builder, tensor, view):
             base = down(move, base)
+        if isinstance(written, Value) and builder.aliases.shared.on():
+            base = builder.aliases.shared.chosen(written, base, tensor)
     finally:
         core.set_grad_enabled(old)
     core.rebase(tensor, base)

@@ -26,7 +26,13 @@ class Care(NamedTuple):
 
     exact: bool = False  # tensors that may be others are followed
     find: bool = False  # results that may be others are to be found
+    in_order: bool = False  # gradients of tensors that may be others are summed in dynamic mode's order
+    for_order: bool = False  # `exact` is for that alone
     spans: Mapping[int, tuple[Span, ...]] = {}  # by storage: memory on which several tensors lie
+
+    def out_of_order(self) -> Care:
+        """After a try in vain to follow tensors for the order of sums alone."""
+        return self._replace(exact=False, in_order=False, for_order=False)
 
 
 class LookAgain(CaptureError):

@@ -64,6 +64,7 @@ class Loop:
         self.saved: dict[Value, Value] = {}  # values of the region → their stacks
         self.values: list[Value] = []
         self.symbol: Dim | None = None
+        self.in_order = False  # gradients of variables go on to what they begin with at once
         self.forward = 0  # nodes of the region that make up the body
         self.known: tuple[Sequence[Value], Sequence[Value], Value | None] = (
             (),
@@ -327,7 +328,7 @@ class _Reverse:
         assert loop.node is not None
         made.count = wrap(loop.node.outputs[0])
         made.length = loop.length if loop.length is not None else loop.symbol
-        carried_flags = self._flags(made, {k: flags[k] for k in used if k in flags}, found_constants)
+        carried_flags = self._flags(made, flags, found_constants, used)
         results = made.emit()
         presence = builder.presence
         incoming = presence.any([g for _, g in finals] + [g for _, g, _ in kept])
@@ -387,16 +388,22 @@ class _Reverse:
         presence.mark(tensor, presence.joined(before, condition))
         return tensor
 
-    def _flags(self, made: Loop, flags: dict[int, Value], found: Sequence[Any]) -> dict[int, int]:
+    def _flags(self, made: Loop, flags: dict[int, Value], found: Sequence[Any], used: Sequence[int]) -> dict[int, int]:
         """For sums to which not every turn adds: whether one has (number of the sum → of the carried variable)."""
         carried: dict[int, int] = {}
+        now: dict[int, Value | None] = {}
+        with self.region.open():
+            for k, before in flags.items():
+                now[k] = self.builder.presence.of(found[k]) if k in used else before
+        changed = [k for k, before in flags.items() if now[k] is not None and now[k] is not before]
         for k, before in flags.items():
-            with self.region.open():
-                now = self.builder.presence.of(found[k])
-            if now is None or now is before:
+            if k not in changed and not self.builder.aliases.shared.wanted:  # else one may depend on the others
                 continue
-            carried[k] = len(made.inputs)
-            made.carry([before], [None], [wrap(self.builder.constant(False, core.bool))], [wrap(now)])
+            after = now[k]
+            if k in changed:
+                carried[k] = len(made.inputs)
+            no = wrap(self.builder.constant(False, core.bool))
+            made.carry([before], [None], [no], [wrap(self.builder.constant(True, core.bool) if after is None else after)])
         return carried
 
     def _always(self, made: Loop) -> bool:

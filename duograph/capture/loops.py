@@ -234,7 +234,7 @@ class _Capture:
         self._flows({})
         counter = region.input(COUNTER, "turn")
         inputs = {path: region.input(c.type, path) for path, c in self.carried.items()}
-        tensors = {path: region.leaf(value, path in self.flowing) for path, value in inputs.items()}
+        given = tensors = {path: region.leaf(value, path in self.flowing) for path, value in inputs.items()}
         contents = {key: region.input(cell.value.type) for key, cell in self.cells.items()}
         region.leaves.update(id(t) for t in tensors.values())
         for path, c in self.carried.items():
@@ -248,7 +248,9 @@ class _Capture:
         with region.open(), self.containers.hold(self.builder), self._raising():
             self._enter(tensors, contents)
             if self.turns is not None:
-                self.turns.bind(tensors)
+                tensors = self.turns.bind(given)
+                region.leaves.update(id(t) for t in tensors.values())
+                self._give(tensors)
             body(None if self.sequence is None else self.sequence.item(region, turn))
             after = dict(zip(self.names, self.get()))
             outside.check(region)
@@ -275,7 +277,8 @@ class _Capture:
         initial += [wrap(cell.value) for cell in self.cells.values()]
         initial += self.turns.initial() if self.turns is not None else []
         loop = Loop(self.builder, region, counter)
-        flowing = [tensor if path in self.flowing else None for path, tensor in tensors.items()]
+        loop.in_order = self.turns is not None and self.builder.aliases.shared.on()
+        flowing = [tensor if path in self.flowing else None for path, tensor in given.items()]
         none = [None] * (len(contents) + len(flags))
         loop.carry([*inputs.values(), *contents.values(), *flags], [*flowing, *none], initial, outs)
         loop.kept = [t for _, new in self.state.growing for t in tensors_of(new)]
@@ -325,6 +328,9 @@ class _Capture:
             self.builder.note_cell(cell)
             cell.value = contents[key]
             cell.changed()
+        self._give(tensors)
+
+    def _give(self, tensors: dict[str, Any]) -> None:
         values = []
         for name, value in zip(self.names, self.before):
             if name not in self.kept:

@@ -2,6 +2,7 @@
 
 Dynamic mode adds what that turn gives for either to one sum, in the order of the operators. So of the first turn the
 gradient is taken a second time, with one leaf for both (the additions alone are further work), and its sum is chosen.
+Where a capture follows what variables are (`in_order`), the variable's gradients go on to the tensor anyhow.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class OnePlace:
 
     def choose(self, roots: Sequence[tuple[Any, Any]], carried: dict[int, Any], constants: list[Any], record: bool) -> None:
         """In the first turn, gradients that meet at a place are one sum, and the others nothing."""
-        if not self.places:
+        if not self.places or self.loop.in_order:
             return
         loop, leaves = self.loop, self.loop.leaves
         joined: list[Any] = []
@@ -82,9 +83,9 @@ class OnePlace:
         for place in self.places:
             if place.constant is None:
                 continue
-            total = constants.pop(place.constant)  # it is always there: see `choose`
+            total = constants.pop(place.constant, None)  # without `in_order` it is always there: see `choose`
             for i in place.carried:
-                total, carried[i] = total + carried[i], None
+                total, carried[i] = total if self.loop.in_order else total + carried[i], None
             carried[place.carried[0]] = total
 
 

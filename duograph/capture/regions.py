@@ -35,7 +35,8 @@ class Alias(NamedTuple):
 
     outer: Any
     value: Value
-    leaf: Any
+    leaf: Any  # where its gradient arrives
+    used: Any  # what operators read: the leaf, or what shares gradients with leaves of other tensors
 
 
 class Region:
@@ -137,9 +138,23 @@ class Region:
             if tensor._traced is None and not view.cell.written:
                 self.builder.views.setdefault(value, view)  # the leaf lies where the tensor does
             leaf = wrap(value).requires_grad_()
-            known = self.aliases[id(tensor)] = Alias(tensor, value, leaf)
             self.leaves.add(id(leaf))
-        return known.leaf
+            used = self._shared(leaf, tensor)
+            self.leaves.add(id(used))
+            known = self.aliases[id(tensor)] = Alias(tensor, value, leaf, used)
+        return known.used
+
+    def _shared(self, leaf: Any, tensor: Any) -> Any:
+        """A leaf that is, on some ways, another."""
+        shared = self.builder.aliases.shared
+        pairs = shared.pairs(tensor)
+        if not pairs or self.builder.regions[-1] is not self:
+            return leaf
+        old = core.set_grad_enabled(True)
+        try:
+            return shared.follow(leaf, pairs)
+        finally:
+            core.set_grad_enabled(old)
 
     def has(self, tensor: Any) -> bool:
         """Whether the tensor's history, if it has one, lies in the region."""
@@ -149,7 +164,7 @@ class Region:
 
     def from_outside(self, tensor: Any) -> Any:
         """The tensor that a leaf stands for."""
-        return next((alias.outer for alias in self.aliases.values() if alias.leaf is tensor), tensor)
+        return next((alias.outer for alias in self.aliases.values() if tensor is alias.leaf or tensor is alias.used), tensor)
 
     def check_write(self, target: Any, value: Any) -> None:
         """Refuse a write that would give a tensor from outside a history in the region."""

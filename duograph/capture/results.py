@@ -31,7 +31,8 @@ class Results:
         self.cell_outputs: dict[int, int] = {}
         self.cell_roots: dict[int, Any] = {}
         self.bases: dict[int, Any] = {}  # of storages that results with gradients lie on: the tensor that is all of it
-        self.parts: list[tuple[Row, Any]] = []  # results that are views of another, or of an input, and have gradients
+        # Results that are views of another, or of an input, and have gradients; None: of their base's, from the next use on.
+        self.parts: list[tuple[Row, Any]] = []
         self.others = Others(self, find)
         self.rows: dict[int, Row] = {}  # of tensors that are others on some ways
 
@@ -88,8 +89,8 @@ class Results:
 
     def numbered(self) -> list[tuple[int, Any]]:
         """All tensors that may have gradients, with their numbers."""
-        whole = [(number, tensor) for number, tensor in enumerate(self.tensors) if tensor is not None]
-        return [*whole, *((-k, tensor) for k, (_, tensor) in enumerate(self.parts, 1))]
+        everything = [*enumerate(self.tensors), *((-k, tensor) for k, (_, tensor) in enumerate(self.parts, 1))]
+        return [(number, tensor) for number, tensor in everything if tensor is not None]
 
     def note_sharing(self, *results: Any) -> None:
         """Which storages tensors of the results lie on."""
@@ -124,6 +125,7 @@ class Results:
 
     def _part(self, view: Any, tensor: Any) -> int | None:
         """The number of a result with a gradient that shares memory with another result, or with an input."""
+        is_behind = tensor._base is not None and self.builder.aliases.written_since(view.cell, view.history) is True
         self.builder.read(tensor)
         cell, base = view.cell, self._base_of(tensor)
         layout = view_layout(view.chain, 0, cell.root.strides if cell.input is not None else contiguous(cell.root.value.shape))
@@ -143,7 +145,8 @@ class Results:
                 return source[1]
         if source[1] is None:
             return None
-        self.parts.append(((*source, self._numbers(shape), self._numbers(strides), *self._numbers((offset,))), tensor))
+        row = (*source, self._numbers(shape), self._numbers(strides), *self._numbers((offset,)), is_behind)
+        self.parts.append((row, None if is_behind else tensor))
         return -len(self.parts)
 
     def _numbers(self, sizes: Any) -> list[Any]:

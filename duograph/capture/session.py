@@ -109,6 +109,7 @@ class Session:
                     result = None
                 core.set_user_sizes(False)
                 self.arguments.check_unchanged()
+                self.builder.borrowed.pairs.clear()  # results come after all uses
                 self.builder.aliases.sync_all()
                 gradients = self._gradients()
                 self.results.note_sharing(result, *(row[-1]() for row in self.hosts.left()[1]))

@@ -135,7 +135,9 @@ class Join:
                 base = storages.get(id(place.base), place.base)
                 places.append(place._replace(condition=condition, base=base, positions=positions.get((number, key), ())))
             own = any(side.is_own(number) for side in self.sides)
-            self.builder.aliases.bind(tensor, places, own)
+            aliases = self.builder.aliases
+            if pairs := aliases.bind(tensor, places, own):
+                core.rebase(tensor, aliases.shared.follow(tensor, pairs))
 
 
 def _merged(old: Positions, new: Positions, condition: Any) -> Positions:
@@ -195,13 +197,17 @@ class Turns:
         }
         return [*self.flags.values(), *itertools.chain.from_iterable(self.positions.values())]
 
-    def bind(self, tensors: dict[str, Any]) -> None:
-        """At the start of a turn."""
+    def bind(self, tensors: dict[str, Any]) -> dict[str, Any]:
+        """At the start of a turn; the tensors, from which gradients go on to what they lie on."""
         self.tensors = tensors
+        aliases = self.builder.aliases
+        found = dict(tensors)
         for path, tensor in tensors.items():
             if path not in self.slots:
                 places = self._places(path, self.known.get(path, {}), self.flags, self.positions, tensors)
-                self.builder.aliases.bind(tensor, places, path in self.own)
+                found[path] = aliases.shared.follow(tensor, aliases.bind(tensor, places, path in self.own))
+                aliases.stands_for(tensor, found[path])
+        return found
 
     def _places(
         self,
@@ -304,4 +310,6 @@ class Turns:
         positions = {where: _read(self.builder, rest, where[1]) for where in self.positions}
         for path, places in self.known.items():
             if path in results:
-                self.builder.aliases.bind(results[path], self._places(path, places, flags, positions, results), path in self.own)
+                aliases, tensor = self.builder.aliases, results[path]
+                if pairs := aliases.bind(tensor, self._places(path, places, flags, positions, results), path in self.own):
+                    core.rebase(tensor, aliases.shared.follow(tensor, pairs))

@@ -13,6 +13,7 @@ from duograph.config import config
 from duograph.errors import ArgumentError, CaptureError, OutOfMemoryError
 
 from .again import Again, places_of
+from .borrowed import MayAlternate
 from .budget import read_budget
 from .convert import callee
 from .declared import Declared
@@ -79,8 +80,9 @@ class Handler:
     def capture(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
         """(the entry for this call, the build results of its programs)."""
         plan = self.plan(args, kwargs)
-        care = Care(find=True)
+        care = Care(find=True, in_order=self.strict)
         fault = ""  # of ours, that made a capture with symbols fail
+        loose: Exception | None = None  # why sums of gradients are not in dynamic mode's order
         while True:
             session = Session(self.target, self.__name__, True, self.single_path, plan, care)
             sizes = session.recorder.sizes
@@ -92,13 +94,16 @@ class Handler:
                     continue
                 made = self.compile(captured, args, kwargs)
                 break
-            except LookAgain as found:
+            except (LookAgain, MayAlternate) as found:
                 care = found.care(care)
                 if care.spans:
                     plan = plan.without(())
             except OutOfMemoryError:  # a budget that is too small for the greatest sizes
                 raise
             except Exception as error:
+                if care.for_order and (isinstance(error, CaptureError) or (isinstance(error, Unsettled) and not plan)):
+                    loose, care = error, care.out_of_order()
+                    continue
                 if not plan:
                     raise
                 if isinstance(error, Unsettled):
@@ -110,6 +115,11 @@ class Handler:
             warn(
                 f"static: {self.__name__} is captured for each size by itself: with a size that changes as a symbol, it failed "
                 f"with {fault}\n  hint: this is a fault of duograph, not of your program: please report it"
+            )
+        if loose is not None:
+            warn(
+                f"static: the last bits of gradients through {self.__name__} may differ from dynamic mode's, although it is "
+                f"strict: variables that may be one another are used in turn, and could not be followed:\n  {loose}"
             )
         self.captures += 1
         return made
