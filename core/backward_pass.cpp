@@ -436,6 +436,7 @@ void BackwardPass::complete_inputs(Node* node, std::vector<uint32_t>* ready) {
 }
 
 void BackwardPass::go() {
+  PassUnderWay under_way;
   discover();
   if (!end_)
     while (!joint_.empty() && take_apart()) discover();
@@ -469,6 +470,7 @@ void BackwardPass::go() {
     if (capture.leaf)
       for (LeafState& state : leaves_)
         if (state.leaf == capture.leaf) capture.grad = state.grad;
+  under_way.call_ends();
 }
 
 void BackwardPass::accumulate_leaf(LeafState& state) {

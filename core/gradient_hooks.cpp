@@ -1,5 +1,8 @@
 #include "gradient_hooks.h"
 
+#include <atomic>
+#include <utility>
+
 #include "call.h"
 #include "expansion.h"
 
@@ -55,6 +58,29 @@ void require_like(const TensorObject* grad, const TensorObject* changed) {
 }
 
 }  // namespace
+
+namespace {
+thread_local PassUnderWay* innermost = nullptr;
+std::atomic<uint64_t> passes{0};
+}  // namespace
+
+PassUnderWay::PassUnderWay() : number_(++passes), outer_(std::exchange(innermost, this)) {}
+
+PassUnderWay::~PassUnderWay() { innermost = outer_; }
+
+void PassUnderWay::call_ends() {
+  for (Py_ssize_t i = 0; ends_ && i < PyList_GET_SIZE(ends_.get()); ++i)
+    owned(PyObject_CallNoArgs(Ref::borrow(PyList_GET_ITEM(ends_.get(), i)).get()));
+}
+
+uint64_t at_end_of_backward(PyObject* function) {
+  if (!innermost) raise_error("GradError", "at_end_of_backward: no backward pass is under way");
+  if (function != Py_None) {
+    if (!innermost->ends_) innermost->ends_ = owned(PyList_New(0));
+    check_status(PyList_Append(innermost->ends_.get(), function));
+  }
+  return innermost->number_;
+}
 
 void retain_gradient(TensorObject* tensor) {
   if (!tensor->node || tensor->flags & kRetainGrad) return;

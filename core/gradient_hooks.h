@@ -23,4 +23,23 @@ void run_leaf_hooks(const TensorObject* leaf, Ref* grad);
 // Its hooks for when the gradient has been added to `.grad`: they are kept as tuples of one in the same list.
 void run_accumulated_hooks(TensorObject* leaf);
 
+// While it lives a backward pass is under way on this thread, the innermost of several.
+class PassUnderWay {
+ public:
+  PassUnderWay();
+  ~PassUnderWay();
+  PassUnderWay(const PassUnderWay&) = delete;
+  void call_ends();  // what `at_end_of_backward` was given
+
+ private:
+  friend uint64_t at_end_of_backward(PyObject* function);
+  uint64_t number_;
+  Ref ends_;
+  PassUnderWay* outer_;
+};
+
+// Has a function called when all gradients of the pass under way are there, and gives the pass's number; None: only
+// that.
+uint64_t at_end_of_backward(PyObject* function);
+
 }  // namespace dg

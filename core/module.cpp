@@ -9,6 +9,7 @@
 #include "forward.h"
 #include "function.h"
 #include "grad_journal.h"
+#include "gradient_hooks.h"
 #include "interop.h"
 #include "mark.h"
 #include "mode.h"
@@ -70,6 +71,9 @@ void bind_modes(nb::module_& m) {
   m.def(
       "set_saved_hooks", [](nb::object hooks) { return nb::steal(set_saved_hooks(hooks.ptr()).release()); },
       nb::arg("hooks").none(), "(pack, unpack) for the values that gradients need; gives those before. None: none.");
+  m.def(
+      "at_end_of_backward", [](nb::object function) { return at_end_of_backward(function.ptr()); },
+      nb::arg("function") = nb::none(), "Calls a function at the end of the backward pass; the pass's number.");
   m.def("saved_hooks", [] { return nb::borrow(saved_hooks ? saved_hooks : Py_None); }, "(pack, unpack), or None.");
   m.def(
       "set_backward_observer",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
+from duograph._recorded import callee
 from duograph.errors import ArgumentError, CaptureError, GradError
 
 if TYPE_CHECKING:
@@ -93,3 +95,66 @@ class disable_saved_tensors_hooks:
 
     def __exit__(self, *exc: object) -> None:
         core.set_saved_hooks(self._previous.pop())
+
+
+class MultiGradHook:
+    """What `register_multi_grad_hook` returns: `remove()` takes the hook away again; also a context manager."""
+
+    def __init__(self, handles: tuple[Any, ...]) -> None:
+        self._handles = handles
+
+    def remove(self) -> None:
+        """Takes the hook away; once more does nothing."""
+        for handle in self._handles:
+            handle.remove()
+
+    def __enter__(self) -> MultiGradHook:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
+
+def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[..., Any], *, mode: str = "all") -> MultiGradHook:
+    """Calls `fn` once in each backward pass with the gradients of several tensors.
+
+    Args:
+        tensors: those whose gradients are wanted.
+        fn: with mode "all" called with the list of gradients when the pass has computed all it computes, None for tensors
+            that it did not reach; with mode "any" called with the gradient that comes first. What it returns is not used.
+
+    Nothing is called in a pass that reaches none of them.
+
+    Errors:   ArgumentError for another mode or no function; GradError for a tensor that does not require grad
+
+    >>> import duograph as dg
+    >>> a, b = dg.ones(2, requires_grad=True), dg.ones(2, requires_grad=True)
+    >>> handle = dg.autograd.graph.register_multi_grad_hook([a, b], lambda grads: print([g.tolist() for g in grads]))
+    >>> (a * 2 + b * 3).sum().backward()
+    [[2.0, 2.0], [3.0, 3.0]]
+    >>> handle.remove()
+    """
+    if mode not in ("all", "any"):
+        raise ArgumentError(f"register_multi_grad_hook: mode must be 'all' or 'any', got {mode!r}")
+    if not callable(fn):
+        raise ArgumentError(f"register_multi_grad_hook: fn must be a function, got {type(fn).__name__}")
+    for number, tensor in enumerate(tensors):
+        if not tensor.requires_grad:
+            raise GradError(f"register_multi_grad_hook: tensor {number} does not require grad")
+    passes: dict[int, list[Any]] = {}  # the gradients of those under way
+
+    def seen(number: int, grad: Any) -> None:
+        running = core.at_end_of_backward()
+        if running not in passes:
+            passes[running] = [None] * len(tensors)
+            core.at_end_of_backward(lambda: ended(running))
+            if mode == "any":
+                callee(fn)(grad)
+        passes[running][number] = grad
+
+    def ended(running: int) -> None:
+        grads = passes.pop(running)
+        if mode == "all":
+            callee(fn)(grads)
+
+    return MultiGradHook(tuple(x.register_hook(partial(seen, number)) for number, x in enumerate(tensors)))

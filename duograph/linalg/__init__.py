@@ -6,6 +6,7 @@ it, and its gradient is made of operators. There are no complex numbers, and so 
 
 from .decompositions import cholesky, eigh, eigvalsh, qr, svd, svdvals
 from .determinants import det, logdet, slogdet
+from .exponentials import householder_product, lstsq, matrix_exp, tensorinv, tensorsolve
 from .host import LinAlgError
 from .norms import cond, cross, diagonal, matmul, matrix_norm, matrix_power, multi_dot, norm, vander, vecdot, vector_norm
 from .ranks import matrix_rank, pinv
@@ -20,9 +21,12 @@ __all__ = [
     "diagonal",
     "eigh",
     "eigvalsh",
+    "householder_product",
     "inv",
     "logdet",
+    "lstsq",
     "matmul",
+    "matrix_exp",
     "matrix_norm",
     "matrix_power",
     "matrix_rank",
@@ -35,6 +39,8 @@ __all__ = [
     "solve_triangular",
     "svd",
     "svdvals",
+    "tensorinv",
+    "tensorsolve",
     "vander",
     "vecdot",
     "vector_norm",

@@ -24,6 +24,8 @@ KINDS = (
 
 # Hooks of all modules, by kind; they run before a module's own.
 EVERYWHERE: dict[str, dict[int, Any]] = {kind: {} for kind in ("before", "forward", "backward_before", "backward")}
+# Hooks of what is registered with any module.
+REGISTRATION: dict[str, dict[int, Any]] = {kind: {} for kind in ("parameter", "buffer", "module")}
 ACTIVE: list[int] = []  # their keys: not empty while there are any
 _numbers = itertools.count()
 
@@ -77,6 +79,37 @@ class HookHandle:
 
     def __exit__(self, *error: object) -> None:
         self.remove()
+
+
+class RegistrationHookHandle:
+    """What `register_module_*_registration_hook` returns: `remove()` takes the hook away again; also a context manager."""
+
+    def __init__(self, kind: str, function: Any) -> None:
+        if not callable(function):
+            raise ArgumentError(
+                f"register_module_{kind}_registration_hook: a hook must be a function, got {type(function).__name__}"
+            )
+        self._kind = kind
+        self._key = next(_numbers)
+        REGISTRATION[kind][self._key] = function
+
+    def remove(self) -> None:
+        """Takes the hook away; once more does nothing."""
+        REGISTRATION[self._kind].pop(self._key, None)
+
+    def __enter__(self) -> RegistrationHookHandle:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.remove()
+
+
+def registering(kind: str, module: Module, name: str, value: Any) -> Any:
+    """What takes the place of a value that is registered with a module: itself, or what a hook gave."""
+    for hook in tuple(REGISTRATION[kind].values()):
+        given = hook(module, name, value)
+        value = value if given is None else given
+    return value
 
 
 class GlobalHookHandle:

@@ -14,7 +14,7 @@ from .. import _core as core
 from .._recorded import callee
 from ..autograd import no_grad
 from ..errors import ArgumentError, Error
-from .hooks import ACTIVE, HookHandle, run_with_hooks
+from .hooks import ACTIVE, HookHandle, registering, run_with_hooks
 from .parameter import Buffer, Parameter
 from .state import LoadResult, collect_state, load_into
 
@@ -91,15 +91,18 @@ class Module:
             object.__setattr__(self, name, value)
             return
         if isinstance(value, Parameter):
+            value = registering("parameter", self, name, value)
             self._forget(name, members["_parameters"])
             members["_parameters"][name] = value
         elif isinstance(value, Module):
+            value = registering("module", self, name, value)
             self._forget(name, members["_modules"])
             members["_modules"][name] = value
         elif isinstance(value, Buffer):
+            value = registering("buffer", self, name, value)
             self._forget(name, members["_buffers"])
             members["_buffers"][name] = value
-            (members["_transient"].discard if value.persistent else members["_transient"].add)(name)
+            (members["_transient"].discard if getattr(value, "persistent", True) else members["_transient"].add)(name)
         elif name in members["_parameters"]:
             if value is not None:
                 raise RegistrationError(
@@ -162,8 +165,7 @@ class Module:
                 f"{type(self).__name__}: {name!r} must be a Parameter or None, got {type(param).__name__}",
                 hint="wrap it: nn.Parameter(tensor)",
             )
-        self._parameters[name] = param
-        self.__dict__[name] = param
+        self._parameters[name] = self.__dict__[name] = registering("parameter", self, name, param)
         core.bump_epoch()
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
@@ -173,8 +175,7 @@ class Module:
             raise RegistrationError(
                 f"{type(self).__name__}: buffer {name!r} must be a Tensor or None, got {type(tensor).__name__}"
             )
-        self._buffers[name] = tensor
-        self.__dict__[name] = tensor
+        self._buffers[name] = self.__dict__[name] = registering("buffer", self, name, tensor)
         if persistent:
             self._transient.discard(name)
         else:
@@ -186,8 +187,7 @@ class Module:
         self._check_name("module", name, self.__dict__.get("_modules", {}))
         if module is not None and not isinstance(module, Module):
             raise RegistrationError(f"{type(self).__name__}: {name!r} must be a Module or None, got {type(module).__name__}")
-        self._modules[name] = module
-        self.__dict__[name] = module
+        self._modules[name] = self.__dict__[name] = registering("module", self, name, module)
         core.bump_epoch()
 
     add_module = register_module

@@ -319,7 +319,6 @@ def take(x: Tensor, index: Tensor) -> Tensor:
 
 @op(
     kind=INDEXING,
-    public=False,
     inplace=True,
     torch=lambda torch, x, index, source, accumulate=False: x.put(index, source, accumulate),
     samples=lambda m: [

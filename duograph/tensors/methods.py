@@ -223,7 +223,17 @@ def install() -> None:
         core.bind_method(name, _converter(name, dtype))
     for name in _RESHAPING:
         core.bind_method(name, _refused(name))
-    for name in ("cholesky", "det", "inverse", "logdet", "pinverse", "slogdet"):
+    for name in (
+        "cholesky",
+        "cholesky_inverse",
+        "cholesky_solve",
+        "det",
+        "inverse",
+        "logdet",
+        "matrix_exp",
+        "pinverse",
+        "slogdet",
+    ):
         core.bind_method(name, _of_linalg(name))
     core.bind_method("T", property(_transposed))
     core.bind_method("mT", property(_matrix_transposed))

@@ -193,3 +193,39 @@ def test_static_functions_run_hooks_after_accumulation():
 
     assert train(True) == train(False)
     assert train(True)[1] is None
+
+
+@pytest.mark.parametrize("lib", LIBRARIES)
+def test_one_hook_of_several_gradients(lib):
+    a, b, c, log, first = leaf(lib, 1, 2), leaf(lib, 1, 2), leaf(lib, 1, 2), [], []
+    values = lambda gradients: [None if g is None else g.tolist() for g in gradients]  # noqa: E731
+    register = lib.autograd.graph.register_multi_grad_hook
+    product = a * b
+    handle = register([product, b, c], lambda gradients: log.append(values(gradients)))
+    other = register([a, c], lambda g: first.append(g.tolist()), mode="any")
+    (product * 2 + b * 3).sum().backward(retain_graph=True)
+    (c * 2).sum().backward()
+    (product + c).sum().backward()
+    assert log == [[[2, 2], [5, 7], None], [None, None, [2, 2]], [[1, 1], [1, 2], [1, 1]]]
+    assert first[:2] == [[2, 4], [2, 2]] and len(first) == 3
+    handle.remove()
+    other.remove()
+    (c * 2).sum().backward()
+    assert len(log) == 3 and len(first) == 3
+
+
+def test_one_hook_of_several_gradients_in_static_functions():
+    a = leaf(dg, 1, 2)
+
+    def step(x):
+        seen = []
+        handle = dg.autograd.graph.register_multi_grad_hook([a], lambda gradients: seen.append(gradients[0] * 2))
+        (a * x).sum().backward()
+        handle.remove()
+        return seen[0]
+
+    static = dg.static(step)
+    for values in ([1.0, 2.0], [5.0, 3.0]):
+        assert static(dg.tensor(values)).tolist() == [2 * v for v in values]
+    with pytest.raises(ArgumentError, match="mode must be 'all' or 'any', got 'each'"):
+        dg.autograd.graph.register_multi_grad_hook([a], print, mode="each")

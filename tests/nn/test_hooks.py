@@ -254,3 +254,33 @@ def test_backward_hooks_of_results_that_are_not_all_tensors(lib):
         made = named(x)
     made["a"].sum().backward()
     assert len(log) == 1 and x.grad.tolist() == [5, 5]
+
+
+@pytest.mark.parametrize("lib", [dg, torch])
+def test_hooks_of_what_modules_get(lib):
+    module, seen = lib.nn.modules.module, []
+
+    def note(kind, change=lambda value: None):
+        def hook(owner, name, value):
+            seen.append((kind, type(owner).__name__, name))
+            return change(value)
+
+        return hook
+
+    handles = [
+        module.register_module_parameter_registration_hook(note("parameter")),
+        module.register_module_module_registration_hook(note("module")),
+        module.register_module_buffer_registration_hook(note("buffer", lambda value: value + 1)),
+    ]
+    try:
+        model = lib.nn.Sequential(lib.nn.Linear(2, 3))
+        model.register_buffer("count", lib.zeros(2))
+    finally:
+        for handle in handles:
+            handle.remove()
+    model.extra = lib.nn.ReLU()
+    assert seen == [
+        ("parameter", "Linear", "weight"), ("parameter", "Linear", "bias"), ("module", "Sequential", "0"),
+        ("buffer", "Sequential", "count"),
+    ]  # fmt: skip
+    assert model.count.tolist() == [1, 1]

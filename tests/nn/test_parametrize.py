@@ -294,3 +294,38 @@ def test_what_has_no_inverse_is_not_assigned(lib):
     with pytest.raises((RuntimeError, ArgumentError), match="right_inverse"):
         module.weight = lib.ones(2, 2)
     assert module.weight.tolist() == before
+
+
+@pytest.mark.parametrize("kind", [None, "matrix_exp", "cayley", "householder"])
+@pytest.mark.parametrize("shape", [(3, 3), (4, 2), (2, 4)])
+def test_orthogonal_as_in_torch(kind, shape):
+    import torch
+
+    def make(lib):
+        layer = lib.nn.Linear(shape[1], shape[0], bias=False)
+        return lib.nn.utils.parametrizations.orthogonal(layer, "weight", kind, use_trivialization=True)
+
+    ours, theirs = make(dg), make(torch)
+    weight = np.array(ours.weight.detach().tolist())
+    product = weight @ weight.T if shape[0] <= shape[1] else weight.T @ weight
+    np.testing.assert_allclose(product, np.eye(len(product)), atol=1e-5)
+    parametrization, other = ours.parametrizations.weight, theirs.parametrizations.weight
+    start = np.random.default_rng(2).standard_normal(shape).astype(np.float32)
+    with dg.no_grad():
+        parametrization.original.copy_(dg.tensor(start))
+    with torch.no_grad():
+        other.original.copy_(torch.tensor(start))
+        other[0].base.copy_(torch.tensor(parametrization[0].base.tolist()))
+    np.testing.assert_allclose(ours.weight.tolist(), theirs.weight.tolist(), rtol=2e-4, atol=2e-5)
+    for lib, layer in ((dg, ours), (torch, theirs)):
+        (layer.weight * lib.arange(float(shape[0] * shape[1])).reshape(shape)).sum().backward()
+    np.testing.assert_allclose(parametrization.original.grad.tolist(), other.original.grad.tolist(), rtol=2e-3, atol=2e-4)
+
+
+def test_orthogonal_without_a_base():
+    layer = dg.nn.utils.parametrizations.orthogonal(dg.nn.Linear(2, 4), use_trivialization=False)
+    q = np.linalg.qr(np.random.default_rng(0).standard_normal((4, 2)))[0].astype(np.float32)
+    layer.weight = dg.tensor(q)
+    np.testing.assert_allclose(layer.weight.tolist(), q, atol=1e-5)
+    with pytest.raises(dg.errors.DomainError, match="orthogonal_map must be"):
+        dg.nn.utils.parametrizations.orthogonal(dg.nn.Linear(2, 2), orthogonal_map="qr")

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..hooks import GlobalHookHandle
+from ..hooks import GlobalHookHandle, RegistrationHookHandle
 from ..module import Module
 
 __all__ = [
     "Module",
+    "register_module_buffer_registration_hook",
     "register_module_forward_hook",
     "register_module_forward_pre_hook",
     "register_module_full_backward_hook",
     "register_module_full_backward_pre_hook",
+    "register_module_module_registration_hook",
+    "register_module_parameter_registration_hook",
 ]
 
 
@@ -49,3 +52,18 @@ def register_module_full_backward_pre_hook(hook: Callable[..., Any]) -> GlobalHo
 def register_module_full_backward_hook(hook: Callable[..., Any]) -> GlobalHookHandle:
     """Calls `hook(module, grad_input, grad_output)` in backward; what it returns replaces the gradients of the inputs."""
     return GlobalHookHandle("backward", hook)
+
+
+def register_module_parameter_registration_hook(hook: Callable[..., Any]) -> RegistrationHookHandle:
+    """Calls `hook(module, name, parameter)` whenever any module gets a parameter; what it returns takes the parameter's place."""
+    return RegistrationHookHandle("parameter", hook)
+
+
+def register_module_buffer_registration_hook(hook: Callable[..., Any]) -> RegistrationHookHandle:
+    """Calls `hook(module, name, buffer)` whenever any module gets a buffer; what it returns takes the buffer's place."""
+    return RegistrationHookHandle("buffer", hook)
+
+
+def register_module_module_registration_hook(hook: Callable[..., Any]) -> RegistrationHookHandle:
+    """Calls `hook(module, name, module)` whenever any module gets a module; what it returns takes the module's place."""
+    return RegistrationHookHandle("module", hook)

@@ -1,4 +1,4 @@
-"""Ready-made parametrizations: weight and spectral normalisation."""
+"""Ready-made parametrizations: weight and spectral normalisation, orthogonal weights."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from ... import _core as core
 from ...autograd import no_grad
 from ...errors import ArgumentError, DimensionError, DomainError
 from ..module import Module
+from .orthogonal import orthogonal
 from .parametrize import register_parametrization
 
 Tensor = core.Tensor
 
-__all__ = ["spectral_norm", "weight_norm"]
+__all__ = ["orthogonal", "spectral_norm", "weight_norm"]
 
 
 def _norm_but(x: Any, dim: int | None) -> Any:
@@ -49,7 +50,7 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
     >>> [name for name, _ in layer.named_parameters()]
     ['bias', 'parametrizations.weight.original0', 'parametrizations.weight.original1']
     """
-    weight = _tensor("weight_norm", module, name)
+    weight = tensor_of("weight_norm", module, name)
     if dim == -1:
         dim = None
     if dim is not None:
@@ -116,14 +117,15 @@ def spectral_norm(
     Source:   Miyato et al., "Spectral normalization for generative adversarial networks", 2018;
               torch.nn.utils.parametrizations.spectral_norm
     """
-    weight = _tensor("spectral_norm", module, name)
+    weight = tensor_of("spectral_norm", module, name)
     if n_power_iterations < 1:
         raise DomainError(f"spectral_norm: n_power_iterations must be at least 1, got {n_power_iterations}")
     dim = _dimension("spectral_norm", weight, 0 if dim is None else dim)
     return register_parametrization(module, name, _SpectralNorm(weight, n_power_iterations, dim, eps))
 
 
-def _tensor(owner: str, module: Module, name: str) -> Any:
+def tensor_of(owner: str, module: Module, name: str) -> Any:
+    """The module's parameter or buffer of that name. Errors: ArgumentError."""
     weight = getattr(module, name, None)
     if not isinstance(weight, Tensor):
         raise ArgumentError(f"{owner}: {type(module).__name__} has no parameter or buffer {name!r}")
