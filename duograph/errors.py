@@ -5,7 +5,9 @@ A message reads: operator and broken rule with names and values; a line per oper
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from _thread import _local
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from ._stack import Location, user_location
 
@@ -85,8 +87,42 @@ class GradError(Error, RuntimeError):
     """Differentiation asked of something that cannot give it."""
 
 
+class Refusals(_local):
+    """What the capture under way in this thread has refused: also an error that the program itself catches ends it."""
+
+    found: list[Error] | None = None
+
+    def note(self, error: Error) -> None:
+        """The capture cannot go on after this error."""
+        if self.found is not None:
+            self.found.append(error)
+
+    @contextmanager
+    def dealt_with(self) -> Iterator[None]:
+        """What is refused inside is dealt with where it is caught."""
+        count = 0 if self.found is None else len(self.found)
+        try:
+            yield
+        finally:
+            if self.found is not None:
+                del self.found[count:]
+
+
+refusals = Refusals()
+
+
 class CaptureError(Error, RuntimeError):
     """A program that cannot be turned into a static graph as it stands."""
+
+    def __init__(
+        self,
+        message: str = "",
+        operands: Iterable[str] = (),
+        hint: str | None = None,
+        location: Location | bool | None = True,
+    ) -> None:
+        super().__init__(message, operands, hint, location)
+        refusals.note(self)
 
 
 class CaptureWarning(UserWarning):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -177,6 +178,14 @@ class ControlFlow:
         """The body of a `try` statement begins or ends."""
         if state.recorder is not None:
             state.recorder.tried += change
+
+    @staticmethod
+    def caught() -> None:
+        """An `except` clause begins: what ends the capture is not for the program to catch."""
+        error = sys.exc_info()[1]
+        if state.recorder is not None and any(error is known for known in state.recorder.refusals):
+            assert error is not None
+            raise error
 
     # ---- expressions
 

@@ -32,7 +32,7 @@ from .scopes import HELPER
 from .sequences import enumerate_of, range_of, reversed_of, zip_of
 from .source import Converted, SourceMissing, convert
 from .steps import MADE
-from .texts import formatted, joined
+from .texts import OF_TEXTS, joined
 from .user_files import is_user_file
 from .wrappers import remembering, wrapped_by_library
 
@@ -305,7 +305,7 @@ def _class(recorder: Recorder, cls: type) -> Any:
     if cls in _TAKE_FUNCTIONS:
         return _converting_arguments(recorder, cls)
     if cls is str:
-        return lambda *args: joined(((args[0], "s", ""),)) if len(args) == 1 and isinstance(args[0], core.Tensor) else str(*args)
+        return lambda *args: joined(((args[0], "s", ""),)) if len(args) == 1 else str(*args)
     if cls in _LOOPED:
         return _LOOPED[cls]
     if cls is float or cls is int:
@@ -374,8 +374,8 @@ def _builtin(recorder: Recorder, function: Any) -> Any:
         return reducing
     if function in _TAKE_FUNCTIONS:
         return _converting_arguments(recorder, function)
-    if function is format:
-        return lambda value, spec="": joined(((value, "", spec),))
+    if function is format or function is repr:
+        return lambda value, spec="": joined(((value, "r" if function is repr else "", spec),))
     if function is len:
         return _length
     if function is isinstance:
@@ -393,8 +393,8 @@ def _builtin(recorder: Recorder, function: Any) -> Any:
     holder = getattr(function, "__self__", None)
     if isinstance(holder, core.Tensor) and function.__name__ == "backward":
         return functools.partial(_backward, recorder, holder)
-    if type(holder) is str and function.__name__ == "format":
-        return functools.partial(formatted, holder)
+    if type(holder) is str and function.__name__ in OF_TEXTS:
+        return functools.partial(OF_TEXTS[function.__name__], holder)
     if holder is not None and not isinstance(holder, types.ModuleType):
         if id(holder) in recorder.external and isinstance(holder, CONTAINERS):
             if function.__name__ in _MUTATORS:

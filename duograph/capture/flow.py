@@ -10,7 +10,7 @@ functions handed to a helper (`_dg_` is the function's `Sites` object):
     a if t else b          _dg_.if_exp(t, lambda: a, lambda: b)
     a and b, a or b        _dg_.and_(a, lambda: b), _dg_.or_(a, lambda: b)
     not a, a < b < c       _dg_.not_(a), _dg_.chain(a, ("lt", lambda: b), ("lt", lambda: c))
-    try: A ...             try: _dg_.tried(1); A ... finally: _dg_.tried(-1)
+    try: A ... except: B   try: _dg_.tried(1); A ... except: _dg_.caught(); B finally: _dg_.tried(-1)
     assert t, m            _dg_.assert_(t, lambda: m)
     f"{a:.2f} b"           _dg_.text((a, "", ".2f"), " b")
 
@@ -246,16 +246,16 @@ class _Generator(ast.NodeTransformer):
         return ast.copy_location(ast.Expr(self.call(node, "assert_", self.visit(node.test), message)), node)
 
     def visit_Try(self, node: ast.Try) -> ast.stmt:
-        def say(change: int) -> ast.stmt:
-            made = ast.copy_location(ast.Expr(self.call(node, "tried", ast.copy_location(ast.Constant(change), node))), node)
-            return ast.fix_missing_locations(made)
+        def say(helper: str, *change: int) -> ast.stmt:
+            values = [ast.copy_location(ast.Constant(c), node) for c in change]
+            return ast.fix_missing_locations(ast.copy_location(ast.Expr(self.call(node, helper, *values)), node))
 
         node.body, node.orelse = self.statements(node.body), self.statements(node.orelse)
         for handler in node.handlers:
             handler.type = None if handler.type is None else self.visit(handler.type)
-            handler.body = self.statements(handler.body)
-        node.body.insert(0, say(1))
-        node.finalbody = [say(-1), *self.statements(node.finalbody)]
+            handler.body = [say("caught"), *self.statements(handler.body)]
+        node.body.insert(0, say("tried", 1))
+        node.finalbody = [say("tried", -1), *self.statements(node.finalbody)]
         return node
 
     def visit_Global(self, node: ast.Global) -> ast.stmt | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duograph import _core as core
-from duograph.errors import CaptureError
+from duograph.errors import CaptureError, Error
 
 from .growing import settled
 from .modules import ModuleWatch, is_module
@@ -30,6 +30,7 @@ class Mark(NamedTuple):
     undo: int
     first: int
     log: int
+    refusals: int
     gradients: int
     written: set[tuple[int, Any]]
     stores: dict[tuple[int, Any], tuple[str, Any, Any, Callable[[], Any]]]
@@ -66,6 +67,7 @@ class Journal:
         self.undo: list[Callable[[], None]] = []
         self.stores: dict[tuple[int, Any], tuple[str, Any, Any, Callable[[], Any]]] = {}
         self.log: list[tuple[str, Any, Any]] = []  # every write to a place: kind, holder, key
+        self.refusals: list[Error] = []  # errors that end the capture, whoever catches them
         self.settled = 0  # so much of it was written before the branches and loops that are open
         self.first = 0  # how much of `undo` is of places
         self.calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
@@ -253,13 +255,14 @@ class Journal:
         """What was changed outside so far, to go back to."""
         values = [(row, row[3]()) for row in self.stores.values()]
         return Mark(
-            len(self.calls), len(self.undo), self.first, len(self.log), len(self.gradients_written), set(self.written),
-            dict(self.stores), values, [(x, x.copy()) for x in self.journaled],
+            len(self.calls), len(self.undo), self.first, len(self.log), len(self.refusals), len(self.gradients_written),
+            set(self.written), dict(self.stores), values, [(x, x.copy()) for x in self.journaled],
         )  # fmt: skip
 
     def back_to(self, mark: Mark) -> None:
         """Undo and forget what was changed outside since a mark."""
         del self.calls[mark.calls :]
+        del self.refusals[mark.refusals :]
         while len(self.undo) > mark.undo:
             self.undo.pop()()
         for _, tensor, old in [row for row in self.gradients_written[mark.gradients :] if row[0] == "write"][::-1]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from duograph import _core as core
 from duograph._stack import user_location
-from duograph.errors import CaptureError, Error
+from duograph.errors import CaptureError, Error, refusals
 from duograph.ir.builder import current
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import cast_value, wrap
@@ -91,10 +91,11 @@ def same(a: Any, b: Any) -> bool:
         return False
     if is_live(a):
         return bool(a.postfix == b.postfix)
-    try:
-        return bool(a == b)
-    except Exception:
-        return False
+    with refusals.dealt_with():
+        try:
+            return bool(a == b)
+        except Exception:
+            return False
 
 
 def is_synthetic(path: str) -> bool:
@@ -166,10 +167,11 @@ def describe(value: Any) -> str:
         return f"{value.dtype.name}[{', '.join(map(str, value.shape))}]"
     if value is None or value is UNBOUND:
         return "None" if value is None else "nothing"
-    try:
-        return f"{type(value).__name__} {value!r}"
-    except Error:  # it shows a tensor that has no value yet
-        return type(value).__name__
+    with refusals.dealt_with():
+        try:
+            return f"{type(value).__name__} {value!r}"
+        except Error:  # it shows a tensor that has no value yet
+            return type(value).__name__
 
 
 def refuse(path: str, what: str, first: tuple[str, Any], second: tuple[str, Any], hint: str) -> CaptureError:

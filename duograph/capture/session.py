@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from duograph import _core as core
 from duograph._recorded import state
-from duograph.errors import CaptureError, Error
+from duograph.errors import CaptureError, Error, refusals
 from duograph.ir.graph import Argument, Graph, Value
 from duograph.ir.primitives import LATE, PRIMITIVES
 
@@ -91,6 +91,7 @@ class Session:
         tracing = core.set_tracing(True)
         journal = core.set_grad_journal(self.journal)
         numbers = core.set_user_sizes(True)
+        refused, refusals.found = refusals.found, self.recorder.refusals
         state.recorder = self.recorder
         try:
             with self.builder:
@@ -101,12 +102,16 @@ class Session:
                     self.recorder.enter(self.function)
                 try:
                     result = function(*given[: len(args)], **dict(zip(kwargs, given[len(args) :])))
-                except Error:
+                except Error as error:
+                    if not any(error is known for known in self.recorder.refusals):
+                        self._check_refusals()
                     raise
                 except Exception as error:
+                    self._check_refusals()
                     if not self.hosts.raises_at_runs(error):
                         raise
                     result = None
+                self._check_refusals()
                 core.set_user_sizes(False)
                 self.arguments.check_unchanged()
                 self.builder.borrowed.pairs.clear()  # results come after all uses
@@ -127,6 +132,7 @@ class Session:
             self._restore_gradients()
             core.set_grad_journal(journal)
             state.recorder = outer
+            refusals.found = refused
             core.set_tracing(tracing)
             core.set_grad_enabled(self.grad_enabled)
             self.recorder.roll_back()
@@ -224,6 +230,11 @@ class Session:
     def _is_used(self, node: Any) -> bool:
         """Whether the captured function has gone backward from here itself."""
         return node is not None and (node.used or node in self.builder.differentiated)
+
+    def _check_refusals(self) -> None:
+        """The program has caught what ends the capture, and went on."""
+        if self.recorder.refusals:
+            raise self.recorder.refusals[0]
 
     # ---- the entry
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph._recorded import state
-from duograph.errors import CaptureError, Error
+from duograph.errors import CaptureError, Error, refusals
 from duograph.ir import dim as dims
 from duograph.ir.builder import Builder, active, current
 from duograph.ir.dim import Dim, Expr, UndecidedSize, symbol
@@ -35,6 +35,10 @@ _NAMES = {"<": "lt", "<=": "le", "!=": "ne"}
 
 class Unsettled(Error):
     """A symbol stands where this call needs its number: the capture is made again with the number."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        refusals.note(self)
 
 
 class CallSizes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import re
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from duograph import _core as core
@@ -34,12 +34,14 @@ class LaterText:
     def __radd__(self, other: Any) -> Any:
         return LaterText((other, *self.parts)) if isinstance(other, str) else NotImplemented
 
-    def __getattr__(self, name: str) -> Any:
+    def _look(self, *_: Any) -> Any:
         raise CaptureError(
             "static: text with a tensor's values in it exists only when the static function runs",
             hint="print it, or return the tensor and make the text outside",
             location=user_location(),
         )
+
+    __getattr__ = __getitem__ = __len__ = __iter__ = __contains__ = __eq__ = __hash__ = _look
 
     def values(self) -> list[Any]:
         """What the text is made of, for the run to give."""
@@ -70,7 +72,9 @@ def _of_runs(value: Any, numbers: bool) -> bool:
     """Whether only a run knows what a value in a text is."""
     if isinstance(value, (core.Tensor, LaterText)) or is_late(value):
         return True
-    return numbers and (is_live(value) or (isinstance(value, tuple) and any(_of_runs(item, True) for item in value)))
+    if isinstance(value, (list, tuple, dict)):
+        return any(_of_runs(item, numbers) for item in (value.values() if isinstance(value, dict) else value))
+    return numbers and is_live(value)
 
 
 def joined(parts: tuple[Any, ...], numbers: bool = False) -> Any:
@@ -113,6 +117,14 @@ def formatted(text: str, *args: Any, **kwargs: Any) -> Any:
     return joined(tuple(parts))
 
 
+def join(separator: str, items: Iterable[Any]) -> Any:
+    """`separator.join(items)`; each run fills in what tensors there are in them."""
+    texts = list(items)
+    if not any(isinstance(text, LaterText) for text in texts):
+        return separator.join(texts)
+    return joined(tuple(part if isinstance(part, str) else (part, "", "") for text in texts for part in (separator, text))[1:])
+
+
 def modulo(text: Any, values: Any, numbers: bool = False) -> Any:
     """`text % values`: a remainder, or a text that each run fills in if there are tensors in it."""
     if state.recorder is None or not isinstance(text, (str, LaterText)):
@@ -145,3 +157,6 @@ def modulo(text: Any, values: Any, numbers: bool = False) -> Any:
     if type(values) is not dict and next(following, None) is not None:
         raise TypeError("not all arguments converted during string formatting")
     return joined((*parts, text[at:]), numbers)
+
+
+OF_TEXTS: dict[str, Callable[..., Any]] = {"format": formatted, "join": join}  # methods of str

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
 from duograph import _core as core
+from duograph._stack import user_location
 from duograph.errors import CaptureError
 from duograph.ir.builder import current
 from duograph.ir.dim import Dim
@@ -15,6 +17,7 @@ from duograph.ops.tracing import value_of, wrap
 from .cells import contiguous
 from .growing import Rows, settled
 from .late import is_late
+from .made_objects import FILLED, attributes, is_made, refuse, refuse_iterators
 from .numbers import LiveNumber, is_live
 from .outer import is_used_up, refuse_iterator
 from .recorder import Recorder
@@ -24,6 +27,7 @@ from .texts import LaterText
 
 _EQUAL = (bool, type(None), str, bytes, complex, core.DType)
 Row = tuple[Any, ...]
+_OPEN: list[int] = []  # objects around the one that is looked at, by id
 
 
 def is_namedtuple(value: Any) -> bool:
@@ -184,6 +188,8 @@ def template(value: Any, tensor: Callable[[Any], Row]) -> Row:
         rows = [template(item, tensor) for item in value]
         return ("tuple" if kind is tuple else "list", rows)
     if kind is dict:
+        if any(map(is_made, value)):
+            raise refuse(value)
         return ("dict", list(value), [template(item, tensor) for item in value.values()])
     if isinstance(value, tuple) and _holds_tensors(value):
         items = ("tuple", [template(item, tensor) for item in value])
@@ -195,7 +201,31 @@ def template(value: Any, tensor: Callable[[Any], Row]) -> Row:
         value = value.expr
     if isinstance(value, Dim):
         return tensor(late_number(value))
-    return ("const", value)
+    if kind is str and "tensor(<traced " in value:
+        raise CaptureError(
+            "static: a text with a tensor's values in it was made where no run could fill it in",
+            hint="make it with print, str, repr or an f-string of the tensor itself",
+            location=user_location(),
+        )
+    refuse_iterators(value)
+    return _made(value, tensor) if is_made(value) else ("const", value)
+
+
+def _made(value: Any, tensor: Callable[[Any], Row]) -> Row:
+    """An object with tensors inside that is no list, tuple, dict or dataclass."""
+    kind, names = type(value), attributes(value)
+    if id(value) in _OPEN:  # it holds itself
+        raise refuse(value)
+    _OPEN.append(id(value))
+    try:
+        if kind in FILLED:
+            items = value.items() if isinstance(value, dict) else value
+            return ("make", kind, [("list", [template(item, tensor) for item in items])])
+        if names is None:
+            raise refuse(value)
+        return ("make", Remake(kind, names), [template(getattr(value, name), tensor) for name in names])
+    finally:
+        _OPEN.pop()
 
 
 def late_number(size: Dim) -> Any:
@@ -246,14 +276,14 @@ def _holds_tensors(values: Any) -> bool:
 
 
 class Remake:
-    """Makes a dataclass instance from its fields, without running its __init__."""
+    """Makes an object from its attributes, without running its __init__."""
 
     def __init__(self, cls: type, fields: list[str]) -> None:
         self.cls = cls
         self.fields = fields
 
     def __call__(self, *values: Any) -> Any:
-        made: Any = object.__new__(self.cls)
+        made: Any = object.__new__(self.cls) if self.cls is not types.SimpleNamespace else types.SimpleNamespace()
         for field, value in zip(self.fields, values):
             object.__setattr__(made, field, value)
         return made
