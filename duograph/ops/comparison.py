@@ -375,9 +375,11 @@ def allclose(a: Tensor, b: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal
     >>> allclose(tensor([1.0]), tensor([1.0 + 1e-7]))
     True
     """
+    from .answers import answer
     from .reductions import all
 
-    return bool(all(isclose(a, b, rtol, atol, equal_nan)))
+    answered: bool = answer(all(isclose(a, b, rtol, atol, equal_nan)))
+    return answered
 
 
 @function(
@@ -397,6 +399,7 @@ def equal(a: Tensor, b: Tensor) -> bool:
     >>> equal(tensor([1, 2]), tensor([1, 2]))
     True
     """
+    from .answers import answer
     from .reductions import all
 
-    return tuple(a.shape) == tuple(b.shape) and bool(all(eq(a, b)))
+    return tuple(a.shape) == tuple(b.shape) and answer(all(eq(a, b)))
