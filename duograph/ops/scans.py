@@ -365,6 +365,16 @@ def _areas(name: str, y: Any, x: Any, dx: Any, dim: int) -> tuple[Tensor, int]:
     return middle * (slice(x, dim, 1, None) - slice(x, dim, 0, -1)), dim
 
 
+def _only(part: Any, dim: int) -> Tensor:
+    """What a slice of at most one element along `dim` holds, 0 for none: a load, where its sum would be a loop."""
+    from .movement import reshape
+    from .padding import zero_pad
+
+    shape = tuple(part.shape)
+    filled = zero_pad(part, (0,) * len(shape), tuple(1 - size if d == dim else 0 for d, size in enumerate(shape)))
+    return reshape(filled, (*shape[:dim], *shape[dim + 1 :]))
+
+
 def _area_samples(m: Any) -> Any:
     if not m.is_float:
         return []
@@ -393,7 +403,7 @@ def trapezoid(y: Tensor, x: Tensor | None = None, dx: Number = 1.0, dim: int = -
     """
     if x is None:  # all elements count once, but the first and the last, which count half
         dim = axis(user_operator("trapezoid"), dim, len(y.shape))
-        ends = sum(slice(y, dim, 0, 1), dim) + sum(slice(y, dim, -1, None), dim)
+        ends = _only(slice(y, dim, 0, 1), dim) + _only(slice(y, dim, -1, None), dim)
         return (sum(y, dim) - ends * 0.5) * dx
     areas, dim = _areas("trapezoid", y, x, dx, dim)
     return sum(areas, dim)

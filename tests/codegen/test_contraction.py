@@ -272,6 +272,14 @@ def test_plain_needs_no_code() -> None:
     assert launch.symbol == "contraction-float32:run" and launch.functions == part_symbols("float32") and launch.whole
 
 
+def test_the_cost_of_one_row_is_the_memory_it_reads() -> None:
+    """By its multiply-adds alone it would not seem worth a second thread."""
+    for m, n in ((1, 300), (300, 1)):
+        a, b = matrices(m, n, 400)
+        (launch,) = contract(a, b, np.zeros((m, n), np.float32), batch=0).launches
+        assert launch.cost >= 300 * 400 * 4
+
+
 @pytest.mark.parametrize("isa", RUNNABLE)
 def test_bits_do_not_depend_on_the_parts(isa: str) -> None:
     """All sizes near those of a tile, with each part that they may do without left out."""

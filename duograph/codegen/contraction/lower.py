@@ -28,7 +28,7 @@ from duograph.codegen.kernel import (
 from duograph.codegen.llvm import Module
 from duograph.codegen.map_schedule import emit_map
 from duograph.codegen.target import Target
-from duograph.ir.dim import ceildiv, contiguous_strides, floordiv, product
+from duograph.ir.dim import ceildiv, contiguous_strides, floordiv, maximum, product
 
 Strides = tuple[Extent, ...]
 
@@ -199,7 +199,8 @@ class _Lowering:
         }
         matrices = product([extent for extent, *_ in batches])
         chunks = matrices * ceildiv(m, _ROWS) * ceildiv(n, _COLUMNS)
-        cost = floordiv(matrices * m * n * k, 2)
+        # multiply-adds where rows and columns share what is read, else memory: a vector times a matrix reads it once
+        cost = maximum(floordiv(matrices * m * n * k, 2), DTYPES[self.dtype].size * matrices * k * (m + n))
         header = [words[name] for name in HEADER]
         return (*header, *(word for dim in batches for word in dim)), chunks, cost
 
