@@ -5,7 +5,8 @@
   float64: Wichura's algorithm AS 241 (1988) for the normal quantile, three quotients of polynomials.
 * lgamma: from 3/2 to 5/2 (x - 2) times a polynomial (2**-61); below and above by Gamma(x + 1) = x Gamma(x), from 17/2
   Stirling's series; negative arguments by reflection.
-* digamma: the recurrence up to 10 as one fraction, then the asymptotic series; negative arguments by reflection.
+* digamma: the recurrence up to 5/2 as one fraction, then log z + P(1 / z**2) / z**2, z = x - 1/2 (2**-60; float32: 2**-38);
+  negative arguments by reflection.
 """
 
 from __future__ import annotations
@@ -25,9 +26,35 @@ _STIRLING = (
 )  # fmt: skip
 _HALF_LOG_TWO_PI = 0.9189385332046727
 _DIGAMMA = (
-    0.08333333333333333, -0.021092796092796094, 0.007575757575757576, -0.004166666666666667, 0.003968253968253968,
-    -0.008333333333333333, 0.08333333333333333,
-)  # fmt: skip
+    -5058.1487165148355,
+    11847.117177181448,
+    -12858.150711234488,
+    8603.581646253357,
+    -3988.7903334861862,
+    1368.692797692481,
+    -364.2711042641965,
+    78.4993127133784,
+    -14.42072966115342,
+    2.429829255230118,
+    -0.4167719227542593,
+    0.08245563427448996,
+    -0.021061751541474775,
+    0.007560622688692739,
+    -0.004134111149214852,
+    0.003844246013074582,
+    -0.007291666666625943,
+    0.04166666666666665,
+)
+_DIGAMMA_SHORT = (
+    -0.014729046770351287,
+    0.019612153109655812,
+    -0.013101257614761348,
+    0.006862162586864078,
+    -0.0040968531230811895,
+    0.003843209160573333,
+    -0.0072916552841677485,
+    0.041666666645719594,
+)
 _ERFC_SHORT = (
     -9.714709731988143e-06,
     -8.59703641317568e-06,
@@ -208,19 +235,23 @@ def erfinv(v: Vectors, x: Vec) -> Vec:
     size, one = v.fabs(wide), v.like(wide, 1.0)
     q = v.fmul(wide, v.like(wide, 0.5))
     r = v.fsub(v.like(wide, 0.180625), v.fmul(q, q))
-    centre = v.fdiv(v.fmul(v.polynomial(r, _CENTRE), q), v.polynomial(r, _CENTRE_DIVISOR))
+    centre = v.fdiv(v.fmul(v.polynomial(r, _scaled(_CENTRE)), q), v.polynomial(r, _CENTRE_DIVISOR))
 
     def outer() -> Vec:
         root = v.sqrt(v.fneg(log(v, v.fmul(v.fsub(one, size), v.like(wide, 0.5)))))
         r = v.fsub(root, v.like(wide, 1.6))
-        middle = v.fdiv(v.polynomial(r, _MIDDLE), v.polynomial(r, _MIDDLE_DIVISOR))
+        middle = v.fdiv(v.polynomial(r, _scaled(_MIDDLE)), v.polynomial(r, _MIDDLE_DIVISOR))
         r = v.fsub(root, v.like(wide, 5.0))
-        tail = v.fdiv(v.polynomial(r, _TAIL), v.polynomial(r, _TAIL_DIVISOR))
+        tail = v.fdiv(v.polynomial(r, _scaled(_TAIL)), v.polynomial(r, _TAIL_DIVISOR))
         found = v.select(v.fcmp("ogt", root, v.like(wide, 5.0)), tail, middle)
         return v.copysign(v.select(v.fcmp("oeq", size, one), v.like(wide, INFINITY), found), wide)
 
-    result = v.where_any(v.fcmp("ugt", size, v.like(wide, 0.85)), outer, centre)
-    return v.fmul(result, v.like(wide, _SQRT_HALF))
+    return v.where_any(v.fcmp("ugt", size, v.like(wide, 0.85)), outer, centre)
+
+
+def _scaled(coefficients: tuple[float, ...]) -> list[float]:
+    """Of the quantile's polynomials for erfinv, which is the quantile times the root of 1/2."""
+    return [c * _SQRT_HALF for c in coefficients]
 
 
 def _erfinv_float(v: Vectors, x: Vec) -> Vec:
@@ -280,15 +311,16 @@ def digamma(v: Vectors, x: Vec) -> Vec:
     negative = v.fcmp("ole", wide, zero)
     y = v.select(negative, v.fsub(one, wide), wide)
     numerator, denominator = zero, one
-    for _ in range(10):
-        low = v.fcmp("olt", y, v.like(wide, 10.0))
+    for _ in range(3):
+        low = v.fcmp("olt", y, v.like(wide, 2.5))
         numerator = v.select(low, v.mul_add(numerator, y, denominator), numerator)
         denominator = v.select(low, v.fmul(denominator, y), denominator)
         y = v.select(low, v.fadd(y, one), y)
-    inverse = v.fdiv(one, y)
+    middle = v.fsub(y, v.like(wide, 0.5))
+    inverse = v.fdiv(one, middle)
     square = v.fmul(inverse, inverse)
-    series = v.mul_add(inverse, v.like(wide, 0.5), v.fmul(square, v.polynomial(square, _DIGAMMA)))
-    positive = v.fsub(v.fsub(log(v, y), series), v.fdiv(numerator, denominator))
+    rest = v.fmul(square, v.polynomial(square, _DIGAMMA_SHORT if x.element == "float" else _DIGAMMA))
+    positive = v.fadd(v.fsub(log(v, middle), v.fdiv(numerator, denominator)), rest)
 
     def reflected() -> Vec:
         part = v.fsub(wide, v.round(wide, "roundeven"))
