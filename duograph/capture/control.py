@@ -195,7 +195,7 @@ class ControlFlow:
         recorder = state.recorder
         plain = isinstance(items, (list, tuple, dict)) and not grows(items)
         if recorder is not None and not recorder.single_path and not plain:
-            from .loops import gather
+            from .loops_over_rows import gather
 
             found = gather(recorder, items, (lambda item: make(*item)) if spread else make)
             if found is not None:

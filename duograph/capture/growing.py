@@ -277,9 +277,9 @@ def joining(builder: CaptureBuilder, function: Any) -> Callable[..., Any] | None
             return function(tensors, dim)
         moved = found if at == 0 else found.permute((*range(1, at + 1), 0, *range(at + 1, found.ndim)))
         if name == "stack":
-            return moved.clone() if moved is found else moved
+            return moved.clone()
         shape = tuple(moved.shape)
-        return moved.reshape((*shape[:at], shape[at] * shape[at + 1], *shape[at + 2 :]))
+        return moved.reshape((*shape[:at], shape[at] * shape[at + 1], *shape[at + 2 :])).clone()
 
     return join
 

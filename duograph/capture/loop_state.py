@@ -22,6 +22,10 @@ class NotALoop(CaptureError):
     """The body cannot be captured once for all turns."""
 
 
+class FirstTurnDiffers(CaptureError):
+    """A variable begins as nothing or a number, and is a tensor from the first turn on."""
+
+
 class Place(NamedTuple):
     """One item of a container, under a name of its own."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,13 +20,13 @@ from .control import UNBOUND, Thunk, Variables, decides
 from .growing import extend, tensors_of
 from .joined import LookAgain
 from .loop_node import COUNTER, Loop
-from .loop_state import LoopState, NotALoop
+from .loop_state import FirstTurnDiffers, LoopState, NotALoop
 from .merge import adopt, common_type, is_number, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
 from .outside_places import OutsidePlaces, with_places
 from .recorder import Recorder
 from .region_gradients import Written, check_asked, with_gradients
 from .regions import Region
-from .sequences import Sequence_, as_sequence
+from .sequences import Later, Sequence_, as_sequence
 from .sharing import Turns
 from .sizes import Unsettled
 
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 UNROLL = 8  # turns: so many are written out
 _TRIES = 8
-_SUM = ("the sum",)
 _HINT = "give it the same dtype and shape before the loop and at the end of its body"
 
 
@@ -71,25 +69,6 @@ def while_of_sizes(recorder: Recorder, test: Thunk, body: Thunk, variables: Vari
     return True
 
 
-def gather(recorder: Recorder, items: Any, make: Callable[[Any], Any]) -> list[Any] | None:
-    """`[make(item) for item in items]` where only a size says how many there are; None elsewhere."""
-    sequence = as_sequence(items)
-    if sequence is None or sequence.turns is not None:
-        return None
-    found: list[Any] = []
-    variables = Variables(lambda: (), lambda values: None, (), (), lambda: (found,))
-    for_loop(recorder, items, lambda item: found.append(make(item)), None, variables)
-    return found
-
-
-def total(recorder: Recorder, rows: Any, start: Any) -> Any:
-    """`sum(rows, start)` of at least one row."""
-    state = [start + rows[0]]
-    variables = Variables(lambda: (state[0],), lambda values: operator.setitem(state, 0, values[0]), _SUM, _SUM, lambda: ())
-    for_loop(recorder, rows[1:], lambda row: operator.setitem(state, 0, state[0] + row), None, variables)
-    return state[0]
-
-
 def for_loop(
     recorder: Recorder,
     items: Any,
@@ -112,6 +91,13 @@ def for_loop(
                 branch(recorder, sequence.count() > 0, first, lambda: None, variables)
             except LookAgain:
                 raise
+            except FirstTurnDiffers as error:
+                capture.give_up()
+                rest = _after_first_turn(recorder, sequence, body) if stop is None else None
+                if rest is None:
+                    _write_out(recorder, sequence, error)
+                    raise
+                for_loop(recorder, rest, body, None, variables)
             except CaptureError as error:
                 _write_out(recorder, sequence, error)
                 raise
@@ -123,6 +109,16 @@ def for_loop(
         except (CaptureError, _EndsAtOnce):
             capture.give_up()
     _turn_by_turn(recorder, items if sequence is None else sequence.items(), body, stop, variables)
+
+
+def _after_first_turn(recorder: Recorder, sequence: Sequence_, body: Callable[[Any], None]) -> Sequence_ | None:
+    """Makes the first turn, and gives the others; None if it is not known in the call's sizes whether there is one."""
+    sizes, length = recorder.sizes, sequence.length
+    if type(sequence) is Later or length is None or not sizes.knows(length):
+        return None
+    if sizes.decide(1, "le", length):
+        body(sequence.item(None, 0))
+    return Later(sequence)
 
 
 def _write_out(recorder: Recorder, sequence: Sequence_, error: Exception) -> None:
@@ -441,7 +437,8 @@ class _Capture:
                 return False
             old = type_of(before)
             if old is None or type_ is None:
-                raise refuse(path, "is no tensor and changes in a loop", ("before", before), ("after", now), _HINT)
+                kind = FirstTurnDiffers if before is None and type_ is not None else CaptureError
+                raise refuse(path, "is no tensor and changes in a loop", ("before", before), ("after", now), _HINT, kind)
             if self.may_unroll and is_number(before):
                 raise NotALoop(f"static: {path} is a number that changes in a loop")
             self.carried[path] = _Carried(path, old, before)
@@ -451,7 +448,8 @@ class _Capture:
         joined = common_type(known.type, type_)
         if joined is None or (joined.dtype is not known.type.dtype and not known.type.weak):
             self.builder.call_sizes.must_be_equal(known.type.shape, type_.shape)
-            raise refuse(path, "changes its dtype or shape in a loop", ("before a turn", before), ("after it", now), _HINT)
+            kind = FirstTurnDiffers if is_number(known.initial) else CaptureError
+            raise refuse(path, "changes its dtype or shape in a loop", ("before a turn", before), ("after it", now), _HINT, kind)
         if (joined.dtype, joined.weak) == (known.type.dtype, known.type.weak):
             return False
         self.carried[path] = known._replace(type=joined)
@@ -463,6 +461,14 @@ class _Capture:
         return bool(new)
 
     # ---- the end
+
+    def _may_make_none(self, loop: Loop) -> bool:
+        """Whether the loop may make no turn. Where it is asked for a variable of several kinds, a size's answer is a guard."""
+        if self.sequence is None or loop.length is None or self.sequence.turns is not None:
+            return self.sequence is None or loop.length is None or not self.sequence.turns
+        starts = [(type_of(c.initial), c.type) for c in self.carried.values()]
+        several, sizes = any(start and start.weak != type_.weak for start, type_ in starts), self.builder.call_sizes
+        return not (several and sizes.knows(loop.length) and sizes.decide(1, "le", loop.length))
 
     def _finish(self, loop: Loop) -> None:
         finals = loop.emit()
@@ -479,7 +485,7 @@ class _Capture:
             cell.changed()
         if self.turns is not None:
             self.turns.finish(results, finals[len(self.carried) + len(self.cells) :])
-        may_make_none = self.sequence is None or not self.sequence.turns or loop.length is None
+        may_make_none = self._may_make_none(loop)
         for (path, c), final in zip(self.carried.items(), finals):
             ways = (c.initial, self._leaf(self.after, path)) if may_make_none else (self._leaf(self.after, path),)
             self.builder.borrowed.note(final, path, self.builder.borrowed.lenders(loop.region, ways))

@@ -174,8 +174,10 @@ def describe(value: Any) -> str:
             return type(value).__name__
 
 
-def refuse(path: str, what: str, first: tuple[str, Any], second: tuple[str, Any], hint: str) -> CaptureError:
+def refuse(
+    path: str, what: str, first: tuple[str, Any], second: tuple[str, Any], hint: str, kind: type[CaptureError] = CaptureError
+) -> CaptureError:
     """The error about a variable that is not the same kind of thing both ways."""
     name = "the result" if is_synthetic(path) else path
     sides = ", ".join(f"{where} it is {describe(value)}" for where, value in (first, second))
-    return CaptureError(f"static: {name} {what}: {sides}", hint=hint, location=user_location())
+    return kind(f"static: {name} {what}: {sides}", hint=hint, location=user_location())

@@ -17,7 +17,7 @@ from .branches import choose, negation, truth
 from .control import decides
 from .growing import joined
 from .late import is_late, late
-from .loops import total
+from .loops_over_rows import total
 from .numbers import SizeNumber
 from .sequences import as_sequence
 

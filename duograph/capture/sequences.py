@@ -123,7 +123,7 @@ class Sequence_:
         """Whether there is an item of this number."""
         return turn < self.count()
 
-    def item(self, region: Region, turn: Any) -> Any:
+    def item(self, region: Region | None, turn: Any) -> Any:
         raise NotImplementedError
 
     def items(self) -> Any:
@@ -159,7 +159,7 @@ class _Range(Sequence_):
     def number(x: Any) -> Any:
         return x.to(core.int64).reshape(()) if isinstance(x, core.Tensor) else wrap(value_of(x))
 
-    def item(self, region: Region, turn: Any) -> Any:
+    def item(self, region: Region | None, turn: Any) -> Any:
         start, step = (x if isinstance(x, core.Tensor) else size_expression(x) for x in (self.start, self.step))
         item = turn if type(step) is int and step == 1 else turn * self.number(step)
         return item if type(start) is int and start == 0 else item + self.number(start)
@@ -177,7 +177,7 @@ class _Rows(Sequence_):
         self.length = getattr(rows, "expr", rows)
         self.turns = self.length if type(self.length) is int else None
 
-    def item(self, region: Region, turn: Any) -> Any:
+    def item(self, region: Region | None, turn: Any) -> Any:
         return self.tensor[turn]
 
     def items(self) -> Any:
@@ -193,7 +193,7 @@ class _Items(Sequence_):
         self.length = getattr(count, "expr", count)
         self.turns = self.length if type(self.length) is int else None
 
-    def item(self, region: Region, turn: Any) -> Any:
+    def item(self, region: Region | None, turn: Any) -> Any:
         return self.rows.item(turn)
 
     def items(self) -> Any:
@@ -208,7 +208,7 @@ class _Enumeration(Sequence_):
     def count(self) -> Any:
         return self.inner.count()
 
-    def item(self, region: Region, turn: Any) -> Any:
+    def item(self, region: Region | None, turn: Any) -> Any:
         number = turn if type(self.start) is int and self.start == 0 else turn + self.start
         return number, self.inner.item(region, turn)
 
@@ -238,15 +238,30 @@ class _Zip(Sequence_):
             least = least.minimum(other)
         return least
 
-    def item(self, region: Region, turn: Any) -> Any:
+    def item(self, region: Region | None, turn: Any) -> Any:
         return tuple(x.item(region, turn) for x in self.inner)
 
     def items(self) -> Any:
         return zip(*(x.items() for x in self.inner))
 
 
+class Later(Sequence_):
+    """All but the first of items whose number is a size."""
+
+    def __init__(self, inner: Sequence_) -> None:
+        from duograph.ir.dim import maximum
+
+        self.inner = inner
+        self.length = maximum(inner.length - 1, 0)
+
+    def item(self, region: Region | None, turn: Any) -> Any:
+        return self.inner.item(region, turn + 1)
+
+
 def as_sequence(items: Any) -> Sequence_ | None:
     """The items as a loop over turns, if they are a range or a tensor or made of them."""
+    if isinstance(items, Sequence_):
+        return items
     if isinstance(items, range):
         return _Range((items.start, items.stop, items.step), items)
     if isinstance(items, RangeOf):

@@ -98,3 +98,21 @@ def test_what_only_the_length_would_tell_is_refused():
         dg.static(f)(dg.ones(2), dg.tensor(2))
     with pytest.raises(dg.errors.CaptureError, match="a part of another tensor, or one of several"):
         dg.static(g)(dg.ones(2), dg.tensor(2))
+
+
+def joins_all_of_a_list(x, c):
+    items = []
+    for i in range(c):
+        items.append(x * i)  # noqa: PERF401
+    columns, row, rows = dg.stack(items, 1), dg.cat(items), dg.stack(items)
+    columns += 1
+    row *= 2
+    rows -= 3
+    return columns, row, rows, items[0] * 1
+
+
+def test_what_lists_are_joined_to_has_memory_of_its_own():
+    quick = dg.static(joins_all_of_a_list)
+    for turns in (3, 1, 5):
+        found, wanted = quick(dg.ones(2) * 4, dg.tensor(turns)), joins_all_of_a_list(dg.ones(2) * 4, turns)
+        assert [t.tolist() for t in found] == [t.tolist() for t in wanted]

@@ -126,3 +126,50 @@ def used_inside(x):
 
 def test_inside_it_is_nobodys_business():
     check(lambda: Program(used_inside, (UP,), (DOWN,)), captures=1)
+
+
+def test_a_sum_over_rows_that_begins_with_an_int_is_a_tensor_at_any_size():
+    @dg.static
+    def total(x):
+        found, product = 0, 1
+        for row in x:
+            found = found + row * 2
+            product = product * row.sum()
+        return found, product
+
+    for rows in (2, 3, 4, 11):  # a warning would be an error here
+        found, product = total(dg.ones(rows, 2))
+        assert (found.tolist(), product.tolist()) == ([2.0 * rows] * 2, 2.0**rows)
+    assert total.captures == 2
+
+
+def test_a_variable_that_begins_as_none_is_a_tensor_at_any_size():
+    @dg.static
+    def best(x):
+        found, lengths = None, []
+        for i, row in enumerate(x):
+            if i % 2 == 1:
+                continue
+            found = row if found is None else found.maximum(row * i)
+            lengths.append(found.sum())
+        return found, dg.stack(lengths)
+
+    with dg.dynamic_mode():
+        wanted = [[t.tolist() for t in best(dg.arange(2.0 * rows).reshape(rows, 2))] for rows in (2, 3, 4, 11)]
+    found = [[t.tolist() for t in best(dg.arange(2.0 * rows).reshape(rows, 2))] for rows in (2, 3, 4, 11)]
+    assert found == wanted
+
+
+def test_a_running_sum_with_a_gradient_is_captured_once():
+    @dg.static
+    def mean(x):
+        found = None
+        for row in x:
+            found = row * row if found is None else found + row * row
+        return found / x.shape[0]
+
+    for rows in (2, 3, 4, 11):
+        x = dg.arange(2.0 * rows).reshape(rows, 2).requires_grad_()
+        mean(x).sum().backward()
+        assert dg.allclose(x.grad, x.detach() * 2 / rows)
+    assert mean.captures == 2
