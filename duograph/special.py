@@ -8,7 +8,8 @@ from .ops import spaces as _spaces
 
 _OTHERS = (
     "digamma erf erfc erfinv exp2 expit=sigmoid expm1 gammainc=igamma gammaincc=igammac gammaln=lgamma i0 log1p log_softmax "
-    "logit logsumexp modified_bessel_i0=i0 multigammaln=mvlgamma polygamma psi=digamma round sinc softmax xlogy"
+    "logit logsumexp modified_bessel_i0=i0 modified_bessel_i1=i1 multigammaln=mvlgamma polygamma psi=digamma round sinc softmax "
+    "xlogy"
 )
 
 

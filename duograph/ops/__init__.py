@@ -13,6 +13,7 @@ from . import (  # noqa: F401
     arranging,
     assembling,
     bessel,
+    bessel_second,
     bits,
     choice,
     comparison,
@@ -68,6 +69,7 @@ from . import (  # noqa: F401
     unary,
     view_forms,
     windows,
+    zeta,
 )
 from .definition import REGISTRY
 

@@ -57,7 +57,7 @@ def _series(order: int) -> tuple[float, ...]:
     return tuple(reversed(found))
 
 
-def _bessel(x: Any, order: int, scaled: bool) -> Any:
+def bessel_i(x: Any, order: int, scaled: bool) -> Any:
     """Of the size of x: I_order, times exp(-x) if scaled."""
     size = abs(x)
     half = size * 0.5
@@ -72,7 +72,7 @@ def _bessel(x: Any, order: int, scaled: bool) -> Any:
 
 
 def _signed(x: Any, scaled: bool) -> Any:
-    found = _bessel(x, 1, scaled)
+    found = bessel_i(x, 1, scaled)
     return where(x < 0, -found, found)
 
 
@@ -91,7 +91,7 @@ def i0(x: Operand) -> Tensor:
     >>> i0(tensor([0.0, 1.0]))
     tensor([1.0000, 1.2661])
     """
-    return _bessel(x, 0, False)  # type: ignore[no-any-return]
+    return bessel_i(x, 0, False)  # type: ignore[no-any-return]
 
 
 @i0.vjp
@@ -114,7 +114,7 @@ def i0e(x: Operand) -> Tensor:
     >>> dg.special.i0e(tensor([0.0, 1.0]))
     tensor([1.0000, 0.4658])
     """
-    return _bessel(x, 0, True)  # type: ignore[no-any-return]
+    return bessel_i(x, 0, True)  # type: ignore[no-any-return]
 
 
 @i0e.vjp

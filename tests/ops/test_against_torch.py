@@ -22,6 +22,7 @@ WITHOUT_SPECIAL = {
     "remainder": "PyTorch gives NaN or not by the length of the tensor",
     "i0": "infinite at infinities here, NaN there",
     "i1": "as i0",
+    "zeta": "NaN stays NaN, 0 at q of infinity; q below 0 that is not whole: NaN here, a sum for whole x there",
     "gelu": "-inf * 0: NaN or 0 in PyTorch, by the length of the tensor",
 }
 WITHOUT_SPECIAL_INTEGERS = {
