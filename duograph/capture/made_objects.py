@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import types
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from duograph import _core as core
@@ -76,10 +76,14 @@ def refuse_iterators(value: Any) -> None:
     """An iterator that the function has made would be the same one, used up, at the next run."""
     if type(value).__module__.startswith("duograph.capture."):  # stands for a range of tensors, and the like
         raise refuse(value)
-    if isinstance(value, Iterator) and type(value).__module__ in ("builtins", "itertools"):
+    if isinstance(value, (Iterator, Coroutine)) and type(value).__module__ in ("builtins", "itertools"):
+        if isinstance(value, Coroutine):
+            value.close()
         raise CaptureError(
             f"static: a {type(value).__name__} leaves the function: it would be used up after the first run",
-            hint="return list(…) of it",
+            hint="make what it computes a static function, and call that from it"
+            if isinstance(value, Coroutine)
+            else "return list(…) of it",
             location=user_location(),
         )
 

@@ -57,7 +57,7 @@ def convert(function: types.FunctionType) -> Converted:
     sites: list[tuple[str, str]] = []
     rewriter = _Rewriter(scope, sites, owner, function.__globals__)
     body = rewriter.function_body(node)
-    inner = _definition(node, body, code.co_name)
+    inner = _definition(node, body)
     converted = _compile(inner, code)
     if converted.co_varnames[: code.co_argcount] != code.co_varnames[: code.co_argcount]:
         raise SourceMissing(f"{code.co_filename} has changed since it was imported")
@@ -442,7 +442,10 @@ class _Rewriter(ast.NodeTransformer):
 # ---- compiling ----------------------------------------------------------------------------------------------------
 
 
-def _definition(node: FunctionNode, body: list[ast.stmt], name: str) -> ast.FunctionDef | ast.AsyncFunctionDef:
+_MADE = "_dg_made_"  # no name of the user's: a function that calls itself reads its own from the module
+
+
+def _definition(node: FunctionNode, body: list[ast.stmt]) -> ast.FunctionDef | ast.AsyncFunctionDef:
     """The function without decorators, annotations and defaults (the function object brings its own)."""
     args = node.args
 
@@ -456,8 +459,7 @@ def _definition(node: FunctionNode, body: list[ast.stmt], name: str) -> ast.Func
         bare(args.kwarg) if args.kwarg else None, [none for _ in args.defaults],
     )  # fmt: skip
     kind = ast.AsyncFunctionDef if isinstance(node, ast.AsyncFunctionDef) else ast.FunctionDef
-    identifier = "_lambda_" if name == "<lambda>" else name
-    return ast.copy_location(kind(identifier, new, body, [], None, None), node)
+    return ast.copy_location(kind(_MADE, new, body, [], None, None), node)
 
 
 def _compile(inner: ast.FunctionDef | ast.AsyncFunctionDef, original: types.CodeType) -> types.CodeType:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copyreg
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -41,6 +43,7 @@ class Handler:
         self, target: Callable[..., Any], strict: bool, sizes: Mapping[str, Any] | None = None, budget: int | str | None = None
     ) -> None:
         self.target = target
+        self.options = (strict, sizes, budget)
         self.strict = strict
         self.budget = read_budget(budget)
         self.single_path = False  # refuse where a tensor's value decides, instead of capturing both ways
@@ -279,6 +282,26 @@ def make_static(target: Callable[..., Any], handler: Handler) -> Any:
     function.__dict__["__doc__"] = handler.__doc__
     function.__dict__["__module__"] = handler.__module__
     return function
+
+
+def _as_copied(function: Any) -> Any:
+    """How copies and pickles make a static function anew: by name in its module, or around a copy of what it runs."""
+    handler = function.handler
+    found: Any = sys.modules.get(handler.__module__ or "")
+    for name in handler.__qualname__.split("."):
+        found = getattr(found, name, None)
+    if found is function:
+        return handler.__qualname__
+    return _again, (handler.target, handler.options, handler.single_path)
+
+
+def _again(target: Callable[..., Any], options: tuple[Any, ...], single_path: bool) -> Any:
+    handler = Handler(target, *options)
+    handler.single_path = single_path
+    return make_static(target, handler)
+
+
+copyreg.pickle(core.StaticFunction, _as_copied)
 
 
 class dynamic_mode:
