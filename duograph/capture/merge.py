@@ -14,7 +14,7 @@ from duograph.ops.tracing import cast_value, wrap
 
 from .control import UNBOUND
 from .growing import Rows
-from .numbers import LiveNumber, SizeNumber, is_live
+from .numbers import LiveNumber, SizeNumber, is_live, plain
 from .scopes import HELPER
 from .tree import dataclass_fields, is_namedtuple
 
@@ -164,9 +164,10 @@ def common_type(a: TensorType, b: TensorType) -> TensorType | None:
 def describe(value: Any) -> str:
     """A leaf in a message."""
     if isinstance(value, core.Tensor):
-        return f"{value.dtype.name}[{', '.join(map(str, value.shape))}]"
+        return f"{value.dtype.name}[{', '.join(str(plain(size)) for size in value.shape)}]"
     if value is None or value is UNBOUND:
         return "None" if value is None else "nothing"
+    value = plain(value)  # to say what a number is must not make the capture one for this number
     with refusals.dealt_with():
         try:
             return f"{type(value).__name__} {value!r}"

@@ -173,3 +173,20 @@ def test_a_running_sum_with_a_gradient_is_captured_once():
         mean(x).sum().backward()
         assert dg.allclose(x.grad, x.detach() * 2 / rows)
     assert mean.captures == 2
+
+
+def test_the_best_row_is_captured_once_and_is_the_row_itself():
+    @dg.static
+    def best(x):
+        found = None
+        for row in x:
+            if found is None or row.sum() > found.sum():
+                found = row
+        return found
+
+    for rows in (2, 3, 4, 11):
+        x = dg.arange(2.0 * rows).reshape(rows, 2).clone()
+        result = best(x)
+        result += 1
+        assert x[-1].tolist() == result.tolist() == [2.0 * rows - 1, 2.0 * rows]
+    assert best.captures == 2
