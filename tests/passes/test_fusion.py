@@ -379,3 +379,16 @@ def test_zeros_are_written_right_before_what_is_added_to_them() -> None:
         LoopKernel,
         ContractionKernel,
     ]
+
+
+def test_parts_whose_elements_lie_by_turns_are_written_by_one_kernel() -> None:
+    text = """graph g(%x: float32[n, SIZE], %y: float32[n, SIZE]) {
+  %0: float32[n, SIZE] = add(%x, %y)
+  %1: float32[n, SIZE] = sub(%x, %y)
+  %2: float32[n, TWICE] = concat(%0, %1) {dim=1}
+  return %2
+}
+"""
+    (kernel,) = kernels(text.replace("SIZE", "1").replace("TWICE", "2"))
+    assert ops(kernel).count("load") == ops(kernel).count("store") == 2
+    assert len(kernels(text.replace("SIZE", "5").replace("TWICE", "10"))) == 2
