@@ -5,6 +5,7 @@
 
 #include "count.h"
 #include "dtype_object.h"
+#include "entry_compile.h"
 #include "flatten.h"
 #include "view_grad.h"
 
@@ -13,104 +14,6 @@ namespace dg {
 constinit thread_local Mode mode;
 
 namespace {
-
-// The attrs tuple of the compile hooks.
-Ref attribute_tuple(const Call& call) {
-  const std::vector<Param>& params = *call.op->params;
-  Ref list = owned(PyList_New(0));
-  for (size_t i = 0; i < params.size(); ++i) {
-    PyObject* value = call.values[i];
-    Ref item;
-    switch (params[i].kind) {
-      case ParamKind::Attribute:
-      case ParamKind::Attributes:
-        item = canonical_attribute(value);
-        break;
-      case ParamKind::TensorList:
-        item = owned(PyLong_FromSsize_t(PyTuple_GET_SIZE(value)));
-        break;
-      case ParamKind::Size:
-        item = Ref::borrow(value == Py_None ? Py_None : Py_True);
-        break;
-      case ParamKind::Sizes: {
-        Ref positions = owned(PyList_New(0));
-        const Py_ssize_t count = PySequence_Fast_GET_SIZE(value);
-        for (Py_ssize_t d = 0; d < count; ++d) {
-          PyObject* size = PySequence_Fast_GET_ITEM(value, d);
-          if (PyLong_Check(size) && PyLong_AsLongLong(size) == -1)
-            check_status(PyList_Append(positions.get(), owned(PyLong_FromSsize_t(d)).get()));
-        }
-        item = owned(Py_BuildValue("(nN)", count, checked(PyList_AsTuple(positions.get()))));
-        break;
-      }
-      default:
-        continue;
-    }
-    check_status(PyList_Append(list.get(), item.get()));
-  }
-  return owned(PyList_AsTuple(list.get()));
-}
-
-// Runs the shape rule in Python on the arguments as given; returns if it finds nothing wrong.
-void explain_failure(OpObject* op, PyObject* args, int64_t code) {
-  Ref code_object = owned(PyLong_FromLongLong(code));
-  PyObject* parameters[] = {reinterpret_cast<PyObject*>(op), args, code_object.get()};
-  owned(PyObject_Vectorcall(hook(Hook::RaiseError), parameters, 3, nullptr));
-}
-
-// A compilation that failed met symbolic sizes; the same rule over the real arguments says it in the user's numbers.
-[[noreturn]] void raise_compile_failure(OpObject* op, PyObject* args) {
-  PyObject *type, *value, *traceback;
-  PyErr_Fetch(&type, &value, &traceback);
-  PyErr_NormalizeException(&type, &value, &traceback);
-  Ref module(PyImport_ImportModule("duograph.errors"));
-  Ref base(module ? PyObject_GetAttrString(module.get(), "Error") : nullptr);
-  Ref internal(module ? PyObject_GetAttrString(module.get(), "InternalError") : nullptr);
-  PyErr_Clear();
-  if (base && internal && hook_or_null(Hook::RaiseError) && PyErr_GivenExceptionMatches(value, base.get()) &&
-      !PyErr_GivenExceptionMatches(value, internal.get())) {
-    Ref keep_type(type), keep_value(value), keep_traceback(traceback);
-    explain_failure(op, args, 0);
-    PyErr_Restore(keep_type.release(), keep_value.release(), keep_traceback.release());
-    throw ErrorSet{};
-  }
-  PyErr_Restore(type, value, traceback);
-  throw ErrorSet{};
-}
-
-Entry* compile_entry(Call& call) {
-  auto entry = std::make_unique<Entry>();
-  entry->op = call.op;
-  entry->key.assign(call.key.begin(), call.key.end());
-  entry->hash = hash_words(call.key.data(), call.key.size());
-  entry->attrs = attribute_tuple(call);
-  const size_t count = call.operands.size();
-  entry->specs = owned(PyTuple_New(static_cast<Py_ssize_t>(count)));
-  const uint64_t* words = call.key.data() + call.key.size() - count;
-  for (size_t i = 0; i < count; ++i) PyTuple_SET_ITEM(entry->specs.get(), i, spec_of_word(words[i]).release());
-  Ref n_sizes = owned(PyLong_FromSize_t(call.sizes.size()));
-  Ref args = value_tuple(call.values.data(), call.values.size());
-  PyObject* parameters[] = {reinterpret_cast<PyObject*>(call.op), entry->specs.get(), entry->attrs.get(),
-                            n_sizes.get()};
-  PyObject* compiled = PyObject_Vectorcall(hook(Hook::CompileEntry), parameters, 4, nullptr);
-  if (!compiled) raise_compile_failure(call.op, args.get());
-  entry->program_object = Ref(compiled);
-  entry->program = program_of(compiled, call.op);
-  size_t tensors = 0, numbers = 0;
-  for (const Operand& operand : call.operands) {
-    tensors += operand.kind == OperandKind::Tensor;
-    numbers += operand.kind == OperandKind::Number;
-  }
-  if (entry->program->n_inputs != static_cast<int>(tensors) || entry->program->n_numbers != static_cast<int>(numbers) ||
-      entry->program->n_sizes != static_cast<int>(call.sizes.size()))
-    raise_error("InternalError",
-                "%s: the compiled program takes %d tensors, %d numbers and %d sizes, not %zu, %zu, %zu",
-                op_name(call.op), entry->program->n_inputs, entry->program->n_numbers, entry->program->n_sizes, tensors,
-                numbers, call.sizes.size());
-  for (const Ref& kept : call.kept)
-    if (PyUnicode_Check(kept.get())) entry->kept.push_back(kept);
-  return call.op->entries->insert(std::move(entry));
-}
 
 TensorObject* contiguous_copy(const TensorObject* tensor) {
   require_host(tensor, "copy");
@@ -207,120 +110,105 @@ struct TensorList {
   }
 };
 
-// Null after a compilation: Python ran meanwhile, so what was read of the operands may no longer be so.
-PyObject* try_call(Call& call) {
-  OpObject* op = call.op;
-  if (op->flags & (kInplace | kInplaceLists)) prepare_inplace(call);
-  Operands& operands = call.operands;
-  const size_t count = operands.size();
-
-  SmallVector<RunInput, 8> inputs;
-  SmallVector<int, 8> input_operands;
+// The tensors of one call as the inputs of its program.
+struct Inputs {
+  SmallVector<RunInput, 8> runs;
+  SmallVector<int, 8> operands;  // of each, which operand it is
   SmallVector<View, 8> views;
-  for (size_t i = 0; i < count; ++i) {
+  IndexSpace space;  // of an elementwise operator: what all broadcast to, merged
+  MergedViews merged;
+};
+
+[[gnu::always_inline]] inline void read_inputs(const Operands& operands, Inputs* in) {
+  for (size_t i = 0; i < operands.size(); ++i) {
     if (operands[i].kind != OperandKind::Tensor) continue;
     const TensorObject* t = operands[i].tensor;
-    inputs.push_back({t->data, t->sizes, t->strides, t->rank, t->buffer, t->offset});
-    input_operands.push_back(static_cast<int>(i));
-    views.push_back({t->sizes, t->strides, t->rank, is_contiguous(t)});
+    in->runs.push_back({t->data, t->sizes, t->strides, t->rank, t->buffer, t->offset});
+    in->operands.push_back(static_cast<int>(i));
+    in->views.push_back({t->sizes, t->strides, t->rank, is_contiguous(t)});
   }
+}
 
-  IndexSpace space;
-  MergedViews merged;
-  const bool joint = op->flags & kElementwise;
-  if (joint) {
-    if (!broadcast_sizes(views.data(), views.size(), &space)) {
+// Of an elementwise operator: broadcasts, and makes dimensions one that lie alike in all inputs.
+[[gnu::always_inline]] inline void join_inputs(const Call& call, Inputs* in) {
+  OpObject* op = call.op;
+  IndexSpace& space = in->space;
+  if (!broadcast_sizes(in->views.data(), in->views.size(), &space)) {
+    explain_failure(op, value_tuple(call.values.data(), call.values.size()).get(), 0);
+    raise_error("InternalError", "%s: the operands do not broadcast", op_name(op));
+  }
+  if (op->flags & kInplace) {
+    const TensorObject* target = call.operands[0].tensor;
+    if (space.rank != target->rank || !std::equal(target->sizes, target->sizes + target->rank, space.sizes)) {
       explain_failure(op, value_tuple(call.values.data(), call.values.size()).get(), 0);
-      raise_error("InternalError", "%s: the operands do not broadcast", op_name(op));
-    }
-    if (op->flags & kInplace) {
-      const TensorObject* target = operands[0].tensor;
-      if (space.rank != target->rank || !std::equal(target->sizes, target->sizes + target->rank, space.sizes)) {
-        explain_failure(op, value_tuple(call.values.data(), call.values.size()).get(), 0);
-        raise_error("ShapeError", "%s: the result does not have the shape of the tensor written", op_name(op));
-      }
-    }
-    merge_dimensions(views.data(), views.size(), &space, &merged);
-    for (size_t k = 0; k < inputs.size(); ++k) {
-      inputs[k].rank = space.merged_rank;
-      inputs[k].sizes = merged.dims.data() + k * 2 * space.merged_rank;
-      inputs[k].strides = inputs[k].sizes + space.merged_rank;
+      raise_error("ShapeError", "%s: the result does not have the shape of the tensor written", op_name(op));
     }
   }
+  merge_dimensions(in->views.data(), in->views.size(), &space, &in->merged);
+  for (size_t k = 0; k < in->runs.size(); ++k) {
+    in->runs[k].rank = space.merged_rank;
+    in->runs[k].sizes = in->merged.dims.data() + k * 2 * space.merged_rank;
+    in->runs[k].strides = in->runs[k].sizes + space.merged_rank;
+  }
+}
+
+[[gnu::always_inline]] inline void add_operand_words(Call& call, const Inputs& in, bool joint) {
   size_t input = 0;
-  for (size_t i = 0; i < count; ++i) {
-    if (operands[i].kind == OperandKind::Absent) {
+  for (const Operand& operand : call.operands) {
+    if (operand.kind == OperandKind::Absent) {
       call.key.push_back(kAbsentWord);
-    } else if (operands[i].kind == OperandKind::Number) {
-      call.key.push_back(number_word(operands[i].number_kind));
+    } else if (operand.kind == OperandKind::Number) {
+      call.key.push_back(number_word(operand.number_kind));
     } else {
-      const RunInput& in = inputs[input];
+      const RunInput& run = in.runs[input];
       uint16_t ones = 0;
       if (joint)
-        ones = merged.ones[input];
+        ones = in.merged.ones[input];
       else
-        for (int d = 0; d < in.rank; ++d) ones |= static_cast<uint16_t>((in.sizes[d] == 1) << d);
+        for (int d = 0; d < run.rank; ++d) ones |= static_cast<uint16_t>((run.sizes[d] == 1) << d);
       call.key.push_back(
-          operand_word(operands[i].tensor->dtype, in.rank, in.sizes, in.strides, ones, operands[i].tensor->rank == 0));
+          operand_word(operand.tensor->dtype, run.rank, run.sizes, run.strides, ones, operand.tensor->rank == 0));
       ++input;
     }
   }
+}
 
-  Entry* entry = op->entries->find(call.key);
-  if (!entry) {
-    compile_entry(call);
-    return nullptr;
+using Sources = SmallVector<TensorObject*, 8>;
+
+// What the tape saves of each operand. An in-place operator overwrites values that its own gradient may read: copies.
+void choose_sources(Call& call, const NeedsRow* row, Sources* sources) {
+  Operands& operands = call.operands;
+  sources->resize(operands.size());
+  for (size_t i = 0; i < operands.size(); ++i) {
+    (*sources)[i] = operands[i].tensor;
+    if (!(call.op->flags & kInplace) || operands[i].kind != OperandKind::Tensor) continue;
+    if (!mask_bit(row->operand_mask.data(), i) || !may_overlap(operands[i].tensor, operands[0].tensor)) continue;
+    (*sources)[i] = contiguous_copy(operands[i].tensor);
+    call.kept.push_back(Ref(as_object((*sources)[i])));
   }
-  Program* program = entry->program;
+}
 
+[[gnu::always_inline]] inline void run_program(const Call& call, const Inputs& in, Program* program,
+                                               RunOutput* outputs) {
   SmallVector<Cell8, 8> cells;
-  for (const Operand& operand : operands) {
+  for (const Operand& operand : call.operands) {
     if (operand.kind != OperandKind::Number) continue;
     Cell8 cell;
     store_operand_number(operand, program->number_dtype(static_cast<int>(cells.size())), &cell);
     cells.push_back(cell);
   }
-
-  Mask needs;
-  NeedsRow* row = nullptr;
-  const bool recorded = wanted_gradients(op, operands.data(), count, &needs);
-  if (recorded) {
-    row = find_needs_row(entry, needs);
-    if (!row) {
-      needs_row(entry, needs, count, program->n_outputs);
-      return nullptr;
-    }
-  }
-  // An in-place operator overwrites values that its own gradient may read: copies are saved instead.
-  SmallVector<TensorObject*, 8> sources;
-  if (recorded) {
-    sources.resize(count);
-    for (size_t i = 0; i < count; ++i) {
-      sources[i] = operands[i].tensor;
-      if (!(op->flags & kInplace) || operands[i].kind != OperandKind::Tensor) continue;
-      if (!mask_bit(row->operand_mask.data(), i) || !may_overlap(operands[i].tensor, operands[0].tensor)) continue;
-      sources[i] = contiguous_copy(operands[i].tensor);
-      call.kept.push_back(Ref(as_object(sources[i])));
-    }
-  }
-
-  SmallVector<RunOutput, 2> outputs;
-  outputs.resize(program->n_outputs);
   RunStatus status;
-  if (!program->run(inputs.data(), cells.data(), call.sizes.data(), outputs.data(), &status))
-    raise_run_failure(op, value_tuple(call.values.data(), call.values.size()).get(), status);
+  if (!program->run(in.runs.data(), cells.data(), call.sizes.data(), outputs, &status))
+    raise_run_failure(call.op, value_tuple(call.values.data(), call.values.size()).get(), status);
+  if (counting)
+    count_run(op_name(call.op), in.runs.data(), in.runs.size(), program, outputs,
+              static_cast<size_t>(program->n_outputs));
+}
 
-  if (counting) count_run(op_name(op), inputs.data(), inputs.size(), program, outputs.data(), outputs.size());
-  OutputGuard guard{outputs.data(), 0, outputs.size()};
-  TensorList made;
-  while (guard.begin < guard.end) {
-    RunOutput& out = outputs[guard.begin++];
-    made.tensors.push_back(make_output(call, out, joint ? &space : nullptr, input_operands.data()));
-  }
-  SmallVector<TensorObject*, 4>& outs = made.tensors;
-  if (recorded)
-    record_compiled(op, entry, operands.data(), count, sources.data(), call.sizes.data(), call.sizes.size(),
-                    outs.data(), outs.size(), row);
+// What the caller gets: the tensor written, the result, or a tuple of several.
+[[gnu::always_inline]] inline PyObject* results_of(const Call& call, TensorList* made) {
+  OpObject* op = call.op;
+  SmallVector<TensorObject*, 4>& outs = made->tensors;
   if (op->flags & kInplace && op->params->front().kind == ParamKind::Tensor)
     return Ref::borrow(call.values[0]).release();
   if (op->flags & kInplaceLists) Py_RETURN_NONE;
@@ -329,6 +217,53 @@ PyObject* try_call(Call& call) {
   for (size_t i = 0; i < outs.size(); ++i)
     PyTuple_SET_ITEM(result.get(), i, as_object(std::exchange(outs[i], nullptr)));
   return result.release();
+}
+
+// Null after a compilation: Python ran meanwhile, so what was read of the operands may no longer be so.
+PyObject* try_call(Call& call) {
+  OpObject* op = call.op;
+  if (op->flags & (kInplace | kInplaceLists)) prepare_inplace(call);
+  Operands& operands = call.operands;
+  const size_t count = operands.size();
+  const bool joint = op->flags & kElementwise;
+  Inputs in;
+  read_inputs(operands, &in);
+  if (joint) join_inputs(call, &in);
+  add_operand_words(call, in, joint);
+
+  Entry* entry = op->entries->find(call.key);
+  if (!entry) {
+    compile_entry(call);
+    return nullptr;
+  }
+  Program* program = entry->program;
+
+  Mask needs;
+  NeedsRow* row = nullptr;
+  Sources sources;
+  const bool recorded = wanted_gradients(op, operands.data(), count, &needs);
+  if (recorded) {
+    row = find_needs_row(entry, needs);
+    if (!row) {
+      needs_row(entry, needs, count, program->n_outputs);
+      return nullptr;
+    }
+    choose_sources(call, row, &sources);
+  }
+
+  SmallVector<RunOutput, 2> outputs;
+  outputs.resize(program->n_outputs);
+  run_program(call, in, program, outputs.data());
+  OutputGuard guard{outputs.data(), 0, outputs.size()};
+  TensorList made;
+  while (guard.begin < guard.end) {
+    RunOutput& out = outputs[guard.begin++];
+    made.tensors.push_back(make_output(call, out, joint ? &in.space : nullptr, in.operands.data()));
+  }
+  if (recorded)
+    record_compiled(op, entry, operands.data(), count, sources.data(), call.sizes.data(), call.sizes.size(),
+                    made.tensors.data(), made.tensors.size(), row);
+  return results_of(call, &made);
 }
 
 PyObject* run_call(Call& call) {
@@ -438,8 +373,6 @@ void raise_run_failure(OpObject* op, PyObject* args, const RunStatus& status) {
   }
   if (status.check_code == kCheckDevice)
     raise_error("DeviceError", "%s: the tensors must be in cpu memory; one is on another device", name);
-  if (status.check_code == kCheckDevice)
-    raise_error_hint("DeviceError", "move them first: x.to('cpu')", "%s: the operands are not all on the CPU", name);
   if (op) explain_failure(op, args, status.check_code);
   raise_error("InternalError", "%s: check %lld failed", name, static_cast<long long>(status.check_code));
 }

@@ -96,18 +96,6 @@ Pool& pool() {
 // One pointer, so that it fits the static TLS block and costs one instruction to read.
 __attribute__((tls_model("initial-exec"))) thread_local ThreadCache* this_thread = nullptr;
 
-size_t parse_bytes(const char* text, size_t fallback) {
-  if (!text || !*text) return fallback;
-  char* end = nullptr;
-  const double number = std::strtod(text, &end);
-  if (end == text || !(number >= 0)) return fallback;
-  double unit = 1;
-  if (*end == 'K' || *end == 'k') unit = 0x1p10;
-  if (*end == 'M' || *end == 'm') unit = 0x1p20;
-  if (*end == 'G' || *end == 'g') unit = 0x1p30;
-  return static_cast<size_t>(std::min(number * unit, 0x1p62));
-}
-
 // What the system can still give, less what this pool was given and has not touched yet.
 size_t system_available() {
   const SystemMemory system = system_memory();

@@ -68,6 +68,18 @@ std::string readable(size_t bytes) {
 
 }  // namespace
 
+size_t parse_bytes(const char* text, size_t fallback) {
+  if (!text || !*text) return fallback;
+  char* end = nullptr;
+  const double number = std::strtod(text, &end);
+  if (end == text || !(number >= 0)) return fallback;
+  double unit = 1;
+  if (*end == 'K' || *end == 'k') unit = 0x1p10;
+  if (*end == 'M' || *end == 'm') unit = 0x1p20;
+  if (*end == 'G' || *end == 'g') unit = 0x1p30;
+  return static_cast<size_t>(std::min(number * unit, 0x1p62));
+}
+
 OutOfMemory::OutOfMemory(size_t bytes, size_t available)
     : bytes(bytes),
       available(available),

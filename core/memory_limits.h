@@ -19,6 +19,9 @@ SystemMemory system_memory();
 // still allow, page cache counted as free; SIZE_MAX without a limit. Versions 1 and 2.
 size_t groups_available(const std::string& membership, const std::string& root);
 
+// A number of bytes, with K, M or G behind it; `fallback` where the text says none.
+size_t parse_bytes(const char* text, size_t fallback);
+
 // A request that the machine or its control group cannot serve, refused before a page is touched.
 class OutOfMemory : public std::bad_alloc {
  public:

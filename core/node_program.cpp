@@ -206,19 +206,8 @@ void add_gradients(Feed& feed, const Node* node, TensorObject* const* grads, Zer
   }
 }
 
-}  // namespace
-
-void check_freed(const Node* node) {
-  if (node->freed)
-    raise_node_error("GradError", node, "call the first backward() with retain_graph=True",
-                     "%s: the values its gradient needs were freed by an earlier backward()", node_name(node));
-}
-
-bool run_compiled(Node* node, TensorObject* const* given, bool forward, Gradients* results) {
-  check_freed(node);
-  const bool joint = node->op->flags & kElementwise;
-  Feed feed;
-  Mask needs;
+// Which operands are wanted (backward) or come with a tangent, and all inputs: operands, results, what is given.
+void fill_feed(Feed& feed, Node* node, TensorObject* const* given, bool forward, Mask& needs, Zeros* zeros) {
   clear_mask(needs, node->n_operands);
   for (uint32_t i = 0; i < node->n_operands; ++i) {
     if (forward ? given[i] != nullptr : static_cast<bool>(node->edges[i])) set_mask_bit(needs, i);
@@ -232,48 +221,58 @@ bool run_compiled(Node* node, TensorObject* const* given, bool forward, Gradient
     if (node->outs[i].buffer) check_version(node, node->outs[i], "the result");
     add_input(feed, node->outs[i]);
   }
-  Zeros zeros;
   if (forward) {
     for (uint32_t i = 0; i < node->n_operands; ++i)
       if (given[i]) add_input(feed, given[i]);
   } else {
-    add_gradients(feed, node, given, &zeros);
+    add_gradients(feed, node, given, zeros);
   }
   settle_scratch(feed);
+}
 
-  for (uint64_t word : needs) feed.key.push_back(word);
-  const size_t n_needs_words = needs.size();
+// How the inputs of an elementwise operator's gradient are seen: as one flat dimension, or broadcast and merged.
+struct Joined {
+  bool joint;
+  bool is_flat;
   MergedViews merged;
-  SmallVector<int64_t, 2> flat;
-  const bool is_flat = joint && all_flat(feed);
-  if (is_flat) {
-    flat.push_back(count_elements(feed.views[0].rank, feed.views[0].sizes));
-    flat.push_back(1);
+  int64_t flat[2];  // size and stride
+};
+
+void join_inputs(Feed& feed, const Node* node, Joined* joined) {
+  joined->joint = node->op->flags & kElementwise;
+  joined->is_flat = joined->joint && all_flat(feed);
+  if (joined->is_flat) {
+    joined->flat[0] = count_elements(feed.views[0].rank, feed.views[0].sizes);
+    joined->flat[1] = 1;
     for (RunInput& input : feed.inputs) {
       input.rank = 1;
-      input.sizes = flat.data();
-      input.strides = flat.data() + 1;
+      input.sizes = joined->flat;
+      input.strides = joined->flat + 1;
     }
-  } else if (joint) {
+  } else if (joined->joint) {
     IndexSpace space;
     if (!broadcast_sizes(feed.views.data(), feed.views.size(), &space))
       raise_error("InternalError", "%s: gradient and operands do not broadcast", node_name(node));
-    merge_dimensions(feed.views.data(), feed.views.size(), &space, &merged);
+    merge_dimensions(feed.views.data(), feed.views.size(), &space, &joined->merged);
     for (size_t k = 0; k < feed.inputs.size(); ++k) {
       feed.inputs[k].rank = space.merged_rank;
-      feed.inputs[k].sizes = merged.dims.data() + k * 2 * space.merged_rank;
+      feed.inputs[k].sizes = joined->merged.dims.data() + k * 2 * space.merged_rank;
       feed.inputs[k].strides = feed.inputs[k].sizes + space.merged_rank;
     }
   }
+}
+
+// The key behind the words of what is wanted: one word for each operand, result and given tensor.
+void add_words(Feed& feed, const Node* node, TensorObject* const* given, bool forward, const Joined& joined) {
   size_t input = 0;
   auto add_word = [&](int original_rank) {
     const RunInput& in = feed.inputs[input];
     uint64_t word;
-    if (is_flat) {
+    if (joined.is_flat) {
       word = flat_word(feed.dtypes[input], original_rank == 0);
     } else {
-      uint16_t ones = joint ? merged.ones[input] : 0;
-      for (int d = 0; !joint && d < in.rank; ++d) ones |= static_cast<uint16_t>((in.sizes[d] == 1) << d);
+      uint16_t ones = joined.joint ? joined.merged.ones[input] : 0;
+      for (int d = 0; !joined.joint && d < in.rank; ++d) ones |= static_cast<uint16_t>((in.sizes[d] == 1) << d);
       word = operand_word(feed.dtypes[input], in.rank, in.sizes, in.strides, ones, original_rank == 0);
     }
     feed.key.push_back(word);
@@ -297,10 +296,9 @@ bool run_compiled(Node* node, TensorObject* const* given, bool forward, Gradient
       feed.key.push_back(kAbsentWord);
   }
   if (forward) feed.key.push_back(kForwardWord);
+}
 
-  GradientEntry* entry = find_gradient(node, feed, needs, n_needs_words, forward);
-  if (!entry) return false;
-  if (!entry->program) return true;
+void run_program(Node* node, const Feed& feed, Program* program, RunOutput* outputs) {
   SmallVector<Cell8, 4> cells;
   for (uint32_t i = 0; i < node->n_operands; ++i) {
     const Saved& saved = node->operands[i];
@@ -309,39 +307,65 @@ bool run_compiled(Node* node, TensorObject* const* given, bool forward, Gradient
     operand.number_kind = static_cast<NumberKind>(saved.number_kind);
     operand.integer = saved.integer;
     Cell8 cell;
-    store_operand_number(operand, entry->program->number_dtype(static_cast<int>(cells.size())), &cell);
+    store_operand_number(operand, program->number_dtype(static_cast<int>(cells.size())), &cell);
     cells.push_back(cell);
   }
+  RunStatus status;
+  if (program->run(feed.inputs.data(), cells.data(), node->sizes, outputs, &status)) return;
+  if (status.kernel_status[0] || status.check_code == kCheckDevice) raise_run_failure(node->op, Py_None, status);
+  raise_node_error("InternalError", node, "please report it", "%s: check %lld of the gradient failed", node_name(node),
+                   static_cast<long long>(status.check_code));
+}
+
+void tell_watcher_of(const std::string& what, const Gradients& results) {
+  Ref list = owned(PyList_New(0));
+  for (TensorObject* found : results)
+    if (found) check_status(PyList_Append(list.get(), as_object(found)));
+  tell_watcher(what.c_str(), owned(PyList_AsTuple(list.get())));
+}
+
+}  // namespace
+
+void check_freed(const Node* node) {
+  if (node->freed)
+    raise_node_error("GradError", node, "call the first backward() with retain_graph=True",
+                     "%s: the values its gradient needs were freed by an earlier backward()", node_name(node));
+}
+
+bool run_compiled(Node* node, TensorObject* const* given, bool forward, Gradients* results) {
+  check_freed(node);
+  Feed feed;
+  Mask needs;
+  Zeros zeros;
+  fill_feed(feed, node, given, forward, needs, &zeros);
+  for (uint64_t word : needs) feed.key.push_back(word);
+  Joined joined;
+  join_inputs(feed, node, &joined);
+  add_words(feed, node, given, forward, joined);
+
+  GradientEntry* entry = find_gradient(node, feed, needs, needs.size(), forward);
+  if (!entry) return false;
+  if (!entry->program) return true;
   SmallVector<RunOutput, 2> outputs;
   outputs.resize(entry->targets.size());
-  RunStatus status;
-  if (!entry->program->run(feed.inputs.data(), cells.data(), node->sizes, outputs.data(), &status)) {
-    if (status.kernel_status[0] || status.check_code == kCheckDevice) raise_run_failure(node->op, Py_None, status);
-    raise_node_error("InternalError", node, "please report it", "%s: check %lld of the gradient failed",
-                     node_name(node), static_cast<long long>(status.check_code));
-  }
-  const std::string what = counting || watcher ? forward ? " forward" : " backward" : "";
+  run_program(node, feed, entry->program, outputs.data());
+  const std::string what =
+      counting || watcher ? op_name(node->op) + std::string(forward ? " forward" : " backward") : "";
   if (counting)
-    count_run((op_name(node->op) + what).c_str(), feed.inputs.data(), feed.inputs.size(), entry->program,
-              outputs.data(), outputs.size());
+    count_run(what.c_str(), feed.inputs.data(), feed.inputs.size(), entry->program, outputs.data(), outputs.size());
   size_t made = 0;
   try {
     for (; made < outputs.size(); ++made) {
       const int32_t target = entry->targets[made];
       Py_XDECREF(reinterpret_cast<PyObject*>((*results)[target]));
       (*results)[target] = nullptr;
-      (*results)[target] = make_gradient(node, target_of(node, target, forward), outputs[made], feed, joint);
+      (*results)[target] = make_gradient(node, target_of(node, target, forward), outputs[made], feed, joined.joint);
     }
   } catch (...) {
     for (++made; made < outputs.size(); ++made) release(outputs[made].buffer);
     throw;
   }
-  if (watcher) {
-    Ref list = owned(PyList_New(0));
-    for (TensorObject* found : *results)
-      if (found) check_status(PyList_Append(list.get(), as_object(found)));
-    tell_watcher((op_name(node->op) + what).c_str(), owned(PyList_AsTuple(list.get())));
-  }
+  if (watcher) tell_watcher_of(what, *results);
   return true;
 }
 
