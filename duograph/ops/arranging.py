@@ -21,7 +21,7 @@ from .movement import axes, axis, broadcast_to, reshape
 from .permuting import transpose
 from .reductions import sum
 from .slicing import slice
-from .tracing import emit, require, user_operator, value_of
+from .tracing import emit, require, require_equal, user_operator, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -214,6 +214,10 @@ def repeat_interleave(
     dim = axis("repeat_interleave", dim, x.ndim)
     if repeats.dim() == 0 or (repeats.dim() == 1 and repeats.shape[0] == 1 and x.shape[dim] != 1):
         repeats = broadcast_to(reshape(repeats, (1,)), (x.shape[dim],))
+    if repeats.dim() != 1:
+        raise ShapeError(f"repeat_interleave: repeats must have at most one dimension, got {repeats.dim()}")
+    message = f"{repeats.shape[0]} repeats for {x.shape[dim]} elements along dim {dim}"
+    require_equal("repeat_interleave", repeats.shape[0], x.shape[dim], message)
     return take_along(x, repeated_indices(repeats), dim)
 
 

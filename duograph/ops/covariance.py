@@ -13,7 +13,7 @@ from .choice import maximum
 from .contractions import matmul
 from .creation import full
 from .definition import REDUCTION, op
-from .dtypes import floats
+from .dtypes import float_promote, floats
 from .movement import reshape, unsqueeze
 from .permuting import transpose
 from .reductions import sum
@@ -36,7 +36,7 @@ def _check_weights(name: str, weights: Tensor, observations: Any) -> None:
 
 @op(
     kind=REDUCTION,
-    dtypes=floats.on("x", "aweights"),
+    dtypes=float_promote.on("x", "aweights"),
     tolerance=16.0,
     torch=lambda torch, x, correction=1, fweights=None, aweights=None: torch.cov(
         x, correction=correction, fweights=fweights, aweights=aweights
@@ -60,7 +60,7 @@ def cov(x: Tensor, correction: Number = 1, fweights: Tensor | None = None, aweig
     `fweights` says how often each observation was made (whole numbers), `aweights` how much each counts.
 
     Shapes:   x [n, m] → [n, n]; x [m] → []; weights [m]
-    Dtypes:   floats; fweights integers
+    Dtypes:   floats; integers become the default float; fweights integers
     Gradient: derived
     Errors:   DimensionError for more than two dimensions; ShapeError for weights of another size; DTypeError
     Source:   torch.cov

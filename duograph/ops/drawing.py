@@ -126,12 +126,14 @@ def normal(mean: Tensor | float, std: Tensor | float = 1.0, size: Any = None, dt
     Shapes:   mean [*S], std [*T] → [*broadcast(S, T)], or [*size] for two numbers
     Dtypes:   the tensors', or dtype, or the default float
     Gradient: none
-    Errors:   ArgumentError without a size for two numbers
+    Errors:   ArgumentError without a size for two numbers; DomainError for a number below 0 as std
     Source:   torch.normal
 
     >>> normal(tensor([1.0, 2.0]), 0.0)
     tensor([1., 2.])
     """
+    if isinstance(std, (int, float)) and std < 0:
+        raise DomainError(f"normal: std must not be negative, got {std}")
     mean, std = (x.detach() if isinstance(x, core.Tensor) else x for x in (mean, std))
     given = [x for x in (mean, std) if isinstance(x, core.Tensor)]
     if not given and size is None:

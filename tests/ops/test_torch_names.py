@@ -252,3 +252,11 @@ def test_signatures_and_documentation_are_the_operators_own():
 
     assert list(inspect.signature(dg.addcmul).parameters) == ["x", "a", "b", "value"]
     assert dg.addcmul.__doc__.startswith("x + value * a * b.") and dg.Tensor.addcmul_.__doc__ == dg.addcmul.__doc__
+
+
+def test_mistakes_that_had_no_error():
+    with pytest.raises(dg.errors.ShapeError, match="2 repeats for 4 elements along dim 0"):
+        dg.repeat_interleave(dg.ones(2, 2), dg.tensor([1, 2]))
+    with pytest.raises(dg.errors.DomainError, match="normal: std must not be negative, got -1"):
+        dg.normal(0.0, -1.0, (2,))
+    assert dg.cov(dg.tensor([[1, 2], [3, 5]])).tolist() == torch.cov(torch.tensor([[1, 2], [3, 5]])).tolist()
