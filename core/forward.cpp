@@ -7,6 +7,7 @@
 #include "expansion.h"
 #include "node_program.h"
 #include "saved_hooks.h"
+#include "saved_values.h"
 #include "view_grad.h"
 
 namespace dg {
@@ -226,6 +227,7 @@ void node_tangents(Node* node, TensorObject* const* tangents, bool create_graph,
     case NodeKind::CopySlices:
       return view_tangents(node, tangents, create_graph, results);
     case NodeKind::Compiled:
+      take_other_data(node);
       if (!create_graph && !traced) {
         while (!run_compiled(node, tangents, true, results)) continue;
         return;

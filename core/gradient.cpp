@@ -39,19 +39,40 @@ void take_results(const Node* node, PyObject* given, Gradients* results) {
   }
 }
 
+// What a traced node keeps that was overwritten since gives way to something else, which the rule may not read.
+void stand_in(Ref* args, Ref* outs, Ref* check) {
+  if (!hook_or_null(Hook::Overwritten)) return;
+  PyObject* parameters[] = {args->get(), outs->get()};
+  Ref found = owned(PyObject_Vectorcall(hook(Hook::Overwritten), parameters, 2, nullptr));
+  if (found.get() == Py_None) return;
+  *args = Ref::borrow(PyTuple_GET_ITEM(found.get(), 0));
+  *outs = Ref::borrow(PyTuple_GET_ITEM(found.get(), 1));
+  *check = Ref::borrow(PyTuple_GET_ITEM(found.get(), 2));
+}
+
+void check_not_read(const Node* node, PyObject* check, PyObject* found) {
+  Ref number = owned(PyObject_CallOneArg(check, found));
+  if (number.get() == Py_None) return;
+  const long index = PyLong_AsLong(number.get());
+  raise_overwritten(node, index < 0 ? "the result" : operand_name(node, static_cast<uint32_t>(index)), "");
+}
+
 }  // namespace
 
 Ref call_rule(Node* node, PyObject* given, bool create_graph, bool forward) {
-  Ref args, outs;
+  Ref args, outs, check;
   if (node->kind == NodeKind::Traced) {
-    args = create_graph ? link_arguments(node) : Ref::borrow(node->extra->args);
+    args = Ref::borrow(node->extra->args);
     outs = Ref::borrow(node->extra->outs);
+    stand_in(&args, &outs, &check);
     if (create_graph) {  // the outputs too, as what this node computed
+      args = link_arguments(node, args.get());
       Ref linked = owned(PyTuple_New(PyTuple_GET_SIZE(outs.get())));
       for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(outs.get()); ++i) {
         TensorObject* out = make_detached(as_tensor(PyTuple_GET_ITEM(outs.get(), i)));
         PyTuple_SET_ITEM(linked.get(), i, as_object(out));
-        if (!is_floating(out->dtype)) continue;
+        if (!is_floating(out->dtype) || PyTuple_GET_ITEM(outs.get(), i) != PyTuple_GET_ITEM(node->extra->outs, i))
+          continue;
         retain_node(node);
         set_node(out, node, static_cast<uint32_t>(i));
       }
@@ -77,7 +98,9 @@ Ref call_rule(Node* node, PyObject* given, bool create_graph, bool forward) {
   PyObject* parameters[] = {reinterpret_cast<PyObject*>(node->op), given, outs.get(), args.get(), wanted.get(),
                             forward ? Py_True : Py_False};
   RawSizes raw;
-  return owned(PyObject_Vectorcall(hook(Hook::PythonGradient), parameters, 6, nullptr));
+  Ref found = owned(PyObject_Vectorcall(hook(Hook::PythonGradient), parameters, 6, nullptr));
+  if (check) check_not_read(node, check.get(), found.get());
+  return found;
 }
 
 namespace {
@@ -138,6 +161,7 @@ void node_gradients(Node* node, TensorObject* const* grads, bool create_graph, G
   for (TensorObject*& result : *results) result = nullptr;
   check_freed(node);
   Unpacked unpacked(node);
+  if (node->kind == NodeKind::Compiled) take_other_data(node);
   bool traced = mode.tracing > 0;
   for (uint32_t i = 0; i < node->n_outputs; ++i) traced = traced || (grads[i] && grads[i]->traced);
   switch (node->kind) {

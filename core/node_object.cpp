@@ -178,7 +178,31 @@ PyObject* pull(PyObject* self, PyObject* grads) {
   });
 }
 
+// outputs(): tensors at the places of a traced node's outputs, or of one that Python gave; None where no gradient
+// flows.
+PyObject* outputs_of(PyObject* self, PyObject*) {
+  return guarded([&]() -> PyObject* {
+    Node* node = node_of(self);
+    Ref found = owned(PyTuple_New(node->n_outputs));
+    for (uint32_t i = 0; i < node->n_outputs; ++i) {
+      PyObject* like = !node->extra                    ? nullptr
+                       : node->extra->outs             ? PyTuple_GET_ITEM(node->extra->outs, i)
+                       : i < node->extra->metas.size() ? node->extra->metas[i]
+                                                       : nullptr;
+      Ref output = Ref::borrow(Py_None);
+      if (like && is_floating(as_tensor(like)->dtype)) {
+        output = Ref(as_object(make_detached(as_tensor(like))));
+        retain_node(node);
+        set_node(as_tensor(output.get()), node, i);
+      }
+      PyTuple_SET_ITEM(found.get(), i, output.release());
+    }
+    return found.release();
+  });
+}
+
 PyMethodDef methods[] = {
+    {"outputs", outputs_of, METH_NOARGS, "tensors at the places of its outputs; None where no gradient flows"},
     {"_add_hook_before", add_hook_before, METH_O, "Calls a function with the gradients that go into the node."},
     {"_add_hook_after", add_hook_after, METH_O, "Calls a function with what came out of the node and what went in."},
     {"_remove_hook", remove_hook, METH_O, "Takes a function away that the node was given."},

@@ -92,6 +92,7 @@ enum class Hook {
   ViewGradient,
   Localize,
   Written,
+  Overwritten,
   Misfit,
   Count
 };

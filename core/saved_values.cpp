@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "call.h"
+#include "mode.h"
 
 namespace dg {
 
@@ -47,9 +49,72 @@ void check_version(const Node* node, const Saved& saved, const std::string& what
   if (now == saved.version) return;
   if (std::find(saved.sizes, saved.sizes + saved.rank, 0) != saved.sizes + saved.rank)
     return;  // nothing was overwritten
+  raise_overwritten(node, what, " (version " + std::to_string(saved.version) + ", now " + std::to_string(now) + ")");
+}
+
+void raise_overwritten(const Node* node, const std::string& what, const std::string& versions) {
   raise_node_error("GradError", node, "write to a copy (x = x.clone()), or compute a new tensor instead of writing",
-                   "%s: %s was overwritten in place after it was saved for the gradient (version %u, now %u)",
-                   node_name(node), what.c_str(), saved.version, now);
+                   "%s: %s was overwritten in place after it was saved for the gradient%s", node_name(node),
+                   what.c_str(), versions.c_str());
+}
+
+namespace {
+
+bool any_other_data = false;  // most programs never do this
+
+const TensorObject* other_data(const Edge& edge) {
+  if (edge.leaf) return edge.leaf->flags & kOtherData ? edge.leaf : nullptr;
+  if (!edge.node || !edge.node->extra) return nullptr;
+  for (const auto& [index, tensor] : edge.node->extra->other_data)
+    if (index == edge.index) return as_tensor(tensor.get());
+  return nullptr;
+}
+
+}  // namespace
+
+void note_other_data(TensorObject* tensor) {
+  if (!requires_grad(tensor) || !tensor->buffer) return;
+  any_other_data = true;
+  if (!tensor->node) {
+    tensor->flags |= kOtherData;
+    return;
+  }
+  Ref now(as_object(make_detached(tensor)));
+  auto& rows = extra_of(tensor->node).other_data;
+  for (auto& [index, known] : rows)
+    if (index == tensor->output_index) {
+      known = std::move(now);
+      return;
+    }
+  rows.emplace_back(tensor->output_index, std::move(now));
+}
+
+void take_other_data(Node* node) {
+  if (!any_other_data) return;
+  for (uint32_t i = 0; i < node->n_operands; ++i) {
+    Saved& saved = node->operands[i];
+    const TensorObject* now = saved.buffer ? other_data(node->edges[i]) : nullptr;
+    if (!now || !now->buffer || now->buffer == saved.buffer) continue;
+    check_version(node, saved, operand_name(node, i));
+    if (now->dtype != saved.dtype || now->rank != saved.rank ||
+        !std::equal(now->sizes, now->sizes + now->rank, saved.sizes))
+      raise_node_error("GradError", node, "assign data of the same dtype and shape, or after backward",
+                       "%s: %s was given data of another dtype or shape after it was saved for the gradient",
+                       node_name(node), operand_name(node, i).c_str());
+    Ref kept = Ref::borrow(as_object(const_cast<TensorObject*>(now)));
+    if (saved.contiguous && !is_contiguous(now)) {
+      PyObject* value = kept.get();
+      GradMode off(false);
+      kept = owned(PyObject_CallOneArg(reinterpret_cast<PyObject*>(require_slot(Slot::Contiguous)), value));
+      now = as_tensor(kept.get());
+    }
+    retain(now->buffer);
+    release(std::exchange(saved.buffer, now->buffer));
+    saved.offset = now->offset;
+    saved.version = now->buffer->version.load(std::memory_order_relaxed);
+    saved.contiguous = is_contiguous(now);
+    std::memcpy(saved.sizes + saved.rank, now->strides, now->rank * sizeof(int64_t));
+  }
 }
 
 Ref restore(const Node* node, const Saved& saved, const Edge* edge, bool linked, uint32_t index) {
@@ -126,14 +191,13 @@ Ref restore_arguments(const Node* node, bool linked) {
   return args;
 }
 
-Ref link_arguments(Node* node) {
+Ref link_arguments(Node* node, PyObject* args) {
   const std::vector<Param>& params = *node->op->params;
-  PyObject* args = node->extra->args;
   Ref result = owned(PyTuple_New(PyTuple_GET_SIZE(args)));
   uint32_t operand = 0;
-  auto link = [&](PyObject* value) -> Ref {
+  auto link = [&](PyObject* value, PyObject* kept) -> Ref {
     const Edge& edge = node->edges[operand++];
-    if (!is_tensor(value) || !edge) return Ref::borrow(value);
+    if (!is_tensor(value) || !edge || value != kept) return Ref::borrow(value);
     if (edge.leaf) return Ref::borrow(as_object(edge.leaf));
     TensorObject* tensor = make_detached(as_tensor(value));
     Ref linked(as_object(tensor));
@@ -142,14 +206,14 @@ Ref link_arguments(Node* node) {
     return linked;
   };
   for (Py_ssize_t p = 0; p < PyTuple_GET_SIZE(args); ++p) {
-    PyObject* value = PyTuple_GET_ITEM(args, p);
+    PyObject *value = PyTuple_GET_ITEM(args, p), *kept = PyTuple_GET_ITEM(node->extra->args, p);
     Ref linked;
     if (params[p].kind == ParamKind::TensorList && PyTuple_Check(value)) {
       linked = owned(PyTuple_New(PyTuple_GET_SIZE(value)));
       for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(value); ++i)
-        PyTuple_SET_ITEM(linked.get(), i, link(PyTuple_GET_ITEM(value, i)).release());
+        PyTuple_SET_ITEM(linked.get(), i, link(PyTuple_GET_ITEM(value, i), PyTuple_GET_ITEM(kept, i)).release());
     } else {
-      linked = params[p].kind <= ParamKind::Number ? link(value) : Ref::borrow(value);
+      linked = params[p].kind <= ParamKind::Number ? link(value, kept) : Ref::borrow(value);
     }
     PyTuple_SET_ITEM(result.get(), p, linked.release());
   }

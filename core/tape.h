@@ -66,6 +66,7 @@ struct NodeExtra {
   Node* write = nullptr;         // CopySlices: the operator that wrote the view, owned
   std::vector<PyObject*> metas;  // Python nodes: an output's shape-only tensor
   std::vector<Retained> retained;
+  std::vector<std::pair<uint32_t, Ref>> other_data;  // outputs that were given the elements of these tensors
   std::vector<Packed> packed;
   std::vector<std::pair<uint32_t, PyObject*>> hooks;  // (output, callable)
   // Python nodes that stand for several operators: (i, j) where a gradient of output i takes more than what arrives for

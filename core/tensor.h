@@ -21,6 +21,7 @@ enum TensorFlags : uint8_t {
   kDetachedView = 16,  // a view made without recording of a tensor that requires grad
   kBornTraced = 8,     // made from Python data while a capture was under way
   kInference = 64,     // made in inference mode
+  kOtherData = 128,    // was given the elements of another tensor
   kStandIn = 32,       // a traced tensor in the place of an argument: its gradient is the argument's
 };
 

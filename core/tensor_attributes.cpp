@@ -9,6 +9,7 @@
 #include "gradient_hooks.h"
 #include "interop.h"
 #include "mode.h"
+#include "saved_values.h"
 #include "tape.h"
 #include "tensor_copies.h"
 #include "user_sizes.h"
@@ -148,7 +149,12 @@ int put_data(PyObject* self, PyObject* value, void*) {
     TensorObject *target = as_tensor(self), *source = require_tensor(value, "data");
     if (requires_grad(target) && !is_floating(source->dtype))
       raise_error("DTypeError", "data: a tensor that requires grad cannot become %s", name(source->dtype));
+    if (mode.tracing && (requires_grad(target) || !target->traced))
+      raise_error_hint("CaptureError", "write into it, under dg.no_grad(): x.copy_(other)",
+                       "static: data of a tensor that %s is assigned",
+                       requires_grad(target) ? "takes part in differentiation" : "comes from outside");
     set_data(target, source);
+    note_other_data(target);
     return 0;
   });
 }

@@ -38,6 +38,7 @@ def differentiate(builder: CaptureBuilder, outputs: list[tuple[int, Any]], input
     mark = len(nodes)
     seeds = [Value(TensorType(t.dtype, tuple(t.shape)), None, i, f"grad_{i}") for i, (_, t) in enumerate(outputs)]
     begun = [Value(value.type, None, i, f"sum_{i}") for i, (value, _) in enumerate(inputs)]
+    builder.versions.permissive = True
     numbers_of_sizes = core.set_user_sizes(True)  # hooks and the rules of the user's own functions
     try:
         grads = core.grad(
@@ -46,6 +47,7 @@ def differentiate(builder: CaptureBuilder, outputs: list[tuple[int, Any]], input
         )  # fmt: skip
     finally:
         core.set_user_sizes(numbers_of_sizes)
+        builder.versions.permissive = False
     found = [(value, builder.read(grad), given) for (value, _), grad, given in zip(inputs, grads, begun) if grad is not None]
     results = [(value, grad) for value, grad, given in found if grad is not given]
     begun = [given for _, grad, given in found if grad is not given]

@@ -20,6 +20,7 @@ from duograph.ir.substitution import symbols
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
 
+from .inner import Place, Places, check_order, found_in, position, reached, stands_for, takes_places
 from .regions import Region, copy_nodes, gradients, live_nodes, tangents_of, with_own_sizes, zeros
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ class Branch:
         self.kept: tuple[Given, Given] = ({}, {})
         self.values: list[list[Value]] = []
         self.ends: list[int] = []
+        self.places: tuple[Places, Places] = ({}, {})  # of the sides' tapes and of those they lead back into, under strict
+        self.inner: tuple[list[Any], list[Any]] = ([], [])  # tensors at the places that are not results
+        self.crossing: list[tuple[Any, list[Any]]] = []  # where its tape leads back: the tensor outside, those of the sides
 
     def emit(self) -> list[Any]:
         """Append the branch to the graph around it; its results, with their place on the tape."""
@@ -140,14 +144,48 @@ class Branch:
             for key, alias in region.aliases.items():
                 inputs[key] = alias.outer
         used = any(t.requires_grad for side in self.outs for t in side if t.dtype.is_floating_point)
-        if not inputs or not used:
+        strict = takes_places(self.builder)
+        if strict and self.parent is not None:
+            self._lead_back(self.parent)
+        if not used or not (inputs or self.crossing):
             return made
-        node = _Gradient(self, list(inputs.values()))
+        node = _Gradient(self, [*inputs.values(), *(outer for outer, _ in self.crossing)])
         floats = [i for i, t in enumerate(made) if t.dtype.is_floating_point and not self.builder.read(t).type.weak]
         node.positions = floats
-        for i, tensor in zip(floats, core.record_python([made[i] for i in floats], node.inputs, "branch", node.apply, True)):
+        if strict and floats:
+            for places, inner, outs in zip(self.places, self.inner, self.outs):
+                ends = {position(outs[i]) for i in floats}
+                found = found_in(self.builder, [t for t in outs if t.requires_grad], places)
+                inner += [t for t in found if position(t) not in ends]
+        types = [t._traced.type for inner in self.inner for t in inner]
+        outputs = [*(made[i] for i in floats), *(stands_for(self.builder, type_) for type_ in types)]
+        recorded = core.record_python(outputs, node.inputs, "branch", node.apply, True)
+        if strict and floats:
+            self._note_places(floats, recorded[0].grad_fn.outputs())
+        for i, tensor in zip(floats, recorded):
             made[i] = tensor
         return made
+
+    def _note_places(self, floats: Sequence[int], outputs: Sequence[Any]) -> None:
+        for places, outs in zip(self.places, self.outs):
+            for i, outer in zip(floats, outputs):
+                key = position(outs[i])
+                if isinstance(key, tuple):
+                    places.setdefault(key, Place(outs[i], outer, True))
+        rest = iter(outputs[len(floats) :])
+        for places, inner in zip(self.places, self.inner):
+            for t in inner:
+                places[position(t)] = Place(t, next(rest), True)
+
+    def _lead_back(self, parent: Branch) -> None:
+        """Its sides' tapes end at places of the branch that it is the gradient of."""
+        found: dict[int, tuple[Any, list[Any]]] = {}
+        for side, (outs, places) in enumerate(zip(self.outs, parent.places)):
+            self.places[side].update(places)
+            for key in reached(outs, places):
+                place = places[key]
+                found.setdefault(id(place.outer), (place.outer, [None, None]))[1][side] = place.tensor
+        self.crossing = list(found.values())
 
 
 def _filler(type: TensorType, nodes: list[Node]) -> Value:
@@ -169,10 +207,11 @@ class _Gradient:
 
     def apply(self, grads: Sequence[Any], sums: Sequence[Any]) -> tuple[Any, ...]:
         """The gradients of the inputs: `sums`, which were there before, with what the branch adds to them."""
+        check_order(self.builder)
         presence = self.builder.presence
         branch = self.branch
         starts = [len(region.nodes) for region in branch.regions]
-        sides = [self._side(region, outs, grads, sums) for region, outs in zip(branch.regions, branch.outs)]
+        sides = [self._side(side, grads, sums) for side in range(2)]
         wanted = [i for i, given in enumerate(sums) if any(side[i] is not None and side[i] is not given for side in sides)]
         results: list[Any] = [None] * len(self.inputs)
         if not wanted:
@@ -183,7 +222,7 @@ class _Gradient:
         for region, side in zip(branch.regions, sides):
             with region.open():
                 flags = [self._flag(side[i]) for i in partial]
-                outs.append([*(zeros(self.inputs[i]) if side[i] is None else side[i] for i in wanted), *flags])
+                outs.append([*(self._nothing(i) if side[i] is None else side[i] for i in wanted), *flags])
         given = [self._given(side, results, start) for side, (results, start) in enumerate(zip(outs, starts))]
         made = Branch(self.builder, branch.predicate, branch.regions, outs, starts, given, branch).emit()
         incoming = presence.any(grads)
@@ -199,18 +238,24 @@ class _Gradient:
         branch, builder = self.branch, self.builder
         starts = [len(region.nodes) for region in branch.regions]
         sides: list[Sequence[Any]] = []
-        for region, outs in zip(branch.regions, branch.outs):
+        of_sides = [len(inner) for inner in branch.inner]
+        for side, (region, outs) in enumerate(zip(branch.regions, branch.outs)):
             with region.open():
-                pairs = [(region.aliases[id(t)].leaf, v) for t, v in zip(self.inputs, tangents) if id(t) in region.aliases]
-                sides.append(tangents_of([outs[i] for i in self.positions], *zip(*pairs)))
-        wanted = [k for k, found in enumerate(zip(*sides)) if any(t is not None for t in found)]
-        results: list[Any] = [None] * len(self.positions)
+                ends = self._ends(side)
+                pairs = [(ends[i], v) for i, v in enumerate(tangents) if i in ends and v is not None]
+                moved = tangents_of([*(outs[i] for i in self.positions), *branch.inner[side]], *zip(*pairs))
+                count = len(self.positions)
+                empty: tuple[Any, ...] = (None,) * of_sides[1 - side]
+                sides.append((*moved[:count], *(empty if side else ()), *moved[count:], *(() if side else empty)))
+        wanted = [k for k, both in enumerate(zip(*sides)) if any(t is not None for t in both)]
+        likes = [*(branch.outs[0][i] for i in self.positions), *branch.inner[0], *branch.inner[1]]
+        results: list[Any] = [None] * len(likes)
         if not wanted:
             return results
         outs_of: list[list[Any]] = []
-        for region, side, outs in zip(branch.regions, sides, branch.outs):
+        for region, found in zip(branch.regions, sides):
             with region.open():
-                outs_of.append([zeros(outs[self.positions[k]]) if side[k] is None else side[k] for k in wanted])
+                outs_of.append([self._zeros(likes[k]) if found[k] is None else found[k] for k in wanted])
         given = [self._given(side, found, start) for side, (found, start) in enumerate(zip(outs_of, starts))]
         made = Branch(builder, branch.predicate, branch.regions, outs_of, starts, given, branch).emit()
         for k, tensor in zip(wanted, made):
@@ -244,18 +289,38 @@ class _Gradient:
         condition = None if grad is None else self.builder.presence.of(grad)
         return wrap(self.builder.constant(grad is not None, core.bool) if condition is None else condition)
 
-    def _side(self, region: Region, outs: Sequence[Any], grads: Sequence[Any], sums: Sequence[Any]) -> list[Any]:
+    def _ends(self, side: int) -> dict[int, Any]:
+        """By the inputs' numbers where a side's tape ends: at the leaves that stand for them, and at places before it."""
+        aliases, crossing = self.branch.regions[side].aliases, self.branch.crossing
+        count = len(self.inputs) - len(crossing)
+        ends = {i: aliases[id(t)].leaf for i, t in enumerate(self.inputs[:count]) if id(t) in aliases}
+        return ends | {count + k: own[side] for k, (_, own) in enumerate(crossing) if own[side] is not None}
+
+    def _zeros(self, like: Any) -> Any:
+        type_ = like._traced.type
+        return wrap(self.builder.constant(0, type_.dtype, type_.shape))
+
+    def _nothing(self, number: int) -> Any:
+        tensor = self.inputs[number]
+        return zeros(tensor) if number < len(self.inputs) - len(self.branch.crossing) else self._zeros(tensor)
+
+    def _side(self, side: int, grads: Sequence[Any], sums: Sequence[Any]) -> list[Any]:
         """The new sum for each input; the given one itself (or None) where the side adds nothing to it."""
+        region, outs, inner = self.branch.regions[side], self.branch.outs[side], self.branch.inner
+        first = len(self.positions) + (len(inner[0]) if side else 0)
         with region.open():
             pairs = [
                 (outs[i], region.localize(g)) for i, g in zip(self.positions, grads) if g is not None and outs[i].requires_grad
             ]
-            aliases = {i: region.aliases[id(t)] for i, t in enumerate(self.inputs) if id(t) in region.aliases}
-            begun = {i: region.localize(sums[i]) for i in aliases if sums[i] is not None}
-            pairs += [(aliases[i].leaf, tensor) for i, tensor in begun.items()]
-            found = gradients([o for o, _ in pairs], [alias.leaf for alias in aliases.values()], [g for _, g in pairs])
+            pairs += [(t, region.localize(g)) for t, g in zip(inner[side], grads[first:]) if g is not None]
+            ends = self._ends(side)
+            begun = {i: region.localize(sums[i]) for i in ends if sums[i] is not None}
+            pairs += [(ends[i], tensor) for i, tensor in begun.items()]
+            leaves = {i: t for i, t in ends.items() if t.grad_fn is None}
+            places = {i: t for i, t in ends.items() if i not in leaves}
+            found = gradients([o for o, _ in pairs], [*leaves.values()], [g for _, g in pairs], [*places.values()])
             sides = list(sums)
-            for (i, _), grad in zip(aliases.items(), found):
+            for i, grad in zip((*leaves, *places), found):
                 if grad is not None and grad is not begun.get(i):
                     sides[i] = grad
             return sides

@@ -215,6 +215,8 @@ class _Choice:
         made = node.emit() if outs[0] or node.acts() else []
         for tensor, (path, _), sides in zip(made, self.lenders, ways):
             self.builder.kinds.note(tensor, path, sides)
+            for region, side in zip(self.regions, sides):
+                self.builder.versions.hand_on(region, side, tensor)
         results = iter(made)
         merged = []
         for like, kept in plans:
@@ -227,8 +229,9 @@ class _Choice:
             merged.append(rebuild(like, take))
         for cell in cells:
             self.builder.note_cell(cell)
-            cell.value = self.builder.read(next(results))
+            before, cell.value = cell.version, self.builder.read(next(results))
             cell.changed()
+            self.builder.versions.merged(self.regions, cell, before)
         if join is not None:
             join.bind(made[:count], made[count + len(cells) :])
             return merged

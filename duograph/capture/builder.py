@@ -30,6 +30,7 @@ from .numbers import LiveNumber, Postfix
 from .presence import Presence
 from .regions import Region
 from .sizes import SizedBuilder, Unsettled
+from .versions import Versions
 
 _internal_codes: dict[CodeType, bool] = {}
 _locations: dict[tuple[CodeType, int], Location] = {}
@@ -55,11 +56,19 @@ def user_location() -> Location | None:
 
 
 def snapshot(tensor: Any) -> Any:
-    """Hook of the core: what the tape keeps of an operand, its value now, whatever is written later."""
+    """Hook of the core: what the tape keeps of an operand, its value now, whatever is written later.
+
+    None comes before the operands of an operator that writes one of them.
+    """
     builder = current() if active() else None
     if not isinstance(builder, CaptureBuilder):
         return tensor
-    return wrap(builder.another_handle(builder.read(tensor)))
+    if tensor is None:
+        builder.versions.before_a_write()
+        return None
+    handle = builder.another_handle(builder.read(tensor))
+    builder.versions.keep(handle, tensor)
+    return wrap(handle)
 
 
 class CaptureBuilder(SizedBuilder):
@@ -84,6 +93,7 @@ class CaptureBuilder(SizedBuilder):
         self.aliases = Aliases(self)
         self.aliases.exact = care.exact
         self.aliases.shared.wanted = care.in_order
+        self.versions = Versions(self)
         self.joined = Joined(self, care.spans)
         self.pieces: list[tuple[Any, Any, int]] = []  # memory that several tensors lie on, one of them, and how far before it
         self.rows: dict[int, tuple[Any, int, int, Any]] = {}  # tensors in lists that are rows of a stack: see growing
@@ -265,6 +275,7 @@ class CaptureBuilder(SizedBuilder):
         self.borrowed.check_write(view.cell)
         self.aliases.sync(view.cell)
         view.write(self, value)
+        self.versions.written(view.cell)
         self.aliases.note(view.cell)
 
     def results(self, op: Any, operands: Sequence[Any], values: Sequence[Value]) -> Sequence[Value]:
@@ -277,6 +288,10 @@ class CaptureBuilder(SizedBuilder):
     def body(self) -> list[Node]:
         """The nodes emitted so far; taking some out again is allowed."""
         return self._nodes[0]
+
+    def open_body(self) -> list[Node]:
+        """The same of the innermost open region."""
+        return self._nodes[-1]
 
     # ---- handles
 

@@ -20,11 +20,11 @@ from .loop_node import Loop, Row
 from .regions import tangents_of, zeros
 
 
-def forward_loop(loop: Loop, kept: Sequence[int], tangents: Sequence[Any]) -> list[Any]:
+def forward_loop(loop: Loop, kept: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
     """The tangents of a loop's last values and rows.
 
     Args:
-        kept: which rows the loop gives as results.
+        kept: tensors of the region of which each turn leaves a row.
         tangents: of `loop.outside()`; None stands for zero.
 
     Returns:  one for each carried variable with a gradient, then one for each of `kept`; None for zero
@@ -32,7 +32,10 @@ def forward_loop(loop: Loop, kept: Sequence[int], tangents: Sequence[Any]) -> li
     carried = [i for i, leaf in enumerate(loop.leaves) if leaf is not None]
     given = iter(tangents)
     initial = {i: next(given) for i in carried}
-    rows = [next(given) if row.leaf is not None else None for row in loop.rows]
+    rows = [(row.leaf, next(given), row.back) for row in loop.rows if row.leaf is not None]
+    if loop.crossing is not None:
+        inside = [next(given) for _ in loop.crossing.outside()]
+        rows += [(leaf, t, order is not loop.forward_order) for leaf, t, order in loop.crossing.pairs(inside)]
     constants = list(given)
     moving = {i for i in carried if initial[i] is not None}
     while True:
@@ -59,7 +62,7 @@ def forward_loop(loop: Loop, kept: Sequence[int], tangents: Sequence[Any]) -> li
 
 
 def _turn(
-    loop: Loop, kept: Sequence[int], moving: set[int], rows: Sequence[Any], constants: Sequence[Any]
+    loop: Loop, kept: Sequence[Any], moving: set[int], rows: Sequence[tuple[Any, Any, bool]], constants: Sequence[Any]
 ) -> tuple[Loop, Sequence[Any], Sequence[Any]]:
     """A loop whose first variables are those of `loop`, then the tangents that move; those tangents after a turn."""
     region, again = loop.region, core.is_grad_enabled()
@@ -82,15 +85,17 @@ def _turn(
         pairs.append((loop.leaves[i], leaf(value)))
         made.inputs.append(value)
         made.leaves.append(pairs[-1][1] if again else None)
-    for row, tangent in zip(loop.rows, rows):
+    for tensor, tangent, back in rows:
         if tangent is not None:
-            value = region.input(TensorType(row.value.type.dtype, row.value.type.shape), "tangent")
-            pairs.append((row.leaf, leaf(value)))
-            made.rows.append(Row(value, pairs[-1][1] if again else None, tangent, row.back))
+            value = region.input(TensorType(tensor._traced.type.dtype, tensor._traced.type.shape), "tangent")
+            pairs.append((tensor, leaf(value)))
+            made.rows.append(Row(value, pairs[-1][1] if again else None, tangent, back))
     pairs += [(alias.leaf, tangent) for alias, tangent in zip(loop.constants, constants) if tangent is not None]
     carried = [i for i, x in enumerate(loop.leaves) if x is not None]
     with region.open():
-        wanted = [region.localize(loop.outs[i]) for i in carried] + [region.localize(loop.kept[k]) for k in kept]
+        inside = {id(t) for t in loop.inner}
+        wanted = [region.localize(loop.outs[i]) for i in carried]
+        wanted += [t if id(t) in inside else region.localize(t) for t in kept]
         found = tangents_of(wanted, [x for x, _ in pairs], [t for _, t in pairs])
     return made, found[: len(carried)], found[len(carried) :]
 

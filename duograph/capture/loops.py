@@ -185,7 +185,8 @@ class _Capture:
         self.sequence: Sequence_ | None = None
         self.structures: dict[str, Any] = {}  # of variables that get their first value in the loop
         self.flowing: set[str] = set()  # leaves through which gradients flow
-        self.after: dict[str, Any] = {}
+        self.after: dict[str, Any] = {}  # the variables at the end of a turn ...
+        self.starts: dict[str, Any] = {}  # ... and at its start
         self.turns = Turns(builder) if builder.aliases.exact else None
 
     def give_up(self) -> None:
@@ -281,7 +282,7 @@ class _Capture:
         loop.test = None if go_on is None else (test_region, go_on)
         if self.sequence is not None:
             loop.over(self.sequence, stops=stop is not None)
-        self.after = after
+        self.after, self.starts = after, tensors
         return loop
 
     def _share(self, region: Region, after: dict[str, Any]) -> bool:
@@ -490,6 +491,8 @@ class _Capture:
             ways = (c.initial, self._leaf(self.after, path)) if may_make_none else (self._leaf(self.after, path),)
             self.builder.borrowed.note(final, path, self.builder.borrowed.lenders(loop.region, ways))
             self.builder.kinds.note(final, path, ways)
+            for result in (final, self.starts[path]):
+                self.builder.versions.hand_on(loop.region, self._leaf(self.after, path), result)
         last = [self._leaf(self.after, path) for path in self.carried]
         self.builder.borrowed.note_together(loop.region, last, list(zip(self.carried, finals)))
         values = []

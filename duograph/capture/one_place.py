@@ -45,6 +45,10 @@ class OnePlace:
                 found[_position(alias.outer)] = place._replace(constant=k)
         self.places = [place for place in found.values() if place.constant is not None or len(place.carried) > 1]
 
+    def members(self) -> set[int]:
+        """The carried variables that share a place with something."""
+        return {i for place in self.places for i in place.carried}
+
     def move_sums(self, carried: dict[int, Any], constants: list[Any]) -> None:
         """What is there before goes on with the sum of the alias, not with that of the variable."""
         for place in self.places:
@@ -52,8 +56,15 @@ class OnePlace:
                 first = place.carried[0]
                 constants[place.constant], carried[first] = carried[first], None
 
-    def choose(self, roots: Sequence[tuple[Any, Any]], carried: dict[int, Any], constants: list[Any], record: bool) -> None:
-        """In the first turn, gradients that meet at a place are one sum, and the others nothing."""
+    def choose(
+        self,
+        roots: Sequence[tuple[Any, Any]],
+        carried: dict[int, Any],
+        constants: list[Any],
+        record: bool,
+        ends: Sequence[Any] = (),
+    ) -> None:
+        """In the first turn, gradients that meet at a place are one sum, and the others nothing. The tape ends at `ends`."""
         if not self.places or self.loop.in_order:
             return
         loop, leaves = self.loop, self.loop.leaves
@@ -66,7 +77,7 @@ class OnePlace:
                 if leaves[i] is not target:
                     joined += [leaves[i], target]
         outs, seeds = [o for o, _ in roots], [g for _, g in roots]
-        sums = core.grad(outs, targets, seeds, True, record, True, joined=joined)
+        sums = core.grad(outs, [*targets, *ends], seeds, True, record, True, bool(ends), joined)
         first, where = wrap(loop.counter) == 0, REGISTRY["where"].op
         for place, total in zip(self.places, sums):
             members = place.carried

@@ -57,6 +57,7 @@ class Region:
         self.given: list[Any] = []  # tensors on its inputs
         self.asked: list[tuple[list[Any], list[Any], Any]] = []  # gradients: tensors wanted, those of `given` gone to, line
         self.written: dict[int, tuple[Cell, Value]] = {}  # what storages held when the region closed
+        self.ended: dict[int, list[int]] = {}  # the versions that they had then
         self._cells: dict[int, tuple[Cell, Value, int]] = {}
         self._views: dict[int, tuple[View, Value, int, int]] = {}
         self._links: dict[int, tuple[Link, int]] = {}
@@ -94,7 +95,8 @@ class Region:
     def undo_writes(self) -> None:
         """Storages are as they were when the region opened."""
         self.written |= {key: (cell, cell.value) for key, (cell, _, _) in self._cells.items()}  # it may open several times
-        for cell, value, version in self._cells.values():
+        for key, (cell, value, version) in self._cells.items():
+            self.ended.setdefault(key, []).append(cell.version)
             cell.value, cell.version = value, version
         for view, value, version, history in self._views.values():
             view.value, view.version, view.history = value, version, history
@@ -142,6 +144,8 @@ class Region:
             used = self._shared(leaf, tensor)
             self.leaves.add(id(used))
             known = self.aliases[id(tensor)] = Alias(tensor, value, leaf, used)
+            for one in (leaf, used):
+                self.builder.versions.stands_for(one, tensor)
         return known.used
 
     def _shared(self, leaf: Any, tensor: Any) -> Any:
@@ -160,6 +164,8 @@ class Region:
         """Whether the tensor's history, if it has one, lies in the region."""
         if not tensor.requires_grad or id(tensor) in self.leaves:
             return True
+        if tensor.grad_fn is None and not self.holds(self.builder.view_of(tensor).cell.born):
+            return False  # a leaf from outside, perhaps written here
         return self.holds(self.builder.read(tensor)) or tensor.grad_fn in self.recorded
 
     def from_outside(self, tensor: Any) -> Any:
@@ -280,11 +286,15 @@ def nothing(builder: CaptureBuilder, type: TensorType) -> Any:
     return wrap(builder.constant(-0.0, type.dtype, type.shape))
 
 
-def gradients(outs: Sequence[Any], inputs: Sequence[Any], seeds: Sequence[Any]) -> tuple[Any, ...]:
-    """The tape from outs to inputs, recorded itself where gradients are on; None for inputs that outs do not depend on."""
-    if not outs or not inputs:
-        return (None,) * len(inputs)
-    found: tuple[Any, ...] = core.grad(tuple(outs), tuple(inputs), tuple(seeds), True, core.is_grad_enabled(), True)
+def gradients(outs: Sequence[Any], inputs: Sequence[Any], seeds: Sequence[Any], ends: Sequence[Any] = ()) -> tuple[Any, ...]:
+    """The tape from outs to inputs, recorded itself where gradients are on; None for inputs that outs do not depend on.
+
+    It is not gone along past `ends`, of which it gives the gradients too.
+    """
+    wanted = (*inputs, *ends)
+    if not outs or not wanted:
+        return (None,) * len(wanted)
+    found: tuple[Any, ...] = core.grad(tuple(outs), wanted, tuple(seeds), True, core.is_grad_enabled(), True, bool(ends))
     return found
 
 

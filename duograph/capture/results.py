@@ -113,7 +113,21 @@ class Results:
         if slot is not None:
             return ("read", self.recorder.read("arg", None, slot))
         reads = self.recorder.source(tensor)
-        return ("const", tensor) if reads is None else ("read", reads)
+        if reads is not None:
+            return ("read", reads)
+        return self._of_input(tensor) or ("const", tensor)
+
+    def _of_input(self, tensor: Any) -> Row | None:
+        """A tensor that the capture made on the memory of an input, as `detach` does: of another one at each run."""
+        storage = self.builder.storages.get(core.storage_id(tensor))
+        geometry = (tensor.storage_offset(), tuple(tensor.shape), tuple(tensor.stride()))
+        if storage is None or geometry not in storage.views or tensor.requires_grad:
+            return None
+        view = storage.views[geometry]
+        whole = next((t for value, t in self.builder.tensor_inputs if value is view.cell.input), None)
+        if whole is None or whole is tensor or (id(whole) not in self.arguments.slots and self.recorder.source(whole) is None):
+            return None
+        return self.input_view(view.cell, view.chain)
 
     def _base_of(self, tensor: Any) -> Any:
         """The tensor that is all of the storage of a result with a gradient; None if that is not known."""

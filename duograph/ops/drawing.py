@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
+from duograph._recorded import state
 from duograph.errors import ArgumentError, CaptureError, DomainError, DTypeError, ShapeError
-from duograph.ir.dim import product
+from duograph.ir.types import TensorType
 
 from .choice import clamp_min, where
 from .creation import zeros_like
@@ -255,28 +258,37 @@ def random_(x: Tensor, low: int | None = None, high: int | None = None) -> Tenso
     return made
 
 
-def _drawn_by_numpy(name: str, shape: Any, draw: Any) -> Any:
+def _drawn_by_numpy(name: str, shape: Any, dtype: DType, given: Sequence[Tensor], draw: Callable[..., Any]) -> Tensor:
     """Numbers of NumPy's generator on this stream: drawn in Python, as their count of trials is not known before."""
-    if core.tracing():
-        raise CaptureError(
-            f"{name}: the numbers would be drawn once, at capture, and be the same at every run",
-            hint=f"call {name} outside of the static function, or in a function under dg.host_callback",
-        )
-    import numpy
 
-    key, counter = core.rng_reserve(16 * int(product(shape)) + 64)  # rejections take several numbers each
-    generator = numpy.random.Generator(numpy.random.Philox(key=key, counter=counter))
-    return core.from_numpy(numpy.asarray(draw(generator), "float64"))
+    def run(*tensors: Tensor) -> tuple[Tensor]:
+        import numpy
+
+        arrays = [x.detach().to(core.float64).numpy() for x in tensors]
+        sizes = numpy.broadcast_shapes(*(array.shape for array in arrays))
+        key, counter = core.rng_reserve(16 * math.prod(sizes) + 64)  # rejections take several numbers each
+        generator = numpy.random.Generator(numpy.random.Philox(key=key, counter=counter))
+        return (core.from_numpy(numpy.asarray(draw(generator, *arrays), "float64")).to(dtype),)
+
+    if not core.tracing():
+        return run(*given)[0]
+    recorder = state.recorder
+    if recorder is None:
+        raise CaptureError(
+            f"{name}: the numbers would be drawn once, for all examples", hint=f"call {name} outside of the function"
+        )
+    made: Tensor = recorder.hosts.call(run, list(given), [TensorType(dtype, tuple(shape))])[0]
+    return made
 
 
 @function(differentiable=False, method=False, samples=lambda m: [(m.of([0, 0]),)] if m.is_float else [])
 def poisson(x: Tensor) -> Tensor:
-    """Numbers drawn from Poisson distributions of these rates. They are drawn in Python: a static function cannot call it.
+    """Numbers drawn from Poisson distributions of these rates. They are drawn in Python, by a static program too.
 
     Shapes:   x [*S] → [*S]
     Dtypes:   x's, a float
     Gradient: none
-    Errors:   DomainError for a negative rate; DTypeError; CaptureError in a static function
+    Errors:   DomainError for a negative rate; DTypeError; CaptureError under vmap
     Source:   torch.poisson
 
     >>> poisson(dg.zeros(2))
@@ -284,23 +296,26 @@ def poisson(x: Tensor) -> Tensor:
     """
     if not x.dtype.is_floating_point:
         raise DTypeError(f"poisson: rates must be floats, got {x.dtype.name}", hint="convert with .float()")
-    rates = None if core.tracing() else x.detach().to(core.float64).numpy()
-    if rates is not None and not (rates >= 0).all():
-        raise DomainError("poisson: a rate is negative or NaN")
-    made: Tensor = _drawn_by_numpy("poisson", tuple(x.shape), lambda g: g.poisson(rates)).to(x.dtype)
-    return made
+
+    def draw(generator: Any, rates: Any) -> Any:
+        if not (rates >= 0).all():
+            raise DomainError("poisson: a rate is negative or NaN")
+        return generator.poisson(rates)
+
+    return _drawn_by_numpy("poisson", x.shape, x.dtype, [x], draw)
 
 
 @function(differentiable=False, method=False, samples=lambda m: [(m.of([3, 4]), m.of([0, 1]))] if m.is_float else [])
 def binomial(count: Tensor, prob: Tensor) -> Tensor:
     """How many of `count` trials succeed that each do so with probability `prob`.
 
-    The numbers are drawn in Python: a static function cannot call it.
+    The numbers are drawn in Python, by a static program too.
 
     Shapes:   count [*S], prob [*T] → broadcast(S, T)
     Dtypes:   count's, a float
     Gradient: none
-    Errors:   DomainError for a negative count or a probability that is none; DTypeError; ShapeError; CaptureError
+    Errors:   DomainError for a negative count or a probability that is none; DTypeError; ShapeError;
+              CaptureError under vmap
     Source:   torch.binomial
 
     >>> binomial(tensor([3.0, 4.0]), tensor([0.0, 1.0]))
@@ -311,13 +326,10 @@ def binomial(count: Tensor, prob: Tensor) -> Tensor:
     if not count.dtype.is_floating_point or not prob.dtype.is_floating_point:
         raise DTypeError(f"binomial: takes floats, got {count.dtype.name} and {prob.dtype.name}", hint="convert with .float()")
     shape = broadcast_shapes("binomial", [("count", tuple(count.shape)), ("prob", tuple(prob.shape))])
-    given = None if core.tracing() else [x.detach().to(core.float64).numpy() for x in (count, prob)]
-    if given is not None and not ((given[0] >= 0).all() and ((given[1] >= 0) & (given[1] <= 1)).all()):
-        raise DomainError("binomial: a count is negative, or a probability is not between 0 and 1")
 
-    def draw(generator: Any) -> Any:
-        assert given is not None
-        return generator.binomial(given[0].astype("int64"), given[1], shape)
+    def draw(generator: Any, counts: Any, probs: Any) -> Any:
+        if not ((counts >= 0).all() and ((probs >= 0) & (probs <= 1)).all()):
+            raise DomainError("binomial: a count is negative, or a probability is not between 0 and 1")
+        return generator.binomial(counts.astype("int64"), probs)
 
-    made: Tensor = _drawn_by_numpy("binomial", shape, draw).to(count.dtype)
-    return made
+    return _drawn_by_numpy("binomial", shape, count.dtype, [count, prob], draw)

@@ -297,9 +297,9 @@ def test_overwritten_values_are_named():
         return z + y
 
     x, v = tensors(dg)
-    agree(plain(dg.static(lambda x, v: dg.func.jvp(overwrites, (x,), (v,)))(x, v))[1], 5 * np.exp(X) * V)
-    with pytest.raises(dg.errors.GradError, match="overwritten in place"):
-        dg.func.jvp(overwrites, (x,), (v,))
+    for run in (lambda x, v: dg.func.jvp(overwrites, (x,), (v,)), dg.static(lambda x, v: dg.func.jvp(overwrites, (x,), (v,)))):
+        with pytest.raises(dg.errors.GradError, match="overwritten in place"):
+            run(x, v)
 
 
 def test_one_call_linearized_many_times():

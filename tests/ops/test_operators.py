@@ -109,8 +109,6 @@ def test_static(definition: Definition) -> None:
     """The static graph gives the dynamic graph's very bits."""
     if definition.name in ("allclose", "equal", "nonzero", "one_hot"):
         pytest.skip("reads values")
-    if definition.name in ("poisson", "binomial"):
-        pytest.skip("drawn in Python: refused in static functions")
 
     def run(args: list, kwargs: dict) -> object:
         return definition.exported(*args, **kwargs)

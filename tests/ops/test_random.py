@@ -106,9 +106,35 @@ def test_impossible_distributions(call: str) -> None:
         eval("dg." + call)
 
 
-def test_numbers_drawn_in_python_are_refused_in_static_functions() -> None:
+def test_counts_of_events_in_static_functions() -> None:
+    def draw(x: dg.Tensor, p: dg.Tensor) -> tuple[dg.Tensor, ...]:
+        first, plain = dg.poisson(x), dg.rand(3)
+        if first.sum() > 0:
+            second = dg.poisson(x * 2)
+        else:
+            second = first * 0
+        third = x
+        for _ in dg.arange(9):
+            third = third + dg.binomial(dg.full((2, 3), 10.0), p).sum() * 0.1 * x
+        return first, plain, second, third, dg.rand(2)
+
+    static = dg.static(draw, strict=True)
+    for k in range(3):
+        arguments = dg.tensor([3.0, 5.0, 40.0 + k]).requires_grad_(), dg.tensor([0.2, 0.5, 0.9])
+        found = []
+        for run in (draw, static):
+            dg.manual_seed(k)
+            results = run(*arguments)
+            found.append([t.tolist() for t in (*results, dg.autograd.grad(results[3].sum(), [arguments[0]])[0])])
+        assert found[0] == found[1]
+    with pytest.raises(dg.errors.DomainError, match="poisson: a rate is negative") as error:
+        static(-arguments[0], arguments[1])
+    assert "first, plain = dg.poisson(x)" in str(error.value)
+
+
+def test_numbers_drawn_in_python_are_refused_under_vmap() -> None:
     with pytest.raises(dg.errors.CaptureError, match="poisson: the numbers would be drawn once"):
-        dg.static(lambda x: dg.poisson(x))(dg.ones(2))
+        dg.vmap(dg.poisson)(dg.ones(2, 3))
 
 
 def test_whole_numbers_in_place() -> None:
