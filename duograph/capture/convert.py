@@ -160,12 +160,12 @@ class Sites(ControlFlow):
 # ---- converted functions ------------------------------------------------------------------------------------------
 
 _converted: dict[types.CodeType, Converted | None] = {}
-_own_codes: set[types.CodeType] = set()
+_own_codes: dict[int, types.CodeType] = {}  # by id: the code of a function that needs no change is equal to its conversion
 
 
 def is_own(code: types.CodeType) -> bool:
     """Whether it is converted code: a function of it was made by a capture."""
-    return code in _own_codes
+    return id(code) in _own_codes
 
 
 def converted_code(function: types.FunctionType) -> Converted | None:
@@ -180,7 +180,7 @@ def converted_code(function: types.FunctionType) -> Converted | None:
     except SourceMissing:
         made = None
     if made is not None:
-        _own_codes.update(made.codes)
+        _own_codes.update((id(code), code) for code in made.codes)
     _converted[code] = made
     return made
 
@@ -188,7 +188,7 @@ def converted_code(function: types.FunctionType) -> Converted | None:
 def convert_function(function: types.FunctionType) -> types.FunctionType:
     """The function to run during a capture: converted, by its instructions if it has no source, itself if it is a library's."""
     code = function.__code__
-    if code in _own_codes or not is_user_file(code.co_filename):
+    if id(code) in _own_codes or not is_user_file(code.co_filename):
         return function
     made = converted_code(function)
     if made is None:
@@ -291,9 +291,10 @@ def _callee(recorder: Recorder, function: Any) -> Any:
 
 
 def _note_defaults(recorder: Recorder, function: types.FunctionType) -> None:
-    """The values of a function's default arguments are from outside."""
-    if function.__code__ in _own_codes or function in MADE:
+    """The code of a function, and the values of its default arguments, are from outside."""
+    if id(function.__code__) in _own_codes or function in MADE:
         return
+    recorder.guard("is", recorder.read("attr", function, "__code__"), function.__code__)
     for name, values in (("__defaults__", function.__defaults__), ("__kwdefaults__", function.__kwdefaults__)):
         if values:
             recorder.guard("is", recorder.read("attr", function, name), values)

@@ -79,12 +79,11 @@ class Recorder(Journal):
     def read(self, kind: str, holder: Any, key: Any) -> int:
         """The number of a read that each run makes."""
         identity = (kind, id(holder), key)
-        number = self.read_numbers.get(identity)
-        if number is None:
-            number = self.read_numbers[identity] = len(self.reads)
+        if identity not in self.read_numbers:
+            self.read_numbers[identity] = len(self.reads)
             self.reads.append((kind, holder, key))
             self.keep.append(holder)
-        return number
+        return self.read_numbers[identity]
 
     def guard(self, *row: Any) -> None:
         identity = tuple(id(x) if i else x for i, x in enumerate(row)) if row[0] not in ("is", "eq") else row[:2]
@@ -302,6 +301,10 @@ class Recorder(Journal):
                 return self.observe(getattr(holder, name), "attr", holder, name, base)  # __slots__
             value = getattr(holder, name)
             return self.observe(value, "attr", holder, name, base) if value is found else value
+        above = getattr(type(holder), name, None) if holder is cls else None  # of the class's own class
+        if isinstance(above, property) and isinstance(above.fget, types.FunctionType):
+            self.watch_class(type(cls))
+            return self.callee(above.fget)(holder)
         value = getattr(holder, name)  # __getattr__, or raises
         return self.observe(value, "attr", holder, name, base) if id(holder) in self.external else value
 
@@ -392,8 +395,7 @@ class Recorder(Journal):
             self.stale.add((id(holder), key))
 
     def library_contents(self, container: Any) -> None:
-        if isinstance(container, CONTAINERS):
-            self.contents(container, deep=False)
+        self.contents(container, deep=False) if isinstance(container, CONTAINERS) else None
 
     def callee(self, function: Any) -> Any:
         from .convert import callee

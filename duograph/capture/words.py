@@ -237,6 +237,8 @@ class Names:
     def guard(self, row: tuple[Any, ...]) -> list[str]:
         """What a guard says must hold; several things for the watch over Modules."""
         kind = row[0]
+        if kind == "is" and isinstance(row[2], types.CodeType):
+            return []
         if kind in ("is", "eq"):
             place, value = self.read(row[1]), short(row[2]).replace("another ", "this ")
             return [] if place == value else [f"{place} is {value}"]  # a method that is its class's own says nothing

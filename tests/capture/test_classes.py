@@ -192,3 +192,39 @@ def test_a_class_changed_or_made_by_the_function_itself():
     for _ in range(3):
         assert f(dg.ones(2)).tolist() == [6.0, 6.0]
     assert f.captures == 1
+
+
+def test_defaults_and_code_of_a_function_are_replaced():
+    def make():
+        def scaled(x, k=2.0):
+            return x * k
+
+        return scaled
+
+    x = dg.ones(2)
+    for strict in (False, True, False):
+        scaled, called = make(), make()
+        both = (dg.static(scaled, strict=strict), dg.static(lambda x, called=called: called(x) + 1, strict=strict))
+        assert [f(x).tolist() for f in both] == [[2.0, 2.0], [3.0, 3.0]]
+        scaled.__defaults__ = called.__defaults__ = (5.0,)
+        assert [f(x).tolist() for f in both] == [[5.0, 5.0], [6.0, 6.0]]
+        scaled.__code__ = called.__code__ = (lambda x, k: x * k * 10).__code__
+        assert [f(x).tolist() for f in both] == [[50.0, 50.0], [51.0, 51.0]]
+        assert [f.captures for f in both] == [3, 3]
+
+
+def test_properties_of_a_class_of_classes():
+    class Meta(type):
+        @property
+        def gain(cls):
+            return cls.base * 2
+
+    class Made(metaclass=Meta):
+        base = 3.0
+
+    static, x = dg.static(lambda x: x * Made.gain), dg.ones(2)
+    assert static(x).tolist() == [6.0, 6.0]
+    Made.base = 4.0
+    assert static(x).tolist() == [8.0, 8.0]
+    Meta.gain = property(lambda cls: 1.0)
+    assert static(x).tolist() == [1.0, 1.0]
