@@ -43,6 +43,7 @@ class Place(NamedTuple):
     moves: tuple[Move, ...] | None  # None: a part that is not known any more
     root: Any  # a tensor that is all of the storage
     positions: tuple[Value, ...] = ()  # of the rows on the way that only the region knows
+    itself: Any = None  # a view from outside that the tensor is, where the order of gradients' sums matters
 
     @property
     def key(self) -> Key:
@@ -193,7 +194,10 @@ class Aliases:
             lender = place.base
             positions = iter(place.positions)
             with as_user():
-                for move in place.moves or ():
+                if place.itself is not None:
+                    lender = place.itself
+                    self.builder.read(lender)  # it has the history that its memory has now
+                for move in place.moves or () if lender is place.base else ():
                     lender = down(("row", (next(positions),)) if move == ROW else move, lender)
             cell, known = self.builder.view_of(place.base).cell, place.moves is not None
             if self.builder.view_of(lender).cell is not cell:
@@ -212,9 +216,9 @@ class Aliases:
         if links:
             self.links[cell] = (tensor, links)
             core.set_following(True)
-        return (
-            [(link.condition, link.lender) for link, place in zip(links, places) if place.moves == ()] if self.shared.on() else []
-        )
+        if not self.shared.on():
+            return []
+        return [(k.condition, k.lender) for k, p in zip(links, places) if p.moves == () or (k.known and p.itself is k.lender)]
 
     def stands_for(self, tensor: Any, other: Any) -> None:
         """Another tensor is what the program has in the place of one that was bound."""
@@ -253,7 +257,11 @@ class Aliases:
                 base, way = self._outside(view.cell), _way(region, view.chain, after)
             else:
                 way = _way(region, view.chain[len(self.builder.view_of(base).chain) :], after)
-            yield Place(condition, base, *_parts(way, None))
+            itself = None
+            if self.shared.on() and after == ((), ()) and tensor is not base:
+                outer = region.from_outside(tensor)
+                itself = outer if outer is not None and outer._traced is not None and not region.holds(outer._traced) else None
+            yield Place(condition, base, *_parts(way, None), itself=itself)
             return
         way = _way(region, view.chain, after)
         for link in self.links.get(view.cell, (None, []))[1]:

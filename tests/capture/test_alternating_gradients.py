@@ -118,7 +118,16 @@ def written_in_turn(x, c):
     return z + (y * y).tanh() * 0.7 + (a * a * a) * 0.77 + (y * 1.7).sigmoid() * 3.3
 
 
+def row_or_another(x, c):
+    a = x * 1.0
+    r = a[0]
+    z = a[1] * 2
+    y = r if c > 0 else z
+    return y.sin() + r.cos() * 1.3 + (y * y).tanh() * 0.7 + (r * r * r) * 0.77 + (y * 1.7).sigmoid() * 3.3 + a[0] * 1.1
+
+
 FUNCTIONS = (
+    row_or_another,
     after_a_branch,
     change_places,
     first_value_of_a_loop,
