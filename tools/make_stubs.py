@@ -234,7 +234,8 @@ def space_stub(package: Path, space: str, found: Tables) -> str:
     tree = ast.parse((package / f"{space}.py").read_text())
     others = next(n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "_OTHERS")
     pairs = [name.split("=") for name in ast.literal_eval(others).split()]
-    functions = {pair[0]: found.functions.get(pair[-1]) or found.functional[pair[-1]] for pair in pairs}
+    known = {**found.spaces, **found.functional, **found.functions}
+    functions = {pair[0]: known.get(pair[-1]) or known[f"{space}.{pair[-1]}"] for pair in pairs}
     functions |= {name.partition(".")[2]: f for name, f in found.spaces.items() if name.startswith(space + ".")}
     made = "\n".join(stub(name, functions[name], False) for name in sorted(functions))
     head = [
