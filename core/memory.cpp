@@ -183,9 +183,9 @@ void end_thread(void* argument) {
   auto* cache = static_cast<ThreadCache*>(argument);
   Pool& p = pool();
   drop_scratch(*cache);
-  flush_counts(*cache);
   {
     std::lock_guard lock(p.mutex);
+    flush_counts(*cache);  // under the lock, as whoever sums up the counts must not see a share twice
     for (int c = 0; c < kFirstLarge; ++c) give_back(p, cache->lists[c], c, 0);
     (cache->previous ? cache->previous->next : p.threads) = cache->next;
     if (cache->next) cache->next->previous = cache->previous;
