@@ -65,10 +65,10 @@ if TYPE_CHECKING:
     from .autograd import no_grad as no_grad
     from .autograd import set_grad_enabled as set_grad_enabled
     from .autograd import tape as tape
-    from .capture.callbacks import host_callback as host_callback
-    from .capture.compare import compare as compare
-    from .capture.declared import Dim as Dim
-    from .capture.declared import check_size as check_size
+    from .capture.outside.callbacks import host_callback as host_callback
+    from .capture.reports.compare import compare as compare
+    from .capture.values.declared import Dim as Dim
+    from .capture.values.declared import check_size as check_size
     from .errors import Error as Error
     from .func import vmap as vmap
     from .jit import compile as compile
@@ -106,9 +106,9 @@ _LAZY = {
     "autograd": (
         "enable_grad", "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "set_grad_enabled", "tape",
     ),
-    "capture.callbacks": ("host_callback",),
-    "capture.compare": ("compare",),
-    "capture.declared": ("Dim", "check_size"),
+    "capture.outside.callbacks": ("host_callback",),
+    "capture.reports.compare": ("compare",),
+    "capture.values.declared": ("Dim", "check_size"),
     "cuda": (),
     "errors": ("Error",),
     "func": ("vmap",),

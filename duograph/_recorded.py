@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from duograph import _core as core
 
 if TYPE_CHECKING:
-    from duograph.capture.compare import Watch
-    from duograph.capture.recorder import Recorder
+    from duograph.capture.outside.recorder import Recorder
+    from duograph.capture.reports.compare import Watch
 
 
 class _State(_local):

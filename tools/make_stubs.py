@@ -59,7 +59,7 @@ class Block(NamedTuple):
 def read_blocks(folder: Path) -> list[Block]:
     """Every `@op` and `@function` block of a folder."""
     blocks: list[Block] = []
-    for path in sorted(folder.glob("*.py")):
+    for path in sorted(folder.rglob("*.py")):
         for node in ast.parse(path.read_text()).body:
             if not isinstance(node, ast.FunctionDef):
                 continue

@@ -14,9 +14,9 @@ from duograph import _core as core
 from duograph._recorded import state
 from duograph.errors import GradError
 
-from .chosen import chosen
-from .convert import callee
-from .tree import Remake, tensors_again
+from .conversion.convert import callee
+from .memory.chosen import chosen
+from .values.tree import Remake, tensors_again
 
 _STORES = ("setattr", "setitem", "setcell")
 

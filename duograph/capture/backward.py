@@ -14,7 +14,7 @@ from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
 
 from .builder import CaptureBuilder
-from .regions import copy_nodes
+from .control.regions import copy_nodes
 
 
 class Backward(NamedTuple):

@@ -21,16 +21,16 @@ from duograph.ir.types import TensorType
 from duograph.ops.definition import FLAG_VIEW
 from duograph.ops.tracing import wrap
 
-from .aliases import Aliases
-from .borrowed import Borrowed
-from .cells import Cell, Geometry, Step, Storage, View, contiguous, relate, steps_between, strides_after
-from .joined import Care, Joined, Overlapping, extent
-from .kinds import Kinds
-from .numbers import LiveNumber, Postfix
-from .presence import Presence
-from .regions import Region
-from .sizes import SizedBuilder, Unsettled
-from .versions import Versions
+from .control.kinds import Kinds
+from .control.presence import Presence
+from .control.regions import Region
+from .memory.aliases import Aliases
+from .memory.borrowed import Borrowed
+from .memory.cells import Cell, Geometry, Step, Storage, View, contiguous, relate, steps_between, strides_after
+from .memory.joined import Care, Joined, Overlapping, extent
+from .memory.versions import Versions
+from .values.numbers import LiveNumber, Postfix
+from .values.sizes import SizedBuilder, Unsettled
 
 _internal_codes: dict[CodeType, bool] = {}
 _locations: dict[tuple[CodeType, int], Location] = {}
@@ -240,7 +240,7 @@ class CaptureBuilder(SizedBuilder):
         if view is None:
             return handle
         if view.history != view.cell.version and self.base_of(tensor) is not tensor:
-            from .histories import refresh
+            from .memory.histories import refresh
 
             refresh(self, tensor, view)
         return view.current(self)

@@ -8,10 +8,10 @@ from duograph import _core as core
 from duograph.ir.graph import Graph, Value
 
 from .builder import CaptureBuilder
-from .cells import contiguous, view_layout
-from .chosen import Others, chosen
-from .recorder import Recorder
-from .tree import Arguments, Row, late_number, template
+from .memory.cells import contiguous, view_layout
+from .memory.chosen import Others, chosen
+from .outside.recorder import Recorder
+from .values.tree import Arguments, Row, late_number, template
 
 
 class Results:

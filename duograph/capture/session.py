@@ -14,15 +14,15 @@ from duograph.ir.primitives import LATE, PRIMITIVES
 
 from .backward import Backward, depends, differentiate
 from .builder import CaptureBuilder
-from .convert import callee
-from .host_calls import HostCalls
-from .joined import Care, LookAgain
-from .presence import grad_if
-from .recorder import Recorder
+from .control.presence import grad_if
+from .conversion.convert import callee
+from .memory.joined import Care, LookAgain
+from .outside.host_calls import HostCalls
+from .outside.recorder import Recorder
+from .reports.words import Words
 from .results import Results
-from .size_history import Plan
-from .tree import Arguments, Row, argument_names, template, tensor_spec
-from .words import Words
+from .values.size_history import Plan
+from .values.tree import Arguments, Row, argument_names, template, tensor_spec
 
 
 class Captured(NamedTuple):
@@ -206,7 +206,7 @@ class Session:
 
         A program that may fail keeps them, as what it leaves behind then depends on where it stopped.
         """
-        from duograph.passes.hoist import may_fail
+        from duograph.passes.rewriting.hoist import may_fail
 
         primitives = [node for node in graph.walk() if node.op in PRIMITIVES]
         if graph.checks or any(n.op == "host_call" or PRIMITIVES[n.op].kind == LATE or may_fail(n) for n in primitives):

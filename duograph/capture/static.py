@@ -15,21 +15,21 @@ from duograph.config import config
 from duograph.errors import ArgumentError, CaptureError, OutOfMemoryError
 
 from .again import Again, places_of
-from .borrowed import MayAlternate
 from .budget import read_budget
-from .convert import callee
-from .declared import Declared
-from .failures import Lines, raise_failure
-from .joined import Care, LookAgain
+from .conversion.convert import callee
+from .memory.borrowed import MayAlternate
+from .memory.joined import Care, LookAgain
+from .outside.watched import TupleHistory
+from .reports.failures import Lines, raise_failure
+from .reports.signatures import Reasons, Signatures, signatures, warn
 from .session import Captured, Session
-from .signatures import Reasons, Signatures, signatures, warn
-from .size_history import Plan, SizeHistory
-from .sizes import Unsettled, known_sizes
-from .tree import tensors_again
-from .watched import TupleHistory
+from .values.declared import Declared
+from .values.size_history import Plan, SizeHistory
+from .values.sizes import Unsettled, known_sizes
+from .values.tree import tensors_again
 
 if TYPE_CHECKING:
-    from .report import Report
+    from .reports.report import Report
 
 F = TypeVar("F", bound=Callable[..., Any])
 if config.dynamic:
@@ -168,7 +168,7 @@ class Handler:
             time: also run every kernel and give its microseconds.
         """
         with capture_lock:
-            from .report import explain
+            from .reports.report import explain
 
             return explain(self, args, kwargs, time)
 

@@ -26,7 +26,7 @@ from .batching import Batching
 
 if TYPE_CHECKING:
     from duograph.capture.builder import CaptureBuilder
-    from duograph.capture.cells import Cell
+    from duograph.capture.memory.cells import Cell
 
 Tensor = core.Tensor
 Keys = dict[Value, Any]  # random keys: what stands for them in the example's graph → what was drawn
@@ -255,7 +255,7 @@ class _InCapture(Place):
     """A region of the capture that is open."""
 
     def __init__(self, builder: CaptureBuilder) -> None:
-        from duograph.capture.regions import Region
+        from duograph.capture.control.regions import Region
 
         arguments: set[Value] = set()
 
@@ -303,7 +303,7 @@ class _InCapture(Place):
     def run(
         self, wanted: Sequence[Value], given: dict[Value, tuple[Any, bool]], size: Expr, randomness: str, keys: Keys | None
     ) -> Run:
-        from duograph.capture.regions import live_nodes, with_own_sizes
+        from duograph.capture.control.regions import live_nodes, with_own_sizes
 
         nodes = live_nodes(self.region.nodes, wanted, lambda node: keys is None)
         graph = Graph(tuple(given), tuple(nodes), tuple(wanted), name="vmap")

@@ -68,7 +68,7 @@ class _MatrixExponential(Function):
 
 def _side_by_side(tensors: list[Any], dim: int) -> Any:
     """Matrices side by side, or one above the other."""
-    from ..ops.joining import cat
+    from ..ops.shapes.joining import cat
 
     return cat(tensors, dim)
 

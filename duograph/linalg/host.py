@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import _core as core
-from ..capture.callbacks import HostCallback
+from ..capture.outside.callbacks import HostCallback
 from ..errors import DTypeError, Error, ShapeError
 
 Tensor = core.Tensor

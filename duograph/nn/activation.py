@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .. import _core as core
 from ..errors import DomainError
-from ..ops.activations import elu, gelu, leaky_relu, relu, softplus
-from ..ops.unary import sigmoid, tanh
+from ..ops.elementwise.activations import elu, gelu, leaky_relu, relu, softplus
+from ..ops.elementwise.unary import sigmoid, tanh
 from . import functional
 from .module import Module
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .. import _core as core
-from ..ops.activations import log_softmax_of, softmax_of
 from ..ops.arguments import checked
 from ..ops.definition import REGISTRY, Definition
+from ..ops.elementwise.activations import log_softmax_of, softmax_of
 
 if TYPE_CHECKING:
     from ..ops import *

@@ -7,7 +7,7 @@ import math
 from .. import _core as core
 from ..autograd import no_grad
 from ..errors import DomainError, ShapeError
-from ..ops.choice import where
+from ..ops.elementwise.choice import where
 from ..tensors import creation
 
 Tensor = core.Tensor

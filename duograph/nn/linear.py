@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import _core as core
 from ..errors import DomainError
-from ..ops.contractions import linear
+from ..ops.matrix.contractions import linear
 from ..tensors.creation import empty
 from . import functional, init
 from .module import Module

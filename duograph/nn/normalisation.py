@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import _core as core
 from ..errors import ArgumentError, DomainError
-from ..ops.normalisation import layer_norm, rms_norm
+from ..ops.reduction.normalisation import layer_norm, rms_norm
 from ..tensors.creation import empty
 from . import functional, init
 from .module import Module

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import _core as core
-from ..ops.movement import flatten
+from ..ops.shapes.movement import flatten
 from . import functional
 from .applied import Applied
 from .module import Module

@@ -6,109 +6,86 @@ from typing import TYPE_CHECKING
 
 from duograph import _core as core
 
-from . import (  # noqa: F401
+from .definition import REGISTRY
+from .elementwise import (  # noqa: F401
     activations,
-    affine_views,
     arithmetic,
-    arranging,
-    assembling,
     bessel,
     bessel_second,
     bits,
     choice,
     comparison,
-    contractions,
-    copying,
-    counting,
-    covariance,
-    creation,
     divisions,
-    drawing,
-    dropping,
-    einsum,
     exponentiation,
-    extrema,
     functions,
     gates,
     incomplete,
-    indexing,
-    joining,
-    layouts,
-    likelihoods,
-    losses,
-    margins,
-    masks,
-    movement,
-    normalisation,
-    norms,
-    optimizer_steps,
-    padding,
     pairs,
-    permuting,
-    products,
-    quantiles,
-    random,
-    rarer_steps,
-    reductions,
-    regrouping,
     rounding,
-    row_distances,
-    rows,
-    sampled,
-    scans,
-    scattering,
-    searching,
-    similarity,
-    slicing,
-    sorting,
     special,
-    statistics,
-    tables,
-    tabulating,
     tails,
     unary,
-    view_forms,
-    windows,
     zeta,
 )
-from .definition import REGISTRY
+from .matrix import contractions, einsum, products, row_distances  # noqa: F401
+from .randomness import drawing, dropping, random  # noqa: F401
+from .reduction import covariance, extrema, normalisation, norms, quantiles, reductions, sampled, scans, similarity, statistics  # noqa: F401
+from .selection import counting, indexing, masks, rows, scattering, searching, sorting, tables  # noqa: F401
+from .shapes import (  # noqa: F401
+    affine_views,
+    arranging,
+    assembling,
+    copying,
+    creation,
+    joining,
+    layouts,
+    movement,
+    padding,
+    permuting,
+    regrouping,
+    slicing,
+    tabulating,
+    view_forms,
+    windows,
+)
+from .training import likelihoods, losses, margins, optimizer_steps, rarer_steps  # noqa: F401
 
 if TYPE_CHECKING:
-    from .activations import *
-    from .arithmetic import *
-    from .bits import *
-    from .choice import *
-    from .comparison import *
-    from .contractions import *
-    from .copying import *
-    from .creation import *
-    from .divisions import *
-    from .exponentiation import *
-    from .extrema import *
-    from .functions import *
-    from .gates import *
-    from .indexing import *
-    from .joining import *
-    from .layouts import *
-    from .likelihoods import *
-    from .losses import *
-    from .margins import *
-    from .masks import *
-    from .movement import *
-    from .normalisation import *
-    from .optimizer_steps import *
-    from .pairs import *
-    from .permuting import *
-    from .random import *
-    from .reductions import *
-    from .rounding import *
-    from .rows import *
-    from .slicing import *
-    from .special import *
-    from .statistics import *
-    from .tables import *
-    from .unary import *
-    from .view_forms import *
+    from .elementwise.activations import *
+    from .elementwise.arithmetic import *
+    from .elementwise.bits import *
+    from .elementwise.choice import *
+    from .elementwise.comparison import *
+    from .elementwise.divisions import *
+    from .elementwise.exponentiation import *
+    from .elementwise.functions import *
+    from .elementwise.gates import *
+    from .elementwise.pairs import *
+    from .elementwise.rounding import *
+    from .elementwise.special import *
+    from .elementwise.unary import *
+    from .matrix.contractions import *
+    from .randomness.random import *
+    from .reduction.extrema import *
+    from .reduction.normalisation import *
+    from .reduction.reductions import *
+    from .reduction.statistics import *
+    from .selection.indexing import *
+    from .selection.masks import *
+    from .selection.rows import *
+    from .selection.tables import *
+    from .shapes.copying import *
+    from .shapes.creation import *
+    from .shapes.joining import *
+    from .shapes.layouts import *
+    from .shapes.movement import *
+    from .shapes.permuting import *
+    from .shapes.slicing import *
+    from .shapes.view_forms import *
+    from .training.likelihoods import *
+    from .training.losses import *
+    from .training.margins import *
+    from .training.optimizer_steps import *
 
 for _name, _hook in (
     ("trace_op", "duograph.ops.tracing:trace_op"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from .affine_views import added_back, put_back, strided
-from .creation import full
-from .movement import reshape
+from .shapes.affine_views import added_back, put_back, strided
+from .shapes.creation import full
+from .shapes.movement import reshape
 
 if TYPE_CHECKING:
     from collections.abc import Callable

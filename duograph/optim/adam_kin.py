@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import _core as core
 from .._recorded import recorded
-from ..ops.optimizer_steps import adamax_update_, nadam_update_, radam_update_
+from ..ops.training.optimizer_steps import adamax_update_, nadam_update_, radam_update_
 from .optimizer import Group, Optimizer, check_betas, check_hints, check_not_negative, decay_of
 
 Tensor = core.Tensor

@@ -8,9 +8,9 @@ from typing import Any
 from .. import _core as core
 from ..autograd import enable_grad, no_grad
 from ..errors import ArgumentError, CaptureError
-from ..ops.contractions import dot
-from ..ops.joining import cat
-from ..ops.movement import reshape
+from ..ops.matrix.contractions import dot
+from ..ops.shapes.joining import cat
+from ..ops.shapes.movement import reshape
 from .optimizer import Group, Optimizer, check_not_negative
 from .wolfe import Point, strong_wolfe
 

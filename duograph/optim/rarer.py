@@ -8,7 +8,7 @@ from typing import Any
 from .. import _core as core
 from .._recorded import recorded
 from ..errors import ArgumentError, DomainError
-from ..ops.rarer_steps import adafactor_update_, asgd_update_, muon_update_, rprop_update_
+from ..ops.training.rarer_steps import adafactor_update_, asgd_update_, muon_update_, rprop_update_
 from .optimizer import Group, Optimizer, check_hints, check_not_negative, decay_of
 
 Tensor = core.Tensor

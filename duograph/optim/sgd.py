@@ -8,7 +8,7 @@ from typing import Any
 from .. import _core as core
 from .._recorded import recorded
 from ..errors import DomainError
-from ..ops.optimizer_steps import sgd_update_
+from ..ops.training.optimizer_steps import sgd_update_
 from .optimizer import Group, Optimizer, check_hints, check_not_negative, decay_of
 
 Tensor = core.Tensor

@@ -10,19 +10,19 @@ from duograph.config import config
 from duograph.ir.graph import Graph
 from duograph.ir.verify import verify
 
-from .cleanup import merge_common
-from .contract_fma import contract_fma
-from .drop_dead import drop_dead
-from .expand import expand
-from .fold import fold_constants
-from .hoist import hoist
-from .join_loops import join_loops
-from .lay_out_loops import lay_out_loops
-from .reductions import split_reductions
-from .segment_loops import Cut, by_default, segment_loops
-from .select_branches import select_branches
-from .share_rows import share_rows
-from .simplify import simplify
+from .fusion.reductions import split_reductions
+from .rewriting.cleanup import merge_common
+from .rewriting.contract_fma import contract_fma
+from .rewriting.drop_dead import drop_dead
+from .rewriting.expand import expand
+from .rewriting.fold import fold_constants
+from .rewriting.hoist import hoist
+from .rewriting.join_loops import join_loops
+from .rewriting.lay_out_loops import lay_out_loops
+from .rewriting.segment_loops import Cut, by_default, segment_loops
+from .rewriting.select_branches import select_branches
+from .rewriting.share_rows import share_rows
+from .rewriting.simplify import simplify
 
 
 class Options(NamedTuple):

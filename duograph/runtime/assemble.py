@@ -12,12 +12,8 @@ from duograph.ir.graph import Graph, Value
 from duograph.ir.late import late_symbols
 from duograph.ir.primitives import INDEXING, PRIMITIVES
 from duograph.ir.substitution import symbols
-from duograph.passes.groups import Buffer, Placement
-from duograph.passes.hoist import may_fail
-from duograph.passes.pipeline import Options, keep_rows, simplified
-from duograph.passes.plan_memory import Plan, most, plan_memory, results_bytes
-from duograph.passes.recompute import Fitted, Planner, Recomputation, fit, greatest_peak, planned_peak, too_small
-from duograph.passes.schedule import (
+from duograph.passes.fusion.groups import Buffer, Placement
+from duograph.passes.fusion.schedule import (
     CondStep,
     CopyStep,
     HostStep,
@@ -31,9 +27,13 @@ from duograph.passes.schedule import (
     WhileStep,
     counted,
 )
-from duograph.passes.scheduling import schedule
-from duograph.passes.segment_loops import Cut, by_default, cost, in_parts, nowhere
-from duograph.passes.trim import trim
+from duograph.passes.lowering.scheduling import schedule
+from duograph.passes.memory.plan_memory import Plan, most, plan_memory, results_bytes
+from duograph.passes.memory.recompute import Fitted, Planner, Recomputation, fit, greatest_peak, planned_peak, too_small
+from duograph.passes.memory.trim import trim
+from duograph.passes.pipeline import Options, keep_rows, simplified
+from duograph.passes.rewriting.hoist import may_fail
+from duograph.passes.rewriting.segment_loops import Cut, by_default, cost, in_parts, nowhere
 
 from .kernels import compile_unit
 from .registers import Registers

@@ -20,10 +20,10 @@ from duograph.ir.dim import Expr
 from duograph.ir.graph import Graph
 from duograph.ir.location import Location
 from duograph.ir.primitives import PRIMITIVES
-from duograph.passes.groups import Buffer
-from duograph.passes.plan_memory import Plan
-from duograph.passes.recompute import Recomputation
-from duograph.passes.schedule import Counted, KernelStep, Schedule
+from duograph.passes.fusion.groups import Buffer
+from duograph.passes.fusion.schedule import Counted, KernelStep, Schedule
+from duograph.passes.memory.plan_memory import Plan
+from duograph.passes.memory.recompute import Recomputation
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from .. import _core as core
 from ..errors import ArgumentError
-from ..ops.copying import cast, clone
+from ..ops.shapes.copying import cast, clone
 from .device import check_device, device
 
 Tensor = core.Tensor

@@ -14,7 +14,7 @@ from ..errors import ArgumentError, CaptureError, DomainError, DTypeError
 from ..ops import creation as ops
 from ..ops import random
 from ..ops.arguments import checked
-from ..ops.copying import cast, clone
+from ..ops.shapes.copying import cast, clone
 from .convert import as_dtype
 from .device import check_device
 

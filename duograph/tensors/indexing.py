@@ -14,17 +14,17 @@ from .. import _core as core
 from ..errors import BoundsError, CaptureError, DomainError, DTypeError, ShapeError
 from ..ir.builder import current
 from ..ir.dim import Dim
-from ..ops.copying import cast
-from ..ops.creation import full
 from ..ops.definition import FLAG_VIEW
-from ..ops.indexing import index as gather
-from ..ops.indexing import index_put
-from ..ops.masks import late_bound, nonzero_tuple
-from ..ops.movement import broadcast_to, unsqueeze
-from ..ops.permuting import permute
-from ..ops.rows import row, row_put
-from ..ops.slicing import select
-from ..ops.slicing import slice as slice_view
+from ..ops.selection.indexing import index as gather
+from ..ops.selection.indexing import index_put
+from ..ops.selection.masks import late_bound, nonzero_tuple
+from ..ops.selection.rows import row, row_put
+from ..ops.shapes.copying import cast
+from ..ops.shapes.creation import full
+from ..ops.shapes.movement import broadcast_to, unsqueeze
+from ..ops.shapes.permuting import permute
+from ..ops.shapes.slicing import select
+from ..ops.shapes.slicing import slice as slice_view
 from ..ops.tracing import is_weak, require_equal
 
 Tensor = core.Tensor

@@ -10,9 +10,9 @@ from .._forks import import_late
 from ..errors import ArgumentError, GradError, ShapeError
 from ..ir.builder import active, current
 from ..ops.arguments import checked
-from ..ops.copying import cast
-from ..ops.copying import contiguous as contiguous_copy
-from ..ops.permuting import permute, transpose
+from ..ops.shapes.copying import cast
+from ..ops.shapes.copying import contiguous as contiguous_copy
+from ..ops.shapes.permuting import permute, transpose
 from . import creation, functions
 from .convert import as_dtype, parse_to
 from .hooks import register_hook, register_post_accumulate_grad_hook

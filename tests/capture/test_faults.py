@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import duograph as dg
-from duograph.capture.sizes import CallSizes
+from duograph.capture.values.sizes import CallSizes
 
 
 def rows(n):

@@ -7,8 +7,8 @@ import traceback
 import pytest
 
 from duograph._recorded import state
-from duograph.capture.convert import convert_function
-from duograph.capture.recorder import Recorder
+from duograph.capture.conversion.convert import convert_function
+from duograph.capture.outside.recorder import Recorder
 
 LIMIT = 3
 COUNTER = 0

@@ -14,8 +14,8 @@ from duograph.errors import BoundsError, InternalError
 from duograph.ir import Builder, Graph, TensorType, Value, symbol
 from duograph.ir.text import parse_graph, print_graph
 from duograph.ir.verify import verify
+from duograph.passes.fusion.schedule import CopyStep, KernelStep, WhileStep
 from duograph.passes.pipeline import Options
-from duograph.passes.schedule import CopyStep, KernelStep, WhileStep
 from duograph.runtime.assemble import Assembled, assemble
 from duograph.runtime.build import build
 

@@ -17,8 +17,8 @@ from duograph.ir.graph import Node
 from duograph.ir.late import late_symbols
 from duograph.ir.text import parse_graph, print_graph
 from duograph.ir.verify import verify
+from duograph.passes.fusion.schedule import KernelStep, WhileStep
 from duograph.passes.pipeline import Options
-from duograph.passes.schedule import KernelStep, WhileStep
 from duograph.runtime.assemble import Assembled, assemble
 from duograph.runtime.build import build
 

@@ -9,9 +9,9 @@ import numpy as np
 import duograph as dg
 from duograph.codegen.kernel import ContractionKernel, LoopKernel
 from duograph.ir.text import parse_graph
+from duograph.passes.fusion.schedule import KernelStep, Schedule
+from duograph.passes.lowering.scheduling import schedule
 from duograph.passes.pipeline import Options, optimise
-from duograph.passes.schedule import KernelStep, Schedule
-from duograph.passes.scheduling import schedule
 from duograph.runtime.build import build
 
 

@@ -14,8 +14,8 @@ from duograph.errors import BoundsError
 from duograph.ir import Builder, Graph, TensorType, Value, symbol
 from duograph.ir.dim import Expr
 from duograph.ir.verify import verify
-from duograph.passes.hoist import hoist
 from duograph.passes.pipeline import Options, optimise
+from duograph.passes.rewriting.hoist import hoist
 from duograph.runtime.build import build
 
 D = symbol("d", 1)

@@ -9,8 +9,8 @@ import duograph as dg
 from duograph import _core as core
 from duograph.ir import Builder, Graph, TensorType, Value
 from duograph.ir.verify import verify
-from duograph.passes.join_loops import join_loops
 from duograph.passes.pipeline import Options, optimise
+from duograph.passes.rewriting.join_loops import join_loops
 from duograph.runtime.build import build
 
 INDEX, BOOL, VECTOR = TensorType(core.int64), TensorType(core.bool), TensorType(core.float64, (4,))

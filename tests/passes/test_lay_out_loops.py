@@ -9,7 +9,7 @@ import duograph as dg
 from duograph import _core as core
 from duograph.ir import Builder, Graph, TensorType
 from duograph.ir.verify import verify
-from duograph.passes.lay_out_loops import lay_out_loops
+from duograph.passes.rewriting.lay_out_loops import lay_out_loops
 from duograph.runtime.build import build
 
 I, B = TensorType(core.int64), TensorType(core.bool)

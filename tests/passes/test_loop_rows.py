@@ -11,8 +11,8 @@ import pytest
 import duograph as dg
 from duograph.capture.session import Session
 from duograph.ir import Graph, Node
-from duograph.passes import segment_loops
 from duograph.passes.pipeline import Options, optimise
+from duograph.passes.rewriting import segment_loops
 
 SIZE, BATCH, TURNS = 32, 8, 40
 

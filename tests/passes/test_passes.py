@@ -11,15 +11,15 @@ import duograph as dg
 from duograph.errors import InternalError
 from duograph.ir.graph import Graph
 from duograph.ir.text import parse_graph, print_graph
-from duograph.passes.cleanup import merge_common
-from duograph.passes.contract_fma import contract_fma
-from duograph.passes.drop_dead import drop_dead
-from duograph.passes.expand import expand
-from duograph.passes.fold import fold_constants
-from duograph.passes.patterns import Op, Rule, Rules, Var
+from duograph.passes.fusion.reductions import split_reductions
 from duograph.passes.pipeline import Options, optimise
-from duograph.passes.reductions import split_reductions
-from duograph.passes.simplify import SIMPLIFY, simplify
+from duograph.passes.rewriting.cleanup import merge_common
+from duograph.passes.rewriting.contract_fma import contract_fma
+from duograph.passes.rewriting.drop_dead import drop_dead
+from duograph.passes.rewriting.expand import expand
+from duograph.passes.rewriting.fold import fold_constants
+from duograph.passes.rewriting.patterns import Op, Rule, Rules, Var
+from duograph.passes.rewriting.simplify import SIMPLIFY, simplify
 from duograph.runtime.build import build
 
 

@@ -9,7 +9,7 @@ import pytest
 from duograph import _core as core
 from duograph.ir import Builder, Graph, TensorType, Value
 from duograph.passes.pipeline import Options, optimise
-from duograph.passes.select_branches import select_branches
+from duograph.passes.rewriting.select_branches import select_branches
 
 I, B = TensorType(core.int64), TensorType(core.bool)
 

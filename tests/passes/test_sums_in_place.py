@@ -11,9 +11,9 @@ import duograph as dg
 from duograph.codegen.contraction.shape import most_in_a_chain
 from duograph.codegen.kernel import ContractionKernel
 from duograph.ir.text import parse_graph
+from duograph.passes.fusion.schedule import KernelStep, Schedule, Step, WhileStep
+from duograph.passes.lowering.scheduling import schedule
 from duograph.passes.pipeline import Options, optimise
-from duograph.passes.schedule import KernelStep, Schedule, Step, WhileStep
-from duograph.passes.scheduling import schedule
 from duograph.runtime.build import build
 
 BLOCK = most_in_a_chain(4)

@@ -12,11 +12,11 @@ import pytest
 from duograph import _core as core
 from duograph.codegen.kernel import Address, Instr, LoopKernel, Operand
 from duograph.ir.text import parse_graph
-from duograph.passes.groups import Buffer
+from duograph.passes.fusion.groups import Buffer
+from duograph.passes.fusion.schedule import KernelStep, Step
+from duograph.passes.lowering.scheduling import schedule
+from duograph.passes.memory.plan_memory import EXACT_LIMIT, Plan, _replaceable, clash, plan_memory
 from duograph.passes.pipeline import Options, optimise
-from duograph.passes.plan_memory import EXACT_LIMIT, Plan, _replaceable, clash, plan_memory
-from duograph.passes.schedule import KernelStep, Step
-from duograph.passes.scheduling import schedule
 from duograph.runtime.build import build
 
 sys.path.append(str(Path(__file__).parent.parent / "passes"))

@@ -11,9 +11,9 @@ import duograph as dg
 from duograph import _core as core
 from duograph import nn
 from duograph.ir.text import parse_graph
-from duograph.passes.ordering import in_order
-from duograph.passes.schedule import KernelStep
-from duograph.passes.scheduling import schedule
+from duograph.passes.fusion.schedule import KernelStep
+from duograph.passes.lowering.ordering import in_order
+from duograph.passes.lowering.scheduling import schedule
 
 
 class Training:

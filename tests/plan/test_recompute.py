@@ -17,13 +17,13 @@ from duograph.errors import OutOfMemoryError
 from duograph.ir.graph import Graph, Value
 from duograph.ir.text import parse_graph
 from duograph.ir.verify import verify
-from duograph.passes import steps
+from duograph.passes.fusion.schedule import Schedule
+from duograph.passes.lowering.scheduling import schedule
+from duograph.passes.memory import steps
+from duograph.passes.memory.plan_memory import Plan, plan_memory
+from duograph.passes.memory.recompute import Fitted, fit, planned_peak
+from duograph.passes.memory.steps import Emitter, Timeline, without_reads_of_writes
 from duograph.passes.pipeline import Options, optimise
-from duograph.passes.plan_memory import Plan, plan_memory
-from duograph.passes.recompute import Fitted, fit, planned_peak
-from duograph.passes.schedule import Schedule
-from duograph.passes.scheduling import schedule
-from duograph.passes.steps import Emitter, Timeline, without_reads_of_writes
 from duograph.runtime.build import build
 
 sys.path.append(str(Path(__file__).parent.parent / "passes"))

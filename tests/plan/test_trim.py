@@ -9,8 +9,8 @@ import pytest
 
 import duograph as dg
 from duograph import nn
-from duograph.passes import trim as trimming
-from duograph.passes.recompute import Recomputation
+from duograph.passes.memory import trim as trimming
+from duograph.passes.memory.recompute import Recomputation
 from duograph.runtime import cache
 
 

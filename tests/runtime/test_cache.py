@@ -23,7 +23,7 @@ x.requires_grad_()
 y = ((x @ x).softmax(1) * x).sum()
 y.backward()
 print([round(v, 5) for row in x.grad.tolist() for v in row])
-print("llvmlite" in sys.modules, "duograph.passes.fuse" in sys.modules, "duograph.ir.graph" in sys.modules)
+print("llvmlite" in sys.modules, "duograph.passes.fusion.fuse" in sys.modules, "duograph.ir.graph" in sys.modules)
 """
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from ... import _core as core
 from ...autograd import no_grad
 from ...errors import ArgumentError, CaptureError, DomainError, ShapeError
-from ...ops.comparison import isfinite
-from ...ops.joining import cat
-from ...ops.optimizer_steps import clamp_together_, scale_together_, total_norm
+from ...ops.elementwise.comparison import isfinite
+from ...ops.shapes.joining import cat
+from ...ops.training.optimizer_steps import clamp_together_, scale_together_, total_norm
 
 Tensor = core.Tensor
 

@@ -8,7 +8,7 @@ from ...autograd import no_grad
 from ...errors import ArgumentError, DomainError, ShapeError
 from ...linalg import householder_product, matrix_exp, qr, solve
 from ...linalg.host import lapack, transposed
-from ...ops.joining import cat
+from ...ops.shapes.joining import cat
 from ...tensors.creation import eye
 from ..module import Module
 from .parametrize import register_parametrization

@@ -7,7 +7,7 @@ from typing import Any
 
 from ... import _core as core
 from ...errors import ArgumentError, DomainError, DTypeError, ShapeError
-from ...ops.joining import stack
+from ...ops.shapes.joining import stack
 from ...tensors.creation import randint, randperm, tensor
 from .dataset import TensorDataset
 

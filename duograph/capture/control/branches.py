@@ -1,0 +1,305 @@
+"""Branches on a tensor's value: both sides are captured, and each run takes one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from duograph import _core as core
+from duograph._stack import user_location
+from duograph.errors import CaptureError, Error
+from duograph.ir.builder import current
+from duograph.ir.graph import Value
+from duograph.ir.types import TensorType
+from duograph.ops.tracing import to_bool, wrap
+
+from ..memory.sharing import Join
+from ..outside.host_calls import Diverged
+from ..outside.outside_places import OutsidePlaces, with_places
+from .branch_node import Branch
+from .containers import Containers
+from .control import UNBOUND, Thunk, Variables
+from .merge import adopt, common_type, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
+from .region_gradients import Written, with_gradients
+from .regions import Region
+
+if TYPE_CHECKING:
+    from ..builder import CaptureBuilder
+    from ..memory.cells import Cell
+    from ..outside.recorder import Recorder
+
+ENDED = object()  # what a side gives that ends the run with an error
+_WHERE = ("where the condition holds", "elsewhere")
+
+
+def truth(tensor: Any) -> Value:
+    """The truth of a tensor with one element, as `bool` takes it."""
+    builder = current()
+    value = builder.read(tensor)
+    if value.type.size != 1:
+        raise CaptureError(
+            f"bool: a tensor of shape {tuple(tensor.shape)} has no single truth value",
+            hint="use any() or all()",
+            location=user_location(),
+        )
+    if value.shape:
+        value = builder.read(wrap(value).reshape(()))
+    return to_bool(value)
+
+
+def negation(tensor: Any) -> Any:
+    """`not` of a tensor: stands for a Python bool."""
+    made = current().emit("logical_not", [truth(tensor)], {}, [TensorType(core.bool, (), weak=True)])
+    return wrap(made[0])
+
+
+class Outside:
+    """What code in a region must leave alone: watched from the start of a region to its end."""
+
+    def __init__(self, recorder: Recorder, gradients: bool = False, places: bool = False) -> None:
+        self.recorder = recorder
+        self.gradients = gradients  # may be written
+        self.places = places  # likewise
+        self.before = self._marks()
+
+    def _marks(self) -> tuple[int, int, int, int]:
+        recorder = self.recorder
+        gradients = 0 if self.gradients else sum(kind == "write" for kind, _, _ in recorder.gradients_written)
+        return len(recorder.calls), len(recorder.undo) - recorder.first, 0 if self.places else len(recorder.log), gradients
+
+    def check(self, region: Region) -> None:
+        """Refuse what would happen once, at capture, instead of when the branch or loop runs."""
+        gradients = any(alias.leaf.grad is not None for alias in region.aliases.values())
+        if gradients or self._marks() != self.before:
+            raise CaptureError(
+                "static: a branch or loop that a tensor's value steers changes something outside of the function",
+                hint="assign to a local variable inside and do this after it, or do it in a dg.host_callback",
+                location=user_location(),
+            )
+
+
+def branch(
+    recorder: Recorder,
+    test: Any,
+    then: Thunk,
+    otherwise: Thunk,
+    variables: Variables,
+) -> None:
+    """`if` on a tensor: the variables afterwards are what the side taken gives them."""
+    predicate = truth(test)
+    written = Written(recorder)
+    outside = OutsidePlaces(recorder)
+    given = variables
+    before = variables.get()
+    containers = Containers(recorder, (*variables.loads(), *before), variables)
+    while True:
+        choice = _Choice(recorder, predicate)
+        found: list[Any] = []
+        contents: list[list[Any]] = []
+        more = False
+        for run in (then, otherwise):
+            try:
+                with containers.hold(choice.builder):
+                    found.append(choice.side(run, variables.get, writes=True))
+                more |= written.new() | outside.new()
+            finally:
+                written.take_back()
+                outside.take_back()
+                given.set(before)
+                contents.append(containers.take_back())
+        if not more:
+            break
+        variables = with_gradients(with_places(given, outside), written, fixed=True)
+    if ENDED in found:
+        choice.go_on([after is ENDED for after in found], then, otherwise)
+        return
+    _, set_, names, live, _ = variables
+    kept = [name for name in names if name in live]
+    pairs = [tuple(after[names.index(name)] for after in found) for name in kept]
+    changed = containers.changed(*contents)
+    pairs += [(contents[0][i], contents[1][i]) for i in changed]
+    results = choice.merge([*kept, *(containers.names[i] for i in changed)], pairs)
+    containers.give([(i, value) for i, value in zip(changed, results[len(kept) :])])
+    merged = dict(zip(kept, results))
+    set_(tuple(merged.get(name, UNBOUND) for name in names))
+
+
+def choose(recorder: Recorder, test: Any, then: Thunk, otherwise: Thunk) -> Any:
+    """A conditional expression on a tensor."""
+    choice = _Choice(recorder, truth(test))
+    sides = [choice.side(lambda: None, run) for run in (then, otherwise)]
+    if ENDED not in sides:
+        return choice.merge(["the expression"], [tuple(sides)])[0]
+    values: list[Any] = []
+    ends = [side is ENDED for side in sides]
+    choice.go_on(ends, lambda: values.append(then()), lambda: values.append(otherwise()))
+    return values[0]
+
+
+def check(recorder: Recorder, test: Any, message: Thunk | None) -> None:
+    """`assert` on a tensor: a run that finds it false raises here."""
+
+    def fail() -> None:
+        raise AssertionError(*(() if message is None else (message(),)))
+
+    choice = _Choice(recorder, truth(test))
+    for run in (lambda: None, fail):
+        choice.side(run, lambda: None)
+    choice.go_on([False, True], lambda: None, fail)
+
+
+class _Choice:
+    """Both sides of one branch."""
+
+    def __init__(self, recorder: Recorder, predicate: Value) -> None:
+        builder: Any = current()
+        self.builder: CaptureBuilder = builder
+        self.recorder = recorder
+        self.predicate = predicate
+        self.regions: list[Region] = []
+        self.values: list[tuple[Any, Any]] = []  # of each result: what it is on both sides
+        self.lenders: list[tuple[str, list[Cell]]] = []  # of each result: whose memory it is on one side
+
+    def side(self, run: Thunk, get: Thunk, writes: bool = False) -> Any:
+        """Capture one side; gives the variables at its end, or ENDED if it raises."""
+        region = Region(self.builder)
+        self.regions.append(region)
+        outside = Outside(self.recorder, gradients=writes, places=writes)
+        with region.open():
+            try:
+                run()
+                result = get()
+            except (Error, NameError):
+                raise
+            except RecursionError:
+                raise CaptureError(
+                    "static: a function calls itself without end here: a tensor is to stop it, and both ways are captured",
+                    hint="write it as a `while` loop over variables",
+                    location=user_location(),
+                ) from None
+            except Exception as error:
+                self.recorder.hosts.raises(error)
+                result = ENDED
+            outside.check(region)
+        return result
+
+    def go_on(self, ends: Sequence[bool], then: Thunk, otherwise: Thunk) -> None:
+        """A side ends the run with an error of its own: what comes after the branch belongs to the other."""
+        nodes = self.regions[0].nodes, self.regions[1].nodes
+        for region, ended in zip(self.regions, ends):
+            if not ended:  # it is run again as a part of what is around the branch
+                region.nodes = []
+        Branch(self.builder, self.predicate, self.regions, ([], [])).emit()
+        for region, kept in zip(self.regions, nodes):
+            region.nodes = kept
+        if all(ends):
+            raise Diverged
+        (otherwise if ends[0] else then)()
+
+    def merge(self, names: Sequence[str], pairs: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The variables after the branch."""
+        outs: tuple[list[Any], list[Any]] = ([], [])
+        plans: list[tuple[Any, list[Any]]] = []  # per variable: its structure, and leaves (None: the next result)
+        for name, (a, b) in zip(names, pairs):
+            plans.append(self._plan(name, a, b, outs))
+        join = None
+        if self.builder.aliases.exact and outs[0]:
+            join = Join(self.builder, self.predicate, self.regions, list(zip(*self.values)))
+        count = len(outs[0])
+        cells = self._cells(outs)
+        ways = self.values[:count]
+        if join is not None:
+            for out, more in zip(outs, join.outs()):
+                out += more
+        node = Branch(self.builder, self.predicate, self.regions, outs)
+        made = node.emit() if outs[0] or node.acts() else []
+        for tensor, (path, _), sides in zip(made, self.lenders, ways):
+            self.builder.kinds.note(tensor, path, sides)
+            for region, side in zip(self.regions, sides):
+                self.builder.versions.hand_on(region, side, tensor)
+        results = iter(made)
+        merged = []
+        for like, kept in plans:
+            queue = iter(kept)
+
+            def take(queue: Any = queue) -> Any:
+                row = next(queue)
+                return next(results) if row is None else row[0]
+
+            merged.append(rebuild(like, take))
+        for cell in cells:
+            self.builder.note_cell(cell)
+            before, cell.value = cell.version, self.builder.read(next(results))
+            cell.changed()
+            self.builder.versions.merged(self.regions, cell, before)
+        if join is not None:
+            join.bind(made[:count], made[count + len(cells) :])
+            return merged
+        borrowed = self.builder.borrowed
+        for tensor, (path, lenders) in zip(made, self.lenders):
+            borrowed.note(tensor, path, lenders)
+        for region, values in zip(self.regions, outs):
+            borrowed.note_together(region, values, [(path, t) for t, (path, _) in zip(made, self.lenders)])
+        return merged
+
+    def _plan(self, name: str, a: Any, b: Any, outs: tuple[list[Any], list[Any]]) -> tuple[Any, list[Any]]:
+        hidden = [side is UNBOUND for side in (a, b)]
+        if all(hidden):
+            return None, [(UNBOUND,)]
+        if any(hidden):
+            if not is_synthetic(name):
+                hint = f"assign {name} before the branch, or on both sides of it"
+                raise refuse(name, "is assigned on one side of a branch only", (_WHERE[0], a), (_WHERE[1], b), hint)
+            whole = b if hidden[0] else a
+            rows = [(leaf, leaf) for leaf in leaves(whole, name)]
+            rows = [(None if hidden[0] else x, None if hidden[1] else y) for x, y in rows]  # type: ignore[misc]
+        else:
+            if not same_structure(a, b):
+                raise refuse(name, "is built differently on the two sides of a branch", (_WHERE[0], a), (_WHERE[1], b), "")
+            whole = a
+            rows = list(zip(leaves(a, name), leaves(b, name)))
+        kept = [self._leaf(name, x, y, outs) for x, y in rows]
+        return whole, kept
+
+    def _leaf(self, name: str, x: Any, y: Any, outs: tuple[list[Any], list[Any]]) -> Any:
+        """None if the leaf is a result of the branch, else (its value,)."""
+        path = (x or y).path
+        values = [UNBOUND if leaf is None else leaf.value for leaf in (x, y)]
+        if same(*values):
+            return (values[0],)
+        with self.regions[0].open(at_end=True):
+            first = type_of(values[0])
+        with self.regions[1].open(at_end=True):
+            second = type_of(values[1])
+        type_ = first if values[1] is UNBOUND else second if values[0] is UNBOUND else None
+        if type_ is None and first is not None and second is not None:
+            type_ = common_type(first, second)
+            if type_ is None:
+                self.builder.call_sizes.must_be_equal(first.shape, second.shape)
+        if type_ is None:
+            hint = (
+                "make both sides give the same dtype and shape"
+                if first and second
+                else "let Python decide it, or compute it with where"
+            )
+            what = "differs between the two sides of a branch that a tensor's value decides"
+            raise refuse(path, what, (_WHERE[0], values[0]), (_WHERE[1], values[1]), hint)
+        self.values.append((values[0], values[1]))
+        borrowed = self.builder.borrowed
+        lenders = [c for region, x in zip(self.regions, values) for c in borrowed.lenders(region, (x,))]
+        self.lenders.append((path, lenders))
+        for region, value, out in zip(self.regions, values, outs):
+            with region.open(at_end=True):
+                out.append(adopt(value, type_))
+        return None
+
+    def _cells(self, outs: tuple[list[Any], list[Any]]) -> list[Cell]:
+        """Storages that either side wrote: their contents are results too."""
+        written: dict[int, Cell] = {}
+        for region in self.regions:
+            for key, (cell, _) in region.written.items():
+                written.setdefault(key, cell)
+        for key, cell in written.items():
+            for region, out in zip(self.regions, outs):
+                out.append(wrap(region.written[key][1] if key in region.written else cell.value))
+        return list(written.values())

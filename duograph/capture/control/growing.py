@@ -1,0 +1,319 @@
+"""Lists that grow in captured loops: what each turn appends is a row of a stack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from duograph import _core as core
+from duograph._stack import user_location
+from duograph.errors import CaptureError
+from duograph.ir.builder import current
+from duograph.ops.definition import REGISTRY
+from duograph.ops.tracing import value_of, wrap
+
+from ..values.sizes import Unsettled
+
+if TYPE_CHECKING:
+    from ..builder import CaptureBuilder
+
+
+class Rows:
+    """Stands in a list for the items that a loop appended, as many as only the run knows: their tensors are rows of stacks."""
+
+    __slots__ = ("like", "stacks")
+
+    def __init__(self, like: Any, stacks: list[Any]) -> None:
+        self.like = like
+        self.stacks = stacks
+
+    def length(self) -> Any:
+        """How many items these are, as a size expression."""
+        count = self.stacks[0].size(0)
+        return getattr(count, "expr", count)
+
+    def item(self, number: Any) -> Any:
+        from .merge import rebuild
+
+        rows = iter([stack[number] for stack in self.stacks])
+        return rebuild(self.like, lambda: next(rows))
+
+    def __getattr__(self, name: str) -> Any:
+        _settle(self)
+
+
+class Earlier(Rows):
+    """Stands in a list, while a turn of a loop is captured, for what the turns before appended."""
+
+    __slots__ = ("each", "last", "turn")
+
+    def __init__(self, turn: Any, each: int) -> None:
+        super().__init__(None, [])
+        self.turn = turn  # the number of the turn, as a traced number
+        self.each = each  # items that a turn appends
+        self.last: Any = None  # the last of them
+
+    @property
+    def count(self) -> Any:
+        """How many items these are, as a traced number."""
+        return self.turn * self.each
+
+
+def _settle(rows: Rows) -> NoReturn:
+    """A list with these items is used as a list whose length Python knows: so it must be, or that is an error."""
+    if type(rows) is Earlier:
+        raise CaptureError(
+            "static: a loop reads a list to which it appends, and only the run knows how many items there are",
+            hint="keep what a turn needs of the turns before in a variable",
+            location=user_location(),
+        )
+    sizes = current().call_sizes  # type: ignore[attr-defined]
+    length = rows.length()
+    if sizes.knows(length):
+        sizes.pin_symbols(length)
+        raise Unsettled("the length of a list that a loop has filled is needed")
+    raise CaptureError(
+        "static: how many tensors this list holds is known only when the loop that appends to it has run",
+        hint="stack or cat the list, take its length, go over it with for, or index it",
+        location=user_location(),
+    )
+
+
+def _no_item(self: Rows, *args: Any) -> NoReturn:
+    """What Python does with an item of a list: this is none."""
+    _settle(self)
+
+
+_BINARY = "add sub mul matmul truediv floordiv mod pow and or xor lshift rshift"
+_OTHER = "eq ne lt le gt ge neg pos abs invert bool len iter getitem setitem contains call int float index format str repr enter"
+for _name in [*_BINARY.split(), *("r" + name for name in _BINARY.split()), *_OTHER.split()]:
+    setattr(Rows, f"__{_name}__", _no_item)
+Rows.__hash__ = object.__hash__  # type: ignore[method-assign]
+
+
+def settled(value: Any) -> Any:
+    """The value, which Python goes over or takes apart: no list whose length only the run knows."""
+    if (type(value) is list or type(value) is tuple) and value:
+        for item in value:
+            if type(item) in _STAND_INS:
+                _settle(item)
+    return value
+
+
+_STAND_INS = (Rows, Earlier)
+
+
+def grows(value: Any) -> bool:
+    """Whether it is a list whose length only the run knows."""
+    return type(value) is list and any(type(item) in _STAND_INS for item in value)
+
+
+def tensors_of(items: Sequence[Any]) -> list[Any]:
+    """The tensors that items of a list are made of."""
+    from .merge import leaves
+
+    return [leaf.value for item in items for leaf in leaves(item, "")]
+
+
+def appended(container: list[Any], saved: list[Any]) -> list[Any] | None:
+    """What a turn appended to a list, tensors or tuples of them; None if it did something else to it."""
+    if len(container) < len(saved) or any(a is not b for a, b in zip(container, saved)):
+        return None
+    new = container[len(saved) :]
+    return new if all(isinstance(x, core.Tensor) for x in tensors_of(new)) else None
+
+
+def extend(builder: CaptureBuilder, container: list[Any], new: list[Any], stacks: list[Any], turns: int | None) -> None:
+    """The list as it is after the loop; `stacks`: the rows of each tensor that a turn appends."""
+    from .merge import rebuild
+
+    if turns is None:
+        _check_alike([*(x for x in container if type(x) is not Rows), *new])
+        builder.lists_grew = True
+        count = len(stacks) // len(new)
+        made = [stacks[k::count] for k in range(count)]
+        container.append(Rows(new[0], [_interleaved(parts) for parts in made]))
+        return
+    plain = len(new) == 1 and isinstance(new[0], core.Tensor)
+    for j in range(turns):
+        rows = iter([stack[j] for stack in stacks])
+        container += [rebuild(item, lambda: next(rows)) for item in new]  # noqa: B023
+        if plain:
+            builder.rows[id(container[-1])] = (stacks[0], j, turns, container[-1])
+
+
+def _interleaved(parts: list[Any]) -> Any:
+    if len(parts) == 1:
+        return parts[0]
+    return REGISTRY["stack"].op(parts, 1).flatten(0, 1)
+
+
+def _check_alike(items: Sequence[Any]) -> None:
+    from .merge import describe, leaves, same_structure
+
+    first = items[0]
+    for item in items[1:]:
+        alike = same_structure(first, item)
+        for a, b in zip(leaves(first, ""), leaves(item, "")) if alike else ():
+            both = isinstance(a.value, core.Tensor) and isinstance(b.value, core.Tensor)
+            alike = alike and both and a.value.dtype is b.value.dtype and tuple(a.value.shape) == tuple(b.value.shape)
+        if not alike:
+            raise CaptureError(
+                "static: a list that grows in a loop whose number of turns only each run knows holds unlike items: "
+                f"{describe(first)} and {describe(item)}",
+                hint="let all items be tensors of one dtype and shape, or tuples of such; or use several lists",
+                location=user_location(),
+            )
+
+
+def joined(builder: CaptureBuilder, items: Sequence[Any]) -> Rows:
+    """All items of a growing list as rows."""
+    for earlier in items:
+        if type(earlier) is Earlier:
+            _settle(earlier)
+    if len(items) == 1:
+        found: Rows = items[0]
+        return found
+    rows = [x for x in items if type(x) is Rows]
+    _check_alike([x.like if type(x) is Rows else x for x in items])
+    parts = [x.stacks if type(x) is Rows else [t.unsqueeze(0) for t in tensors_of([x])] for x in items]
+    made = Rows(rows[0].like, [REGISTRY["cat"].op(list(part), 0) for part in zip(*parts)])
+    for stack, part in zip(made.stacks, zip(*parts)):
+        builder.aliases.lend(stack, part)
+    return made
+
+
+def part(builder: CaptureBuilder, items: list[Any], key: slice) -> list[Any]:
+    """A slice of a growing list."""
+    rows = joined(builder, items)
+    if key.step == -1 and key.start is None and key.stop is None:
+        made = Rows(rows.like, [REGISTRY["flip"].op(stack, (0,)) for stack in rows.stacks])
+    elif key.step is None or (type(key.step) is int and key.step > 0):
+        made = Rows(rows.like, [stack[key] for stack in rows.stacks])
+    else:
+        _settle(rows)
+    for stack, whole in zip(made.stacks, rows.stacks):
+        builder.aliases.lend(stack, [whole])
+    return [made]
+
+
+def holds_any(items: Any) -> Any:
+    """Whether a growing list holds anything: known if it holds items of before, or if a size says so; else a tensor."""
+    if any(type(x) not in _STAND_INS for x in items):
+        return True
+    if any(type(x) is Earlier for x in items):
+        return length(items) > 0
+    builder: Any = current()
+    lengths = [rows.length() for rows in items]
+    if builder.call_sizes.knows(*lengths):
+        return any([builder.call_sizes.decide(0, "lt", length) for length in lengths])
+    return length(items) > 0
+
+
+def length(items: list[Any]) -> Any:
+    """How many items a growing list holds, as a traced number."""
+    count: Any = sum(type(x) not in _STAND_INS for x in items)
+    for earlier in items:
+        if type(earlier) is Earlier:
+            count = earlier.count + count
+    sizes = [x.stacks[0].shape[0] for x in items if type(x) is Rows]
+    for size in sizes:
+        count = wrap(value_of(size)) + count
+    return count
+
+
+def item(builder: CaptureBuilder, items: list[Any], key: Any) -> Any:
+    """An item of a growing list."""
+    first = next(i for i, x in enumerate(items) if type(x) in _STAND_INS)
+    last = next(i for i in range(len(items) - 1, -1, -1) if type(items[i]) in _STAND_INS) - len(items)
+    if type(key) is int and (0 <= key < first or last < key < 0):
+        return items[key]
+    if type(items[-1]) is Earlier and type(key) is int and key == -1 and items[-1].last is not None:
+        return items[-1].last
+    if type(key) is slice:
+        return part(builder, items, key)
+    if type(key) is int and key >= first == len(items) - 1 and type(items[first]) is Rows:
+        return items[first].item(key - first)
+    rows = joined(builder, items)
+    if type(key) is not int or key >= 0:
+        return rows.item(key)
+    size = rows.stacks[0].shape[0]
+    if key == -1:
+        return rows.item(size - 1)
+    number = wrap(value_of(size))
+    return rows.item(REGISTRY["where"].op(number < -key, number, number + key))  # no further back than the first
+
+
+def whole(builder: CaptureBuilder, items: Any) -> Any:
+    """The stack whose rows a list holds, in order and all of them; None if it is another list."""
+    if not isinstance(items, (list, tuple)) or not items:
+        return None
+    if grows(items):
+        rows = joined(builder, items)
+        return rows.stacks[0] if isinstance(rows.like, core.Tensor) else None
+    first = builder.rows.get(id(items[0]))
+    if first is None or first[2] != len(items):
+        return None
+    for j, row in enumerate(items):
+        found = builder.rows.get(id(row))
+        if found is None or found[0] is not first[0] or found[1] != j:
+            return None
+    return first[0]
+
+
+def joining(builder: CaptureBuilder, function: Any) -> Callable[..., Any] | None:
+    """`stack` and `cat`, which need not take rows apart to put them together again; None for other functions."""
+    name = next((n for n in ("stack", "cat") if function is REGISTRY[n].exported), None)
+    if name is None:
+        return None
+
+    def join(tensors: Any, dim: Any = 0, *args: Any, **kwargs: Any) -> Any:
+        found = None if args or kwargs or type(dim) is not int else whole(builder, tensors)
+        if found is None:
+            return function(settled(tensors), dim, *args, **kwargs)
+        rank = found.ndim if name == "stack" else found.ndim - 1
+        at = dim + rank if dim < 0 else dim
+        if not 0 <= at < rank:
+            return function(tensors, dim)
+        moved = found if at == 0 else found.permute((*range(1, at + 1), 0, *range(at + 1, found.ndim)))
+        if name == "stack":
+            return moved.clone()
+        shape = tuple(moved.shape)
+        return moved.reshape((*shape[:at], shape[at] * shape[at + 1], *shape[at + 2 :])).clone()
+
+    return join
+
+
+def whole_arguments(function: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+    """The call of a function that knows lists as Python does: no list whose length only the run knows may get there."""
+    holder: Any = getattr(function, "__self__", None)
+    name = getattr(function, "__name__", "") if type(holder) is list else ""
+
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        builder: Any = current()
+        if builder.held_iterators:
+            _check_held(builder, args)
+        if not (builder.lists_grew or builder.regions):
+            return call(*args, **kwargs)
+        if name == "reverse" and grows(holder):
+            holder[:] = item(builder, holder, slice(None, None, -1))
+            return None
+        if name and name != "extend" and not (name == "insert" and args[:1] == (0,)):
+            settled(holder)
+        if name != "extend":
+            for value in (*args, *kwargs.values()):
+                settled(value)
+        return call(*args, **kwargs)
+
+    return checked
+
+
+def _check_held(builder: Any, args: Sequence[Any]) -> None:
+    for iterators in builder.held_iterators:
+        for value in args:
+            if iterators.get(id(value), builder) is value:
+                raise CaptureError(
+                    "static: a branch or loop that is captured once takes items of an iterator that was made before it",
+                    hint="go over a list or tensor instead, by its index",
+                    location=user_location(),
+                )

@@ -1,0 +1,4 @@
+"""Operators on each element.
+
+Arithmetic, comparison, functions, activations.
+"""

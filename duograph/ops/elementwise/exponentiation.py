@@ -1,0 +1,146 @@
+"""Powers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..definition import ELEMENTWISE, REGISTRY, function, op
+from ..dtypes import numeric
+from ..samples import unary
+from ..shapes.creation import ones_like, zeros_like
+from .arithmetic import mul
+from .choice import where
+from .unary import log, reciprocal, sqrt
+
+if TYPE_CHECKING:
+    from duograph._core import Tensor
+
+    from ..definition import Operand
+
+
+_NUMBERS = (int, float)
+
+
+@op(
+    kind=ELEMENTWISE,
+    dtypes=numeric,
+    primitive="pow",
+    reference="numpy.power",
+    inplace="pow_",
+    samples=lambda m: [
+        (m(3, 5, low=0.3, high=2.5), m(3, 5, low=0, high=2.5)),
+        (m(7, low=0.3, high=2.5), 2.5 if m.is_float else 2),
+        (m(2, 6, low=-3, high=3), 3),
+        (2, m(2, 3, low=0, high=2.5)),
+        (m(0, 3, low=0.3), m(3, low=0)),
+        (m(low=0.3), m(4, low=0)),
+    ],
+    names="exponent=b",
+)
+def pow(a: Operand, b: Operand) -> Tensor:
+    """a to the power b. For integers b must not be negative.
+
+    Shapes:   a [*S], b [*T] → broadcast(S, T)
+    Dtypes:   promote
+    Gradient: b * a ** (b - 1) to a (0 where b is 0); out * log(a) to b (0 where a is 0 and b is not negative)
+    Errors:   ShapeError if S and T do not broadcast
+    Source:   torch.pow
+
+    >>> tensor([1.0, 2.0]) ** 3
+    tensor([1., 8.])
+    """
+    ...
+
+
+@pow.vjp
+def _(g: Any, out: Any, a: Any, b: Any) -> Any:
+    if isinstance(b, _NUMBERS):
+        first = zeros_like(g) if b == 0 else g * b * pow(a, b - 1)
+        return first, None
+    first = where(b == 0, 0.0, g * b * pow(a, b - 1))
+    if isinstance(a, _NUMBERS):
+        return None, zeros_like(g) if a == 0 else g * out * log(a * ones_like(g))
+    return first, where((a == 0) & (b >= 0), 0.0, g * out * log(a))
+
+
+@function(over="pow", slot="__pow__", names="exponent=b")
+def power(a: Operand, b: Operand, modulo: None = None) -> Tensor:
+    """a ** b; the commonest whole powers are products."""
+    if b.__class__ is int or b.__class__ is float:
+        dtype = getattr(a, "dtype", None)
+        if dtype is not None and (dtype.is_floating_point or (b.__class__ is int and dtype.kind != "b")):
+            is_two = b == 2
+            if is_two.__class__ is not bool:  # a size that values decide
+                return pow(a, b)
+            if is_two:
+                return square(a)
+            if dtype.is_floating_point:
+                if b == 0.5:
+                    return sqrt(a)
+                if b == 3:
+                    return cube(a)
+                if b == -1:
+                    return reciprocal(a)
+    return pow(a, b)
+
+
+@function(over="pow_", slot="__ipow__", names="exponent=b")
+def power_(a: Tensor, b: Operand, modulo: None = None) -> Tensor:
+    """a **= b; a square is a product."""
+    in_place = REGISTRY["square_" if b.__class__ is int and b == 2 and a.dtype.kind != "b" else "pow_"].op
+    result: Tensor = in_place(a) if in_place.name == "square_" else in_place(a, b)
+    return result
+
+
+@function(slot="__rpow__", method=False, public=False)
+def reflected_power(b: Operand, a: Operand, modulo: None = None) -> Tensor:
+    """a ** b where a is a Python number."""
+    return pow(a, b)
+
+
+@op(
+    kind=ELEMENTWISE,
+    dtypes=numeric,
+    reference="numpy.square",
+    samples=unary(),
+    inplace="square_",
+)
+def square(x: Operand) -> Tensor:
+    """x * x.
+
+    Shapes:   x [*S] → [*S]
+    Dtypes:   kept; bool is rejected
+    Gradient: 2 * x
+    Errors:   DTypeError for bool
+    Source:   torch.square
+
+    >>> square(tensor([-2.0, 3.0]))
+    tensor([4., 9.])
+    """
+    return mul(x, x)
+
+
+@square.vjp
+def _(g: Any, out: Any, x: Any) -> Any:
+    return g * (x + x)
+
+
+@op(kind=ELEMENTWISE, dtypes=numeric, reference=lambda np, x: x * x * x, samples=unary(), method=False, public=False)
+def cube(x: Operand) -> Tensor:
+    """x * x * x, what `x ** 3` stands for.
+
+    Shapes:   x [*S] → [*S]
+    Dtypes:   kept; bool is rejected
+    Gradient: 3 * x * x
+    Errors:   DTypeError for bool
+    Source:   torch.pow
+
+    >>> tensor([2.0]) ** 3
+    tensor([8.])
+    """
+    return mul(mul(x, x), x)
+
+
+@cube.vjp
+def _(g: Any, out: Any, x: Any) -> Any:
+    return g * (3 * square(x))

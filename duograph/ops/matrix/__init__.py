@@ -1,0 +1,4 @@
+"""Sums of products.
+
+Of vectors and matrices, by equation, and what is made of them.
+"""

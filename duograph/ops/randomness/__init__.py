@@ -1,0 +1,4 @@
+"""Random numbers.
+
+Of every distribution, and what drops elements at random.
+"""

@@ -1,0 +1,4 @@
+"""Operators over dimensions.
+
+Sums, extrema, scans, statistics, norms.
+"""

@@ -1,0 +1,4 @@
+"""Operators that pick elements.
+
+By indices, by masks, by order, and write there.
+"""

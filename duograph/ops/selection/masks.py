@@ -1,0 +1,166 @@
+"""Sizes that depend on values: where a tensor is nonzero, and what a mask selects.
+
+In dynamic mode the size is known when the operator has run. In a static graph it is a symbol that gets its value while
+the program runs; whoever needs it before that gets an error. Such a size is never stretched: where dynamic mode would
+repeat a size that happens to be 1, a static graph raises a ShapeError.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from duograph import _core as core
+from duograph.errors import BoundsError, DomainError, DTypeError, ShapeError
+from duograph.ir.builder import current
+from duograph.ir.types import TensorType
+
+from ..definition import INDEXING, function, op
+from ..elementwise.choice import clamp, where
+from ..shapes.copying import cast
+from ..shapes.movement import broadcast_to, reshape
+from ..tracing import broadcast_shapes, user_operator, value_of, wrap
+from .indexing import index as gather
+
+if TYPE_CHECKING:
+    from duograph._core import Tensor
+    from duograph.ir.dim import Dim, Expr
+
+
+@op(
+    kind=INDEXING,
+    lowers=True,
+    differentiable=False,
+    method=False,
+    public=False,
+    reference=lambda np, mask: np.flatnonzero(mask),
+    samples=lambda m: [(m.bools(7),), (m.bools(40),), (m.bools(0),)],
+)
+def true_positions(mask: Tensor) -> Tensor:
+    """The positions at which a mask of one dimension is True, in order.
+
+    Shapes:   mask [n] → [number of True]
+    Dtypes:   mask bool; int64
+    Gradient: none
+    Errors:   ShapeError unless the mask has one dimension; DTypeError unless it is bool
+    Source:   numpy.flatnonzero
+
+    >>> dg.ops.true_positions(tensor([False, True, True]))
+    tensor([1, 2])
+    """
+    name = user_operator("true_positions")
+    if mask.dtype.kind != "b":
+        raise DTypeError(f"{name}: mask must be bool, got {mask.dtype.name}", hint="compare it with something")
+    if len(mask.shape) != 1:
+        raise ShapeError(f"{name}: mask must have one dimension, got shape {tuple(mask.shape)}")
+    builder = current()
+    size = builder.late("found", value_of(mask).type.size)
+    return wrap(builder.emit("nonzero", [value_of(mask)], {"size": size}, [TensorType(core.int64, (size,))])[0])
+
+
+def late_bound(bound: Tensor, size: Expr) -> Dim:
+    """A slice's bound, a traced tensor, as a size that the run knows: within 0 … size, negative ones from the end."""
+    if bound.dim() or bound.dtype.kind not in "iu":
+        raise BoundsError(f"index: the bound of a slice must be an integer, got {bound.dtype.name}{list(bound.shape)}")
+    at = cast(bound, core.int64)
+    inside = clamp(where(at < 0, at + size, at), 0, size)
+    return current().size_of(value_of(inside), "bound", size)
+
+
+def nonzero_tuple(x: Tensor) -> tuple[Tensor, ...]:
+    """The indices of nonzero elements, one tensor per dimension."""
+    mask = x.detach()
+    if mask.dtype is not core.bool:
+        mask = mask != 0
+    if not mask.dim():
+        return ()
+    found = true_positions(reshape(mask, (-1,)))
+    indices: list[Tensor] = []
+    for size in tuple(mask.shape)[:0:-1]:
+        indices.append(found % size)
+        found = found // size
+    return (found, *reversed(indices))
+
+
+def _argwhere(np: Any, x: Any, as_tuple: bool = False) -> Any:
+    return tuple(np.nonzero(x)) if as_tuple else np.argwhere(x)
+
+
+@function(
+    differentiable=False,
+    reference=_argwhere,
+    samples=lambda m: [(m.bools(3, 4),), (m.of([0, 1, 2]),), (m.bools(2, 3, 2), True), (m.bools(0, 3),), (m(4), True)],
+)
+def nonzero(x: Tensor, as_tuple: bool = False) -> Any:
+    """The indices of nonzero elements in row-major order. How many there are is known when the values are.
+
+    Shapes:   x [*S] → [n, rank], or rank times [n] if as_tuple
+    Dtypes:   int64
+    Gradient: none
+    Errors:   none
+    Source:   torch.nonzero
+
+    >>> nonzero(tensor([0, 5, 6]))
+    tensor([[1],
+            [2]])
+    """
+    from ..shapes.joining import stack
+
+    if not x.dim():
+        (found,) = nonzero_tuple(reshape(x, (1,)))
+        return (found,) if as_tuple else broadcast_to(reshape(found, (-1, 1))[:, :0], (found.shape[0], 0))
+    indices = nonzero_tuple(x)
+    return indices if as_tuple else stack(indices, 1)
+
+
+@function(
+    differentiable=False,
+    reference=lambda np, x, size, fill_value=-1: np.concatenate(
+        [np.argwhere(x)[:size], np.full((max(size - len(np.argwhere(x)), 0), x.ndim), fill_value)]
+    ),
+    torch=lambda torch, x, size, fill_value=-1: torch.nonzero_static(x, size=size, fill_value=fill_value),
+    samples=lambda m: [(m.bools(3, 4), 20), (m.of([0, 1, 2]), 1), (m.bools(2, 3, 2), 5, 7), (m.bools(0, 3), 2)],
+)
+def nonzero_static(x: Tensor, size: int, fill_value: int = -1) -> Tensor:
+    """The indices of the first `size` nonzero elements in row-major order; where there are fewer, rows of fill_value.
+
+    Shapes:   x [*S] → [size, rank]
+    Dtypes:   int64
+    Gradient: none
+    Errors:   DomainError for a negative size
+    Source:   torch.nonzero_static
+
+    >>> nonzero_static(tensor([0, 5, 6]), 3)
+    tensor([[ 1],
+            [ 2],
+            [-1]])
+    """
+    from ..shapes.creation import full
+    from ..shapes.joining import cat
+
+    if size < 0:
+        raise DomainError(f"nonzero_static: size must not be negative, got {size}")
+    filled = full((size, max(x.dim(), 0)), fill_value, core.int64)
+    return cat([nonzero(x), filled], 0)[:size]
+
+
+@function(
+    reference=lambda np, x, mask: np.broadcast_arrays(x, mask)[0][np.broadcast_arrays(x, mask)[1]],
+    samples=lambda m: [(m(3, 5), m.bools(3, 5)), (m(3, 5), m.bools(5)), (m(4), m.bools(2, 4)), (m(0, 2), m.bools(2))],
+)
+def masked_select(x: Tensor, mask: Tensor) -> Tensor:
+    """The elements of x at which the mask is True, in row-major order.
+
+    Shapes:   x [*S], mask [*T], which broadcast → [number of True]
+    Dtypes:   x's; mask bool
+    Gradient: to x where the mask is True
+    Errors:   DTypeError unless the mask is bool; ShapeError
+    Source:   torch.masked_select
+
+    >>> masked_select(tensor([1, 2, 3]), tensor([True, False, True]))
+    tensor([1, 3])
+    """
+    if mask.dtype.kind != "b":
+        raise DTypeError(f"masked_select: mask must be bool, got {mask.dtype.name}", hint="compare it with something")
+    shape = broadcast_shapes("masked_select", [("x", tuple(x.shape)), ("mask", tuple(mask.shape))])
+    positions = true_positions(reshape(broadcast_to(mask, shape), (-1,)))
+    return gather(reshape(broadcast_to(x, shape), (-1,)), [positions], (0,))

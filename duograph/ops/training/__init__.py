@@ -1,0 +1,4 @@
+"""What training is made of.
+
+Losses, and the optimisers' updates.
+"""

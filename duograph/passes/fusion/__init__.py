@@ -1,0 +1,4 @@
+"""Which nodes share a kernel.
+
+And which values get memory.
+"""

@@ -1,0 +1,101 @@
+"""From a contraction group to its kernel spec: letters to classes, operands to strides, consumers to the epilogue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from duograph.codegen.kernel import Address, ContractionKernel, Instr
+from duograph.ir.dim import Expr, product
+from duograph.ir.graph import Node
+
+from ..fusion.groups import Buffer, Group, Request, Store
+from ..fusion.schedule import KernelStep
+from .lower import Lowering
+from .merge import merge_contraction
+
+_COMPUTED_IN_FLOAT32 = ("float16", "bfloat16")
+
+
+class _Classes(NamedTuple):
+    """Loops by role; `swapped`: the operands changed places so that the result is contiguous along n."""
+
+    batch: list[int]
+    m: list[int]
+    n: list[int]
+    k: list[int]
+    swapped: bool
+
+
+def lower_contraction(group: Group) -> KernelStep:
+    """A contraction with its epilogue."""
+    node, anchor = group.node, group.anchor
+    assert node is not None and anchor is not None
+    (store,) = group.stores
+    batch, m, n, k, swapped = _classes(group, node, anchor, store)
+    operands = [request.loaded() for request in group.operands]
+    left, right = reversed(operands) if swapped else operands
+    lowering = Lowering(group, [*batch, *m, *n])
+    lowering.buffers = [_start(left), _start(right), _store_start(store)]
+    lowering.roles = ["in", "in", "out"]
+    lowering.fixed = 3
+    lowering.nodes.setdefault(node)
+    result = node.outputs[0].dtype.name
+    accumulator = "float32" if result in _COMPUTED_IN_FLOAT32 else result
+    number = lowering.add("accumulator", (), accumulator)
+    if result != accumulator:
+        number = lowering.add("cast", (number,), result)
+    lowering.numbers[anchor] = number
+    if group.held is not None:
+        lowering.roles[2] = "inout"
+        lowering.numbers[group.held] = lowering.add("load", (), accumulator, Address(2, lowering.strides(store.address())))
+    last = lowering.number(store.request)
+    if last != len(lowering.body) - 1:
+        lowering.body.append(Instr("cast", (last,), lowering.body[last].dtype))
+    sizes = [tuple(group.extents[loop] for loop in loops) for loops in (batch, m, n, k)]
+    kernel = ContractionKernel(
+        "contraction",
+        accumulator,
+        *(sizes[0], sizes[1], sizes[2], sizes[3]),
+        _strides(left, [*batch, *m, *k]),
+        _strides(right, [*batch, *k, *n]),
+        lowering.strides(store.address()),
+        lowering.operands(),
+        tuple(lowering.body),
+    )
+    lowering.flops = lowering.flops + 2 * product([group.extents[loop] for loop in (*batch, *m, *n, *k)])
+    traffic: Expr = lowering.traffic()
+    for value in (*node.inputs, store.request.value):
+        traffic = traffic + value.type.bytes
+    return lowering.step(merge_contraction(kernel), traffic)
+
+
+def _start(request: Request) -> Buffer:
+    """The operand's memory from its first element on."""
+    assert request.placement is not None
+    return request.placement.buffer.view(request.address().offset)
+
+
+def _store_start(store: Store) -> Buffer:
+    return store.placement.buffer.view(store.address().offset)
+
+
+def _classes(group: Group, node: Node, anchor: Request, store: Store) -> _Classes:
+    loops: dict[str, int] = {}
+    a, b, out = (node.attrs[name] for name in ("a", "b", "out"))
+    for letters, request in ((out, anchor), (a, group.operands[0]), (b, group.operands[1])):
+        for letter, index in zip(letters, request.access):
+            if index.terms:
+                loops[letter] = index.terms[0][0]
+    batch = [loops[x] for x in out if x in loops and x in a and x in b]
+    m = [loops[x] for x in out if x in loops and x in a and x not in b]
+    n = [loops[x] for x in out if x in loops and x in b and x not in a]
+    k = [loops[x] for x in a if x in loops and x in b and x not in out]
+    strides = {term[0]: term[1] for term in store.address().terms}
+    swapped = bool(m) and (not n or any(strides.get(loop) == 1 for loop in m))
+    return _Classes(batch, n, m, k, True) if swapped else _Classes(batch, m, n, k, False)
+
+
+def _strides(request: Request, loops: Sequence[int]) -> tuple[Expr, ...]:
+    strides = {loop: coefficient for loop, coefficient, _, _ in request.address().terms}
+    return tuple(strides.get(loop, 0) for loop in loops)

@@ -1,0 +1,4 @@
+"""Where temporaries lie, and what is computed again.
+
+So that few bytes are alive at once.
+"""
