@@ -231,7 +231,7 @@ class CaptureBuilder(SizedBuilder):
         if handle is None:
             return self.concrete(tensor).current(self)
         view = self.views.get(handle)
-        if self.borrowed.known:
+        if self.borrowed.known or self.borrowed.pairs:
             self.borrowed.check_read(self.view_of(tensor).cell)
         if self.aliases.links:
             self.aliases.sync(self.view_of(tensor).cell)

@@ -126,7 +126,41 @@ def row_or_another(x, c):
     return y.sin() + r.cos() * 1.3 + (y * y).tanh() * 0.7 + (r * r * r) * 0.77 + (y * 1.7).sigmoid() * 3.3 + a[0] * 1.1
 
 
+def one_from_the_second_turn_on(x, c):
+    h = x * 0.0
+    z = g = x * 0.1
+    for _i in range(c + 2):
+        z = z * 0.9 + (g * h).sin() + g.cos() * h + (h * 1.3).sin() * g
+        h = (h * 0.7 + x * 1.1).tanh()
+        g = h
+    return z
+
+
+def first_value_for_several_turns(x, c):
+    a = x * 1.0
+    h = a
+    for i in range(c + 3):
+        z = (h * a).sin() + a.cos() * 1.3 + h * h * a * 0.1 + h.sin() * 0.3
+        h = h if i < 2 else z.tanh() + h * 0.1 + a * 0.3
+    return h * 1.1
+
+
+def perhaps_the_one_before(x, c):
+    a = x * 1.0
+    g = a * 0.3
+    h = a
+    z = g
+    for i in range(c + 3):
+        z = z * 0.9 + (g * h).sin() + g.cos() * h + (h * 1.3).sin() * g
+        g = h if i % 2 == 0 else g
+        h = h if z.sum() > 0 else (h * 0.7 + x * 1.1).tanh()
+    return z
+
+
 FUNCTIONS = (
+    one_from_the_second_turn_on,
+    first_value_for_several_turns,
+    perhaps_the_one_before,
     row_or_another,
     after_a_branch,
     change_places,

@@ -15,6 +15,7 @@ from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
 
 from ..memory.joined import LookAgain
+from ..memory.one_another import OneAnother
 from ..memory.sharing import Turns
 from ..outside.outside_places import OutsidePlaces, with_places
 from ..outside.recorder import Recorder
@@ -188,6 +189,7 @@ class _Capture:
         self.after: dict[str, Any] = {}  # the variables at the end of a turn ...
         self.starts: dict[str, Any] = {}  # ... and at its start
         self.turns = Turns(builder) if builder.aliases.exact else None
+        self.one_another = OneAnother(builder)
 
     def give_up(self) -> None:
         """All is as before the loop, outside of the function too."""
@@ -236,13 +238,14 @@ class _Capture:
         region.leaves.update(id(t) for t in tensors.values())
         for path, c in self.carried.items():
             lenders = self.builder.borrowed.lenders(region, (c.initial,))
-            self.builder.borrowed.note(tensors[path], path, lenders)
+            self.builder.borrowed.note(tensors[path], path, lenders, False)
+        pairs = self.one_another.begin(region, given, {path: self.carried[path].initial for path in self.flowing})
         turn = self.turn = region.leaf(counter, False)
         self.builder.read_last.clear()
         flags = self.turns.inputs(region) if self.turns is not None else []
         test_region, go_on = self._test(region, tensors, contents, turn, test, stop)
         outside = Outside(self.recorder, gradients=True, places=not self.may_unroll)
-        with region.open(), self.containers.hold(self.builder), self._raising():
+        with region.open(), self.containers.hold(self.builder), self._raising(), self.builder.borrowed.paired(pairs):
             self._enter(tensors, contents)
             if self.turns is not None:
                 tensors = self.turns.bind(given)
@@ -254,7 +257,7 @@ class _Capture:
             grown = self.state.look(self.builder.read_last) | self.written.new() | self.outside.new() or self._grown(after)
             if self.turns is not None and not grown:
                 grown = self._share(region, after)
-            grown = grown or self._flows(after)
+            grown = grown or self._flows(after) or self.one_another.look(region, lambda path: self._leaf(after, path))
             if not grown:
                 self._check_appended(region, tensors, after)
         grown |= self._new_cells(region)
@@ -493,6 +496,7 @@ class _Capture:
             self.builder.kinds.note(final, path, ways)
             for result in (final, self.starts[path]):
                 self.builder.versions.hand_on(loop.region, self._leaf(self.after, path), result)
+        self.one_another.end(results, may_make_none)
         last = [self._leaf(self.after, path) for path in self.carried]
         self.builder.borrowed.note_together(loop.region, last, list(zip(self.carried, finals)))
         values = []

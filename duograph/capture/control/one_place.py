@@ -38,11 +38,11 @@ class OnePlace:
         found: dict[Any, Place] = {}
         for i, (tensor, leaf) in enumerate(zip(loop.initial, loop.leaves)):
             if leaf is not None and tensor.requires_grad:
-                found.setdefault(_position(tensor), Place([], None)).carried.append(i)
+                found.setdefault(position(tensor), Place([], None)).carried.append(i)
         for k, alias in enumerate(loop.constants):
-            place = found.get(_position(alias.outer))
+            place = found.get(position(alias.outer))
             if place is not None and place.constant is None:
-                found[_position(alias.outer)] = place._replace(constant=k)
+                found[position(alias.outer)] = place._replace(constant=k)
         self.places = [place for place in found.values() if place.constant is not None or len(place.carried) > 1]
 
     def members(self) -> set[int]:
@@ -100,7 +100,7 @@ class OnePlace:
             carried[place.carried[0]] = total
 
 
-def _position(tensor: Any) -> Any:
+def position(tensor: Any) -> Any:
     """Where on the tape the tensor is."""
     node = tensor.grad_fn
     return id(tensor) if node is None else (node, node.output_index)

@@ -6,7 +6,8 @@ keeps them apart, so what would tell the difference is refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
@@ -57,8 +58,8 @@ class Borrowed:
         cells += [lender for cell in cells for lender, _ in self.known.get(cell, ("", []))[1]]
         return [cell for cell in cells if not region.holds(cell.born)]
 
-    def note(self, tensor: Any, path: str, lenders: list[Cell]) -> None:
-        """The variable may lie on the lenders' memory, and on that which they may lie on."""
+    def note(self, tensor: Any, path: str, lenders: list[Cell], pairs: bool = True) -> None:
+        """The variable may lie on the lenders' memory, and on that which they may lie on; `pairs`: in whose place it then is."""
         if not lenders or tensor._traced is None or self.builder.aliases.exact:
             return
         everyone = dict.fromkeys(lenders)
@@ -67,11 +68,26 @@ class Borrowed:
         own = self.builder.view_of(tensor).cell
         before = self.known.get(own, (path, []))[1]
         self.known[own] = (path, [*before, *((cell, cell.version) for cell in everyone if cell is not own)])
-        if tensor.requires_grad and self.builder.aliases.shared.on():
+        if pairs and tensor.requires_grad and self.builder.aliases.shared.on():
             for cell in everyone:
-                pair = [False, False]
-                self.pairs.setdefault(own, []).append((0, pair))
-                self.pairs.setdefault(cell, []).append((1, pair))
+                self.pair(own, cell)
+
+    def pair(self, a: Cell, b: Cell) -> None:
+        """Tensors on these may be one: their gradients are to be followed if both are read from now on."""
+        pair = [False, False]
+        self.pairs.setdefault(a, []).append((0, pair))
+        self.pairs.setdefault(b, []).append((1, pair))
+
+    @contextmanager
+    def paired(self, pairs: Iterable[tuple[Cell, Cell]]) -> Iterator[None]:
+        """The same inside."""
+        old = {cell: list(found) for cell, found in self.pairs.items()}
+        for a, b in pairs:
+            self.pair(a, b)
+        try:
+            yield
+        finally:
+            self.pairs = old
 
     def note_together(self, region: Region, values: Iterable[Any], results: Iterable[tuple[str, Any]]) -> None:
         """Results that share memory in the region from which they come."""
