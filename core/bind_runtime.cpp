@@ -106,7 +106,7 @@ struct Arguments {
   if (status.check_code)
     raise_error("InternalError", "the program's check failed with code %lld",
                 static_cast<long long>(status.check_code));
-  if (status.kernel_status[0] >= 1 && status.kernel_status[0] <= 3) raise_run_failure(nullptr, Py_None, status);
+  if (status.kernel_status[0] >= 1 && status.kernel_status[0] <= 4) raise_run_failure(nullptr, Py_None, status);
   raise_error("InternalError", "kernel of node %d failed with code %lld, value %lld, extent %lld", status.node,
               static_cast<long long>(status.kernel_status[0]), static_cast<long long>(status.kernel_status[1]),
               static_cast<long long>(status.kernel_status[2]));

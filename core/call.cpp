@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
+#include <limits>
 
 #include "count.h"
 #include "dtype_object.h"
@@ -355,6 +357,15 @@ Ref value_tuple(PyObject* const* values, size_t count) {
   return tuple;
 }
 
+// What a kernel's operand has to be, by its place in the table of primitives (duograph/ir/primitives.py).
+static const char* demand(int64_t number) {
+  constexpr const char* kDemands[] = {"probabilities between 0 and 1", "weights that are finite and not negative",
+                                      "weights whose sum is finite and above 0", "a range that is finite",
+                                      "a range whose end is not below its start"};
+  const auto known = static_cast<int64_t>(std::size(kDemands));
+  return kDemands[number >= 0 && number < known ? number : known - 1];
+}
+
 void raise_run_failure(OpObject* op, PyObject* args, const RunStatus& status) {
   const char* name = op ? op_name(op) : "program";
   switch (status.kernel_status[0]) {
@@ -367,6 +378,12 @@ void raise_run_failure(OpObject* op, PyObject* args, const RunStatus& status) {
       raise_error("DivisionError", "%s: integer division by zero", name);
     case 3:
       raise_error("DomainError", "%s: integers to negative integer powers are not allowed", name);
+    case 4: {
+      double value;
+      std::memcpy(&value, &status.kernel_status[1], sizeof value);
+      if (value != value) value = std::numeric_limits<double>::quiet_NaN();  // without a sign
+      raise_error("DomainError", "%s: needs %s, got %g", name, demand(status.kernel_status[2]), value);
+    }
     default:
       raise_error("InternalError", "%s: a kernel failed with code %lld", name,
                   static_cast<long long>(status.kernel_status[0]));

@@ -192,11 +192,12 @@ PyObject* stride(PyObject* self, PyObject* args) {
   });
 }
 
-PyObject* size(PyObject* self, PyObject* args) {
+PyObject* size(PyObject* self, PyObject* args, PyObject* keywords) {
   return guarded([&]() -> PyObject* {
     TensorObject* tensor = as_tensor(self);
     PyObject* which = nullptr;
-    if (!PyArg_ParseTuple(args, "|O", &which)) throw ErrorSet{};
+    static const char* const names[] = {"dim", nullptr};
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "|O:size", const_cast<char**>(names), &which)) throw ErrorSet{};
     Ref shape = owned(seen_shape(tensor));
     if (!which || which == Py_None) return shape.release();
     Py_ssize_t d = PyNumber_AsSsize_t(which, PyExc_IndexError);
@@ -404,7 +405,8 @@ PyMethodDef tensor_methods[] = {
     {"nelement", numel, METH_NOARGS, "Number of elements."},
     {"dim", dim, METH_NOARGS, "Number of dimensions."},
     {"ndimension", dim, METH_NOARGS, "Number of dimensions."},
-    {"size", size, METH_VARARGS, "The shape, or the size of one dimension."},
+    {"size", reinterpret_cast<PyCFunction>(size), METH_VARARGS | METH_KEYWORDS,
+     "The shape, or the size of one dimension."},
     {"stride", stride, METH_VARARGS, "Steps in elements per dimension, or of one dimension."},
     {"storage_offset", storage_offset, METH_NOARGS, "Index of the first element in its memory."},
     {"is_contiguous", contiguous_now, METH_NOARGS, "Whether elements lie in row-major order without gaps."},

@@ -81,10 +81,10 @@ class Body:
                 scope.values[number] = result
             return
 
-        def fail(lanes: Vec, code: int) -> None:
+        def fail(lanes: Vec, code: int, values: Vec | None = None, extent: int = 0) -> None:
             if scope.mask is not None:
                 lanes = scope.v.and_(lanes, scope.mask)
-            self.frame.fail_lanes(scope.v, lanes, code)
+            self.frame.fail_lanes(scope.v, lanes, code, values, extent)
 
         inputs = [scope.value(i) for i in instr.inputs]
         operand_dtype = self.facts.operand_dtype(number)

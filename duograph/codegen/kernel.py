@@ -25,6 +25,7 @@ ScatterKind = Literal["add", "mul", "maximum", "minimum", "put"]
 STATUS_INDEX = 1  # status[1] = the index, status[2] = the extent it exceeds
 STATUS_ZERO_DIVISION = 2
 STATUS_NEGATIVE_POWER = 3  # an integer to a negative integer power
+STATUS_UNFIT = 4  # status[1] = the bits of the float64 that does not fit, status[2] = the demand: its place in DEMANDS
 
 # Sums: 16 interleaved partials (logical index mod 16) within chunks of 4096 elements; see docs of `LoopKernel`.
 SUM_LANES = 16

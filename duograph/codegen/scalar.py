@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from duograph.codegen import integer, vmath
 from duograph.codegen.convert import cast, round_to
 from duograph.codegen.dtypes import DTYPES, DTypeInfo
-from duograph.codegen.kernel import STATUS_NEGATIVE_POWER, STATUS_ZERO_DIVISION
+from duograph.codegen.kernel import STATUS_NEGATIVE_POWER, STATUS_UNFIT, STATUS_ZERO_DIVISION
 from duograph.codegen.vector import Vec, Vectors
+from duograph.ir.primitives import DEMANDS
 
-Fail = Callable[[Vec, int], None]
+
+class Fail(Protocol):
+    """Stops the kernel where a condition holds, with a status and what it tells."""
+
+    def __call__(self, lanes: Vec, code: int, values: Vec | None = None, extent: int = 0) -> None: ...
+
 
 _FLOOR = (vmath.named("floor_divide"), vmath.named("floor_modulo"))
 _TRUNCATED_MODULO, _POWER = vmath.named("truncated_modulo"), vmath.named("power")
@@ -189,7 +195,22 @@ def _is_nan(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
     return s.v.fcmp("uno", x[0], x[0]) if info.kind == "f" else s.v.const("i1", 0)
 
 
+def _demand(op: str) -> Primitive:
+    """The operand itself; the kernel stops where it is not what the demand asks for."""
+    number, (_, low, high) = list(DEMANDS).index(op), DEMANDS[op]
+
+    def emit(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
+        v, value = s.v, x[0]
+        wide = value if value.element == "double" else v.convert("fpext", value, "double")
+        above, below = v.fcmp("ult", wide, v.like(wide, low)), v.fcmp("ugt", wide, v.like(wide, high))  # or NaN
+        s.fail(v.or_(above, below), STATUS_UNFIT, v.bits(wide), number)
+        return value
+
+    return Primitive(emit, "f", cost=4, exact=True)
+
+
 PRIMITIVES: dict[str, Primitive] = {
+    **{op: _demand(op) for op in DEMANDS},
     # arithmetic; + and * of bool are or and and
     "add": _arithmetic("fadd", "add", "or"),
     "sub": _arithmetic("fsub", "sub"),

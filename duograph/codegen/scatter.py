@@ -136,7 +136,7 @@ class Scatter:
         if self.kernel.kind != "put":
             ref = f.load(kind, pointer, info.size) if mask is None else f.masked_load(kind, pointer, mask.ref, info.size)
             before = self.body.to_value(v, Vec(ref, info.storage, v.lanes), dtype)
-            value = PRIMITIVES[self.kernel.kind].emit(Scalars(v, lambda lanes, code: None), info, [before, value])
+            value = PRIMITIVES[self.kernel.kind].emit(Scalars(v, lambda *_: None), info, [before, value])
         raw = self.body.to_storage(v, value, dtype)
         if mask is None:
             f.store(raw.type, raw.ref, pointer, info.size)

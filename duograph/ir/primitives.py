@@ -24,6 +24,18 @@ EFFECT = "effect"
 TRANSCENDENTAL = 20
 
 
+# Primitives that hand a float on and end the run where it is not within these limits (or NaN): what they ask for, in words.
+# The core knows them by their place in this order.
+_GREATEST, _LEAST = 1.7976931348623157e308, 5e-324
+DEMANDS: dict[str, tuple[str, float, float]] = {
+    "probability": ("probabilities between 0 and 1", 0.0, 1.0),
+    "weight": ("weights that are finite and not negative", 0.0, _GREATEST),
+    "weight_sum": ("weights whose sum is finite and above 0", _LEAST, _GREATEST),
+    "finite": ("a range that is finite", -_GREATEST, _GREATEST),
+    "span": ("a range whose end is not below its start", 0.0, float("inf")),
+}
+
+
 class Primitive(NamedTuple):
     """One row.
 
@@ -61,6 +73,7 @@ def _rows() -> list[Primitive]:
     add(ELEMENTWISE, 1, "bit_not", symbol="~", flops=0)
     add(ELEMENTWISE, 1, "abs sign floor ceil round trunc")
     add(ELEMENTWISE, 1, "copy", flops=0)
+    add(ELEMENTWISE, 1, " ".join(DEMANDS), cost=4, flops=0)
     add(ELEMENTWISE, 1, "isnan", result="bool", flops=0)
     add(ELEMENTWISE, 1, "sqrt rsqrt reciprocal", cost=6)
     add(ELEMENTWISE, 1, "exp exp2 log log2 log1p expm1 sin cos tan tanh erf", cost=TRANSCENDENTAL)

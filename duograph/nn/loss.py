@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, Self
+
 from .. import _core as core
 from ..errors import DomainError
+from ..ops.arguments import refuse_deprecated
 from . import functional
 from .module import Module
 
@@ -14,6 +17,10 @@ class Loss(Module):
     """Base of the losses: `reduction` is one of `reductions`."""
 
     reductions: tuple[str, ...] = ("mean", "sum", "none")
+
+    def __new__(cls, *args: Any, **keywords: Any) -> Self:
+        refuse_deprecated(cls.__name__, keywords, ("reduction",))
+        return super().__new__(cls)
 
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__()

@@ -9,6 +9,7 @@ from duograph import _core as core
 from .definition import REGISTRY
 from .elementwise import (  # noqa: F401
     activations,
+    answers,
     arithmetic,
     bessel,
     bessel_second,
@@ -52,6 +53,7 @@ from .training import likelihoods, losses, margins, optimizer_steps, rarer_steps
 
 if TYPE_CHECKING:
     from .elementwise.activations import *
+    from .elementwise.answers import *
     from .elementwise.arithmetic import *
     from .elementwise.bits import *
     from .elementwise.choice import *

@@ -82,6 +82,15 @@ def renamed(
     return {theirs.get(name, name): value for name, value in keywords.items()} if theirs else None
 
 
+def refuse_deprecated(name: str, keywords: Container[str], parameters: Container[str]) -> None:
+    """Refuse what PyTorch replaced by `reduction` long ago."""
+    if "reduction" in parameters and ("size_average" in keywords or "reduce" in keywords):
+        raise ArgumentError(
+            f"{name}: size_average and reduce are not taken, reduction says the same",
+            hint="reduction='mean' (the default), 'sum' for size_average=False, 'none' for reduce=False",
+        )
+
+
 def checked(function: Callable[P, R], name: str | None = None, names: str = "") -> Callable[P, R]:
     """The function, with arguments of the wrong kind reported by name.
 
@@ -93,6 +102,7 @@ def checked(function: Callable[P, R], name: str | None = None, names: str = "") 
 
     def explain(function: Callable[..., Any], error: Exception, args: Any, kwargs: Any) -> Any:
         if kwargs and isinstance(error, TypeError):
+            refuse_deprecated(called, kwargs, function.__code__.co_varnames)
             call = _with_our_names(function, names, args, kwargs)
             if call is not None:
                 return made(*call[0], **call[1])

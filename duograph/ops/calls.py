@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from duograph import _core as core
 from duograph.errors import ArgumentError, DTypeError, GradError
 
-from .arguments import rename, renamed
+from .arguments import refuse_deprecated, rename, renamed
 from .definition import FLAG_INPLACE, FLAG_NONDIFFERENTIABLE, OPERAND_KINDS, TENSOR, VIEW, Definition, copy_of
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def misfit(op: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     if "out" in keywords:
         out = keywords.pop("out")
         return op(*args, **keywords) if out is None else call_into(op, out, args, keywords)
+    refuse_deprecated(definition.name, keywords, [name for name, _, _ in definition.params])
     operands = [name for name, kind, _ in definition.params if kind in OPERAND_KINDS]
     ours = renamed(keywords, definition.names, operands, [name for name, _, _ in definition.params])
     if ours is not None:

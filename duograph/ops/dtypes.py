@@ -117,6 +117,11 @@ def _numeric(name: str, operands: Sequence[OperandType]) -> Signature:
     return Signature(compute_dtype(result), result)
 
 
+def _counting(name: str, operands: Sequence[OperandType]) -> Signature:
+    result = result_type(name, operands)
+    return Signature(compute_dtype(result), result) if result.kind != "b" else Signature(core.int64, core.int64)
+
+
 def _no_bool(name: str, operands: Sequence[OperandType]) -> Signature:
     if any(o.dtype.kind == "b" for o in operands):
         raise DTypeError(f"{name}: not defined for bool, got {_names(operands)}", hint="use ^ or logical_xor, or convert first")
@@ -201,6 +206,7 @@ def _accumulate(name: str, operands: Sequence[OperandType]) -> Signature:
 
 promote = Rule("promote", _promote)
 numeric = Rule("promote; bool is rejected", _numeric)
+counting = Rule("promote; bool becomes int64", _counting)
 no_bool = Rule("promote; no operand may be bool", _no_bool)
 float_promote = Rule("floats promote, integers become the default float", _float_promote)
 floats = Rule("floats promote, others are rejected", _floats)

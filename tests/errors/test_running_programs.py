@@ -43,8 +43,8 @@ def remainder_in_a_branch(x, i):
     return x * i.sum()
 
 
-def negative_power(x, i):
-    k = i ** (6 - i)  # here
+def unlikely(x, i):
+    k = dg.bernoulli(x * i)  # here
     return x + k.sum()
 
 
@@ -65,7 +65,7 @@ ERRORS = {
     looked_up_in_a_loop: (dg.errors.BoundsError, "index 7 is out of range for a dimension of size 3"),
     divided: (dg.errors.DivisionError, "integer division or remainder by zero"),
     remainder_in_a_branch: (dg.errors.DivisionError, "integer division or remainder by zero"),
-    negative_power: (dg.errors.DomainError, "integers to negative integer powers are not allowed"),
+    unlikely: (dg.errors.DomainError, "needs probabilities between 0 and 1, got 7"),
     masked: (dg.errors.ShapeError, "sizes that are known only when this line runs do not fit together"),
     reshaped: (dg.errors.ShapeError, "sizes that are known only when this line runs do not fit together"),
 }

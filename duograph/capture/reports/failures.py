@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from typing import Any
 
 from duograph._stack import Location
 from duograph.errors import BoundsError, DivisionError, DomainError, InternalError, ShapeError
 from duograph.ir.graph import Graph
+from duograph.ir.primitives import DEMANDS
 
-_INDEX, _DIVISION, _POWER = 1, 2, 3
+_INDEX, _DIVISION, _POWER, _UNFIT = 1, 2, 3, 4
 _LATE_SIZE = -6  # see core/program.h
 
 
@@ -37,7 +39,7 @@ def raise_failure(name: str, entry: Any, code: int, status: tuple[int, ...], nod
     """Raise what a failed check or kernel stands for."""
     kind, value, extent = status[0], status[1], status[2]
     lines = entry.description["lines"]
-    if kind in (_INDEX, _DIVISION, _POWER):
+    if kind in (_INDEX, _DIVISION, _POWER, _UNFIT):
         found = lines.of_kernel(node, kind == _INDEX)
         where, others = _split(found)
         if kind == _INDEX:
@@ -45,6 +47,10 @@ def raise_failure(name: str, entry: Any, code: int, status: tuple[int, ...], nod
             raise BoundsError(message, others, location=where)
         if kind == _DIVISION:
             raise DivisionError(f"{name}: integer division or remainder by zero", others, location=where)
+        if kind == _UNFIT:
+            demand = list(DEMANDS.values())[extent][0]
+            got = struct.unpack("d", struct.pack("q", value))[0]
+            raise DomainError(f"{name}: needs {demand}, got {got:g}", others, location=where)
         raise DomainError(f"{name}: integers to negative integer powers are not allowed", others, location=where)
     if code == _LATE_SIZE:
         raise ShapeError(f"{name}: a size that a tensor's value gives is negative", hint="clamp it to 0")

@@ -8,7 +8,7 @@ from duograph.errors import DomainError
 
 from ..definition import COMPOSITION, ELEMENTWISE, op
 from ..dtypes import floats, numeric
-from ..reduction.extrema import amax
+from ..reduction.extrema import peak
 from ..reduction.reductions import sum
 from ..samples import unary
 from ..shapes.copying import cast
@@ -240,7 +240,7 @@ def softmax(x: Tensor, dim: int) -> Tensor:
     """
     if not x.shape:
         return exp(x - x)
-    e = exp(x - amax(x, dim, True))
+    e = exp(x - peak(x, dim, True))
     return e * reciprocal(sum(e, dim, True))  # one division per row
 
 
@@ -265,7 +265,7 @@ def log_softmax(x: Tensor, dim: int) -> Tensor:
     """
     if not x.shape:
         return x - x
-    shifted = x - amax(x, dim, True)
+    shifted = x - peak(x, dim, True)
     return shifted - log(sum(exp(shifted), dim, True))
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 
-from ..definition import ELEMENTWISE, function, op
+from ..definition import ELEMENTWISE, op
 from ..dtypes import compare, logical
 from ..samples import SPECIAL, binary, unary
 from ..shapes.copying import cast
@@ -356,50 +356,3 @@ def isclose(a: Tensor, b: Tensor, rtol: Number = 1e-5, atol: Number = 1e-8, equa
     if a.dtype.is_floating_point:
         close = close & (gap < float("inf"))
     return same | close
-
-
-@function(
-    differentiable=False,
-    reference=lambda np, a, b: np.allclose(a, b),
-    samples=lambda m: [(m(3, 5), m(3, 5)), (m.of([1, 2]), m.of([1, 2]))],
-)
-def allclose(a: Tensor, b: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
-    """Whether all elements are close, see `isclose`. Reads the result: a Python bool.
-
-    Shapes:   a [*S], b [*T] that broadcast
-    Dtypes:   any
-    Gradient: none
-    Errors:   ShapeError
-    Source:   torch.allclose
-
-    >>> allclose(tensor([1.0]), tensor([1.0 + 1e-7]))
-    True
-    """
-    from ..reduction.reductions import all
-    from .answers import answer
-
-    answered: bool = answer(all(isclose(a, b, rtol, atol, equal_nan)))
-    return answered
-
-
-@function(
-    differentiable=False,
-    reference=lambda np, a, b: np.array_equal(a, b),
-    samples=lambda m: [(m(3, 5), m(3, 5)), (m.of([1, 2]), m.of([1, 2])), (m(3), m(4))],
-)
-def equal(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors have the same size and the same elements. Reads the result: a Python bool.
-
-    Shapes:   any
-    Dtypes:   any
-    Gradient: none
-    Errors:   none
-    Source:   torch.equal
-
-    >>> equal(tensor([1, 2]), tensor([1, 2]))
-    True
-    """
-    from ..reduction.reductions import all
-    from .answers import answer
-
-    return tuple(a.shape) == tuple(b.shape) and answer(all(eq(a, b)))

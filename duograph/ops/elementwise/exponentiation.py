@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from duograph import _core as core
+
 from ..definition import ELEMENTWISE, REGISTRY, function, op
-from ..dtypes import numeric
+from ..dtypes import counting, integers, numeric
 from ..samples import unary
 from ..shapes.creation import ones_like, zeros_like
 from .arithmetic import mul
@@ -38,12 +40,12 @@ _NUMBERS = (int, float)
     names="exponent=b",
 )
 def pow(a: Operand, b: Operand) -> Tensor:
-    """a to the power b. For integers b must not be negative.
+    """a to the power b. Of integers, negative powers given as tensors are 0 but for 1 and -1; numbers are refused.
 
     Shapes:   a [*S], b [*T] → broadcast(S, T)
     Dtypes:   promote
     Gradient: b * a ** (b - 1) to a (0 where b is 0); out * log(a) to b (0 where a is 0 and b is not negative)
-    Errors:   ShapeError if S and T do not broadcast
+    Errors:   ShapeError if S and T do not broadcast; DomainError for integers to the power of a negative integer number
     Source:   torch.pow
 
     >>> tensor([1.0, 2.0]) ** 3
@@ -61,6 +63,40 @@ def _(g: Any, out: Any, a: Any, b: Any) -> Any:
     if isinstance(a, _NUMBERS):
         return None, zeros_like(g) if a == 0 else g * out * log(a * ones_like(g))
     return first, where((a == 0) & (b >= 0), 0.0, g * out * log(a))
+
+
+@op(
+    kind=ELEMENTWISE,
+    dtypes=integers,
+    inplace="integer_pow_",
+    method=False,
+    public=False,
+    differentiable=False,
+    samples=lambda m: [(m.of([2, 1, 0]), m.of([3, 0, 1]))] if m.kind in "iu" else [],
+    reference="numpy.power",
+)
+def integer_pow(a: Operand, b: Operand) -> Tensor:
+    """a to the power b; a negative power is 0 but for 1 and -1.
+
+    Shapes:   a [*S], b [*T] → broadcast(S, T)
+    Dtypes:   integers promote
+    Gradient: none
+    Errors:   ShapeError if S and T do not broadcast
+    Source:   torch.pow
+
+    >>> tensor([2, 1, -1]) ** tensor([-1, -1, -1])
+    tensor([ 0,  1, -1])
+    """
+    whole = pow(a, where(b < 0, 0, b))
+    turned = where(a == 1, 1, where(a == -1, 1 - 2 * (b % 2), 0))
+    return where(b < 0, turned, whole)
+
+
+def _of_integers(a: Any, b: Any) -> bool:
+    """Whether it is an integer, or several, to the power of a tensor of signed integers."""
+    if not isinstance(b, core.Tensor) or b.dtype.kind != "i":
+        return False
+    return a.dtype.kind in "iu" if isinstance(a, core.Tensor) else a.__class__ is int
 
 
 @function(over="pow", slot="__pow__", names="exponent=b")
@@ -81,12 +117,15 @@ def power(a: Operand, b: Operand, modulo: None = None) -> Tensor:
                     return cube(a)
                 if b == -1:
                     return reciprocal(a)
-    return pow(a, b)
+    return integer_pow(a, b) if _of_integers(a, b) else pow(a, b)
 
 
 @function(over="pow_", slot="__ipow__", names="exponent=b")
 def power_(a: Tensor, b: Operand, modulo: None = None) -> Tensor:
     """a **= b; a square is a product."""
+    if _of_integers(a, b):
+        made: Tensor = REGISTRY["integer_pow_"].op(a, b)
+        return made
     in_place = REGISTRY["square_" if b.__class__ is int and b == 2 and a.dtype.kind != "b" else "pow_"].op
     result: Tensor = in_place(a) if in_place.name == "square_" else in_place(a, b)
     return result
@@ -95,13 +134,13 @@ def power_(a: Tensor, b: Operand, modulo: None = None) -> Tensor:
 @function(slot="__rpow__", method=False, public=False)
 def reflected_power(b: Operand, a: Operand, modulo: None = None) -> Tensor:
     """a ** b where a is a Python number."""
-    return pow(a, b)
+    return integer_pow(a, b) if _of_integers(a, b) else pow(a, b)
 
 
 @op(
     kind=ELEMENTWISE,
-    dtypes=numeric,
-    reference="numpy.square",
+    dtypes=counting,
+    reference=lambda np, x: np.square(x.astype("int64") if x.dtype == bool else x),
     samples=unary(),
     inplace="square_",
 )
@@ -109,9 +148,9 @@ def square(x: Operand) -> Tensor:
     """x * x.
 
     Shapes:   x [*S] → [*S]
-    Dtypes:   kept; bool is rejected
+    Dtypes:   kept; bool becomes int64
     Gradient: 2 * x
-    Errors:   DTypeError for bool
+    Errors:   none
     Source:   torch.square
 
     >>> square(tensor([-2.0, 3.0]))

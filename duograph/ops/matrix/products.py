@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from duograph.errors import ArgumentError, DimensionError, DomainError, ShapeError
@@ -20,6 +21,8 @@ from .contractions import contraction, dot, matmul, mm, mv
 from .einsum import contract, tensordot_over
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from duograph._core import Tensor
 
     from ..definition import Number
@@ -357,7 +360,8 @@ def matrix_power(x: Tensor, n: int) -> Tensor:
     return made * 1 if made is x else made
 
 
-def _chain_order(sizes: list[int]) -> dict[tuple[int, int], int]:
+@lru_cache(256)
+def _chain_order(sizes: tuple[int, ...]) -> tuple[tuple[int, int, int], ...]:
     """Where to split each run of matrices so that the products cost least (Cormen et al., Introduction to Algorithms, 14.2)."""
     count = len(sizes) - 1
     cost = {(i, i): 0 for i in range(count)}
@@ -367,7 +371,36 @@ def _chain_order(sizes: list[int]) -> dict[tuple[int, int], int]:
             j = i + length
             costs = [(cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j)]
             cost[i, j], split[i, j] = min(costs)
-    return split
+    return tuple((i, j, k) for (i, j), k in split.items())
+
+
+@op(
+    kind=CONTRACTION,
+    dtypes=numeric,
+    method=False,
+    public=False,
+    tolerance=16.0,
+    samples=lambda m: [] if m.kind == "b" else [([m(3, 4), m(4, 2), m(2, 5)], ((0, 1, 0), (1, 2, 1), (0, 2, 0)))],
+)
+def chained(matrices: Sequence[Tensor], order: tuple[tuple[int, int, int], ...]) -> Tensor:
+    """The product of several matrices; `order` has (first, last, where to split) of runs of them, one after the other if not.
+
+    Shapes:   [a, b], [b, c], … → [a, z]
+    Dtypes:   promote
+    Gradient: as of the products
+    Errors:   ShapeError if inner sizes differ
+    Source:   torch.chain_matmul
+
+    >>> dg.ops.chained([tensor([[1, 2]]), tensor([[3], [4]])], ())
+    tensor([[11]])
+    """
+    split = {(i, j): k for i, j, k in order}
+
+    def made(i: int, j: int) -> Any:
+        k = split.get((i, j), j - 1)
+        return matrices[i] if i == j else mm(made(i, k), made(k + 1, j))
+
+    return made(0, len(matrices) - 1)  # type: ignore[no-any-return]
 
 
 @function(method=False, tolerance=16.0, samples=lambda m: [] if m.kind == "b" else [(m(3, 4), m(4, 2), m(2, 5)), (m(2, 3),)])
@@ -388,16 +421,11 @@ def chain_matmul(*matrices: Tensor) -> Tensor:
         raise ArgumentError("chain_matmul: needs at least one matrix")
     for x in given:
         _rank("chain_matmul", "each operand", x, 2)
-    sizes = [given[0].shape[0], *(x.shape[1] for x in given)]
+    if len(given) == 1:
+        return given[0]
+    sizes = (given[0].shape[0], *(x.shape[1] for x in given))
     plain = all(isinstance(size, int) for size in sizes)
-    split = _chain_order([int(size) for size in sizes]) if plain else {}
-
-    def made(i: int, j: int) -> Any:
-        k = split.get((i, j), j - 1)
-        return given[i] if i == j else mm(made(i, k), made(k + 1, j))
-
-    result: Tensor = made(0, len(given) - 1)
-    return result
+    return chained(list(given), _chain_order(tuple(map(int, sizes))) if plain else ())
 
 
 @op(

@@ -11,17 +11,19 @@ from duograph._recorded import state
 from duograph.errors import ArgumentError, CaptureError, DomainError, DTypeError, ShapeError
 from duograph.ir.types import TensorType
 
-from ..definition import RANDOM, REGISTRY, function, op
+from ..definition import RANDOM, REDUCTION, REGISTRY, function, op
 from ..elementwise.choice import clamp_min, where
 from ..elementwise.rounding import ceil
 from ..elementwise.unary import exp, log1p, tan
+from ..reduction.reductions import sum
 from ..shapes.creation import zeros_like
-from .random import _as, _normal, _uniform, _wide, rand, randint, randn
+from ..tracing import broadcast_shapes, user_operator
+from .random import _as, _normal, _uniform, _wide, demanded, rand, randint, randn
 
 if TYPE_CHECKING:
     from duograph._core import DType, Tensor
 
-    from ..definition import Number
+    from ..definition import Number, Operand
 
 
 def _nothing(g: Any, out: Any, x: Any, *_: Any) -> Any:
@@ -102,14 +104,14 @@ for _each in (exponential_like, geometric_like, cauchy_like, log_normal_like):
     _each.vjp(_nothing)
 
 
-@function(differentiable=False, samples=lambda m: [(m.of([0, 1, 1]),), (m.of([[1], [0]]), 0.0)])
-def bernoulli(x: Tensor, p: float | None = None) -> Tensor:
+@op(kind=RANDOM, differentiable=False, samples=lambda m: [(m.of([0, 1, 1]),), (m.of([[1], [0]]), 0.0)] if m.is_float else [])
+def bernoulli(x: Tensor, p: Number | None = None) -> Tensor:
     """1 with the probability that each element of x is (or p), else 0.
 
     Shapes:   x [*S] → [*S]
     Dtypes:   x's
     Gradient: none
-    Errors:   DTypeError unless x holds floats or p is given
+    Errors:   DTypeError unless x holds floats or p is given; DomainError for a probability outside of [0, 1]
     Source:   torch.bernoulli
 
     >>> bernoulli(tensor([0.0, 1.0]))
@@ -117,9 +119,33 @@ def bernoulli(x: Tensor, p: float | None = None) -> Tensor:
     """
     if p is None and not x.dtype.is_floating_point:
         raise DTypeError(f"bernoulli: needs probabilities, got {x.dtype.name}", hint="convert with .float()")
-    drawn = rand(tuple(x.shape), core.float64 if x.dtype is core.float64 else core.float32)
-    made: Tensor = (drawn < (x.detach() if p is None else p)).to(x.dtype)
-    return made
+    wide = _wide(x.dtype)
+    share = _as(demanded("probability", _as(x if p is None else p, core.float64)), wide)
+    return _as(_uniform(tuple(x.shape), wide) < share, x.dtype)
+
+
+@op(
+    kind=RANDOM,
+    differentiable=False,
+    method=False,
+    public=False,
+    samples=lambda m: [(m(3), 0.0, m.dtype_of("float32")), (m(2, 1), m.of([0, 0]), m.dtype_of("float64"))] if m.is_float else [],
+)
+def normal_around(mean: Operand, std: Operand, dtype: DType) -> Tensor:
+    """What `normal` gives where mean or std is a tensor.
+
+    Shapes:   mean [*S], std [*T] → broadcast(S, T)
+    Dtypes:   what dtype and the operands promote to
+    Gradient: none
+    Errors:   ShapeError if S and T do not broadcast
+    Source:   torch.normal
+
+    >>> dg.ops.normal_around(tensor([1.0, 2.0]), 0.0, dg.float32)
+    tensor([1., 2.])
+    """
+    given = [(name, tuple(x.shape)) for name, x in (("mean", mean), ("std", std)) if isinstance(x, core.Tensor)]
+    shape = broadcast_shapes(user_operator("normal"), given)
+    return _as(_normal(shape, _wide(dtype)), dtype) * std + mean
 
 
 @function(method=False, differentiable=False, samples=lambda m: [(m(3), 0.0), (m.of([1, 2]), m.of([0, 0]))] if m.is_float else [])
@@ -143,11 +169,32 @@ def normal(mean: Tensor | float, std: Tensor | float = 1.0, size: Any = None, dt
         raise ArgumentError("normal: a size is needed where mean and std are numbers", hint="normal(0, 1, size=(2, 3))")
     if size is not None:
         return randn((size,) if isinstance(size, int) else tuple(size), dtype) * std + mean
-    from ..tracing import broadcast_shapes
+    return normal_around(mean, std, dtype or given[0].dtype)
 
-    shape = broadcast_shapes("normal", [("mean" if x is mean else "std", tuple(x.shape)) for x in given])
-    made: Tensor = randn(shape, dtype or given[0].dtype) * std + mean
-    return made
+
+@op(
+    kind=REDUCTION,
+    differentiable=False,
+    method=False,
+    public=False,
+    samples=lambda m: [(m.of([0, 1, 2]),)] if m.is_float else [],
+    reference=lambda np, x: x.astype("float64"),
+)
+def checked_weights(x: Tensor) -> Tensor:
+    """Weights that numbers may be drawn by, as float64.
+
+    Shapes:   x [*S] → [*S]
+    Dtypes:   float64
+    Gradient: none
+    Errors:   DomainError for weights that are negative or not finite, or whose sum along the last dimension is 0
+    Source:   torch.multinomial
+
+    >>> dg.ops.checked_weights(tensor([0.0, 1.0]))
+    tensor([0., 1.], dtype=duograph.float64)
+    """
+    weights = demanded("weight", _as(x, core.float64))
+    total = demanded("weight_sum", sum(weights, -1, True))
+    return where(total > 0, weights, 0.0)
 
 
 @function(
@@ -160,7 +207,8 @@ def multinomial(x: Tensor, num_samples: int, replacement: bool = False) -> Tenso
     Shapes:   x [n] or [m, n] → [num_samples] or [m, num_samples]
     Dtypes:   x a float; int64
     Gradient: none
-    Errors:   ShapeError for other ranks; DomainError for more samples than weights; DTypeError
+    Errors:   ShapeError for other ranks; DomainError for more samples than weights, and for weights that are negative,
+              not finite or all 0; DTypeError
     Source:   torch.multinomial
 
     >>> multinomial(tensor([0.0, 1.0, 0.0]), 1)
@@ -176,10 +224,10 @@ def multinomial(x: Tensor, num_samples: int, replacement: bool = False) -> Tenso
         raise ShapeError(f"multinomial: takes one or two dimensions, got {x.dim()}")
     if num_samples < 1:
         raise DomainError(f"multinomial: at least one sample is needed, got {num_samples}")
-    weights = x.detach().to(core.float64)
+    if not replacement and num_samples > x.shape[-1]:
+        raise DomainError(f"multinomial: {num_samples} samples of {x.shape[-1]} weights need replacement=True")
+    weights = checked_weights(x.detach())
     if not replacement:
-        if num_samples > x.shape[-1]:
-            raise DomainError(f"multinomial: {num_samples} samples of {x.shape[-1]} weights need replacement=True")
         # The first arrivals of independent exponential clocks (Efraimidis and Spirakis, 2006).
         clocks = -log1p(-rand(tuple(x.shape), core.float64))
         return topk_along(weights / clocks, num_samples, -1, True)[1]
@@ -321,8 +369,6 @@ def binomial(count: Tensor, prob: Tensor) -> Tensor:
     >>> binomial(tensor([3.0, 4.0]), tensor([0.0, 1.0]))
     tensor([0., 4.])
     """
-    from ..tracing import broadcast_shapes
-
     if not count.dtype.is_floating_point or not prob.dtype.is_floating_point:
         raise DTypeError(f"binomial: takes floats, got {count.dtype.name} and {prob.dtype.name}", hint="convert with .float()")
     shape = broadcast_shapes("binomial", [("count", tuple(count.shape)), ("prob", tuple(prob.shape))])

@@ -31,6 +31,11 @@ def _uniform(shape: tuple[Any, ...], dtype: DType) -> Tensor:
     return emit("random_uniform", [key], dtype, shape)
 
 
+def demanded(what: str, x: Any) -> Any:
+    """x, a float; the program stops where an element is not what a demand of `ir.primitives` asks for."""
+    return emit(what, [x], x.dtype, tuple(x.shape))
+
+
 def _wide(dtype: DType) -> DType:
     found: DType = core.float64 if dtype is core.float64 else core.float32
     return found
@@ -175,13 +180,14 @@ def bernoulli_like(x: Tensor, p: Number = 0.5) -> Tensor:
     Shapes:   x [*S] → [*S]
     Dtypes:   x's
     Gradient: none to x
-    Errors:   GradError for a leaf that requires grad
+    Errors:   DomainError for a p outside of [0, 1]; GradError for a leaf that requires grad
     Source:   torch.Tensor.bernoulli_
 
     >>> dg.zeros(2).bernoulli_(1.0)
     tensor([1., 1.])
     """
-    return _as(_uniform(tuple(x.shape), core.float32) < _as(p, core.float32), x.dtype)
+    share = _as(demanded("probability", _as(p, core.float64)), core.float32)
+    return _as(_uniform(tuple(x.shape), core.float32) < share, x.dtype)
 
 
 @bernoulli_like.vjp

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     Dims = int | Sequence[int] | None
 
 
-def _extremum(kind: str, x: Any, dim: Any, keepdim: bool) -> Tensor:
+def _extremum(kind: str, x: Any, dim: Any, keepdim: bool, some: bool = True) -> Tensor:
     name = user_operator("a" + kind)
     dims = axes(name, dim, len(x.shape))
-    for d in dims:
+    for d in dims if some else ():
         require("lt", 0, x.shape[d], ShapeError, f"{name}: an extremum over no elements: shape {tuple(x.shape)}, dim {dim}")
     return reduced(kind, x, dims, keepdim, x.dtype)
 
@@ -61,6 +61,35 @@ def amax(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
 
 
 @amax.vjp
+def _(g: Any, out: Any, x: Any, dim: Any, keepdim: bool) -> Any:
+    return _share(g, out, x, dim, keepdim)
+
+
+@op(
+    kind=REDUCTION,
+    dtypes=promote,
+    lowers=True,
+    method=False,
+    public=False,
+    samples=lambda m: [(m(3, 5), 1), (m(0, 3), 1, True)],
+    reference=lambda np, x, dim, keepdim=False: np.max(x, np_dims(dim), keepdims=keepdim),
+)
+def peak(x: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
+    """`amax`, which over no elements is the least number of the dtype.
+
+    Shapes:   x [*S] → [*S without the reduced dims], or with size 1 there if keepdim
+    Dtypes:   kept
+    Gradient: shared equally by the elements that attain it
+    Errors:   DimensionError
+    Source:   torch.amax
+
+    >>> dg.ops.peak(dg.zeros(0), 0)
+    tensor(-inf)
+    """
+    return _extremum("max", x, dim, keepdim, False)
+
+
+@peak.vjp
 def _(g: Any, out: Any, x: Any, dim: Any, keepdim: bool) -> Any:
     return _share(g, out, x, dim, keepdim)
 

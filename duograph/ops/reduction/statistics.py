@@ -15,7 +15,7 @@ from ..shapes.copying import cast
 from ..shapes.creation import zeros_like
 from ..shapes.movement import axes, reshape
 from ..tracing import user_operator
-from .extrema import amax
+from .extrema import peak
 from .reductions import count, nonempty, np_dims, restore, sum
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def logsumexp(x: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     >>> logsumexp(tensor([1000.0, 1000.0]), 0)
     tensor(1000.6932)
     """
-    top = amax(x, dim, True)
+    top = peak(x, dim, True)
     top = where(abs(top) < float("inf"), top, 0.0)
     result = log(sum(exp(x - top), dim, True)) + top
     if keepdim:

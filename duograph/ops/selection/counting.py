@@ -14,7 +14,8 @@ from ..definition import INDEXING, REDUCTION, function, op
 from ..dtypes import floats
 from ..elementwise.choice import clamp, maximum, where
 from ..elementwise.rounding import floor
-from ..reduction.extrema import amax, amin
+from ..randomness.random import demanded
+from ..reduction.extrema import peak
 from ..reduction.reductions import any, reduced
 from ..reduction.scans import cumsum, emit_rows
 from ..shapes.copying import cast
@@ -92,7 +93,7 @@ def histc(x: Tensor, bins: Size = 100, min: Number = 0, max: Number = 0) -> Tens
     Shapes:   x [*S] → [bins]
     Dtypes:   floats, others are rejected
     Gradient: none
-    Errors:   DomainError for less than one bin; DTypeError
+    Errors:   DomainError for less than one bin and a range that is not finite or ends below its start; DTypeError
     Source:   torch.histc
 
     >>> histc(tensor([1.0, 2.0, 1.0]), 4, 0, 3)
@@ -103,7 +104,10 @@ def histc(x: Tensor, bins: Size = 100, min: Number = 0, max: Number = 0) -> Tens
     flat = reshape(x, (product(tuple(x.shape)),))
     low, high = full((), min, x.dtype), full((), max, x.dtype)
     same = low == high
-    low, high = where(same, amin(flat), low), where(same, amax(flat), high)
+    same = same & (cast_size(product(tuple(x.shape)), x) > 0)
+    low, high = where(same, -peak(-flat, None), low), where(same, peak(flat, None), high)
+    low, high = demanded("finite", low), demanded("finite", high)
+    high = where(demanded("span", high - low) >= 0, high, low)
     same = low == high
     low, high = where(same, low - 1.0, low), where(same, high + 1.0, high)
     inside = (flat >= low) & (flat <= high)

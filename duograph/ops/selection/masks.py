@@ -18,12 +18,14 @@ from ..definition import INDEXING, function, op
 from ..elementwise.choice import clamp, where
 from ..shapes.copying import cast
 from ..shapes.movement import broadcast_to, reshape
-from ..tracing import broadcast_shapes, user_operator, value_of, wrap
+from ..tracing import broadcast_shapes, require, user_operator, value_of, wrap
 from .indexing import index as gather
 
 if TYPE_CHECKING:
     from duograph._core import Tensor
     from duograph.ir.dim import Dim, Expr
+
+    from ..definition import Number, Size
 
 
 @op(
@@ -81,6 +83,34 @@ def nonzero_tuple(x: Tensor) -> tuple[Tensor, ...]:
     return (found, *reversed(indices))
 
 
+@op(
+    kind=INDEXING,
+    differentiable=False,
+    method=False,
+    public=False,
+    reference=lambda np, x: np.argwhere(x),
+    samples=lambda m: [(m.bools(3, 4),), (m.of([0, 1, 2]),), (m.bools(0, 3),)],
+)
+def nonzero_rows(x: Tensor) -> Tensor:
+    """The indices of nonzero elements in row-major order.
+
+    Shapes:   x [*S] → [n, rank]
+    Dtypes:   int64
+    Gradient: none
+    Errors:   none
+    Source:   torch.nonzero
+
+    >>> dg.ops.nonzero_rows(tensor([0, 5]))
+    tensor([[1]])
+    """
+    from ..shapes.joining import stack
+
+    if not x.shape:
+        (found,) = nonzero_tuple(reshape(x, (1,)))
+        return broadcast_to(reshape(found, (-1, 1))[:, :0], (found.shape[0], 0))
+    return stack(nonzero_tuple(x), 1)
+
+
 def _argwhere(np: Any, x: Any, as_tuple: bool = False) -> Any:
     return tuple(np.nonzero(x)) if as_tuple else np.argwhere(x)
 
@@ -103,16 +133,13 @@ def nonzero(x: Tensor, as_tuple: bool = False) -> Any:
     tensor([[1],
             [2]])
     """
-    from ..shapes.joining import stack
-
-    if not x.dim():
-        (found,) = nonzero_tuple(reshape(x, (1,)))
-        return (found,) if as_tuple else broadcast_to(reshape(found, (-1, 1))[:, :0], (found.shape[0], 0))
-    indices = nonzero_tuple(x)
-    return indices if as_tuple else stack(indices, 1)
+    if not as_tuple:
+        return nonzero_rows(x)
+    return nonzero_tuple(x if x.dim() else reshape(x, (1,)))
 
 
-@function(
+@op(
+    kind=INDEXING,
     differentiable=False,
     reference=lambda np, x, size, fill_value=-1: np.concatenate(
         [np.argwhere(x)[:size], np.full((max(size - len(np.argwhere(x)), 0), x.ndim), fill_value)]
@@ -120,7 +147,7 @@ def nonzero(x: Tensor, as_tuple: bool = False) -> Any:
     torch=lambda torch, x, size, fill_value=-1: torch.nonzero_static(x, size=size, fill_value=fill_value),
     samples=lambda m: [(m.bools(3, 4), 20), (m.of([0, 1, 2]), 1), (m.bools(2, 3, 2), 5, 7), (m.bools(0, 3), 2)],
 )
-def nonzero_static(x: Tensor, size: int, fill_value: int = -1) -> Tensor:
+def nonzero_static(x: Tensor, size: Size, fill_value: Number = -1) -> Tensor:
     """The indices of the first `size` nonzero elements in row-major order; where there are fewer, rows of fill_value.
 
     Shapes:   x [*S] → [size, rank]
@@ -137,10 +164,38 @@ def nonzero_static(x: Tensor, size: int, fill_value: int = -1) -> Tensor:
     from ..shapes.creation import full
     from ..shapes.joining import cat
 
-    if size < 0:
-        raise DomainError(f"nonzero_static: size must not be negative, got {size}")
-    filled = full((size, max(x.dim(), 0)), fill_value, core.int64)
-    return cat([nonzero(x), filled], 0)[:size]
+    require("le", 0, size, DomainError, f"{user_operator('nonzero_static')}: size must not be negative, got {size}")
+    filled = full((size, len(x.shape)), fill_value, core.int64)
+    return cat([nonzero_rows(x), filled], 0)[:size]
+
+
+@op(
+    kind=INDEXING,
+    differentiable=False,
+    method=False,
+    public=False,
+    reference=lambda np, x, mask: x[mask],
+    samples=lambda m: [(m(3, 5), m.bools(3, 5)), (m(4), m.bools(4))],
+)
+def selected(x: Tensor, mask: Tensor) -> Tensor:
+    """What `masked_select` gives where no gradient is recorded.
+
+    Shapes:   x [*S], mask [*T], which broadcast → [number of True]
+    Dtypes:   x's; mask bool
+    Gradient: none
+    Errors:   DTypeError unless the mask is bool; ShapeError
+    Source:   torch.masked_select
+
+    >>> dg.ops.selected(tensor([1, 2]), tensor([True, False]))
+    tensor([1])
+    """
+    return _selected(x, mask)
+
+
+def _selected(x: Tensor, mask: Tensor) -> Tensor:
+    shape = broadcast_shapes("masked_select", [("x", tuple(x.shape)), ("mask", tuple(mask.shape))])
+    positions = true_positions(reshape(broadcast_to(mask, shape), (-1,)))
+    return gather(reshape(broadcast_to(x, shape), (-1,)), [positions], (0,))
 
 
 @function(
@@ -161,6 +216,6 @@ def masked_select(x: Tensor, mask: Tensor) -> Tensor:
     """
     if mask.dtype.kind != "b":
         raise DTypeError(f"masked_select: mask must be bool, got {mask.dtype.name}", hint="compare it with something")
-    shape = broadcast_shapes("masked_select", [("x", tuple(x.shape)), ("mask", tuple(mask.shape))])
-    positions = true_positions(reshape(broadcast_to(mask, shape), (-1,)))
-    return gather(reshape(broadcast_to(x, shape), (-1,)), [positions], (0,))
+    if core.tracing() or (x.requires_grad and core.is_grad_enabled()):
+        return _selected(x, mask)
+    return selected(x, mask)

@@ -17,7 +17,7 @@ from ..shapes.movement import axis, broadcast_to, reshape
 from ..shapes.slicing import select_put, slice_put
 from ..tracing import broadcast_shapes, require_equal, user_operator
 from .indexing import add_along, gather, put_along, require_index, scatter, scatter_add, scattered, take_along
-from .masks import nonzero
+from .masks import nonzero_rows
 
 if TYPE_CHECKING:
     from duograph._core import Tensor
@@ -429,8 +429,7 @@ def argwhere(x: Tensor) -> Tensor:
     tensor([[1],
             [2]])
     """
-    found: Tensor = nonzero(x)
-    return found
+    return nonzero_rows(x)
 
 
 # One part replaced

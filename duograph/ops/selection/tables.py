@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import DimensionError, DomainError, DTypeError, ShapeError
+from duograph.errors import ArgumentError, DimensionError, DomainError, DTypeError, ShapeError
 from duograph.ir.builder import current
 
 from ..definition import ELEMENTWISE, INDEXING, function, op
@@ -14,7 +14,7 @@ from ..shapes.copying import cast
 from ..shapes.creation import full, zeros_like
 from ..shapes.movement import unsqueeze
 from ..tracing import broadcast_shapes, cast_value, constant, emit, require_equal, value_of, wrap
-from .indexing import add_along, require_index, scatter, take_along
+from .indexing import add_along, gather, require_index, scatter, take_along
 
 if TYPE_CHECKING:
     from duograph._core import Tensor
@@ -227,3 +227,26 @@ def diagonal_filled(x: Tensor, fill_value: Number, wrap: bool = False) -> Tensor
 @diagonal_filled.vjp
 def _(g: Any, out: Any, x: Any, fill_value: Any, wrap: Any) -> Any:
     return diagonal_filled(g, 0, wrap)
+
+
+@op(
+    kind=INDEXING,
+    over="gather",
+    samples=lambda m: [(m(5, 4), 0, m.ints(3, 4, high=5), False)],
+    torch=lambda torch, x, dim, index, sparse_grad: torch.gather(x, dim, index, sparse_grad=sparse_grad),
+)
+def gather_of(x: Tensor, dim: int, index: Tensor, sparse_grad: bool = False) -> Tensor:
+    """`gather`, by the signature that PyTorch has.
+
+    Shapes:   as `gather`
+    Dtypes:   as `gather`
+    Gradient: added up at the indices
+    Errors:   ArgumentError for sparse_grad=True; as `gather`
+    Source:   torch.gather
+
+    >>> gather(tensor([5, 6]), 0, tensor([1]), sparse_grad=False)
+    tensor([6])
+    """
+    if sparse_grad:
+        raise ArgumentError("gather: gradients are dense here, sparse_grad must be False")
+    return gather(x, dim, index)

@@ -8,7 +8,7 @@ from duograph.ir.builder import rename
 from duograph.ir.dim import known_ge
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.late import late_symbols, mentions
-from duograph.ir.primitives import CONTRACTION, ELEMENTWISE, INDEXING, MOVEMENT, NULLARY, PRIMITIVES, REDUCE
+from duograph.ir.primitives import CONTRACTION, DEMANDS, ELEMENTWISE, INDEXING, MOVEMENT, NULLARY, PRIMITIVES, REDUCE
 
 from .costs import CHEAP, LOAD_COST
 from .rewrite import Rewriter, in_regions, scalar_constant
@@ -67,6 +67,8 @@ def _fixed(loop: Node) -> set[int]:
 def may_fail(node: Node) -> bool:
     """Whether a node can end the run, by its operands' values."""
     if PRIMITIVES[node.op].kind == INDEXING and node.op != "slice_update":
+        return True
+    if node.op in DEMANDS:
         return True
     if node.op not in _DIVISIONS or node.output.dtype.kind == "f":
         return False

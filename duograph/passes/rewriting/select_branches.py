@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from duograph.ir.dim import product
 from duograph.ir.graph import Graph, Node, Value
-from duograph.ir.primitives import ELEMENTWISE, PRIMITIVES
+from duograph.ir.primitives import DEMANDS, ELEMENTWISE, PRIMITIVES
 from duograph.ir.types import TensorType
 
 from .rewrite import Rewriter, in_regions, scalar_constant
@@ -47,6 +47,8 @@ def _origins(node: Node, region: Graph) -> list[Value]:
 def _is_safe(node: Node) -> bool:
     """Whether a node may run where nobody wants it, and costs little."""
     if not all(map(_is_few, node.outputs)):
+        return False
+    if node.op in DEMANDS:
         return False
     if node.op in _CAN_FAIL and node.outputs[0].dtype.kind != "f":
         return node.op != "pow" and bool(scalar_constant(node.inputs[1]))
