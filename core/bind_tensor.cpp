@@ -76,6 +76,16 @@ int truth(PyObject* self) {
   });
 }
 
+// A tensor is itself, whatever it holds. One without dimensions may stand for a Python number: the hook refuses it.
+Py_hash_t hash(PyObject* self) {
+  const TensorObject* tensor = as_tensor(self);
+  if (tensor->traced && tensor->rank == 0 && hook_or_null(Hook::ValueRead)) {
+    Ref asked(PyObject_CallFunction(hook(Hook::ValueRead), "Os", self, "hash"));
+    if (!asked) return -1;
+  }
+  return _Py_HashPointer(self);
+}
+
 Ref scalar(PyObject* self, const char* what) {
   if (Ref value = intercept_read(as_tensor(self), what)) return value;
   return owned(to_scalar(as_tensor(self)));
@@ -173,7 +183,7 @@ PyType_Slot slots[] = {
     {Py_tp_traverse, slot(tensor_traverse)},
     {Py_tp_clear, slot(tensor_clear)},
     {Py_tp_repr, slot(represent)},
-    {Py_tp_hash, slot(_Py_HashPointer)},
+    {Py_tp_hash, slot(hash)},
     {Py_tp_richcompare, slot(compare)},
     {Py_tp_iter, slot(iterate)},
     {Py_tp_members, members},

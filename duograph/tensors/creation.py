@@ -15,6 +15,7 @@ from ..ops import creation as ops
 from ..ops import random
 from ..ops.arguments import checked
 from ..ops.shapes.copying import cast, clone
+from ..ops.tracing import is_weak
 from .convert import as_dtype
 from .device import check_device
 
@@ -59,7 +60,10 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Any = None, require
     """
     check_device("tensor", device)
     if isinstance(data, Tensor):
-        made = clone(data.detach()) if dtype is None or dtype is data.dtype else cast(data.detach(), dtype)
+        if is_weak(data):  # it stands for a number
+            made = ops.full((), data, dtype or (core.get_default_dtype() if data.dtype.is_floating_point else data.dtype))
+        else:
+            made = clone(data.detach()) if dtype is None or dtype is data.dtype else cast(data.detach(), dtype)
     else:
         if isinstance(data, range):
             data = list(data)
@@ -77,7 +81,7 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Any = None, require
 def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
     """Like `tensor`, but shares memory with a tensor or NumPy array that has the dtype already."""
     check_device("as_tensor", device)
-    if isinstance(data, Tensor):
+    if isinstance(data, Tensor) and not is_weak(data):
         return data if dtype is None or dtype is data.dtype else cast(data, dtype)
     if type(data).__module__ == "numpy" and type(data).__name__ == "ndarray" and data.flags.writeable:
         made = core.from_numpy(data)

@@ -12,6 +12,7 @@ from ..ops.arguments import checked
 from ..ops.dtypes import DIMENSIONED, WEAK, ZERO_DIMENSIONAL, OperandType, weak_dtype
 from ..ops.dtypes import result_type as joined
 from ..ops.tracing import broadcast_shapes as joined_shapes
+from ..ops.tracing import is_weak
 from . import creation
 from .convert import as_dtype
 from .size import Size
@@ -57,7 +58,7 @@ def is_tensor(obj: Any) -> bool:
     >>> is_tensor(1.0)
     False
     """
-    return isinstance(obj, Tensor)
+    return isinstance(obj, Tensor) and not is_weak(obj)
 
 
 @checked

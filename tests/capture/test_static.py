@@ -5,6 +5,7 @@ import collections
 import dataclasses
 import datetime
 import gc
+import math
 import random
 import subprocess
 import sys
@@ -325,10 +326,10 @@ def test_print_happens_at_every_run(capsys):
 @pytest.mark.parametrize(
     ("read", "text"),
     [
-        (lambda x: x[0].item(), ".item()"),
         (lambda x: x.numpy(), ".numpy()"),
-        (lambda x: x.tolist(), ".tolist()"),
-        (lambda x: float(x[0]), "float(x[0])"),
+        (lambda x: x.item(), ".item()"),
+        (lambda x: math.exp(x[0].item()), "math.exp"),
+        (lambda x: {1.0: x}.get(x[0].item(), -x), ".get("),
         (lambda x: int(x[0]), "int(x[0])"),
         (lambda x: np.asarray(x), "np.asarray"),
         (lambda x: random.choice([1, 2]) * x, "random.choice"),

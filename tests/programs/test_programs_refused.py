@@ -1,6 +1,7 @@
 """Programs that cannot be static: each is refused with the user's line, and a way out."""
 
 import itertools
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -80,54 +81,38 @@ def numpy_of_x_program():
     return Program(f, (make(2, 3),), (make(2, 3),))
 
 
-def item_program():
+def math_of_item_program():
 
     def f(x):
-        return x * x.sum().item()
+        return x * math.exp(x.sum().item())
 
     return Program(f, (make(2, 3),), (make(2, 3),))
 
 
-def float_of_program():
+def index_of_item_program():
 
     def f(x):
-        if float(x.sum()) > 0:
-            return x
-        return -x
-
-    return Program(f, (make(2, 3),), (make(2, 3),))
-
-
-def tolist_program():
-
-    def f(x):
-        return sum(x.tolist())
+        return [x, x * 2, x * 3, x * 4][(x > 0).sum().item()]
 
     return Program(f, (make(3),), (make(3),))
 
 
-def concrete_item_program():
+def int_of_program():
     w = make(3)
 
     def f(x):
-        return x * w.sum().item() if False else x * float(w[0])
+        return x * int(w[0])
 
-    def change(i):
-        w.mul_(2.0)
-
-    return Program(f, *[(make(3),)] * 3, before=change)
+    return Program(f, (make(3),), (make(3),))
 
 
-def concrete_tolist_program():
-    w = make(3)
+def long_list_program():
+    w = make(100)
 
     def f(x):
         return x * sum(w.tolist())
 
-    def change(i):
-        w.mul_(2.0)
-
-    return Program(f, *[(make(3),)] * 3, before=change)
+    return Program(f, (make(3),), (make(3),))
 
 
 def concrete_numpy_program():
@@ -297,11 +282,10 @@ REFUSED = [
     (sorted_values_program, "the order of Python objects", "sorted(xs"),
     (recursion_tensor_program, "calls itself without end", "if x.sum() > 1:"),
     (numpy_of_x_program, "NumPy wants a tensor's values", "x.numpy()"),
-    (item_program, "item() reads a tensor's value", "x.sum().item()"),
-    (float_of_program, "float() reads a tensor's value", "float(x.sum())"),
-    (tolist_program, "tolist() reads", "x.tolist()"),
-    (concrete_item_program, "float() reads a tensor's value", "float(w[0])"),
-    (concrete_tolist_program, "tolist() reads", "w.tolist()"),
+    (math_of_item_program, "float() reads a tensor's value", "math.exp(x.sum().item())"),
+    (index_of_item_program, "index() reads a tensor's value", "(x > 0).sum().item()]"),
+    (int_of_program, "int() reads a tensor's value", "int(w[0])"),
+    (long_list_program, "tolist() reads", "w.tolist()"),
     (concrete_numpy_program, "NumPy wants", "w.numpy()"),
     (np_arg_program, "argument a is a NumPy ndarray", ""),
     (np_scalar_arg_program, "argument a is a NumPy float32", ""),

@@ -25,6 +25,7 @@ from ..outside.host_calls import speaks_for_itself
 from ..outside.journal import CONTAINERS
 from ..outside.modules import is_module
 from ..outside.outer import is_used_up, outer_call, refuse_iterator
+from ..values.asked import number_of
 from ..values.numbers import MATHEMATICAL, is_live, mathematical, power, rounded, stood_for
 from ..values.texts import OF_TEXTS, joined
 from .instructions import step_by_step
@@ -331,9 +332,12 @@ def _class(recorder: Recorder, cls: type) -> Any:
 
 
 def _to_number(cls: type) -> Any:
-    """float(x) of a live number and int(x) of a live int stay live."""
+    """float(x) of a live number and int(x) of a live int stay live; of a tensor they are numbers that the run knows."""
 
     def convert(*args: Any) -> Any:
+        if len(args) == 1 and isinstance(args[0], core.Tensor) and (cls is float or not args[0].dtype.is_floating_point):
+            asked = number_of(args[0], cls)
+            return cls(args[0]) if asked is None else asked
         if len(args) != 1 or not is_live(args[0]):
             return cls(*args)
         number = args[0]
