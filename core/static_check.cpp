@@ -18,6 +18,10 @@ void check_postfix(const Postfix& postfix, const StaticEntry& entry) {
       check_range(token.index, entry.n_tensors, "number");
       if (token.integer < 0) malformed("number");
     }
+    if (token.op == Token::ReadSize || token.op == Token::ReadStride) {
+      check_range(token.index, entry.reads.size(), "number");
+      if (token.integer < 0) malformed("number");
+    }
     if (token.op <= Token::ConstFloat)
       ++depth;
     else if (token.op != Token::Neg && token.op < Token::Sqrt)

@@ -20,7 +20,8 @@
 //           ("class", class, callable): asked when the class was changed · ("lacks", dict, key)
 //  inputs   of the program: ("read", r) · ("tensor", tensor, dtype, shape, strides | None, requires_grad | None)
 //  numbers  of the program: a postfix list each, over ("read", r, is_float), ("const", number), ("size", slot, dim),
-//           ("stride", slot, dim) and (operation,)
+//           ("stride", slot, dim), ("size of", r, dim), ("stride of", r, dim) of a tensor that is read, and
+//           (operation,)
 //  sizes    the program's integer operands: a postfix list each
 //  outputs  a template: ("output", j) · ("read", r) · ("const", object) · ("number", postfix)
 //           ("tuple" | "list", [template]) · ("dict", [key], [template]) · ("make", callable, [template])
@@ -104,6 +105,8 @@ struct Token {
     Read,
     Size,
     Stride,
+    ReadSize,
+    ReadStride,
     ConstInt,
     ConstFloat,
     Add,

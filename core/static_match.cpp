@@ -294,6 +294,11 @@ bool evaluate(const Postfix& postfix, StaticCall* call, Number* result) {
       const TensorObject* tensor = call->tensors[token.index];
       if (token.integer >= tensor->rank) return false;
       stack[depth++] = {false, (token.op == Token::Size ? tensor->sizes : tensor->strides)[token.integer], 0};
+    } else if (token.op == Token::ReadSize || token.op == Token::ReadStride) {
+      if (!is_tensor(call->reads[token.index])) return false;
+      const TensorObject* tensor = as_tensor(call->reads[token.index]);
+      if (token.integer >= tensor->rank) return false;
+      stack[depth++] = {false, (token.op == Token::ReadSize ? tensor->sizes : tensor->strides)[token.integer], 0};
     } else if (token.op == Token::ConstInt) {
       stack[depth++] = {false, token.integer, 0};
     } else if (token.op == Token::ConstFloat) {

@@ -172,6 +172,10 @@ Postfix read_postfix(PyObject* rows) {
       token.op = is(name, "size") ? Token::Size : Token::Stride;
       token.index = static_cast<int>(integer(item(row, 1, "number")));
       token.integer = integer(item(row, 2, "number"));
+    } else if (is(name, "size of") || is(name, "stride of")) {
+      token.op = is(name, "size of") ? Token::ReadSize : Token::ReadStride;
+      token.index = static_cast<int>(integer(item(row, 1, "number")));
+      token.integer = integer(item(row, 2, "number"));
     } else if (is(name, "const")) {
       PyObject* value = item(row, 1, "number");
       if (PyFloat_Check(value)) {

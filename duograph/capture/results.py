@@ -48,7 +48,7 @@ class Results:
 
     def own_row(self, tensor: Any) -> Row:
         """The same for a tensor of its own."""
-        if id(tensor) in self.arguments.slots or (tensor._traced is None and not tensor._born_traced):
+        if self.is_from_before(tensor):
             return self.concrete_row(tensor)
         self.builder.kinds.leaves(tensor)
         if tensor._traced is not None and tensor._traced.type.weak:  # stands for a Python number
@@ -73,6 +73,11 @@ class Results:
         number = self.add(self.builder.read(tensor), tensor)
         self.numbers[id(tensor)] = number
         return ("output", number)
+
+    def is_from_before(self, tensor: Any) -> bool:
+        """Whether it is an argument, or a tensor from outside."""
+        known = id(tensor) in self.arguments.slots or self.recorder.states.is_stand_in(tensor)
+        return known or (tensor._traced is None and not tensor._born_traced)
 
     def add(self, value: Value, tensor: Any) -> int:
         """The number of a further output; `tensor` has its gradient, None: nothing has."""

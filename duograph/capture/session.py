@@ -22,6 +22,7 @@ from .outside.recorder import Recorder
 from .reports.words import Words
 from .results import Results
 from .values.size_history import Plan
+from .values.state_tensors import StateTensors
 from .values.tree import Arguments, Row, argument_names, template, tensor_spec
 
 
@@ -57,7 +58,8 @@ class Session:
         self.grad_mode = self.grad_enabled and not core.is_inference_mode_enabled()
         self.differentiable = differentiable and self.grad_mode
         self.builder.call_sizes = self.recorder.sizes
-        self.arguments = Arguments(self.recorder, self.grad_mode, self.builder, plan or Plan({}))
+        self.arguments = Arguments(self.recorder, self.grad_mode, self.builder, Plan({}) if plan is None else plan)
+        self.states = self.recorder.states = StateTensors(self.recorder, self.builder, self.arguments)
         self.journal: list[tuple[str, Any, Any]] = []
         self.results = Results(self.builder, self.recorder, self.arguments, self.differentiable, care.find)
         self.names: list[str] = []  # of the arguments
@@ -263,6 +265,7 @@ class Session:
         if computed or any(core.storage_id(t) in builder.storages for t in originals.values()):
             # A gradient that belongs further back, or memory that is also reached in another way.
             recorder.sizes.pin_symbols(*recorder.sizes.tokens)
+        self.states.check(t for _, t, _ in self.journal)
         graph = self._ordered(graph, [v for v, _ in builder.tensor_inputs], [v for v, _ in numbers], written)
         graph, sizes = recorder.sizes.complete(graph)
         for piece, tensor, delta in builder.pieces:
@@ -296,7 +299,7 @@ class Session:
             backward,
             description,
             tape,
-            [originals.get(id(t), t) for _, t in builder.tensor_inputs],
+            [originals.get(id(t), self.states.original(t)) for _, t in builder.tensor_inputs],
             self.result,
             dict(builder.check_lines.values()),
         )
@@ -370,7 +373,7 @@ class Session:
         slot = self.arguments.slots.get(id(tensor))
         if slot is not None:
             return ("read", self.recorder.read("arg", None, slot))
-        spec = tensor_spec(tensor, tensor.requires_grad if self.grad_mode else None)
+        spec = self.states.spec(tensor) or tensor_spec(tensor, tensor.requires_grad if self.grad_mode else None)
         read = self.recorder.source(tensor)
         if read is None:
             return ("tensor", tensor, *spec)

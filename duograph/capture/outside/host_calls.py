@@ -59,7 +59,7 @@ class _Operands:
     def tensor(self, tensor: Any) -> Row:
         """The template row of a tensor as it is now."""
         session, builder = self.calls.session, self.calls.session.builder
-        concrete = id(tensor) in session.arguments.slots or (tensor._traced is None and not tensor._born_traced)
+        concrete = session.results.is_from_before(tensor)
         if concrete and not session.differentiating:  # a gradient's program is run without the call's arguments
             if not self.calls.is_dirty(builder.view_of(tensor).cell):
                 return session.results.concrete_row(tensor)

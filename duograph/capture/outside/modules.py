@@ -35,6 +35,7 @@ class ModuleWatch:
         self.modules: list[Any] = []
         self.tensors: set[int] = set()
         self.skipped: set[tuple[int, Any]] = set()
+        self.anew: set[tuple[int, Any]] = set()  # places of tensors that each run finds there
 
     def module(self, module: Any) -> None:
         """From now on this Module counts."""
@@ -72,10 +73,21 @@ class ModuleWatch:
         """The captured function writes this place itself."""
         self.skipped.add((id(holder), key))
 
+    def read_anew(self, key: Any, tensor: Any) -> None:
+        """Each run finds the tensor of this name afresh, in all places where a Module keeps it."""
+        for holder in self.dicts.values():
+            if holder.get(key, MISSING) is tensor:
+                self.skipped.add((id(holder), key))
+                self.anew.add((id(holder), key))
+
+    def is_as_seen(self, holder: dict[Any, Any], key: Any, then: Any) -> bool:
+        """Whether a place holds what the capture saw there, or may hold something else."""
+        return (id(holder), key) in self.anew or _same(holder.get(key, MISSING), then)
+
     def unchanged(self) -> bool:
         """Whether all Modules still look as the capture saw them."""
         for holder, key, value in self.seen.values():
-            if not _same(holder.get(key, MISSING), value):
+            if not self.is_as_seen(holder, key, value):
                 return False
         for table, items in self.tables:
             if len(table) != len(items):

@@ -34,6 +34,7 @@ from .watched import Lacks, TupleHistory
 
 if TYPE_CHECKING:
     from ..conversion.convert import Sites
+    from ..values.state_tensors import StateTensors
     from .host_calls import HostCalls
 
 _ATOMS = (bool, type(None), str, bytes, complex, types.EllipsisType, core.DType, range, slice)
@@ -72,6 +73,7 @@ class Recorder(Journal):
         self.closed = False
         self.callees: dict[Any, Any] = {}
         self.tuples = TupleHistory()
+        self.states: StateTensors  # set by the session
         self.wholes: dict[int, tuple[int, int]] = {}  # by read of a tuple: the read, how much it holds
 
     # ---- reads
@@ -104,10 +106,8 @@ class Recorder(Journal):
         if is_live(value) or (id(holder), key) in self.written:
             return value
         if isinstance(value, core.Tensor):
-            if value._traced is None:
-                self.found(value, self.read(kind, holder, key))
-                self.tensor_names.setdefault(id(value), name or (key if type(key) is str else ""))
-            return value
+            name = name or (key if type(key) is str else "")
+            return value if value._traced is not None else self.states.observe(value, kind, holder, key, name)
         if type(value) is int or type(value) is float:
             return self.number(value, self.read(kind, holder, key))
         if type(value) is tuple and self.tuples.change(holder, key, value):
@@ -224,7 +224,7 @@ class Recorder(Journal):
             items = []
         for item in items:
             if isinstance(item, core.Tensor):
-                self.keep.append(item)
+                self.states.note(item)
             elif not isinstance(item, (*_ATOMS, *_BY_IDENTITY, int, float)) and id(item) not in self.external:
                 self.enter(item)
                 if deep:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MANY = 5  # captures caused by one place, after which the user is told
-_NUMBERS = (int, float, bool, str)
 _LAST = 1 << 30
 _FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {"div": operator.truediv, "min": min, "max": max}
 
@@ -297,6 +296,9 @@ class _Comparison:
             elif name in ("size", "stride"):
                 tensor = self.tensors[rest[0]]
                 stack.append(tensor.shape[rest[1]] if name == "size" else tensor.stride(rest[1]))
+            elif name in ("size of", "stride of"):
+                tensor = self.reads[rest[0]]
+                stack.append(tensor.shape[rest[1]] if name == "size of" else tensor.stride(rest[1]))
             elif name == "neg":
                 stack.append(-stack.pop())
             elif name in MATHEMATICAL:
@@ -307,13 +309,13 @@ class _Comparison:
         if bool(stack[-1]) == row[2]:
             return None
         text = self.names.expression(row[1])
-        size = any(token[0] in ("size", "stride") for token in row[1])
+        size = any(token[0] in ("size", "stride", "size of", "stride of") for token in row[1])
         return Difference(0, f"`{text}`", f"`{text}` was {row[2]}, is {not row[2]}", "size" if size else "condition")
 
     def module(self, watch: Any) -> Difference | None:
         for holder, key, then in watch.seen.values():
             now = holder.get(key, MISSING)
-            if now is not then and not (type(now) is type(then) and isinstance(then, _NUMBERS) and now == then):
+            if not watch.is_as_seen(holder, key, then):
                 name = self.names.place(holder, key)
                 if now is MISSING or then is MISSING:
                     return Difference(0, name, f"{name} was {'set' if then is MISSING else 'deleted'}", "module")

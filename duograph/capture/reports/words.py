@@ -197,6 +197,9 @@ class Names:
             elif name in ("size", "stride"):
                 text = self.slots.get(("tensor", token[1]), "an argument")
                 stack.append((f"{text}.shape[{token[2]}]" if name == "size" else f"{text}.stride({token[2]})", False))
+            elif name in ("size of", "stride of"):
+                text = self.read(token[1], plain=True)
+                stack.append((f"{text}.shape[{token[2]}]" if name == "size of" else f"{text}.stride({token[2]})", False))
             elif name == "neg":
                 text, compound = stack.pop()
                 stack.append((f"-({text})" if compound else f"-{text}", False))

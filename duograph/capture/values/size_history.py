@@ -10,6 +10,7 @@ from duograph.ir import dim as dims
 from duograph.ir.dim import Dim
 
 from .declared import Declared
+from .state_sizes import StateHistory, StateSizes
 
 
 class _Seen:
@@ -33,8 +34,9 @@ class Plan:
     Keys are (tensor, dimension), (tensor, rank + dimension) for a stride, and (number, -1).
     """
 
-    def __init__(self, names: dict[tuple[int, int], tuple[str, float, float]]) -> None:
+    def __init__(self, names: dict[tuple[int, int], tuple[str, float, float]], states: StateSizes | None = None) -> None:
         self.names = names
+        self.states = states  # of tensors from outside; None: they are captured with their sizes
 
     def number(self, slot: int) -> tuple[str, float, float] | None:
         """The symbol of a number argument."""
@@ -47,14 +49,15 @@ class Plan:
     def without(self, pinned: Iterable[Dim]) -> Plan:
         """The plan with some symbols as numbers; with none at all if none is named."""
         names = {str(made) for made in pinned}
-        return Plan({place: row for place, row in self.names.items() if names and row[0] not in names})
+        states = self.states.without(names) if self.states is not None and names else None
+        return Plan({place: row for place, row in self.names.items() if names and row[0] not in names}, states)
 
     def bounded(self) -> Plan:
         """The plan with only those symbols that have a greatest value."""
         return Plan({place: row for place, row in self.names.items() if row[2] < dims.INFINITY})
 
     def __bool__(self) -> bool:
-        return bool(self.names)
+        return bool(self.names) or (self.states is not None and self.states.used)
 
 
 class SizeHistory:
@@ -65,6 +68,7 @@ class SizeHistory:
     def __init__(self, declared: Declared) -> None:
         self.declared = declared
         self.seen: dict[Any, _Seen] = {}
+        self.states = StateHistory()
 
     def plan(self, target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Plan:
         """The plan for a call that no capture fits; the call is remembered."""
@@ -73,7 +77,10 @@ class SizeHistory:
         names = [*argument_names(target, len(args)), *kwargs]
         tensors, numbers = argument_leaves((*args, *kwargs.values()), names)
         key = (len(args), tuple(names), tuple((n, t.ndim, t.is_contiguous()) for n, _, t in tensors), len(numbers))
-        return self._plan(tensors, numbers, key)
+        plan = self._plan(tensors, numbers, key)
+        self.states.begin([*self.declared.names, *(row[0] for row in plan.names.values())])
+        plan.states = StateSizes(self.states)
+        return plan
 
     def _plan(self, tensors: Sequence[tuple[str, str, Any]], numbers: Sequence[tuple[str, Any]], key: Any) -> Plan:
         declared = self.declared.symbols(tensors)

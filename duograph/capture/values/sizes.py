@@ -62,7 +62,7 @@ class CallSizes:
             return made
         self.tokens[made] = token
         self.values[name] = value
-        if low != -dims.INFINITY and (low or token[0] != "size"):
+        if low != -dims.INFINITY and (low or token[0] not in ("size", "size of")):
             self.recorder.guard_outcome((token, ("const", low), ("ge",)), True)
         if high != dims.INFINITY:
             self.recorder.guard_outcome((token, ("const", high), ("le",)), True)
