@@ -354,3 +354,59 @@ def test_which_tensor_it_is():
         h.also = h.k if n == 4 else None
         x = h.k if n > 2 else make(2, 4)
         alike(static(x), step(x), False)
+
+
+def cursor_of_a_buffer():
+    h = Holder(memory=make(64, 4), n=0)
+
+    def step(x):
+        h.memory[h.n] = x[0]
+        h.n += 1
+        return h.memory[: h.n].sum(0), h.n
+
+    return step, lambda: [h.memory, h.n]
+
+
+def cursor_in_a_closure():
+    memory, n, w = make(64, 4), 1, make(4, 4, seed=3).requires_grad_()
+
+    def step(x):
+        nonlocal n
+        w.grad = None
+        ((memory[:n] @ w) ** 2).sum().backward()
+        n = n + 2
+        return dg.zeros(n) + x.sum()
+
+    return step, lambda: [w.grad, n]
+
+
+def ring():
+    h = {"memory": make(6, 4), "at": 0}
+
+    def step(x):
+        h["memory"][h["at"]] = x[0]
+        h["at"] = (h["at"] + 1) % 6
+        return h["memory"].sum(0) * h["at"]
+
+    return step, lambda: [h["memory"], h["at"]]
+
+
+@pytest.mark.parametrize("program, captures", [(cursor_of_a_buffer, 4), (cursor_in_a_closure, 4), (ring, 6)])
+def test_a_number_that_says_how_much(program, captures):
+    grow(program, captures=captures)
+
+
+def test_a_number_that_python_needs():
+    """A number that chooses what Python does is still one number for each capture."""
+    h = Holder(n=0, names=["a", "b", "c", "d"], depth=1)
+
+    def step(x):
+        for _ in range(h.depth):
+            x = x * 2
+        return x, h.names[h.n], f"{h.n}"
+
+    static = dg.static(step)
+    for i in range(4):
+        h.n, h.depth = i, 1 + i
+        x, name, text = static(dg.ones(2))
+        assert x[0].item() == 2.0 ** (i + 1) and name == "abcd"[i] and text == str(i)

@@ -106,7 +106,6 @@ class Recorder(Journal):
         if is_live(value) or (id(holder), key) in self.written:
             return value
         if isinstance(value, core.Tensor):
-            name = name or (key if type(key) is str else "")
             return value if value._traced is not None else self.states.observe(value, kind, holder, key, name)
         if type(value) is int or type(value) is float:
             return self.number(value, self.read(kind, holder, key))
@@ -135,7 +134,7 @@ class Recorder(Journal):
     def number(self, value: int | float, read: int) -> LiveNumber:
         """A number from outside, read afresh by each run; the capture holds while it is of this type."""
         self.guard("type", read, type(value))
-        return LiveNumber(self, (("read", read, type(value) is float),), value)
+        return self.states.number(value, read)
 
     def foreign(self, value: Any) -> None:
         """A value that was not made by the captured function comes in by another way than a read."""
@@ -454,6 +453,7 @@ class Recorder(Journal):
         """The capture holds only while the number is this one."""
         if self.closed:
             return
+        self.states.pinned(postfix)
         if len(postfix) == 1 and postfix[0][0] == "read":
             kind, holder, key = self.reads[postfix[0][1]]
             if kind == "item" and self.watch.owns(holder):

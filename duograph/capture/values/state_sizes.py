@@ -32,19 +32,38 @@ class StateHistory:
         self.made = 0
         self.names: dict[int, str] = {}  # of the groups
         self.taken: set[str] = set()
+        self.pinned: set[Any] = set()  # places of numbers that captures were for one value of
 
     def begin(self, taken: Iterable[str]) -> None:
         """A call is captured, with these names for sizes of arguments."""
         self.call += 1
         self.groups.clear()
         self.names.clear()
+        if len(self.pinned) > self._LIMIT:
+            self.pinned.clear()
         self.taken = set(taken)
 
     def symbols(self, place: Any, name: str, tensor: Any) -> dict[int, Symbol]:
         """What of a tensor found there is to be a symbol: by dimension, those of strides behind those of sizes."""
         rank = tensor.ndim
         values = (*tensor.shape, *(() if tensor.is_contiguous() else tensor.stride()))
-        key = (*place, rank, len(values))
+        seen = self._observe((*place, rank, len(values)), values)
+        wanted = [i for i, value in enumerate(values) if seen.varied[i] or (i < rank and value == 0)]
+        low = -dims.INFINITY
+        return {
+            i: (self._name(seen.group[i], name, i), 0, dims.INFINITY) if i < rank
+            else (f"{self._name(seen.group[i], name, i)}_step", low, dims.INFINITY)
+            for i in wanted
+        }  # fmt: skip
+
+    def number(self, place: Any, name: str, value: int) -> Symbol | None:
+        """The symbol that a whole number found there is to be, which other captures were for one value of."""
+        if place not in self.pinned:
+            return None
+        seen = self._observe((*place, "number"), (value,))
+        return (self._name(seen.group[0], name, "number"), 0, dims.INFINITY) if seen.varied[0] else None
+
+    def _observe(self, key: Any, values: tuple[int, ...]) -> _Place:
         seen = self.places.pop(key, None) or _Place(values)
         self.places[key] = seen
         while len(self.places) > self._LIMIT:
@@ -54,13 +73,7 @@ class StateHistory:
             for i, value in enumerate(values):
                 seen.varied[i] |= value != seen.first[i]
                 seen.group[i] = self._group(seen.group[i], value)
-        wanted = [i for i, value in enumerate(values) if seen.varied[i] or (i < rank and value == 0)]
-        low = -dims.INFINITY
-        return {
-            i: (self._name(seen.group[i], name, i), 0, dims.INFINITY) if i < rank
-            else (f"{self._name(seen.group[i], name, i)}_step", low, dims.INFINITY)
-            for i in wanted
-        }  # fmt: skip
+        return seen
 
     def _group(self, before: int, value: int) -> int:
         found = self.groups.get((before, value))
@@ -69,7 +82,7 @@ class StateHistory:
             found = self.groups[before, value] = self.made
         return found
 
-    def _name(self, group: int, name: str, dimension: int) -> str:
+    def _name(self, group: int, name: str, dimension: int | str) -> str:
         if group not in self.names:
             made = "".join(c if c.isalnum() else "_" for c in f"{name or 'state'}_{dimension}")
             while made in self.taken or f"{made}_step" in self.taken:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 
+from .numbers import LiveNumber, Postfix
 from .sizes import Unsettled, known_sizes, stand_in
 from .state_sizes import Symbol
 
 if TYPE_CHECKING:
     from ..outside.recorder import Recorder
     from .tree import Arguments, Row
+
+_PLACES = ("item", "index", "cell", "attr")
 
 
 class StateTensors:
@@ -30,6 +33,7 @@ class StateTensors:
     def observe(self, tensor: Any, kind: str, holder: Any, key: Any, name: str) -> Any:
         """A tensor found at a place outside, as the captured function sees it."""
         recorder = self.recorder
+        name = name or (key if type(key) is str else "")
         made = self._seen(tensor, kind, holder, key, name)
         if made is not None:
             if recorder.watch.owns(holder):
@@ -38,6 +42,26 @@ class StateTensors:
         recorder.found(tensor, recorder.read(kind, holder, key))
         recorder.tensor_names.setdefault(id(tensor), name)
         return tensor
+
+    def number(self, value: int | float, read: int) -> LiveNumber:
+        """A number from outside, as the captured function sees it: a symbol if captures were made for several values of it."""
+        kind, holder, key = self.recorder.reads[read]
+        if self.sizes is not None and type(value) is int and 0 <= value < 2**62 and kind in _PLACES:
+            row = self.sizes.history.number((kind, id(holder), key), key if type(key) is str else "", value)
+            if row is not None and row[0] not in self.sizes.excluded:
+                self.sizes.used = True
+                sizes = self.recorder.sizes
+                made: LiveNumber = sizes.number(sizes.argument(row, value, ("read", read, False)))
+                return made
+        return LiveNumber(self.recorder, (("read", read, type(value) is float),), value)
+
+    def pinned(self, postfix: Postfix) -> None:
+        """The capture is for one value of a number that is made of these."""
+        if self.sizes is not None:
+            for token in postfix:
+                if token[0] == "read":
+                    kind, holder, key = self.recorder.reads[token[1]]
+                    self.sizes.history.pinned.add((kind, id(holder), key))
 
     def note(self, tensor: Any) -> None:
         """The captured function may see a tensor itself, as an item of a container that it looks at."""
