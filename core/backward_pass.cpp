@@ -45,12 +45,7 @@ Ref own_gradient(Ref grad, bool create_graph) {
     PyObject* value = grad.get();
     return owned(call_positional(op, &value, 1));
   }
-  require_host(tensor, "backward");
-  TensorObject* copy = make_empty(tensor->dtype, tensor->rank, tensor->sizes);
-  Ref result(as_object(copy));
-  strided_copy(copy->data, copy->strides, tensor->data, tensor->strides, tensor->rank, tensor->sizes,
-               itemsize(tensor->dtype));
-  return result;
+  return Ref(as_object(contiguous_copy(tensor, "backward")));
 }
 
 }  // namespace

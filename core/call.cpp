@@ -15,15 +15,15 @@ namespace dg {
 
 constinit thread_local Mode mode;
 
-namespace {
-
-TensorObject* contiguous_copy(const TensorObject* tensor) {
-  require_host(tensor, "copy");
+TensorObject* contiguous_copy(const TensorObject* tensor, const char* user) {
+  require_host(tensor, user);
   TensorObject* copy = make_empty(tensor->dtype, tensor->rank, tensor->sizes);
   strided_copy(copy->data, copy->strides, tensor->data, tensor->strides, tensor->rank, tensor->sizes,
                itemsize(tensor->dtype));
   return copy;
 }
+
+namespace {
 
 // Checks what will be written and copies operands that overlap it without being the very same view.
 void prepare_inplace(Call& call) {
@@ -52,7 +52,7 @@ void prepare_inplace(Call& call) {
   for (size_t i = 1; i < operands.size(); ++i) {
     if (operands[i].kind != OperandKind::Tensor || operands[i].tensor->buffer != target->buffer) continue;
     if (same_view(operands[i].tensor, target) || !may_overlap(operands[i].tensor, target)) continue;
-    Ref copy(as_object(contiguous_copy(operands[i].tensor)));
+    Ref copy(as_object(contiguous_copy(operands[i].tensor, "copy")));
     TensorObject* plain = as_tensor(copy.get());
     if (requires_grad(operands[i].tensor) && mode.grad) {  // keep its place on the tape
       Edge edge = edge_of(operands[i].tensor);
@@ -185,7 +185,7 @@ void choose_sources(Call& call, const NeedsRow* row, Sources* sources) {
     (*sources)[i] = operands[i].tensor;
     if (!(call.op->flags & kInplace) || operands[i].kind != OperandKind::Tensor) continue;
     if (!mask_bit(row->operand_mask.data(), i) || !may_overlap(operands[i].tensor, operands[0].tensor)) continue;
-    (*sources)[i] = contiguous_copy(operands[i].tensor);
+    (*sources)[i] = contiguous_copy(operands[i].tensor, "copy");
     call.kept.push_back(Ref(as_object((*sources)[i])));
   }
 }

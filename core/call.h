@@ -43,6 +43,8 @@ void store_operand_number(const Operand& operand, DType dtype, Cell8* cell);
 // Raises what a failed check or kernel means to the user.
 [[noreturn]] void raise_run_failure(OpObject* op, PyObject* args, const RunStatus& status);
 Ref value_tuple(PyObject* const* values, size_t count);
+// The tensor in memory of its own; `user` is who asks, for errors.
+TensorObject* contiguous_copy(const TensorObject* tensor, const char* user);
 
 // Calls the tracer (trace.cpp).
 PyObject* trace_call(OpObject* op, PyObject* const* values, size_t count);

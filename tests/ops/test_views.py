@@ -77,3 +77,35 @@ def test_gradient_through_written_view(name: str) -> None:
     expected = dg.ones(2, 3, 4)
     VIEWS[name](expected).mul_(3)
     np.testing.assert_array_equal(x.grad.numpy(), expected.numpy())
+
+
+PLACES = {
+    "all": ((256, 128), (128, 1), 0),
+    "turned": ((128, 256), (1, 128), 0),
+    "every second": ((128, 128), (256, 2), 1),
+    "three": ((16, 32, 40), (2048, 1, 32), 7),
+    "one in front": ((1, 32000), (0, 1), 5),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_as_strided_scatter_of_many_elements(name: str) -> None:
+    """Large copies go by strides where each place is seen once; the operator itself writes by positions."""
+    size, stride, offset = PLACES[name]
+    x, src = dg.arange(40000.0), -1 - dg.arange(float(np.prod(size))).reshape(size)
+    made = dg.as_strided_scatter(x, src.to(dg.float64), size, stride, offset)
+    assert made.dtype is dg.float32 and dg.equal(made, dg.ops.as_strided_scatter(x, src, size, stride, offset))
+    expected = np.arange(40000.0, dtype=np.float32)
+    np.lib.stride_tricks.as_strided(expected[offset:], size, [4 * s for s in stride])[...] = src.numpy()
+    np.testing.assert_array_equal(made.numpy(), expected)
+    assert x[7].item() == 7.0
+
+
+def test_as_strided_scatter_of_many_elements_over_one_another() -> None:
+    x, src = dg.zeros(40000), dg.ones(200, 200)
+    assert dg.as_strided_scatter(x, src, (200, 200), (1, 1)).sum().item() == 399
+    with pytest.raises(dg.errors.ShapeError, match="reach beyond 40000 elements"):
+        dg.as_strided_scatter(x, src, (200, 200), (300, 1))
+    leaf = dg.zeros(40000, requires_grad=True)
+    dg.as_strided_scatter(leaf, src, (200, 200), (200, 1)).sum().backward()
+    assert leaf.grad is not None and leaf.grad.sum().item() == 0
