@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 import random
 import types
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from ..outside.outer import is_used_up, outer_call, refuse_iterator
 from ..values.asked import number_of
 from ..values.numbers import MATHEMATICAL, is_live, mathematical, power, rounded, stood_for
 from ..values.texts import OF_TEXTS, joined
+from .calling import calls_back, constructor, converting_arguments
 from .instructions import step_by_step
 from .inventions import invention, refuse_generator, refuse_invention
 from .reducing import replacement
@@ -35,7 +37,7 @@ from .scopes import HELPER
 from .source import Converted, SourceMissing, convert
 from .steps import MADE
 from .user_files import is_user_file
-from .wrappers import remembering, wrapped_by_library
+from .wrappers import of_attributes, of_method, remembering, wrapped_by_library
 
 if TYPE_CHECKING:
     from ..outside.recorder import Recorder
@@ -252,7 +254,7 @@ def _callee(recorder: Recorder, function: Any) -> Any:
             if wrapper is not None:
                 return wrapper
             refuse_invention(function)
-            return function
+            return converting_arguments(recorder, function) if calls_back(function) else function
         _note_defaults(recorder, function)
         return convert_function(function)
     if kind is types.MethodType:
@@ -279,6 +281,10 @@ def _callee(recorder: Recorder, function: Any) -> Any:
         return remembering(recorder, function)
     if kind is functools.partial:
         return functools.partial(callee(recorder, function.func), *function.args, **function.keywords)
+    if kind is operator.attrgetter:
+        return of_attributes(recorder, function)
+    if kind is operator.methodcaller:
+        return of_method(recorder, function)
     if is_module(function):
         recorder.enter(function)
     if kind is HostCallback:
@@ -305,7 +311,7 @@ def _note_defaults(recorder: Recorder, function: types.FunctionType) -> None:
 
 def _class(recorder: Recorder, cls: type) -> Any:
     if cls in _TAKE_FUNCTIONS:
-        return _converting_arguments(recorder, cls)
+        return converting_arguments(recorder, cls)
     if cls is str:
         return lambda *args: joined(((args[0], "s", ""),)) if len(args) == 1 else str(*args)
     if cls in _LOOPED:
@@ -317,18 +323,7 @@ def _class(recorder: Recorder, cls: type) -> Any:
     recorder.meet(cls)
     if cls is random.Random or cls.__module__.startswith("numpy.random"):
         raise invention(cls.__name__)
-    init = getattr(cls, "__init__", None)
-    plain = type(cls) is type and getattr(cls, "__new__", None) is object.__new__
-    converted = convert_function(init) if plain and isinstance(init, types.FunctionType) else None
-    if converted is not None and converted is not init:
-
-        def construct(*args: Any, **kwargs: Any) -> Any:
-            made: Any = object.__new__(cls)
-            converted(made, *args, **kwargs)
-            return made
-
-        return construct
-    return cls
+    return constructor(cls, convert_function) or (converting_arguments(recorder, cls) if calls_back(cls) else cls)
 
 
 def _to_number(cls: type) -> Any:
@@ -364,21 +359,12 @@ def _mathematical(function: Any) -> Any:
     return call
 
 
-def _converting_arguments(recorder: Recorder, function: Any) -> Any:
-    def call(*args: Any, **kwargs: Any) -> Any:
-        args = tuple(callee(recorder, a) if isinstance(a, (types.FunctionType, types.MethodType)) else a for a in args)
-        kwargs = {k: callee(recorder, v) if isinstance(v, types.FunctionType) else v for k, v in kwargs.items()}
-        return function(*args, **kwargs)
-
-    return call
-
-
 def _builtin(recorder: Recorder, function: Any) -> Any:
     reducing = replacement(recorder, function)
     if reducing is not None:
         return reducing
     if function in _TAKE_FUNCTIONS:
-        return _converting_arguments(recorder, function)
+        return converting_arguments(recorder, function)
     if function is format or function is repr:
         return lambda value, spec="": joined(((value, "r" if function is repr else "", spec),))
     if function is len:
@@ -414,7 +400,7 @@ def _builtin(recorder: Recorder, function: Any) -> Any:
             raise invention(f"{holder.__name__}.{function.__name__}")
         return function
     refuse_invention(function)
-    return function
+    return converting_arguments(recorder, function) if function is iter or calls_back(function) else function
 
 
 def _changes(recorder: Recorder, method: types.MethodType) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import operator
 import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -18,16 +19,80 @@ if TYPE_CHECKING:
 
 _SINGLE_DISPATCH = functools.singledispatch(lambda value: value).__code__  # type: ignore[attr-defined]
 _CONTEXT_MANAGER = contextlib.contextmanager(lambda: iter(())).__code__
+_DECORATED = contextlib.ContextDecorator()(lambda: None).__code__
+
+
+class _Methods:
+    both = functools.singledispatchmethod(lambda self, value: value)
+
+
+_DISPATCHED_METHOD = _Methods().both.__code__
 
 
 def wrapped_by_library(recorder: Recorder, function: types.FunctionType) -> Callable[..., Any] | None:
     """The same wrapper around the converted function; None if it is none whose inside is known."""
     if function.__code__ is _CONTEXT_MANAGER:
         return contextlib.contextmanager(recorder.callee(function.__wrapped__))  # type: ignore[attr-defined]
+    if function.__code__ is _DISPATCHED_METHOD:
+        return _dispatched_method(recorder, function)
+    if function.__code__ is _DECORATED:
+        return _inside_manager(recorder, function)
     if function.__code__ is _SINGLE_DISPATCH and hasattr(function, "dispatch"):
         dispatch = function.dispatch
         return lambda *args, **kwargs: recorder.callee(dispatch(args[0].__class__))(*args, **kwargs)
     return None
+
+
+def _held_by(function: types.FunctionType) -> dict[str, Any]:
+    """What a wrapper's variables of outside hold."""
+    return dict(zip(function.__code__.co_freevars, (cell.cell_contents for cell in function.__closure__ or ())))
+
+
+def _dispatched_method(recorder: Recorder, function: types.FunctionType) -> Callable[..., Any]:
+    """A method under `functools.singledispatchmethod`, bound."""
+    held = _held_by(function)
+    dispatch, holder, cls = held["self"].dispatcher.dispatch, held["obj"], held["cls"]
+    return lambda *args, **kwargs: recorder.callee(dispatch(args[0].__class__).__get__(holder, cls))(*args, **kwargs)
+
+
+def _inside_manager(recorder: Recorder, function: types.FunctionType) -> Callable[..., Any]:
+    """A function under a context manager that is a decorator."""
+    held = _held_by(function)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        recorder.enter(held["self"])
+        with held["self"]._recreate_cm():
+            return recorder.callee(held["func"])(*args, **kwargs)
+
+    return call
+
+
+def of_attributes(recorder: Recorder, getter: operator.attrgetter[Any]) -> Callable[[Any], Any]:
+    """`operator.attrgetter(…)` as the captured function sees it."""
+
+    def found(holder: Any, path: str) -> Any:
+        for name in path.split("."):
+            holder = recorder.attribute(holder, name)
+        return holder
+
+    def get(holder: Any) -> Any:
+        reduced: Any = getter.__reduce__()
+        paths = reduced[1]
+        values = tuple(found(holder, path) for path in paths)
+        return values[0] if len(values) == 1 else values
+
+    return get
+
+
+def of_method(recorder: Recorder, caller: operator.methodcaller) -> Callable[[Any], Any]:
+    """`operator.methodcaller(…)` as the captured function sees it."""
+    reduced: Any = caller.__reduce__()
+    kind, given = reduced[:2]
+    named = kind.keywords if isinstance(kind, functools.partial) else {}
+    name, *args = (*kind.args, *given) if isinstance(kind, functools.partial) else given
+    for value in (*args, *named.values()):
+        recorder.foreign(value)
+    return lambda holder: recorder.callee(recorder.attribute(holder, name))(*args, **named)
 
 
 def remembering(recorder: Recorder, function: Any) -> Callable[..., Any]:

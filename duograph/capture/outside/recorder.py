@@ -244,7 +244,7 @@ class Recorder(Journal):
         if is_module(holder):
             self.enter(holder)
         elif id(holder) not in self.external and not isinstance(holder, type) and not is_outside_function(holder):
-            return getattr(holder, name)
+            return self.own_attribute(holder, name)
         try:
             return self.outside_attribute(holder, name, base)
         except AttributeError:
@@ -252,6 +252,18 @@ class Recorder(Journal):
             if lacks() and (id(place_of(holder, name)), name) not in self.written:
                 self.guard("call", lacks)  # the error is what the function goes on with
             raise
+
+    def own_attribute(self, holder: Any, name: str) -> Any:
+        """An attribute of an object that the captured function has made."""
+        cls = type(holder)
+        found = next((c.__dict__[name] for c in cls.__mro__ if name in c.__dict__), None) if is_user_class(cls) else None
+        if isinstance(found, property) and isinstance(found.fget, types.FunctionType):
+            self.watch_class(cls)
+            return self.callee(found.fget)(holder)
+        if isinstance(found, functools.cached_property) and name not in holder.__dict__:
+            self.watch_class(cls)
+            holder.__dict__[name] = self.callee(found.func)(holder)
+        return getattr(holder, name)
 
     def outside_attribute(self, holder: Any, name: str, base: bool) -> Any:
         own = own_dict(holder)
