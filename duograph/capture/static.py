@@ -16,6 +16,7 @@ from duograph.errors import ArgumentError, CaptureError, OutOfMemoryError
 
 from .again import Again, places_of
 from .budget import read_budget
+from .control.inner import LeadsBack
 from .conversion.convert import callee
 from .memory.borrowed import MayAlternate
 from .memory.joined import Care, LookAgain
@@ -98,6 +99,8 @@ class Handler:
                 made = self.compile(captured, args, kwargs)
                 break
             except (LookAgain, MayAlternate) as found:
+                if isinstance(found, LeadsBack) and (care.for_order or found.shared):
+                    loose = found
                 care = found.care(care)
                 if care.spans:
                     plan = plan.without(())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import duograph as dg
+from duograph.errors import CaptureWarning
 
 
 def after_a_branch(x, c):
@@ -249,3 +250,27 @@ def test_a_gradient_that_no_use_gives_is_none():
             run(dg.tensor(c))
             found.append([None if p.grad is None else p.grad.tolist() for p in (weight, other)])
         assert found[0] == found[1]
+
+
+def second_order(function):
+    def second(x, c):
+        grad = dg.autograd.grad((function(x, c) * x.cos()).sum(), [x], create_graph=True)[0]
+        return dg.autograd.grad((grad * grad.sin()).sum(), [x])[0]
+
+    return second
+
+
+def test_a_second_order_gradient_that_loses_the_order_says_so():
+    static = dg.static(second_order(after_a_branch), strict=True)
+    with pytest.warns(CaptureWarning, match="a gradient of a gradient goes through a branch or loop"):
+        static(dg.ones(3, requires_grad=True), dg.tensor(1))
+
+
+@pytest.mark.parametrize("function", (inside_of_a_loop, inside_of_loops_in_loops))
+def test_second_order_gradients_that_only_some_turns_give(function):
+    second = second_order(function)
+    static = dg.static(second)
+    data = np.random.default_rng(0).uniform(-2, 2, (3, 4))
+    for c in (3, -1, 0, 1):
+        x = dg.from_numpy(data.copy()).requires_grad_()
+        np.testing.assert_allclose(static(x, dg.tensor(c)).numpy(), second(x, dg.tensor(c)).numpy(), 1e-9)

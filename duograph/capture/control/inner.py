@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duograph import _core as core
+from duograph._stack import user_location
 from duograph.ir.dim import Dim
 from duograph.ir.graph import Value
 from duograph.ir.substitution import symbols
@@ -42,6 +43,8 @@ Places = dict[Hashable, Place]
 class LeadsBack(LookAgain):
     """A gradient of a gradient leads back into a loop or branch whose leaves share gradients."""
 
+    shared = False  # whether there are tensors whose gradients went on to others
+
     def care(self, before: Care) -> Care:
         """For the next try: they do not."""
         return before._replace(exact=before.exact and not before.for_order, in_order=False, for_order=False)
@@ -59,7 +62,13 @@ def takes_places(builder: CaptureBuilder) -> bool:
 def check_order(builder: CaptureBuilder) -> None:
     """Before the gradient of a loop or branch: one that is differentiated again is not for leaves that share gradients."""
     if core.is_grad_enabled() and _shares(builder):
-        raise LeadsBack("static: gradients of gradients, where variables may be one another")
+        error = LeadsBack(
+            "static: a gradient of a gradient goes through a branch or loop, where a variable is another tensor on some ways",
+            hint="make it a copy there, by .clone(), or take the second gradient outside of the static function",
+            location=user_location(),
+        )
+        error.shared = bool(builder.aliases.shared.known)
+        raise error
 
 
 def position(tensor: Any) -> Hashable:

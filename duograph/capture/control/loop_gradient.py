@@ -209,8 +209,6 @@ class Reverse:
                 now[k] = self.builder.presence.of(found[k]) if k in used else before
         changed = [k for k, before in flags.items() if now[k] is not None and now[k] is not before]
         for k, before in flags.items():
-            if k not in changed and not self.builder.aliases.shared.wanted:  # else one may depend on the others
-                continue
             after = now[k]
             if k in changed:
                 carried[k] = len(made.inputs)

@@ -13,6 +13,7 @@ from duograph.ir.types import TensorType
 from duograph.ops.tracing import cast_value, wrap
 
 from ..conversion.scopes import HELPER
+from ..memory.borrowed import no_use
 from ..values.numbers import LiveNumber, SizeNumber, is_live, plain
 from ..values.tree import dataclass_fields, is_namedtuple
 from .control import UNBOUND
@@ -108,6 +109,7 @@ def as_tensor(value: Any) -> Any:
     return value if isinstance(value, core.Tensor) else wrap(current().number(value))
 
 
+@no_use
 def type_of(value: Any) -> TensorType | None:
     """The type of a leaf as a value; None for what is no tensor and no number."""
     if isinstance(value, core.Tensor):

@@ -6,13 +6,15 @@ keeps them apart, so what would tell the difference is refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from duograph import _core as core
 from duograph._stack import user_location
 from duograph.errors import Error
+from duograph.ir.builder import current
 
 from .joined import Care, LookAgain
 
@@ -41,6 +43,26 @@ class MayReturn(LookAgain):
 
     def care(self, before: Care) -> Care:
         return before._replace(exact=True, find=False)
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def no_use(function: F) -> F:
+    """What the function reads is no use of a variable: only types are wanted, or values for the rules of gradients."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        borrowed = vars(current()).get("borrowed")
+        if borrowed is None:
+            return function(*args, **kwargs)
+        pairs, borrowed.pairs = borrowed.pairs, {}
+        try:
+            return function(*args, **kwargs)
+        finally:
+            borrowed.pairs = pairs
+
+    return run  # type: ignore[return-value]
 
 
 class Borrowed:

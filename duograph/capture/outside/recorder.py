@@ -24,6 +24,7 @@ from ..control.growing import grows
 from ..control.growing import item as item_of_growing
 from ..conversion.special import SpecialMethods
 from ..conversion.user_files import is_user_file
+from ..memory.borrowed import no_use
 from ..values.numbers import LiveNumber, Postfix, is_live
 from ..values.sizes import CallSizes
 from .classes import ClassWatch, is_code
@@ -428,12 +429,12 @@ class Recorder(Journal):
                     location=user_location(),
                 )
 
+    @no_use
     def grad(self, outs: Any, ins: Any, seeds: Any, retain_graph: bool | None, create_graph: bool, allow_unused: bool) -> Any:
         """What `autograd.grad` does in a capture."""
         from ..control.region_gradients import grad
 
-        builder: Any = current()
-        regions = vars(builder).get("regions", ())
+        regions = vars(current()).get("regions", ())
         if not regions or any(r.one_example for r in regions) or not all(x.requires_grad for x in (*outs, *ins)):
             return core.grad(outs, ins, seeds, retain_graph, create_graph, allow_unused)
         found = tuple(grad(outs, ins, seeds, create_graph))
@@ -446,6 +447,7 @@ class Recorder(Journal):
                 )
         return found
 
+    @no_use
     def backward(self, tensors: Any, grads: Any, retain_graph: bool | None, create_graph: bool, inputs: Any) -> None:
         """What `backward` does in a capture."""
         from ..control.region_gradients import accumulate, backward
