@@ -6,15 +6,16 @@ checked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from .. import _core as core
-from ..errors import ArgumentError, CaptureError, DomainError, DTypeError
+from ..errors import ArgumentError, CaptureError, DomainError, DTypeError, ShapeError
 from ..ops import creation as ops
 from ..ops import random
 from ..ops.arguments import checked
 from ..ops.shapes.copying import cast, clone
+from ..ops.shapes.joining import stack
 from ..ops.tracing import is_weak
 from .convert import as_dtype
 from .device import check_device
@@ -73,8 +74,40 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Any = None, require
             data = asarray(data)
         elif data is None:
             raise ArgumentError("tensor: expected numbers, sequences of them or an array, got None")
-        made = core.tensor_from_data(data, as_dtype("tensor", dtype))
+        computed = _of_numbers(data, dtype) if core.tracing() else None
+        made = core.tensor_from_data(data, as_dtype("tensor", dtype)) if computed is None else computed
     return _with_grad("tensor", made, requires_grad)
+
+
+def _elements(data: Any, depth: int, shape: list[int]) -> Iterator[Any]:
+    """The elements of nested sequences; `shape` gets their lengths."""
+    if not isinstance(data, (list, tuple)):
+        yield data
+        return
+    if depth == len(shape):
+        shape.append(len(data))
+    if len(data) != shape[depth]:
+        raise ShapeError(f"tensor: the nested sequences are ragged: {len(data)} elements where {shape[depth]} are expected")
+    for item in data:
+        yield from _elements(item, depth + 1, shape)
+
+
+def _of_numbers(data: Any, dtype: DType | None) -> Tensor | None:
+    """A tensor of numbers that only each run of a static function knows; None if all are plain, or others among them."""
+    shape: list[int] = []
+    elements = list(_elements(data, 0, shape))
+    plain = all(type(e) in (bool, int, float) for e in elements)
+    if plain or not all(isinstance(e, (bool, int, float)) or (isinstance(e, Tensor) and e.ndim == 0) for e in elements):
+        return None
+    if dtype is None:
+        kinds = [e.dtype if isinstance(e, Tensor) else e.__class__ for e in elements]
+        if any(kind is float or (isinstance(kind, DType) and kind.is_floating_point) for kind in kinds):
+            dtype = core.get_default_dtype()
+        else:
+            dtype = core.bool if all(kind in (bool, core.bool) for kind in kinds) else core.int64
+    alone = [cast(e.detach(), dtype) if isinstance(e, Tensor) else ops.full((), e, dtype) for e in elements]
+    made: Tensor = stack(alone).reshape(shape)
+    return made
 
 
 @checked
