@@ -13,7 +13,11 @@ from .host import check, lapack, transposed
 
 Tensor = core.Tensor
 
-_pinv = lapack("pinv", lambda numpy, x, rtol: numpy.linalg.pinv(x, rtol), lambda x, rtol: transposed(x))
+_pinv = lapack(
+    "pinv",
+    lambda numpy, x, rtol: numpy.linalg.pinv(x, rtol.reshape(rtol.shape[: x.ndim - 2])),  # mapped, rtol may end in sizes of 1
+    lambda x, rtol: transposed(x),
+)
 
 
 @checked

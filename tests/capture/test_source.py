@@ -3,12 +3,14 @@
 import collections
 import functools
 import traceback
+from types import SimpleNamespace
 
 import pytest
 
 from duograph._recorded import state
 from duograph.capture.conversion.convert import convert_function
 from duograph.capture.outside.recorder import Recorder
+from duograph.capture.values.state_tensors import StateTensors
 
 LIMIT = 3
 COUNTER = 0
@@ -240,6 +242,7 @@ def test_reads_are_recorded_and_writes_undone():
     COUNTER = 7
     thing = Thing()
     recorder = Recorder()
+    recorder.states = StateTensors(recorder, None, SimpleNamespace(plan=SimpleNamespace(states=None)))
     state.recorder = recorder
     try:
         recorder.enter(thing)

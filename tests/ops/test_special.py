@@ -37,7 +37,7 @@ BOUNDS: dict[str, tuple[Callable[[Any], Any], float, float, float]] = {
     "erfcx": (lambda x: mpmath.exp(x * x) * mpmath.erfc(x), -26, 90, 5),
     "ndtr": (normal_tail, -37, 8, 5),
     "log_ndtr": (lambda x: mpmath.log(normal_tail(x)), -200, 7, 8),
-    "ndtri": (quantile, 0, 0.5, 4),
+    "ndtri": (quantile, 0, 0.5, 8),
     "modified_bessel_k0": (lambda x: mpmath.besselk(0, x), 0.0, 700, 8),
     "modified_bessel_k1": (lambda x: mpmath.besselk(1, x), 0.0, 700, 8),
     "scaled_modified_bessel_k0": (lambda x: mpmath.besselk(0, x) * mpmath.exp(x), 0.0, 2000, 8),

@@ -218,7 +218,7 @@ def _quantile(p: Any) -> Any:
 def ndtri(x: Operand) -> Tensor:
     """The number to the left of which the area x lies under the standard normal distribution; NaN unless 0 ≤ x ≤ 1.
 
-    Within 4 units in the last place of the exact value in float64 up to 1/2 (nearer to 1 the digits of x run out),
+    Within 8 units in the last place of the exact value in float64 up to 1/2 (nearer to 1 the digits of x run out),
     1 in the narrower dtypes.
 
     Shapes:   x [*S] → [*S]
