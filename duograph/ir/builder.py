@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import local
 from typing import Any
@@ -263,6 +263,10 @@ class Builder:
         self.late_symbols.add(made)
         self._late_order[made] = len(self._late_order)
         return made
+
+    def is_late(self, sizes: Iterable[Expr]) -> bool:
+        """Whether only a run knows one of the sizes."""
+        return any(not self.late_symbols.isdisjoint(symbols(size)) for size in sizes)
 
     def _known_after(self, size: Expr) -> int:
         """The number of the last late symbol in a size; -1 if it is known when the program starts."""

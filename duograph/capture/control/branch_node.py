@@ -13,14 +13,13 @@ from duograph import _core as core
 from duograph._stack import user_location
 from duograph.errors import CaptureError
 from duograph.ir.builder import close_regions
-from duograph.ir.dim import Dim
 from duograph.ir.effects import has_effects
 from duograph.ir.graph import Graph, Node, Value, free_values
-from duograph.ir.substitution import symbols
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
 
-from .inner import Place, Places, check_order, found_in, position, reached, stands_for, takes_places
+from .inner import Place, Places, check_order, found_in, reached, stands_for, takes_places
+from .one_place import position
 from .regions import Region, copy_nodes, gradients, live_nodes, tangents_of, with_own_sizes, zeros
 
 if TYPE_CHECKING:
@@ -117,7 +116,7 @@ class Branch:
         if not new:
             return
         for value in new:
-            if any(isinstance(s, Dim) and not self.builder.late_symbols.isdisjoint(symbols(s)) for s in value.shape):
+            if self.builder.is_late(value.shape):
                 raise CaptureError(
                     "static: the gradient of random numbers or callbacks in a loop inside of a branch, where a tensor's "
                     "value decides the number of turns",

@@ -13,6 +13,7 @@ from duograph.ops.definition import REGISTRY
 from duograph.ops.tracing import value_of, wrap
 
 from ..values.sizes import Unsettled
+from .regions import flip
 
 if TYPE_CHECKING:
     from ..builder import CaptureBuilder
@@ -187,7 +188,7 @@ def part(builder: CaptureBuilder, items: list[Any], key: slice) -> list[Any]:
     """A slice of a growing list."""
     rows = joined(builder, items)
     if key.step == -1 and key.start is None and key.stop is None:
-        made = Rows(rows.like, [REGISTRY["flip"].op(stack, (0,)) for stack in rows.stacks])
+        made = Rows(rows.like, [flip(stack) for stack in rows.stacks])
     elif key.step is None or (type(key.step) is int and key.step > 0):
         made = Rows(rows.like, [stack[key] for stack in rows.stacks])
     else:

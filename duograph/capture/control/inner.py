@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duograph import _core as core
 from duograph._stack import user_location
-from duograph.ir.dim import Dim
 from duograph.ir.graph import Value
-from duograph.ir.substitution import symbols
 from duograph.ir.types import TensorType
 from duograph.ops.definition import REGISTRY
 from duograph.ops.tracing import wrap
 
 from ..memory.joined import Care, LookAgain
-from .one_place import OnePlace
-from .regions import nothing
+from .one_place import OnePlace, position
+from .regions import flip, nothing
 
 if TYPE_CHECKING:
     from ..builder import CaptureBuilder
@@ -71,12 +69,6 @@ def check_order(builder: CaptureBuilder) -> None:
         raise error
 
 
-def position(tensor: Any) -> Hashable:
-    """Where on the tape the tensor is."""
-    node = tensor.grad_fn
-    return id(tensor) if node is None else (node, node.output_index)
-
-
 def found_in(builder: CaptureBuilder, tensors: Iterable[Any], known: Places) -> list[Any]:
     """Tensors at the places that lead to `tensors` on a region's tape, except the known ones and those of late sizes."""
     nodes = {key[0] for key in known if isinstance(key, tuple)}
@@ -87,15 +79,9 @@ def found_in(builder: CaptureBuilder, tensors: Iterable[Any], known: Places) -> 
         if node in nodes:
             continue
         nodes.add(node)
-        found += [t for t in node.outputs() if t is not None and not is_late(builder, t)]
+        found += [t for t in node.outputs() if t is not None and not builder.is_late(t._traced.type.shape)]
         stack += [x for x in node.inputs if isinstance(x, core.Node)]
     return found
-
-
-def is_late(builder: CaptureBuilder, tensor: Any) -> bool:
-    """Whether only a run knows a size of the tensor."""
-    sizes = [s for s in tensor._traced.type.shape if isinstance(s, Dim)]
-    return any(not builder.late_symbols.isdisjoint(symbols(s)) for s in sizes)
 
 
 def stands_for(builder: CaptureBuilder, type_: TensorType) -> Any:
@@ -293,6 +279,6 @@ class Back:
                 continue
             stack = next(queue)
             if place.forward is not made.forward_order:
-                stack = REGISTRY["flip"].op(stack, (0,))
+                stack = flip(stack)
             results.append(mark(stack if b is None else b + stack, b, incoming))
         return results

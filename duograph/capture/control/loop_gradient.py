@@ -8,12 +8,10 @@ from typing import Any
 from duograph import _core as core
 from duograph._stack import user_location
 from duograph.errors import CaptureError
-from duograph.ir.dim import Dim
 from duograph.ir.effects import has_effects
 from duograph.ir.graph import Node, Value
 from duograph.ir.primitives import CONTRACTION, INDEXING, MOVEMENT, NULLARY, REDUCE, TRANSCENDENTAL, kind_of
 from duograph.ir.primitives import PRIMITIVES as TABLE
-from duograph.ir.substitution import symbols
 from duograph.ir.types import TensorType
 from duograph.ops.definition import REGISTRY
 from duograph.ops.tracing import wrap
@@ -21,7 +19,7 @@ from duograph.ops.tracing import wrap
 from .inner import Back, Crossing, check_order
 from .loop_node import COUNTER, Loop, Row
 from .one_place import OnePlace
-from .regions import gradients, nothing, zeros
+from .regions import flip, gradients, nothing, zeros
 
 
 class Reverse:
@@ -284,7 +282,7 @@ class Reverse:
 
     def _is_kept(self, node: Node, value: Value) -> bool:
         """Whether a value of the body is kept for the gradient's loop rather than computed again."""
-        late = any(isinstance(s, Dim) and not self.builder.late_symbols.isdisjoint(symbols(s)) for s in value.type.shape)
+        late = self.builder.is_late(value.shape)
         if has_effects(node):
             if late:
                 raise CaptureError(
@@ -302,8 +300,3 @@ class Reverse:
         if kind in (CONTRACTION, REDUCE, "composite") or node.op in ("while_loop", "cond"):
             return True
         return TABLE[node.op].cost >= TRANSCENDENTAL
-
-
-def flip(stack: Any) -> Any:
-    """The rows in reverse order."""
-    return REGISTRY["flip"].op(stack, (0,))

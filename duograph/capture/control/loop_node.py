@@ -17,7 +17,8 @@ from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
 
-from .inner import Crossing, Place, Places, found_in, is_late, position, stands_for, takes_places
+from .inner import Crossing, Place, Places, found_in, stands_for, takes_places
+from .one_place import position
 from .regions import Region, copy_nodes, live_nodes, with_own_sizes
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ class Loop:
         ends = [*self.outs, *self.kept]
         with self.region.open(at_end=True):
             ends = [self.region.localize(t) for t in ends if t.requires_grad]
-        leaves = [leaf for leaf in self.leaves if leaf is not None and not is_late(builder, leaf)]
+        leaves = [leaf for leaf in self.leaves if leaf is not None and not builder.is_late(leaf._traced.type.shape)]
         self.inner = [*leaves, *found_in(builder, ends, self.places)]
         return [stands_for(builder, self._stack_type(t._traced)) for t in self.inner]
 

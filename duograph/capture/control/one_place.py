@@ -7,7 +7,7 @@ Where a capture follows what variables are (`in_order`), the variable's gradient
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duograph import _core as core
@@ -100,7 +100,7 @@ class OnePlace:
             carried[place.carried[0]] = total
 
 
-def position(tensor: Any) -> Any:
+def position(tensor: Any) -> Hashable:
     """Where on the tape the tensor is."""
     node = tensor.grad_fn
     return id(tensor) if node is None else (node, node.output_index)

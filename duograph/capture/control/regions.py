@@ -21,6 +21,7 @@ from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.late import late_symbols, makes, mentions
 from duograph.ir.substitution import substitute
 from duograph.ir.types import TensorType
+from duograph.ops.definition import REGISTRY
 from duograph.ops.tracing import wrap
 from duograph.passes.rewriting.expand import expand
 
@@ -276,14 +277,17 @@ def _check_again(builder: CaptureBuilder, own: dict[Dim, Expr]) -> None:
 
 def zeros(tensor: Any) -> Any:
     """Zeros of a traced tensor's dtype and shape."""
-    from duograph.ops.definition import REGISTRY
-
     return REGISTRY["zeros_like"].op(tensor)
 
 
 def nothing(builder: CaptureBuilder, type: TensorType) -> Any:
     """What a sum of gradients of this type starts from: -0.0, which leaves the bits of whatever is added to it."""
     return wrap(builder.constant(-0.0, type.dtype, type.shape))
+
+
+def flip(stack: Any) -> Any:
+    """The rows in reverse order."""
+    return REGISTRY["flip"].op(stack, (0,))
 
 
 def gradients(outs: Sequence[Any], inputs: Sequence[Any], seeds: Sequence[Any], ends: Sequence[Any] = ()) -> tuple[Any, ...]:

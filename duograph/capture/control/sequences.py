@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph.ir.builder import current
-from duograph.ir.dim import Dim
+from duograph.ir.dim import Dim, maximum, minimum
 from duograph.ops.tracing import value_of, wrap
 
 from .growing import Rows, grows, item, joined, settled
@@ -139,15 +139,9 @@ class _Range(Sequence_):
         if isinstance(source, range):
             self.turns = self.length = len(source)
             return
-        sizes = [size_expression(x) for x in (start, stop, step)]
-        if all(s is not None for s in sizes) and sizes[2] == 1:
-            from duograph.ir.dim import maximum
-
-            self.length = maximum(sizes[1] - sizes[0], 0)
-        elif all(s is not None for s in sizes) and sizes[2] == -1:
-            from duograph.ir.dim import maximum
-
-            self.length = maximum(sizes[0] - sizes[1], 0)
+        first, last, by = (size_expression(x) for x in (start, stop, step))
+        if first is not None and last is not None and by in (1, -1):
+            self.length = maximum((last - first) * by, 0)
 
     def count(self) -> Any:
         if self.length is not None:
@@ -223,8 +217,6 @@ class _Zip(Sequence_):
         if all(n is not None for n in known):
             self.turns = self.length = min(n for n in known if n is not None)
         elif all(x.length is not None for x in inner):
-            from duograph.ir.dim import minimum
-
             self.length = inner[0].length
             for other in inner[1:]:
                 self.length = minimum(self.length, other.length)
@@ -249,8 +241,6 @@ class Later(Sequence_):
     """All but the first of items whose number is a size."""
 
     def __init__(self, inner: Sequence_) -> None:
-        from duograph.ir.dim import maximum
-
         self.inner = inner
         self.length = maximum(inner.length - 1, 0)
 

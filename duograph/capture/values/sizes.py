@@ -311,7 +311,7 @@ def _refuse_late(what: str, *values: Expr) -> None:
     """A size that values decide is not known while a graph is captured: Python cannot be steered by it."""
     if state.recorder is None or not active():
         return
-    if any(made in current().late_symbols for value in values for made in symbols(value)):
+    if current().is_late(values):
         raise CaptureError(
             f"static: {what} here, but it depends on values: only the run knows it",
             hint="use a count, which is a tensor: mask.sum() > 3 makes `if` a branch of the graph",
