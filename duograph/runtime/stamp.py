@@ -8,13 +8,20 @@ import sys
 from duograph import _core as core
 
 TRIPLE = "x86_64-unknown-linux-gnu"
-_FOLDERS = ("codegen", "codegen/contraction", "ir", "ops", "passes", "runtime")
+_PARTS = {
+    "codegen": ("contraction",),
+    "ir": (),
+    "ops": ("elementwise", "matrix", "randomness", "reduction", "selection", "shapes", "training"),
+    "passes": ("fusion", "lowering", "memory", "rewriting"),
+    "runtime": (),
+}
+FOLDERS = tuple(name for part, inner in _PARTS.items() for name in (part, *(f"{part}/{folder}" for folder in inner)))
 
 
 def generator_stamp() -> str:
     """Names, sizes and times of all sources that decide what code comes out, and of the core; Python, whose `marshal` writes."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    sources: str = core.stamp_of_files([f"{package}/{name}" for name in _FOLDERS], ".py")
+    sources: str = core.stamp_of_files([f"{package}/{name}" for name in FOLDERS], ".py")
     status = os.stat(core.__file__)
     return f"{sources}core:{status.st_size}:{status.st_mtime_ns}\nPython:{sys.hexversion}"
 

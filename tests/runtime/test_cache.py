@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from duograph import _core as core
-from duograph.runtime import cache
+from duograph.runtime import cache, stamp
 
 PROGRAM = """
 import sys
@@ -69,6 +69,13 @@ def test_the_stamp_of_sources_follows_every_change(tmp_path: Path) -> None:
     assert len({before, touched, core.stamp_of_files([str(tmp_path)], ".py")}) == 3
     with pytest.raises(RuntimeError, match="No such file"):
         core.stamp_of_files([str(tmp_path / "missing")], ".py")
+
+
+def test_the_stamp_covers_every_source_that_decides_what_code_comes_out() -> None:
+    package = Path(stamp.__file__).parents[1]
+    parts = [package / name for name in ("codegen", "ir", "ops", "passes", "runtime")]
+    folders = {path.parent.relative_to(package).as_posix() for part in parts for path in part.rglob("*.py")}
+    assert len(folders) > 10 and set(stamp.FOLDERS) == folders
 
 
 def test_a_first_call_imports_next_to_nothing(place: Path) -> None:
