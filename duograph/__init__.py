@@ -78,10 +78,10 @@ if TYPE_CHECKING:
     from .linalg.determinants import det as det
     from .linalg.determinants import logdet as logdet
     from .linalg.determinants import slogdet as slogdet
-    from .linalg.exponentials import cholesky_inverse as cholesky_inverse
-    from .linalg.exponentials import cholesky_solve as cholesky_solve
     from .linalg.exponentials import matrix_exp as matrix_exp
     from .linalg.ranks import pinverse as pinverse
+    from .linalg.solutions import cholesky_inverse as cholesky_inverse
+    from .linalg.solutions import cholesky_solve as cholesky_solve
     from .linalg.systems import inverse as inverse
     from .ops import *
     from .serialization import load as load
@@ -116,8 +116,9 @@ _LAZY = {
     "linalg": (),
     "linalg.decompositions": ("cholesky",),
     "linalg.determinants": ("det", "logdet", "slogdet"),
-    "linalg.exponentials": ("cholesky_inverse", "cholesky_solve", "matrix_exp"),
+    "linalg.exponentials": ("matrix_exp",),
     "linalg.ranks": ("pinverse",),
+    "linalg.solutions": ("cholesky_inverse", "cholesky_solve"),
     "linalg.systems": ("inverse",),
     "nn": (),
     "ops": (),

@@ -4,12 +4,13 @@ Norms and products are operators. What factorises a matrix is computed by NumPy'
 it, and its gradient is made of operators. There are no complex numbers, and so no `eig`.
 """
 
-from .decompositions import cholesky, eigh, eigvalsh, qr, svd, svdvals
+from .decompositions import cholesky, eigh, eigvalsh, householder_product, qr, svd, svdvals
 from .determinants import det, logdet, slogdet
-from .exponentials import householder_product, lstsq, matrix_exp, tensorinv, tensorsolve
+from .exponentials import matrix_exp
 from .host import LinAlgError
 from .norms import cond, cross, diagonal, matmul, matrix_norm, matrix_power, multi_dot, norm, vander, vecdot, vector_norm
 from .ranks import matrix_rank, pinv
+from .solutions import lstsq, tensorinv, tensorsolve
 from .systems import inv, solve, solve_triangular
 
 __all__ = [

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from .. import _core as core
 from ..autograd import Function
-from ..errors import ArgumentError, GradError
+from ..errors import ArgumentError, GradError, ShapeError
 from ..ops.arguments import checked
 from .host import check, lapack, transposed
-from .systems import identity, solve
+from .systems import identity, inv, solve
 
 Tensor = core.Tensor
 
@@ -138,6 +138,34 @@ def qr(x: Tensor, mode: str = "reduced") -> QR:
 
 
 _eigh = lapack("eigh", lambda numpy, x: tuple(numpy.linalg.eigh(x)), (lambda x: x.sum(-1), "x"))
+
+
+@checked
+def householder_product(x: Tensor, tau: Tensor) -> Tensor:
+    """The first columns of a product of reflections I - tau_i v_i v_iᵀ, v_i being column i below its 1 on the diagonal.
+
+    Shapes:   x [*S, m, n] with m ≥ n, tau [*S, k] with k ≤ n → [*S, m, n]
+    Dtypes:   float32, float64
+    Gradient: derived
+    Errors:   ShapeError; DTypeError
+    Source:   torch.linalg.householder_product
+
+    >>> import duograph as dg
+    >>> householder_product(dg.tensor([[1.0], [1.0]]), dg.tensor([1.0]))
+    tensor([[ 0.],
+            [-1.]])
+    """
+    check("householder_product", x)
+    m, n, k = x.shape[-2], x.shape[-1], tau.shape[-1]
+    if m < n or k > n or tuple(x.shape[:-2]) != tuple(tau.shape[:-1]):
+        raise ShapeError(
+            f"linalg.householder_product: takes [*S, m, n] with m ≥ n and [*S, k] with k ≤ n, "
+            f"got {tuple(x.shape)} and {tuple(tau.shape)}"
+        )
+    directions = x[..., :k].tril(-1) + identity(m, x)[:, :k]
+    scaled = (transposed(directions) @ directions).triu(1) * tau.unsqueeze(-2)
+    inner = inv(scaled + identity(k, x)) * tau.unsqueeze(-1)
+    return (identity(m, x) - directions @ inner @ transposed(directions))[..., :n]  # type: ignore[no-any-return]
 
 
 class _Eigh(Function):

@@ -264,10 +264,16 @@ def check_hints(owner: str, hints: Mapping[str, Any]) -> None:
             raise ArgumentError(f"{owner}: a step is not recorded for gradients", hint="leave out differentiable=True")
 
 
+def check_pairs(owner: str, **values: Any) -> None:
+    """Raises for a hyper-parameter that is no pair."""
+    for name, value in values.items():
+        if not isinstance(value, (tuple, list)) or len(value) != 2:
+            raise ArgumentError(f"{owner}: {name} must be two numbers, got {value!r}")
+
+
 def check_betas(owner: str, betas: Any) -> None:
     """Raises unless it is two numbers from 0 up to, but without, 1."""
-    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-        raise ArgumentError(f"{owner}: betas must be two numbers, got {betas!r}")
+    check_pairs(owner, betas=betas)
     for number, beta in enumerate(betas):
         if not 0 <= beta < 1:
             raise DomainError(f"{owner}: betas[{number}] must be at least 0 and below 1, got {beta}")

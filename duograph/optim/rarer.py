@@ -9,7 +9,7 @@ from .. import _core as core
 from .._recorded import recorded
 from ..errors import ArgumentError, DomainError
 from ..ops.training.rarer_steps import adafactor_update_, asgd_update_, muon_update_, rprop_update_
-from .optimizer import Group, Optimizer, check_hints, check_not_negative, decay_of
+from .optimizer import Group, Optimizer, check_hints, check_not_negative, check_pairs, decay_of
 
 Tensor = core.Tensor
 
@@ -46,9 +46,7 @@ class Rprop(Optimizer):
 
     def check_group(self, group: Group) -> None:
         check_not_negative("Rprop", lr=group["lr"])
-        for name in ("etas", "step_sizes"):
-            if not isinstance(group[name], (tuple, list)) or len(group[name]) != 2:
-                raise ArgumentError(f"Rprop: {name} must be two numbers, got {group[name]!r}")
+        check_pairs("Rprop", etas=group["etas"], step_sizes=group["step_sizes"])
         shrink, grow = group["etas"]
         if not 0 < shrink < 1 < grow:
             raise DomainError(f"Rprop: etas must be below 1 and above 1, got {shrink} and {grow}")
@@ -156,8 +154,7 @@ class Adafactor(Optimizer):
             raise DomainError(f"Adafactor: beta2_decay must be at most 0, got {group['beta2_decay']}")
         if group["d"] < 1:
             raise DomainError(f"Adafactor: d must be at least 1, got {group['d']}")
-        if not isinstance(group["eps"], (tuple, list)) or len(group["eps"]) != 2:
-            raise ArgumentError(f"Adafactor: eps must be two numbers, got {group['eps']!r}")
+        check_pairs("Adafactor", eps=group["eps"])
         check_not_negative("Adafactor", **{f"eps[{i}]": x for i, x in enumerate(group["eps"]) if i or x is not None})
 
     def initial_state(self, name: str, parameter: Tensor) -> Tensor:
