@@ -12,20 +12,9 @@ from duograph.ops.samples import DTypeName, Maker
 
 # What has a result whose size depends on values, or is made from one, draws, or asks for a value in Python has no batched form.
 REFUSED = {
-    *("nonzero", "true_positions", "masked_select", "unique", "unique_consecutive", "bincount", "repeat_interleave", "argwhere"),
-    *(
-        "nonzero_static",
-        "distinct",
-        "distinct_rows",
-        "distinct_runs",
-        "repeated_indices",
-        "one_hot",
-        "equal",
-        "allclose",
-        "nonzero_rows",
-        "selected",
-    ),
-    *("bernoulli", "multinomial", "normal", "randint_like", "poisson", "binomial"),
+    *("nonzero", "nonzero_rows", "nonzero_static", "true_positions", "masked_select", "selected", "argwhere", "bincount"),
+    *("unique", "unique_consecutive", "distinct", "distinct_rows", "distinct_runs", "repeated_indices", "repeat_interleave"),
+    *("bernoulli", "multinomial", "normal", "randint_like", "poisson", "binomial", "one_hot", "equal", "allclose"),
 }
 FINITE = np.finfo("float64").eps * 64
 
