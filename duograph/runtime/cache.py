@@ -19,7 +19,7 @@ from .stamp import generator_stamp, target_stamp
 _MAGIC = b"duograph2\n"
 _HEADER = len(_MAGIC) + 24  # then: length of the description, length of the code, checksum, 8 bytes each
 _LIMIT = 512 << 20
-_TRIM_EVERY = 64
+_SLACK = 64  # the folder is looked through each time it may have grown by this part of its limit
 _DAY = 86400.0
 _LARGEST = 256 << 20
 
@@ -27,7 +27,7 @@ _GENERATOR = core.digest(generator_stamp().encode())
 
 _folder: str | None = None
 _folder_setting: tuple[str | None, str | None] | None = None
-_stored = 0
+_unseen: float | None = None  # bytes stored since the folder was looked through
 
 
 def folder() -> str | None:
@@ -123,7 +123,6 @@ def _unpack(name: str, content: bytes) -> tuple[Any, memoryview] | None:
 
 def store(name: str, description: Any, code: bytes | memoryview) -> None:
     """Keep something under a key. Failing to (a full disk, a folder taken away) is no error."""
-    global _stored
     place = folder()
     if place is None:
         return
@@ -131,20 +130,36 @@ def store(name: str, description: Any, code: bytes | memoryview) -> None:
 
     path = os.path.join(place, name)
     scratch = f"{path}.{os.getpid()}.{get_ident()}.tmp"
+    content = _pack(name, description, code)
     try:
         descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(_pack(name, description, code))
+                file.write(content)
             os.rename(scratch, path)
         except BaseException:
             os.unlink(scratch)
             raise
-        if _stored % _TRIM_EVERY == 0:
+        if _is_due(len(content)):
             trim(place)
-        _stored += 1
     except OSError:
         return
+
+
+def _is_due(stored: int) -> bool:
+    """Whether to look through the folder, which takes long when it is full, after so many more bytes.
+
+    Each process starts at a random count, so that many short ones look as rarely as a long one does.
+    """
+    global _unseen
+    step = _limit() // _SLACK
+    if _unseen is None:
+        _unseen = int.from_bytes(os.urandom(4), "little") / (1 << 32) * step
+    _unseen += stored
+    if _unseen < step:
+        return False
+    _unseen = 0.0
+    return True
 
 
 def _limit() -> int:

@@ -182,6 +182,22 @@ def test_least_recently_used_files_go_first(place: Path) -> None:
     assert sum(path.stat().st_size for path in place.iterdir()) <= 5 * 1100
 
 
+@pytest.mark.parametrize("processes", [1, 100])
+def test_the_folder_stays_within_its_limit_and_is_rarely_looked_through(
+    processes: int, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DUOGRAPH_CACHE_SIZE", "1")
+    looks, trim = [], cache.trim
+    monkeypatch.setattr(cache, "trim", lambda place: looks.append(trim(place)))
+    for i in range(1500):
+        if i % (1500 // processes) == 0:
+            monkeypatch.setattr(cache, "_unseen", None)  # as a new process starts
+        cache.store(f"file{i}", {}, bytes(1000))
+        if i % 250 == 249:
+            assert sum(path.stat().st_size for path in place.iterdir()) <= (1 << 20) * (1.02 if processes == 1 else 1.3)
+    assert 60 <= len(looks) <= 140, "a look for each 16 KB or so"
+
+
 def test_left_over_scratch_files_are_removed(place: Path) -> None:
     cache.store("name", {}, b"")
     stale = place / "name.1.1.tmp"
