@@ -9,7 +9,6 @@ from duograph import _core as core
 from .definition import REGISTRY
 from .elementwise import (  # noqa: F401
     activations,
-    answers,
     arithmetic,
     bessel,
     bessel_second,
@@ -30,7 +29,19 @@ from .elementwise import (  # noqa: F401
 )
 from .matrix import contractions, einsum, products, row_distances  # noqa: F401
 from .randomness import drawing, dropping, random  # noqa: F401
-from .reduction import covariance, extrema, normalisation, norms, quantiles, reductions, sampled, scans, similarity, statistics  # noqa: F401
+from .reduction import (  # noqa: F401
+    answers,
+    covariance,
+    extrema,
+    normalisation,
+    norms,
+    quantiles,
+    reductions,
+    sampled,
+    scans,
+    similarity,
+    statistics,
+)
 from .selection import counting, indexing, masks, rows, scattering, searching, sorting, tables  # noqa: F401
 from .shapes import (  # noqa: F401
     affine_views,
@@ -53,7 +64,6 @@ from .training import likelihoods, losses, margins, optimizer_steps, rarer_steps
 
 if TYPE_CHECKING:
     from .elementwise.activations import *
-    from .elementwise.answers import *
     from .elementwise.arithmetic import *
     from .elementwise.bits import *
     from .elementwise.choice import *
@@ -68,6 +78,7 @@ if TYPE_CHECKING:
     from .elementwise.unary import *
     from .matrix.contractions import *
     from .randomness.random import *
+    from .reduction.answers import *
     from .reduction.extrema import *
     from .reduction.normalisation import *
     from .reduction.reductions import *

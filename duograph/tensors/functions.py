@@ -94,7 +94,7 @@ def is_nonzero(input: Tensor) -> bool:
     """Whether the only element is not 0. Errors: DomainError unless there is exactly one."""
     if input.numel() != 1:
         raise DomainError(f"is_nonzero: takes one element, got {input.numel()}", hint="use .any() or .all()")
-    from duograph.ops.elementwise.answers import answer
+    from duograph.ops.reduction.answers import answer
 
     answered: bool = answer(input.reshape(()))
     return answered

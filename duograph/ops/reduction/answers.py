@@ -10,9 +10,9 @@ from duograph.ir.builder import current
 from duograph.ir.types import TensorType
 
 from ..definition import REDUCTION, function, op
-from ..reduction.reductions import all
+from ..elementwise.comparison import eq, isclose
 from ..tracing import to_bool, wrap
-from .comparison import eq, isclose
+from .reductions import all
 
 if TYPE_CHECKING:
     from duograph._core import Tensor
