@@ -110,10 +110,20 @@ def part_of_what_may_be_the_argument(x: Any, n: Any) -> Any:
     return s
 
 
+def parts_of_what_turns_choose(x: Any, n: Any) -> Any:
+    a = b = x[:1] * 0
+    while n > 0:
+        if x.sum() < 0:
+            x = x * 2
+        a, b = x[1:2], x[2:3]
+        n = n - 1
+    return Pair(a, {"again": b})
+
+
 FUNCTIONS = [
     branch, early_return, part, part_afterwards, loop, branch_in_a_loop, nested, one_of_two, twice,
     results_that_are_one, made_inside, part_of_a_result,
-    part_of_what_may_be_the_argument, after_a_write,
+    part_of_what_may_be_the_argument, parts_of_what_turns_choose, after_a_write,
 ]  # fmt: skip
 
 
@@ -157,6 +167,38 @@ def test_gradients_go_to_the_argument(function: Callable[..., Any]) -> None:
 
     for n in (0, 1, 2, 3):
         assert gradients(static, n) == gradients(function, n), n
+
+
+def part_in_a_loop(x: Any, n: Any) -> Any:
+    y = x[:2] * 1
+    while n > 0:
+        y = x[-2:]
+        n = n - 1
+    return y, x.sin() + x * 0.7
+
+
+def part_in_a_branch(x: Any, n: Any) -> Any:
+    x = x * 1
+    y = x[-2:] if n > 1 else x[:2] * 1
+    return y, x.sin() + x * 0.7, x
+
+
+@pytest.mark.parametrize("function", [part_in_a_loop, part_in_a_branch])
+def test_a_part_keeps_its_place_among_the_uses_of_the_whole(function: Callable[..., Any]) -> None:
+    """Its gradient is added where the part was made, not after the call: the very bits, of both orders."""
+
+    def gradients(run: Callable[..., Any], n: int, seed: int) -> Any:
+        dg.manual_seed(seed)
+        x = dg.rand(5).requires_grad_()
+        results = run(x, dg.tensor(n))
+        loss = sum((r * r).sum() for r in results) + (x * x.cos()).sum()
+        (first,) = dg.autograd.grad(loss, x, create_graph=True)
+        return first.tolist(), dg.autograd.grad((first * first).sum(), x)[0].tolist()
+
+    static = dg.static(function, strict=True)
+    for seed in range(6):
+        for n in (0, 2):
+            assert gradients(static, n, seed) == gradients(function, n, seed), (n, seed)
 
 
 def test_sizes_stay_symbols() -> None:

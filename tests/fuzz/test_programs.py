@@ -27,6 +27,7 @@ REFUSED = (
     "the gradient of random numbers or callbacks in a loop inside of a branch",
     "on one way through a branch or loop that a tensor's value steers, and a tensor of its own on another",
     "whose number of turns a tensor's value decides, and in which random numbers are drawn or Python is called",
+    "in a layout that is not known at capture",
     "a list grows by a tensor that other turns of the loop write in place",
 )
 

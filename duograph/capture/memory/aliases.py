@@ -18,7 +18,7 @@ from duograph.ir.builder import current
 from duograph.ir.graph import Value
 from duograph.ops.tracing import as_user, in_operator, wrap
 
-from ..control.conditions import both, either
+from ..control.conditions import both, either, opposite
 from ..values.sizes import Unsettled
 from .cells import Cell, Step
 from .histories import Move, down, moves, view_written
@@ -264,10 +264,14 @@ class Aliases:
             yield Place(condition, base, *_parts(way, None), itself=itself)
             return
         way = _way(region, view.chain, after)
-        for link in self.links.get(view.cell, (None, []))[1]:
+        links = self.links.get(view.cell, (None, []))[1]
+        for link in links:
             yield from self.places(region, link.lender, _joint(condition, link.condition), way if link.known else None)
         if view.cell in self.covered:
             return
+        for link in links:
+            if link.known and link.condition is not None:  # then it is that one, and not memory of its own
+                condition = _joint(condition, opposite(link.condition))
         whole = base if not self.builder.view_of(base).chain and self.builder.view_of(base).cell is view.cell else None
         yield Place(condition, view.cell, *_parts(way, whole))
 

@@ -7,7 +7,7 @@ caller the very tensor. A capture follows what variables are (see `aliases`) onc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duograph import _core as core
 from duograph.ir.graph import Value
@@ -124,11 +124,20 @@ class Others:
         return base if not place.chain and place.cell is cell and self.are_several(cell) else None
 
 
+class _Placed(NamedTuple):
+    """A part whose history is the call's, as that of the result that stands for it."""
+
+    part: Any
+
+
 def chosen(own: Any, *others: Any) -> Any:
     """`others`: conditions and tensors by turns; the first whose condition holds, else `own`."""
-    for condition, tensor in zip(others[::2], others[1::2]):
+    for condition, other in zip(others[::2], others[1::2]):
         if condition if isinstance(condition, bool) else condition.item():
-            return tensor
+            if isinstance(other, _Placed):
+                core.rebase(other.part, own)
+                return other.part
+            return other
     return own
 
 
@@ -144,7 +153,8 @@ def _part(tensor: Any, *way: Any, history: bool = False) -> Any:
 
 
 def _part_with_history(tensor: Any, *way: Any) -> Any:
-    return _part(tensor, *way, history=True)
+    made = _part(tensor, *way, history=True)
+    return made if made is tensor else _Placed(made)
 
 
 def _part_behind(tensor: Any, *way: Any) -> Any:
