@@ -12,7 +12,7 @@ from duograph.ops.samples import DTypeName, Maker
 
 # What has a result whose size depends on values, or is made from one, draws, or asks for a value in Python has no batched form.
 REFUSED = {
-    *("nonzero", "nonzero_rows", "nonzero_static", "true_positions", "masked_select", "selected", "argwhere", "bincount"),
+    *("nonzero", "nonzero_rows", "true_positions", "masked_select", "selected", "argwhere", "bincount"),
     *("unique", "unique_consecutive", "distinct", "distinct_rows", "distinct_runs", "repeated_indices", "repeat_interleave"),
     *("bernoulli", "multinomial", "normal", "randint_like", "poisson", "binomial", "one_hot", "equal", "allclose"),
 }

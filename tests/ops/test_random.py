@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import duograph as dg
+from duograph.errors import DomainError, DTypeError, ShapeError
 
 
 def test_seed_repeats() -> None:
@@ -56,6 +57,53 @@ def test_in_place() -> None:
     assert abs(x.mean().item() - 10) < 0.1 and abs(x.std().item() - 2) < 0.1
     x.bernoulli_(0.25)
     assert abs(x.mean().item() - 0.25) < 0.02 and set(x.tolist()) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("dtype", [dg.float32, dg.float64])
+@pytest.mark.parametrize("switch", [lambda f: f, dg.static])
+def test_bernoulli_by_a_tensor(switch, dtype) -> None:
+    dg.manual_seed(0)
+    fill = switch(lambda x, p: x.clone().bernoulli_(p))
+    drawn = fill(dg.zeros(5000, 3), dg.tensor([0.0, 0.25, 1.0], dtype=dtype))
+    shares = drawn.mean(0).tolist()
+    assert shares[0] == 0 and shares[2] == 1 and abs(shares[1] - 0.25) < 0.02
+    assert fill(dg.ones(2, 3, dtype=dg.int64), dg.tensor([[0.0], [1.0]], dtype=dtype)).tolist() == [[0, 0, 0], [1, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("p", "error", "text"),
+    [
+        (dg.tensor([0.0, 1.5]), DomainError, "needs probabilities between 0 and 1, got 1.5"),
+        (dg.tensor([0.0, 1.0, 1.0]), ShapeError, "shapes do not broadcast: x.shape = (4, 2), p.shape = (3,)"),
+        (dg.zeros(3, 4, 2), ShapeError, "the result has shape (3, 4, 2), the tensor written to has (4, 2)"),
+        (dg.tensor([0, 1]), DTypeError, "needs probabilities, got int64"),
+    ],
+)
+def test_bernoulli_by_a_wrong_tensor(p, error, text) -> None:
+    with pytest.raises(error) as found:
+        dg.zeros(4, 2).bernoulli_(p)
+    assert f"bernoulli_: {text}" in str(found.value)
+
+
+def test_multinomial_without_replacement() -> None:
+    """Pairs come as often as drawing one after the other by what is left gives."""
+    dg.manual_seed(0)
+    weights = np.array([0.1, 0.2, 0.3, 0.4])
+    drawn = dg.multinomial(dg.tensor(np.tile(5 * weights, (20000, 1))), 2).numpy()
+    for first, second in itertools.permutations(range(4), 2):
+        share = ((drawn[:, 0] == first) & (drawn[:, 1] == second)).mean()
+        assert abs(share - weights[first] * weights[second] / (1 - weights[first])) < 0.012
+
+
+@pytest.mark.parametrize("switch", [lambda f: f, dg.static])
+def test_multinomial_with_replacement(switch) -> None:
+    dg.manual_seed(0)
+    drawn = switch(lambda w: dg.multinomial(w, 20000, True))(dg.tensor([[1.0, 0.0, 3.0], [0.0, 2.0, 2.0]])).numpy()
+    shares = np.stack([np.bincount(row, minlength=3) / 20000 for row in drawn])
+    assert np.abs(shares - [[0.25, 0, 0.75], [0, 0.5, 0.5]]).max() < 0.015 and shares[0, 1] == shares[1, 0] == 0
+    assert drawn.shape == (2, 20000)
+    with pytest.raises(DomainError, match="there are no weights to draw by"):
+        dg.multinomial(dg.zeros(0), 1, True)
 
 
 def test_permutation() -> None:

@@ -11,19 +11,19 @@ from duograph._recorded import state
 from duograph.errors import ArgumentError, CaptureError, DomainError, DTypeError, ShapeError
 from duograph.ir.types import TensorType
 
-from ..definition import RANDOM, REDUCTION, REGISTRY, function, op
+from ..definition import RANDOM, REGISTRY, function, op
 from ..elementwise.choice import clamp_min, where
 from ..elementwise.rounding import ceil
 from ..elementwise.unary import exp, log1p, tan
 from ..reduction.reductions import sum
 from ..shapes.creation import zeros_like
 from ..tracing import broadcast_shapes, user_operator
-from .random import _as, _normal, _uniform, _wide, demanded, rand, randint, randn
+from .random import _as, _normal, _uniform, _wide, demanded, randint, randn
 
 if TYPE_CHECKING:
     from duograph._core import DType, Tensor
 
-    from ..definition import Number, Operand
+    from ..definition import Number, Operand, Size
 
 
 def _nothing(g: Any, out: Any, x: Any, *_: Any) -> Any:
@@ -172,29 +172,66 @@ def normal(mean: Tensor | float, std: Tensor | float = 1.0, size: Any = None, dt
     return normal_around(mean, std, dtype or given[0].dtype)
 
 
-@op(
-    kind=REDUCTION,
-    differentiable=False,
-    method=False,
-    public=False,
-    samples=lambda m: [(m.of([0, 1, 2]),)] if m.is_float else [],
-    reference=lambda np, x: x.astype("float64"),
-)
-def checked_weights(x: Tensor) -> Tensor:
-    """Weights that numbers may be drawn by, as float64.
-
-    Shapes:   x [*S] → [*S]
-    Dtypes:   float64
-    Gradient: none
-    Errors:   DomainError for weights that are negative or not finite, or whose sum along the last dimension is 0
-    Source:   torch.multinomial
-
-    >>> dg.ops.checked_weights(tensor([0.0, 1.0]))
-    tensor([0., 1.], dtype=duograph.float64)
-    """
+def _checked_weights(x: Any) -> Any:
+    """Weights to draw by, as float64; refused where they are negative, not finite, or 0 in sum along the last dimension."""
     weights = demanded("weight", _as(x, core.float64))
     total = demanded("weight_sum", sum(weights, -1, True))
     return where(total > 0, weights, 0.0)
+
+
+@op(
+    kind=RANDOM,
+    differentiable=False,
+    method=False,
+    public=False,
+    samples=lambda m: [(m.of([0, 1, 0]), 2), (m.of([[1, 0], [0, 1]]), 4)] if m.is_float else [],
+)
+def drawn_again(x: Tensor, count: Size) -> Tensor:
+    """What `multinomial` gives with `replacement`: indices drawn by weights, the same one any number of times.
+
+    Shapes:   x [*S, n] → [*S, count]
+    Dtypes:   x a float; int64
+    Gradient: none
+    Errors:   DomainError for weights that are negative, not finite or all 0
+    Source:   torch.multinomial
+
+    >>> dg.ops.drawn_again(tensor([0.0, 1.0]), 3)
+    tensor([1, 1, 1])
+    """
+    from ..reduction.scans import cumsum
+    from ..selection.searching import search
+    from ..shapes.movement import unsqueeze
+    from ..shapes.slicing import select
+
+    totals = cumsum(_checked_weights(x), -1)
+    drawn = _uniform((*x.shape[:-1], count), core.float64) * unsqueeze(select(totals, -1, -1), -1)
+    return search(totals, drawn, True)
+
+
+@op(
+    kind=RANDOM,
+    differentiable=False,
+    method=False,
+    public=False,
+    samples=lambda m: [(m.of([0, 1, 0]), 1), (m.of([[1, 0], [0, 1]]), 1)] if m.is_float else [],
+)
+def drawn_once(x: Tensor, count: Size) -> Tensor:
+    """What `multinomial` gives without `replacement`: indices drawn by weights, each at most once.
+
+    Shapes:   x [*S, n] → [*S, count]
+    Dtypes:   x a float; int64
+    Gradient: none
+    Errors:   DomainError for weights that are negative, not finite or all 0, and for more samples than weights
+    Source:   Efraimidis and Spirakis 2006; torch.multinomial
+
+    >>> dg.ops.drawn_once(tensor([0.0, 1.0]), 1)
+    tensor([1])
+    """
+    from ..selection.sorting import topk_along
+
+    # The first arrivals of independent exponential clocks.
+    clocks = -log1p(-_uniform(tuple(x.shape), core.float64))
+    return topk_along(_checked_weights(x) / clocks, count, -1, True)[1]
 
 
 @function(
@@ -214,10 +251,6 @@ def multinomial(x: Tensor, num_samples: int, replacement: bool = False) -> Tenso
     >>> multinomial(tensor([0.0, 1.0, 0.0]), 1)
     tensor([1])
     """
-    from ..reduction.scans import cumsum
-    from ..selection.searching import search
-    from ..selection.sorting import topk_along
-
     if not x.dtype.is_floating_point:
         raise DTypeError(f"multinomial: weights must be floats, got {x.dtype.name}")
     if x.dim() not in (1, 2):
@@ -226,14 +259,9 @@ def multinomial(x: Tensor, num_samples: int, replacement: bool = False) -> Tenso
         raise DomainError(f"multinomial: at least one sample is needed, got {num_samples}")
     if not replacement and num_samples > x.shape[-1]:
         raise DomainError(f"multinomial: {num_samples} samples of {x.shape[-1]} weights need replacement=True")
-    weights = checked_weights(x.detach())
-    if not replacement:
-        # The first arrivals of independent exponential clocks (Efraimidis and Spirakis, 2006).
-        clocks = -log1p(-rand(tuple(x.shape), core.float64))
-        return topk_along(weights / clocks, num_samples, -1, True)[1]
-    totals = cumsum(weights, -1)
-    drawn = rand((*x.shape[:-1], num_samples), core.float64) * totals[..., -1:]
-    return search(totals, drawn, True)
+    if x.shape[-1] == 0:
+        raise DomainError("multinomial: there are no weights to draw by")
+    return (drawn_again if replacement else drawn_once)(x, num_samples)
 
 
 @function(method=False, differentiable=False, samples=lambda m: [(m(3), 1), (m(2, 2), 4, 5)] if m.kind != "b" else [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import DomainError, ShapeError
+from duograph.errors import DomainError, DTypeError, ShapeError
 from duograph.ir.dim import product
 
 from ..definition import RANDOM, function, op
@@ -14,12 +14,13 @@ from ..elementwise.choice import where
 from ..elementwise.rounding import floor
 from ..elementwise.unary import cos, log1p, sqrt
 from ..shapes.creation import zeros_like
-from ..tracing import cast_value, emit, value_of, wrap
+from ..shapes.movement import broadcast_to
+from ..tracing import broadcast_shapes, cast_value, emit, is_weak, value_of, wrap
 
 if TYPE_CHECKING:
     from duograph._core import DType, Tensor
 
-    from ..definition import Number, Sizes
+    from ..definition import Number, Operand, Sizes
 
 
 def _uniform(shape: tuple[Any, ...], dtype: DType) -> Tensor:
@@ -174,25 +175,33 @@ def _(g: Any, out: Any, x: Any, mean: Any, std: Any) -> Any:
 
 
 @op(kind=RANDOM, public=False, inplace="bernoulli_", method=False)
-def bernoulli_like(x: Tensor, p: Number = 0.5) -> Tensor:
-    """What `x.bernoulli_(p)` writes: 1 with probability p, else 0.
+def bernoulli_like(x: Tensor, p: Operand = 0.5) -> Tensor:
+    """What `x.bernoulli_(p)` writes: 1 with probability p, a number or one for each element, else 0.
 
-    Shapes:   x [*S] → [*S]
-    Dtypes:   x's
-    Gradient: none to x
-    Errors:   DomainError for a p outside of [0, 1]; GradError for a leaf that requires grad
+    Shapes:   x [*S], p broadcastable to S → [*S]
+    Dtypes:   x's; p a float
+    Gradient: none
+    Errors:   DomainError for a p outside of [0, 1]; ShapeError for a p that does not broadcast to x; DTypeError for a p
+              of whole numbers; GradError for a leaf that requires grad
     Source:   torch.Tensor.bernoulli_
 
     >>> dg.zeros(2).bernoulli_(1.0)
     tensor([1., 1.])
+    >>> dg.zeros(2, 2).bernoulli_(tensor([0.0, 1.0]))
+    tensor([[0., 1.],
+            [0., 1.]])
     """
-    share = _as(demanded("probability", _as(p, core.float64)), core.float32)
-    return _as(_uniform(tuple(x.shape), core.float32) < share, x.dtype)
+    if isinstance(p, core.Tensor) and not is_weak(p) and not p.dtype.is_floating_point:
+        raise DTypeError(f"bernoulli_: needs probabilities, got {p.dtype.name}", hint="convert p with .float()")
+    wide = core.float64 if isinstance(p, core.Tensor) and p.dtype is core.float64 and not is_weak(p) else core.float32
+    share = _as(demanded("probability", _as(p, core.float64)), wide)
+    shape = broadcast_shapes("bernoulli_", [("x", tuple(x.shape)), ("p", tuple(share.shape))])
+    return _as(_uniform(shape, wide) < broadcast_to(share, shape), x.dtype)
 
 
 @bernoulli_like.vjp
 def _(g: Any, out: Any, x: Any, p: Any) -> Any:
-    return zeros_like(g)
+    return zeros_like(g), None
 
 
 @op(kind=RANDOM, dtypes=floats, method=False, public=False)

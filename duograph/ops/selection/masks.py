@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from duograph import _core as core
 from duograph.errors import BoundsError, DomainError, DTypeError, ShapeError
 from duograph.ir.builder import current
+from duograph.ir.dim import maximum as greater
+from duograph.ir.dim import product
 from duograph.ir.types import TensorType
 
 from ..definition import INDEXING, function, op
 from ..elementwise.choice import clamp, where
 from ..shapes.copying import cast
-from ..shapes.movement import broadcast_to, reshape
+from ..shapes.movement import broadcast_to, reshape, unsqueeze
 from ..tracing import broadcast_shapes, require, user_operator, value_of, wrap
 from .indexing import index as gather
 
@@ -145,7 +147,10 @@ def nonzero(x: Tensor, as_tuple: bool = False) -> Any:
         [np.argwhere(x)[:size], np.full((max(size - len(np.argwhere(x)), 0), x.ndim), fill_value)]
     ),
     torch=lambda torch, x, size, fill_value=-1: torch.nonzero_static(x, size=size, fill_value=fill_value),
-    samples=lambda m: [(m.bools(3, 4), 20), (m.of([0, 1, 2]), 1), (m.bools(2, 3, 2), 5, 7), (m.bools(0, 3), 2)],
+    samples=lambda m: [
+        *[(m.bools(3, 4), 20), (m.of([0, 1, 2]), 1), (m.bools(2, 3, 2), 5, 7), (m.bools(0, 3), 2)],
+        *[(m.bools(3, 0, 2), 2), (m.bools(4), 0)],
+    ],
 )
 def nonzero_static(x: Tensor, size: Size, fill_value: Number = -1) -> Tensor:
     """The indices of the first `size` nonzero elements in row-major order; where there are fewer, rows of fill_value.
@@ -161,12 +166,24 @@ def nonzero_static(x: Tensor, size: Size, fill_value: Number = -1) -> Tensor:
             [ 2],
             [-1]])
     """
-    from ..shapes.creation import full
-    from ..shapes.joining import cat
+    from ..reduction.scans import cumsum
+    from ..shapes.creation import full, iota
+    from ..shapes.joining import stack
+    from .searching import search
 
     require("le", 0, size, DomainError, f"{user_operator('nonzero_static')}: size must not be negative, got {size}")
-    filled = full((size, len(x.shape)), fill_value, core.int64)
-    return cat([nonzero_rows(x), filled], 0)[:size]
+    shape = tuple(x.shape)
+    if not shape:
+        return full((size, 0), 0, core.int64)
+    mask = x.detach()
+    so_far = cumsum(reshape(mask if mask.dtype is core.bool else mask != 0, (product(shape),)), 0)
+    found = search(so_far, iota(size) + 1)  # the k-th nonzero element is where their count first reaches k
+    missing = found >= product(shape)
+    indices: list[Tensor] = []
+    for length in (greater(size, 1) for size in shape[:0:-1]):
+        indices.append(found % length)
+        found = found // length
+    return where(unsqueeze(missing, 1), fill_value, stack([found, *reversed(indices)], 1))
 
 
 @op(

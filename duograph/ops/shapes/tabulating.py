@@ -52,11 +52,11 @@ def as_strided(x: Tensor, size: Any, stride: Any, storage_offset: int | None = N
 
 
 def _triangle(name: str, row: int, col: int, offset: int, lower: bool, dtype: DType | None) -> Tensor:
-    from .arranging import tril, triu
-
     if row < 0 or col < 0:
         raise ShapeError(f"{name}: sizes must not be negative, got {row} and {col}")
     if core.tracing():
+        from .arranging import tril, triu
+
         mask = full((row, col), True)
         found = stack(nonzero_tuple(tril(mask, offset) if lower else triu(mask, offset)), 0)
     else:
