@@ -112,19 +112,22 @@ inline bool wins(T value, T kept) {
   return value != value || (kept == kept && (Greatest ? value >= kept : value <= kept));
 }
 
-// A stretch of a row: what is kept after it.
+// A stretch of a row: what is kept after it. Nothing branches on the values: equal whole numbers are frequent.
 template <class T, bool Greatest>
 void extremum_stretch(RowBlock<const T> x, RowBlock<T> out, RowBlock<int64_t> index, int64_t i, int64_t end, T& best,
                       int64_t& where) {
+  T kept = best;
+  int64_t place = where;
   for (; i < end; ++i) {
     const T value = x.data[i * x.stride];
-    if (wins<T, Greatest>(value, best)) {  // rare but in sorted rows: a branch that is foreseen
-      best = value;
-      where = i;
-    }
-    out.data[i * out.stride] = best;
-    index.data[i * index.stride] = where;
+    const bool taken = wins<T, Greatest>(value, kept);
+    kept = taken ? value : kept;
+    place = taken ? i : place;
+    out.data[i * out.stride] = kept;
+    index.data[i * index.stride] = place;
   }
+  best = kept;
+  where = place;
 }
 
 // Whether none of a stretch takes the place of `best`; false for a NaN among them.
@@ -139,12 +142,14 @@ template <class T, bool Greatest>
 void extremum_row(const RowWalk& walk, RowBlock<const T> x, RowBlock<T> out, RowBlock<int64_t> index) {
   if (x.length == 0) return;
   const bool dense = x.stride == 1 && out.stride == 1 && index.stride == 1;
+  // Floats compare many at once on every CPU, 64-bit integers do not.
+  const bool by_stretches = dense && std::is_floating_point_v<T>;
   T best = x.data[0];
   int64_t where = 0;
   for (int64_t i = 0; i < x.length;) {
     if (i % kPolled == 0 && walk.stopped()) return;
-    const int64_t end = std::min(x.length, i + kStretch);
-    if (dense && end - i == kStretch && all_lose<T, Greatest>(x.data + i, best)) {
+    const int64_t end = std::min(x.length, i + (by_stretches ? kStretch : kPolled));
+    if (by_stretches && end - i == kStretch && all_lose<T, Greatest>(x.data + i, best)) {
       std::fill_n(out.data + i, kStretch, best);
       std::fill_n(index.data + i, kStretch, where);
     } else {

@@ -80,6 +80,21 @@ def test_scans_have_the_same_bits_in_every_layout(scan: str) -> None:
         np.testing.assert_array_equal(a, c)
 
 
+@pytest.mark.parametrize("dtype", SIGNED)
+@pytest.mark.parametrize("scan", ["cummax", "cummin"])
+def test_running_extrema_with_ties_and_extremes(scan: str, dtype: str) -> None:
+    """Rows shorter and longer than what is looked at in one go, contiguous and spread, of few distinct values."""
+    limits = (-np.inf, np.inf) if dtype.startswith("float") else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    for n in (0, 1, 16, 47, 70001):
+        few = np.random.default_rng(n).integers(-4, 5, (2, n)).astype(dtype)
+        few[:, n // 2 : n // 2 + 2] = limits[scan == "cummin"]
+        for x in (few, few[:, ::3], row(dtype, n).reshape(1, n) if n else few, np.sort(few, 1)):
+            got = getattr(dg, scan)(dg.tensor(x), 1)
+            expected = getattr(torch, scan)(torch.from_numpy(x), 1)
+            np.testing.assert_array_equal(got.values.numpy(), expected.values.numpy())
+            np.testing.assert_array_equal(got.indices.numpy(), expected.indices.numpy())
+
+
 def test_threads_do_not_change_results() -> None:
     x = dg.tensor(np.random.default_rng(1).standard_normal((64, 3000)).astype("float32"))
     before = dg.get_num_threads()
