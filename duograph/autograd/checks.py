@@ -125,21 +125,11 @@ def gradgradcheck(
         return tuple(g for g in found if g is not None and g.requires_grad)
 
     return gradcheck(
-        gradients,
-        (*args, *seeds),
-        eps,
-        atol,
-        rtol,
-        raise_exception,
-        seed,
-        nondet_tol=nondet_tol,
-        check_undefined_grad=check_undefined_grad,
-        check_grad_dtypes=check_grad_dtypes,
-        check_batched_grad=check_batched_grad,
-        check_forward_ad=check_fwd_over_rev,
-        check_backward_ad=check_rev_over_rev,
+        gradients, (*args, *seeds), eps, atol, rtol, raise_exception, seed,
+        nondet_tol=nondet_tol, check_undefined_grad=check_undefined_grad, check_grad_dtypes=check_grad_dtypes,
+        check_batched_grad=check_batched_grad, check_forward_ad=check_fwd_over_rev, check_backward_ad=check_rev_over_rev,
         fast_mode=fast_mode,
-    )
+    )  # fmt: skip
 
 
 class _Outputs(NamedTuple):

@@ -259,12 +259,7 @@ class Session:
         graph_outputs, saved_rows = self._saved([] if backward is None else backward.saved, tensor_numbers)
         graph = builder.finish(graph_outputs)
         numbers = [(value, postfix) for postfix, value in builder.number_inputs.items()]
-        originals = self.arguments.originals
-        given = [(kind, originals[id(t)]) for kind, t, _ in self.journal if id(t) in originals]
-        computed = any((kind == "write" and not tensor.is_leaf) or tensor.grad is not None for kind, tensor in given)
-        if computed or any(core.storage_id(t) in builder.storages for t in originals.values()):
-            # A gradient that belongs further back, or memory that is also reached in another way.
-            recorder.sizes.pin_symbols(*recorder.sizes.tokens)
+        self._check_arguments()
         self.states.check(t for _, t, _ in self.journal)
         graph = self._ordered(graph, [v for v, _ in builder.tensor_inputs], [v for v, _ in numbers], written)
         graph, sizes = recorder.sizes.complete(graph)
@@ -299,10 +294,18 @@ class Session:
             backward,
             description,
             tape,
-            [originals.get(id(t), self.states.original(t)) for _, t in builder.tensor_inputs],
+            [self.arguments.originals.get(id(t), self.states.original(t)) for _, t in builder.tensor_inputs],
             self.result,
             dict(builder.check_lines.values()),
         )
+
+    def _check_arguments(self) -> None:
+        """The capture is for these sizes if an argument has a gradient further back, or its memory has another way in."""
+        originals = self.arguments.originals
+        given = [(kind, originals[id(t)]) for kind, t, _ in self.journal if id(t) in originals]
+        computed = any((kind == "write" and not tensor.is_leaf) or tensor.grad is not None for kind, tensor in given)
+        if computed or any(core.storage_id(t) in self.builder.storages for t in originals.values()):
+            self.recorder.sizes.pin_symbols(*self.recorder.sizes.tokens)
 
     def _saved(self, saved: list[Value], tensor_numbers: dict[Value, int]) -> tuple[list[Value], list[Row]]:
         """The program's outputs, with what the gradient needs of it, and where to find the latter after a run."""

@@ -269,35 +269,34 @@ def op(
 
     def make(function: Callable[..., R]) -> Operator[R]:
         definition = _define(function, kind)
-        name = definition.name
-        definition.params = params = read_parameters(function)
+        definition.params = read_parameters(function)
         definition.flags = _KIND_FLAGS.get(kind, 0) | (0 if differentiable else FLAG_NONDIFFERENTIABLE)
         definition.dtypes = dtypes
-        definition.primitive = primitive
-        definition.lowers = lowers
+        definition.primitive, definition.lowers = primitive, lowers
         definition.reference, definition.torch = reference, torch
-        definition.samples = samples
-        definition.tolerance = tolerance
-        definition.inplace = name + "_" if inplace is True else inplace or None
-        definition.slot = slot
-        definition.aliases = aliases
+        definition.samples, definition.tolerance = samples, tolerance
+        definition.inplace = definition.name + "_" if inplace is True else inplace or None
+        definition.slot, definition.aliases = slot, aliases
         definition.method, definition.public = (False, False) if over or space else (method, public)
-        definition.functional = functional
-        definition.space = space
-        definition.writes = writes
-        definition.names = names_of(names)
-        written = tuple(i for i, p in enumerate(params) if p[0] in writes)
-        definition.op = definition.exported = operator = _documented(definition, writes=written)
-        _register(definition)
-        if slot:
-            core.bind_slot(slot, operator)
-        if over:
-            REGISTRY[over].wider = operator
-        if definition.inplace:
-            _add_in_place_form(definition, definition.inplace, over, inplace_slot)
-        return cast("Operator[R]", operator)
+        definition.functional, definition.space = functional, space
+        definition.writes, definition.names = writes, names_of(names)
+        return cast("Operator[R]", _enter(definition, over, inplace_slot))
 
     return make
+
+
+def _enter(definition: Definition, over: str | None, inplace_slot: str | None) -> Any:
+    """Make the operator of a finished definition, and put it where users, symbols and other operators find it."""
+    written = tuple(i for i, parameter in enumerate(definition.params) if parameter[0] in definition.writes)
+    definition.op = definition.exported = _documented(definition, writes=written)
+    _register(definition)
+    if definition.slot:
+        core.bind_slot(definition.slot, definition.op)
+    if over:
+        REGISTRY[over].wider = definition.op
+    if definition.inplace:
+        _add_in_place_form(definition, definition.inplace, over, inplace_slot)
+    return definition.op
 
 
 def _documented(definition: Definition, **properties: Any) -> Any:

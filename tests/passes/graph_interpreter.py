@@ -73,12 +73,10 @@ def _node(node: Node, args: list[Array], known: dict[str, int]) -> Array:
     if node.op == "flip":
         return np.flip(args[0], attrs["dims"])
     if node.op == "slice":
-        cut = zip(values("starts"), values("steps"), shape)
-        return args[0][tuple(slice(start, start + (n - 1) * step + 1, step) if n else slice(0, 0) for start, step, n in cut)]
+        return args[0][_places(values("starts"), values("steps"), shape)]
     if node.op == "slice_update":
         out = args[0].copy()
-        cut = zip(values("starts"), values("steps"), args[1].shape)
-        out[tuple(slice(start, start + (n - 1) * step + 1, step) if n else slice(0, 0) for start, step, n in cut)] = args[1]
+        out[_places(values("starts"), values("steps"), args[1].shape)] = args[1]
         return out
     if node.op == "concat":
         return np.concatenate(args, attrs["dim"])
@@ -101,6 +99,11 @@ def _node(node: Node, args: list[Array], known: dict[str, int]) -> Array:
         np.add.at(moved, args[1], source)
         return out
     raise NotImplementedError(node.op)
+
+
+def _places(starts: tuple[int, ...], steps: tuple[int, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
+    cut = zip(starts, steps, shape)
+    return tuple(slice(start, start + (n - 1) * step + 1, step) if n else slice(0, 0) for start, step, n in cut)
 
 
 def _arg(node: Node, x: Array) -> Array:

@@ -10,6 +10,8 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from ..outside.classes import is_user_class
+
 # Not operators on objects: what makes, ends or describes them, and attribute access, which captures see by themselves.
 _LEFT_ALONE = frozenset(
     (
@@ -29,7 +31,7 @@ class SpecialMethods:
         self._known: set[type] = set()
         self._own: list[tuple[type, str, Any]] = []
 
-    def meet(self, cls: type, is_user_class: Callable[[type], bool]) -> None:
+    def meet(self, cls: type) -> None:
         """Objects of this class are about to be used."""
         if cls in self._known:
             return

@@ -1,8 +1,11 @@
-"""The code of classes that a capture has run: methods, properties and the like stay what they were."""
+"""Classes whose objects a capture uses: which are the user's, and that methods, properties and the like stay what they were."""
 
 from __future__ import annotations
 
+import types
 from typing import Any
+
+_HEAP_TYPE = 1 << 9  # made by a class statement
 
 
 class ClassWatch:
@@ -34,6 +37,23 @@ class ClassWatch:
 def is_code(found: Any) -> bool:
     """Whether what a class has for a name is code."""
     return hasattr(type(found), "__get__")
+
+
+def is_user_class(cls: type) -> bool:
+    """Whether methods of the class may be the user's."""
+    if cls.__module__ == "builtins":  # also that of a class which `exec` made in a namespace without a name
+        return bool(cls.__flags__ & _HEAP_TYPE)
+    return cls.__module__.partition(".")[0] not in ("duograph", "builtins", "typing", "enum", "numpy", "collections")
+
+
+def is_descriptor(found: Any) -> bool:
+    """Whether what a class has for a name is an object of the user's, whose own methods say what an attribute is."""
+    return isinstance(getattr(type(found), "__get__", None), types.FunctionType) and is_user_class(type(found))
+
+
+def comes_first(found: Any) -> bool:
+    """Whether what a class has for a name, such as a property, comes before an instance's own attribute of that name."""
+    return hasattr(type(found), "__set__")
 
 
 def _code_of(cls: type) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from duograph.errors import CaptureError, Error
 
 from ..control.growing import settled
 from ..values.numbers import is_live, plain_pinned
+from .classes import comes_first, is_descriptor
 from .modules import ModuleWatch, is_module
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class Journal:
         if isinstance(found, property) and isinstance(found.fset, types.FunctionType):
             self.callee(found.fset)(holder, value)
             return True
-        if not hasattr(type(found), "__set__") or not is_descriptor(found):
+        if not comes_first(found) or not is_descriptor(found):
             return False
         self.enter(found)  # from now on its methods are converted
         setattr(holder, name, value)
@@ -311,13 +312,6 @@ def own_dict(holder: Any) -> dict[str, Any] | None:
 def is_array(value: Any) -> bool:
     """Whether it is a NumPy array, or something like one."""
     return type(value).__module__.partition(".")[0] == "numpy" and hasattr(value, "__array__") and hasattr(value, "copy")
-
-
-def is_descriptor(found: Any) -> bool:
-    """Whether what a class has for a name is an object of the user's, whose own methods say what an attribute is."""
-    from .recorder import is_user_class
-
-    return isinstance(getattr(type(found), "__get__", None), types.FunctionType) and is_user_class(type(found))
 
 
 def is_outside_function(value: Any) -> bool:

@@ -15,6 +15,7 @@ from duograph._stack import user_location
 from duograph.errors import CaptureError
 
 from ..values.numbers import plain_pinned
+from .classes import is_user_class
 from .journal import named
 
 if TYPE_CHECKING:
@@ -70,12 +71,10 @@ def refuse_iterator(name: str) -> CaptureError:
 
 def is_used_up(value: Any) -> bool:
     """Whether going over it uses it up, out of a capture's sight."""
-    from .recorder import is_user_class
-
-    return isinstance(value, Iterator) and not isinstance(value, io.IOBase) and not _own(value, is_user_class)
+    return isinstance(value, Iterator) and not isinstance(value, io.IOBase) and not _own(value)
 
 
-def _own(value: Any, is_user_class: Callable[[type], bool]) -> bool:
+def _own(value: Any) -> bool:
     """An iterator of the user's class, whose `__next__` is converted."""
     step = getattr(type(value), "__next__", None)
     return isinstance(step, types.FunctionType) and is_user_class(type(value))

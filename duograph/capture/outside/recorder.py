@@ -27,8 +27,8 @@ from ..conversion.user_files import is_user_file
 from ..memory.borrowed import no_use
 from ..values.numbers import LiveNumber, Postfix, is_live
 from ..values.sizes import CallSizes
-from .classes import ClassWatch, is_code
-from .journal import CONTAINERS, Journal, is_array, is_descriptor, is_outside_function, own_dict, place_of
+from .classes import ClassWatch, comes_first, is_code, is_descriptor, is_user_class
+from .journal import CONTAINERS, Journal, is_array, is_outside_function, own_dict, place_of
 from .modules import MISSING, ModuleWatch, is_module
 from .outer import is_used_up, refuse_iterator, variable
 from .watched import Lacks, TupleHistory
@@ -44,7 +44,6 @@ _BY_IDENTITY = (
     core.Op, core.Function,
 )  # fmt: skip
 _MISSING = object()
-_HEAP_TYPE = 1 << 9  # made by a class statement
 
 
 class Recorder(Journal):
@@ -186,7 +185,7 @@ class Recorder(Journal):
         """Objects of this class are used: its special methods run as converted code."""
         if is_user_class(cls):
             self.watch_class(cls)
-        self.special.meet(cls, is_user_class)
+        self.special.meet(cls)
 
     def watch_class(self, cls: type) -> None:
         """The code of a class has been looked at."""
@@ -268,7 +267,7 @@ class Recorder(Journal):
 
     def outside_attribute(self, holder: Any, name: str, base: bool) -> Any:
         own = own_dict(holder)
-        if own is not None and name in own and not _data_descriptor(holder, name):
+        if own is not None and name in own and not comes_first(getattr(type(holder), name, None)):
             return self.observe(own[name], "item", own, name, base)
         if is_module(holder):
             for table in ("_parameters", "_buffers", "_modules"):
@@ -309,7 +308,7 @@ class Recorder(Journal):
             if is_descriptor(found):
                 self.enter(found)  # from now on its methods are converted
                 return getattr(holder, name)
-            if isinstance(found, (types.MemberDescriptorType, types.GetSetDescriptorType)) or _data(found):
+            if isinstance(found, (types.MemberDescriptorType, types.GetSetDescriptorType)) or comes_first(found):
                 return self.observe(getattr(holder, name), "attr", holder, name, base)  # __slots__
             value = getattr(holder, name)
             return self.observe(value, "attr", holder, name, base) if value is found else value
@@ -327,7 +326,7 @@ class Recorder(Journal):
             return
         self.watch_class(type(holder))
         own = own_dict(holder)
-        if own is None or _data(found) or id(holder) not in self.external or (id(own), name) in self.written:
+        if own is None or comes_first(found) or id(holder) not in self.external or (id(own), name) in self.written:
             return
         if self.watch.owns(own) and not isinstance(found, functools.cached_property):
             self.watch.remember(own, name, MISSING)
@@ -488,22 +487,6 @@ class Recorder(Journal):
         while self.undo:
             self.undo.pop()()
         self.closed = True
-
-
-def _data(descriptor: Any) -> bool:
-    return hasattr(type(descriptor), "__set__")
-
-
-def _data_descriptor(holder: Any, name: str) -> bool:
-    """The class has a property or the like of this name, which comes before the instance's own attribute."""
-    return _data(getattr(type(holder), name, None))
-
-
-def is_user_class(cls: type) -> bool:
-    """Whether methods of the class may be the user's."""
-    if cls.__module__ == "builtins":  # also that of a class which `exec` made in a namespace without a name
-        return bool(cls.__flags__ & _HEAP_TYPE)
-    return cls.__module__.partition(".")[0] not in ("duograph", "builtins", "typing", "enum", "numpy", "collections")
 
 
 def _same_values(array: Any, values: Any) -> bool:
