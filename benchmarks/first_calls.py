@@ -1,41 +1,27 @@
 """The first call of an operator in a new interpreter, which reads what to call from its standard input.
 
 The process has imported duograph, looked the operator up and made the tensors; what the call itself imports, reads from the
-cache of objects and maps counts. NumPy is not imported: operands come as lists.
+cache of objects and maps counts. NumPy is not imported: operands come as JSON, arrays, dtypes and tuples as objects that say so.
 """
 
 from __future__ import annotations
 
-import pickle
+import json
 import subprocess
 import sys
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 
-class Operand(NamedTuple):
-    """An array, without NumPy."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    values: list[Any]
-
-
-class DTypeOf(NamedTuple):
-    """A dtype by its name."""
-
-    name: str
-
-
-def describe(operator: str, args: Any, kwargs: Any) -> bytes:
+def describe(operator: str, args: Any, kwargs: Any) -> str:
     """A call as this module's program reads it."""
-    return pickle.dumps((operator, _written(args), _written(kwargs)))
+    return json.dumps([operator, _written(list(args)), {name: _written(value) for name, value in kwargs.items()}])
 
 
-def seconds(call: bytes) -> float:
+def seconds(call: str) -> float:
     """Processor time of the described call in a process of its own; 0 where it fails."""
     command = [sys.executable, "-W", "ignore", "-c", "from benchmarks.first_calls import main; main()"]
-    done = subprocess.run(command, input=call, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    done = subprocess.run(command, input=call, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     return float(done.stdout or 0)
 
 
@@ -46,34 +32,36 @@ def _written(value: Any) -> Any:
 
     if isinstance(value, (np.ndarray, np.generic)):
         array = np.asarray(value)
-        return Operand(array.dtype.name, array.shape, array.ravel().tolist())
+        return {"dtype": array.dtype.name, "shape": array.shape, "values": array.ravel().tolist()}
     if isinstance(value, DTypeName):
-        return DTypeOf(str(value))
-    if isinstance(value, dict):
-        return {key: _written(x) for key, x in value.items()}
-    return type(value)(map(_written, value)) if isinstance(value, (list, tuple)) else value
+        return {"dtype": value}
+    if isinstance(value, (list, tuple)):
+        items = [_written(x) for x in value]
+        return {"tuple": items} if isinstance(value, tuple) else items
+    return value
 
 
 def _read(value: Any) -> Any:
     import duograph as dg
 
-    if isinstance(value, Operand):
-        return dg._core.from_flat(value.values, getattr(dg, value.dtype), value.shape)
-    if isinstance(value, DTypeOf):
-        return getattr(dg, value.name)
-    if isinstance(value, dict):
-        return {key: _read(x) for key, x in value.items()}
-    return type(value)(map(_read, value)) if isinstance(value, (list, tuple)) else value
+    if isinstance(value, list):
+        return [_read(x) for x in value]
+    if not isinstance(value, dict):
+        return value
+    if "tuple" in value:
+        return tuple(_read(x) for x in value["tuple"])
+    dtype = getattr(dg, value["dtype"])
+    return dg._core.from_flat(value["values"], dtype, tuple(value["shape"])) if "values" in value else dtype
 
 
 def main() -> None:
     """Read a call, make it, print the seconds it took."""
     import duograph as dg
 
-    name, args, kwargs = pickle.load(sys.stdin.buffer)
+    name, args, kwargs = json.load(sys.stdin)
     dg.zeros  # noqa: B018  # looking up any name brings the table of operators
     function = dg.ops.definition.REGISTRY[name].exported
-    args, kwargs = _read(args), _read(kwargs)
+    args, kwargs = _read(args), {key: _read(x) for key, x in kwargs.items()}
     start = time.process_time()
     function(*args, **kwargs)
     print(time.process_time() - start)
