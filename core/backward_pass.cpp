@@ -288,6 +288,14 @@ void BackwardPass::pass_through(Node* node, Ref grad) {
     if (TensorObject* part = std::exchange(results[e], nullptr)) deliver(at(node->edges[e]), Ref(as_object(part)));
 }
 
+// Whether a gradient that an edge delivers is asked for, or goes on to one that is.
+bool BackwardPass::wants(const Edge& edge) {
+  if (edge.leaf) return leaves_[leaf_of(edge.leaf)].wanted;
+  if (!edge.node || !restricted_) return edge.node;
+  auto is_end = [&](const Capture& c) { return c.node == edge.node && c.index == edge.index; };
+  return states_[state_of(edge.node)].needed || std::any_of(captures_.begin(), captures_.end(), is_end);
+}
+
 // Where the sum of what an edge delivers is found.
 const Edge& BackwardPass::sum_at(const Edge& edge) const {
   const Edge* found = &at(edge);
@@ -308,6 +316,7 @@ TensorObject* BackwardPass::exchange_sum(const Edge& edge, TensorObject* sum) {
 // A node that stands for several operators is handed the sums so far and gives the new ones: one after the other, its
 // operators add to them as they would have done by themselves. Of several edges to one place the first has the sum.
 void BackwardPass::continue_sums(Node* node, TensorObject* const* grads) {
+  check_refusals(node, grads, [&](uint32_t e) { return wants(at(node->edges[e])); });
   Ref sums = owned(PyTuple_New(node->n_edges));
   for (uint32_t e = 0; e < node->n_edges; ++e) {
     const Edge& edge = sum_at(node->edges[e]);

@@ -47,6 +47,7 @@ class BackwardPass {
   bool take_apart();
   bool asks(const Node* node);
   void choose_needed();
+  bool wants(const Edge& edge);
   void count_dependencies();
   void deliver(const Edge& edge, Ref grad);
   bool goes_on(const Edge& edge) const;

@@ -40,7 +40,7 @@ void take_results(const Node* node, PyObject* given, Gradients* results) {
 }
 
 // What a traced node keeps that was overwritten since gives way to something else, which the rule may not read.
-void stand_in(Ref* args, Ref* outs, Ref* check) {
+void stand_in(Ref* args, Ref* outs, Ref* check, Ref* note) {
   if (!hook_or_null(Hook::Overwritten)) return;
   PyObject* parameters[] = {args->get(), outs->get()};
   Ref found = owned(PyObject_Vectorcall(hook(Hook::Overwritten), parameters, 2, nullptr));
@@ -48,23 +48,33 @@ void stand_in(Ref* args, Ref* outs, Ref* check) {
   *args = Ref::borrow(PyTuple_GET_ITEM(found.get(), 0));
   *outs = Ref::borrow(PyTuple_GET_ITEM(found.get(), 1));
   *check = Ref::borrow(PyTuple_GET_ITEM(found.get(), 2));
+  *note = Ref::borrow(PyTuple_GET_ITEM(found.get(), 3));
 }
 
-void check_not_read(const Node* node, PyObject* check, PyObject* found) {
+// `note`: what is told the error instead, which is then that of whoever needs the gradient; or None.
+void check_not_read(const Node* node, PyObject* check, PyObject* note, PyObject* found) {
   Ref number = owned(PyObject_CallOneArg(check, found));
   if (number.get() == Py_None) return;
   const long index = PyLong_AsLong(number.get());
-  raise_overwritten(node, index < 0 ? "the result" : operand_name(node, static_cast<uint32_t>(index)), "");
+  try {
+    raise_overwritten(node, index < 0 ? "the result" : operand_name(node, static_cast<uint32_t>(index)), "");
+  } catch (ErrorSet&) {
+    if (note == Py_None) throw;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    Ref own_type(type), own_value(value), own_traceback(traceback);
+    owned(PyObject_CallOneArg(note, own_value.get()));
+  }
 }
 
 }  // namespace
 
 Ref call_rule(Node* node, PyObject* given, bool create_graph, bool forward) {
-  Ref args, outs, check;
+  Ref args, outs, check, note;
   if (node->kind == NodeKind::Traced) {
     args = Ref::borrow(node->extra->args);
     outs = Ref::borrow(node->extra->outs);
-    stand_in(&args, &outs, &check);
+    stand_in(&args, &outs, &check, &note);
     if (create_graph) {  // the outputs too, as what this node computed
       args = link_arguments(node, args.get());
       Ref linked = owned(PyTuple_New(PyTuple_GET_SIZE(outs.get())));
@@ -99,7 +109,7 @@ Ref call_rule(Node* node, PyObject* given, bool create_graph, bool forward) {
                             forward ? Py_True : Py_False};
   RawSizes raw;
   Ref found = owned(PyObject_Vectorcall(hook(Hook::PythonGradient), parameters, 6, nullptr));
-  if (check) check_not_read(node, check.get(), found.get());
+  if (check) check_not_read(node, check.get(), note.get(), found.get());
   return found;
 }
 

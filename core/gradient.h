@@ -1,6 +1,7 @@
 // The gradient of one node: its cached program if values are at hand, its rule as Python otherwise.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "engine.h"
@@ -21,6 +22,20 @@ void node_gradients_from(Node* node, TensorObject* const* grads, PyObject* sums,
 // What a node's rule gives as Python, made of operators: from gradients of the outputs those of the operands, or if
 // `forward`, from tangents of the operands those of the outputs.
 Ref call_rule(Node* node, PyObject* given, bool create_graph, bool forward);
+
+// Raises the first of a node's refusals that holds for these gradients; `wants` says of an edge whether what goes along
+// it is needed.
+template <class Wants>
+void check_refusals(const Node* node, TensorObject* const* grads, Wants&& wants) {
+  if (!node->extra->refusals) return;
+  for (const Refusal& refusal : *node->extra->refusals) {
+    auto is_given = [&](int i) { return grads[i] != nullptr; };
+    auto is_wanted = [&](int e) { return wants(static_cast<uint32_t>(e)); };
+    if (std::any_of(refusal.outputs.begin(), refusal.outputs.end(), is_given) &&
+        std::any_of(refusal.inputs.begin(), refusal.inputs.end(), is_wanted))
+      owned(PyObject_CallNoArgs(refusal.raise));
+  }
+}
 
 // Raises GradError unless a gradient that Python gave has the shape and dtype its edge expects.
 void check_gradient(const Node* node, size_t operand, const Edge& edge, TensorObject* grad);

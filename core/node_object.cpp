@@ -165,6 +165,7 @@ PyObject* pull(PyObject* self, PyObject* grads) {
       if (PyObject* item = PyTuple_GET_ITEM(given.get(), i); item != Py_None) seeds[i] = require_tensor(item, "pull");
     Gradients results;
     if (node->extra && node->extra->continues_sums) {
+      check_refusals(node, seeds.data(), [&](uint32_t e) { return static_cast<bool>(node->edges[e]); });
       Ref sums = owned(PyTuple_New(node->n_edges));
       for (uint32_t i = 0; i < node->n_edges; ++i) PyTuple_SET_ITEM(sums.get(), i, Ref::borrow(Py_None).release());
       node_gradients_from(node, seeds.data(), sums.get(), &results);

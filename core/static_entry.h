@@ -51,6 +51,7 @@
 #include "program.h"
 #include "python_api.h"
 #include "small_vector.h"
+#include "tape.h"
 #include "tensor.h"
 
 namespace dg {
@@ -242,6 +243,7 @@ struct StaticEntry {
   std::vector<TensorSpec> tape_specs;
   std::vector<int> tape_inputs, tape_outputs, tape_depends, tape_depends_numbers;
   std::vector<std::pair<uint32_t, uint32_t>> tape_paths;  // see NodeExtra
+  std::vector<Refusal> tape_refusals;
   std::vector<Postfix> tape_numbers, tape_sizes;
   std::vector<std::pair<bool, int>> tape_saved;  // (is an output, index)
   int64_t hits = 0;

@@ -460,6 +460,7 @@ void record_tape(PyObject* entry_object, StaticCall* call) {
   }
   if (!self->node) return;
   make_room(self->node);
+  if (!entry->tape_refusals.empty()) self->node->extra->refusals = &entry->tape_refusals;
   if (entry->tape_paths.empty()) return;
   self->node->extra->paths = &entry->tape_paths;
   self->node->extra->take_apart = take_apart;

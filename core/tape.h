@@ -55,6 +55,12 @@ struct Packed {
   Ref unpack;
 };
 
+// A gradient of any of these outputs does not go to any of these inputs: `raise`, called, says why.
+struct Refusal {
+  std::vector<int> outputs, inputs;
+  PyObject* raise;  // borrowed
+};
+
 // What few nodes need.
 struct NodeExtra {
   PyObject* python = nullptr;    // Python nodes: the function from gradients to gradients
@@ -73,6 +79,7 @@ struct NodeExtra {
   // it when something arrives for output j. Borrowed from `python`. And what records these operators in its place.
   const std::vector<std::pair<uint32_t, uint32_t>>* paths = nullptr;
   void (*take_apart)(Node*) = nullptr;
+  const std::vector<Refusal>* refusals = nullptr;  // of the same nodes; borrowed likewise
   uint64_t expanded = 0;        // Python nodes: when the operators it stands for were recorded in its place; 0: never
   std::vector<Edge> expansion;  // where the gradients of its outputs go then
 };

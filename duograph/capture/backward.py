@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from duograph import _core as core
+from duograph.errors import GradError
 from duograph.ir.dim import Dim
 from duograph.ir.graph import Argument, Graph, Node, Value
 from duograph.ir.late import mentions
@@ -15,6 +16,19 @@ from duograph.ops.tracing import wrap
 
 from .builder import CaptureBuilder
 from .control.regions import copy_nodes
+from .memory.versions import Read
+
+
+class Refused(NamedTuple):
+    """A gradient of any of these outputs does not go to any of these inputs, since something was overwritten."""
+
+    outputs: list[int]
+    inputs: list[int]
+    error: GradError
+
+    def __call__(self) -> None:
+        """The error, at the line that asks for the gradient."""
+        raise GradError(self.error.message, self.error.operands, self.error.hint)
 
 
 class Backward(NamedTuple):
@@ -26,6 +40,7 @@ class Backward(NamedTuple):
     outputs: list[tuple[int, Any]]  # (program output, tensor) that can be differentiated
     inputs: list[Value]  # tensor inputs that get a gradient, in the order of the graph's outputs
     paths: list[tuple[int, int]]  # (i, j): a gradient of output i takes more than what is given for it where one is for j
+    refused: list[Refused]
     continued: Graph  # the same that goes on with sums that are there before: further inputs, after the outputs' gradients
 
 
@@ -38,7 +53,7 @@ def differentiate(builder: CaptureBuilder, outputs: list[tuple[int, Any]], input
     mark = len(nodes)
     seeds = [Value(TensorType(t.dtype, tuple(t.shape)), None, i, f"grad_{i}") for i, (_, t) in enumerate(outputs)]
     begun = [Value(value.type, None, i, f"sum_{i}") for i, (value, _) in enumerate(inputs)]
-    builder.versions.permissive = True
+    notes = builder.versions.notes = []
     numbers_of_sizes = core.set_user_sizes(True)  # hooks and the rules of the user's own functions
     try:
         grads = core.grad(
@@ -47,7 +62,7 @@ def differentiate(builder: CaptureBuilder, outputs: list[tuple[int, Any]], input
         )  # fmt: skip
     finally:
         core.set_user_sizes(numbers_of_sizes)
-        builder.versions.permissive = False
+        builder.versions.notes = None
     found = [(value, builder.read(grad), given) for (value, _), grad, given in zip(inputs, grads, begun) if grad is not None]
     results = [(value, grad) for value, grad, given in found if grad is not given]
     begun = [given for _, grad, given in found if grad is not given]
@@ -55,6 +70,9 @@ def differentiate(builder: CaptureBuilder, outputs: list[tuple[int, Any]], input
     del nodes[mark:]
     if not results:
         return None
+    refused = _refused(added, notes, seeds, [grad for _, grad in results])
+    if refused:
+        added, results = _without(builder.versions.stand_ins, added, results)
     live = _live(added, [grad for _, grad in results])
     made: set[Value] = {*seeds, *begun}
     for node in live:
@@ -84,7 +102,40 @@ def differentiate(builder: CaptureBuilder, outputs: list[tuple[int, Any]], input
     continued = _graph(builder, nodes, (*saved, *seeds, *begun, *numbers), sums, len(numbers))
     nodes, sums = _from_nothing(nodes, begun, sums)
     graph = _graph(builder, nodes, (*saved, *seeds, *numbers), sums, len(numbers))
-    return Backward(graph, list(saved), list(numbers), outputs, [value for value, _ in results], paths, continued)
+    return Backward(graph, list(saved), list(numbers), outputs, [value for value, _ in results], paths, refused, continued)
+
+
+def _refused(nodes: list[Node], notes: list[Read], seeds: list[Value], results: list[Value]) -> list[Refused]:
+    """What is not differentiated: the ways that lead through operators whose gradients need what was overwritten."""
+    made = []
+    for read in notes:
+        above = {value for node in read.nodes for value in node.inputs}
+        below = {value for node in read.nodes for value in node.outputs}
+        for node in reversed(nodes):
+            if not above.isdisjoint(node.outputs):
+                above.update(node.inputs)
+        for node in nodes:
+            if not below.isdisjoint(node.inputs):
+                below.update(node.outputs)
+        outputs = [i for i, seed in enumerate(seeds) if seed in above]
+        made.append(Refused(outputs, [i for i, grad in enumerate(results) if grad in below], read.error))
+    return made
+
+
+def _without(values: list[Value], nodes: list[Node], results: list[tuple[Value, Value]]) -> tuple[list[Node], list[Any]]:
+    """The same with some number for values whose gradients are refused: zeros times it is zero where there are none."""
+    made: list[Node] = []
+    known = {value: _filled(value.type, 1.0 if value.dtype.is_floating_point else 0, made) for value in values}
+    made += copy_nodes(nodes, known)
+    return made, [(value, known.get(grad, grad)) for value, grad in results]
+
+
+def _filled(type_: TensorType, number: float, nodes: list[Node]) -> Value:
+    """A tensor of one number, made by further nodes."""
+    nodes.append(Node("constant", (), {"value": number}, (TensorType(type_.dtype),)))
+    if type_.shape:
+        nodes.append(Node("broadcast", nodes[-1].outputs, {}, (TensorType(type_.dtype, type_.shape),)))
+    return nodes[-1].output
 
 
 def _from_nothing(nodes: list[Node], begun: list[Value], results: list[Value]) -> tuple[list[Node], list[Value]]:
@@ -92,11 +143,7 @@ def _from_nothing(nodes: list[Node], begun: list[Value], results: list[Value]) -
     known: dict[Value, Value] = {}
     made: list[Node] = []
     for value in begun:
-        start = Node("constant", (), {"value": -0.0}, (TensorType(value.dtype),))
-        made.append(start)
-        if value.shape:
-            made.append(Node("broadcast", start.outputs, {}, (value.type,)))
-        known[value] = made[-1].output
+        known[value] = _filled(value.type, -0.0, made)
     first = set(begun)
     for node in nodes:
         others = [value for value in node.inputs if value not in first]

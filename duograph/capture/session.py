@@ -253,10 +253,8 @@ class Session:
         builder, recorder = self.builder, self.recorder
         builder.location = None
         written = self._assign()
-        if backward is not None and any(value in written for value in backward.saved):
-            backward = None  # as in dynamic mode, only differentiating the result would be a mistake
         tensor_numbers: dict[Value, int] = {value: i for i, (value, _) in enumerate(builder.tensor_inputs)}
-        graph_outputs, saved_rows = self._saved([] if backward is None else backward.saved, tensor_numbers)
+        graph_outputs, saved_rows = self._saved([] if backward is None else backward.saved, tensor_numbers, written)
         graph = builder.finish(graph_outputs)
         numbers = [(value, postfix) for postfix, value in builder.number_inputs.items()]
         self._check_arguments()
@@ -307,11 +305,15 @@ class Session:
         if computed or any(core.storage_id(t) in self.builder.storages for t in originals.values()):
             self.recorder.sizes.pin_symbols(*self.recorder.sizes.tokens)
 
-    def _saved(self, saved: list[Value], tensor_numbers: dict[Value, int]) -> tuple[list[Value], list[Row]]:
+    def _saved(self, saved: list[Value], tensor_numbers: dict[Value, int], written: list[Value]) -> tuple[list[Value], list[Row]]:
         """The program's outputs, with what the gradient needs of it, and where to find the latter after a run."""
         outputs, rows = list(self.results.values), []
         for value in saved:
-            if value in tensor_numbers:
+            if value in written:  # as it was
+                with self.builder:
+                    outputs.append(self.builder.emit("copy", [value], {}, [value.type])[0])
+                rows.append(("output", len(outputs) - 1))
+            elif value in tensor_numbers:
                 rows.append(("input", tensor_numbers[value]))
             else:
                 if value not in outputs:
@@ -335,7 +337,8 @@ class Session:
         results = [n for n, _ in backward.outputs]
         values = [self.results.value(graph, number) for number in results]
         depending = depends(graph, values, len(self.builder.tensor_inputs))
-        tape = (differentiated, results, saved_rows, tape_numbers, sizes, *depending, backward.paths)
+        refused = [(row.outputs, row.inputs, row) for row in backward.refused]
+        tape = (differentiated, results, saved_rows, tape_numbers, sizes, *depending, backward.paths, refused)
         return backward._replace(graph=graph_back, continued=continued), tape
 
     def _assign(self) -> list[Value]:

@@ -7,11 +7,12 @@ that has another version when an operator's gradient runs, the gradient gets a s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duograph import _core as core
+from duograph.errors import GradError
 from duograph.ir.builder import active, current
-from duograph.ir.graph import Value
+from duograph.ir.graph import Node, Value
 from duograph.ops.tracing import wrap
 
 if TYPE_CHECKING:
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
     from .cells import Cell
 
 Check = Callable[[Any], "int | None"]
+
+
+class Read(NamedTuple):
+    """An operator's gradient that needs what was overwritten."""
+
+    nodes: list[Node]
+    error: GradError
 
 
 class Versions:
@@ -31,7 +39,9 @@ class Versions:
         self.outer: dict[int, tuple[Any, Any]] = {}  # id of a leaf of a region → it, and the tensor it stands for
         self.became: dict[tuple[Region, Cell, int], int] = {}  # the version at the end of a branch's side → that after it
         self.handed: dict[Cell, list[tuple[Cell, int]]] = {}  # storages that go on as others, of these versions
-        self.permissive = False  # what was overwritten may be read: it is known
+        self.surely: dict[Cell, int] = {}  # the last version of storages that was written on all ways
+        self.stand_ins: list[Value] = []  # noted ones
+        self.notes: list[Read] | None = None  # the gradient is taken by the caller: reads of what was overwritten are noted
         self.operands: list[Value] | None = None  # kept for the operator that writes next
 
     def keep(self, handle: Value, tensor: Any) -> None:
@@ -51,6 +61,8 @@ class Versions:
             if self.kept[handle][0] is cell:
                 del self.kept[handle]
         self.operands = None
+        if not self.builder.regions:
+            self.surely[cell] = cell.version
 
     def stands_for(self, leaf: Any, tensor: Any) -> None:
         """A leaf of a region stands for a tensor from outside."""
@@ -91,57 +103,78 @@ class Versions:
             for version in region.ended.get(id(cell), (before,)):
                 self.became[region, cell, version] = cell.version
 
+    def is_surely_overwritten(self, tensor: Any) -> bool:
+        """Whether it was on all ways through the function."""
+        known = self.kept.get(tensor._traced)
+        return known is not None and not known[2] and self.surely.get(known[0], 0) > known[1] and self.is_overwritten(tensor)
+
     def stand_in(self, kept: Sequence[Any]) -> tuple[tuple[Any, ...], dict[int, Value]]:
         """The same with something else for what was overwritten; by their numbers."""
         found: dict[int, Value] = {}
+        is_overwritten = self.is_overwritten if self.notes is None else self.is_surely_overwritten
         number = -1
 
         def one(item: Any) -> Any:
             nonlocal number
             number += 1
-            if not isinstance(item, core.Tensor) or not self.is_overwritten(item):
+            if not isinstance(item, core.Tensor) or not is_overwritten(item):
                 return item
             value = found[number] = Value(item._traced.type, None, 0, "overwritten")
             self.builder.handles.add(value)
+            if self.notes is not None:
+                self.stand_ins.append(value)
             return wrap(value)
 
         return tuple(tuple(map(one, item)) if isinstance(item, tuple) else one(item) for item in kept), found
 
 
 def overwritten(args: Sequence[Any], outs: Sequence[Any]) -> tuple[Any, ...] | None:
-    """Hook of the core, before the rule of a node runs: (arguments, outputs, check), or None if they are as they were.
+    """Hook of the core, before the rule of a node runs: (arguments, outputs, check, note); None if they are as they were.
 
     `check` is told what the rule gave: the number of an argument that it must not depend on; of outputs, from -1 down.
+    `note` is told the error instead of the user, if it is not None.
     """
     builder: Any = current() if active() else None
     versions: Versions | None = None if builder is None else vars(builder).get("versions")
-    if versions is None or versions.permissive:
+    if versions is None or (versions.notes is not None and builder.regions):
         return None
     new_args, in_args = versions.stand_in(args)
     new_outs, in_outs = versions.stand_in(outs)
     found = {value: k for k, value in in_args.items()} | {value: -1 - k for k, value in in_outs.items()}
-    return (new_args, new_outs, _check(builder, found)) if found else None
+    if not found:
+        return None
+    check = _Check(builder, found)
+    return new_args, new_outs, check, None if versions.notes is None else check.note
 
 
-def _check(builder: CaptureBuilder, found: dict[Value, int]) -> Check:
-    nodes = builder.open_body()
-    mark = len(nodes)
+class _Check:
+    """Finds out whether the rule that runs next depends on what stands for something overwritten."""
 
-    def check(results: Any) -> int | None:
-        new = nodes[mark:]
+    def __init__(self, builder: CaptureBuilder, found: dict[Value, int]) -> None:
+        self.builder = builder
+        self.found = found
+        self.nodes = builder.open_body()
+        self.mark = len(self.nodes)
+
+    def __call__(self, results: Any) -> int | None:
+        new = self.nodes[self.mark :]
         given = [results] if isinstance(results, core.Tensor) else results
-        wanted = {builder.read(t) for t in given if isinstance(t, core.Tensor) and t._traced is not None}
+        wanted = {self.builder.read(t) for t in given if isinstance(t, core.Tensor) and t._traced is not None}
         for node in reversed(new):
             if not wanted.isdisjoint(node.outputs):
                 wanted.update(node.inputs)
-        read = [number for value, number in found.items() if value in wanted]
+        read = [number for value, number in self.found.items() if value in wanted]
         if read:
             return read[0]
-        spoilt = set(found)
+        spoilt = set(self.found)
         for node in new:  # nothing needs them
             if not spoilt.isdisjoint(node.inputs):
                 spoilt.update(node.outputs)
-        nodes[mark:] = [node for node in new if spoilt.isdisjoint(node.outputs)]
+        self.nodes[self.mark :] = [node for node in new if spoilt.isdisjoint(node.outputs)]
         return None
 
-    return check
+    def note(self, error: GradError) -> None:
+        """It does, which is the mistake of whoever asks for that gradient."""
+        notes = self.builder.versions.notes
+        assert notes is not None
+        notes.append(Read(self.nodes[self.mark :], error))
