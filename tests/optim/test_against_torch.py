@@ -176,6 +176,10 @@ def test_lbfgs_with_a_static_closure() -> None:
         dg.static(lambda: optimizer.step(closure))()
 
 
+def swa(schedulers: Any) -> Any:
+    return (dg if schedulers is lr_scheduler else torch).optim.swa_utils
+
+
 SCHEDULES: list[tuple[str, Callable[[Any, Any], Any]]] = [
     ("LambdaLR", lambda s, o: s.LambdaLR(o, lambda e: 0.9**e)),
     ("LambdaLR of each", lambda s, o: s.LambdaLR(o, [lambda e: 0.9**e, lambda e: 1 / (e + 1)])),
@@ -195,6 +199,9 @@ SCHEDULES: list[tuple[str, Callable[[Any, Any], Any]]] = [
     ("OneCycleLR", lambda s, o: s.OneCycleLR(o, 0.5, 14)),
     ("OneCycleLR in epochs", lambda s, o: s.OneCycleLR(o, [0.5, 0.2], None, 2, 8, anneal_strategy="linear", three_phase=True)),
     ("ChainedScheduler", lambda s, o: s.ChainedScheduler([s.ConstantLR(o, 0.1, 4), s.ExponentialLR(o, 0.9)])),
+    ("SWALR", lambda s, o: swa(s).SWALR(o, 0.01, 5)),
+    ("SWALR linear", lambda s, o: swa(s).SWALR(o, [0.01, 0.5], 4, "linear")),
+    ("SWALR at once", lambda s, o: swa(s).SWALR(o, 0.01, 0)),
     ("SequentialLR", lambda s, o: s.SequentialLR(o, [s.ConstantLR(o, 0.1, 3), s.ExponentialLR(o, 0.9), s.StepLR(o, 2)], [4, 8])),
 ]  # fmt: skip
 

@@ -277,7 +277,7 @@ def _(g: Any, out: Any, x: Any) -> Any:
     names="end=b",
 )
 def lerp(a: Operand, b: Operand, weight: Operand) -> Tensor:
-    """Linear interpolation: a + weight * (b - a).
+    """Linear interpolation: a + weight * (b - a), counted from the nearer end: exactly b for a weight of 1.
 
     Shapes:   all [*S] broadcast together
     Dtypes:   floats promote; integers become the default float
@@ -288,4 +288,5 @@ def lerp(a: Operand, b: Operand, weight: Operand) -> Tensor:
     >>> lerp(tensor([0.0]), tensor([10.0]), 0.3)
     tensor([3.])
     """
-    return a + weight * (b - a)  # type: ignore[return-value]
+    way = b - a
+    return where(abs(weight) < 0.5, a + weight * way, b - way * (1.0 - weight))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from duograph import _core as core
 
 from ..definition import UPDATE, op
-from ..elementwise.arithmetic import sign
+from ..elementwise.arithmetic import lerp, sign
 from ..elementwise.choice import clamp, maximum, minimum, where
 from ..elementwise.exponentiation import pow
 from ..elementwise.unary import rsqrt, sqrt
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from duograph._core import Tensor
 
-    from ..definition import Number
+    from ..definition import Number, Operand
 
 
 @op(kind=UPDATE, method=False, public=False, writes=("params", "previous", "step_sizes"))
@@ -209,3 +209,19 @@ def muon_update_(
         kept = p if weight_decay is None else p - p * (lr * weight_decay)
         new_params.append(kept - x * (lr * factor))
     return new_params, new_buffers
+
+
+@op(kind=UPDATE, method=False, public=False, writes=("averages",))
+def average_update_(averages: Sequence[Tensor], values: Sequence[Tensor], count: Operand, weight: Number | None = None) -> Any:
+    """Move averages towards values by `weight`, or so that each of the count + 1 values seen weighs as much.
+
+    Shapes:   averages and values: equal shapes, pairwise; count []
+    Dtypes:   each average's own; computed in floats
+    Gradient: none
+    Errors:   GradError under recording for averages that require grad
+    Source:   torch.optim.swa_utils
+
+    >>> a = tensor([1.0]); _ = dg.ops.average_update_([a], [tensor([4.0])], 2); a
+    tensor([2.])
+    """
+    return ([lerp(average, value, 1.0 / (count + 1) if weight is None else weight) for average, value in zip(averages, values)],)
