@@ -62,12 +62,16 @@ def _make(terms: Terms) -> Expr:
         return 0
     if len(kept) == 1 and not kept[0][0]:
         return kept[0][1]
-    kept.sort(key=_monomial_order)
-    key = tuple(kept)
-    found = _DIMS.get(key)
+    if len(kept) > 1:
+        kept.sort(key=_monomial_order)
+    return _unique(tuple(kept))
+
+
+def _unique(terms: tuple[tuple[Monomial, int], ...]) -> Dim:
+    """The one expression of terms in canonical order."""
+    found = _DIMS.get(terms)
     if found is None:
-        found = Dim(key)
-        _DIMS[key] = found
+        found = _DIMS[terms] = Dim(terms)
     return found
 
 
@@ -115,8 +119,8 @@ class Dim:
     def __add__(self, other: Expr) -> Expr:
         if not isinstance(other, (int, Dim)):
             return NotImplemented
-        if other.__class__ is int and other == 0:
-            return self
+        if other.__class__ is int:
+            return self._plus(other)
         terms = dict(self.terms)
         for monomial, coefficient in _terms(other).items():
             terms[monomial] = terms.get(monomial, 0) + coefficient
@@ -124,8 +128,22 @@ class Dim:
 
     __radd__ = __add__
 
+    def _plus(self, number: int) -> Dim:
+        """A number is the last term, if there is one."""
+        if number == 0:
+            return self
+        monomial, constant = self.terms[-1]
+        if monomial:
+            return _unique((*self.terms, ((), number)))
+        sum = constant + number
+        return _unique((*self.terms[:-1], ((), sum)) if sum else self.terms[:-1])
+
+    def _times(self, number: int) -> Dim:
+        """By a number that is not 0: the terms keep their order."""
+        return _unique(tuple((monomial, coefficient * number) for monomial, coefficient in self.terms))
+
     def __neg__(self) -> Expr:
-        return _make({monomial: -coefficient for monomial, coefficient in self.terms})
+        return self._times(-1)
 
     def __pos__(self) -> Expr:
         return self
@@ -141,8 +159,8 @@ class Dim:
     def __mul__(self, other: Expr) -> Expr:
         if not isinstance(other, (int, Dim)):
             return NotImplemented
-        if other.__class__ is int and other == 1:
-            return self
+        if other.__class__ is int:
+            return self if other == 1 else self._times(other) if other else 0
         terms: Terms = {}
         for left, a in self.terms:
             for right, b in _terms(other).items():
