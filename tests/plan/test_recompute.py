@@ -140,8 +140,9 @@ def test_the_smallest_budget_named_is_possible(layers: int) -> None:
 
 
 def test_the_smallest_budget_grows_with_the_root_of_the_layers() -> None:
-    assert smallest(chain(100)) <= 1.2 * 2 * 10 * KB + 6 * KB
-    assert smallest(chain(400)) <= 2.4 * smallest(chain(100))
+    few = smallest(chain(64))
+    assert few <= 1.2 * 2 * 8 * KB + 6 * KB
+    assert smallest(chain(256)) <= 2.4 * few
 
 
 def test_two_ways_back_each_within_the_budget() -> None:
