@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -34,6 +35,14 @@ def expected() -> str:
     return run(DUOGRAPH_CACHE="0")
 
 
+@pytest.fixture(scope="module")
+def filled(expected: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that the program has filled; tests work on copies."""
+    place = tmp_path_factory.mktemp("filled") / "cache"
+    assert run(DUOGRAPH_CACHE_DIR=str(place)) == expected
+    return place
+
+
 def swap(files: list[Path]) -> None:
     contents = [path.read_bytes() for path in files]
     for path, content in zip(files, [*contents[1:], contents[0]], strict=True):
@@ -60,9 +69,8 @@ DAMAGES: dict[str, Callable[[list[Path]], None]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_files(damage: str, expected: str, tmp_path: Path) -> None:
-    place = tmp_path / "cache"
-    assert run(DUOGRAPH_CACHE_DIR=str(place)) == expected
+def test_damaged_files(damage: str, expected: str, filled: Path, tmp_path: Path) -> None:
+    place = shutil.copytree(filled, tmp_path / "cache")
     files = sorted(path for path in place.rglob("*") if path.is_file())
     assert len(files) > 3
     DAMAGES[damage](files)
