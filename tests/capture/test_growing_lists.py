@@ -68,6 +68,88 @@ def test_items(function):
     assert static.captures == 1
 
 
+def last_of_one(x, c):
+    items = [x]
+    while len(items) <= c:
+        items.append(items[-1] * 2 + 1)
+    return items[-1]
+
+
+def last_but_one(x, c):
+    items = [x * 1, x]
+    for i in range(c):
+        items.append(x * i)  # noqa: PERF401
+    return items[-2]
+
+
+def third_from_the_end_of_pairs(x, c):
+    items = [(x, x.cos()), (x * 3, x), (x * 4, x * 5)]
+    for i in range(c):
+        items.append((x * i, x - i))  # noqa: PERF401
+    return items[-3][0]
+
+
+def last_but_one_with_another_behind(x, c):
+    items = [x]
+    for i in range(c):
+        items.append(x * i)  # noqa: PERF401
+    items.append(x + 1)
+    return items[-2]
+
+
+def last_of_a_known_number(x, c):
+    items = [x]
+    for i in range(c.shape[0]):
+        items.append(x * i)  # noqa: PERF401
+    return items[-1]
+
+
+LAST = [last_of_one, last_but_one, third_from_the_end_of_pairs, last_but_one_with_another_behind, last_of_a_known_number]
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+@pytest.mark.parametrize("function", LAST)
+def test_the_last_items_are_the_very_tensors(function, gradient):
+    """Where no turn was made the last item is the argument, so that writes and gradients reach it."""
+
+    def seen(run, c):
+        leaf = dg.tensor([0.5, 1.5]).requires_grad_(gradient)
+        x = leaf * 1
+        found = run(x, dg.zeros(c) if function is last_of_a_known_number else dg.tensor(c))
+        values = found.tolist(), found is x
+        if gradient:
+            (found * found).sum().backward()
+            return (*values, leaf.grad.tolist())
+        found += 10
+        return (*values, x.tolist())
+
+    static = dg.static(function, strict=True)
+    for c in (2, 0, 1, 3, 12, 0):
+        assert seen(static, c) == seen(function, c), c
+
+
+def test_a_result_that_may_be_any_item_is_refused():
+    def chosen(x, c):
+        items = [x]
+        for i in range(c):
+            items.append(x * i)  # noqa: PERF401
+        return items[c - 1]
+
+    def last(x, c):
+        items = [x]
+        for i in range(c):
+            items.append(x * i)  # noqa: PERF401
+        for item in items:
+            x = item
+        return x
+
+    for function in (chosen, last):
+        with pytest.raises(dg.errors.CaptureError, match="a part of another tensor, or one of several"):
+            dg.static(function)(dg.ones(2), dg.tensor(2))
+        copy = dg.static(lambda x, c, f=function: f(x * 1, c))
+        assert copy(dg.ones(2), dg.tensor(2)).tolist() == function(dg.ones(2), dg.tensor(2)).tolist()
+
+
 def test_unlike_items_are_refused():
     def f(x, c):
         items = [x[0]]
@@ -90,8 +172,8 @@ def test_what_only_the_length_would_tell_is_refused():
         items = [x]
         for i in range(c):
             items.append(x * i)  # noqa: PERF401
-        last = items[-1]
-        last += 1
+        one = items[c]
+        one += 1
         return x, dg.stack(items)
 
     with pytest.raises(dg.errors.CaptureError, match="how many tensors this list holds"):

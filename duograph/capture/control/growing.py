@@ -12,11 +12,15 @@ from duograph.ir.builder import current
 from duograph.ops.definition import REGISTRY
 from duograph.ops.tracing import value_of, wrap
 
+from ..values.asked import number_of
 from ..values.sizes import Unsettled
 from .regions import flip
 
 if TYPE_CHECKING:
     from ..builder import CaptureBuilder
+
+
+_SMALL = 4  # so far from the end of a list an item is looked for by branches
 
 
 class Rows:
@@ -167,8 +171,8 @@ def _check_alike(items: Sequence[Any]) -> None:
             )
 
 
-def joined(builder: CaptureBuilder, items: Sequence[Any]) -> Rows:
-    """All items of a growing list as rows."""
+def joined(builder: CaptureBuilder, items: Sequence[Any], others: bool = True) -> Rows:
+    """All items of a growing list as rows; `others`: a row that is looked at may be an item that the program has, too."""
     for earlier in items:
         if type(earlier) is Earlier:
             _settle(earlier)
@@ -180,7 +184,7 @@ def joined(builder: CaptureBuilder, items: Sequence[Any]) -> Rows:
     parts = [x.stacks if type(x) is Rows else [t.unsqueeze(0) for t in tensors_of([x])] for x in items]
     made = Rows(rows[0].like, [REGISTRY["cat"].op(list(part), 0) for part in zip(*parts)])
     for stack, part in zip(made.stacks, zip(*parts)):
-        builder.aliases.lend(stack, part)
+        builder.aliases.lend(stack, part, others)
     return made
 
 
@@ -225,6 +229,9 @@ def length(items: list[Any]) -> Any:
 
 def item(builder: CaptureBuilder, items: list[Any], key: Any) -> Any:
     """An item of a growing list."""
+    if isinstance(key, core.Tensor) and not key.dtype.is_floating_point:
+        number = number_of(key)
+        key = key if number is None else number
     first = next(i for i, x in enumerate(items) if type(x) in _STAND_INS)
     last = next(i for i in range(len(items) - 1, -1, -1) if type(items[i]) in _STAND_INS) - len(items)
     if type(key) is int and (0 <= key < first or last < key < 0):
@@ -235,7 +242,11 @@ def item(builder: CaptureBuilder, items: list[Any], key: Any) -> Any:
         return part(builder, items, key)
     if type(key) is int and key >= first == len(items) - 1 and type(items[first]) is Rows:
         return items[first].item(key - first)
-    rows = joined(builder, items)
+    if type(key) is int and key < 0 and last < -1:
+        return item(builder, items[: last + 1], key - last - 1)
+    if type(key) is int and -_SMALL <= key < 0 and first > 0 and first == len(items) - 1 and type(items[first]) is Rows:
+        return _from_the_end(builder, items[:first], items[first], -key)
+    rows = joined(builder, items, type(key) is not int or key < first)
     if type(key) is not int or key >= 0:
         return rows.item(key)
     size = rows.stacks[0].shape[0]
@@ -243,6 +254,31 @@ def item(builder: CaptureBuilder, items: list[Any], key: Any) -> Any:
         return rows.item(size - 1)
     number = wrap(value_of(size))
     return rows.item(REGISTRY["where"].op(number < -key, number, number + key))  # no further back than the first
+
+
+def _from_the_end(builder: CaptureBuilder, before: list[Any], rows: Rows, place: int) -> Any:
+    """The item at this place, counted from 1 at the end, of items and what a loop appended to them: the very item."""
+    from .control import ControlFlow
+
+    size, length = rows.stacks[0].shape[0], rows.length()
+    known = builder.call_sizes.knows(length)
+
+    def are(count: int) -> Any:
+        """Whether the loop appended so many items."""
+        return builder.call_sizes.decide(count, "le", length) if known else wrap(value_of(size)) >= count
+
+    def row() -> Any:
+        if known:
+            return rows.item(size - place)
+        number = wrap(value_of(size)) - place
+        return rows.item(REGISTRY["where"].op(number < 0, 0, number))  # the other side may be computed with this one
+
+    def earlier(count: int, at: int) -> Any:
+        if at == 0 or count == 0:
+            return before[at]  # no further back than the first
+        return ControlFlow.if_exp(are(count), lambda: before[at], lambda: earlier(count - 1, at - 1))
+
+    return ControlFlow.if_exp(are(place), row, lambda: earlier(place - 1, len(before) - 1))
 
 
 def whole(builder: CaptureBuilder, items: Any) -> Any:
