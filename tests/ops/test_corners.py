@@ -21,3 +21,46 @@ def test_lerp_reaches_its_end(dtype: str) -> None:
 
     for found, expected in zip(run(dg), run(torch)):
         np.testing.assert_allclose(found, expected, rtol=3e-7)
+
+
+PUTS = {
+    "a mask": lambda m: ([m.tensor([True, False])], m.tensor(5.0)),
+    "a mask of all": lambda m: ([m.tensor([[True, False, True], [False, True, True]])], m.tensor([5.0, 6, 7, 8])),
+    "a mask and positions": lambda m: ([m.tensor([False, True]), m.tensor([-1])], m.tensor([4.0])),
+    "positions and a mask": lambda m: ([m.tensor([1, 0]), m.tensor([True, False, True])], m.tensor([4.0, 9.0])),
+}
+
+
+@pytest.mark.parametrize("name", PUTS)
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_index_put_takes_masks(name: str, accumulate: bool) -> None:
+    def run(m: Any, switch: Any = lambda f: f) -> list[Any]:
+        def put(x: Any, value: Any) -> Any:
+            indices, _ = PUTS[name](m)
+            return x.index_put(indices, value, accumulate), x.clone().index_put_(indices, value, accumulate=accumulate)
+
+        return [y.tolist() for y in switch(put)(m.ones(2, 3), PUTS[name](m)[1])]
+
+    assert run(dg) == run(dg, dg.static) == run(torch)
+
+
+def test_a_mask_of_another_shape_is_refused() -> None:
+    with pytest.raises(dg.errors.ShapeError, match=r"a mask has shape \(3,\), the dimensions that it is for have \(2,\)"):
+        dg.ones(2, 3).index_put_([dg.tensor([True, False, True])], dg.tensor(1.0))
+
+
+def test_the_median_of_nothing_is_nan() -> None:
+    for f in ("median", "nanmedian"):
+        x = dg.zeros(0, 3, requires_grad=True)
+        found = getattr(dg, f)(x)
+        found.backward()
+        assert found.isnan().item() and found.shape == () and x.grad is not None and x.grad.shape == (0, 3)
+        assert getattr(torch, f)(torch.zeros(0, 3)).isnan()
+        with pytest.raises(dg.errors.BoundsError, match="the median of no elements"):
+            getattr(dg, f)(x, 0)
+
+
+def test_index_fill_counts_from_the_end() -> None:
+    assert dg.zeros(3).index_fill(0, dg.tensor([-1, 0]), 2).tolist() == [2, 0, 2]
+    with pytest.raises(dg.errors.BoundsError, match="index -4 is out of range for a dimension of size 3"):
+        dg.zeros(3).index_fill(0, dg.tensor([-4]), 2)

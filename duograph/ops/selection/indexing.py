@@ -480,18 +480,26 @@ def _(g: Any, out: Any, x: Any, indices: Any, values: Any, dims: Any, accumulate
     return g if accumulate else index_put(g, indices, zeros_like(values), dims), None, to_values
 
 
+def _put_arguments(x: Tensor, indices: Sequence[Tensor], dims: Any, accumulate: bool) -> tuple[Any, Any, bool]:
+    """Where to put, as `index_put` takes it; without `dims` the indices are for the first dimensions, as in PyTorch."""
+    from .masks import with_positions
+
+    if dims is not None and not isinstance(dims, bool):
+        return indices, dims, accumulate
+    found = with_positions(x, indices)
+    return found, tuple(range(len(found))), accumulate or bool(dims)
+
+
 @function(over="index_put")
 def index_put_like(x: Tensor, indices: Sequence[Tensor], values: Tensor, dims: Any = None, accumulate: bool = False) -> Tensor:
-    """`index_put`; without `dims` the indices are for the first dimensions, as in PyTorch: (indices, values, accumulate)."""
-    if dims is None or isinstance(dims, bool):
-        dims, accumulate = tuple(range(len(indices))), accumulate or bool(dims)
-    return index_put(x, indices, values, dims, accumulate)
+    """`index_put` with PyTorch's arguments, too: (indices, values, accumulate), and boolean masks among the indices."""
+    at, dims, accumulate = _put_arguments(x, indices, dims, accumulate)
+    return index_put(x, at, values, dims, accumulate)
 
 
 @function(over="index_put_")
 def index_put_like_(x: Tensor, indices: Sequence[Tensor], values: Tensor, dims: Any = None, accumulate: bool = False) -> Tensor:
-    """`index_put_`; without `dims` the indices are for the first dimensions, as in PyTorch."""
-    if dims is None or isinstance(dims, bool):
-        dims, accumulate = tuple(range(len(indices))), accumulate or bool(dims)
-    result: Tensor = REGISTRY["index_put_"].op(x, indices, values, dims, accumulate)
+    """`index_put_` with PyTorch's arguments, too."""
+    at, dims, accumulate = _put_arguments(x, indices, dims, accumulate)
+    result: Tensor = REGISTRY["index_put_"].op(x, at, values, dims, accumulate)
     return result

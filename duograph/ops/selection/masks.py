@@ -24,6 +24,8 @@ from ..tracing import broadcast_shapes, require, user_operator, value_of, wrap
 from .indexing import index as gather
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from duograph._core import Tensor
     from duograph.ir.dim import Dim, Expr
 
@@ -83,6 +85,20 @@ def nonzero_tuple(x: Tensor) -> tuple[Tensor, ...]:
         indices.append(found % size)
         found = found // size
     return (found, *reversed(indices))
+
+
+def with_positions(x: Tensor, indices: Sequence[Tensor]) -> list[Tensor]:
+    """Indices of x's first dimensions with each boolean mask replaced by the positions at which it is True."""
+    found: list[Tensor] = []
+    for index in indices:
+        if not isinstance(index, core.Tensor) or index.dtype is not core.bool:
+            found.append(index)
+            continue
+        shape, over = tuple(index.shape), tuple(x.shape[len(found) : len(found) + index.dim()])
+        if shape != over:
+            raise ShapeError(f"index_put: a mask has shape {shape}, the dimensions that it is for have {over}")
+        found += nonzero_tuple(index)
+    return found
 
 
 @op(

@@ -232,10 +232,13 @@ def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
 @op(
     kind=INDEXING,
     inplace=True,
-    samples=lambda m: [(m(5, 4), 0, m.ints(3, high=5), 2), (m(5, 4), -1, m.ints(2, high=4), 1), (m(5), 0, m.ints(0, high=5), 1)],
+    samples=lambda m: [
+        *[(m(5, 4), 0, m.ints(3, high=5), 2), (m(5, 4), -1, m.ints(2, high=4), 1), (m(5), 0, m.ints(0, high=5), 1)],
+        (m(5), 0, m.ints(3, high=5) - 5, 2),
+    ],
 )
 def index_fill(x: Tensor, dim: int, index: Tensor, value: Number) -> Tensor:
-    """x with its slices at the indices filled with a value.
+    """x with its slices at the indices, which may count from the end, filled with a value.
 
     Shapes:   x [*S], index [n] → [*S]
     Dtypes:   x's; index integers
@@ -247,6 +250,7 @@ def index_fill(x: Tensor, dim: int, index: Tensor, value: Number) -> Tensor:
     tensor([1, 7])
     """
     at, index = _line("index_fill", x, dim, index)
+    index = where((index < 0) & (index >= -x.shape[at]), index + x.shape[at], index)
     shape = (*x.shape[:at], index.shape[0], *x.shape[at + 1 :])
     return put_along(x, index, full(shape, value, x.dtype), at)
 

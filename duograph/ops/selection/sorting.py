@@ -10,7 +10,7 @@ from duograph.errors import BoundsError
 from ..definition import REDUCTION, function, op
 from ..elementwise.choice import where
 from ..reduction.extrema import Extremum, argmax, positions
-from ..reduction.reductions import any
+from ..reduction.reductions import any, sum
 from ..reduction.scans import cummax_along, emit_rows
 from ..shapes.copying import clone
 from ..shapes.creation import full, zeros_like
@@ -363,7 +363,11 @@ nanmedian_along.vjp(_kept)
 
 
 def _median(x: Any, dim: Any, keepdim: bool, along: Any) -> Any:
-    return along(reshape(x, -1), 0)[0] if dim is None else Extremum(along(x, dim, keepdim))
+    if dim is not None:
+        return Extremum(along(x, dim, keepdim))
+    if 0 in tuple(x.shape) and x.dtype.is_floating_point:
+        return sum(x) * float("nan")
+    return along(reshape(x, -1), 0)[0]
 
 
 def _median_calls(m: Any) -> Any:
@@ -373,6 +377,8 @@ def _median_calls(m: Any) -> Any:
 @function(samples=_median_calls, reference=_np_median(False))
 def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The median of all elements, of two the lower one; with a dim the one along it as (values, indices). NaN stays.
+
+    Of no floats at all it is NaN.
 
     Shapes:   x [*S] → [], or twice [*S without dim]
     Dtypes:   any, kept; indices int64
@@ -389,6 +395,8 @@ def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
 @function(samples=_median_calls, reference=_np_median(True))
 def nanmedian(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The median of what is no NaN, of two the lower one; with a dim the one along it as (values, indices).
+
+    Of no floats at all it is NaN.
 
     Shapes:   x [*S] → [], or twice [*S without dim]
     Dtypes:   any, kept; indices int64
