@@ -62,7 +62,6 @@ class Config:
 
     isa: str
     num_threads: int
-    memory_cache: str
     cache: bool
     cache_dir: str
     cache_size: int

@@ -34,7 +34,7 @@ class Facts:
 
 def analyse(kernel: LoopKernel | ScatterKernel) -> Facts:
     reduce_dims = kernel.reduce_dims if isinstance(kernel, LoopKernel) else frozenset()
-    live = [d for d, extent in enumerate(kernel.extents) if not _is_one(extent)]
+    live = [d for d, extent in enumerate(kernel.extents) if not is_unit(extent)]
     if reduce_dims and not reduce_dims & set(live):
         live = sorted([*live, max(reduce_dims)])  # a reduction over one element still is one
     deps: list[frozenset[int]] = []
@@ -68,10 +68,6 @@ def address_of(instr: Instr) -> Address | None:
     if isinstance(instr.attr, Gather):
         return instr.attr.address
     return instr.attr if isinstance(instr.attr, Address) else None
-
-
-def _is_one(extent: Extent) -> bool:
-    return isinstance(extent, int) and extent == 1
 
 
 def is_zero(stride: Extent) -> bool:

@@ -18,10 +18,10 @@ def random_bits(v: Vectors, dtype: str, key: Vec, counter: Vec, element: Vec) ->
         wide = [v.convert("zext", word, "i64") for word in words]
         low = v.or_(wide[0], v.shl(wide[1], 32))
         high = v.or_(wide[2], v.shl(wide[3], 32))
-        return v.select(_bit(v, element, 0), high, low)
-    second = _bit(v, element, 1)
+        return v.select(v.bit(element, 0), high, low)
+    second = v.bit(element, 1)
     even, odd = v.select(second, words[2], words[0]), v.select(second, words[3], words[1])
-    return v.select(_bit(v, element, 0), odd, even)
+    return v.select(v.bit(element, 0), odd, even)
 
 
 def consecutive(v: Vectors, dtype: str, key: Value, counter: Value, first: Value) -> Vec:
@@ -54,7 +54,7 @@ def _write_words(v: Vectors) -> None:
                 v.shuffle(low, high, range(bit, bit + v.lanes)),
                 v.shuffle(high, high, [min(i + bit, 15) for i in range(16)]),
             ]
-            away = _bit(v, v.splat("i64", "%first"), bit - 1)
+            away = v.bit(v.splat("i64", "%first"), bit - 1)
             low, high = (v.select(away, a, b) for a, b in zip(moved, (low, high)))
         f.store("<16 x i32>", low.ref, "%out", 64)
 
@@ -83,10 +83,6 @@ def _in_order(v: Vectors, words: list[Vec], start: int) -> Vec:
     n = words[0].lanes
     first_two, last_two = (v.shuffle(a, b, range(2 * n)) for a, b in (words[:2], words[2:]))
     return v.shuffle(first_two, last_two, [w % 2 * n + b + w // 2 * 2 * n for b in range(start, start + 4) for w in range(4)])
-
-
-def _bit(v: Vectors, element: Vec, bit: int) -> Vec:
-    return v.icmp("ne", v.and_(element, v.like(element, 1 << bit)), v.like(element, 0))
 
 
 def _call_block(v: Vectors, key: Vec, block: Vec) -> list[Vec]:

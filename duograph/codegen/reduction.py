@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from duograph.codegen.convert import cast, round_to
 from duograph.codegen.dtypes import DTYPES, DTypeInfo
@@ -11,6 +12,7 @@ from duograph.codegen.kernel import SUM_LANES
 from duograph.codegen.vector import Vec, Vectors
 
 Accumulator = list[Vec]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ def flatten(accumulators: Sequence[Accumulator]) -> list[Vec]:
     return [part for acc in accumulators for part in acc]
 
 
-def regroup(reductions: Sequence[Reduction], parts: Sequence[Vec]) -> list[Accumulator]:
-    """The inverse of `flatten`."""
+def regroup(reductions: Sequence[Reduction], parts: Sequence[T]) -> list[list[T]]:
+    """The inverse of `flatten`: of parts one after the other, those of each reduction."""
     rest = iter(parts)
     return [[next(rest) for _ in reduction.elements] for reduction in reductions]

@@ -101,7 +101,7 @@ class Rows:
         pointers = [f.gep(slot, lane, ELEMENT_BYTES[part.element]) for slot, part in zip(seconds, parts)]
         before = [Vec(f.load(part.type, pointer), part.element, 1) for part, pointer in zip(parts, pointers)]
         for reduction, a, b, at in zip(
-            reductions, regroup(reductions, before), regroup(reductions, parts), _groups(reductions, pointers)
+            reductions, regroup(reductions, before), regroup(reductions, parts), regroup(reductions, pointers)
         ):
             for value, pointer in zip(reduction.combine(one, a, b), at):
                 f.store(value.type, value.ref, pointer)
@@ -276,8 +276,3 @@ class Rows:
             pointer, size = self._kept_pointer(number, position)
             raw = Vec(self.frame.function.load(f"<{v.lanes} x {stored}>", pointer, size), stored, v.lanes)
             scope.values[number] = v.icmp("ne", raw, v.like(raw, 0)) if element == "i1" else raw
-
-
-def _groups(reductions: Sequence[Reduction], items: Sequence[str]) -> list[list[str]]:
-    rest = iter(items)
-    return [[next(rest) for _ in reduction.elements] for reduction in reductions]

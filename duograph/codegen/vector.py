@@ -116,6 +116,10 @@ class Vectors:
     def icmp(self, predicate: str, a: Vec, b: Vec) -> Vec:
         return Vec(self.function.op(f"icmp {predicate} {a.type} {a.ref}, {b.ref}"), "i1", a.lanes)
 
+    def bit(self, x: Vec, number: int) -> Vec:
+        """Whether a bit is set."""
+        return self.icmp("ne", self.and_(x, self.like(x, 1 << number)), self.like(x, 0))
+
     def fcmp(self, predicate: str, a: Vec, b: Vec) -> Vec:
         return Vec(self.function.op(f"fcmp {predicate} {a.type} {a.ref}, {b.ref}"), "i1", a.lanes)
 

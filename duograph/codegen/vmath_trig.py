@@ -46,7 +46,7 @@ def cos(v: Vectors, x: Vec) -> Vec:
 def tan(v: Vectors, x: Vec) -> Vec:
     r, low, k = _reduce(v, widened(v, x))
     s, c = _sin_cos(v, r, low, short=x.element == "float")
-    odd = _bit(v, k, 0)
+    odd = v.bit(k, 0)
     result = v.fdiv(v.select(odd, v.fneg(c), s), v.select(odd, s, c))
     return _keep_zero(v, x, narrowed(v, result, x))
 
@@ -64,18 +64,14 @@ def _from_quadrants(v: Vectors, x: Vec, shift: int) -> Vec:
     r, low, k = _reduce(v, widened(v, x))
     s, c = _sin_cos(v, r, low, short=x.element == "float")
     k = v.add(k, v.like(k, shift)) if shift else k
-    result = v.select(_bit(v, k, 0), c, s)
-    result = narrowed(v, v.select(_bit(v, k, 1), v.fneg(result), result), x)
+    result = v.select(v.bit(k, 0), c, s)
+    result = narrowed(v, v.select(v.bit(k, 1), v.fneg(result), result), x)
     return result if shift else _keep_zero(v, x, result)
 
 
 def _keep_zero(v: Vectors, x: Vec, result: Vec) -> Vec:
     """-0 in, -0 out."""
     return v.select(v.fcmp("oeq", x, v.like(x, 0.0)), x, result)
-
-
-def _bit(v: Vectors, k: Vec, bit: int) -> Vec:
-    return v.icmp("ne", v.and_(k, v.like(k, 1 << bit)), v.like(k, 0))
 
 
 def _sin_cos(v: Vectors, r: Vec, low: Vec, short: bool) -> tuple[Vec, Vec]:

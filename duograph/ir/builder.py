@@ -9,7 +9,7 @@ from typing import Any
 
 from duograph.errors import CaptureError
 
-from .dim import INFINITY, Dim, Expr, bounds, symbol
+from .dim import INFINITY, Dim, Expr, bounds, is_one, symbol
 from .graph import Argument, Check, Graph, Node, Value, free_values
 from .location import Location
 from .substitution import substitute, symbols
@@ -319,7 +319,7 @@ class Builder:
 
     def is_one(self, size: Expr) -> bool:
         """Whether a size is 1. Symbols of compiled operators are not: which sizes are 1 is known there."""
-        return isinstance(size, int) and size == 1
+        return is_one(size)
 
     def resolve(self, size: Expr) -> Expr:
         """A size with everything known about equal sizes written in."""

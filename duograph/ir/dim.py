@@ -441,6 +441,11 @@ def maximum(a: Expr, b: Expr) -> Expr:
     return _extreme("max", a, b)
 
 
+def is_one(size: Expr) -> bool:
+    """Whether a size is the number 1: a symbol is not, whatever its value."""
+    return isinstance(size, int) and size == 1
+
+
 def product(sizes: tuple[Expr, ...] | list[Expr]) -> Expr:
     """The product of sizes: how many elements a shape has."""
     result: Expr = 1

@@ -72,7 +72,7 @@ def _targets(name: str, out: Any, args: Sequence[Any], keywords: dict[str, Any])
     targets: Sequence[Any] = out if isinstance(out, (tuple, list)) else (out,)
     if not all(isinstance(x, core.Tensor) for x in targets):
         raise ArgumentError(f"{name}: out must be a Tensor, or a tuple of them, not {type(out).__name__}")
-    if core.is_grad_enabled() and any(x.requires_grad for x in (*_tensors(args), *_tensors(keywords.values()), *targets)):
+    if core.is_grad_enabled() and any(x.requires_grad for x in (*tensors_in(args), *tensors_in(keywords.values()), *targets)):
         raise GradError(
             f"{name}: out= is not recorded for gradients, but an operand or the target requires grad",
             hint="call it under no_grad, or without out=",
@@ -80,12 +80,13 @@ def _targets(name: str, out: Any, args: Sequence[Any], keywords: dict[str, Any])
     return targets
 
 
-def _tensors(values: Any) -> Iterator[Tensor]:
+def tensors_in(values: Any) -> Iterator[Tensor]:
+    """The tensors among arguments, and in their tuples and lists."""
     for value in values:
         if isinstance(value, core.Tensor):
             yield value
         elif isinstance(value, (tuple, list)):
-            yield from _tensors(value)
+            yield from tensors_in(value)
 
 
 def _into_form(definition: Definition) -> Any:

@@ -201,7 +201,6 @@ if TYPE_CHECKING:
 
 
 REGISTRY: dict[str, Definition] = {}
-_BOUND: list[tuple[str, Any]] = []
 
 
 def read_parameters(function: Callable[..., Any]) -> tuple[Param, ...]:

@@ -26,10 +26,6 @@ class State:
         return self
 
 
-def xs(f, *rest, ns=(3, 5, 4, 9, 12, 1), m=4, grad=True):
-    return Program(f, *[(make(n, m, grad=grad), *rest) for n in ns])
-
-
 def early_stop_program():
     model = nn.Linear(4, 1)
     opt = optim.SGD(model.parameters(), lr=0.1)

@@ -10,10 +10,6 @@ import duograph as dg
 COUNTER = 0
 
 
-def xs(f, *rest, ns=(3, 5, 4, 9, 12, 1), m=4, grad=True):
-    return Program(f, *[(make(n, m, grad=grad), *rest) for n in ns])
-
-
 def kw_program():
 
     def g(a, *, b=2.0, c):

@@ -7,10 +7,6 @@ import duograph as dg
 from duograph import nn, optim
 
 
-def xs(f, *rest, ns=(3, 5, 4, 9, 12, 1), m=4, grad=True):
-    return Program(f, *[(make(n, m, grad=grad), *rest) for n in ns])
-
-
 def inplace_arg_program():
 
     def f(x):

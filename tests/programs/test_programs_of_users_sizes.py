@@ -3,13 +3,9 @@
 import math
 
 import pytest
-from user_modes import Program, check, make
+from user_modes import Program, check, make, xs
 
 import duograph as dg
-
-
-def xs(f, *rest, ns=(3, 5, 4, 9, 12, 1), m=4, grad=True):
-    return Program(f, *[(make(n, m, grad=grad), *rest) for n in ns])
 
 
 def late_div_program():

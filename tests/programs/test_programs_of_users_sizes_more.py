@@ -1,13 +1,9 @@
 """More programs whose sizes change: each is the same in every mode, and captured only a few times."""
 
 import pytest
-from user_modes import Program, check, make
+from user_modes import Program, check, make, xs
 
 import duograph as dg
-
-
-def xs(f, *rest, ns=(3, 5, 4, 9, 12, 1), m=4, grad=True):
-    return Program(f, *[(make(n, m, grad=grad), *rest) for n in ns])
 
 
 def sizekey_program():

@@ -39,6 +39,13 @@ class Program:
         self.function, self.calls, self.state, self.before = function, calls, state, before
 
 
+def xs(
+    function: Callable[..., Any], *rest: Any, ns: tuple[int, ...] = (3, 5, 4, 9, 12, 1), m: int = 4, grad: bool = True
+) -> Program:
+    """Called with a matrix of each number of rows."""
+    return Program(function, *[(make(n, m, grad=grad), *rest) for n in ns])
+
+
 MODES: dict[str, Callable[[Any], Any]] = {
     "dynamic": lambda f: f,
     "static": dg.static,

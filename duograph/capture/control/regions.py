@@ -21,6 +21,7 @@ from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.late import late_symbols, makes, mentions
 from duograph.ir.substitution import substitute
 from duograph.ir.types import TensorType
+from duograph.ops.calls import tensors_in
 from duograph.ops.definition import REGISTRY
 from duograph.ops.tracing import wrap
 from duograph.passes.rewriting.expand import expand
@@ -196,8 +197,8 @@ def localize(args: tuple[Any, ...], in_place: bool) -> tuple[Any, ...]:
     region: Region = regions[-1]
     if not in_place:
         return tuple(_localized(region, x) for x in args)
-    for target in _tensors(args[:1]):
-        for other in _tensors(args):
+    for target in tensors_in(args[:1]):
+        for other in tensors_in(args):
             region.check_write(target, other)
     return (args[0], *(_localized(region, x) for x in args[1:]))
 
@@ -208,14 +209,6 @@ def _localized(region: Region, x: Any) -> Any:
     if isinstance(x, (tuple, list)):
         return tuple(_localized(region, item) for item in x)
     return x
-
-
-def _tensors(args: Iterable[Any]) -> Iterator[Any]:
-    for x in args:
-        if isinstance(x, core.Tensor):
-            yield x
-        elif isinstance(x, (tuple, list)):
-            yield from _tensors(x)
 
 
 def live_nodes(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from duograph._core import int64
 from duograph.errors import CaptureError
 from duograph.ir.builder import Builder, current
-from duograph.ir.dim import Dim
+from duograph.ir.dim import Dim, is_one
 from duograph.ir.graph import Node, Value
 from duograph.ir.types import TensorType
 from duograph.passes.lowering.views import affine_strides
@@ -216,8 +216,8 @@ def reshaped_strides(before: tuple[int, ...], strides: tuple[int, ...], after: t
     if any(isinstance(size, Dim) for size in (*before, *strides, *after)):
         if strides == contiguous(before):
             return contiguous(after)
-        places = [d for d, size in enumerate(after) if not _is_one(size)]
-        kept = [(size, stride) for size, stride in zip(before, strides) if not _is_one(size)]
+        places = [d for d, size in enumerate(after) if not is_one(size)]
+        kept = [(size, stride) for size, stride in zip(before, strides) if not is_one(size)]
         if tuple(size for size, _ in kept) == tuple(after[d] for d in places):  # only 1s come or go
             known = dict(zip(places, (stride for _, stride in kept)))
             return tuple(known.get(d, 1) for d in range(len(after)))
@@ -252,10 +252,6 @@ def reshaped_strides(before: tuple[int, ...], strides: tuple[int, ...], after: t
         result[at] = 1
         at -= 1
     return tuple(result)
-
-
-def _is_one(size: Any) -> bool:
-    return isinstance(size, int) and size == 1
 
 
 def relate(outer: Geometry, inner: Geometry, dtype: Any) -> tuple[Step, ...] | None:

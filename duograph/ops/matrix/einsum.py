@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph.errors import ArgumentError, ShapeError
+from duograph.ir.dim import is_one
 
 from ..definition import CONTRACTION, function, op
 from ..dtypes import promote
@@ -74,16 +75,12 @@ def _without_repeats(x: Any, letters: str) -> tuple[Any, str]:
     return x, letters
 
 
-def _is_one(size: Any) -> bool:
-    return isinstance(size, int) and size == 1
-
-
 def _without_ones(operands: list[tuple[Any, str]]) -> tuple[list[tuple[Any, str]], set[str]]:
     """Operands without dimensions of size 1 that others have in full, or in none; also the letters that are gone."""
-    full = {letter for x, letters in operands for letter, size in zip(letters, x.shape) if not _is_one(size)}
+    full = {letter for x, letters in operands for letter, size in zip(letters, x.shape) if not is_one(size)}
     made = []
     for x, letters in operands:
-        kept = [d for d, size in enumerate(x.shape) if not _is_one(size)]
+        kept = [d for d, size in enumerate(x.shape) if not is_one(size)]
         if len(kept) != len(letters):
             x, letters = reshape(x, tuple(x.shape[d] for d in kept)), "".join(letters[d] for d in kept)
         made.append((x, letters))
