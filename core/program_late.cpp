@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "program_run.h"
+#include "wide.h"
 
 namespace dg {
 
@@ -150,6 +151,23 @@ inline void put_eight(int64_t* to, int64_t i) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to + j), pair);
 }
 
+// The first positions of the `found` true ones, whole vectors of bools at a time: how many were put; `i`: bools seen.
+DG_WIDE int64_t put_wide(const uint8_t* mask, int64_t found, int64_t* position, int64_t& i) {
+  int64_t k = 0;
+  __m512i eight = _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0);
+  for (; k + 64 <= found; i += 64) {  // so many true ones are to come, and the places behind them are ours
+    const __m512i bytes = _mm512_loadu_si512(mask + i);
+    uint64_t bits = _mm512_test_epi8_mask(bytes, bytes);
+    for (int part = 0; part < 8; ++part, bits >>= 8) {
+      const auto chosen = static_cast<__mmask8>(bits);
+      _mm512_storeu_si512(position + k, _mm512_maskz_compress_epi64(chosen, eight));
+      eight = _mm512_add_epi64(eight, _mm512_set1_epi64(8));
+      k += __builtin_popcount(chosen);
+    }
+  }
+  return k;
+}
+
 // The positions of the true ones among `count` bools.
 Outcome Run::run_nonzero(const Step& step) {
   const auto* mask = static_cast<const uint8_t*>(slots_[step.source]);
@@ -163,7 +181,7 @@ Outcome Run::run_nonzero(const Step& step) {
   auto* position = static_cast<int64_t*>(slots_[step.target]);
   if (!position && found) throw ProgramError("program: positions have no memory yet");
   constexpr uint64_t kAll = 0x0101010101010101;
-  int64_t i = 0, k = 0;
+  int64_t i = 0, k = wide_vectors() ? put_wide(mask, found, position, i) : 0;
   for (; k + 8 <= found; i += 8) {  // whole runs of either kind at once
     uint64_t eight;
     std::memcpy(&eight, mask + i, 8);

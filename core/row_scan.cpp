@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "wide.h"
+
 namespace dg {
 namespace {
 
@@ -105,6 +107,60 @@ void fold(void** args, const int64_t* sizes, int64_t begin, int64_t end, void*, 
   walk.blocks<const T, T>(args, begin, end, [&](int64_t rows, RowBlock<const T> x, RowBlock<T> out) {
     rows == 1 ? fold_row<T, Op>(walk, x, out) : fold_rows<T, Op>(walk, rows, x, out);
   });
+}
+
+// Byte j: how many of the bools up to j are true; bytes of foreign memory may be more than 1.
+inline uint64_t sums_of_eight(const uint8_t* from) {
+  constexpr uint64_t kOnes = 0x0101010101010101;
+  const __m128i eight = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
+  return static_cast<uint64_t>(_mm_cvtsi128_si64(_mm_min_epu8(eight, _mm_set1_epi8(1)))) * kOnes;
+}
+
+// Counts elements from `i` to `end`, as far as there are eight; `before`: the sum in front of `i`.
+DG_WIDE int64_t count_wide(const uint8_t* from, int64_t* to, int64_t i, int64_t end, int64_t& before) {
+  for (; i + 8 <= end; i += 8) {
+    const uint64_t sums = sums_of_eight(from + i);
+    const __m512i lanes = _mm512_maskz_cvtepu8_epi64(0xff, _mm_cvtsi64_si128(static_cast<int64_t>(sums)));
+    _mm512_storeu_si512(to + i, _mm512_add_epi64(_mm512_set1_epi64(before), lanes));
+    before += static_cast<int64_t>(sums >> 56);
+  }
+  return i;
+}
+
+// How many bools of a row are true up to each.
+void count_row(const RowWalk& walk, RowBlock<const uint8_t> x, RowBlock<int64_t> out) {
+  const bool dense = x.stride == 1 && out.stride == 1 && wide_vectors();
+  int64_t before = 0, i = 0;
+  while (i < x.length) {
+    if (walk.stopped()) return;
+    const int64_t end = std::min(x.length, i + kPolled);
+    if (dense) i = count_wide(x.data, out.data, i, end, before);
+    for (; i < end; ++i) {
+      before += x.data[i * x.stride] != 0;
+      out.data[i * out.stride] = before;
+    }
+  }
+}
+
+void count_rows(const RowWalk& walk, int64_t rows, RowBlock<const uint8_t> x, RowBlock<int64_t> out) {
+  int64_t before[kMaxRows] = {};
+  for (int64_t i = 0; i < x.length; ++i) {
+    if (i % 1024 == 0 && walk.stopped()) return;
+    const uint8_t* from = x.data + i * x.stride;
+    int64_t* to = out.data + i * out.stride;
+    for (int64_t r = 0; r < rows; ++r) {
+      before[r] += from[r * x.step] != 0;
+      to[r * out.step] = before[r];
+    }
+  }
+}
+
+void count(void** args, const int64_t* sizes, int64_t begin, int64_t end, void*, int64_t* status) {
+  const RowWalk walk(sizes, 2, status);
+  walk.blocks<const uint8_t, int64_t>(args, begin, end,
+                                      [&](int64_t rows, RowBlock<const uint8_t> x, RowBlock<int64_t> out) {
+                                        rows == 1 ? count_row(walk, x, out) : count_rows(walk, rows, x, out);
+                                      });
 }
 
 template <class T, bool Greatest>
@@ -229,6 +285,7 @@ void add_scans(RowTable& table) {
   add_for<float>(table, "float32");
   add_for<double>(table, "float64");
   add_for<int64_t>(table, "int64");
+  table["scan_sum_bool"] = reinterpret_cast<void*>(count);
 }
 
 }  // namespace dg

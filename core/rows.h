@@ -16,6 +16,7 @@ constexpr std::string_view kRowLibrary = "core";
 // last.
 //
 //   scan_sum_T, scan_prod_T     (x, out)               out[i] = x[0] + … + x[i]; floats add up in double precision
+//   scan_sum_bool               (x, out)               how many are true up to each, int64
 //   scan_max_T, scan_min_T      (x, out, index)        with the last position that attains it; NaN wins and stays
 //   scan_linear_T               (a, b, out)            out[i] = a[i] * out[i - 1] + b[i]
 //   sort_T                      (x, out, index)        stable, NaN last; numbers: descending

@@ -176,3 +176,44 @@ def test_a_view_beyond_its_tensor_is_refused() -> None:
         dg.zeros(4).unfold(0, 5, 1)
     with pytest.raises(dg.errors.BoundsError, match="k is 5, dimension 0 has 4 elements"):
         dg.topk(dg.zeros(4), 5)
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 8, 63, 64, 65, 1000, 70001])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.97, 1.0])
+def test_bools_are_counted_and_found(n: int, share: float) -> None:
+    mask = np.random.default_rng(n).random((n, 3)) < share
+    for made in (mask[:, 0].copy(), mask[:, 0], mask[::-1, 1], mask.reshape(-1)):
+        np.testing.assert_array_equal(dg.cumsum(dg.from_numpy(made.copy()), 0).numpy(), np.cumsum(made))
+        np.testing.assert_array_equal(dg.nonzero(dg.from_numpy(made.copy())).numpy(), np.argwhere(made))
+    x = dg.from_numpy(mask)
+    for found, dim in ((x, 0), (x, 1), (x.t(), 1), (x[::2], 0), (x[:, ::2], 1), (x[:, 1:2].expand(n, 4), 0)):
+        made = dg.cumsum(found, dim)
+        assert made.dtype is dg.int64
+        np.testing.assert_array_equal(made.numpy(), np.cumsum(found.numpy(), dim))
+    np.testing.assert_array_equal(dg.nonzero(x.t()).numpy(), np.argwhere(mask.T))
+
+
+def test_counted_bools_may_be_any_byte() -> None:
+    raw = np.random.default_rng(0).integers(0, 256, 300, np.uint8)
+    assert dg.cumsum(dg.from_dlpack(raw.view(np.bool_)), 0).tolist() == np.cumsum(raw != 0).tolist()
+    assert dg.cumsum(dg.tensor(True), 0).tolist() == 1
+    assert dg.cumsum(dg.tensor([True, True]), 0, dtype=dg.float32).tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 63, 64, 129, 5000])
+def test_runs_of_equal_elements(n: int) -> None:
+    x = np.repeat(row("float32", n), np.random.default_rng(n).integers(1, 4, n))[:n] if n else row("float32", n)
+    many = np.repeat(x, 2)
+    for given in (dg.tensor(x), dg.tensor(many)[::2], dg.tensor(x) * 0, dg.tensor(x).reshape(-1, 1)):
+        expected = torch.unique_consecutive(torch.from_numpy(given.numpy()), return_inverse=True, return_counts=True)
+        for counts in (False, True):
+            for call in (dg.unique_consecutive, dg.static(dg.unique_consecutive)):
+                found = call(given, True, counts)
+                assert len(found) == 2 + counts
+                for ours, theirs in zip(found, expected):
+                    np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+        ours = dg.unique(given, return_inverse=True, return_counts=True)
+        theirs = torch.unique(torch.from_numpy(given.numpy()), return_inverse=True, return_counts=True)
+        if not np.isnan(given.numpy()).any():
+            for found, wanted in zip(ours, theirs):
+                np.testing.assert_array_equal(found.numpy(), wanted.numpy())

@@ -46,7 +46,8 @@ def in_rows(dtype: DType) -> DType:
 def _scan(name: str, kind: str, x: Any, dim: int, dtype: DType | None) -> Tensor:
     dim = axis(name, dim, len(x.shape))
     result = dtype or (x.dtype if x.dtype.is_floating_point else core.int64)
-    value = cast_value(cast_value(value_of(x), result), in_rows(result))
+    counts = kind == "sum" and x.dtype is core.bool and result is core.int64 and bool(x.shape)
+    value = value_of(x) if counts else cast_value(cast_value(value_of(x), result), in_rows(result))
     if x.shape:
         value = value_of(emit_rows("scan", [value], [(in_rows(result), x.shape)], dim=dim, kind=kind)[0])
     return wrap(cast_value(value, result))

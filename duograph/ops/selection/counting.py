@@ -149,10 +149,10 @@ def ordered_values(x: Tensor) -> Tensor:
     return emit_rows("sort", [x], [(x.dtype, x.shape)], dim=0, descending=False)[0]
 
 
-def _edges(rows: Any) -> Any:
-    """Whether each element of a row differs from the one in front; the first does."""
+def _edges(rows: Any, first: bool = True) -> Any:
+    """Whether each element of a row differs from the one in front; `first` for the first one."""
     differs = slice(rows, 0, 1, None) != slice(rows, 0, 0, -1)
-    return cat([full((lesser(rows.shape[0], 1),), True), differs], 0)
+    return cat([full((lesser(rows.shape[0], 1),), first), differs], 0)
 
 
 def _runs(edges: Any, counts: bool) -> list[Any]:
@@ -160,8 +160,13 @@ def _runs(edges: Any, counts: bool) -> list[Any]:
     starts = true_positions(edges)
     if not counts:
         return [starts]
-    bounds = cat([starts, full((1,), edges.shape[0], core.int64)], 0)
-    return [starts, slice(bounds, 0, 1, None) - slice(bounds, 0, 0, -1)]
+    last = full((lesser(starts.shape[0], 1),), edges.shape[0], core.int64)
+    return [starts, cat([slice(starts, 0, 1, None), last], 0) - starts]
+
+
+def _which(rows: Any) -> Any:
+    """In which run of equal elements each element of a row is."""
+    return cumsum(_edges(rows, False), 0)
 
 
 def _np_distinct(np: Any, x: Any, inverse: bool = False, counts: bool = False) -> Any:
@@ -196,7 +201,7 @@ def distinct(x: Tensor, inverse: bool = False, counts: bool = False) -> tuple[Te
     runs = _runs(edges, counts)
     results = [take_along(ordered, runs[0], 0)]
     if inverse:
-        which = cumsum(edges, 0) - 1
+        which = _which(ordered)
         results.append(reshape(put_along(zeros_like(which), order, which, 0), tuple(x.shape)))
     return (*results, *runs[1:])
 
@@ -231,7 +236,7 @@ def distinct_runs(x: Tensor, inverse: bool = False, counts: bool = False) -> tup
     runs = _runs(edges, counts)
     results = [take_along(flat, runs[0], 0)]
     if inverse:
-        results.append(reshape(cumsum(edges, 0) - 1, tuple(x.shape)))
+        results.append(reshape(_which(flat), tuple(x.shape)))
     return (*results, *runs[1:])
 
 
