@@ -57,7 +57,8 @@ def laid_out(x: np.ndarray, layout: str) -> np.ndarray:
     if layout == "columns":
         return np.ascontiguousarray(x.swapaxes(-1, -2)).swapaxes(-1, -2)
     if layout == "spread":
-        wide = np.full((*x.shape[:-2], 2 * x.shape[-2], 3 * x.shape[-1]), np.nan, x.dtype)
+        odd = np.nan if x.dtype.kind == "f" else 1
+        wide = np.full((*x.shape[:-2], 2 * x.shape[-2], 3 * x.shape[-1]), odd, x.dtype)
         wide[..., ::2, ::3] = x
         return wide[..., ::2, ::3]
     return np.ascontiguousarray(x)
@@ -178,10 +179,24 @@ def test_interrupt_flag() -> None:
 def test_integers(dtype: str, isa: str) -> None:
     """Of all values: what does not fit wraps."""
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-    for m, n, k in ((1, 1, 1), (5, 33, 7), (40, 100, 20), (3, 4, 0), (6, 40, 0), (9, 21, 600)):
+    shapes = ((1, 1, 1), (5, 33, 7), (40, 100, 20), (3, 4, 0), (6, 40, 0), (9, 21, 600))
+    narrow = (
+        (1, 1, 8),
+        (1, 1, 16),
+        (7, 1, 15),
+        (6, 1, 2063),
+        (1, 2, 40),
+        (35, 2, 33),
+        (33, 1, 17000),
+        (9, 3, 50),
+        (2, 37, 90),
+        (5, 1, 0),
+    )
+    for m, n, k in (*shapes, *narrow):
         a, b = (RNG.integers(low, high, shape, dtype, endpoint=True) for shape in ((2, m, k), (2, k, n)))
-        for layout in ("rows", "columns"):
-            assert np.array_equal(product(a, laid_out(b, layout), chunk=(32, 64), isa=isa), np.matmul(a, b))
+        for left, right in itertools.product(("rows", "columns", "spread"), ("rows", "columns", "spread")):
+            got = product(laid_out(a, left), laid_out(b, right), chunk=(32, 64), isa=isa)
+            assert np.array_equal(got, np.matmul(a, b)), (m, n, k, left, right)
 
 
 def test_libraries_are_deterministic() -> None:

@@ -1,6 +1,7 @@
 """Integer contractions: rows of A times vectors of columns of B; sums wrap.
 
-For many rows panels of B are packed, so that it does not matter how B lies; a few rows read B in place.
+For many rows panels of B are packed, so that it does not matter how B lies; a few rows read B in place. One or two
+columns (or rows) are multiplied by vectors along k where the other operand lies so: most lanes of a panel would be empty.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from duograph.codegen.contraction.driver import (
     read_problem,
 )
 from duograph.codegen.contraction.shape import TileFunction, TileShape
-from duograph.codegen.llvm import Module, Value, vector_type
+from duograph.codegen.llvm import Module, Value, mangle, vector_type
 from duograph.codegen.target import Target
 
 _LANES = 16
 _ROWS, _ROWS_OF_HALVES = 4, 2  # of a tile
 _DEPTH = 256  # of a panel: 32 KiB at most
+_PIECE = 16384  # bytes of a column that are copied at a time: half of L1
 _LOW = (1 << 32) - 1
 
 
@@ -77,14 +79,32 @@ _PARAMETERS = (
 def _add_rectangle(module: Module, shape: IntegerShape) -> None:
     _add_few_rows(module, shape)
     _add_many_rows(module, shape)
+    _add_few_columns(module, shape)
     f = TileFunction(module, "rectangle", _PARAMETERS, linkage="internal")
     values = [(type, f"%{name}") for type, name in _PARAMETERS]
-    many = f.icmp("uge", "%m", shape.rows)
-    with f.when(many):
-        f.call("many_rows", values)
-    with f.when(f.op(f"xor i1 {many}, true")):
-        f.call("few_rows", values)
+    columns, rows = (_along_k(f, shape, extent, stride) for extent, stride in (("%n", "%a_k"), ("%m", "%b_k")))
+    with f.when(columns):
+        f.call("few_columns", values)
+    others = f.op(f"xor i1 {columns}, true")
+    with f.when(f.op(f"and i1 {others}, {rows}")), f.loop(0, "%m") as row:  # the other way around: columns of B times a row
+        a, c = f.gep("%a", f.mul(row, "%a_m")), f.gep("%c", f.mul(row, "%c_m"))
+        turned: list[Value] = ["%b", a, c, "%n", 1, "%k", "%b_n", "%b_k", "%a_k", 0, shape.size]
+        f.call("few_columns", [(type, value) for (type, _), value in zip(_PARAMETERS, turned)])
+    with f.when(f.op(f"and i1 {others}, {f.op(f'xor i1 {rows}, true')}")):
+        many = f.icmp("uge", "%m", shape.rows)
+        with f.when(many):
+            f.call("many_rows", values)
+        with f.when(f.op(f"xor i1 {many}, true")):
+            f.call("few_rows", values)
     module.add(f)
+
+
+def _along_k(f: TileFunction, shape: IntegerShape, extent: str, stride: str) -> str:
+    """Whether there are so few columns (or rows) that vectors go along k, and the other operand's elements lie so."""
+    few = f.icmp("ule", extent, max(shape.lanes // 8, 1))
+    for needed in (f.icmp("eq", stride, shape.size), f.icmp("uge", "%k", shape.lanes)):
+        few = f.op(f"and i1 {few}, {needed}")
+    return few
 
 
 def _add_few_rows(module: Module, shape: IntegerShape) -> None:
@@ -125,6 +145,61 @@ def _add_many_rows(module: Module, shape: IntegerShape) -> None:
     module.add(f)
 
 
+def _add_few_columns(module: Module, shape: IntegerShape) -> None:
+    """Columns of B, copied to neighbouring places unless they have them, times rows of A whose elements are neighbours."""
+    f = TileFunction(module, "few_columns", _PARAMETERS, linkage="internal")
+    f.shape = shape
+    element, size, longest = shape.element, shape.size, _PIECE // shape.size
+    copied = f.alloca(shape.vector, 64, _PIECE // shape.vector_bytes)
+    grouped = f.sub("%m", f.op(f"urem i64 %m, {shape.rows}"))
+    dense = f.icmp("eq", "%b_k", size)
+    with f.loop(0, "%n") as column:
+        b, c = f.gep("%b", f.mul(column, "%b_n")), f.gep("%c", column, size)
+        with f.loop(0, "%m") as row:
+            f.store(element, 0, f.gep(c, f.mul(row, "%c_m")), size)
+        with f.loop(0, "%k", longest) as first:
+            depth = f.umin(f.sub("%k", first), longest)
+            there = f.gep(b, f.mul(first, "%b_k"))
+            with f.when(f.op(f"xor i1 {dense}, true")), f.loop(0, depth) as k:
+                one = f.load(element, f.gep(there, f.mul(k, "%b_k")), size)
+                f.store(element, one, f.gep(copied, k, size), size)
+            factors = f.select(dense, there, copied, "ptr")
+            a = f.gep("%a", f.mul(first, "%a_k"))
+            with f.loop(0, grouped, shape.rows) as row:
+                _dots(f, shape, (a, str(factors), c), row, depth, shape.rows)
+            with f.loop(grouped, "%m") as row:
+                _dots(f, shape, (a, str(factors), c), row, depth, 1)
+    module.add(f)
+
+
+def _dots(f: TileFunction, shape: IntegerShape, places: tuple[str, str, str], row: str, depth: Value, rows: int) -> None:
+    """Add the products along a piece of k to some rows of one column; ``places``: A, the piece of B, C."""
+    a, factors, c = places
+    element, type, size = shape.element, shape.vector, shape.size
+    starts = [f.gep(a, f.mul(f.add(row, i), "%a_m")) for i in range(rows)]
+    sums = _Sums(f, shape, shape.lanes)
+
+    def step(k: str, values: list[str]) -> list[str]:
+        there, found = sums.factor(f.load(type, f.gep(factors, k, size), size)), []
+        for i, start in enumerate(starts):
+            held = values[i * sums.count : (i + 1) * sums.count]
+            found += sums.more(held, f.load(type, f.gep(start, k, size), size), there)
+        return found
+
+    def single(k: str, values: list[str]) -> list[str]:
+        there = f.load(element, f.gep(factors, k, size), size)
+        ones = [f.load(element, f.gep(start, k, size), size) for start in starts]
+        return [f.op(f"add {element} {held}, {f.op(f'mul {element} {one}, {there}')}") for held, one in zip(values, ones)]
+
+    whole = f.and_(depth, -shape.lanes)
+    ends = f.carried_loop(0, whole, shape.lanes, sums.zeros * rows, step)
+    vectors = [sums.total(ends[i * sums.count : (i + 1) * sums.count]) for i in range(rows)]
+    added = [(element, f.intrinsic(f"llvm.vector.reduce.add.{mangle(type)}", element, [(type, v)])) for v in vectors]
+    for i, total in enumerate(f.carried_loop(whole, depth, 1, added, single)):
+        place = f.gep(c, f.mul(f.add(row, i), "%c_m"))
+        f.store(element, f.op(f"add {element} {f.load(element, place, size)}, {total}"), place, size)
+
+
 def _pack(f: TileFunction, b: str, panel: str, depth: Value, width: Value) -> None:
     """Copy a panel; columns beyond B are zeros."""
     shape = f.shape
@@ -161,7 +236,7 @@ def _tile(
         offset, found = f.mul(k, "%a_k"), []
         for i, start in enumerate(starts):
             one = f.load(shape.element, f.gep(start, offset), size)
-            found += sums.more(values[i * sums.count : (i + 1) * sums.count], one, there)
+            found += sums.more(values[i * sums.count : (i + 1) * sums.count], sums.spread(one), there)
         return found
 
     ends = f.carried_loop(0, depth, 1, sums.zeros * rows, step)
@@ -188,7 +263,8 @@ def _sum(f: TileFunction, shape: IntegerShape, a: str, column: str, c: str, lane
 
     def step(_: str, values: list[str]) -> list[str]:
         *held, here, there = values
-        found = sums.more(held, f.load(shape.element, here, shape.size), sums.factor(f.load(sums.type, there, shape.size)))
+        one = sums.spread(f.load(shape.element, here, shape.size))
+        found = sums.more(held, one, sums.factor(f.load(sums.type, there, shape.size)))
         return [*found, f.gep(here, "%a_k"), f.gep(there, "%b_k")]
 
     ends = f.carried_loop(0, "%k", 1, [*sums.zeros, ("ptr", a), ("ptr", b)], step)
@@ -196,7 +272,7 @@ def _sum(f: TileFunction, shape: IntegerShape, a: str, column: str, c: str, lane
 
 
 class _Sums:
-    """Sums of products of a scalar and a vector (or scalar) while they grow: one value, or two of halves."""
+    """Sums of products of two vectors (or scalars) while they grow: one value, or two of halves."""
 
     def __init__(self, f: TileFunction, shape: IntegerShape, lanes: int) -> None:
         self.f = f
@@ -221,10 +297,13 @@ class _Sums:
         )
         return f.op(f"and {type} {b}, splat (i64 {_LOW})"), exchanged
 
-    def more(self, held: Sequence[str], one: str, factor: tuple[str, ...]) -> list[str]:
-        """The sums with the products of a scalar added."""
+    def spread(self, one: str) -> str:
+        """A scalar in all lanes."""
+        return self.f.splat(self.lanes, self.element, one) if self.lanes > 1 else one
+
+    def more(self, held: Sequence[str], a: str, factor: tuple[str, ...]) -> list[str]:
+        """The sums with the products of ``a`` and what `factor` made added."""
         f, type = self.f, self.type
-        a = f.splat(self.lanes, self.element, one) if self.lanes > 1 else one
         if not self.narrow:
             return [f.op(f"add {type} {held[0]}, {f.op(f'mul {type} {a}, {factor[0]}')}")]
         low, exchanged = factor
