@@ -33,6 +33,8 @@ DEMANDS: dict[str, tuple[str, float, float]] = {
     "weight_sum": ("weights whose sum is finite and above 0", _LEAST, _GREATEST),
     "finite": ("a range that is finite", -_GREATEST, _GREATEST),
     "span": ("a range whose end is not below its start", 0.0, float("inf")),
+    "divisor": ("a divisor other than 0", 1.0, 1.0),
+    "real": ("a power that is a real number", 1.0, 1.0),
 }
 
 

@@ -50,3 +50,65 @@ def test_each_number_as_in_dynamic_mode(function, inside):
     for n in VALUES:
         assert outcome(static, n) == outcome(function, n), n
     assert static.captures <= 5
+
+
+OF_TENSORS = {
+    "/": lambda t: 10 / t.item(),
+    "/=": lambda t: _halved(t.item()),
+    "//": lambda t: 7 // t.item(),
+    "// of floats": lambda t: 7.0 // t.item(),
+    "% of floats": lambda t: t.item() % (t.item() * 1.0),
+    "0 ** t": lambda t: 0.0 ** (t.item() - 2),
+    "0 ** int": lambda t: 4 ** (t.item() + 1),
+    "t ** -1.0": lambda t: float(t) ** -1.0,
+    "t ** 0.5": lambda t: float(t) ** 0.5,
+    "t ** 3": lambda t: float(t) ** 3,
+    "in a tensor": lambda t: t * (1.0 / (t.item() - 1)),
+}
+
+
+def _halved(number):
+    number /= number * 2
+    return number
+
+
+def in_a_loop(t):
+    total, i = 0.0, 3
+    while i > t - 2:
+        total = total + 6 / i
+        i = i - 1
+    return total
+
+
+def on_one_side(t):
+    n = t.item()
+    return 6 / n if n > 0 else 0.0
+
+
+@pytest.mark.parametrize("dtype", [dg.int64, dg.float32])
+@pytest.mark.parametrize(
+    "function", [*OF_TENSORS.values(), in_a_loop, on_one_side], ids=[*OF_TENSORS, "in a loop", "on one side"]
+)
+def test_numbers_of_tensors_raise_as_numbers(function, dtype):
+    static = dg.static(function)
+
+    def outcome(run, value):
+        try:
+            result = run(dg.tensor(value, dtype=dtype))
+        except ZeroDivisionError as error:
+            assert run is function or __file__ in str(error), error  # with the line
+            return "ZeroDivisionError"
+        return result.tolist() if isinstance(result, dg.Tensor) else result
+
+    for value in (2, 0, 1, 4, 0):
+        assert outcome(static, value) == outcome(function, value), value
+    assert static.captures == 1
+
+
+def test_a_number_that_would_be_complex_ends_the_run():
+    for function in (lambda t: t.item() ** 0.5, lambda t: (-8.0) ** (t.item() + 0.5)):
+        static = dg.static(function)
+        with pytest.raises(dg.errors.DomainError, match="complex"):
+            static(dg.tensor(-2.0))
+    assert dg.static(lambda t: t.item() ** 3.0)(dg.tensor(-2.0)) == -8
+    assert dg.static(lambda t: t.item() ** -2)(dg.tensor(-2.0)) == 0.25

@@ -48,7 +48,13 @@ def raise_failure(name: str, entry: Any, code: int, status: tuple[int, ...], nod
         if kind == _DIVISION:
             raise DivisionError(f"{name}: integer division or remainder by zero", others, location=where)
         if kind == _UNFIT:
-            demand = list(DEMANDS.values())[extent][0]
+            wanted, (demand, *_) = list(DEMANDS.items())[extent]
+            if wanted == "divisor":
+                raise DivisionError(f"{name}: division by zero", others, location=where)
+            if wanted == "real":
+                raise DomainError(
+                    f"{name}: a negative number to a power that is no whole number is complex", others, location=where
+                )
             got = struct.unpack("d", struct.pack("q", value))[0]
             raise DomainError(f"{name}: needs {demand}, got {got:g}", others, location=where)
         raise DomainError(f"{name}: integers to negative integer powers are not allowed", others, location=where)

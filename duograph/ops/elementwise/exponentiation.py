@@ -8,8 +8,10 @@ from duograph import _core as core
 
 from ..definition import ELEMENTWISE, REGISTRY, function, op
 from ..dtypes import counting, integers, numeric
+from ..python_numbers import real_base
 from ..samples import unary
 from ..shapes.creation import ones_like, zeros_like
+from ..tracing import is_weak, value_of, wrap
 from .arithmetic import mul
 from .choice import where
 from .unary import log, reciprocal, sqrt
@@ -94,7 +96,7 @@ def integer_pow(a: Operand, b: Operand) -> Tensor:
 
 def _of_integers(a: Any, b: Any) -> bool:
     """Whether it is an integer, or several, to the power of a tensor of signed integers."""
-    if not isinstance(b, core.Tensor) or b.dtype.kind != "i":
+    if not isinstance(b, core.Tensor) or b.dtype.kind != "i" or (is_weak(a) and is_weak(b)):  # a Python number would be a float
         return False
     return a.dtype.kind in "iu" if isinstance(a, core.Tensor) else a.__class__ is int
 
@@ -112,10 +114,10 @@ def power(a: Operand, b: Operand, modulo: None = None) -> Tensor:
                 return square(a)
             if dtype.is_floating_point:
                 if b == 0.5:
-                    return sqrt(a)
+                    return sqrt(wrap(real_base(value_of(a))) if is_weak(a) else a)
                 if b == 3:
                     return cube(a)
-                if b == -1:
+                if b == -1 and not is_weak(a):  # of numbers, pow ends the run at 0
                     return reciprocal(a)
     return integer_pow(a, b) if _of_integers(a, b) else pow(a, b)
 
