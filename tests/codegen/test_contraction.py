@@ -199,6 +199,18 @@ def test_integers(dtype: str, isa: str) -> None:
             assert np.array_equal(got, np.matmul(a, b)), (m, n, k, left, right)
 
 
+@pytest.mark.parametrize("isa", RUNNABLE)
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64"])
+def test_few_rows_of_many_integers(dtype: str, isa: str) -> None:
+    """Columns by many vectors, by one and by elements, in place and with strides."""
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    for m, n, k in ((1, 1143, 19), (3, 64, 5), (2, 530, 1), (1, 1024, 0)):
+        a, b = (RNG.integers(low, high, shape, dtype, endpoint=True) for shape in ((m, k), (k, n)))
+        for left, right in itertools.product(("rows", "spread"), repeat=2):
+            got = product(laid_out(a, left), laid_out(b, right), chunk=(32, 2048), isa=isa)
+            assert np.array_equal(got, np.matmul(a, b)), (m, n, k, left, right)
+
+
 def test_libraries_are_deterministic() -> None:
     target = get_target()
     assert build_library("contraction-int32", target) == build_library("contraction-int32", target)

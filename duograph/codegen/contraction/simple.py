@@ -27,6 +27,7 @@ _LANES = 16
 _ROWS, _ROWS_OF_HALVES = 4, 2  # of a tile
 _DEPTH = 256  # of a panel: 32 KiB at most
 _PIECE = 16384  # bytes of a column that are copied at a time: half of L1
+_REGISTERS = 8  # of sums of one row
 _LOW = (1 << 32) - 1
 
 
@@ -36,15 +37,18 @@ class IntegerShape(TileShape):
 
     Two sums stand for one: of low times low, 64 bits wide, and of low times high and high times low, of which only the
     low 32 bits count.
+    ``wide``: columns of one row whose sums registers hold, at least the lanes of a tile.
     """
 
-    halves: bool = False
+    halves: bool
+    wide: int
 
 
 def integer_shape(bits: int, target: Target) -> IntegerShape:
     halves = bits == 64 and target.has("avx2") and not target.has("avx512dq")
     lanes, rows = (2 * target.vector_bytes // 8, _ROWS_OF_HALVES) if halves else (_LANES, _ROWS)
-    return IntegerShape(f"i{bits}", bits // 8, lanes, 1, rows, False, False, halves)
+    wide = (_REGISTERS // 2 if halves else _REGISTERS) * target.vector_bytes * 8 // bits
+    return IntegerShape(f"i{bits}", bits // 8, lanes, 1, rows, False, False, halves, max(wide, lanes))
 
 
 def add_simple_driver(module: Module, shape: IntegerShape) -> None:
@@ -112,10 +116,12 @@ def _add_few_rows(module: Module, shape: IntegerShape) -> None:
     f = TileFunction(module, "few_rows", _PARAMETERS, linkage="internal")
     f.shape = shape
     contiguous = f.icmp("eq", "%b_n", shape.size)
-    whole = f.select(contiguous, f.and_("%n", -shape.lanes), 0)
+    wide, whole = (f.select(contiguous, f.and_("%n", -lanes), 0) for lanes in (shape.wide, shape.lanes))
     with f.loop(0, "%m") as row:
         a, c = f.gep("%a", f.mul(row, "%a_m")), f.gep("%c", f.mul(row, "%c_m"))
-        with f.loop(0, whole, shape.lanes) as column:
+        with f.loop(0, wide, shape.wide) as column:  # as much as there is of a row of B at once: the next one is elsewhere
+            _sum(f, shape, a, column, c, shape.wide)
+        with f.loop(wide, whole, shape.lanes) as column:
             _sum(f, shape, a, column, c, shape.lanes)
         with f.loop(whole, "%n") as column:
             _sum(f, shape, a, column, c, 1)
