@@ -11,6 +11,7 @@ from .elementwise import (  # noqa: F401
     activations,
     arithmetic,
     bessel,
+    bessel_first,
     bessel_second,
     bits,
     choice,

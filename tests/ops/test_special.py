@@ -65,6 +65,58 @@ def test_exactness(name: str) -> None:
                 assert abs(got - want) <= units * unit, (name, dtype, v, got, want)
 
 
+WAVES: dict[str, Callable[[Any], Any]] = {
+    "bessel_j0": lambda x: mpmath.besselj(0, x),
+    "bessel_j1": lambda x: mpmath.besselj(1, x),
+    "bessel_y0": lambda x: mpmath.bessely(0, x),
+    "bessel_y1": lambda x: mpmath.bessely(1, x),
+    "spherical_bessel_j0": lambda x: mpmath.sin(x) / x,
+}
+
+
+@pytest.mark.parametrize("name", WAVES)
+def test_waves(name: str) -> None:
+    """Relatively where they are above 1, else absolutely; beyond 8 in parts of the height of the waves."""
+    rng = np.random.default_rng(4)
+    parts = [np.exp(rng.uniform(-60, 0, 40)), rng.uniform(0.5, 9, 80), rng.uniform(8, 60, 60), np.exp(rng.uniform(4, 40, 60))]
+    x = np.concatenate([*parts, [8.0, np.nextafter(8, 9)]])
+    x = x if "_y" in name else np.concatenate([x, -x])
+    f = getattr(dg.special, name)
+    single = f(dg.tensor(x.astype("float32"))).tolist()
+    with mpmath.workdps(60):
+        for v, got, rounded in zip(x.tolist(), f(dg.tensor(x)).tolist(), single):
+            want = WAVES[name](mpmath.mpf(v))
+            height = mpmath.sqrt(2 / (mpmath.pi * abs(v))) if abs(v) > 8 else max(1, abs(want))
+            assert abs(got - want) <= (1e-15 if abs(v) > 8 else 2e-15) * height, (name, v, got, want)
+            want = WAVES[name](mpmath.mpf(float(np.float32(v))))
+            assert abs(rounded - want) <= 6e-8 * abs(want) + 2e-15 * height or abs(want) < 1e-37 or abs(want) > 3e38, (name, v)
+
+
+def test_ends_of_waves() -> None:
+    ends = dg.tensor([0.0, -1.0, float("nan")], dtype=dg.float64)
+    assert dg.special.bessel_j0(ends).tolist()[0] == 1 and dg.special.bessel_j1(ends).tolist()[0] == 0
+    for name in ("bessel_y0", "bessel_y1"):
+        np.testing.assert_array_equal(getattr(dg.special, name)(ends).numpy(), [-np.inf, np.nan, np.nan])
+    assert dg.special.spherical_bessel_j0(dg.tensor([0.0, float("inf")])).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("name", WAVES)
+def test_slopes_of_waves(name: str) -> None:
+    """The first derivative against the exact one, the second against differences of the first."""
+    values = [1e-3, 0.3, 0.7, 3.0, 7.9, 8.1, 30.0]
+    x = dg.tensor(values, dtype=dg.float64, requires_grad=True)
+    (slope,) = dg.autograd.grad(getattr(dg.special, name)(x).sum(), [x], create_graph=True)
+    (second,) = dg.autograd.grad(slope.sum(), [x])
+    with mpmath.workdps(40):
+        for order, found in ((1, slope), (2, second)):
+            exact = [float(mpmath.diff(WAVES[name], mpmath.mpf(v), order)) for v in values]
+            np.testing.assert_allclose(found.detach().numpy(), exact, rtol=3e-12, atol=3e-12)
+    if "_y" not in name:
+        zero = dg.zeros(1, dtype=dg.float64, requires_grad=True)
+        (slope,) = dg.autograd.grad(getattr(dg.special, name)(zero).sum(), [zero])
+        assert slope.item() == (0.5 if name == "bessel_j1" else 0)
+
+
 def test_infinities() -> None:
     ends = dg.tensor([float("-inf"), float("inf")])
     assert dg.special.i0(ends).tolist() == [float("inf")] * 2 and dg.special.i1(ends).tolist() == ends.tolist()
