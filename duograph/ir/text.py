@@ -57,7 +57,7 @@ def _input(value: Value, argument: Argument, names: Names) -> str:
     return text + ("" if argument.origin == "argument" else " " + argument.origin)
 
 
-def _lines(graph: Graph, names: Names, indent: str, head: str) -> Iterator[str]:
+def _lines(graph: Graph, names: Names, indent: str, head: str, locations: bool) -> Iterator[str]:
     inputs = ", ".join(_input(value, argument, names) for value, argument in zip(graph.inputs, graph.arguments))
     sizes = f" sizes({', '.join(map(str, graph.sizes))})" if graph.sizes else ""
     yield f"{indent}{head}({inputs}){sizes} {{"
@@ -65,29 +65,29 @@ def _lines(graph: Graph, names: Names, indent: str, head: str) -> Iterator[str]:
     for check in graph.checks:
         yield f"{inner}check {check.relation}({check.left}, {check.right}) {check.code}"
     for node in graph.nodes:
-        yield from _node_lines(node, names, inner)
+        yield from _node_lines(node, names, inner, locations)
     yield f"{inner}return {', '.join(map(names, graph.outputs))}".rstrip()
     yield indent + "}"
 
 
-def _node_lines(node: Node, names: Names, indent: str) -> Iterator[str]:
+def _node_lines(node: Node, names: Names, indent: str, locations: bool) -> Iterator[str]:
     operands = ", ".join(map(names, node.inputs))
     results = ", ".join(f"{names(value)}: {value.type}" for value in node.outputs)
     attrs = ", ".join(f"{key}={_attribute(value)}" for key, value in node.attrs.items())
     text = f"{indent}{results} = {node.op}({operands})" + (f" {{{attrs}}}" if attrs else "")
-    comment = f"  # {node.location}" if node.location else ""
+    comment = (f"  # {node.location}" if locations else "  #") if node.location else ""
     if not node.regions:
         yield text + comment
         return
     yield text + " [" + comment
     for region in node.regions:
-        yield from _lines(region, names, indent + "  ", "region")
+        yield from _lines(region, names, indent + "  ", "region", locations)
     yield indent + "]"
 
 
-def print_graph(graph: Graph) -> str:
-    """The text of a graph."""
-    return "\n".join(_lines(graph, Names(), "", f"graph {graph.name}")) + "\n"
+def print_graph(graph: Graph, locations: bool = True) -> str:
+    """The text of a graph; without `locations` it says only which nodes have one."""
+    return "\n".join(_lines(graph, Names(), "", f"graph {graph.name}", locations)) + "\n"
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {

@@ -64,17 +64,18 @@ class _Maker:
                 self.made = assemble(graph, Options(strict=strict, fuse=fuse, budget=budget), optimised, views)
         return self.made
 
-    def key(self) -> str:
-        """Everything that decides the program."""
+    def key(self, lines: bool) -> str:
+        """Everything that decides the program; the user's lines, too, or only which nodes have one."""
         from duograph.ir.late import late_symbols
         from duograph.ir.substitution import symbols
+        from duograph.ir.text import print_graph
 
         graph = self.arguments[0]
         sizes = [size for value in graph.inputs for size in value.shape]
         sizes += [stride for argument in graph.arguments for stride in argument.strides or ()]
         bounds = {str(symbol): symbol.bounds() for size in (*sizes, *graph.sizes) for symbol in symbols(size)}
         bounds |= {str(symbol): symbol.bounds() for symbol in late_symbols(graph)}
-        return cache.key("graph", str(graph), bounds, graph.equal, self.arguments[1:])
+        return cache.key("graph", print_graph(graph, lines), bounds, graph.equal, self.arguments[1:])
 
 
 def build(
@@ -100,15 +101,20 @@ def build(
     if not cached or cache.folder() is None:
         made = make()
         return Built(make, made.spec, made.code)
-    key = make.key()
-    found = cache.load(key)
-    if found is not None:
-        built = Built(make, *found)
-        try:
-            built.program  # noqa: B018  # whatever is wrong with what was on disk shows here
-            return built
-        except Exception:
-            pass
+    for lines in (False, True):
+        found = cache.load(make.key(lines))
+        if found is not None:
+            built = Built(make, *found)
+            try:
+                built.program  # noqa: B018  # whatever is wrong with what was on disk shows here
+                return built
+            except Exception:
+                pass
     made = make()
-    cache.store(key, made.spec, made.code)
+    cache.store(make.key(_names_lines(made.spec)), made.spec, made.code)
     return Built(make, made.spec, made.code)
+
+
+def _names_lines(spec: Spec) -> bool:
+    """Whether messages of a program name lines of the user's: elsewhere it would name the wrong ones."""
+    return any(lines for _, *kinds in spec["nodes"] for lines in kinds)

@@ -224,3 +224,46 @@ def test_many_processes_at_once(place: Path) -> None:
     results = {process.communicate()[0].splitlines()[0] for process in running}
     assert len(results) == 1
     assert not list(place.glob("*.tmp"))
+
+
+MOVED = """
+import duograph as dg
+from duograph.runtime import assemble
+
+made, before = [], assemble.assemble
+x, at, far = dg.ones(3), dg.tensor([1]), dg.tensor([7])
+assemble.assemble = lambda *args: made.append(0) or before(*args)
+{lines}
+@dg.static
+def chain(x):
+    return (x * 2).tanh().sum()
+
+chain(x)
+print(len(made))
+
+@dg.static
+def pick(x, at):
+    return x[at] * 2
+
+pick(x, at)
+print(len(made))
+try:
+    pick(x, far)
+except dg.errors.Error as error:
+    print(error)
+"""
+
+
+def test_programs_are_found_after_lines_have_moved_and_errors_name_the_new_lines(place: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "DUOGRAPH_CACHE_DIR": str(place)}
+    made = []
+    for name, lines in (("first", ""), ("first", ""), ("moved", "\n" * 10)):
+        path = tmp_path / f"{name}.py"
+        path.write_text(MOVED.format(lines=lines))
+        done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, env=environment, check=True)
+        chain, pick, message = done.stdout.split("\n", 2)
+        made.append((int(chain), int(pick)))
+        line = path.read_text().splitlines().index("    return x[at] * 2") + 1
+        assert f"{name}.py:{line}" in message and message.count(".py:") == 1
+    # Both are compiled, then none; last the one whose messages name a line, for the new line.
+    assert made == [(1, 2), (0, 0), (0, 1)]
