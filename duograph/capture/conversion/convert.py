@@ -29,6 +29,7 @@ from ..outside.outer import is_used_up, outer_call, refuse_iterator
 from ..values.asked import number_of
 from ..values.numbers import MATHEMATICAL, is_live, mathematical, power, rounded, stood_for
 from ..values.texts import OF_TEXTS, joined
+from ..values.whole_numbers import of_whole_numbers
 from .calling import calls_back, constructor, converting_arguments
 from .instructions import step_by_step
 from .inventions import invention, refuse_generator, refuse_invention
@@ -47,7 +48,7 @@ _MUTATORS = frozenset((
     "discard", "appendleft", "extendleft", "rotate", "popleft", "subtract", "move_to_end", "difference_update",
     "intersection_update", "symmetric_difference_update", "__setitem__", "__delitem__", "__iadd__", "__imul__", "__ior__",
 ))  # fmt: skip
-_OF_NUMBERS = MATHEMATICAL | {"floor", "ceil", "trunc", "pow"}
+_OF_NUMBERS = MATHEMATICAL | {"floor", "ceil", "trunc", "pow", "gcd", "isqrt"}
 _LOOPED: dict[type, Callable[..., Any]] = {range: range_of, enumerate: enumerate_of, zip: zip_of, reversed: reversed_of}
 _LIBRARIES = ("duograph", "builtins", "itertools", "functools", "collections", "numpy")
 _SEE_GROWING = (len, sum, list, enumerate, zip, reversed, isinstance, id, type, print)
@@ -352,6 +353,9 @@ def _mathematical(function: Any) -> Any:
     def call(*args: Any) -> Any:
         if name == "pow" and len(args) == 2 and (is_live(args[0]) or is_live(args[1])):
             return power(*args)
+        if name in ("gcd", "isqrt") and any(map(is_live, args)):
+            found = of_whole_numbers(name, *args)
+            return function(*args) if found is None else found
         if len(args) == 1 and is_live(args[0]):
             return mathematical(name, args[0]) if name in MATHEMATICAL else rounded(name, args[0])
         return function(*args)
