@@ -43,7 +43,7 @@ from .reduction import (  # noqa: F401
     similarity,
     statistics,
 )
-from .selection import counting, indexing, masks, rows, scattering, searching, sorting, tables  # noqa: F401
+from .selection import advanced_indexing, counting, indexing, masks, rows, scattering, searching, sorting, tables  # noqa: F401
 from .shapes import (  # noqa: F401
     affine_views,
     arranging,
@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from .reduction.normalisation import *
     from .reduction.reductions import *
     from .reduction.statistics import *
+    from .selection.advanced_indexing import *
     from .selection.indexing import *
     from .selection.masks import *
     from .selection.rows import *

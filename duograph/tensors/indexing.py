@@ -15,8 +15,8 @@ from ..errors import BoundsError, CaptureError, DomainError, DTypeError, ShapeEr
 from ..ir.builder import current
 from ..ir.dim import Dim
 from ..ops.definition import FLAG_VIEW
-from ..ops.selection.indexing import index as gather
-from ..ops.selection.indexing import index_put
+from ..ops.selection.advanced_indexing import index as gather
+from ..ops.selection.advanced_indexing import index_put
 from ..ops.selection.masks import late_bound, nonzero_tuple
 from ..ops.selection.rows import row, row_put
 from ..ops.shapes.copying import cast

@@ -21,7 +21,7 @@ from ..elementwise.choice import clamp, where
 from ..shapes.copying import cast
 from ..shapes.movement import broadcast_to, reshape, unsqueeze
 from ..tracing import broadcast_shapes, require, user_operator, value_of, wrap
-from .indexing import index as gather
+from .advanced_indexing import index as gather
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
