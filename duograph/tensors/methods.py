@@ -21,6 +21,13 @@ Tensor = core.Tensor
 DType = core.DType
 
 
+def contains(self: Tensor, element: Any) -> bool:
+    """Whether an element equals a number, or any equals its counterpart in another tensor: `3 in x`."""
+    if not isinstance(element, (Tensor, bool, int, float)):
+        raise ArgumentError(f"in: a Tensor holds numbers, not {type(element).__name__}")
+    return bool((self == element).any())
+
+
 def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """This tensor in another dtype or on another device: `to(dtype)`, `to(device)`, `to(device, dtype)`, `to(other)`.
 
@@ -218,6 +225,7 @@ def install() -> None:
         register_post_accumulate_grad_hook,
     ):
         core.bind_method(method.__name__, method)
+    core.bind_method("__contains__", contains)
     core.bind_method("type", type_)
     for name, dtype in _CONVERTERS.items():
         core.bind_method(name, _converter(name, dtype))

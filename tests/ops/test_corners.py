@@ -64,3 +64,22 @@ def test_index_fill_counts_from_the_end() -> None:
     assert dg.zeros(3).index_fill(0, dg.tensor([-1, 0]), 2).tolist() == [2, 0, 2]
     with pytest.raises(dg.errors.BoundsError, match="index -4 is out of range for a dimension of size 3"):
         dg.zeros(3).index_fill(0, dg.tensor([-4]), 2)
+
+
+@pytest.mark.parametrize("name", ["median", "nanmedian"])
+@pytest.mark.parametrize("values", [[3.0, 1.0, 2.0, 2.0], [[2.0, 2.0], [2.0, 5.0]], [float("nan"), 1.0, float("nan")], 4.0])
+def test_the_median_of_all_shares_its_gradient(name: str, values: Any) -> None:
+    def slope(m: Any) -> Any:
+        x = m.tensor(values, requires_grad=True)
+        return m.autograd.grad(getattr(m, name)(x) * 3, x)[0].numpy()
+
+    np.testing.assert_array_equal(slope(dg), slope(torch))
+
+
+def test_in() -> None:
+    for m in (dg, torch):
+        x = m.tensor([[1.0, 2.0], [3.0, float("nan")]])
+        assert 3 in x and True in x and 5 not in x and float("nan") not in x
+        assert m.tensor([3.0, 7.0]) in x and m.tensor(7.0) not in x and 1 in m.tensor(1)
+    with pytest.raises(dg.errors.ArgumentError, match="in: a Tensor holds numbers, not str"):
+        "a" in dg.ones(2)  # noqa: B015

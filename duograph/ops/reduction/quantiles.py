@@ -12,13 +12,13 @@ from ..dtypes import floats
 from ..elementwise.choice import where
 from ..elementwise.rounding import ceil, floor
 from ..selection.indexing import gather
-from ..selection.sorting import sort_along
+from ..selection.sorting import median_along, nanmedian_along, sort_along
 from ..shapes.copying import cast
 from ..shapes.creation import full
 from ..shapes.movement import axis, broadcast_to, reshape, unsqueeze
 from ..shapes.permuting import movedim
 from ..tracing import user_operator
-from .reductions import any
+from .reductions import any, sum
 
 if TYPE_CHECKING:
     from duograph._core import Tensor
@@ -124,3 +124,31 @@ def nanquantile(x: Tensor, q: Operand, dim: int | None = None, keepdim: bool = F
     tensor(2.5000)
     """
     return _quantile("nanquantile", x, q, dim, keepdim, interpolation, True)
+
+
+@op(
+    kind=REDUCTION,
+    method=False,
+    public=False,
+    samples=lambda m: [(m(3, 4), False), (m(9), True), (m(2, 1, 5), True)],
+    reference=lambda np, x, skip: np.sort(x[x == x].ravel() if skip else x.ravel())[((x == x).sum() - 1) // 2],
+)
+def middle_of_all(x: Tensor, skip: bool) -> Tensor:
+    """The lower median of all elements; NaN if one is, or (skip) that of those that are none.
+
+    Shapes:   x [*S] → []
+    Dtypes:   any, kept
+    Gradient: equal parts to all elements that are it
+    Errors:   BoundsError over no elements
+    Source:   torch.median
+
+    >>> dg.ops.middle_of_all(tensor([[3, 1], [2, 4]]), False)
+    tensor(2)
+    """
+    return (nanmedian_along if skip else median_along)(reshape(x, -1), 0)[0]
+
+
+@middle_of_all.vjp
+def _(g: Any, out: Any, x: Any, skip: bool) -> Any:
+    chosen = (x == out) | ((x != x) & (out != out))
+    return where(chosen, g / sum(chosen), 0.0)

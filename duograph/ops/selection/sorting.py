@@ -367,7 +367,9 @@ def _median(x: Any, dim: Any, keepdim: bool, along: Any) -> Any:
         return Extremum(along(x, dim, keepdim))
     if 0 in tuple(x.shape) and x.dtype.is_floating_point:
         return sum(x) * float("nan")
-    return along(reshape(x, -1), 0)[0]
+    from ..reduction.quantiles import middle_of_all
+
+    return middle_of_all(x, along is nanmedian_along)
 
 
 def _median_calls(m: Any) -> Any:
@@ -382,7 +384,7 @@ def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
 
     Shapes:   x [*S] → [], or twice [*S without dim]
     Dtypes:   any, kept; indices int64
-    Gradient: to where it was
+    Gradient: to where it was; without a dim in equal parts to all that are it
     Errors:   BoundsError over no elements; DimensionError
     Source:   torch.median
 
@@ -400,7 +402,7 @@ def nanmedian(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
 
     Shapes:   x [*S] → [], or twice [*S without dim]
     Dtypes:   any, kept; indices int64
-    Gradient: to where it was
+    Gradient: to where it was; without a dim in equal parts to all that are it
     Errors:   BoundsError over no elements; DimensionError
     Source:   torch.nanmedian
 
