@@ -23,7 +23,7 @@ COLUMNS_PARAMETERS = (*PARAMETERS[:3], ("i64", "b_n"), *PARAMETERS[4:8])
 LONGEST_STRIP = 4096  # columns: the sums stay in L1
 _ROWS = 8
 _VECTORS = 2
-_AHEAD = 512  # bytes
+_LINE = 64
 
 
 def add_row(module: Module, shape: TileShape) -> None:
@@ -113,22 +113,25 @@ def add_row_columns(module: Module, shape: TileShape) -> None:
     offsets, gathered = f.alloca("i64", 64, lanes), f.alloca(shape.vector, 64)
     blocks = f.and_("%k", -lanes)
     last = f.sub("%columns", 1)
+    bytes_of_block, length = lanes * lanes * shape.size, f.mul(blocks, shape.size)
     with f.loop(0, "%columns", lanes) as column:
         for i in range(lanes):  # columns past the end repeat the last one
             f.store("i64", f.mul(f.umin(f.add(column, i), last), "%b_n"), f.gep(offsets, 8 * i))
+        following = f.gep("%b", f.mul(f.add(column, lanes), "%b_n"))
 
         def block(k: str, values: list[str]) -> list[str]:
-            total, a = values
+            total, a, coming, at = values
             place = f.gep("%b", f.mul(k, shape.size))
-            rows = []
-            for i in range(lanes):
-                here = f.gep(place, f.load("i64", f.gep(offsets, 8 * i)))
-                f.prefetch(f.gep(here, _AHEAD), locality=2)
-                rows.append(f.load_vector(here))
+            for line in range(0, bytes_of_block, _LINE):  # of what comes next, column by column: one stream, not as many
+                f.prefetch(f.gep(f.gep(coming, at), line), locality=2)
+            at = f.add(at, bytes_of_block)
+            over = f.icmp("uge", at, length)
+            coming = f.select(over, f.gep(coming, "%b_n"), coming, "ptr")
+            rows = [f.load_vector(f.gep(place, f.load("i64", f.gep(offsets, 8 * i)))) for i in range(lanes)]
             for value in transpose(f, rows, f.icmp("uge", k, "%k")):
                 total = f.multiply_add(f.broadcast(a), value, total)
                 a = f.gep(a, "%a_k")
-            return [total, a]
+            return [total, a, coming, f.select(over, 0, at)]
 
         def single(k: str, values: list[str]) -> list[str]:
             place = f.gep("%b", f.mul(k, shape.size))
@@ -138,8 +141,8 @@ def add_row_columns(module: Module, shape: TileShape) -> None:
             scale = f.broadcast(values[1])
             return [f.multiply_add(scale, f.load(shape.vector, gathered, 64), values[0]), f.gep(values[1], "%a_k")]
 
-        carried = [(shape.vector, "zeroinitializer"), ("ptr", "%a")]
-        total, a = f.carried_loop(0, blocks, lanes, carried, block)
+        carried = [(shape.vector, "zeroinitializer"), ("ptr", "%a"), ("ptr", following), ("i64", 0)]
+        total, a, _, _ = f.carried_loop(0, blocks, lanes, carried, block)
         total, _ = f.carried_loop(blocks, "%k", 1, [(shape.vector, total), ("ptr", a)], single)
         mask = f.low_mask(lanes, f.umin(f.sub("%columns", column), lanes))
         place = f.gep("%c", f.mul(column, shape.size))
