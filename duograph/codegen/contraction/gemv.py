@@ -119,19 +119,19 @@ def add_row_columns(module: Module, shape: TileShape) -> None:
             f.store("i64", f.mul(f.umin(f.add(column, i), last), "%b_n"), f.gep(offsets, 8 * i))
         following = f.gep("%b", f.mul(f.add(column, lanes), "%b_n"))
 
-        def block(k: str, values: list[str]) -> list[str]:
+        def block(k: str, values: list[str]) -> list[Value]:
             total, a, coming, at = values
             place = f.gep("%b", f.mul(k, shape.size))
             for line in range(0, bytes_of_block, _LINE):  # of what comes next, column by column: one stream, not as many
                 f.prefetch(f.gep(f.gep(coming, at), line), locality=2)
-            at = f.add(at, bytes_of_block)
-            over = f.icmp("uge", at, length)
-            coming = f.select(over, f.gep(coming, "%b_n"), coming, "ptr")
+            reached = f.add(at, bytes_of_block)
+            over = f.icmp("uge", reached, length)
+            goes_on = f.select(over, f.gep(coming, "%b_n"), coming, "ptr")
             rows = [f.load_vector(f.gep(place, f.load("i64", f.gep(offsets, 8 * i)))) for i in range(lanes)]
             for value in transpose(f, rows, f.icmp("uge", k, "%k")):
                 total = f.multiply_add(f.broadcast(a), value, total)
                 a = f.gep(a, "%a_k")
-            return [total, a, coming, f.select(over, 0, at)]
+            return [total, a, goes_on, f.select(over, 0, reached)]
 
         def single(k: str, values: list[str]) -> list[str]:
             place = f.gep("%b", f.mul(k, shape.size))
@@ -141,7 +141,7 @@ def add_row_columns(module: Module, shape: TileShape) -> None:
             scale = f.broadcast(values[1])
             return [f.multiply_add(scale, f.load(shape.vector, gathered, 64), values[0]), f.gep(values[1], "%a_k")]
 
-        carried = [(shape.vector, "zeroinitializer"), ("ptr", "%a"), ("ptr", following), ("i64", 0)]
+        carried: list[tuple[str, Value]] = [(shape.vector, "zeroinitializer"), ("ptr", "%a"), ("ptr", following), ("i64", 0)]
         total, a, _, _ = f.carried_loop(0, blocks, lanes, carried, block)
         total, _ = f.carried_loop(blocks, "%k", 1, [(shape.vector, total), ("ptr", a)], single)
         mask = f.low_mask(lanes, f.umin(f.sub("%columns", column), lanes))
