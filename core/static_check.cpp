@@ -103,6 +103,12 @@ void check_entry(const StaticEntry& entry) {
   if (entry.tape_specs.size() != entry.tape_outputs.size()) malformed("tape");
   for (int i : entry.tape_outputs) check_range(i, n_outputs, "tape");
   for (auto [i, j] : entry.tape_paths) check_range(static_cast<int>(std::max(i, j)), entry.tape_outputs.size(), "tape");
+  for (const std::vector<int>& outputs : entry.tape_saved_for)
+    for (int i : outputs) check_range(i, entry.tape_outputs.size(), "tape");
+  for (auto [i, j] : entry.tape_rebased) {
+    check_range(i, n_inputs, "tape");
+    check_range(j, entry.tape_outputs.size(), "tape");
+  }
   for (const Refusal& refusal : entry.tape_refusals) {
     for (int i : refusal.outputs) check_range(i, entry.tape_outputs.size(), "tape");
     for (int i : refusal.inputs) check_range(i, entry.tape_inputs.size(), "tape");

@@ -244,8 +244,11 @@ struct StaticEntry {
   std::vector<int> tape_inputs, tape_outputs, tape_depends, tape_depends_numbers;
   std::vector<std::pair<uint32_t, uint32_t>> tape_paths;  // see NodeExtra
   std::vector<Refusal> tape_refusals;
+  // (input, place among the tape's outputs): inputs that the call writes in place and whose gradients it takes over.
+  std::vector<std::pair<int, int>> tape_rebased;
   std::vector<Postfix> tape_numbers, tape_sizes;
   std::vector<std::pair<bool, int>> tape_saved;  // (is an output, index)
+  std::vector<std::vector<int>> tape_saved_for;  // of each of them, the tape's outputs whose gradients need it
   int64_t hits = 0;
 
   static StaticEntry* parse(PyObject* description);

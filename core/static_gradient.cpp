@@ -171,11 +171,21 @@ std::pair<Ref, bool> record_in_place(StaticGradientObject* self, StaticEntry* en
   return {std::move(outputs), places.sufficed()};
 }
 
+void check_may_run_again(const StaticEntry* entry) {
+  if (!entry->tape_rebased.empty())
+    raise_error_hint("GradError",
+                     "take these gradients inside of the static function, or call it under dg.dynamic_mode()",
+                     "%s: a gradient of its gradient, or of one of its results through another, runs its Python again, "
+                     "and it has written in place what its results depend on",
+                     entry->tape_name);
+}
+
 void take_apart(Node* node) {
   StaticGradientObject* self = as_gradient(node->extra->python);
   Ref kept = Ref::borrow(node->extra->python);
   StaticEntry* entry = self->entry ? as_static_entry(self->entry) : nullptr;
   if (!entry) raise_error("InternalError", "the gradient of a static function was given up");
+  check_may_run_again(entry);
   auto [outputs, sufficed] = record_in_place(self, entry);
   if (!sufficed)
     raise_error("GradError", "%s: a gradient between its results takes too many operators", entry->tape_name);
@@ -185,6 +195,7 @@ void take_apart(Node* node) {
 // The same with a history: the call's operators are recorded anew, in its place on the tape; at its end where the tape
 // is that of a capture.
 PyObject* record_again(StaticGradientObject* self, StaticEntry* entry, PyObject* grads, PyObject* sums) {
+  check_may_run_again(entry);
   Ref outputs;
   bool in_place = false;
   if (mode.tracing) {
@@ -227,6 +238,9 @@ PyObject* gradient_call(PyObject* object, PyObject* args, PyObject*) {
     for (size_t i = 0; i < self->versions->size(); ++i) {
       const TensorObject* saved = as_tensor(PyTuple_GET_ITEM(self->saved, static_cast<Py_ssize_t>(i)));
       if (saved->buffer && version_of(saved) == (*self->versions)[i]) continue;
+      const std::vector<int>& outputs = entry->tape_saved_for[i];
+      auto is_given = [&](int j) { return PyTuple_GET_ITEM(grads, j) != Py_None; };
+      if (std::none_of(outputs.begin(), outputs.end(), is_given)) continue;
       raise_error_hint("GradError", "clone it before the in-place write",
                        "backward: a value that the gradient of %s needs was overwritten since the call",
                        entry->tape_name);
@@ -371,6 +385,23 @@ PyObject* tuple_of(size_t count, F&& object) {
   return tuple.release();
 }
 
+// The tensors of a call to differentiate with respect to; those that it writes and takes over as they were before.
+Ref differentiated(const StaticEntry* entry, StaticCall* call) {
+  Ref tensors = owned(PyTuple_New(static_cast<Py_ssize_t>(entry->tape_inputs.size())));
+  for (size_t k = 0; k < entry->tape_inputs.size(); ++k) {
+    TensorObject* tensor = call->inputs[static_cast<size_t>(entry->tape_inputs[k])];
+    Ref one = Ref::borrow(as_object(tensor));
+    for (auto [i, output] : entry->tape_rebased) {
+      if (i != entry->tape_inputs[k]) continue;
+      one = Ref(as_object(make_detached(tensor)));
+      retain_node(tensor->node);
+      set_node(as_tensor(one.get()), tensor->node, tensor->output_index);
+    }
+    PyTuple_SET_ITEM(tensors.get(), static_cast<Py_ssize_t>(k), one.release());
+  }
+  return tensors;
+}
+
 // What an effect is about to replace; null where there is nothing, or nothing that could be put back. Of a gradient it
 // is (tensor, gradient or None).
 Ref replaced(const Effect& effect, StaticCall* call) {
@@ -420,9 +451,10 @@ void record_tape(PyObject* entry_object, StaticCall* call) {
   self->numbers = new std::vector<Number>(entry->tape_numbers.size());
   self->sizes = new std::vector<int64_t>();
   self->entry = Ref::borrow(entry_object).release();
-  self->arguments = tuple_of(entry->leaves.size(), [&](size_t i) { return call->args[i]; });
-  self->inputs =
-      tuple_of(entry->tape_inputs.size(), [&](size_t i) { return as_object(call->inputs[entry->tape_inputs[i]]); });
+  // A tensor that becomes one of this node's outputs is not kept by it, and its Python does not run again.
+  const bool again = entry->tape_rebased.empty();
+  self->arguments = tuple_of(again ? entry->leaves.size() : 0, [&](size_t i) { return call->args[i]; });
+  self->inputs = differentiated(entry, call).release();
   // Without history, or a result that the gradient reads would keep itself alive; and as tensors of our own, whose data
   // nobody exchanges.
   Ref saved = owned(PyTuple_New(static_cast<Py_ssize_t>(entry->tape_saved.size())));
@@ -446,7 +478,7 @@ void record_tape(PyObject* entry_object, StaticCall* call) {
   for (size_t i = 0; i < entry->tape_numbers.size(); ++i)
     if (!evaluate(entry->tape_numbers[i], call, &(*self->numbers)[i]))
       raise_error("InternalError", "a number of a static function was lost");
-  note_world(self, entry, call);
+  if (again) note_world(self, entry, call);
   for (const Postfix& size : entry->tape_sizes) self->sizes->push_back(evaluate_size(size, call));
   for (size_t i = 0; i < entry->tape_specs.size(); ++i) {
     const TensorObject* result = as_tensor(call->outputs[entry->tape_outputs[i]]);
@@ -459,6 +491,10 @@ void record_tape(PyObject* entry_object, StaticCall* call) {
     if (node && node->extra && node->extra->python == made.get()) self->node = node;
   }
   if (!self->node) return;
+  for (auto [i, output] : entry->tape_rebased) {
+    retain_node(self->node);
+    set_node(call->inputs[static_cast<size_t>(i)], self->node, static_cast<uint32_t>(output));
+  }
   make_room(self->node);
   if (!entry->tape_refusals.empty()) self->node->extra->refusals = &entry->tape_refusals;
   if (entry->tape_paths.empty()) return;

@@ -461,6 +461,11 @@ bool collect_inputs(StaticCall* call) {
   }
   for (const Guard& guard : call->entry->guards)
     if (guard.kind == Guard::Distinct && !distinct(guard, call)) return false;
+  // No leaf is written with gradients on, and what is written through a view has its place on the tape by its base.
+  for (auto [i, output] : call->entry->tape_rebased) {
+    const TensorObject* tensor = call->inputs[static_cast<size_t>(i)];
+    if (tensor->base || (requires_grad(tensor) && !tensor->node)) return false;
+  }
   return true;
 }
 

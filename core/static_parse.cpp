@@ -404,9 +404,14 @@ void read_tape(PyObject* tape, StaticEntry* entry) {
     entry->tape_refusals.push_back(
         {indices(item(row, 0, "tape"), "tape"), indices(item(row, 1, "tape"), "tape"), item(row, 2, "tape")});
   });
+  rows(14, [&](PyObject* row) {
+    entry->tape_rebased.emplace_back(static_cast<int>(integer(item(row, 0, "tape"))),
+                                     static_cast<int>(integer(item(row, 1, "tape"))));
+  });
   rows(6, [&](PyObject* row) {
     entry->tape_saved.emplace_back(is(text(item(row, 0, "tape"), "tape"), "output"),
                                    static_cast<int>(integer(item(row, 1, "tape"))));
+    entry->tape_saved_for.push_back(indices(item(row, 2, "tape"), "tape"));
   });
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -36,6 +38,7 @@ class Backward(NamedTuple):
 
     graph: Graph  # inputs: the saved values, one gradient per output, then numbers
     saved: list[Value]  # values of the forward graph
+    saved_for: dict[Value, list[int]]  # of each, the outputs whose gradients need it
     numbers: list[Value]  # number inputs of the forward graph that it reads too
     outputs: list[tuple[int, Any]]  # (program output, tensor) that can be differentiated
     inputs: list[Value]  # tensor inputs that get a gradient, in the order of the graph's outputs
@@ -98,11 +101,31 @@ def differentiate(builder: CaptureBuilder, outputs: list[tuple[int, Any]], input
     for _, grad in results:
         needs(grad)
     _add_sizes(builder, live, saved, seeds)
+    needed = _saved_for(live, seeds, list(saved))
     sums, nodes = [grad for _, grad in results], [*constants, *live]
     continued = _graph(builder, nodes, (*saved, *seeds, *begun, *numbers), sums, len(numbers))
     nodes, sums = _from_nothing(nodes, begun, sums)
     graph = _graph(builder, nodes, (*saved, *seeds, *numbers), sums, len(numbers))
-    return Backward(graph, list(saved), list(numbers), outputs, [value for value, _ in results], paths, refused, continued)
+    return Backward(
+        graph, list(saved), needed, list(numbers), outputs, [value for value, _ in results], paths, refused, continued
+    )
+
+
+def _saved_for(nodes: list[Node], seeds: list[Value], saved: list[Value]) -> dict[Value, list[int]]:
+    """By saved value the numbers of the seeds that meet it, or what is made of it alone; all if none does."""
+    given = {seed: 1 << i for i, seed in enumerate(seeds)}
+    of_node: dict[Node, int] = {}
+    for node in nodes:
+        of_node[node] = functools.reduce(operator.or_, (given.get(value, 0) for value in node.inputs), 0)
+        given.update(dict.fromkeys(node.outputs, of_node[node]))
+    needed: dict[Value, int] = {}
+    for node in reversed(nodes):
+        mask = of_node[node] or functools.reduce(operator.or_, (needed.get(value, 0) for value in node.outputs), 0)
+        for value in node.inputs:
+            needed[value] = needed.get(value, 0) | mask
+    everything = (1 << len(seeds)) - 1
+    masks = {value: needed.get(value, 0) or everything for value in saved}
+    return {value: [i for i in range(len(seeds)) if mask >> i & 1] for value, mask in masks.items()}
 
 
 def _refused(nodes: list[Node], notes: list[Read], seeds: list[Value], results: list[Value]) -> list[Refused]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import linecache
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from types import CodeType
 from typing import Any
@@ -267,7 +267,7 @@ class CaptureBuilder(SizedBuilder):
                     location=_stack.user_location(),
                 )
             self.prepare_write(tensor)
-            self.keep_history(tensor)
+        self.keep_history(self.base_of(tensor))
         view = self.view_of(tensor)
         if id(view.cell.root) in self.repeated:
             self.call_sizes.pin_symbols(*self.call_sizes.tokens)
@@ -439,19 +439,19 @@ class CaptureBuilder(SizedBuilder):
 
     def keep_history(self, tensor: Any) -> None:
         """A tensor from outside of the program is written: its place on the tape is what it was when the capture ends."""
-        if id(tensor) not in self.histories:
+        if id(tensor) not in self.histories and (tensor._traced is None or self.view_of(tensor).cell.input is not None):
             tracing = core.set_tracing(False)
-            held = tensor.detach()
+            held = tensor.detach() if tensor._traced is None else core.traced(tensor._traced, tensor.dtype, 0, ())
             core.set_tracing(tracing)
             core.rebase(held, tensor)
             self.histories[id(tensor)] = (tensor, held, _stack.user_location())
 
-    def restore_histories(self) -> _stack.Location | None:
-        """Undo what the capture did to the tape of tensors from outside; gives the line that did something."""
+    def restore_histories(self, expected: Collection[int] = ()) -> _stack.Location | None:
+        """Undo what the capture did to the tape of tensors from outside; gives the line that did something unexpected."""
         line = None
         for tensor, held, location in self.histories.values():
             if tensor.grad_fn != held.grad_fn:
-                line = location
+                line = line if id(tensor) in expected else location
                 core.rebase(tensor, held)
         self.histories.clear()
         return line

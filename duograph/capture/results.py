@@ -79,6 +79,15 @@ class Results:
         known = id(tensor) in self.arguments.slots or self.recorder.states.is_stand_in(tensor)
         return known or (tensor._traced is None and not tensor._born_traced)
 
+    def place(self, tensor: Any) -> tuple[int, int] | None:
+        """Of a tensor from before that has a new gradient: the number of the input, and of the result that it is."""
+        view = self.builder.view_of(tensor)
+        inputs = [i for i, (v, t) in enumerate(self.builder.tensor_inputs) if v is view.cell.input and t is tensor]
+        if view.chain or not inputs or tensor._base is not None:
+            return None
+        number = self._part(view, tensor)
+        return None if number is None else (inputs[0], number)
+
     def add(self, value: Value, tensor: Any) -> int:
         """The number of a further output; `tensor` has its gradient, None: nothing has."""
         self.values.append(value)

@@ -16,6 +16,7 @@ from .backward import Backward, depends, differentiate
 from .builder import CaptureBuilder
 from .control.presence import grad_if
 from .conversion.convert import callee
+from .memory.cells import contiguous
 from .memory.joined import Care, LookAgain
 from .outside.host_calls import HostCalls
 from .outside.recorder import Recorder
@@ -66,6 +67,7 @@ class Session:
         self.result: Any = None
         self.recorder.gradients_written = self.journal
         self.differentiating = False
+        self.rebased: dict[int, tuple[int, int]] = {}  # by id of a tensor: the number of the input, and that of the result
         self.hosts = self.recorder.hosts = HostCalls(self)
 
     @staticmethod
@@ -119,13 +121,14 @@ class Session:
                 self.builder.borrowed.pairs.clear()  # results come after all uses
                 self.builder.aliases.sync_all()
                 gradients = self._gradients()
+                self._rebased()
                 self.results.note_sharing(result, *(row[-1]() for row in self.hosts.left()[1]))
                 self.result = result
                 outputs = template(result, self.results.row)
                 effects = self._effects(gradients)
                 self.differentiating = True
                 backward = self._backward()
-                self._check_histories()
+                self._check_histories(backward)
         finally:
             self.builder.restore_histories()
             core.set_user_sizes(numbers)
@@ -140,8 +143,18 @@ class Session:
             self.recorder.roll_back()
         return self._captured(leaves, len(args), tuple(kwargs), outputs, effects, backward, epoch)
 
-    def _check_histories(self) -> None:
-        location = self.builder.restore_histories()
+    def _rebased(self) -> None:
+        """Find the tensors from outside that are written in place and get a gradient through the call by that."""
+        for tensor, held, _ in self.builder.histories.values() if self.differentiable else ():
+            if tensor.grad_fn != held.grad_fn and tensor.requires_grad:
+                place = self.results.place(tensor)
+                if place is not None:
+                    self.rebased[id(tensor)] = place
+
+    def _check_histories(self, backward: Backward | None) -> None:
+        given = set() if backward is None else {number for number, _ in backward.outputs}
+        taken = {identity for identity, (_, number) in self.rebased.items() if number in given}
+        location = self.builder.restore_histories(taken)
         if location is not None:
             raise CaptureError(
                 "static: a tensor from outside of the function is written in place and takes part in differentiation",
@@ -226,7 +239,9 @@ class Session:
         wanted = [(n, t) for n, t in self.results.numbered() if t.requires_grad and not self._is_used(t.grad_fn)]
         if not wanted:
             return None
-        inputs = [(value, t) for value, t in self.builder.tensor_inputs if t.requires_grad and t.dtype.is_floating_point]
+        before = {id(t): held for t, held, _ in self.builder.histories.values() if t.grad_fn != held.grad_fn}
+        tensors = [(value, before.get(id(t), t)) for value, t in self.builder.tensor_inputs]
+        inputs = [(value, t) for value, t in tensors if t.requires_grad and t.dtype.is_floating_point]
         return differentiate(self.builder, wanted, inputs)
 
     def _is_used(self, node: Any) -> bool:
@@ -308,8 +323,11 @@ class Session:
     def _saved(self, saved: list[Value], tensor_numbers: dict[Value, int], written: list[Value]) -> tuple[list[Value], list[Row]]:
         """The program's outputs, with what the gradient needs of it, and where to find the latter after a run."""
         outputs, rows = list(self.results.values), []
+        left = self._left(written)
         for value in saved:
-            if value in written:  # as it was
+            if value in left:
+                rows.append(("input", tensor_numbers[left[value]]))
+            elif value in written:  # as it was
                 with self.builder:
                     outputs.append(self.builder.emit("copy", [value], {}, [value.type])[0])
                 rows.append(("output", len(outputs) - 1))
@@ -320,6 +338,13 @@ class Session:
                     outputs.append(value)
                 rows.append(("output", outputs.index(value)))
         return outputs, rows
+
+    def _left(self, written: list[Value]) -> dict[Value, Value]:
+        """What written inputs that take over gradients hold in the end, where a run finds it there."""
+        inputs = [self.builder.tensor_inputs[i] for i, _ in self.rebased.values()]
+        cells = {value: self.builder.view_of(tensor).cell for value, tensor in inputs if value in written}
+        is_plain = {value: cell.root.strides == contiguous(value.shape) for value, cell in cells.items()}
+        return {cell.value: value for value, cell in cells.items() if is_plain[value] and cell.value is not value}
 
     def _tape(
         self,
@@ -337,8 +362,10 @@ class Session:
         results = [n for n, _ in backward.outputs]
         values = [self.results.value(graph, number) for number in results]
         depending = depends(graph, values, len(self.builder.tensor_inputs))
+        rebased = [(i, results.index(number)) for i, number in self.rebased.values()]
+        saved_rows = [(*row, backward.saved_for[value]) for row, value in zip(saved_rows, backward.saved)]
         refused = [(row.outputs, row.inputs, row) for row in backward.refused]
-        tape = (differentiated, results, saved_rows, tape_numbers, sizes, *depending, backward.paths, refused)
+        tape = (differentiated, results, saved_rows, tape_numbers, sizes, *depending, backward.paths, refused, rebased)
         return backward._replace(graph=graph_back, continued=continued), tape
 
     def _assign(self) -> list[Value]:

@@ -12,7 +12,7 @@ from duograph._collection import paused_collection
 from duograph._forks import capture_lock
 from duograph._recorded import state
 from duograph.config import config
-from duograph.errors import ArgumentError, CaptureError, OutOfMemoryError
+from duograph.errors import ArgumentError, CaptureError, GradError, OutOfMemoryError
 
 from .again import Again, places_of
 from .budget import read_budget
@@ -116,7 +116,7 @@ class Handler:
                     plan = plan.without(sizes.pinned)
                 else:
                     plan = plan.without(())  # a mistake of the program is made again, in the numbers of this call
-                    fault = "" if isinstance(error, CaptureError) else f"{type(error).__name__}: {error}"
+                    fault = "" if isinstance(error, (CaptureError, GradError)) else f"{type(error).__name__}: {error}"
         if fault:
             warn(
                 f"static: {self.__name__} is captured for each size by itself: with a size that changes as a symbol, it failed "

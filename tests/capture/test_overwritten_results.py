@@ -134,6 +134,15 @@ def test_parameters_are_not_kept_for_a_gradient_that_nobody_can_take():
         out.sum().backward()
 
 
+def test_only_gradients_that_need_what_was_written_after_the_call():
+    x, b = dg.tensor([1.0, 2.0]).requires_grad_(), dg.tensor([3.0, 4.0])
+    y, z = dg.static(lambda x, b: (x * b, x * 2 + b))(x, b)
+    b.add_(1)
+    assert dg.autograd.grad(z.sum(), x, retain_graph=True)[0].tolist() == [2.0, 2.0]
+    with pytest.raises(dg.errors.GradError, match="was overwritten since the call"):
+        dg.autograd.grad((y + z).sum(), x)
+
+
 def test_arguments_and_state_written_after_the_call():
     scale = dg.tensor([1.0, 2.0])
 

@@ -172,6 +172,7 @@ class Aliases:
                 self.builder.regions[-1].check_write(target, value)
             if target._traced is None:
                 self.builder.prepare_write(target)
+            self.builder.keep_history(self.builder.base_of(target))
             self.builder.view_of(target).write(self.builder, self.builder.read(value))
             if not core.is_grad_enabled() or not (value.requires_grad or target.requires_grad):
                 return
