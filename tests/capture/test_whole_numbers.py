@@ -33,3 +33,17 @@ def test_what_python_refuses():
         static(dg.ones(2), -1)
     assert static(dg.ones(2), 10).tolist() == [3, 3]
     assert dg.static(lambda x: x * math.gcd(4, 6) * math.gcd())(dg.ones(1)).tolist() == [0]
+
+
+def test_a_side_whose_size_is_written_otherwise_keeps_its_gradient():
+    def rolled(x, y):
+        if y.max() < 0:
+            x = dg.cat([y[1:], y[:1]], 0)
+        return x * 1.0
+
+    static = dg.static(rolled)
+    for n in (3, 5, 4):
+        for sign in (1.0, -1.0):
+            x, y = dg.ones(n).requires_grad_(), dg.full((n,), sign).requires_grad_()
+            static(x, y).sum().backward()
+            assert (x if sign > 0 else y).grad.tolist() == [1.0] * n

@@ -10,6 +10,7 @@ from duograph._stack import user_location
 from duograph.errors import CaptureError, Error, refusals
 from duograph.ir.builder import current
 from duograph.ir.types import TensorType
+from duograph.ops.shapes.movement import reshape
 from duograph.ops.tracing import cast_value, wrap
 
 from ..conversion.scopes import HELPER
@@ -137,7 +138,8 @@ def adopt(value: Any, type: TensorType) -> Any:
     builder: Any = current()
     found = builder.read(tensor)
     if found.shape != type.shape and builder.same_shape(found.shape, type.shape):  # one size, written in two ways
-        tensor = wrap(builder.emit("reshape", [found], {}, [TensorType(found.dtype, type.shape, found.type.weak)])[0])
+        renamed = wrap(builder.emit("reshape", [found], {}, [TensorType(found.dtype, type.shape, found.type.weak)])[0])
+        tensor = reshape(tensor, type.shape) if tensor.requires_grad else renamed  # with its history
         found = builder.read(tensor)
     if found.type == type:
         return tensor
