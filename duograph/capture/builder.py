@@ -98,7 +98,8 @@ class CaptureBuilder(SizedBuilder):
         self.pieces: list[tuple[Any, Any, int]] = []  # memory that several tensors lie on, one of them, and how far before it
         self.rows: dict[int, tuple[Any, int, int, Any]] = {}  # tensors in lists that are rows of a stack: see growing
         self.lists_grew = False  # there are lists whose length only the run knows
-        self.read_last: set[int] = set()  # lists of which the last item was read in a branch or loop
+        self.read_last: set[int] = set()  # lists of which the last item was read in a branch or loop ...
+        self.read_length: set[int] = set()  # ... and the length
         self.held_iterators: list[dict[int, Any]] = []  # those that were there before the open branches and loops
         self.trusting = False  # what is asked of sizes was asked before
         self.regions: list[Region] = []  # open ones, innermost last

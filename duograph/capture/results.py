@@ -11,7 +11,7 @@ from .builder import CaptureBuilder
 from .memory.cells import contiguous, view_layout
 from .memory.chosen import Others, chosen
 from .outside.recorder import Recorder
-from .values.tree import Arguments, Row, late_number, template
+from .values.tree import Arguments, Row, is_weak, late_number, template
 
 
 class Results:
@@ -51,7 +51,7 @@ class Results:
         if self.is_from_before(tensor):
             return self.concrete_row(tensor)
         self.builder.kinds.leaves(tensor)
-        if tensor._traced is not None and tensor._traced.type.weak:  # stands for a Python number
+        if is_weak(tensor):
             return ("make", _to_number, [("output", self.add(self.builder.read(tensor), tensor))])
         known = self.numbers.get(id(tensor))
         if known is not None:

@@ -280,13 +280,18 @@ class Writer:
         steps = self.random.choice(("x.shape[0]", "3", "n + 1", "t", "t + 8", "12"))
         self.line(depth, f"{items} = {start}")
         self.line(depth, f"for {i} in range({steps}):")
+        inner, some = depth + 1, start != "[]" and self.random.random() < 0.4
+        if some:
+            how = self.random.choice(("if {}:", "if {}: continue", "if {}: break"))
+            self.line(inner, how.format(f"{a}.sum() > {self.random.choice(_THRESHOLDS)}"))
+            inner += how.endswith(":")
         self.line(
-            depth + 1,
+            inner,
             f"{items}.append({a})"
-            if self.random.random() < 0.15
+            if self.random.random() < 0.15 and not some
             else f"{items}.append(({a} + {self.pick(scope, 'M')} * 0.5).sin() * {self.random.choice(('0.5', 'k', i))})",
         )
-        if self.may_write(depth) and self.random.random() < 0.3:
+        if self.may_write(depth) and self.random.random() < 0.3 and not some:
             self.line(depth + self.random.randint(0, 1), f"{a} *= 0.5" if "(" not in a else f"{items}[-1].mul_(0.5)")
         self.line(depth, f"{made} = dg.stack({items}).mean(0)")
         scope.shapes[made] = "M"

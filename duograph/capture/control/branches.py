@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
+from duograph._recorded import state
 from duograph._stack import user_location
 from duograph.errors import CaptureError, Error
 from duograph.ir.builder import current
@@ -19,6 +20,7 @@ from ..outside.outside_places import OutsidePlaces, with_places
 from .branch_node import Branch
 from .containers import Containers
 from .control import UNBOUND, Thunk, Variables
+from .masked import note_items, on_either_side
 from .merge import adopt, common_type, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
 from .region_gradients import Written, with_gradients
 from .regions import Region
@@ -117,9 +119,13 @@ def branch(
     kept = [name for name in names if name in live]
     pairs = [tuple(after[names.index(name)] for after in found) for name in kept]
     changed = containers.changed(*contents)
-    pairs += [(contents[0][i], contents[1][i]) for i in changed]
+    for i in changed:
+        first, second = contents[0][i], contents[1][i]
+        pairs.append(on_either_side(choice.builder, choice.regions, containers.saved[i], first, second) or (first, second))
     results = choice.merge([*kept, *(containers.names[i] for i in changed)], pairs)
     containers.give([(i, value) for i, value in zip(changed, results[len(kept) :])])
+    for value in results[len(kept) :]:
+        note_items(choice.builder, value)
     merged = dict(zip(kept, results))
     set_(tuple(merged.get(name, UNBOUND) for name in names))
 
@@ -142,6 +148,21 @@ def check(recorder: Recorder, test: Any, message: Thunk | None) -> None:
     def fail() -> None:
         raise AssertionError(*(() if message is None else (message(),)))
 
+    _go_on_if(recorder, test, fail)
+
+
+def must(test: Any, error: Exception) -> None:
+    """A run that finds the test false raises this error here."""
+    recorder: Any = state.recorder
+
+    def fail() -> None:
+        recorder.hosts.raises(error)
+        raise Diverged
+
+    _go_on_if(recorder, test, fail)
+
+
+def _go_on_if(recorder: Recorder, test: Any, fail: Thunk) -> None:
     choice = _Choice(recorder, truth(test))
     for run in (lambda: None, fail):
         choice.side(run, lambda: None)

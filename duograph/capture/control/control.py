@@ -190,9 +190,14 @@ class ControlFlow:
     # ---- expressions
 
     @staticmethod
-    def comprehension(items: Any, spread: bool, make: Callable[..., Any]) -> list[Any]:
-        """`[make(item) for item in items]`."""
+    def comprehension(items: Any, spread: bool, make: Callable[..., Any], keep: Callable[..., Any] | None = None) -> list[Any]:
+        """`[make(item) for item in items if keep(item)]`."""
         recorder = state.recorder
+        if keep is not None:
+            from .loops_over_rows import sift
+
+            ways = [(lambda item, way=way: way(*item)) if spread else way for way in (make, keep)]
+            return sift(recorder, items, *ways)
         plain = isinstance(items, (list, tuple, dict)) and not grows(items)
         if recorder is not None and not recorder.single_path and not plain:
             from .loops_over_rows import gather

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from duograph import _core as core
 from duograph._stack import user_location
-from duograph.errors import CaptureError
+from duograph.errors import ArgumentError, CaptureError
 from duograph.ir.builder import current
+from duograph.ir.types import TensorType
 from duograph.ops.definition import REGISTRY
 from duograph.ops.tracing import value_of, wrap
 
@@ -21,25 +22,40 @@ if TYPE_CHECKING:
 
 
 _SMALL = 4  # so far from the end of a list an item is looked for by branches
+_NUMBER = TensorType(core.int64, (), weak=True)
 
 
 class Rows:
-    """Stands in a list for the items that a loop appended, as many as only the run knows: their tensors are rows of stacks."""
+    """Stands in a list for the items that a loop appended, as many as only the run knows: their tensors are rows of stacks.
 
-    __slots__ = ("like", "stacks")
+    mask   which rows are items of the list, as a tensor of truths; None if all of them are
+    """
 
-    def __init__(self, like: Any, stacks: list[Any]) -> None:
+    __slots__ = ("like", "mask", "stacks")
+
+    def __init__(self, like: Any, stacks: list[Any], mask: Any = None) -> None:
         self.like = like
         self.stacks = stacks
+        self.mask = mask
 
     def length(self) -> Any:
         """How many items these are, as a size expression."""
         count = self.stacks[0].size(0)
         return getattr(count, "expr", count)
 
-    def item(self, number: Any) -> Any:
-        from .merge import rebuild
+    def number(self) -> Any:
+        """The same as a traced number."""
+        if self.mask is None:
+            return wrap(value_of(self.stacks[0].shape[0]))
+        from .merge import adopt
 
+        return adopt(self.mask.sum(), _NUMBER)
+
+    def item(self, number: Any) -> Any:
+        from .merge import adopt, rebuild
+
+        if isinstance(number, core.Tensor):
+            number = adopt(number, _NUMBER)  # a row is the item itself, no copy
         rows = iter([stack[number] for stack in self.stacks])
         return rebuild(self.like, lambda: next(rows))
 
@@ -50,18 +66,21 @@ class Rows:
 class Earlier(Rows):
     """Stands in a list, while a turn of a loop is captured, for what the turns before appended."""
 
-    __slots__ = ("each", "last", "turn")
+    __slots__ = ("each", "last", "number", "turn")
 
-    def __init__(self, turn: Any, each: int) -> None:
+    def __init__(self, turn: Any, each: int | None) -> None:
         super().__init__(None, [])
         self.turn = turn  # the number of the turn, as a traced number
-        self.each = each  # items that a turn appends
+        self.each = each  # items that a turn appends; None if that differs
         self.last: Any = None  # the last of them
+        self.number: Any = None  # how many there are, where turns append different numbers
 
     @property
     def count(self) -> Any:
         """How many items these are, as a traced number."""
-        return self.turn * self.each
+        if self.each is None and self.number is None:
+            return 0  # the loop is captured again with their number
+        return self.number if self.each is None else self.turn * self.each
 
 
 def _settle(rows: Rows) -> NoReturn:
@@ -74,7 +93,7 @@ def _settle(rows: Rows) -> NoReturn:
         )
     sizes = current().call_sizes  # type: ignore[attr-defined]
     length = rows.length()
-    if sizes.knows(length):
+    if rows.mask is None and sizes.knows(length):
         sizes.pin_symbols(length)
         raise Unsettled("the length of a list that a loop has filled is needed")
     raise CaptureError(
@@ -132,8 +151,14 @@ def extend(builder: CaptureBuilder, container: list[Any], new: list[Any], stacks
     """The list as it is after the loop; `stacks`: the rows of each tensor that a turn appends."""
     from .merge import rebuild
 
+    if any(type(item) is Rows for item in new):
+        from .masked import after_loop
+
+        builder.lists_grew = True
+        container.append(after_loop(builder, new, stacks))
+        return
     if turns is None:
-        _check_alike([*(x for x in container if type(x) is not Rows), *new])
+        check_alike([*(x for x in container if type(x) is not Rows), *new])
         builder.lists_grew = True
         count = len(stacks) // len(new)
         made = [stacks[k::count] for k in range(count)]
@@ -153,7 +178,7 @@ def _interleaved(parts: list[Any]) -> Any:
     return REGISTRY["stack"].op(parts, 1).flatten(0, 1)
 
 
-def _check_alike(items: Sequence[Any]) -> None:
+def check_alike(items: Sequence[Any]) -> None:
     from .merge import describe, leaves, same_structure
 
     first = items[0]
@@ -176,15 +201,17 @@ def joined(builder: CaptureBuilder, items: Sequence[Any], others: bool = True) -
     for earlier in items:
         if type(earlier) is Earlier:
             _settle(earlier)
+    from .masked import present, put_together
+
+    likes = [x.like if type(x) is Rows else x for x in items]
+    check_alike(likes)
     if len(items) == 1:
-        found: Rows = items[0]
-        return found
-    rows = [x for x in items if type(x) is Rows]
-    _check_alike([x.like if type(x) is Rows else x for x in items])
-    parts = [x.stacks if type(x) is Rows else [t.unsqueeze(0) for t in tensors_of([x])] for x in items]
-    made = Rows(rows[0].like, [REGISTRY["cat"].op(list(part), 0) for part in zip(*parts)])
-    for stack, part in zip(made.stacks, zip(*parts)):
-        builder.aliases.lend(stack, part, others)
+        return present(builder, items[0])
+    alone = not builder.regions and all(type(x) is Rows for x in items)
+    parts = items if alone else [present(builder, x) if type(x) is Rows else x for x in items]
+    made = present(builder, put_together(builder, parts, likes[0], surely=others))
+    if alone and type(items) is list:
+        items[:] = [made]
     return made
 
 
@@ -210,7 +237,7 @@ def holds_any(items: Any) -> Any:
         return length(items) > 0
     builder: Any = current()
     lengths = [rows.length() for rows in items]
-    if builder.call_sizes.knows(*lengths):
+    if all(rows.mask is None for rows in items) and builder.call_sizes.knows(*lengths):
         return any([builder.call_sizes.decide(0, "lt", length) for length in lengths])
     return length(items) > 0
 
@@ -221,14 +248,33 @@ def length(items: list[Any]) -> Any:
     for earlier in items:
         if type(earlier) is Earlier:
             count = earlier.count + count
-    sizes = [x.stacks[0].shape[0] for x in items if type(x) is Rows]
-    for size in sizes:
-        count = wrap(value_of(size)) + count
+    for x in items:
+        if type(x) is Rows:
+            count = x.number() + count
     return count
+
+
+def last_of(items: Sequence[Any]) -> Any:
+    """The last item of a list in a loop that appends to it; some items may be masked."""
+    last = items[-1]
+    if type(last) is Earlier:
+        return last.last
+    if type(last) is not Rows or last.mask is None:
+        return last
+    from .merge import leaves, rebuild
+
+    found = [leaf.value for leaf in leaves(last_of(items[:-1]), "")]
+    for number in range(last.stacks[0].shape[0]):
+        there = last.mask[number]
+        found = [REGISTRY["where"].op(there, stack[number], before) for stack, before in zip(last.stacks, found)]
+    queue = iter(found)
+    return rebuild(last.like, lambda: next(queue))
 
 
 def item(builder: CaptureBuilder, items: list[Any], key: Any) -> Any:
     """An item of a growing list."""
+    from .masked import present
+
     if isinstance(key, core.Tensor) and not key.dtype.is_floating_point:
         number = number_of(key)
         key = key if number is None else number
@@ -236,23 +282,28 @@ def item(builder: CaptureBuilder, items: list[Any], key: Any) -> Any:
     last = next(i for i in range(len(items) - 1, -1, -1) if type(items[i]) in _STAND_INS) - len(items)
     if type(key) is int and (0 <= key < first or last < key < 0):
         return items[key]
-    if type(items[-1]) is Earlier and type(key) is int and key == -1 and items[-1].last is not None:
-        return items[-1].last
+    if any(type(x) is Earlier and x.last is not None for x in items) and type(key) is int and key == -1:
+        return last_of(items)
     if type(key) is slice:
         return part(builder, items, key)
-    if type(key) is int and key >= first == len(items) - 1 and type(items[first]) is Rows:
-        return items[first].item(key - first)
     if type(key) is int and key < 0 and last < -1:
         return item(builder, items[: last + 1], key - last - 1)
-    if type(key) is int and -_SMALL <= key < 0 and first > 0 and first == len(items) - 1 and type(items[first]) is Rows:
-        return _from_the_end(builder, items[:first], items[first], -key)
+    after = first > 0 and first == len(items) - 1 and type(items[first]) is Rows
+    if after and type(key) is int and -_SMALL <= key < 0:
+        return _from_the_end(builder, items[:first], present(builder, items[first]), -key)
+    if after and type(key) is int and key >= first:
+        items, key = items[first:], key - first
     rows = joined(builder, items, type(key) is not int or key < first)
-    if type(key) is not int or key >= 0:
+    if type(key) is not int:
         return rows.item(key)
-    size = rows.stacks[0].shape[0]
-    if key == -1:
-        return rows.item(size - 1)
-    number = wrap(value_of(size))
+    length, sizes = rows.length(), builder.call_sizes
+    if sizes.knows(length):
+        if not (sizes.decide(key, "lt", length) if key >= 0 else sizes.decide(-key, "le", length)):
+            raise IndexError("list index out of range")
+        return rows.item(key if key >= 0 else rows.stacks[0].shape[0] + key)
+    if key >= 0:
+        return rows.item(wrap(builder.number(key)))
+    number = rows.number()
     return rows.item(REGISTRY["where"].op(number < -key, number, number + key))  # no further back than the first
 
 
@@ -281,13 +332,28 @@ def _from_the_end(builder: CaptureBuilder, before: list[Any], rows: Rows, place:
     return ControlFlow.if_exp(are(place), row, lambda: earlier(place - 1, len(before) - 1))
 
 
-def whole(builder: CaptureBuilder, items: Any) -> Any:
-    """The stack whose rows a list holds, in order and all of them; None if it is another list."""
+def _check_any(builder: CaptureBuilder, rows: Rows, name: str) -> None:
+    """`stack` and `cat` raise where there is nothing to put together."""
+    length, sizes = rows.length(), builder.call_sizes
+    error = ArgumentError(f"{name}: needs at least one tensor")
+    if not sizes.knows(length):
+        from .branches import must
+
+        must(rows.number() > 0, error)
+    elif not sizes.decide(0, "lt", length):
+        raise error
+
+
+def whole(builder: CaptureBuilder, items: Any, name: str) -> Any:
+    """The stack whose rows a list holds, in order and all of them; None if it is another list. For `stack` or `cat`."""
     if not isinstance(items, (list, tuple)) or not items:
         return None
     if grows(items):
         rows = joined(builder, items)
-        return rows.stacks[0] if isinstance(rows.like, core.Tensor) else None
+        if not isinstance(rows.like, core.Tensor):
+            return None
+        _check_any(builder, rows, name)
+        return rows.stacks[0]
     first = builder.rows.get(id(items[0]))
     if first is None or first[2] != len(items):
         return None
@@ -305,7 +371,7 @@ def joining(builder: CaptureBuilder, function: Any) -> Callable[..., Any] | None
         return None
 
     def join(tensors: Any, dim: Any = 0, *args: Any, **kwargs: Any) -> Any:
-        found = None if args or kwargs or type(dim) is not int else whole(builder, tensors)
+        found = None if args or kwargs or type(dim) is not int else whole(builder, tensors, name)
         if found is None:
             return function(settled(tensors), dim, *args, **kwargs)
         rank = found.ndim if name == "stack" else found.ndim - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -175,7 +175,7 @@ class LoopCapture:
 
     def _look(self, region: Region, tensors: dict[str, Any], after: dict[str, Any]) -> bool:
         """Whether a turn was found to change more than is carried, but for storages."""
-        grown = self.state.look(self.builder.read_last) | self.written.new() | self.outside.new() or self._grown(after)
+        grown = self.state.look(self.builder) | self.written.new() | self.outside.new() or self._grown(after)
         if self.turns is not None and not grown:
             grown = self._share(region, after)
         grown = grown or self._flows(after) or self.one_another.look(region, lambda path: self._leaf(after, path))
@@ -273,11 +273,12 @@ class LoopCapture:
         builder = self.builder
         self.lenders = []  # of each appended tensor: tensors from outside, and variables, that lie on its memory
         for item in (t for _, new in self.state.growing for t in tensors_of(new)):
-            cell, root = builder.aliases.storage(region, item)
-            outer = [] if region.holds(cell.born) else [root]
-            on = [path for path in self.carried if self._is_on(self._leaf(after, path), cell)]
-            written = [path for path in on if path in tensors and builder.view_of(tensors[path]).cell.written]
-            if written or id(cell) in region.cells_written() or ((outer or on) and self.may_unroll and builder.aliases.exact):
+            cells = builder.aliases.beneath(region, item)
+            outer = [root for cell, root in cells.items() if not region.holds(cell.born)]
+            on = [path for path in self.carried if self._is_on(self._leaf(after, path), cells)]
+            written = any(path in tensors and builder.view_of(tensors[path]).cell.written for path in on)
+            written |= not region.cells_written().isdisjoint(map(id, cells))
+            if written or ((outer or on) and self.may_unroll and builder.aliases.exact):
                 raise NotALoop(
                     "static: a list grows by a tensor that other turns of the loop write in place",
                     hint="append a copy: add .clone()",
@@ -285,8 +286,8 @@ class LoopCapture:
                 )
             self.lenders.append((outer, on))
 
-    def _is_on(self, leaf: Any, cell: Cell) -> bool:
-        return isinstance(leaf, core.Tensor) and self.builder.view_of(leaf).cell is cell
+    def _is_on(self, leaf: Any, cells: Container[Cell]) -> bool:
+        return isinstance(leaf, core.Tensor) and self.builder.view_of(leaf).cell in cells
 
     def _leaf(self, after: dict[str, Any], path: str) -> Any:
         if self.turns is not None and path in self.turns.slots:

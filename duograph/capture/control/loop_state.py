@@ -7,7 +7,7 @@ place too, if a turn reads it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duograph._stack import user_location
 from duograph.errors import CaptureError
@@ -15,7 +15,10 @@ from duograph.errors import CaptureError
 from ..conversion.scopes import HELPER
 from .containers import Cell, Containers, same_item, same_items
 from .control import UNBOUND, Variables
-from .growing import Earlier, appended
+from .growing import Earlier, Rows, appended, last_of, length
+
+if TYPE_CHECKING:
+    from ..builder import CaptureBuilder
 
 
 class NotALoop(CaptureError):
@@ -56,8 +59,7 @@ class Last(NamedTuple):
     container: list[Any]
 
     def get(self) -> Any:
-        last = self.container[-1]
-        return last.last if type(last) is Earlier else last
+        return last_of(self.container)
 
     def set(self, value: Any) -> None:
         for item in self.container:
@@ -65,13 +67,29 @@ class Last(NamedTuple):
                 item.last = value
 
 
+class Count(NamedTuple):
+    """How many items a list has got from a loop whose turns append different numbers."""
+
+    name: str
+    container: list[Any]
+
+    def get(self) -> Any:
+        first = next((i for i, item in enumerate(self.container) if type(item) is Earlier), None)
+        return 0 if first is None else length(self.container[first:])
+
+    def set(self, value: Any) -> None:
+        for item in self.container:
+            if type(item) is Earlier:
+                item.number = value
+
+
 class LoopState:
     """What a loop's turns change in containers."""
 
     def __init__(self, containers: Containers) -> None:
         self.containers = containers
-        self.places: list[Place | Last] = []
-        self.grown: dict[int, int] = {}  # lists that grow, by id: how many items a turn appends
+        self.places: list[Place | Last | Count] = []
+        self.grown: dict[int, int | None] = {}  # lists that grow, by id: how many items a turn appends, None if that differs
         self.growing: list[tuple[list[Any], list[Any]]] = []  # lists, and what the turn captured last appends to each
 
     def with_places(self, variables: Variables) -> Variables:
@@ -94,14 +112,14 @@ class LoopState:
     def stand_in(self, turn: Any) -> None:
         """Lists that grow are as at the start of a turn."""
         for container in self.containers.known:
-            count = self.grown.get(id(container))
-            if count is not None and not any(type(item) is Earlier for item in container):
-                container.append(Earlier(turn, count))
+            if id(container) in self.grown and not any(type(item) is Earlier for item in container):
+                container.append(Earlier(turn, self.grown[id(container)]))
 
-    def look(self, read_last: set[int]) -> bool:
+    def look(self, builder: CaptureBuilder) -> bool:
         """What a turn has changed; whether that is more than was known."""
         self.growing = []
         more = False
+        counted = {id(place.container) for place in self.places if isinstance(place, Count)}
         known = {(id(place.container), place.key) for place in self.places if isinstance(place, Place)}
         for container, saved, name in zip(self.containers.known, self.containers.saved, self.containers.names):
             held = container.copy()
@@ -109,11 +127,14 @@ class LoopState:
             new = appended(held, before) if isinstance(container, list) else None
             if new is not None and id(container) in self.grown:
                 self.growing.append((container, new))
-                more |= self.grown[id(container)] != len(new)
-                self.grown[id(container)] = len(new)
+                more |= self.grown[id(container)] != _count(new)
+                self.grown[id(container)] = _count(new)
+                if id(container) in builder.read_length - counted and _count(new) is None:
+                    self.places.append(Count(f"{HELPER}count{len(self.places)}", container))
+                    more = True
             elif new:
-                self.grown[id(container)] = len(new)
-                if id(container) in read_last and saved:
+                self.grown[id(container)] = _count(new)
+                if id(container) in builder.read_last and saved:
                     self.places.append(Last(f"{HELPER}last{len(self.places)}", container))
                 more = True
             elif new is None:
@@ -145,6 +166,10 @@ class LoopState:
             self.places.append(Place(text, container, key))
             more = True
         return more
+
+
+def _count(new: list[Any]) -> int | None:
+    return None if any(type(item) is Rows for item in new) else len(new)
 
 
 def _changes(name: str) -> NotALoop:

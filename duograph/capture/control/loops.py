@@ -115,7 +115,7 @@ def _turn_by_turn(
     variables: Variables,
 ) -> None:
     """Python's own loop; once a tensor may have ended it, each turn is a branch."""
-    every = variables._replace(live=variables.names, loads=lambda: ())
+    every = variables._replace(live=variables.names)
     stopped: Any = False
     for item in items:
         if decides(stopped) is not None:

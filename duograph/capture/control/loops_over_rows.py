@@ -6,9 +6,15 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from duograph import _core as core
+from duograph.ir.builder import current
+from duograph.ir.types import TensorType
+
 from ..outside.recorder import Recorder
-from .control import Variables
+from .control import ControlFlow, Variables
+from .growing import grows
 from .loops import for_loop
+from .merge import filler
 from .sequences import as_sequence
 
 _SUM = ("the sum",)
@@ -25,9 +31,34 @@ def gather(recorder: Recorder, items: Any, make: Callable[[Any], Any]) -> list[A
     return found
 
 
+def sift(recorder: Recorder | None, items: Any, make: Callable[[Any], Any], keep: Callable[[Any], Any]) -> list[Any]:
+    """`[make(item) for item in items if keep(item)]`, where tensors may decide which are kept."""
+    found: list[Any] = []
+    nothing = Variables(lambda: (), lambda values: None, (), (), lambda: (found,))
+
+    def turn(item: Any) -> None:
+        ControlFlow.if_(keep(item), lambda: found.append(make(item)), lambda: None, nothing)
+
+    if recorder is None or recorder.single_path or (isinstance(items, (list, tuple, dict)) and not grows(items)):
+        for item in items:
+            turn(item)
+    else:
+        for_loop(recorder, items, turn, None, nothing)
+    return found
+
+
 def total(recorder: Recorder, rows: Any, start: Any) -> Any:
-    """`sum(rows, start)` of at least one row."""
-    state = [start + rows[0]]
+    """`sum(rows, start)` of as many rows as only the run knows."""
+    builder: Any = current()
+    begin, length = start, getattr(rows.size(0), "expr", rows.size(0))
+    some = recorder.sizes.knows(length) and recorder.sizes.decide(0, "lt", length)
+    if some:
+        begin, rows = start + rows[0], rows[1:]
+    elif rows.ndim > 1 or isinstance(start, core.Tensor):
+        begin = start + filler(TensorType(rows.dtype, rows._traced.shape[1:]))
+    state = [begin]
     variables = Variables(lambda: (state[0],), lambda values: operator.setitem(state, 0, values[0]), _SUM, _SUM, lambda: ())
-    for_loop(recorder, rows[1:], lambda row: operator.setitem(state, 0, state[0] + row), None, variables)
+    for_loop(recorder, rows, lambda row: operator.setitem(state, 0, state[0] + row), None, variables)
+    if begin is not start and not some:
+        builder.kinds.note(state[0], "the sum", (start, state[0]))
     return state[0]

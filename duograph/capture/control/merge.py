@@ -41,6 +41,8 @@ def _children(value: Any) -> list[tuple[str, Any]] | None:
         return [(f"[{i}]", child) for i, child in enumerate(value)]
     if type(value) is dict:
         return [(f"[{key!r}]", child) for key, child in value.items()]
+    if type(value) is Rows and value.mask is not None:
+        return [*((f".{i}", stack) for i, stack in enumerate(value.stacks)), (".mask", value.mask)]
     fields = dataclass_fields(value)
     if fields is not None and hasattr(value, "__dict__"):
         return [(f".{name}", getattr(value, name)) for name in fields]
@@ -57,6 +59,9 @@ def rebuild(like: Any, take: Callable[[], Any]) -> Any:
         return made
     if type(like) is dict:
         return dict(zip(like, made))
+    if isinstance(like, Rows):
+        same_rows = all(a is b for a, b in zip(made, (*like.stacks, like.mask)))
+        return like if same_rows else Rows(like.like, made[:-1], made[-1])
     if is_namedtuple(like):
         return type(like)(*made)
     if isinstance(like, tuple):

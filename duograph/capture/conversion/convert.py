@@ -422,6 +422,9 @@ def _next(recorder: Recorder, items: Any, *default: Any) -> Any:
 
 
 def _length(value: Any) -> Any:
+    if type(value) is list:
+        builder: Any = current()
+        builder.read_length.add(id(value))
     if grows(value):
         return length(value)
     return value.size(0) if isinstance(value, core.Tensor) and value._traced is not None and value.ndim else len(value)

@@ -319,21 +319,26 @@ class _Generator(ast.NodeTransformer):
         return self.comprehension(node) or self.generic_visit(node)  # type: ignore[return-value]
 
     def comprehension(self, node: ast.ListComp | ast.GeneratorExp) -> ast.expr | None:
-        """All items of a comprehension as a list; None if it is more than one expression of each item."""
+        """All items of a comprehension as a list; None if more than one `for` makes them."""
         (first, *others), target = node.generators, node.generators[0].target
         names = [target] if isinstance(target, ast.Name) else target.elts if isinstance(target, ast.Tuple) else []
         plain = names and all(isinstance(name, ast.Name) for name in names)
         # A function made in it sees the last item of all, so that the items must share one variable.
         own = any(isinstance(n, (*_NO_LAMBDA, ast.Lambda)) for n in ast.walk(node))
-        if others or first.ifs or first.is_async or not plain or own:
+        if others or first.is_async or not plain or own:
             return None
         items = self.visit(first.iter)
-        self.depth += 1
-        make = thunk(self.visit(node.elt))
-        self.depth -= 1
-        make.args.args = [ast.copy_location(ast.arg(name.id), name) for name in names]  # type: ignore[attr-defined]
         spread = ast.copy_location(ast.Constant(isinstance(target, ast.Tuple)), node)
-        return self.call(node, "comprehension", items, spread, make)
+        self.depth += 1
+        parts = [node.elt]
+        if first.ifs:
+            both = ast.BoolOp(ast.And(), first.ifs)
+            parts.append(first.ifs[0] if len(first.ifs) == 1 else ast.copy_location(both, first.ifs[0]))
+        functions = [thunk(self.visit(part)) for part in parts]
+        self.depth -= 1
+        for function in functions:
+            function.args.args = [ast.copy_location(ast.arg(name.id), name) for name in names]  # type: ignore[attr-defined]
+        return self.call(node, "comprehension", items, spread, *functions)
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:
         parts: list[ast.expr] = []
@@ -361,11 +366,12 @@ class _Generator(ast.NodeTransformer):
             spoken = ast.copy_location(ast.JoinedStr([ast.copy_location(field, node)]), node)
             spoken.said = True  # type: ignore[attr-defined]
             return self.visit_JoinedStr(spoken)
-        whole = isinstance(node.func, ast.Name) and node.func.id in _TAKE_ALL and len(node.args) == 1
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        whole = name in _TAKE_ALL and 1 <= len(node.args) <= (2 if name == "sum" else 1)
         if whole and isinstance(node.args[0], ast.GeneratorExp):
             items = self.comprehension(node.args[0])
             if items is not None:
-                node.args[0] = items
+                node.args = [items, *map(self.visit, node.args[1:])]
                 for keyword in node.keywords:
                     keyword.value = self.visit(keyword.value)
                 return node

@@ -229,6 +229,8 @@ class Aliases:
 
     def lend(self, tensor: Any, lenders: Sequence[Any], surely: bool = False) -> None:
         """Parts of the tensor may be (`surely`: are) what some of the others are, or parts of them: it cannot be told which."""
+        own = self.builder.view_of(tensor).cell
+        lenders = [lender for lender in lenders if self.builder.view_of(lender).cell is not own]
         if not lenders:
             return
         if self.exact:
@@ -236,7 +238,9 @@ class Aliases:
             for link in self.links[self.builder.view_of(tensor).cell][1]:
                 link.surely = surely
         else:
-            self.builder.borrowed.note(tensor, "an item of a list", [self.builder.view_of(t).cell for t in lenders])
+            inside = self.builder.regions[-1:]
+            cells = [self.storage(inside[0], t)[0] if inside else self.builder.view_of(t).cell for t in lenders]
+            self.builder.borrowed.note(tensor, "an item of a list", cells)
 
     def storage(self, region: Region, tensor: Any) -> tuple[Cell, Any]:
         """The storage of a tensor of the region, and a tensor that it is, or is a view of."""
@@ -245,6 +249,40 @@ class Aliases:
         if not region.holds(view.cell.born):
             base = region.from_outside(base)
         return self.builder.view_of(base).cell, base
+
+    def are_items(self, stack: Any) -> None:
+        """The rows of a tensor are items of a list: what parts of it may be, they are."""
+        for link in self.links.get(self.builder.view_of(stack).cell, (None, []))[1]:
+            link.surely = True
+
+    def inherit(self, tensor: Any, other: Any) -> None:
+        """Parts of the tensor may be what parts of the other may be; the other itself is out of use."""
+        cell = self.builder.view_of(other).cell
+        if self.exact:
+            links = self.links.get(cell, (None, []))[1]
+            self.lend(tensor, [link.lender for link in links], all(link.surely for link in links))
+            for mine, link in zip(self.links.get(self.builder.view_of(tensor).cell, (None, []))[1], links):
+                mine.location = link.location or mine.location
+        else:
+            cells = [lender for lender, _ in self.builder.borrowed.known.get(cell, ("", []))[1]]
+            self.builder.borrowed.note(tensor, "an item of a list", cells)
+
+    def beneath(self, region: Region, tensor: Any) -> dict[Cell, Any]:
+        """The storages on which a tensor of the region may lie, with a tensor on each of those from outside."""
+        cell, root = self.storage(region, tensor)
+        found, queue = {cell: root}, [cell]
+        while queue:
+            cell = queue.pop()
+            for link in self.links.get(cell, (None, []))[1]:
+                lender, root = self.storage(region, link.lender)
+                if lender not in found:
+                    found[lender] = root
+                    queue.append(lender)
+            for lender, _ in self.builder.borrowed.known.get(cell, ("", []))[1]:
+                if lender not in found:
+                    found[lender] = None if region.holds(lender.born) else self._outside(lender)
+                    queue.append(lender)
+        return found
 
     def places(
         self, region: Region, tensor: Any, condition: Value | None = None, after: Way | None = ((), ())

@@ -14,7 +14,7 @@ from duograph.ir.builder import current
 from duograph.ir.dim import Dim
 from duograph.ops.tracing import value_of, wrap
 
-from ..control.growing import Rows, settled
+from ..control.growing import Rows, grows, settled
 from ..memory.cells import contiguous
 from ..outside.outer import is_used_up, refuse_iterator
 from ..outside.recorder import Recorder
@@ -179,6 +179,8 @@ def template(value: Any, tensor: Callable[[Any], Row]) -> Row:
     if isinstance(value, core.Tensor):
         return tensor(value)
     kind = type(value)
+    if kind is list and grows(value):
+        return _grown(value, tensor)
     settled((value,))
     if kind is LaterText:
         return ("make", value.writer(), [template(part, tensor) for part in value.values()])
@@ -209,6 +211,27 @@ def template(value: Any, tensor: Callable[[Any], Row]) -> Row:
         )
     refuse_iterators(value)
     return _made(value, tensor) if is_made(value) else ("const", value)
+
+
+def _grown(items: list[Any], tensor: Callable[[Any], Row]) -> Row:
+    """A list whose length only the run knows: parts of it by themselves, which each run puts together."""
+    from ..control.masked import present
+
+    builder: Any = current()
+    parts: list[Row] = []
+    for number, item in enumerate(items):
+        if type(item) is Rows:
+            items[number] = item = present(builder, item)
+            stacks = [tensor(stack) for stack in item.stacks]
+            parts.append(("make", Unstacked(item.like), stacks))
+        else:
+            settled((item,))
+            parts.append(("list", [template(item, tensor)]))
+    return ("make", _joined, parts)
+
+
+def _joined(*parts: list[Any]) -> list[Any]:
+    return [item for part in parts for item in part]
 
 
 def _made(value: Any, tensor: Callable[[Any], Row]) -> Row:
@@ -252,7 +275,7 @@ def tensors_of(result: Any) -> list[Any]:
 def tensors_again(result: Any) -> list[Any]:
     """The tensors of a result that are tensors in dynamic mode, too: neither those that stand for numbers, nor parts of texts."""
     if isinstance(result, core.Tensor):
-        return [] if result._traced is not None and result._traced.type.weak else [result]
+        return [] if is_weak(result) else [result]
     kind, fields = type(result), dataclass_fields(result)
     items: Any = ()
     if isinstance(result, tuple) or kind is list:
@@ -264,6 +287,11 @@ def tensors_again(result: Any) -> list[Any]:
     return [tensor for item in items for tensor in tensors_again(item)]
 
 
+def is_weak(tensor: Any) -> bool:
+    """Whether it stands for a Python number."""
+    return tensor._traced is not None and tensor._traced.type.weak
+
+
 def _holds_tensors(values: Any) -> bool:
     for value in values:
         if isinstance(value, (core.Tensor, LiveNumber, Dim, Rows)):
@@ -273,6 +301,22 @@ def _holds_tensors(values: Any) -> bool:
         if isinstance(value, dict) and _holds_tensors(value.values()):
             return True
     return False
+
+
+class Unstacked:
+    """Makes the items of a list from stacks of their tensors."""
+
+    def __init__(self, like: Any) -> None:
+        from ..control.merge import leaves, rebuild
+
+        self.numbers = [is_weak(leaf.value) for leaf in leaves(like, "")]
+        self.like = rebuild(like, lambda: None)
+
+    def __call__(self, *stacks: Any) -> list[Any]:
+        from ..control.merge import rebuild
+
+        columns = [stack.tolist() if number else stack.unbind(0) for stack, number in zip(stacks, self.numbers)]
+        return [rebuild(self.like, iter(row).__next__) for row in zip(*columns)]
 
 
 class Remake:

@@ -270,7 +270,8 @@ class _GroupSteps:
         count = node.attrs["carried"]
         carried = [target.placement for target in group.carried[:count]]
         test, body = node.regions
-        stacks = [self._stack(target.placement, row) for target, row in zip(group.carried[count:], body.outputs[count:])]
+        rows = zip(group.carried[count:], body.outputs[count:], node.outputs[count:])
+        stacks = [self._stack(target.placement, row, made.shape[0]) for target, row, made in rows]
         predicate = Buffer("temp", -1, test.outputs[0].dtype, (), "condition")
         self.plan.buffers.append(predicate)
         inputs = [*carried, *operands]
@@ -284,10 +285,10 @@ class _GroupSteps:
         return WhileStep(condition, predicate, steps, tuple(stacks), late_symbol(node), self.plan.turns.get(node))
 
     @staticmethod
-    def _stack(placement: Placement, row: Value) -> Stack:
+    def _stack(placement: Placement, row: Value, count: Expr) -> Stack:
         """Where a loop's rows go: the memory of the result, or some that grows."""
         memory = placement.buffer.view(placement.offset)
-        rows = None if placement.buffer.kind == "stack" else memory.shape[0]
+        rows = None if placement.buffer.kind == "stack" else count
         return Stack(Buffer("row", -1, row.dtype, row.shape, row.name), memory, row.type.bytes, rows)
 
     def _whole(self, placement: Placement) -> Buffer:
