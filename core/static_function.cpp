@@ -8,6 +8,7 @@
 
 #include "dtype_object.h"
 #include "expansion.h"
+#include "frames.h"
 #include "mode.h"
 #include "static_call.h"
 #include "tape.h"
@@ -348,6 +349,7 @@ void bind_static_function(PyObject* module) {
   create_static_entry_type(module);
   create_static_gradient_type();
   bind_user_sizes(module);
+  bind_frames(module);
   static_function_type = reinterpret_cast<PyTypeObject*>(checked(PyType_FromSpec(&spec)));
   check_status(PyModule_AddObjectRef(module, "StaticFunction", reinterpret_cast<PyObject*>(static_function_type)));
   check_status(PyModule_AddFunctions(module, functions));

@@ -16,6 +16,7 @@ from .backward import Backward, depends, differentiate
 from .builder import CaptureBuilder
 from .control.presence import grad_if
 from .conversion.convert import callee
+from .conversion.unseen import following
 from .memory.cells import contiguous
 from .memory.joined import Care, LookAgain
 from .outside.host_calls import HostCalls
@@ -98,7 +99,7 @@ class Session:
         refused, refusals.found = refusals.found, self.recorder.refusals
         state.recorder = self.recorder
         try:
-            with self.builder:
+            with self.builder, following():
                 function = callee(self.recorder, self.function)
                 if isinstance(self.function, types.MethodType):
                     self.recorder.enter(self.function.__self__)

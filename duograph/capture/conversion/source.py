@@ -45,7 +45,7 @@ class Converted:
 
     code: types.CodeType
     sites: list[tuple[str, str]] = field(default_factory=list)  # ("global" | "free", name)
-    codes: frozenset[types.CodeType] = frozenset()  # this code and the nested ones
+    codes: tuple[types.CodeType, ...] = ()  # this code and the nested ones, which may be equal
 
 
 def convert(function: types.FunctionType) -> Converted:
@@ -61,7 +61,7 @@ def convert(function: types.FunctionType) -> Converted:
     converted = _compile(inner, code)
     if converted.co_varnames[: code.co_argcount] != code.co_varnames[: code.co_argcount]:
         raise SourceMissing(f"{code.co_filename} has changed since it was imported")
-    return Converted(converted, sites, frozenset(_nested(converted)))
+    return Converted(converted, sites, tuple(_nested(converted)))
 
 
 def _nested(code: types.CodeType) -> list[types.CodeType]:

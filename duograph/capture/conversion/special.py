@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..outside.classes import is_user_class
+from ..values.numbers import plain_pinned
+from ..values.texts import LaterText
 
 # Not operators on objects: what makes, ends or describes them, and attribute access, which captures see by themselves.
 _LEFT_ALONE = frozenset(
@@ -21,6 +23,24 @@ _LEFT_ALONE = frozenset(
         "__instancecheck__", "__subclasscheck__", "__subclasshook__",
     )
 )  # fmt: skip
+
+# Their callers ask for a plain number or a plain text.
+_EXACT = frozenset((
+    "__hash__", "__int__", "__float__", "__complex__", "__index__", "__sizeof__", "__length_hint__", "__repr__", "__str__",
+    "__format__", "__fspath__",
+))  # fmt: skip
+
+
+def exact(name: str, function: Any) -> Any:
+    """The special method so that it gives what its callers take."""
+    if name not in _EXACT:
+        return function
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        value = function(*args, **kwargs)
+        return value._look() if isinstance(value, LaterText) else plain_pinned(value)
+
+    return call
 
 
 class SpecialMethods:
@@ -45,6 +65,7 @@ class SpecialMethods:
                 if name[:2] == "__" == name[-2:] and name not in _LEFT_ALONE and isinstance(found, types.FunctionType):
                     converted = self._convert(found)
                     if converted is not found:
+                        converted = exact(name, converted)
                         self._own.append((ancestor, name, found))
                         type.__setattr__(ancestor, name, converted)
 
