@@ -319,3 +319,96 @@ def test_a_signal_is_handled_as_it_comes(monkeypatch):
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert seen == [signal.SIGUSR1]  # it came with the capture, and is no part of the program
+
+
+class Options:
+    scale = 2.0
+
+    def __init__(self):
+        self.items = [1.0]
+        self.inner = None
+
+
+options = Options()
+options.inner = Options()
+options.inner.weight = dg.tensor([2.0, 2.0])
+
+
+def made_inside(x):
+    doubled = x * 2
+    calls = 0
+
+    class Inner:
+        factor = config.scale
+        several = [config.scale * i for i in range(3)]
+        last = several[2]
+
+        def __init__(self, value, more=config.scale):
+            self.value = value * more
+
+        def __add__(self, other):
+            nonlocal calls
+            calls += 1
+            return self.value + other * config.scale + doubled
+
+        @property
+        def scale(self):
+            return config.scale
+
+        @classmethod
+        def made(cls, value):
+            class Derived(cls):
+                def __init__(self, value):
+                    super().__init__(value)
+                    self.value = self.value * config.scale
+
+            return Derived(value)
+
+    made = Inner.made(x)
+    total = made + x
+    return total * made.scale * Inner.factor * Inner.last + calls
+
+
+def dataclass_inside(x):
+    @dataclasses.dataclass
+    class Inner:
+        value: typing.Any
+        scale: float = config.scale
+
+        def __post_init__(self):
+            while self.value.sum() < 100:
+                self.value = self.value * config.scale
+
+    made = Inner(x)
+    return made.value * made.scale
+
+
+@pytest.mark.parametrize("program", [made_inside, dataclass_inside])
+def test_classes_made_inside_read_anew(program):
+    static = dg.static(program)
+    for config.scale in (2.0, 3.0, 5.0):
+        x = dg.tensor([1.0, 2.0])
+        assert static(x).tolist() == program(x).tolist()
+
+
+def copied(x):
+    made = copy.deepcopy(options)
+    return x * made.items[0] * made.inner.weight * copy.copy(options).items[0] * copy.deepcopy([options])[0].inner.scale
+
+
+def test_copies_of_what_is_outside_are_made_anew():
+    static = dg.static(copied)
+    x = dg.tensor([1.0, 2.0])
+
+    def agrees():
+        assert static(x).tolist() == copied(x).tolist()
+
+    agrees()
+    options.items[0] = 3.0
+    agrees()
+    options.inner.weight = dg.tensor([5.0, 6.0])
+    agrees()
+    options.inner.weight.mul_(2)
+    agrees()
+    options.inner.scale = 7.0
+    agrees()

@@ -31,11 +31,12 @@ from ..values.numbers import MATHEMATICAL, is_live, mathematical, power, rounded
 from ..values.texts import OF_TEXTS, joined
 from ..values.whole_numbers import of_whole_numbers
 from .calling import calls_back, constructor, converting_arguments
+from .finding import SourceMissing
 from .instructions import step_by_step
 from .inventions import invention, refuse_generator, refuse_invention
 from .reducing import replacement
 from .scopes import HELPER
-from .source import Converted, SourceMissing, convert
+from .source import Converted, convert
 from .steps import MADE
 from .user_files import is_user_file
 from .wrappers import of_attributes, of_method, remembering, wrapped_by_library
@@ -163,8 +164,11 @@ class Sites(ControlFlow):
 
 # ---- converted functions ------------------------------------------------------------------------------------------
 
-_converted: dict[types.CodeType, Converted | None] = {}
+_converted: dict[tuple[types.CodeType, frozenset[str] | None], Converted | None] = {}
 _own_codes: dict[int, types.CodeType] = {}  # by id: the code of a function that needs no change is equal to its conversion
+
+
+_methods: dict[int, tuple[types.CodeType, frozenset[str]]] = {}  # of classes that a capture makes, by id; what is outside
 
 
 def is_own(code: types.CodeType) -> bool:
@@ -172,20 +176,26 @@ def is_own(code: types.CodeType) -> bool:
     return id(code) in _own_codes
 
 
+def is_inside(code: types.CodeType) -> bool:
+    """Whether a function of it was made by a capture, be it a method that is not converted yet."""
+    return id(code) in _own_codes or id(code) in _methods
+
+
 def converted_code(function: types.FunctionType) -> Converted | None:
     """The conversion of a function's code; None if it has no source."""
     code = function.__code__
+    outside = _methods.get(id(code), (code, None))[1]
+    key = (code, outside)
+    if key in _converted:
+        return _converted[key]
     try:
-        return _converted[code]
-    except KeyError:
-        pass
-    try:
-        made: Converted | None = convert(function)
+        made: Converted | None = convert(function, outside)
     except SourceMissing:
         made = None
     if made is not None:
         _own_codes.update((id(code), code) for code in made.codes)
-    _converted[code] = made
+        _methods.update((id(code), (code, made.outside)) for code in made.methods)
+    _converted[key] = made
     return made
 
 
@@ -300,7 +310,7 @@ def _callee(recorder: Recorder, function: Any) -> Any:
 
 def _note_defaults(recorder: Recorder, function: types.FunctionType) -> None:
     """The code of a function, and the values of its default arguments, are from outside."""
-    if id(function.__code__) in _own_codes or function in MADE:
+    if is_inside(function.__code__) or function in MADE:
         return
     recorder.guard("is", recorder.read("attr", function, "__code__"), function.__code__)
     for name, values in (("__defaults__", function.__defaults__), ("__kwdefaults__", function.__kwdefaults__)):

@@ -33,14 +33,19 @@ class Scope:
     local: set[str]
     free: set[str]  # bound outside the converted function
     declared: set[str] = field(default_factory=set)  # `global` and `nonlocal` names
+    around: frozenset[str] = frozenset()  # bound by a captured function around this one: locals of the capture
 
     def kind(self, name: str) -> str:
+        if name in self.around:
+            return "local"
         if name in self.local and name not in self.declared:
             return "local"
         return "free" if name in self.free else "global"
 
     def inner(self, node: ast.AST) -> Scope:
-        return Scope(self.local - self.declared | bound_names(node), self.free, set(declared_names(node)) - self.local)
+        return Scope(
+            self.local - self.declared | bound_names(node), self.free, set(declared_names(node)) - self.local, self.around
+        )
 
 
 def bound_names(node: ast.AST, with_declared: bool = False) -> set[str]:
@@ -101,3 +106,17 @@ def own_walk(node: ast.AST) -> Iterator[ast.AST]:
         yield child
         if not isinstance(child, (*FUNCTIONS, ast.ClassDef)):
             stack += ast.iter_child_nodes(child)
+
+
+def names_of_class(node: ast.ClassDef) -> set[str]:
+    """The names that the body of a class binds."""
+    names: set[str] = set()
+    for child in own_walk(node):
+        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(child.name)
+        elif isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
+            names.add(child.id)
+        elif isinstance(child, (ast.Import, ast.ImportFrom)):
+            names.update((a.asname or a.name).split(".")[0] for a in child.names)
+    targets = [n.target for child in own_walk(node) for n in getattr(child, "generators", ())]
+    return names - {n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)}

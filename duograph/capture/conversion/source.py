@@ -12,31 +12,27 @@ source. What is rewritten, with `_dg_` the function's `Sites` object:
     obj.attr += v, obj[i] += v            _dg_.aug_attr(obj, "attr", "+", v), _dg_.aug_item(obj, i, "+", v)
     global x; x = v                       x = _dg_.store(k, v)
 
-Locals are left alone. Classes defined inside a function are left alone too: their methods are converted when called.
+Locals are left alone. Of classes defined inside a function, bases and values are rewritten; methods are converted when called.
 """
 
 from __future__ import annotations
 
 import ast
 import builtins
-import linecache
+import inspect
 import types
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from .finding import SourceMissing, definition
 from .flow import lower
-from .scopes import HELPER, THUNK, FunctionNode, Scope, bound_names, declared_names, parameters, reads_frame
+from .scopes import HELPER, THUNK, FunctionNode, Scope, bound_names, declared_names, names_of_class, reads_frame
 
 _OPERATORS: dict[type[ast.operator], str] = {
     ast.Add: "iadd", ast.Sub: "isub", ast.Mult: "imul", ast.Div: "itruediv", ast.FloorDiv: "ifloordiv", ast.Mod: "imod",
     ast.Pow: "ipow", ast.MatMult: "imatmul", ast.LShift: "ilshift", ast.RShift: "irshift", ast.BitOr: "ior",
     ast.BitXor: "ixor", ast.BitAnd: "iand",
 }  # fmt: skip
-
-
-class SourceMissing(Exception):
-    """The function's source cannot be had, or is not the source of this code."""
 
 
 @dataclass
@@ -46,14 +42,22 @@ class Converted:
     code: types.CodeType
     sites: list[tuple[str, str]] = field(default_factory=list)  # ("global" | "free", name)
     codes: tuple[types.CodeType, ...] = ()  # this code and the nested ones, which may be equal
+    methods: tuple[types.CodeType, ...] = ()  # of classes inside, not converted yet
+    outside: frozenset[str] = frozenset()  # its free variables that a capture does not make
 
 
-def convert(function: types.FunctionType) -> Converted:
-    """Converts the source of `function`; raises SourceMissing."""
+def convert(function: types.FunctionType, outside: frozenset[str] | None = None) -> Converted:
+    """Converts the source of `function`; raises SourceMissing.
+
+    Args:
+        outside: free variables that were there before a capture; left out: all.
+    """
     code = function.__code__
-    found, owner = _find(function)
+    free = frozenset(code.co_freevars)
+    outside = free if outside is None else free & outside
+    found, owner = definition(function)
     node = lower(found)
-    scope = Scope(bound_names(node), set(code.co_freevars))
+    scope = Scope(bound_names(node), set(outside), around=free - outside)
     sites: list[tuple[str, str]] = []
     rewriter = _Rewriter(scope, sites, owner, function.__globals__)
     body = rewriter.function_body(node)
@@ -61,86 +65,23 @@ def convert(function: types.FunctionType) -> Converted:
     converted = _compile(inner, code)
     if converted.co_varnames[: code.co_argcount] != code.co_varnames[: code.co_argcount]:
         raise SourceMissing(f"{code.co_filename} has changed since it was imported")
-    return Converted(converted, sites, tuple(_nested(converted)))
+    codes, methods = _nested(converted)
+    return Converted(converted, sites, tuple(codes), tuple(methods), outside)
 
 
-def _nested(code: types.CodeType) -> list[types.CodeType]:
-    found = [code]
+def _nested(code: types.CodeType) -> tuple[list[types.CodeType], list[types.CodeType]]:
+    """(a code object with those inside of it, the methods of classes among these)."""
+    found, methods = [code], []
+    of_class = not code.co_flags & inspect.CO_OPTIMIZED
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            found += _nested(constant)
-    return found
-
-
-# ---- finding the definition ---------------------------------------------------------------------------------------
-
-_files: dict[str, tuple[list[str], ast.Module]] = {}
-
-
-def _find(function: types.FunctionType) -> tuple[FunctionNode, str]:
-    """The definition in the file and the name of the class around it."""
-    code = function.__code__
-    lines = linecache.getlines(code.co_filename, function.__globals__)
-    if not lines:
-        raise SourceMissing("its source is not available")
-    known = _files.get(code.co_filename)
-    if known is None or known[0] is not lines:
-        try:
-            known = _files[code.co_filename] = (lines, ast.parse("".join(lines)))
-        except SyntaxError as error:
-            raise SourceMissing("its source cannot be parsed") from error
-    candidates = [
-        (node, owner)
-        for node, owner in _beginning_at(code.co_firstlineno, known[1], "")
-        if (code.co_name == "<lambda>") == isinstance(node, ast.Lambda)
-        and (isinstance(node, ast.Lambda) or node.name == code.co_name)
-        and parameters(node.args) == _code_parameters(code)
-    ]
-    if len(candidates) > 1:  # several lambdas on one line: the one around this code's instructions
-        inside = [c for c in candidates if _contains(c[0], code)]
-        candidates = sorted(inside, key=lambda c: _extent(c[0]))[:1]
-    if not candidates:
-        raise SourceMissing("its source was not found")
-    return candidates[0]
-
-
-def _beginning_at(line: int, node: ast.AST, owner: str) -> Iterator[tuple[FunctionNode, str]]:
-    """The functions inside `node` that begin at a line, decorators included, each with the name of the class around it."""
-    for child in ast.iter_child_nodes(node):
-        first = _first_line(child)
-        if first is not None and not first <= line <= getattr(child, "end_lineno", line):
-            continue
-        if first == line and isinstance(child, (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef)):
-            yield child, owner
-        yield from _beginning_at(line, child, child.name if isinstance(child, ast.ClassDef) else owner)
-
-
-def _first_line(node: ast.AST) -> int | None:
-    """Where a node begins, decorators included; None for nodes without a place."""
-    first: int | None = getattr(node, "lineno", None)
-    decorators = getattr(node, "decorator_list", None)
-    return min(first, decorators[0].lineno) if decorators and first is not None else first
-
-
-def _code_parameters(code: types.CodeType) -> list[str]:
-    count = code.co_argcount + code.co_kwonlyargcount
-    count += bool(code.co_flags & 0x04) + bool(code.co_flags & 0x08)
-    return list(code.co_varnames[:count])
-
-
-def _extent(node: FunctionNode) -> tuple[int, int]:
-    return ((node.end_lineno or node.lineno) - node.lineno, (node.end_col_offset or 0) - node.col_offset)
-
-
-def _contains(node: FunctionNode, code: types.CodeType) -> bool:
-    start = (node.lineno, node.col_offset)
-    end = (node.end_lineno or node.lineno, node.end_col_offset or 0)
-    for line, end_line, column, end_column in code.co_positions():
-        if None in (line, end_line, column, end_column) or (line, column) == (line, 0):
-            continue
-        if not (start <= (line, column) and (end_line, end_column) <= end):
-            return False
-    return True
+            if of_class and HELPER not in constant.co_freevars and not constant.co_name.startswith("<"):
+                methods.append(constant)
+                continue
+            inner = _nested(constant)
+            found += inner[0]
+            methods += inner[1]
+    return found, methods
 
 
 # ---- rewriting ----------------------------------------------------------------------------------------------------
@@ -336,6 +277,23 @@ class _Rewriter(ast.NodeTransformer):
     visit_FunctionDef = visit_AsyncFunctionDef = nested_function
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        node.bases = [self.visit(b) for b in node.bases]
+        node.keywords = [ast.copy_location(ast.keyword(k.arg, self.visit(k.value)), k) for k in node.keywords]
+        node.decorator_list = [self.visit(d) for d in node.decorator_list]
+        own = names_of_class(node)
+
+        def visited(value: Any) -> Any:
+            """A value that only names of outside of the class go into."""
+            mine = value is None or any(isinstance(n, ast.Name) and n.id in own for n in ast.walk(value))
+            return value if mine else self.visit(value)
+
+        for statement in node.body:
+            if isinstance(statement, (ast.Assign, ast.AnnAssign)):
+                statement.value = visited(statement.value)
+            elif isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                statement.decorator_list = [visited(d) for d in statement.decorator_list]
+                statement.args.defaults = [visited(d) for d in statement.args.defaults]
+                statement.args.kw_defaults = [visited(d) for d in statement.args.kw_defaults]
         return node
 
     def visit_match_case(self, node: ast.match_case) -> ast.match_case:

@@ -44,7 +44,7 @@ def follow(function: types.FunctionType, resumed: bool) -> Any:
 
 
 def _is_users(function: types.FunctionType) -> bool:
-    """Whether a function is the user's. Python's library makes some from text; calls that this package makes have user's lines."""
+    """Whether a function is the user's. Python's library makes some from text, and this package calls with user's lines."""
     around = function.__globals__
     if not is_user_file(function.__code__.co_filename) or len(around) <= 1:
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import operator
 import types
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from duograph import _core as core
 from duograph._recorded import state
 
+from ..outside.journal import CONTAINERS, is_array, own_dict
+from ..outside.modules import is_module
 from ..values.numbers import plain_pinned
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ _DISPATCHED_METHOD = _Methods().both.__code__
 
 def wrapped_by_library(recorder: Recorder, function: types.FunctionType) -> Callable[..., Any] | None:
     """The same wrapper around the converted function; None if it is none whose inside is known."""
+    if function is copy.copy or function is copy.deepcopy:
+        return copying(recorder, function)
     if function.__code__ is _CONTEXT_MANAGER:
         return contextlib.contextmanager(recorder.callee(function.__wrapped__))  # type: ignore[attr-defined]
     if function.__code__ is _DISPATCHED_METHOD:
@@ -93,6 +98,34 @@ def of_method(recorder: Recorder, caller: operator.methodcaller) -> Callable[[An
     for value in (*args, *named.values()):
         recorder.foreign(value)
     return lambda holder: recorder.callee(recorder.attribute(holder, name))(*args, **named)
+
+
+def copying(recorder: Recorder, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`copy.copy` or `copy.deepcopy`, which reads all that an object holds."""
+
+    def call(value: Any, *args: Any, **kwargs: Any) -> Any:
+        _look_into(recorder, value, function is copy.deepcopy)
+        return function(value, *args, **kwargs)
+
+    return call
+
+
+def _look_into(recorder: Recorder, value: Any, deep: bool) -> None:
+    """The captured function may look at all that an object holds; if `deep`, also at what that holds."""
+    waiting, known = [value], set()
+    while waiting:
+        value = waiting.pop()
+        if id(value) in known or is_module(value) or isinstance(value, (core.Tensor, type, types.FunctionType, types.ModuleType)):
+            continue
+        known.add(id(value))
+        held = value if isinstance(value, (*CONTAINERS, tuple)) else own_dict(value)
+        outside = id(value) in recorder.external
+        if outside and is_array(value):
+            recorder.array(value)
+        if outside and isinstance(held, CONTAINERS):
+            recorder.contents(held, deep=False)
+        if deep and held is not None:
+            waiting += held.values() if isinstance(held, dict) else held
 
 
 def remembering(recorder: Recorder, function: Any) -> Callable[..., Any]:

@@ -316,6 +316,6 @@ def is_array(value: Any) -> bool:
 
 def is_outside_function(value: Any) -> bool:
     """Whether it is a function that was there before the capture."""
-    from ..conversion.convert import is_own
+    from ..conversion.convert import is_inside
 
-    return isinstance(value, types.FunctionType) and not is_own(value.__code__)
+    return isinstance(value, types.FunctionType) and not is_inside(value.__code__)
