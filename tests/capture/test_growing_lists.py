@@ -166,7 +166,8 @@ def test_what_only_the_length_would_tell_is_refused():
         items = []
         for i in range(c):
             items.append(x * i)  # noqa: PERF401
-        return items[1:]
+        items.pop()
+        return items
 
     def g(x, c):
         items = [x]

@@ -254,6 +254,16 @@ def length(items: list[Any]) -> Any:
     return count
 
 
+def length_of(value: Any) -> Any:
+    """`len(value)`."""
+    if type(value) is list:
+        builder: Any = current()
+        builder.read_length.add(id(value))
+    if grows(value):
+        return length(value)
+    return value.size(0) if isinstance(value, core.Tensor) and value._traced is not None and value.ndim else len(value)
+
+
 def last_of(items: Sequence[Any]) -> Any:
     """The last item of a list in a loop that appends to it; some items may be masked."""
     last = items[-1]

@@ -21,7 +21,7 @@ from ..outside.recorder import Recorder
 from .branches import Outside, truth
 from .containers import Containers
 from .control import UNBOUND, Thunk, Variables, decides
-from .growing import extend, tensors_of
+from .growing import Rows, extend, tensors_of
 from .loop_node import COUNTER, Loop
 from .loop_state import FirstTurnDiffers, LoopState, NotALoop
 from .merge import adopt, common_type, is_number, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
@@ -272,8 +272,8 @@ class LoopCapture:
         """What a turn appends must not be memory that later turns write; memory that lives on is noted."""
         builder = self.builder
         self.lenders = []  # of each appended tensor: tensors from outside, and variables, that lie on its memory
-        for item in (t for _, new in self.state.growing for t in tensors_of(new)):
-            cells = builder.aliases.beneath(region, item)
+        for item, stacked in ((t, type(x) is Rows) for _, new in self.state.growing for x in new for t in tensors_of([x])):
+            cells = builder.aliases.beneath(region, item) if stacked else dict([builder.aliases.storage(region, item)])
             outer = [root for cell, root in cells.items() if not region.holds(cell.born)]
             on = [path for path in self.carried if self._is_on(self._leaf(after, path), cells)]
             written = any(path in tensors and builder.view_of(tensors[path]).cell.written for path in on)

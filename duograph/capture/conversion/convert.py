@@ -18,7 +18,7 @@ from duograph.ir.builder import current
 from duograph.ops.definition import REGISTRY
 
 from ..control.control import ControlFlow
-from ..control.growing import grows, joining, length, whole_arguments
+from ..control.growing import joining, length_of, whole_arguments
 from ..control.sequences import enumerate_of, range_of, reversed_of, zip_of
 from ..outside.callbacks import HostCallback
 from ..outside.host import host_number
@@ -382,7 +382,7 @@ def _builtin(recorder: Recorder, function: Any) -> Any:
     if function is format or function is repr:
         return lambda value, spec="": joined(((value, "r" if function is repr else "", spec),))
     if function is len:
-        return _length
+        return length_of
     if function is isinstance:
         return lambda value, kinds: isinstance(stood_for(value), kinds)
     if getattr(function, "__self__", None) is math and function.__name__ in _OF_NUMBERS:
@@ -429,15 +429,6 @@ def _next(recorder: Recorder, items: Any, *default: Any) -> Any:
     if id(items) in recorder.external and is_used_up(items):
         raise refuse_iterator("")
     return next(items, *default)
-
-
-def _length(value: Any) -> Any:
-    if type(value) is list:
-        builder: Any = current()
-        builder.read_length.add(id(value))
-    if grows(value):
-        return length(value)
-    return value.size(0) if isinstance(value, core.Tensor) and value._traced is not None and value.ndim else len(value)
 
 
 def _get(recorder: Recorder, holder: dict[Any, Any], key: Any, default: Any = None) -> Any:
