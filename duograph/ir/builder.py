@@ -67,6 +67,7 @@ class Builder:
         self.equal: dict[Dim, Expr] = {}
         self.late_symbols: set[Dim] = set()
         self._late_order: dict[Dim, int] = {}
+        self._highest: dict[Dim, Expr] = {}  # of late sizes: what they are at most
         self.late_numbers: dict[Dim, Any] = {}  # tensors that stand for late sizes in results
         self.location: Location | None = None
         self.scope = ""
@@ -262,7 +263,14 @@ class Builder:
         made = symbol(f"{name}{len(self.late_symbols)}", 0, INFINITY if high is None else bounds(high)[1])
         self.late_symbols.add(made)
         self._late_order[made] = len(self._late_order)
+        if high is not None:
+            self._highest[made] = high
         return made
+
+    def at_most(self, size: Expr, other: Expr) -> bool:
+        """Whether a late size was made as one that is at most the other."""
+        highest = self._highest.get(size) if isinstance(size, Dim) else None
+        return highest is not None and self.resolve(highest) == self.resolve(other)
 
     def is_late(self, sizes: Iterable[Expr]) -> bool:
         """Whether only a run knows one of the sizes."""
@@ -271,6 +279,14 @@ class Builder:
     def _known_after(self, size: Expr) -> int:
         """The number of the last late symbol in a size; -1 if it is known when the program starts."""
         return max((self._late_order.get(found, -1) for found in symbols(size)), default=-1) if self._late_order else -1
+
+    def late_mark(self) -> int:
+        """How many late sizes there are by now."""
+        return len(self._late_order)
+
+    def known_before(self, size: Expr, mark: int) -> bool:
+        """Whether a size was known when there were so many late ones."""
+        return self._known_after(size) < mark
 
     def size_of(self, value: Value, name: str = "late", high: Expr | None = None) -> Dim:
         """A 0-d int64, at most `high`, as a size, known once the value is; a negative one is an error of the run."""

@@ -24,6 +24,7 @@ from .masked import note_items, on_either_side
 from .merge import adopt, common_type, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
 from .region_gradients import Written, with_gradients
 from .regions import Region
+from .sizes_of_sides import Room, Sizes
 
 if TYPE_CHECKING:
     from ..builder import CaptureBuilder
@@ -180,6 +181,7 @@ class _Choice:
         self.regions: list[Region] = []
         self.values: list[tuple[Any, Any]] = []  # of each result: what it is on both sides
         self.lenders: list[tuple[str, list[Cell]]] = []  # of each result: whose memory it is on one side
+        self.sizes = Sizes(builder, predicate)
 
     def side(self, run: Thunk, get: Thunk, writes: bool = False) -> Any:
         """Capture one side; gives the variables at its end, or ENDED if it raises."""
@@ -245,7 +247,9 @@ class _Choice:
 
             def take(queue: Any = queue) -> Any:
                 row = next(queue)
-                return next(results) if row is None else row[0]
+                if row is None:
+                    return next(results)
+                return self.sizes.cut(next(results), row) if isinstance(row, Room) else row[0]
 
             merged.append(rebuild(like, take))
         for cell in cells:
@@ -295,6 +299,9 @@ class _Choice:
         type_ = first if values[1] is UNBOUND else second if values[0] is UNBOUND else None
         if type_ is None and first is not None and second is not None:
             type_ = common_type(first, second)
+            room = None if type_ is not None else self.sizes.room(first, second)
+            if room is not None:
+                return self._with_room(path, values, room, outs)
             if type_ is None:
                 self.builder.call_sizes.must_be_equal(first.shape, second.shape)
         if type_ is None:
@@ -305,14 +312,26 @@ class _Choice:
             )
             what = "differs between the two sides of a branch that a tensor's value decides"
             raise refuse(path, what, (_WHERE[0], values[0]), (_WHERE[1], values[1]), hint)
-        self.values.append((values[0], values[1]))
-        borrowed = self.builder.borrowed
-        lenders = [c for region, x in zip(self.regions, values) for c in borrowed.lenders(region, (x,))]
-        self.lenders.append((path, lenders))
+        self._note(path, values)
         for region, value, out in zip(self.regions, values, outs):
             with region.open(at_end=True):
                 out.append(adopt(value, type_))
         return None
+
+    def _note(self, path: str, values: Sequence[Any]) -> None:
+        """One more result: what it is on both sides, and whose memory."""
+        self.values.append((values[0], values[1]))
+        borrowed = self.builder.borrowed
+        lenders = [c for region, x in zip(self.regions, values) for c in borrowed.lenders(region, (x,))]
+        self.lenders.append((path, lenders))
+
+    def _with_room(self, path: str, values: Sequence[Any], room: Room, outs: tuple[list[Any], list[Any]]) -> Room:
+        """A result that has another size on either side."""
+        self._note(path, values)
+        for region, value, out in zip(self.regions, values, outs):
+            with region.open(at_end=True):
+                out.append(self.sizes.fill(value, room))
+        return room
 
     def _cells(self, outs: tuple[list[Any], list[Any]]) -> list[Cell]:
         """Storages that either side wrote: their contents are results too."""

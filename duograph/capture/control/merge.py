@@ -15,6 +15,7 @@ from duograph.ops.tracing import cast_value, wrap
 
 from ..conversion.scopes import HELPER
 from ..memory.borrowed import no_use
+from ..values.late import is_late
 from ..values.numbers import LiveNumber, SizeNumber, is_live, plain
 from ..values.tree import dataclass_fields, is_namedtuple
 from .control import UNBOUND
@@ -173,7 +174,8 @@ def common_type(a: TensorType, b: TensorType) -> TensorType | None:
 def describe(value: Any) -> str:
     """A leaf in a message."""
     if isinstance(value, core.Tensor):
-        return f"{value.dtype.name}[{', '.join(str(plain(size)) for size in value.shape)}]"
+        sizes = ("?" if is_late(size) else str(plain(size)) for size in value.shape)
+        return f"{value.dtype.name}[{', '.join(sizes)}]"
     if value is None or value is UNBOUND:
         return "None" if value is None else "nothing"
     value = plain(value)  # to say what a number is must not make the capture one for this number

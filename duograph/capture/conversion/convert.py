@@ -26,7 +26,7 @@ from ..outside.host_calls import speaks_for_itself
 from ..outside.journal import CONTAINERS
 from ..outside.modules import is_module
 from ..outside.outer import is_used_up, outer_call, refuse_iterator
-from ..values.asked import number_of
+from ..values.asked import number_of, rounding, whole_number_of
 from ..values.numbers import MATHEMATICAL, is_live, mathematical, power, rounded, stood_for
 from ..values.texts import OF_TEXTS, joined
 from ..values.whole_numbers import of_whole_numbers
@@ -341,8 +341,9 @@ def _to_number(cls: type) -> Any:
     """float(x) of a live number and int(x) of a live int stay live; of a tensor they are numbers that the run knows."""
 
     def convert(*args: Any) -> Any:
-        if len(args) == 1 and isinstance(args[0], core.Tensor) and (cls is float or not args[0].dtype.is_floating_point):
-            asked = number_of(args[0], cls)
+        if len(args) == 1 and isinstance(args[0], core.Tensor):
+            of_float = cls is int and args[0].dtype.is_floating_point
+            asked = whole_number_of(args[0], "trunc") if of_float else number_of(args[0], cls)
             return cls(args[0]) if asked is None else asked
         if len(args) != 1 or not is_live(args[0]):
             return cls(*args)
@@ -368,7 +369,7 @@ def _mathematical(function: Any) -> Any:
             return function(*args) if found is None else found
         if len(args) == 1 and is_live(args[0]):
             return mathematical(name, args[0]) if name in MATHEMATICAL else rounded(name, args[0])
-        return function(*args)
+        return rounding(function, name)(*args) if name in ("floor", "ceil", "trunc", "round") else function(*args)
 
     return call
 
@@ -385,7 +386,7 @@ def _builtin(recorder: Recorder, function: Any) -> Any:
         return length_of
     if function is isinstance:
         return lambda value, kinds: isinstance(stood_for(value), kinds)
-    if getattr(function, "__self__", None) is math and function.__name__ in _OF_NUMBERS:
+    if function is round or (getattr(function, "__self__", None) is math and function.__name__ in _OF_NUMBERS):
         return _mathematical(function)
     if function is vars:
         return lambda *args: recorder.attribute(args[0], "__dict__") if len(args) == 1 else vars(*args)

@@ -12,6 +12,7 @@ from duograph import _core as core
 from duograph._recorded import state
 from duograph.ir.builder import active, current
 from duograph.ir.types import TensorType
+from duograph.ops.definition import REGISTRY
 from duograph.ops.tracing import wrap
 
 _NUMBERS = {"b": core.bool, "i": core.int64, "u": core.int64, "f": core.float64}
@@ -32,6 +33,30 @@ def number_of(tensor: Any, kind: type | None = None) -> Any:
     if value.shape:
         value = builder.emit("reshape", [value], {}, [TensorType(value.dtype, ())])[0]
     return wrap(builder.emit("cast", [value], {}, [TensorType(dtype, (), weak=True)])[0])
+
+
+def whole_number_of(tensor: Any, how: str) -> Any:
+    """`int(tensor)` ("trunc"), `round`, `math.floor` or `ceil` of it; None where it cannot be had."""
+    number = number_of(tensor, float)
+    if number is None:
+        return None
+    from ..control.branches import must
+
+    name = "int" if how == "trunc" else how
+    must(number.abs() < 2.0**63, ValueError(f"{name}: the number is NaN, infinite or has more than 64 bits"))
+    return number_of(number if how == "trunc" else REGISTRY[how].op(number), int)
+
+
+def rounding(function: Any, how: str) -> Any:
+    """`round`, `math.floor` and their like, of numbers that only the run knows, too."""
+
+    def call(*args: Any) -> Any:
+        found = None
+        if len(args) == 1 and stands_for_number(args[0]) and args[0].dtype.is_floating_point:
+            found = whole_number_of(args[0], how)
+        return function(*args) if found is None else found
+
+    return call
 
 
 def _asked_in_a_program() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph.errors import BoundsError, DimensionError, DomainError, ShapeError
+from duograph.ir.builder import current
 from duograph.ir.dim import ceildiv, mod
 from duograph.ir.dim import maximum as greater
 from duograph.ir.dim import minimum as lesser
@@ -37,6 +38,8 @@ def _window(x: Any, dim: int, start: Any, stop: Any, step: Any) -> tuple[tuple[A
 
 def _clamped(bound: Any, size: Any) -> Any:
     """A slice's bound within 0 … size; negative ones count from the end."""
+    if current().at_most(bound, size):
+        return bound
     negative = (1 if bound < 0 else 0) if isinstance(bound, int) else lesser(greater(-bound, 0), 1)
     return greater(lesser(bound + size * negative, size), 0)
 
@@ -245,9 +248,9 @@ def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
     tensor([2, 3])
     """
     size = x.shape[existing_axis("narrow", dim, x.ndim)]
-    if isinstance(start, int) and start < 0:
+    if type(start) is int and start < 0:
         start = start + size
-    if isinstance(start, int) and isinstance(length, int) and isinstance(size, int) and not 0 <= start <= start + length <= size:
+    if type(start) is type(length) is type(size) is int and not 0 <= start <= start + length <= size:
         raise BoundsError(f"narrow: start {start} and length {length} do not lie within size {size} of dimension {dim}")
     return slice(x, dim, start, start + length)
 
