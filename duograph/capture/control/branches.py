@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -132,15 +133,20 @@ def branch(
 
 
 def choose(recorder: Recorder, test: Any, then: Thunk, otherwise: Thunk) -> Any:
-    """A conditional expression on a tensor."""
-    choice = _Choice(recorder, truth(test))
-    sides = [choice.side(lambda: None, run) for run in (then, otherwise)]
-    if ENDED not in sides:
-        return choice.merge(["the expression"], [tuple(sides)])[0]
-    values: list[Any] = []
-    ends = [side is ENDED for side in sides]
-    choice.go_on(ends, lambda: values.append(then()), lambda: values.append(otherwise()))
-    return values[0]
+    """A conditional expression on a tensor. What its parts call may change things, as statements may."""
+    state: list[Any] = [UNBOUND]
+    name = ("the expression",)
+    variables = Variables(
+        lambda: (state[0],), lambda values: operator.setitem(state, 0, values[0]), name, name, lambda: (then, otherwise)
+    )
+    branch(
+        recorder,
+        test,
+        lambda: operator.setitem(state, 0, then()),
+        lambda: operator.setitem(state, 0, otherwise()),
+        variables,
+    )
+    return state[0]
 
 
 def check(recorder: Recorder, test: Any, message: Thunk | None) -> None:

@@ -132,7 +132,7 @@ class ControlFlow:
             if recorder is not None:
                 from .loops import while_loop
 
-                while_loop(recorder, test, body, variables)
+                while_loop(recorder, value, test, body, variables)
                 return
             if not value:
                 return

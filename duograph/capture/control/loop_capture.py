@@ -10,6 +10,7 @@ from duograph import _core as core
 from duograph._stack import user_location
 from duograph.errors import CaptureError, Error
 from duograph.ir.builder import current
+from duograph.ir.effects import has_effects
 from duograph.ir.graph import Value
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
@@ -19,11 +20,11 @@ from ..memory.sharing import Turns
 from ..outside.outside_places import OutsidePlaces, with_places
 from ..outside.recorder import Recorder
 from .branches import Outside, truth
-from .containers import Containers
-from .control import UNBOUND, Thunk, Variables, decides
+from .containers import Containers, same_items
+from .control import UNBOUND, Thunk, Variables, decides, deciding
 from .growing import Rows, extend, tensors_of
 from .loop_node import COUNTER, Loop
-from .loop_state import FirstTurnDiffers, LoopState, NotALoop
+from .loop_state import FirstTurnDiffers, LoopState, NotALoop, TestActs
 from .merge import adopt, common_type, is_number, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
 from .region_gradients import Written, check_asked, with_gradients
 from .regions import Region
@@ -253,7 +254,7 @@ class LoopCapture:
             self._enter(tensors, contents)
             go_on: Any = True
             if test is not None:
-                go_on = test()
+                go_on = self._asked(test, region)
             elif stop is not None:
                 stopped = stop()
                 go_on = stopped.logical_not() if decides(stopped) is not None else not stopped
@@ -267,6 +268,15 @@ class LoopCapture:
                 value = self.builder.read(within.logical_and(wrap(value)))
         self.set(self.before)
         return region, value
+
+    def _asked(self, test: Thunk, region: Region) -> Any:
+        """What the test gives, which must not do anything besides: it is asked once more often than there are turns."""
+        held, written = [x.copy() for x in self.containers.known], region.versions_written()
+        found = deciding(test())
+        changed = not all(same_items(x.copy(), before) for x, before in zip(self.containers.known, held))
+        if changed or region.versions_written() != written or any(map(has_effects, region.nodes)):
+            raise TestActs("static: the test of a loop changes something", location=user_location())
+        return found
 
     def _check_appended(self, region: Region, tensors: dict[str, Any], after: dict[str, Any]) -> None:
         """What a turn appends must not be memory that later turns write; memory that lives on is noted."""

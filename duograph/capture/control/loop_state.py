@@ -29,6 +29,10 @@ class FirstTurnDiffers(CaptureError):
     """A variable begins as nothing or a number, and is a tensor from the first turn on."""
 
 
+class TestActs(CaptureError):
+    """The test of a `while` does something besides deciding."""
+
+
 class Place(NamedTuple):
     """One item of a container, under a name of its own."""
 

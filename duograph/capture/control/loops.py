@@ -9,13 +9,14 @@ from duograph.errors import CaptureError
 from duograph.ir.builder import current
 from duograph.ops.tracing import wrap
 
+from ..conversion.scopes import HELPER
 from ..memory.joined import LookAgain
 from ..outside.recorder import Recorder
 from ..values.sizes import Unsettled
-from .branches import branch
-from .control import Thunk, Variables, decides
+from .branches import branch, truth
+from .control import Thunk, Variables, decides, deciding
 from .loop_capture import EndsAtOnce, LoopCapture
-from .loop_state import FirstTurnDiffers
+from .loop_state import FirstTurnDiffers, TestActs
 from .sequences import Later, Sequence_, as_sequence
 
 UNROLL = 8  # turns: so many are written out
@@ -23,17 +24,41 @@ UNROLL = 8  # turns: so many are written out
 
 def while_loop(
     recorder: Recorder,
+    first: Any,
     test: Thunk,
     body: Thunk,
     variables: Variables,
 ) -> None:
-    """`while` on a tensor."""
+    """`while` on a tensor; `first`: what the test gave before the first turn."""
     capture = LoopCapture(recorder, variables)
     try:
         capture.run(None, lambda item: body(), test, None)
     except EndsAtOnce:
         capture.give_up()
-        branch(recorder, test(), body, lambda: None, variables)
+        branch(recorder, first, body, lambda: None, variables)
+    except TestActs:
+        capture.give_up()
+        _while_flag(recorder, first, test, body, variables)
+
+
+def _while_flag(recorder: Recorder, first: Any, test: Thunk, body: Thunk, variables: Variables) -> None:
+    """`while` whose test does something: it is made at the end of each turn, and what it gave is a variable."""
+    state: list[Any] = [wrap(truth(first))]
+    name = f"{HELPER}goes_on"
+
+    def set_(values: Any) -> None:
+        variables.set(tuple(values[:-1]))
+        state[0] = values[-1]
+
+    def turn(item: Any) -> None:
+        body()
+        value = deciding(test())
+        state[0] = bool(value) if decides(value) is None else wrap(truth(value))
+
+    more = variables._replace(
+        get=lambda: (*variables.get(), state[0]), set=set_, names=[*variables.names, name], live=[*variables.live, name]
+    )
+    LoopCapture(recorder, more).run(None, turn, lambda: state[0], None)
 
 
 def while_of_sizes(recorder: Recorder, test: Thunk, body: Thunk, variables: Variables) -> bool:

@@ -120,6 +120,10 @@ class Region:
         """The storages from outside that were written since the region opened."""
         return set(self._cells)
 
+    def versions_written(self) -> dict[int, int]:
+        """The same, with the versions of their contents."""
+        return {key: cell.version for key, (cell, _, _) in self._cells.items()}
+
     def note_view(self, view: View) -> None:
         """What is known of a view is about to change."""
         self._views.setdefault(id(view), (view, view.value, view.version, view.history))

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from .exits import Exits, annotate_liveness, assign, name_of, none_of, reads, thunk
 from .scopes import HELPER, FunctionNode, bound_names, declared_names, own_walk, parameters, reads_frame
@@ -41,17 +41,18 @@ def lower(node: FunctionNode) -> FunctionNode:
     return made
 
 
-def _lower_in_place(node: FunctionNode) -> None:
+def _lower_in_place(node: FunctionNode, around: Set[str] = frozenset()) -> None:
+    """`around`: variables of the functions around it."""
     if isinstance(node, ast.Lambda):
         node.body = _Generator(set(), node).visit(node.body)
         return
     if _is_left_alone(node):
-        _Nested().visit_body(node.body)
+        _Nested(around | bound_names(node)).visit_body(node.body)
         return
     node.body = Exits().function(node)
     captured = annotate_liveness(node)
     names = bound_names(node)
-    generator = _Generator(names, node)
+    generator = _Generator(names, node, around)
     generator.captured = captured
     body = generator.statements(node.body)
     node.body = [*_bindings(names - set(parameters(node.args)), body[0]), *body]
@@ -76,12 +77,15 @@ def _is_left_alone(node: FunctionNode) -> bool:
 class _Nested(ast.NodeVisitor):
     """Lowers the functions inside of one that is left alone."""
 
+    def __init__(self, around: Set[str]) -> None:
+        self.around = around
+
     def visit_body(self, body: Sequence[ast.stmt]) -> None:
         for statement in body:
             self.visit(statement)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        _lower_in_place(node)
+        _lower_in_place(node, self.around)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         return
@@ -93,9 +97,13 @@ class _Nested(ast.NodeVisitor):
 class _Generator(ast.NodeTransformer):
     """Control flow as helper calls."""
 
-    def __init__(self, local: set[str], function: FunctionNode) -> None:
+    def __init__(self, local: set[str], function: FunctionNode, around: Set[str] = frozenset()) -> None:
         self.local = local
+        self.around = around
         self.declared = declared_names(function)
+        # Those of the functions around it are variables of a statement, too; others are outside, where writes are seen.
+        self.theirs = {name for name, how in self.declared.items() if how == "nonlocal" and name in around}
+        self.own = local - self.declared.keys() | self.theirs
         self.first = next(iter([a.arg for a in (*function.args.posonlyargs, *function.args.args)]), None)
         self.captured: set[str] = set()
         self.count = 0
@@ -132,7 +140,7 @@ class _Generator(ast.NodeTransformer):
             arguments.args.append(ast.copy_location(ast.arg(parameter), at))
         assigned = {n for s in body for n in _assigned(s)} | set(names)
         head: list[ast.stmt] = []
-        shared = sorted((assigned & self.local) - self.declared.keys())
+        shared = sorted(assigned & self.own)
         for keyword in ("nonlocal", "global"):
             listed = sorted(n for n in assigned if self.declared.get(n) == keyword)
             if keyword == "nonlocal":
@@ -169,10 +177,10 @@ class _Generator(ast.NodeTransformer):
 
     def variables(self, statement: ast.stmt, body: Iterable[ast.stmt]) -> list[str]:
         """The local variables that statements assign."""
-        return sorted({n for s in body for n in _assigned(s)} & self.local - self.declared.keys())
+        return sorted({n for s in body for n in _assigned(s)} & self.own)
 
     def live(self, statement: ast.stmt, names: Sequence[str], more: str = "live") -> ast.expr:
-        alive = getattr(statement, more, set()) | getattr(statement, "live", set()) | self.captured
+        alive = getattr(statement, more, set()) | getattr(statement, "live", set()) | self.captured | self.theirs
         return self.strings([n for n in names if n in alive], statement)
 
     # -- statements
@@ -237,7 +245,7 @@ class _Generator(ast.NodeTransformer):
 
     def loads(self, node: ast.stmt, body: Iterable[ast.AST], names: Sequence[str]) -> ast.expr:
         """A function that gives what a loop body reads besides its own variables."""
-        read = sorted({n for part in body for n in reads(part)} & self.local - set(names) - self.declared.keys())
+        read = sorted({n for part in body for n in reads(part)} & self.own - set(names))
         peeks = [self.call(node, "peek", thunk(name_of(name, node))) for name in read]
         return thunk(ast.copy_location(ast.Tuple(peeks, ast.Load()), node))
 
@@ -267,7 +275,7 @@ class _Generator(ast.NodeTransformer):
         node.decorator_list = [self.visit(d) for d in node.decorator_list]
         node.args.defaults = [self.visit(d) for d in node.args.defaults]
         node.args.kw_defaults = [None if d is None else self.visit(d) for d in node.args.kw_defaults]
-        _lower_in_place(node)
+        _lower_in_place(node, self.around | self.local)
         return node
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.stmt:
