@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 
 import pytest
 
@@ -12,7 +13,7 @@ from duograph.errors import CaptureError
 
 def caught(x):
     try:
-        n = int(x.sum())
+        n = math.exp(x.sum())
     except Exception:
         n = -1
     return x * n
@@ -20,34 +21,34 @@ def caught(x):
 
 def bare(x):
     try:
-        return x * int(x.sum())
+        return x * math.exp(x.sum())
     except:  # noqa: E722
         return x * 100
 
 
 def suppressed(x):
     with contextlib.suppress(Exception):
-        return x * int(x.sum())
+        return x * math.exp(x.sum())
     return x * 100
 
 
 def as_runtime_error(x):
     try:
-        return int(x.sum())
+        return math.exp(x.sum())
     except RuntimeError:
         return 1
 
 
 def returned_in_finally(x):
     try:
-        x = x * int(x.sum())
+        x = x * math.exp(x.sum())
     finally:
         return x  # noqa: B012
 
 
 def raised_anew(x):
     try:
-        return x * int(x.sum())
+        return x * math.exp(x.sum())
     except Exception as error:
         raise ValueError("no whole number") from error
 

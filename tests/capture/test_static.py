@@ -330,7 +330,7 @@ def test_print_happens_at_every_run(capsys):
         (lambda x: x.item(), ".item()"),
         (lambda x: math.exp(x[0].item()), "math.exp"),
         (lambda x: {1.0: x}.get(x[0].item(), -x), ".get("),
-        (lambda x: int(x[0]), "int(x[0])"),
+        (lambda x: bytes(int(x[0])), "bytes("),
         (lambda x: np.asarray(x), "np.asarray"),
         (lambda x: random.choice([1, 2]) * x, "random.choice"),
         (lambda x: dg.from_numpy(np.random.rand(2)) * x, "np.random.rand(2)"),

@@ -93,15 +93,6 @@ def index_of_item_program():
     return Program(f, (make(3),), (make(3),))
 
 
-def int_of_program():
-    w = make(3)
-
-    def f(x):
-        return x * int(w[0])
-
-    return Program(f, (make(3),), (make(3),))
-
-
 def long_list_program():
     w = make(100)
 
@@ -280,7 +271,6 @@ REFUSED = [
     (numpy_of_x_program, "NumPy wants a tensor's values", "x.numpy()"),
     (math_of_item_program, "float() reads a tensor's value", "math.exp(x.sum().item())"),
     (index_of_item_program, "index() reads a tensor's value", "(x > 0).sum().item()]"),
-    (int_of_program, "int() reads a tensor's value", "int(w[0])"),
     (long_list_program, "tolist() reads", "w.tolist()"),
     (concrete_numpy_program, "NumPy wants", "w.numpy()"),
     (np_arg_program, "argument a is a NumPy ndarray", ""),

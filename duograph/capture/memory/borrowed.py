@@ -112,11 +112,13 @@ class Borrowed:
             self.pairs = old
 
     def note_together(self, region: Region, values: Iterable[Any], results: Iterable[tuple[str, Any]]) -> None:
-        """Results that share memory in the region from which they come."""
+        """Results that share memory in the region from which they come, or may do so there."""
         groups: dict[Cell, list[tuple[str, Any]]] = {}
         for value, result in zip(values, results):
             if isinstance(value, core.Tensor):
-                groups.setdefault(self.builder.view_of(value).cell, []).append(result)
+                cell = self.builder.view_of(value).cell
+                for lender in {cell, *(lender for lender, _ in self.known.get(cell, ("", []))[1])}:
+                    groups.setdefault(lender, []).append(result)
         for group in groups.values():
             cells = [self.builder.view_of(tensor).cell for _, tensor in group]
             for (path, tensor), own in zip(group, cells):
