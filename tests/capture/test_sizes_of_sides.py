@@ -55,14 +55,9 @@ def up_to_a_tensor_of_some(x: Any, w: Any) -> Any:
     return (y * y).sum(), y
 
 
-def narrowed(x: Any, w: Any) -> Any:
-    z = x[x > 0] * w
-    return z.narrow(0, 0, z.shape[0] // 2).sum(), z
-
-
 PROGRAMS = [
     two_or_five, part_or_whole, at_most_three, joined_where_positive, both_dimensions, up_to_a_tensor,
-    up_to_a_tensor_of_some, narrowed,
+    up_to_a_tensor_of_some,
 ]  # fmt: skip
 CALLS = [(0, 10, 0.9), (1, 10, 0.7), (2, 12, 0.8), (3, 9, 0.6), (4, 14, -0.9)]
 

@@ -9,7 +9,6 @@ from duograph.ir.dim import Expr, maximum
 from duograph.ir.graph import Value
 from duograph.ir.types import TensorType
 from duograph.ops.definition import REGISTRY
-from duograph.ops.shapes.slicing import narrow
 from duograph.ops.tracing import value_of, wrap
 
 from ..values.late import late
@@ -69,5 +68,5 @@ class Sizes:
             sizes = [wrap(value_of(size)) for size in (first, second)]
             count = REGISTRY["where"].op(wrap(self.predicate), *sizes)
             size = self.builder.size_of(self.builder.read(count), "chosen", whole)
-            tensor = narrow(tensor, dim, 0, late(recorder, size))
+            tensor = tensor[(*[slice(None)] * dim, slice(late(recorder, size)))]
         return tensor

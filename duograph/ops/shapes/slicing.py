@@ -248,9 +248,9 @@ def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
     tensor([2, 3])
     """
     size = x.shape[existing_axis("narrow", dim, x.ndim)]
-    if type(start) is int and start < 0:
+    if isinstance(start, int) and start < 0:
         start = start + size
-    if type(start) is type(length) is type(size) is int and not 0 <= start <= start + length <= size:
+    if isinstance(start, int) and isinstance(length, int) and isinstance(size, int) and not 0 <= start <= start + length <= size:
         raise BoundsError(f"narrow: start {start} and length {length} do not lie within size {size} of dimension {dim}")
     return slice(x, dim, start, start + length)
 
