@@ -89,7 +89,8 @@ class Borrowed:
             everyone.update(dict.fromkeys(other for other, _ in self.known.get(cell, ("", []))[1]))
         own = self.builder.view_of(tensor).cell
         before = self.known.get(own, (path, []))[1]
-        self.known[own] = (path, [*before, *((cell, cell.version) for cell in everyone if cell is not own)])
+        found = dict.fromkeys((*before, *((cell, cell.version) for cell in everyone if cell is not own)))
+        self.known[own] = (path, list(found))
         if pairs and tensor.requires_grad and self.builder.aliases.shared.on():
             for cell in everyone:
                 self.pair(own, cell)
@@ -113,16 +114,23 @@ class Borrowed:
 
     def note_together(self, region: Region, values: Iterable[Any], results: Iterable[tuple[str, Any]]) -> None:
         """Results that share memory in the region from which they come, or may do so there."""
-        groups: dict[Cell, list[tuple[str, Any]]] = {}
-        for value, result in zip(values, results):
-            if isinstance(value, core.Tensor):
+        results = list(results)
+        groups: dict[Cell, list[int]] = {}
+        for number, value in enumerate(values):
+            if isinstance(value, core.Tensor) and number < len(results):
                 cell = self.builder.view_of(value).cell
-                for lender in {cell, *(lender for lender, _ in self.known.get(cell, ("", []))[1])}:
-                    groups.setdefault(lender, []).append(result)
+                inside = (lender for lender, _ in self.known.get(cell, ("", []))[1] if region.holds(lender.born))
+                for lender in {cell, *inside}:
+                    groups.setdefault(lender, []).append(number)
+        together: dict[int, dict[int, None]] = {}
         for group in groups.values():
-            cells = [self.builder.view_of(tensor).cell for _, tensor in group]
-            for (path, tensor), own in zip(group, cells):
-                self.note(tensor, path, [cell for cell in cells if cell is not own])
+            for number in group:
+                together.setdefault(number, {}).update(dict.fromkeys(group))
+        for number, others in together.items():
+            path, tensor = results[number]
+            cells = dict.fromkeys(self.builder.view_of(results[other][1]).cell for other in others if other != number)
+            own = self.builder.view_of(tensor).cell
+            self.note(tensor, path, [cell for cell in cells if cell is not own])
 
     def check_read(self, cell: Cell) -> None:
         """A tensor is read: the memory it may lie on must be as it was, and nobody else may have written it."""
