@@ -190,6 +190,8 @@ def _add_sizes(builder: CaptureBuilder, live: list[Node], saved: dict[Value, Non
             if found and value.type.shape:
                 saved.setdefault(value)
                 missing -= found
+    for size in sorted(missing, key=str):  # a tensor without elements
+        saved.setdefault(builder.constant(False, core.bool, (size, 0)))
 
 
 def _live(nodes: list[Node], results: list[Value]) -> list[Node]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from duograph import _core as core
 from duograph.errors import BoundsError, DimensionError, DomainError, ShapeError
 from duograph.ir.builder import current
 from duograph.ir.dim import ceildiv, mod
 from duograph.ir.dim import maximum as greater
 from duograph.ir.dim import minimum as lesser
 
-from ..definition import MOVEMENT, VIEW, function, op
+from ..definition import MOVEMENT, REGISTRY, VIEW, function, op
 from ..tracing import cast_value, emit, require, require_equal, user_operator, value_of, wrap
-from .copying import clone
+from .copying import cast, clone
 from .creation import zeros_like
 from .movement import axis, existing_axis
 
@@ -231,23 +232,92 @@ def _(g: Any, out: Any, x: Any, value: Any, dim: Any, index: Any) -> Any:
     return select_put(g, zeros_like(value), dim, index), select(g, dim, index)
 
 
+@op(
+    kind=VIEW,
+    lowers=True,
+    method=False,
+    public=False,
+    reference=lambda np, x, dim, start, length: np.take(x, range(start, start + length), dim),
+    samples=lambda m: [(m(5, 4), 0, 1, 3), (m(5, 4), -1, 0, 2), (m(7), 0, 7, 0)],
+)
+def part(x: Tensor, dim: int, start: Size, length: Size) -> Tensor:
+    """`length` elements along a dimension from `start` on.
+
+    Shapes:   x [*S] → [*S with S[dim] = length]
+    Dtypes:   kept
+    Gradient: put back among zeros
+    Errors:   BoundsError if the part reaches beyond the dimension; DimensionError
+    Source:   torch.narrow
+
+    >>> dg.ops.part(tensor([1, 2, 3]), 0, 1, 2)
+    tensor([2, 3])
+    """
+    shape = tuple(x.shape)
+    dim, name = axis("part", dim, len(shape)), user_operator("part")
+    message = f"{name}: start {start} and length {length} do not lie within size {shape[dim]} of dimension {dim}"
+    for low, high in ((0, start), (0, length), (start + length, shape[dim])):
+        require("le", low, high, BoundsError, message)
+    starts = tuple(start if d == dim else 0 for d in range(len(shape)))
+    sizes = tuple(length if d == dim else s for d, s in enumerate(shape))
+    return emit("slice", [x], x.dtype, sizes, starts=starts, steps=(1,) * len(shape))
+
+
+@part.vjp
+def _(g: Any, out: Any, x: Any, dim: Any, start: Any, length: Any) -> Any:
+    return slice_put(zeros_like(x), g, dim, start, start + length)
+
+
+@part.writes_through
+def _(base: Any, value: Any, dim: Any, start: Any, length: Any) -> Any:
+    return slice_put(base, value, dim, start, start + length)
+
+
+def _size_of_the_run(number: Any, size: Any = None) -> Any:
+    """A traced tensor as a size; with `size`, a negative one counts from there."""
+    if number.dim() or number.dtype.kind not in "iu":
+        raise BoundsError(f"narrow: start and length must be integers, got {number.dtype.name}{list(number.shape)}")
+    at = cast(number, core.int64)
+    if size is not None:
+        at = REGISTRY["where"].op(at < 0, at + size, at)
+    return current().size_of(value_of(at), "part")
+
+
+def _of_the_run(x: Any, dim: int, start: Any, length: Any) -> Tensor | None:
+    """`narrow` where only the run knows the start, the length or the size; None elsewhere."""
+    builder = current()
+    if any(isinstance(n, core.Tensor) for n in (start, length)):
+        start = _size_of_the_run(start, x.shape[dim]) if isinstance(start, core.Tensor) else start
+        length = _size_of_the_run(length) if isinstance(length, core.Tensor) else length
+    elif not builder.is_late(getattr(n, "expr", n) for n in (start, length, x.shape[dim])):
+        return None
+    if type(start) is int and start < 0:
+        start = start + x.shape[dim]
+    return part(x, dim, start, length)
+
+
 @function(
     samples=lambda m: [(m(5, 4), 0, 1, 3), (m(5, 4), 1, -2, 2)],
     reference=lambda np, x, dim, start, length: np.take(x, range(start % x.shape[dim], start % x.shape[dim] + length), dim),
 )
 def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
-    """`length` elements along a dimension from `start` on, which may count from the end.
+    """`length` elements along a dimension from `start` on, which may count from the end; both may be 0-d integer tensors.
 
     Shapes:   x [*S] → [*S with S[dim] = length]
     Dtypes:   kept
     Gradient: put back among zeros
-    Errors:   BoundsError if the part reaches beyond the dimension
+    Errors:   BoundsError if the part reaches beyond the dimension (in a static function where only the run knows: ShapeError)
     Source:   torch.narrow
 
     >>> narrow(tensor([1, 2, 3]), 0, 1, 2)
     tensor([2, 3])
     """
-    size = x.shape[existing_axis("narrow", dim, x.ndim)]
+    dim = existing_axis("narrow", dim, x.ndim)
+    size = x.shape[dim]
+    if core.tracing() and x.ndim:
+        late = _of_the_run(x, dim, start, length)
+        if late is not None:
+            return late
+    start, length = (n.item() if isinstance(n, core.Tensor) else n for n in (start, length))
     if isinstance(start, int) and start < 0:
         start = start + size
     if isinstance(start, int) and isinstance(length, int) and isinstance(size, int) and not 0 <= start <= start + length <= size:
