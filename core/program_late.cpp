@@ -44,9 +44,7 @@ bool Run::set_late(int32_t index, int64_t value) {
     BufferRef& memory = late_->arenas[static_cast<size_t>(arena)];
     const int64_t bytes = regs_[p_.late_arenas[static_cast<size_t>(arena)]];
     if (bytes < 0) return fail(kCheckNegativeSize);
-    if (memory.get() && memory.get()->bytes >= static_cast<size_t>(bytes)) continue;
-    memory.reset(nullptr);
-    memory.reset(allocate(static_cast<size_t>(bytes)));
+    make_room(memory, bytes);
   }
   for (const int32_t j : late.outputs) {
     if (outputs_[j].buffer) release(std::exchange(outputs_[j].buffer, nullptr));
@@ -125,6 +123,36 @@ bool Run::place_row(const StackSpec& stack, int32_t index, int64_t turn) {
   }
   set_slot(stack.row, rows + turn * bytes, stack.row_views, stack.n_row_views);
   return true;
+}
+
+// A value goes into memory of the run, whose number is what the program goes on with.
+Outcome Run::run_box(const Step& step, InterruptPoll* poll) {
+  const int64_t bytes = regs_[step.count_reg];
+  if (bytes < 0) {
+    fail(kCheckNegativeSize);
+    return Outcome::Failed;
+  }
+  if (!slots_[step.target] || (!slots_[step.source] && bytes)) throw ProgramError("program: a box has no memory yet");
+  int64_t number;
+  void* memory = step.kept ? late_->boxes.keep(bytes, &number) : late_->boxes.put(step.box, bytes, &number);
+  std::memcpy(slots_[step.target], &number, sizeof number);
+  return fill(memory, slots_[step.source], bytes, poll);
+}
+
+Outcome Run::run_unbox(const Step& step) {
+  int64_t number, bytes;
+  if (!slots_[step.source]) throw ProgramError("program: the number of a box has no memory yet");
+  std::memcpy(&number, slots_[step.source], sizeof number);
+  void* memory = late_->boxes.find(number, &bytes);
+  if (!memory) throw ProgramError("program: there is no box of this number");
+  const int64_t wanted = regs_[step.count_reg];
+  if (wanted < 0) {
+    fail(kCheckNegativeSize);
+    return Outcome::Failed;
+  }
+  if (wanted > bytes) throw ProgramError("program: more is taken from a box than was put into it");
+  set_slot(step.target, memory, step.args, step.n_args);
+  return Outcome::Fine;
 }
 
 // How many of `count` bools are true: sums of sixteen bytes at a time.

@@ -17,25 +17,6 @@ namespace {
 constexpr int64_t kMaxItems = 1 << 24;
 constexpr int kMaxNesting = 64;
 
-struct RegOpName {
-  const char* name;
-  RegOp op;
-};
-constexpr RegOpName kRegOps[] = {{"add", RegOp::Add},
-                                 {"sub", RegOp::Sub},
-                                 {"mul", RegOp::Mul},
-                                 {"mod", RegOp::Mod},
-                                 {"floordiv", RegOp::FloorDiv},
-                                 {"ceildiv", RegOp::CeilDiv},
-                                 {"min", RegOp::Min},
-                                 {"max", RegOp::Max},
-                                 {"eq", RegOp::Eq},
-                                 {"ne", RegOp::Ne},
-                                 {"lt", RegOp::Lt},
-                                 {"le", RegOp::Le},
-                                 {"and", RegOp::And},
-                                 {"or", RegOp::Or}};
-
 class Parser {
  public:
   Parser(Program::Impl& impl, const Field& spec) : p_(impl), spec_(spec) {}
@@ -101,10 +82,8 @@ class Parser {
       } else if (op == "select") {
         instr = {RegOp::Select, reg(item[2]), reg(item[3]), reg(item[1])};
       } else {
-        const auto known =
-            std::find_if(std::begin(kRegOps), std::end(kRegOps), [&](const RegOpName& row) { return op == row.name; });
-        if (known == std::end(kRegOps)) fail(item.where(), "unknown register operation '" + op + "'");
-        instr = {known->op, reg(item[1]), reg(item[2])};
+        if (!named_operation(op, &instr.op)) fail(item.where(), "unknown register operation '" + op + "'");
+        instr = {instr.op, reg(item[1]), reg(item[2])};
         divide_by_shifting(instr);
       }
       instr.target = p_.n_regs++;
@@ -200,8 +179,8 @@ class Parser {
         if (!p_.data.get()) fail(item.where(), "a constant, but the program has no data");
         slot.kind = SlotKind::Const;
         slot.data_offset = item[1].integer_below(data_bytes_ + 1, "data offset");
-      } else if (kind == "row" || kind == "stack") {
-        slot.kind = kind == "row" ? SlotKind::Row : SlotKind::Stack;
+      } else if (kind == "row" || kind == "stack" || kind == "box") {
+        slot.kind = kind == "row" ? SlotKind::Row : kind == "stack" ? SlotKind::Stack : SlotKind::Box;
       } else if (kind == "symbol") {
         slot.kind = SlotKind::Symbol;
         slot.function = function(item[1]);
@@ -383,6 +362,20 @@ class Parser {
     *count = static_cast<int32_t>(views.size());
   }
 
+  // ["box", source, bytes, slot for the number, kept or not] and ["unbox", slot of the number, bytes, box]
+  void box(const Field& item, Step& step, bool fills) {
+    step.kind = fills ? StepKind::Box : StepKind::Unbox;
+    step.source = slot(item[1]);
+    step.count_reg = reg(item[2]);
+    step.target = fills ? slot(item[3]) : slot_of_kind(item[3], SlotKind::Box, "a box");
+    p_.boxes = true;
+    if (!fills) return views_of(step.target, &step.args, &step.n_args);
+    step.kept = item[4].truth();
+    step.box = p_.n_boxes++;
+    step.commits = seen_by_caller(step.target);
+    p_.cost_regs.push_back(step.count_reg);
+  }
+
   // ["host", number, [[slot, dtype, [size]]] of operands, the same of results]
   void host(const Field& item, Step& step) {
     step.kind = StepKind::Host;
@@ -447,6 +440,8 @@ class Parser {
         step.target = slot(item[4]);
         step.chunks_reg = reg(item[5]);
         p_.cost_regs.push_back(step.count_reg);
+      } else if (kind == "box" || kind == "unbox") {
+        box(item, step, kind == "box");
       } else if (kind == "host") {
         host(item, step);
       } else {

@@ -16,8 +16,9 @@ struct Check {
 };
 
 // Row: the row of a stack that the present turn of a loop writes. Stack: rows of a loop whose turns nobody knew. Both
-// are set by their loop. Late: of one of the other kinds (see `Impl::late_slots`), resolved when a late size is known.
-enum class SlotKind : uint8_t { Input, Number, Output, Temp, View, Const, Symbol, Row, Stack, Late };
+// are set by their loop. Box: memory of a box, set by the step that asks for it. Late: of one of the other kinds (see
+// `Impl::late_slots`), resolved when a late size is known.
+enum class SlotKind : uint8_t { Input, Number, Output, Temp, View, Const, Symbol, Row, Stack, Box, Late };
 
 struct ProgramSlot {
   SlotKind kind;
@@ -27,7 +28,7 @@ struct ProgramSlot {
   void* function = nullptr;  // of Symbol: a function that a kernel calls, or a constant it reads
 };
 
-enum class StepKind : uint8_t { Kernel, Copy, Zero, Random, Cond, While, Measure, Nonzero, Host };
+enum class StepKind : uint8_t { Kernel, Copy, Zero, Random, Cond, While, Measure, Nonzero, Box, Unbox, Host };
 
 struct Step {
   StepKind kind;
@@ -38,13 +39,16 @@ struct Step {
   int32_t node = -1;
   KernelFunction function = nullptr;
   int32_t symbol = -1;
-  int32_t args = 0, n_args = 0;    // range in Impl::indices: slots; of a host call: the number in Impl::hosts
+  int32_t args = 0,
+          n_args = 0;  // range in Impl::indices: slots (of unbox: views); of a host call: the number in Impl::hosts
   int32_t sizes = 0, n_sizes = 0;  // range in Impl::indices: registers
   int32_t chunks_reg = -1, scratch_reg = -1, cost_reg = -1;
   int32_t target = -1, source = -1, count_reg = -1;  // copy, zero, random; `target` is the predicate of cond and while
   int32_t first = -1, second = -1;                   // blocks: then/else, or condition/body
   int32_t late = -1;                                 // the late size this step makes
   int32_t stacks = 0, n_stacks = 0;                  // of a loop: range in Impl::stacks
+  int32_t box = 0;                                   // which of the steps that box this is
+  bool kept = false;                                 // what is boxed stays to the end of the run
 };
 
 // Rows of a loop's turns. Without `capacity_reg` the memory is the runner's own and grows.
@@ -113,6 +117,8 @@ struct Program::Impl {
   int32_t arena_reg = -1;
   int32_t max_args = 0, max_sizes = 0;
   int64_t frame_words = 0;         // registers, sizes, arguments and slots of a run
+  int32_t n_boxes = 0;             // steps that box
+  bool boxes = false;              // there are steps that box or unbox
   bool loops = false;              // cost is not known beforehand
   bool direct = false;             // one kernel over inputs, numbers and outputs: what nearly every dynamic operator is
   std::vector<int32_t> cost_regs;  // of every step

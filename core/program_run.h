@@ -8,6 +8,7 @@
 #include <cstring>
 #include <optional>
 
+#include "boxes.h"
 #include "device.h"
 #include "program_parse.h"
 #include "rng.h"
@@ -45,9 +46,12 @@ class InputGuard {
   std::vector<RunInput> inputs_;
 };
 
-// Memory whose size is known only while a program runs: temporaries of late sizes, and rows of loops.
+// Memory whose size is known only while a program runs: temporaries of late sizes, rows of loops, boxes.
 struct LateMemory {
+  explicit LateMemory(const Program::Impl& program)
+      : arenas(program.late_arenas.size()), stacks(program.stacks.size()), boxes(program.n_boxes) {}
   std::vector<BufferRef> arenas, stacks;
+  Boxes boxes;
 };
 
 // One run of a program: its registers, slot addresses and outputs so far.
@@ -276,11 +280,8 @@ class Run {
       arena = static_cast<char*>(arena_.get()->data);
       const_cast<std::atomic<int64_t>&>(p_.arena_bytes).store(arena_bytes, std::memory_order_relaxed);
     }
-    if (!p_.late.empty() || !p_.stacks.empty()) [[unlikely]] {
-      late_ = std::make_unique<LateMemory>();
-      late_->arenas.resize(p_.late_arenas.size());
-      late_->stacks.resize(p_.stacks.size());
-    }
+    if (!p_.late.empty() || !p_.stacks.empty() || p_.boxes) [[unlikely]]
+      late_ = std::make_unique<LateMemory>(p_);
     void** slot = slots_;
     for (const ProgramSlot& spec : p_.slots) {
       switch (spec.kind) {
@@ -311,6 +312,7 @@ class Run {
           break;
         case SlotKind::Row:
         case SlotKind::Stack:
+        case SlotKind::Box:
         case SlotKind::Late:
           *slot++ = nullptr;
           break;
@@ -326,6 +328,8 @@ class Run {
   Outcome run_stacking(const Step& step, InterruptPoll* poll);
   bool place_row(const StackSpec& stack, int32_t index, int64_t turn);
   Outcome run_nonzero(const Step& step);
+  Outcome run_box(const Step& step, InterruptPoll* poll);
+  Outcome run_unbox(const Step& step);
 
   Outcome run_block(int32_t index, InterruptPoll* poll) {
     const std::vector<Step>& steps = p_.blocks[index];
@@ -376,6 +380,10 @@ class Run {
       }
       case StepKind::Nonzero:
         return run_nonzero(step);
+      case StepKind::Box:
+        return run_box(step, poll);
+      case StepKind::Unbox:
+        return run_unbox(step);
       case StepKind::Host:
         return run_host(step, poll);
     }

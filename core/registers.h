@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string_view>
 
 namespace dg {
 
@@ -30,6 +31,34 @@ enum class RegOp : uint8_t {
   CeilShift,   // an integer division costs as much as all the rest of a small program's registers
   ModMask
 };
+
+// The operation of two registers that has a name; whether there is one.
+inline bool named_operation(std::string_view name, RegOp* op) {
+  struct Named {
+    const char* name;
+    RegOp op;
+  };
+  static constexpr Named kNamed[] = {{"add", RegOp::Add},
+                                     {"sub", RegOp::Sub},
+                                     {"mul", RegOp::Mul},
+                                     {"mod", RegOp::Mod},
+                                     {"floordiv", RegOp::FloorDiv},
+                                     {"ceildiv", RegOp::CeilDiv},
+                                     {"min", RegOp::Min},
+                                     {"max", RegOp::Max},
+                                     {"eq", RegOp::Eq},
+                                     {"ne", RegOp::Ne},
+                                     {"lt", RegOp::Lt},
+                                     {"le", RegOp::Le},
+                                     {"and", RegOp::And},
+                                     {"or", RegOp::Or}};
+  for (const Named& row : kNamed)
+    if (name == row.name) {
+      *op = row.op;
+      return true;
+    }
+  return false;
+}
 
 struct RegInstr {
   RegOp op;

@@ -124,6 +124,8 @@ class Batching:
                 raise self.refusal(node, "what a loop keeps of its turns, where examples make unlike numbers of them,")
             self.bind(node.output, made_flipped, True)
             return
+        if node.op in ("box", "unbox") and (any(flags) or self.mask is not None):
+            raise self.refusal(node, "a tensor whose size changes from turn to turn of a loop")
         if self.mask is not None:
             inputs, flags = guarded(self, node, inputs, flags)
         if not any(flags):

@@ -294,6 +294,18 @@ class Builder:
         self.emit("size_of", [value], {"size": made}, [value.type])
         return made
 
+    def box(self, value: Value, keep: bool = False) -> Value:
+        """The number (0-d int64) of memory of the run that holds a copy of a value: what a loop carries in place of a tensor
+        whose size changes from turn to turn.
+
+        The memory holds the value until the same node has run twice more, with `keep` until the program ends.
+        """
+        return self.emit("box", [value], {"keep": keep}, [TensorType(_int64(), ())])[0]
+
+    def unbox(self, number: Value, dtype: DTypeLike, shape: tuple[Expr, ...]) -> Value:
+        """The value in the memory that `box` gave the number of, which is as large as what was boxed at most."""
+        return self.emit("unbox", [number], {}, [TensorType(dtype, shape)])[0]
+
     def cond(self, predicate: Value, then: Region, otherwise: Region, operands: Sequence[Value] = ()) -> list[Value]:
         """One of two regions, both over `operands` and whatever they read from outside."""
         regions, outer = close_regions([then.graph, otherwise.graph])
@@ -353,6 +365,12 @@ class Builder:
             dict(self.equal),
             self.name,
         )
+
+
+def _int64() -> DTypeLike:
+    from duograph import _core
+
+    return _core.int64
 
 
 class Region:

@@ -180,6 +180,18 @@ def _nonzero_shape(node: Node) -> tuple[int | Dim, ...]:
     return node.output.shape[:1]
 
 
+def _box_shape(node: Node) -> tuple[int | Dim, ...]:
+    if node.output.dtype.name != "int64" or node.attrs.get("keep") not in (True, False):
+        _fail(node, "a box has a number, an int64 of shape (), and is kept or not")
+    return ()
+
+
+def _unbox_shape(node: Node) -> tuple[int | Dim, ...]:
+    if node.inputs[0].shape or node.inputs[0].dtype.name != "int64":
+        _fail(node, "the number of a box is an int64 of shape ()")
+    return node.output.shape
+
+
 def _reduce_shape(node: Node) -> tuple[int | Dim, ...]:
     dims = node.attrs["dims"]
     return tuple(size for d, size in enumerate(node.inputs[0].shape) if d not in dims)
@@ -296,4 +308,6 @@ _SHAPE_RULES = {
     "slice_update": _target_shape,
     "size_of": _size_of_shape,
     "nonzero": _nonzero_shape,
+    "box": _box_shape,
+    "unbox": _unbox_shape,
 }

@@ -14,6 +14,7 @@ from duograph.ir.primitives import INDEXING, PRIMITIVES
 from duograph.ir.substitution import symbols
 from duograph.passes.fusion.groups import Buffer, Placement
 from duograph.passes.fusion.schedule import (
+    BoxStep,
     CondStep,
     CopyStep,
     HostStep,
@@ -24,6 +25,7 @@ from duograph.passes.fusion.schedule import (
     Schedule,
     SizeStep,
     Step,
+    UnboxStep,
     WhileStep,
     counted,
 )
@@ -296,7 +298,7 @@ class _SpecWriter:
             return self._slot(buffer, ["output", buffer.index])
         if buffer.kind == "const":
             return self._constant(buffer)
-        if buffer.kind in ("row", "stack"):
+        if buffer.kind in ("row", "stack", "box"):
             return self._slot(buffer, [buffer.kind])
         host = self.memory.inside.get(buffer)
         if host is not None:
@@ -345,6 +347,11 @@ class _SpecWriter:
                 source, count = self.slot(step.source), self.registers(step.count)
                 room = self.registers(step.room)
                 written.append(["nonzero", self.late[step.size], source, count, self.slot(step.target), room])
+            elif isinstance(step, BoxStep):
+                size = self.registers(step.bytes)
+                written.append(["box", self.slot(step.source), size, self.slot(step.target), step.keep])
+            elif isinstance(step, UnboxStep):
+                written.append(["unbox", self.slot(step.source), self.registers(step.target.bytes), self.slot(step.target)])
             elif isinstance(step, HostStep):
                 written.append(["host", step.number, *(list(map(self._value, part)) for part in (step.operands, step.results))])
             else:

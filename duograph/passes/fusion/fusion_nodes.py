@@ -271,16 +271,28 @@ class OwnNodes(Requests):
             group.operands.append(self.ask(group, operand, access, leaf=True))
 
     def _measure(self, node: Node) -> None:
-        """A late size from a value, or from a count: the operand is written row-major for the step that looks at it."""
+        """A late size from a value, or from a count, or a box: the operand is written row-major for the step that looks at it."""
+        if node.op in ("box", "unbox") and not (node.output in self.requesters or node.output in self.targets):
+            return
         group = self.group("late", node)
         group.placed(self.index[node.outputs[0]])
         operand = Target(self.temporary(node.inputs[0]))
         operand.waiters.append(group)
         self.targets.setdefault(node.inputs[0], []).append(operand)
         group.carried.append(operand)
-        if node.op == "nonzero":
+        if node.op in ("nonzero", "box"):
             self._result(group, node.output)
+        elif node.op == "unbox":
+            self._unboxed(group, node.output)
         self._known(node, group)
+
+    def _unboxed(self, group: Group, value: Value) -> None:
+        """What is in a box is read where it lies, and copied to where it must be."""
+        self._wait(group, value)
+        placement = Placement.contiguous(Buffer("box", -1, value.dtype, value.shape, value.name), value.shape)
+        group.carried.append(Target(placement, readable=False))
+        self._load(value, self._requests(value), placement, [group])
+        self._copy_to(value, placement, [group], self.targets.get(value, []))
 
 
 def _is_one_chain(node: Node) -> bool:

@@ -95,6 +95,22 @@ class NonzeroStep:
     room: Expr
 
 
+class BoxStep(NamedTuple):
+    """Copy what is in `source` into memory of the run, whose number goes to `target`; `keep` it to the end of the run."""
+
+    source: Buffer
+    bytes: Expr
+    target: Buffer
+    keep: bool
+
+
+class UnboxStep(NamedTuple):
+    """`target` is the memory of the box whose number is in `source` from here on."""
+
+    source: Buffer
+    target: Buffer
+
+
 class HostStep(NamedTuple):
     """Call function `number` of whoever runs the program, on operands in row-major order; the results get what it gives."""
 
@@ -103,7 +119,9 @@ class HostStep(NamedTuple):
     results: tuple[Buffer, ...]
 
 
-Step: TypeAlias = "KernelStep | CopyStep | RandomStep | CondStep | WhileStep | SizeStep | NonzeroStep | HostStep"
+Step: TypeAlias = (
+    "KernelStep | CopyStep | RandomStep | CondStep | WhileStep | SizeStep | NonzeroStep | BoxStep | UnboxStep | HostStep"
+)
 
 
 @dataclass
@@ -155,6 +173,7 @@ def counted(steps: Sequence[Step], times: Expr = 1, per_turn: bool = False) -> l
 
 
 __all__ = [
+    "BoxStep",
     "CondStep",
     "ContractionKernel",
     "CopyStep",
@@ -170,6 +189,7 @@ __all__ = [
     "SizeStep",
     "Stack",
     "Step",
+    "UnboxStep",
     "WhileStep",
     "counted",
 ]

@@ -22,7 +22,7 @@ class _Balance:
             written = {place.buffer.owner for place in _written(group)}
             total: Expr = 0
             for buffer in written:
-                if buffer.kind != "input":
+                if buffer.kind not in ("input", "box"):
                     total = total + buffer.bytes
             self.takes[group] = total
             read = {place.buffer.owner: None for place in _read(group)}

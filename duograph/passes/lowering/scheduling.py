@@ -13,7 +13,19 @@ from duograph.ir.late import late_symbol
 
 from ..fusion.fuse import Fusion
 from ..fusion.groups import Buffer, CyclicGroups, Group, Placement, Request, Store, Target, reaches
-from ..fusion.schedule import CondStep, NonzeroStep, RandomStep, Result, Schedule, SizeStep, Stack, Step, WhileStep
+from ..fusion.schedule import (
+    BoxStep,
+    CondStep,
+    NonzeroStep,
+    RandomStep,
+    Result,
+    Schedule,
+    SizeStep,
+    Stack,
+    Step,
+    UnboxStep,
+    WhileStep,
+)
 from ..fusion.small_loops import lower_flow
 from ..rewriting.turns import turns
 from .lower import lower_loop, lower_scatter
@@ -253,6 +265,10 @@ class _GroupSteps:
         if node.op == "size_of":
             return SizeStep(source, node.attrs["size"])
         result = group.carried[1].placement
+        if node.op == "unbox":
+            return UnboxStep(source, result.buffer)
+        if node.op == "box":
+            return BoxStep(source, node.inputs[0].type.bytes, result.buffer.view(result.offset), node.attrs["keep"])
         count, room = node.inputs[0].type.size, node.output.type.size
         return NonzeroStep(source, count, node.attrs["size"], result.buffer.view(result.offset), room)
 

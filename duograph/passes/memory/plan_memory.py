@@ -16,7 +16,19 @@ from duograph.ir.dim import Dim, Expr, bounds, ceildiv, known_le
 from duograph.ir.substitution import symbols
 
 from ..fusion.groups import Buffer
-from ..fusion.schedule import CondStep, CopyStep, HostStep, KernelStep, NonzeroStep, RandomStep, SizeStep, Step, WhileStep
+from ..fusion.schedule import (
+    BoxStep,
+    CondStep,
+    CopyStep,
+    HostStep,
+    KernelStep,
+    NonzeroStep,
+    RandomStep,
+    SizeStep,
+    Step,
+    UnboxStep,
+    WhileStep,
+)
 
 ALIGNMENT = 64
 HOSTS = 8  # results tried for each temporary
@@ -144,9 +156,9 @@ class _Walk:
             elif isinstance(step, CondStep):
                 self.use(step.predicate)
                 self.branches(step)
-            elif isinstance(step, SizeStep):
+            elif isinstance(step, (SizeStep, UnboxStep)):
                 self.use(step.source)
-            elif isinstance(step, NonzeroStep):
+            elif isinstance(step, (NonzeroStep, BoxStep)):
                 self.use(step.source)
                 self.use(step.target)
             elif isinstance(step, HostStep):
@@ -208,9 +220,9 @@ def touched(steps: Sequence[Step]) -> Iterator[Buffer]:
             yield step.predicate.owner
             yield from touched(step.then)
             yield from touched(step.otherwise)
-        elif isinstance(step, SizeStep):
+        elif isinstance(step, (SizeStep, UnboxStep)):
             yield step.source.owner
-        elif isinstance(step, NonzeroStep):
+        elif isinstance(step, (NonzeroStep, BoxStep)):
             yield from (step.source.owner, step.target.owner)
         elif isinstance(step, HostStep):
             yield from (buffer.owner for buffer in (*step.operands, *step.results))

@@ -131,8 +131,8 @@ def _pairs(graph: Graph, counts: Counter) -> list[Pair]:
 
 
 def _is_pure(loop: Node) -> bool:
-    """Whether a loop may run twice."""
-    return not any(has_effect(node.op) for region in loop.regions for node in region.walk()) and not any(
+    """Whether a loop may run twice, with rows and carried values that mean the same both times."""
+    return not any(has_effect(node.op) or node.op == "box" for region in loop.regions for node in region.walk()) and not any(
         late_symbols(region) for region in loop.regions
     )
 

@@ -1,0 +1,79 @@
+// Memory of a run for tensors whose sizes change while it runs. Programs carry its numbers.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "memory.h"
+
+namespace dg {
+
+// Lets memory hold so many bytes, and, where it has to be replaced by larger one, half as many again as it held. What
+// was in it is lost then.
+inline void make_room(BufferRef& memory, int64_t bytes) {
+  const auto wanted = static_cast<size_t>(bytes);
+  const size_t before = memory.get() ? memory.get()->bytes : 0;
+  if (memory.get() && before >= wanted) return;
+  memory.reset(nullptr);
+  if (before + before / 2 > wanted) {
+    try {
+      memory.reset(allocate(before + before / 2));
+      return;
+    } catch (const OutOfMemory&) {
+    }
+  }
+  memory.reset(allocate(wanted));
+}
+
+// What a run has put into boxes. A site (a step that boxes) uses two memories by turns, or new memory each time.
+class Boxes {
+ public:
+  explicit Boxes(int32_t n_sites) : sites_(static_cast<size_t>(n_sites)) {}
+
+  // Memory of so many bytes, and its number: no two of a run are the same, and none is 0.
+  void* put(int32_t site, int64_t bytes, int64_t* number) {
+    Site& ring = sites_[static_cast<size_t>(site)];
+    const int64_t turn = ring.turn + 1;
+    BufferRef& memory = ring.memory[turn & 1];
+    make_room(memory, bytes);
+    ring.turn = turn;
+    ring.bytes[turn & 1] = bytes;
+    *number = turn * static_cast<int64_t>(sites_.size()) + site;
+    return memory.get()->data;
+  }
+  void* keep(int64_t bytes, int64_t* number) {
+    BufferRef memory(allocate(static_cast<size_t>(bytes)));
+    void* data = memory.get()->data;
+    kept_.push_back(std::move(memory));
+    *number = -static_cast<int64_t>(kept_.size());
+    return data;
+  }
+
+  // The memory of a number and the bytes in it; null if there is none, or if it holds something else by now.
+  void* find(int64_t number, int64_t* bytes) const {
+    if (number < 0) {
+      if (number < -static_cast<int64_t>(kept_.size())) return nullptr;
+      const Buffer* memory = kept_[static_cast<size_t>(-(number + 1))].get();
+      *bytes = static_cast<int64_t>(memory->bytes);
+      return memory->data;
+    }
+    if (sites_.empty()) return nullptr;
+    const auto count = static_cast<int64_t>(sites_.size());
+    const Site& ring = sites_[static_cast<size_t>(number % count)];
+    const int64_t turn = number / count;
+    if (turn < 1 || turn > ring.turn || turn < ring.turn - 1) return nullptr;
+    *bytes = ring.bytes[turn & 1];
+    return ring.memory[turn & 1].get()->data;
+  }
+
+ private:
+  struct Site {
+    BufferRef memory[2];
+    int64_t bytes[2] = {0, 0};
+    int64_t turn = 0;
+  };
+  std::vector<Site> sites_;
+  std::vector<BufferRef> kept_;
+};
+
+}  // namespace dg
