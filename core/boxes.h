@@ -8,21 +8,12 @@
 
 namespace dg {
 
-// Lets memory hold so many bytes, and, where it has to be replaced by larger one, half as many again as it held. What
-// was in it is lost then.
+// Lets memory hold so many bytes; what was in it is lost where it must be larger. The pool's blocks are, too, so that
+// one that grows a little each time is mostly the same block.
 inline void make_room(BufferRef& memory, int64_t bytes) {
-  const auto wanted = static_cast<size_t>(bytes);
-  const size_t before = memory.get() ? memory.get()->bytes : 0;
-  if (memory.get() && before >= wanted) return;
+  if (memory.get() && memory.get()->bytes >= static_cast<size_t>(bytes)) return;
   memory.reset(nullptr);
-  if (before + before / 2 > wanted) {
-    try {
-      memory.reset(allocate(before + before / 2));
-      return;
-    } catch (const OutOfMemory&) {
-    }
-  }
-  memory.reset(allocate(wanted));
+  memory.reset(allocate(static_cast<size_t>(bytes)));
 }
 
 // What a run has put into boxes. A site (a step that boxes) uses two memories by turns, or new memory each time.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from duograph.codegen.kernel import ContractionKernel, Kernel, LoopKernel, ScatterKernel
-from duograph.ir.dim import Dim, Expr
+from duograph.ir.dim import Dim, Expr, symbol
 from duograph.ir.graph import Node, Value
 from duograph.ir.location import Location
 
@@ -172,6 +172,46 @@ def counted(steps: Sequence[Step], times: Expr = 1, per_turn: bool = False) -> l
     return found
 
 
+def touched(steps: Sequence[Step]) -> Iterator[Buffer]:
+    """All buffers that steps use, in order."""
+    for step in steps:
+        if isinstance(step, KernelStep):
+            yield from (buffer.owner for buffer in step.buffers)
+        elif isinstance(step, CopyStep):
+            yield from (step.source.owner, step.target.owner)
+        elif isinstance(step, RandomStep):
+            yield step.buffer.owner
+        elif isinstance(step, CondStep):
+            yield step.predicate.owner
+            yield from touched(step.then)
+            yield from touched(step.otherwise)
+        elif isinstance(step, (SizeStep, UnboxStep)):
+            yield step.source.owner
+        elif isinstance(step, (NonzeroStep, BoxStep)):
+            yield from (step.source.owner, step.target.owner)
+        elif isinstance(step, HostStep):
+            yield from (buffer.owner for buffer in (*step.operands, *step.results))
+        else:
+            yield step.predicate.owner
+            yield from (stack.memory.owner for stack in step.stacks)
+            yield from touched(step.condition)
+            yield from touched(step.body)
+
+
+def boxes_bytes(steps: Sequence[Step], times: Expr = 1) -> Expr:
+    """The bytes of all boxes that steps fill when they run so many times."""
+    total: Expr = 0
+    for step in steps:
+        if isinstance(step, BoxStep):
+            total = total + step.bytes * (times if step.keep or times == 1 else 2)
+        elif isinstance(step, CondStep):
+            total = total + boxes_bytes(step.then, times) + boxes_bytes(step.otherwise, times)
+        elif isinstance(step, WhileStep):
+            count = symbol("turns", 0) if step.count is None else step.count
+            total = total + boxes_bytes((*step.condition, *step.body), times * count)
+    return total
+
+
 __all__ = [
     "BoxStep",
     "CondStep",
@@ -191,5 +231,7 @@ __all__ = [
     "Step",
     "UnboxStep",
     "WhileStep",
+    "boxes_bytes",
     "counted",
+    "touched",
 ]

@@ -7,7 +7,7 @@ element of a dying buffer only to write the same element of a new one, the new o
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
@@ -28,6 +28,8 @@ from ..fusion.schedule import (
     Step,
     UnboxStep,
     WhileStep,
+    boxes_bytes,
+    touched,
 )
 
 ALIGNMENT = 64
@@ -53,7 +55,7 @@ class Plan:
     """Offsets in the arena in bytes, temporaries that lie in a result's memory, and the arena's size.
 
     Temporaries whose size is known late lie in further arenas, one for each late size: `late` are their sizes, `arenas`
-    says which one a temporary is in.
+    says which one a temporary is in. `boxes` are the bytes of all boxes together.
     """
 
     offsets: dict[Buffer, Expr]
@@ -62,6 +64,7 @@ class Plan:
     lives: list[Life]
     late: list[Expr] = field(default_factory=list)
     arenas: dict[Buffer, int] = field(default_factory=dict)
+    boxes: Expr = 0
 
 
 def results_bytes(plan: Plan) -> Expr:
@@ -108,7 +111,7 @@ def plan_memory(steps: Sequence[Step], extra: Mapping[int, Sequence[Buffer]] | N
     small_offsets, small_end = _place_in_time(small)
     offsets.update({buffer: end + offset for buffer, offset in small_offsets.items()})
     symbolic, arena = _place_symbolic([life for life in rest if not isinstance(life.size, int)], end + small_end)
-    plan = Plan({**offsets, **symbolic}, inside, arena, lives)
+    plan = Plan({**offsets, **symbolic}, inside, arena, lives, boxes=boxes_bytes(steps))
     for number, (_, members) in enumerate(sorted(waiting.items())):
         places, size = _place_symbolic(members, 0)
         plan.offsets.update(places)
@@ -205,32 +208,6 @@ class _Walk:
         for buffer in touched((*step.condition, *step.body)):
             if buffer in before:
                 self.use(buffer)
-
-
-def touched(steps: Sequence[Step]) -> Iterator[Buffer]:
-    """All buffers that steps use, in order."""
-    for step in steps:
-        if isinstance(step, KernelStep):
-            yield from (buffer.owner for buffer in step.buffers)
-        elif isinstance(step, CopyStep):
-            yield from (step.source.owner, step.target.owner)
-        elif isinstance(step, RandomStep):
-            yield step.buffer.owner
-        elif isinstance(step, CondStep):
-            yield step.predicate.owner
-            yield from touched(step.then)
-            yield from touched(step.otherwise)
-        elif isinstance(step, (SizeStep, UnboxStep)):
-            yield step.source.owner
-        elif isinstance(step, (NonzeroStep, BoxStep)):
-            yield from (step.source.owner, step.target.owner)
-        elif isinstance(step, HostStep):
-            yield from (buffer.owner for buffer in (*step.operands, *step.results))
-        else:
-            yield step.predicate.owner
-            yield from (stack.memory.owner for stack in step.stacks)
-            yield from touched(step.condition)
-            yield from touched(step.body)
 
 
 def lifetimes(steps: Sequence[Step], extra: Mapping[int, Sequence[Buffer]]) -> list[Life]:

@@ -62,8 +62,8 @@ class Fitted(NamedTuple):
 
 
 def planned_peak(plan: Plan) -> Expr:
-    """Bytes a program allocates for itself: its arena and its results."""
-    total = plan.arena + results_bytes(plan)
+    """Bytes a program allocates for itself: its arena, its boxes and its results."""
+    total = plan.arena + plan.boxes + results_bytes(plan)
     for size in plan.late:
         total = total + size
     return total

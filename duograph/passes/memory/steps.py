@@ -12,8 +12,8 @@ from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.primitives import CONTROL, EFFECT, LATE, NULLARY, ORDERED, PRIMITIVES
 
 from ..fusion.groups import Buffer
-from ..fusion.schedule import CondStep, HostStep, KernelStep, RandomStep, Schedule, Step, WhileStep
-from .plan_memory import Plan, aligned, most, results_bytes, touched
+from ..fusion.schedule import CondStep, HostStep, KernelStep, RandomStep, Schedule, Step, WhileStep, touched
+from .plan_memory import Plan, aligned, most, results_bytes
 
 BYTES_PER_SECOND = 1e10  # what reading and writing costs beside operations, roughly
 FLOPS_PER_SECOND = 1e11
