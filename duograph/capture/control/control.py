@@ -12,6 +12,8 @@ from duograph._recorded import state
 from duograph._stack import user_location
 from duograph.errors import CaptureError
 
+from ..values.asked import stands_for_number
+from ..values.numbers import stood_for
 from ..values.texts import joined, modulo
 from .growing import grows, holds_any, settled
 
@@ -74,6 +76,26 @@ class ControlFlow:
     @staticmethod
     def is_unbound(value: Any) -> bool:
         return value is UNBOUND
+
+    # ---- patterns of `match`
+
+    @staticmethod
+    def is_singleton(value: Any, singleton: Any) -> Any:
+        """`value is singleton`; a truth that only the run knows may be it."""
+        if singleton is not None and stands_for_number(value) and value.dtype.kind == "b":
+            return value if singleton else value.logical_not()
+        return value is singleton
+
+    @staticmethod
+    def is_of(value: Any, kind: Any) -> bool:
+        return isinstance(stood_for(value), kind)
+
+    @staticmethod
+    def is_sequence(value: Any, length: int) -> bool:
+        """Whether it is a sequence of so many items, as patterns take it."""
+        if not isinstance(value, Sequence) or isinstance(value, (str, bytes, bytearray)):
+            return False
+        return len(settled(value)) == length
 
     @staticmethod
     def result(returned: Any, read: Thunk) -> Any:
