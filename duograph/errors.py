@@ -146,7 +146,7 @@ class DivisionError(Error, ZeroDivisionError):
 
 
 class NumberError(Error, OverflowError):
-    """A Python number that does not fit the dtype it is to become."""
+    """A Python number that does not fit the dtype it is to become, or a power of numbers beyond the largest float."""
 
 
 class InternalError(Error, RuntimeError):

@@ -35,6 +35,7 @@ DEMANDS: dict[str, tuple[str, float, float]] = {
     "span": ("a range whose end is not below its start", 0.0, float("inf")),
     "divisor": ("a divisor other than 0", 1.0, 1.0),
     "real": ("a power that is a real number", 1.0, 1.0),
+    "bounded": ("a power that is a float", 1.0, 1.0),
 }
 
 

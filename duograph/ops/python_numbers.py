@@ -35,6 +35,18 @@ def real_base(number: Value) -> Value:
     return _demanded("real", number, _not(negative))
 
 
+def bounded(result: Value, *operands: Value) -> Value:
+    """A power of floats; the run ends where it is beyond the largest float."""
+    exponent = _constant(operands[1]) if len(operands) > 1 else None
+    if exponent is not None and abs(exponent) <= 1:
+        return result
+    beyond = _compare("eq", _emit("abs", result.type, result), math.inf)
+    for operand in operands:
+        if _constant(operand) is None:
+            beyond = _logical("logical_and", beyond, _compare("ne", _emit("abs", operand.type, operand), math.inf))
+    return _demanded("bounded", result, _not(beyond))
+
+
 def _constant(value: Value) -> float | None:
     """The number that a value always is, if it is known."""
     while value.node is not None and value.node.op in ("cast", "broadcast"):

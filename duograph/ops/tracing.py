@@ -23,7 +23,7 @@ from duograph.ir.types import TensorType
 from .arguments import FAULTS, mistake
 from .definition import ATTR, OPTIONAL_TENSOR, REGISTRY, SIZE, SIZES, TENSOR, TENSOR_LIST, VIEW, Definition, spread
 from .dtypes import DIMENSIONED, WEAK, ZERO_DIMENSIONAL, OperandType, Signature, weak_dtype
-from .python_numbers import PYTHON_RAISES, python_raises
+from .python_numbers import PYTHON_RAISES, bounded, python_raises
 from .sizes_of_values import with_sizes
 
 if TYPE_CHECKING:
@@ -385,9 +385,11 @@ def _elementwise(definition: Definition, args: Sequence[Any]) -> Tensor:
         primitive = _WHOLE_FORMS.get(primitive, primitive)
         if compute.kind == "b":
             primitive = _BOOL_FORMS.get(primitive, primitive)
-    if weak and compute.kind == "f" and primitive in PYTHON_RAISES and not _STATE.names:
-        converted[1] = python_raises(primitive, *converted)
-    output = builder.emit(primitive, converted, {}, [TensorType(produced, shape, weak)])[0]
+    raises = weak and compute.kind == "f" and primitive in PYTHON_RAISES and not _STATE.names
+    operands = [converted[0], python_raises(primitive, *converted)] if raises else converted
+    output = builder.emit(primitive, operands, {}, [TensorType(produced, shape, weak)])[0]
+    if raises and primitive == "pow":
+        output = bounded(output, *converted)
     return wrap(output if weak else cast_value(output, result))
 
 

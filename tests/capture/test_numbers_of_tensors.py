@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import struct
 
 import pytest
 
@@ -112,7 +113,7 @@ def test_numbers_are_kept_outside_as_numbers():
     [
         (lambda x: x * ((x > 0).sum().item() in {2, 3}), "looked up here"),
         (lambda x: {2: x}.get((x > 0).sum().item(), -x), "looked up here"),
-        (lambda x: x * math.exp(x.sum().item()), "float"),
+        (lambda x: x * len(struct.pack("d", x.sum().item())), "float"),
         (lambda x: [x, -x, x * 2][(x > 0).sum().item()], "index"),
         (lambda x: len(str(x.sum().item())), "text with a tensor's values"),
         (lambda x: x.item(), "item"),

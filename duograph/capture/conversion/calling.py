@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 
+from ..outside.library_numbers import takes_numbers
 from .user_files import is_user_file
 
 if TYPE_CHECKING:
@@ -67,4 +68,4 @@ def _followed(recorder: Recorder, value: Any) -> Any:
     calls = kind in (types.FunctionType, types.MethodType, functools.partial, operator.attrgetter, operator.methodcaller)
     call = getattr(kind, "__call__", None)  # noqa: B004
     users = isinstance(call, types.FunctionType) and is_user_file(call.__code__.co_filename)
-    return recorder.callee(value) if calls or users else value
+    return recorder.callee(value) if calls or users or takes_numbers(value) else value

@@ -24,6 +24,7 @@ from ..outside.callbacks import HostCallback
 from ..outside.host import host_number
 from ..outside.host_calls import speaks_for_itself
 from ..outside.journal import CONTAINERS
+from ..outside.library_numbers import on_numbers
 from ..outside.modules import is_module
 from ..outside.outer import is_used_up, outer_call, refuse_iterator
 from ..values.asked import number_of, rounding, whole_number_of
@@ -230,7 +231,7 @@ def _is_users(function: types.FunctionType) -> bool:
 
 def callee(recorder: Recorder, function: Any) -> Any:
     """What to call instead of `function` during a capture."""
-    made = _callee(recorder, function)
+    made = on_numbers(recorder, function, _callee(recorder, function))
     return made if recorder.single_path or _sees_growing(function) else whole_arguments(function, made)
 
 

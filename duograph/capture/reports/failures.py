@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from duograph._stack import Location
-from duograph.errors import BoundsError, DivisionError, DomainError, InternalError, ShapeError
+from duograph.errors import BoundsError, DivisionError, DomainError, InternalError, NumberError, ShapeError
 from duograph.ir.graph import Graph
 from duograph.ir.primitives import DEMANDS
 
@@ -55,6 +55,8 @@ def raise_failure(name: str, entry: Any, code: int, status: tuple[int, ...], nod
                 raise DomainError(
                     f"{name}: a negative number to a power that is no whole number is complex", others, location=where
                 )
+            if wanted == "bounded":
+                raise NumberError(f"{name}: a power is greater than the largest float", others, location=where)
             got = struct.unpack("d", struct.pack("q", value))[0]
             raise DomainError(f"{name}: needs {demand}, got {got:g}", others, location=where)
         raise DomainError(f"{name}: integers to negative integer powers are not allowed", others, location=where)

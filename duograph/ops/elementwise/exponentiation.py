@@ -8,7 +8,7 @@ from duograph import _core as core
 
 from ..definition import ELEMENTWISE, REGISTRY, function, op
 from ..dtypes import counting, integers, numeric
-from ..python_numbers import real_base
+from ..python_numbers import bounded, real_base
 from ..samples import unary
 from ..shapes.creation import ones_like, zeros_like
 from ..tracing import is_weak, value_of, wrap
@@ -101,6 +101,11 @@ def _of_integers(a: Any, b: Any) -> bool:
     return a.dtype.kind in "iu" if isinstance(a, core.Tensor) else a.__class__ is int
 
 
+def _bounded(result: Any, a: Any) -> Any:
+    """A power of a tensor; of a Python float it is none beyond the largest float."""
+    return wrap(bounded(value_of(result), value_of(a))) if is_weak(a) and a.dtype.is_floating_point else result
+
+
 @function(over="pow", slot="__pow__", names="exponent=b")
 def power(a: Operand, b: Operand, modulo: None = None) -> Tensor:
     """a ** b; the commonest whole powers are products."""
@@ -111,12 +116,12 @@ def power(a: Operand, b: Operand, modulo: None = None) -> Tensor:
             if is_two.__class__ is not bool:  # a size that values decide
                 return pow(a, b)
             if is_two:
-                return square(a)
+                return square(a) if getattr(a, "_traced", None) is None else _bounded(square(a), a)
             if dtype.is_floating_point:
                 if b == 0.5:
                     return sqrt(wrap(real_base(value_of(a))) if is_weak(a) else a)
                 if b == 3:
-                    return cube(a)
+                    return cube(a) if getattr(a, "_traced", None) is None else _bounded(cube(a), a)
                 if b == -1 and not is_weak(a):  # of numbers, pow ends the run at 0
                     return reciprocal(a)
     return integer_pow(a, b) if _of_integers(a, b) else pow(a, b)
