@@ -21,24 +21,21 @@ class Boxes {
  public:
   explicit Boxes(int32_t n_sites) : sites_(static_cast<size_t>(n_sites)) {}
 
-  // Memory of so many bytes, and its number: no two of a run are the same, and none is 0.
-  void* put(int32_t site, int64_t bytes, int64_t* number) {
+  // Memory of so many bytes for a site; `keep`: until the run ends.
+  void* make(int32_t site, int64_t bytes, bool keep) {
+    if (keep) return make_kept(site, bytes);
     Site& ring = sites_[static_cast<size_t>(site)];
     const int64_t turn = ring.turn + 1;
     BufferRef& memory = ring.memory[turn & 1];
     make_room(memory, bytes);
     ring.turn = turn;
     ring.bytes[turn & 1] = bytes;
-    *number = turn * static_cast<int64_t>(sites_.size()) + site;
+    ring.number = turn * static_cast<int64_t>(sites_.size()) + site;
     return memory.get()->data;
   }
-  void* keep(int64_t bytes, int64_t* number) {
-    BufferRef memory(allocate(static_cast<size_t>(bytes)));
-    void* data = memory.get()->data;
-    kept_.push_back(std::move(memory));
-    *number = -static_cast<int64_t>(kept_.size());
-    return data;
-  }
+
+  // The number of what a site made last: no two of a run are the same. 0: it has made none.
+  int64_t number(int32_t site) const { return sites_[static_cast<size_t>(site)].number; }
 
   // The memory of a number and the bytes in it; null if there is none, or if it holds something else by now.
   void* find(int64_t number, int64_t* bytes) const {
@@ -58,10 +55,19 @@ class Boxes {
   }
 
  private:
+  void* make_kept(int32_t site, int64_t bytes) {
+    BufferRef memory(allocate(static_cast<size_t>(bytes)));
+    void* data = memory.get()->data;
+    kept_.push_back(std::move(memory));
+    sites_[static_cast<size_t>(site)].number = -static_cast<int64_t>(kept_.size());
+    return data;
+  }
+
   struct Site {
     BufferRef memory[2];
     int64_t bytes[2] = {0, 0};
     int64_t turn = 0;
+    int64_t number = 0;
   };
   std::vector<Site> sites_;
   std::vector<BufferRef> kept_;

@@ -125,18 +125,21 @@ bool Run::place_row(const StackSpec& stack, int32_t index, int64_t turn) {
   return true;
 }
 
-// A value goes into memory of the run, whose number is what the program goes on with.
-Outcome Run::run_box(const Step& step, InterruptPoll* poll) {
+// Memory of the run, which others write then.
+Outcome Run::run_box(const Step& step) {
   const int64_t bytes = regs_[step.count_reg];
   if (bytes < 0) {
     fail(kCheckNegativeSize);
     return Outcome::Failed;
   }
-  if (!slots_[step.target] || (!slots_[step.source] && bytes)) throw ProgramError("program: a box has no memory yet");
-  int64_t number;
-  void* memory = step.kept ? late_->boxes.keep(bytes, &number) : late_->boxes.put(step.box, bytes, &number);
+  set_slot(step.target, late_->boxes.make(step.box, bytes, step.kept), step.args, step.n_args);
+  return Outcome::Fine;
+}
+
+void Run::run_number(const Step& step) {
+  if (!slots_[step.target]) throw ProgramError("program: the number of a box has no memory yet");
+  const int64_t number = late_->boxes.number(step.box);
   std::memcpy(slots_[step.target], &number, sizeof number);
-  return fill(memory, slots_[step.source], bytes, poll);
 }
 
 Outcome Run::run_unbox(const Step& step) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 
 #include "program_field.h"
 
@@ -84,7 +85,7 @@ class Parser {
       } else {
         if (!named_operation(op, &instr.op)) fail(item.where(), "unknown register operation '" + op + "'");
         instr = {instr.op, reg(item[1]), reg(item[2])};
-        divide_by_shifting(instr);
+        if (is_constant(instr.b)) instr.divide_by_shifting(p_.constants[static_cast<size_t>(instr.b)]);
       }
       instr.target = p_.n_regs++;
       add_register(instr);
@@ -134,17 +135,6 @@ class Parser {
     constant_.push_back(constant);
     p_.constants.push_back(constant ? instr.evaluate(p_.constants.data()) : 0);
     if (!constant) (after < 0 ? p_.instrs : p_.late[static_cast<size_t>(after)].instrs).push_back(instr);
-  }
-
-  void divide_by_shifting(RegInstr& instr) const {
-    if (!is_constant(instr.b)) return;
-    const int64_t value = p_.constants[static_cast<size_t>(instr.b)];
-    if (value <= 0 || (value & (value - 1))) return;
-    if (instr.op != RegOp::FloorDiv && instr.op != RegOp::CeilDiv && instr.op != RegOp::Mod) return;
-    instr.value = instr.op == RegOp::Mod ? value - 1 : __builtin_ctzll(static_cast<uint64_t>(value));
-    instr.op = instr.op == RegOp::Mod        ? RegOp::ModMask
-               : instr.op == RegOp::FloorDiv ? RegOp::FloorShift
-                                             : RegOp::CeilShift;
   }
 
   void data() {
@@ -362,18 +352,29 @@ class Parser {
     *count = static_cast<int32_t>(views.size());
   }
 
-  // ["box", source, bytes, slot for the number, kept or not] and ["unbox", slot of the number, bytes, box]
-  void box(const Field& item, Step& step, bool fills) {
-    step.kind = fills ? StepKind::Box : StepKind::Unbox;
-    step.source = slot(item[1]);
-    step.count_reg = reg(item[2]);
-    step.target = fills ? slot(item[3]) : slot_of_kind(item[3], SlotKind::Box, "a box");
+  // ["box", box, bytes, kept or not], ["number", box of an earlier step, slot], ["unbox", box, bytes, slot of the
+  // number]
+  void box(const Field& item, Step& step, const std::string& kind) {
+    const int32_t box = slot_of_kind(item[1], SlotKind::Box, "a box");
     p_.boxes = true;
-    if (!fills) return views_of(step.target, &step.args, &step.n_args);
-    step.kept = item[4].truth();
-    step.box = p_.n_boxes++;
-    step.commits = seen_by_caller(step.target);
-    p_.cost_regs.push_back(step.count_reg);
+    if (kind == "number") {
+      const auto made = made_by_.find(box);
+      if (made == made_by_.end()) fail(item.where(), "nothing makes this box");
+      step.kind = StepKind::Number;
+      step.box = made->second;
+      step.target = slot(item[2]);
+      return;
+    }
+    step.kind = kind == "box" ? StepKind::Box : StepKind::Unbox;
+    step.target = box;
+    views_of(box, &step.args, &step.n_args);
+    step.count_reg = reg(item[2]);
+    if (step.kind == StepKind::Unbox) {
+      step.source = slot(item[3]);
+    } else {
+      step.kept = item[3].truth();
+      step.box = made_by_[box] = p_.n_boxes++;
+    }
   }
 
   // ["host", number, [[slot, dtype, [size]]] of operands, the same of results]
@@ -440,8 +441,8 @@ class Parser {
         step.target = slot(item[4]);
         step.chunks_reg = reg(item[5]);
         p_.cost_regs.push_back(step.count_reg);
-      } else if (kind == "box" || kind == "unbox") {
-        box(item, step, kind == "box");
+      } else if (kind == "box" || kind == "number" || kind == "unbox") {
+        box(item, step, kind);
       } else if (kind == "host") {
         host(item, step);
       } else {
@@ -473,8 +474,9 @@ class Parser {
 
   Program::Impl& p_;
   Field spec_;
-  std::vector<bool> constant_;      // per register
-  std::vector<int32_t> late_regs_;  // per register: the last late size it needs, or -1
+  std::vector<bool> constant_;          // per register
+  std::vector<int32_t> late_regs_;      // per register: the last late size it needs, or -1
+  std::map<int32_t, int32_t> made_by_;  // by slot: which step that makes boxes made this one
   int64_t n_outputs_ = 0, n_nodes_ = 0, data_bytes_ = 0;
 };
 

@@ -28,7 +28,7 @@ struct ProgramSlot {
   void* function = nullptr;  // of Symbol: a function that a kernel calls, or a constant it reads
 };
 
-enum class StepKind : uint8_t { Kernel, Copy, Zero, Random, Cond, While, Measure, Nonzero, Box, Unbox, Host };
+enum class StepKind : uint8_t { Kernel, Copy, Zero, Random, Cond, While, Measure, Nonzero, Box, Number, Unbox, Host };
 
 struct Step {
   StepKind kind;
@@ -40,14 +40,15 @@ struct Step {
   KernelFunction function = nullptr;
   int32_t symbol = -1;
   int32_t args = 0,
-          n_args = 0;  // range in Impl::indices: slots (of unbox: views); of a host call: the number in Impl::hosts
+          n_args =
+              0;  // range in Impl::indices: slots (of box and unbox: views); of a host call: the number in Impl::hosts
   int32_t sizes = 0, n_sizes = 0;  // range in Impl::indices: registers
   int32_t chunks_reg = -1, scratch_reg = -1, cost_reg = -1;
   int32_t target = -1, source = -1, count_reg = -1;  // copy, zero, random; `target` is the predicate of cond and while
   int32_t first = -1, second = -1;                   // blocks: then/else, or condition/body
   int32_t late = -1;                                 // the late size this step makes
   int32_t stacks = 0, n_stacks = 0;                  // of a loop: range in Impl::stacks
-  int32_t box = 0;                                   // which of the steps that box this is
+  int32_t box = 0;                                   // which of the steps that make boxes
   bool kept = false;                                 // what is boxed stays to the end of the run
 };
 
@@ -117,8 +118,8 @@ struct Program::Impl {
   int32_t arena_reg = -1;
   int32_t max_args = 0, max_sizes = 0;
   int64_t frame_words = 0;         // registers, sizes, arguments and slots of a run
-  int32_t n_boxes = 0;             // steps that box
-  bool boxes = false;              // there are steps that box or unbox
+  int32_t n_boxes = 0;             // steps that make boxes
+  bool boxes = false;              // there are steps that make or open boxes
   bool loops = false;              // cost is not known beforehand
   bool direct = false;             // one kernel over inputs, numbers and outputs: what nearly every dynamic operator is
   std::vector<int32_t> cost_regs;  // of every step

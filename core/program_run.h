@@ -328,7 +328,8 @@ class Run {
   Outcome run_stacking(const Step& step, InterruptPoll* poll);
   bool place_row(const StackSpec& stack, int32_t index, int64_t turn);
   Outcome run_nonzero(const Step& step);
-  Outcome run_box(const Step& step, InterruptPoll* poll);
+  Outcome run_box(const Step& step);
+  void run_number(const Step& step);
   Outcome run_unbox(const Step& step);
 
   Outcome run_block(int32_t index, InterruptPoll* poll) {
@@ -381,7 +382,10 @@ class Run {
       case StepKind::Nonzero:
         return run_nonzero(step);
       case StepKind::Box:
-        return run_box(step, poll);
+        return run_box(step);
+      case StepKind::Number:
+        run_number(step);
+        return Outcome::Fine;
       case StepKind::Unbox:
         return run_unbox(step);
       case StepKind::Host:

@@ -67,6 +67,14 @@ struct RegInstr {
   int32_t target = 0;
 
   int64_t evaluate(const int64_t* regs) const;
+
+  // A division by this number becomes a shift where it can.
+  void divide_by_shifting(int64_t divisor) {
+    if (divisor <= 0 || (divisor & (divisor - 1))) return;
+    if (op != RegOp::FloorDiv && op != RegOp::CeilDiv && op != RegOp::Mod) return;
+    value = op == RegOp::Mod ? divisor - 1 : __builtin_ctzll(static_cast<uint64_t>(divisor));
+    op = op == RegOp::Mod ? RegOp::ModMask : op == RegOp::FloorDiv ? RegOp::FloorShift : RegOp::CeilShift;
+  }
 };
 
 inline int64_t wrap_add(int64_t a, int64_t b) {

@@ -295,7 +295,7 @@ class Builder:
         return made
 
     def box(self, value: Value, keep: bool = False) -> Value:
-        """The number (0-d int64) of memory of the run that holds a copy of a value: what a loop carries in place of a tensor
+        """The number (0-d int64) of memory of the run that holds a value: what a loop carries in place of a tensor
         whose size changes from turn to turn.
 
         The memory holds the value until the same node has run twice more, with `keep` until the program ends.

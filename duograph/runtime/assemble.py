@@ -20,6 +20,7 @@ from duograph.passes.fusion.schedule import (
     HostStep,
     KernelStep,
     NonzeroStep,
+    NumberStep,
     RandomStep,
     Result,
     Schedule,
@@ -348,10 +349,11 @@ class _SpecWriter:
                 room = self.registers(step.room)
                 written.append(["nonzero", self.late[step.size], source, count, self.slot(step.target), room])
             elif isinstance(step, BoxStep):
-                size = self.registers(step.bytes)
-                written.append(["box", self.slot(step.source), size, self.slot(step.target), step.keep])
+                written.append(["box", self.slot(step.box), self.registers(step.box.bytes), step.keep])
+            elif isinstance(step, NumberStep):
+                written.append(["number", self.slot(step.box), self.slot(step.target)])
             elif isinstance(step, UnboxStep):
-                written.append(["unbox", self.slot(step.source), self.registers(step.target.bytes), self.slot(step.target)])
+                written.append(["unbox", self.slot(step.target), self.registers(step.target.bytes), self.slot(step.source)])
             elif isinstance(step, HostStep):
                 written.append(["host", step.number, *(list(map(self._value, part)) for part in (step.operands, step.results))])
             else:

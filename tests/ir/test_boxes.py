@@ -9,67 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from box_graphs import BOOL, F32, INDEX, Array, N, checked, emit, joined, made, number, opened, plus, rows, run, table
 
 import duograph as dg
 from duograph import _core as core
 from duograph.errors import CaptureError, InternalError, OutOfMemoryError
 from duograph.func.batching import Batching
-from duograph.ir import Builder, Graph, TensorType, Value, symbol
-from duograph.ir.dim import Expr
-from duograph.ir.text import parse_graph, print_graph
+from duograph.ir import Builder, Graph, TensorType, Value
 from duograph.ir.verify import verify
+from duograph.passes.fusion.schedule import KernelStep, WhileStep
 from duograph.passes.pipeline import Options, optimise
+from duograph.runtime.assemble import assemble
 from duograph.runtime.build import build
-
-BOOL, INDEX, F32 = TensorType(core.bool), TensorType(core.int64), core.float32
-N = symbol("n")
-Array = np.ndarray[Any, Any]
-
-
-def emit(b: Builder, op: str, inputs: list[Value], type: TensorType, **attrs: Any) -> Value:
-    return b.emit(op, inputs, attrs, [type])[0]
-
-
-def plus(b: Builder, value: Value, number: int) -> Value:
-    return emit(b, "add", [value, b.constant(number, core.int64)], INDEX)
-
-
-def number(b: Builder, size: Expr) -> Value:
-    return emit(b, "size", [], INDEX, value=size)
-
-
-def rows(size: Expr) -> TensorType:
-    return TensorType(F32, (size, 3))
-
-
-def joined(b: Builder, *parts: Value) -> Value:
-    size: Expr = 0
-    for part in parts:
-        size = size + part.shape[0]
-    return emit(b, "concat", list(parts), rows(size), dim=0)
-
-
-def opened(b: Builder, count: Value, box: Value, name: str = "late") -> Value:
-    """What is in a box of `count` rows."""
-    return b.unbox(box, F32, (b.size_of(count, name), 3))
-
-
-def checked(graph: Graph) -> Graph:
-    verify(graph)
-    assert print_graph(parse_graph(str(graph))) == str(graph)
-    return graph
-
-
-def made(graph: Graph, fuse: bool = True) -> Any:
-    return build(checked(graph), fuse=fuse).program
-
-
-def run(program: Any, tensors: list[Array], numbers: list[int]) -> list[Array]:
-    return [out.numpy() for out in program.run([dg.from_numpy(t) for t in tensors], numbers, [])]
-
-
-def table(n: int) -> Array:
-    return np.random.default_rng(n).standard_normal((n, 3)).astype(np.float32)
 
 
 def straight() -> Graph:
@@ -446,10 +397,10 @@ def test_rules_of_the_graph() -> None:
 
 SPEC: dict[str, Any] = {
     "inputs": [1],
-    "regs": [["const", 8], ["mul", 0, 2], ["const", 0]],
-    "arena": 2,
-    "slots": [["input", 0], ["temp", 4, 2], ["box"], ["output", 0]],
-    "steps": [["box", 0, 3, 1, False], ["unbox", 1, 3, 2], ["copy", 3, 2, 3]],
+    "regs": [["const", 8], ["mul", 0, 2], ["const", 0], ["const", 512]],
+    "arena": 5,
+    "slots": [["input", 0], ["temp", 4, 5], ["box"], ["output", 0], ["box"]],
+    "steps": [["box", 4, 3, False], ["copy", 4, 0, 3], ["number", 4, 1], ["unbox", 2, 3, 1], ["copy", 3, 2, 3]],
     "outputs": [[5, [0], None]],
 }
 
@@ -462,12 +413,16 @@ def test_the_spec_of_a_program_with_boxes() -> None:
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
-        ([["box", 9, 3, 1, False]], "slot 9 is not in"),
-        ([["box", 0, 77, 1, False]], "register 77 is not in"),
-        ([["box", 0, 3, 1, 1]], "expected true or false"),
-        ([["box", 0, 3, 1]], "4"),
-        ([["unbox", 1, 3, 0]], "expected a box"),
-        ([["unbox", 1, 3, 7]], "slot 7 is not in"),
+        ([["box", 9, 3, False]], "slot 9 is not in"),
+        ([["box", 0, 3, False]], "expected a box"),
+        ([["box", 2, 77, False]], "register 77 is not in"),
+        ([["box", 2, 3, 1]], "expected true or false"),
+        ([["box", 2, 3]], "at least 4 items"),
+        ([["number", 2, 1]], "nothing makes this box"),
+        ([["box", 2, 3, False], ["number", 4, 1]], "nothing makes this box"),
+        ([["box", 2, 3, False], ["number", 2, 7]], "slot 7 is not in"),
+        ([["unbox", 1, 3, 1]], "expected a box"),
+        ([["unbox", 2, 3, 7]], "slot 7 is not in"),
     ],
 )
 def test_wrong_specs(steps: list[Any], message: str) -> None:
@@ -477,8 +432,12 @@ def test_wrong_specs(steps: list[Any], message: str) -> None:
 
 def test_a_box_that_nothing_was_put_into() -> None:
     x = dg.from_numpy(np.arange(9))
-    with pytest.raises(InternalError, match="no box of this number"):
-        core.Program({**SPEC, "steps": [["zero", 1, 2], *SPEC["steps"][1:]]}).run([x], [], [])
+    for first in (["zero", 1, 3], ["number", 4, 1]):
+        steps = [first, ["unbox", 2, 3, 1], *SPEC["steps"][:3]]
+        if first[0] == "number":  # of a box that is made in a branch that is not taken
+            steps = [["zero", 1, 3], ["cond", 1, SPEC["steps"][:1], []], *steps[:2]]
+        with pytest.raises(InternalError, match="no box of this number"):
+            core.Program({**SPEC, "steps": steps}).run([x], [], [])
 
 
 # Passes
@@ -492,15 +451,18 @@ def simplified(graph: Graph) -> Graph:
     return optimise(checked(graph), Options(verify=True))
 
 
-def test_equal_boxes_are_one_and_unused_ones_go() -> None:
+@pytest.mark.parametrize("keep", [True, False])
+def test_equal_boxes_that_are_kept_are_one_and_unused_ones_go(keep: bool) -> None:
     with Builder() as b:
         x = b.input(rows(N), "x")
         twice = emit(b, "add", [x, x], x.type)
-        same = [b.unbox(b.box(twice), F32, (N, 3)) for _ in range(2)]
+        same = [b.unbox(b.box(twice, keep), F32, (N, 3)) for _ in range(2)]
         b.unbox(b.box(x), F32, (N, 3))
         b.box(x, keep=True)
         graph = simplified(b.finish([emit(b, "add", same, x.type)]))
-    assert ops(graph).count("box") == ops(graph).count("unbox") == 1
+    assert ops(graph).count("box") == ops(graph).count("unbox") == (1 if keep else 2)
+    x = table(4)
+    np.testing.assert_array_equal(run(made(graph), [x], [])[0], x * 4)
 
 
 def test_a_carried_box_that_nobody_wants_goes() -> None:
@@ -594,3 +556,11 @@ def test_ctrl_c_ends_a_loop_that_boxes() -> None:
         timer.join()
         assert live() <= before
     assert run(program, [table(50)], [7])[0].shape == (50, 3)
+
+
+def test_what_is_joined_is_written_into_the_box() -> None:
+    compiled = assemble(checked(growing()), Options(verify=True), False, True)
+    (loop,) = [step for step in compiled.plan.steps if isinstance(step, WhileStep)]
+    writes = [buffer for step in loop.body if isinstance(step, KernelStep) for buffer in step.writes if buffer.shape]
+    assert [buffer.kind for buffer in writes] == ["box", "box"]  # the rows of before, and one more
+    assert not any(life.buffer.value and life.buffer.shape for life in compiled.memory.lives if life.buffer.kind == "temp")

@@ -107,7 +107,7 @@ class Fusion(OwnNodes):
                 continue
             old = target.placement
             forwarded = Target(Placement(old.buffer, contiguous_strides(operand.shape), old.offset), target.readable)
-            forwarded.hosts, forwarded.waiters = target.hosts, target.waiters
+            forwarded.hosts, forwarded.waiters, forwarded.maker = target.hosts, target.waiters, target.maker
             self.targets.setdefault(operand, []).append(forwarded)
             if target.readable and placement is None:
                 placement, waiters = old, forwarded.waiters

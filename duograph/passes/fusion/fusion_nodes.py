@@ -41,9 +41,7 @@ class OwnNodes(Requests):
         self._add_store(group, group.anchor, placement)
         group.placed(self.index[value])
         if targets and targets[0].readable:
-            targets[0].hosts.append(group)
-            for waiter in targets[0].waiters:
-                waiter.deps[group] = None
+            targets[0].written_by(group)
         self._load(value, requests, placement, [group])
         self._copy_to(value, placement, [group], copies)
         self._contract(node, group, access)
@@ -112,16 +110,14 @@ class OwnNodes(Requests):
             writers.append(writer)
             if dies:
                 below = Target(placement)
-                below.hosts = first.hosts if first else []
+                below.hosts, below.maker = (first.hosts, first.maker) if first else ([], None)
                 below.waiters.append(writer)
                 self.targets.setdefault(initial, []).append(below)
         for group in writers:
             group.placed(self.index[value])
             self._wait(group, value)
         if first:
-            first.hosts.extend(writers)
-            for waiter in first.waiters:
-                waiter.deps.update(dict.fromkeys(writers))
+            first.written_by(*writers)
         self._load(value, requests, placement, writers)
         self._copy_to(value, placement, writers, targets[1:] if first else targets)
 
@@ -190,9 +186,7 @@ class OwnNodes(Requests):
         request.operands = []
         self._add_store(group, request, placement)
         for target in targets[:1]:
-            target.hosts.append(group)
-            for waiter in target.waiters:
-                waiter.deps[group] = None
+            target.written_by(group)
         self._load(value, [pair for pair in self._requests(value) if pair[0] is not group], placement, [group])
         self._copy_to(value, placement, [group], targets[1:])
 
@@ -237,13 +231,13 @@ class OwnNodes(Requests):
         """Where a branch, a loop or a step of its own writes a result: in memory of its own while its size is not known."""
         targets = self.targets.get(value, [])
         first = targets[0] if targets and targets[0].readable and targets[0].cell is None and not grows else None
+        if first and first.maker is not None:  # a loop's variables are written before it, by others
+            first = None
         if first and first.placement.strides != contiguous_strides(value.shape):
             first = None
         if first:
             placement = first.placement
-            first.hosts.append(group)
-            for waiter in first.waiters:
-                waiter.deps[group] = None
+            first.written_by(group)
         elif grows:
             placement = Placement.contiguous(Buffer("stack", -1, value.dtype, value.shape, value.name), value.shape)
         else:
@@ -271,8 +265,10 @@ class OwnNodes(Requests):
             group.operands.append(self.ask(group, operand, access, leaf=True))
 
     def _measure(self, node: Node) -> None:
-        """A late size from a value, or from a count, or a box: the operand is written row-major for the step that looks at it."""
-        if node.op in ("box", "unbox") and not (node.output in self.requesters or node.output in self.targets):
+        """A late size from a value, or from a count: the operand is written row-major for the step that looks at it."""
+        if node.op in ("box", "unbox"):
+            if node.output in self.requesters or node.output in self.targets:
+                (self._box if node.op == "box" else self._unbox)(node)
             return
         group = self.group("late", node)
         group.placed(self.index[node.outputs[0]])
@@ -280,17 +276,41 @@ class OwnNodes(Requests):
         operand.waiters.append(group)
         self.targets.setdefault(node.inputs[0], []).append(operand)
         group.carried.append(operand)
-        if node.op in ("nonzero", "box"):
+        if node.op == "nonzero":
             self._result(group, node.output)
-        elif node.op == "unbox":
-            self._unboxed(group, node.output)
         self._known(node, group)
 
-    def _unboxed(self, group: Group, value: Value) -> None:
+    def _box(self, node: Node) -> None:
+        """Memory is made as soon as the size is known, and whoever computes the value writes it there; then it has its number."""
+        value = node.inputs[0]
+        maker = self.group("box", node)
+        maker.placed(self.index.get(value, -1))
+        for symbol in symbols(value.type.size):
+            self.waiting.setdefault(symbol, {})[maker] = None
+        buffer = Buffer("box", -1, value.dtype, value.shape, value.name)
+        buffer.value = value
+        target = Target(Placement.contiguous(buffer, value.shape))
+        target.maker = maker
+        maker.carried.append(target)
+        group = self.group("late", node)
+        group.placed(self.index[node.output])
+        group.deps[maker] = None
+        group.carried.append(target)
+        target.waiters.append(group)
+        self.targets.setdefault(value, []).append(target)
+        self._result(group, node.output)
+
+    def _unbox(self, node: Node) -> None:
         """What is in a box is read where it lies, and copied to where it must be."""
+        value = node.output
+        group = self.group("late", node)
+        group.placed(self.index[value])
         self._wait(group, value)
+        number = Target(self.temporary(node.inputs[0]))
+        number.waiters.append(group)
+        self.targets.setdefault(node.inputs[0], []).append(number)
         placement = Placement.contiguous(Buffer("box", -1, value.dtype, value.shape, value.name), value.shape)
-        group.carried.append(Target(placement, readable=False))
+        group.carried += [number, Target(placement, readable=False)]
         self._load(value, self._requests(value), placement, [group])
         self._copy_to(value, placement, [group], self.targets.get(value, []))
 

@@ -110,9 +110,7 @@ class Requests:
 
     def _write(self, host: Group, request: Request, target: Target) -> None:
         self._add_store(host, request, target.placement)
-        target.hosts.append(host)
-        for waiter in target.waiters:
-            waiter.deps[host] = None
+        target.written_by(host)
 
     @staticmethod
     def _add_store(host: Group, request: Request, placement: Placement) -> None:

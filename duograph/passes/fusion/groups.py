@@ -74,17 +74,28 @@ class Placement:
 class Target:
     """A place that must receive a value. `hosts` are the groups that write it; `waiters` need it to be written.
 
-    Others may load the value from a `readable` target; the carried variables of a loop are not.
+    Others may load the value from a `readable` target; the carried variables of a loop are not. Where `maker` is given, the
+    place is memory that this group makes.
     """
 
-    __slots__ = ("cell", "hosts", "placement", "readable", "waiters")
+    __slots__ = ("cell", "hosts", "maker", "placement", "readable", "waiters")
 
     def __init__(self, placement: Placement, readable: bool = True, cell: Value | None = None) -> None:
         self.placement = placement
         self.readable = readable
         self.cell = cell
+        self.maker: Group | None = None
         self.hosts: list[Group] = []
         self.waiters: list[Group] = []
+
+    def written_by(self, *hosts: Group) -> None:
+        """Note who writes it; let these run before whoever waits."""
+        self.hosts.extend(hosts)
+        for waiter in self.waiters:
+            waiter.deps.update(dict.fromkeys(hosts))
+        if self.maker is not None:
+            for host in hosts:
+                host.deps[self.maker] = None
 
 
 class Request:
@@ -139,7 +150,7 @@ class Store:
 class Group:
     """Nodes that become one kernel: loops, requested values, stores, and the groups that must run before it.
 
-    kind     "loop", "contraction", "scatter", "control" or "random"
+    kind     "loop", "contraction", "scatter", "rows", "control", "random", "late" or "box"
     extents  by loop number; `order` lists the live parallel and reduce loops, outer to inner
     again    the segment computed again that it belongs to (0: none); see recompute
     gathers  pseudo loops -1, -2, …: computed indices (request, extent) that gathered loads are addressed with

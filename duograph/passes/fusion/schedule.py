@@ -96,12 +96,17 @@ class NonzeroStep:
 
 
 class BoxStep(NamedTuple):
-    """Copy what is in `source` into memory of the run, whose number goes to `target`; `keep` it to the end of the run."""
+    """`box` is memory of the run that nothing lives in from here on; what is written there may be kept to the end of the run."""
 
-    source: Buffer
-    bytes: Expr
-    target: Buffer
+    box: Buffer
     keep: bool
+
+
+class NumberStep(NamedTuple):
+    """The number of a box goes to `target`."""
+
+    box: Buffer
+    target: Buffer
 
 
 class UnboxStep(NamedTuple):
@@ -120,7 +125,8 @@ class HostStep(NamedTuple):
 
 
 Step: TypeAlias = (
-    "KernelStep | CopyStep | RandomStep | CondStep | WhileStep | SizeStep | NonzeroStep | BoxStep | UnboxStep | HostStep"
+    "KernelStep | CopyStep | RandomStep | CondStep | WhileStep | SizeStep | NonzeroStep | BoxStep | NumberStep | UnboxStep"
+    " | HostStep"
 )
 
 
@@ -187,8 +193,12 @@ def touched(steps: Sequence[Step]) -> Iterator[Buffer]:
             yield from touched(step.otherwise)
         elif isinstance(step, (SizeStep, UnboxStep)):
             yield step.source.owner
-        elif isinstance(step, (NonzeroStep, BoxStep)):
+        elif isinstance(step, NonzeroStep):
             yield from (step.source.owner, step.target.owner)
+        elif isinstance(step, NumberStep):
+            yield step.target.owner
+        elif isinstance(step, BoxStep):
+            continue
         elif isinstance(step, HostStep):
             yield from (buffer.owner for buffer in (*step.operands, *step.results))
         else:
@@ -203,7 +213,7 @@ def boxes_bytes(steps: Sequence[Step], times: Expr = 1) -> Expr:
     total: Expr = 0
     for step in steps:
         if isinstance(step, BoxStep):
-            total = total + step.bytes * (times if step.keep or times == 1 else 2)
+            total = total + step.box.bytes * (times if step.keep or times == 1 else 2)
         elif isinstance(step, CondStep):
             total = total + boxes_bytes(step.then, times) + boxes_bytes(step.otherwise, times)
         elif isinstance(step, WhileStep):
@@ -222,6 +232,7 @@ __all__ = [
     "KernelStep",
     "LoopKernel",
     "NonzeroStep",
+    "NumberStep",
     "RandomStep",
     "Result",
     "ScatterKernel",

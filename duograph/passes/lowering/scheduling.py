@@ -17,6 +17,7 @@ from ..fusion.schedule import (
     BoxStep,
     CondStep,
     NonzeroStep,
+    NumberStep,
     RandomStep,
     Result,
     Schedule,
@@ -255,6 +256,9 @@ class _GroupSteps:
         if group.kind == "random":
             assert group.node is not None
             return [RandomStep(group.stores[0].placement.buffer, group.node.attrs["count"])]
+        if group.kind == "box":
+            assert group.node is not None
+            return [BoxStep(group.carried[0].placement.buffer, group.node.attrs["keep"])]
         return [self._measure(group) if group.kind == "late" else self._control(group)]
 
     @staticmethod
@@ -268,7 +272,7 @@ class _GroupSteps:
         if node.op == "unbox":
             return UnboxStep(source, result.buffer)
         if node.op == "box":
-            return BoxStep(source, node.inputs[0].type.bytes, result.buffer.view(result.offset), node.attrs["keep"])
+            return NumberStep(source, result.buffer.view(result.offset))
         count, room = node.inputs[0].type.size, node.output.type.size
         return NonzeroStep(source, count, node.attrs["size"], result.buffer.view(result.offset), room)
 

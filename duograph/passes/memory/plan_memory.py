@@ -23,6 +23,7 @@ from ..fusion.schedule import (
     HostStep,
     KernelStep,
     NonzeroStep,
+    NumberStep,
     RandomStep,
     SizeStep,
     Step,
@@ -161,9 +162,13 @@ class _Walk:
                 self.branches(step)
             elif isinstance(step, (SizeStep, UnboxStep)):
                 self.use(step.source)
-            elif isinstance(step, (NonzeroStep, BoxStep)):
+            elif isinstance(step, NonzeroStep):
                 self.use(step.source)
                 self.use(step.target)
+            elif isinstance(step, NumberStep):
+                self.use(step.target)
+            elif isinstance(step, BoxStep):
+                continue
             elif isinstance(step, HostStep):
                 for buffer in (*step.operands, *step.results):
                     self.use(buffer)

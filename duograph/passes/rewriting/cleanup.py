@@ -28,7 +28,8 @@ def merge_common(graph: Graph) -> Graph:
     seen: dict[tuple[Any, ...], Node] = {}
 
     def visit(rewriter: Rewriter, node: Node, old: Node) -> Sequence[Value] | None:
-        if node.regions or node.op in _UNIQUE:
+        # What a box holds stays while its own node runs once more: one node for two would run when either does.
+        if node.regions or node.op in _UNIQUE or (node.op == "box" and not node.attrs["keep"]):
             return None
         first = seen.setdefault(key_of(node), node)
         return None if first is node else first.outputs
