@@ -5,6 +5,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "row_compress.h"
 #include "row_scan.h"
 #include "row_sort.h"
 
@@ -15,6 +16,7 @@ void* row_function(std::string_view name) {
     std::unordered_map<std::string, void*> made;
     add_scans(made);
     add_sorts(made);
+    add_compressions(made);
     return made;
   }();
   const auto found = known.find(std::string(name));

@@ -1,5 +1,5 @@
-// Functions over rows of tensors that no loop nest can say: scans, sorts, selections, searches. They have the kernels'
-// ABI and are named "core:FUNCTION" by programs; each is written once for all dtypes it takes.
+// Functions over rows of tensors that no loop nest can say: scans, sorts, selections, searches, choices by a mask. They
+// have the kernels' ABI and are named "core:FUNCTION" by programs; each is written once for all dtypes it takes.
 #pragma once
 
 #include <string_view>
@@ -25,6 +25,8 @@ constexpr std::string_view kRowLibrary = "core";
 //   the
 //                                                      middle of what is no NaN)
 //   search_T                    (sorted, x, out)       how many are below x; numbers: or equal to it
+//   compress_BITS               (x, mask, out)         the elements at which a mask is true, as far as there is room
+//   spans                       (mask, out)            from each true one to the next, or to the end
 //
 // Sorts and selections take 49152 bytes of scratch and 32 for each element of a row (16 if they have at most 4 bytes).
 void* row_function(std::string_view name);

@@ -25,7 +25,7 @@ def launch_rows(kernel: RowKernel) -> Launch:
     scratch: Extent = 0
     if kernel.function.startswith(("sort", "select", "order")):
         scratch = COUNTS + length * (16 if DTYPES[kernel.operands[first.arg].dtype].size <= 4 else 32)
-    weight = 1 if scans else 16
+    weight = 1 if kernel.function.startswith(("scan", "compress", "spans")) else 16
     args = tuple(address.arg for address, _, _ in kernel.rows)
     cost = product(list(kernel.outer)) * total * weight
     symbol = f"core:{kernel.function}"

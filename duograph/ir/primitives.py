@@ -103,7 +103,7 @@ def _rows() -> list[Primitive]:
     add(RANDOM, 0, "random_key", flops=0, result="any")
     add(RANDOM, 1, "random_uniform random_bits", cost=TRANSCENDENTAL, result="any")
     add(CONTROL, -1, "cond while_loop", flops=0, result="any")
-    add(ROWS, -1, "scan sort select search", cost=4, flops=0, result="any")
+    add(ROWS, -1, "scan sort select search compress spans", cost=4, flops=0, result="any")
     add(LATE, 1, "size_of nonzero box unbox", cost=4, flops=0, result="any")
     add(EFFECT, 2, "assign", flops=0, result="any")
     add(EFFECT, -1, "host_call", flops=0, result="any")

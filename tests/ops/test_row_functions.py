@@ -1,4 +1,4 @@
-"""Sorts, selections, searches and scans: long rows, odd values, the same bits for every layout, both modes."""
+"""Sorts, selections, searches, scans and choices by a mask: long rows, odd values, the same bits for every layout, both modes."""
 
 from __future__ import annotations
 
@@ -217,3 +217,34 @@ def test_runs_of_equal_elements(n: int) -> None:
         if not np.isnan(given.numpy()).any():
             for found, wanted in zip(ours, theirs):
                 np.testing.assert_array_equal(found.numpy(), wanted.numpy())
+
+
+@pytest.mark.parametrize("dtype", (*SIGNED, "uint8", "bool"))
+@pytest.mark.parametrize("share", [0.0, 0.03, 0.5, 1.0])
+def test_what_a_mask_chooses(dtype: str, share: float) -> None:
+    random = np.random.default_rng(5)
+    for n in (1, 15, 16, 17, 40, 1025, 70001):
+        x, mask = random.integers(0, 100, 2 * n).astype(dtype), random.random(2 * n) < share
+        for step in (1, 2):
+            chosen = dg.masked_select(dg.tensor(x)[::step], dg.tensor(mask)[::step])
+            np.testing.assert_array_equal(chosen.numpy(), x[::step][mask[::step]])
+
+
+def test_a_mask_of_foreign_bytes_chooses_each_element_once() -> None:
+    bytes_ = np.tile(np.array([0, 255, 0, 2, 1], np.uint8), 300)
+    chosen = dg.masked_select(dg.arange(1500), dg.from_numpy(bytes_.view(bool)))
+    np.testing.assert_array_equal(chosen.numpy(), np.flatnonzero(bytes_))
+
+
+@pytest.mark.parametrize("dtype", ("int8", "int64", "float32", "float64"))
+@pytest.mark.parametrize("length", [1, 3, 2000])
+def test_runs_and_their_lengths(dtype: str, length: int) -> None:
+    """Runs about so long, over the borders of what is looked at together."""
+    random = np.random.default_rng(length)
+    for n in (1, 17, 1023, 1024, 1025, 70001):
+        x = np.repeat(random.integers(-100, 100, n), random.integers(1, 2 * length, n))[: 2 * n].astype(dtype)
+        for step in (1, 2):
+            expected = torch.unique_consecutive(torch.from_numpy(x)[::step], return_inverse=True, return_counts=True)
+            found = dg.unique_consecutive(dg.tensor(x)[::step], True, True)
+            for ours, theirs in zip(found, expected):
+                np.testing.assert_array_equal(ours.numpy(), theirs.numpy())

@@ -26,7 +26,7 @@ from ..shapes.permuting import movedim
 from ..shapes.slicing import slice
 from ..tracing import require, require_equal, user_operator, value_of
 from .indexing import add_along, put_along, take_along
-from .masks import true_positions
+from .masks import compressed, count_of, spans, true_positions
 from .sorting import argsort, sort_along
 
 if TYPE_CHECKING:
@@ -149,24 +149,22 @@ def ordered_values(x: Tensor) -> Tensor:
     return emit_rows("sort", [x], [(x.dtype, x.shape)], dim=0, descending=False)[0]
 
 
-def _edges(rows: Any, first: bool = True) -> Any:
-    """Whether each element of a row differs from the one in front; `first` for the first one."""
+def _edges(rows: Any) -> Any:
+    """Whether each element of a row differs from the one in front; the first one does."""
     differs = slice(rows, 0, 1, None) != slice(rows, 0, 0, -1)
-    return cat([full((lesser(rows.shape[0], 1),), first), differs], 0)
+    return cat([full((lesser(rows.shape[0], 1),), True), differs], 0)
 
 
-def _runs(edges: Any, counts: bool) -> list[Any]:
-    """Where runs start, and how long they are if asked for."""
-    starts = true_positions(edges)
-    if not counts:
-        return [starts]
-    last = full((lesser(starts.shape[0], 1),), edges.shape[0], core.int64)
-    return [starts, cat([slice(starts, 0, 1, None), last], 0) - starts]
+def _runs(rows: Any, edges: Any, counts: bool) -> list[Any]:
+    """What stands where runs start, and how long they are if asked for."""
+    found = count_of(edges)
+    return [compressed(rows, edges, found), *([spans(edges, found)] if counts else [])]
 
 
-def _which(rows: Any) -> Any:
+def _which(edges: Any) -> Any:
     """In which run of equal elements each element of a row is."""
-    return cumsum(_edges(rows, False), 0)
+    first = full((lesser(edges.shape[0], 1),), False)
+    return cumsum(cat([first, slice(edges, 0, 1, None)], 0), 0)
 
 
 def _np_distinct(np: Any, x: Any, inverse: bool = False, counts: bool = False) -> Any:
@@ -198,12 +196,12 @@ def distinct(x: Tensor, inverse: bool = False, counts: bool = False) -> tuple[Te
     else:
         ordered = ordered_values(flat)
     edges = _edges(ordered)
-    runs = _runs(edges, counts)
-    results = [take_along(ordered, runs[0], 0)]
+    values, *lengths = _runs(ordered, edges, counts)
+    results = [values]
     if inverse:
-        which = _which(ordered)
+        which = _which(edges)
         results.append(reshape(put_along(zeros_like(which), order, which, 0), tuple(x.shape)))
-    return (*results, *runs[1:])
+    return (*results, *lengths)
 
 
 def _np_consecutive(np: Any, x: Any, inverse: bool = False, counts: bool = False) -> Any:
@@ -233,11 +231,11 @@ def distinct_runs(x: Tensor, inverse: bool = False, counts: bool = False) -> tup
     """
     flat = reshape(x, (product(tuple(x.shape)),))
     edges = _edges(flat)
-    runs = _runs(edges, counts)
-    results = [take_along(flat, runs[0], 0)]
+    values, *lengths = _runs(flat, edges, counts)
+    results = [values]
     if inverse:
-        results.append(reshape(_which(flat), tuple(x.shape)))
-    return (*results, *runs[1:])
+        results.append(reshape(_which(edges), tuple(x.shape)))
+    return (*results, *lengths)
 
 
 @op(
@@ -266,12 +264,13 @@ def distinct_rows(x: Tensor, order: Tensor | None = None, inverse: bool = False,
     rows = x if order is None else take_along(x, order, 0)
     shifted = cat([slice(rows, 0, 0, 1), slice(rows, 0, 0, -1)], 0)
     edges = any(rows != shifted, 1) | (iota(rows.shape[0]) == 0)
-    runs = _runs(edges, counts)
-    results = [take_along(rows, runs[0], 0)]
+    starts = true_positions(edges)
+    results = [take_along(rows, starts, 0)]
+    lengths = [spans(edges, starts.shape[0])] if counts else []
     if inverse:
-        which = cumsum(edges, 0) - 1
+        which = _which(edges)
         results.append(which if order is None else put_along(zeros_like(which), order, which, 0))
-    return (*results, *runs[1:])
+    return (*results, *lengths)
 
 
 def lexicographic(rows: Tensor) -> Tensor:

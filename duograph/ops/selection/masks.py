@@ -54,13 +54,17 @@ def true_positions(mask: Tensor) -> Tensor:
     tensor([1, 2])
     """
     name = user_operator("true_positions")
-    if mask.dtype.kind != "b":
-        raise DTypeError(f"{name}: mask must be bool, got {mask.dtype.name}", hint="compare it with something")
+    _require_mask(name, mask)
     if len(mask.shape) != 1:
         raise ShapeError(f"{name}: mask must have one dimension, got shape {tuple(mask.shape)}")
     builder = current()
     size = builder.late("found", value_of(mask).type.size)
     return wrap(builder.emit("nonzero", [value_of(mask)], {"size": size}, [TensorType(core.int64, (size,))])[0])
+
+
+def _require_mask(name: str, mask: Tensor) -> None:
+    if mask.dtype.kind != "b":
+        raise DTypeError(f"{name}: mask must be bool, got {mask.dtype.name}", hint="compare it with something")
 
 
 def late_bound(bound: Tensor, size: Expr) -> Dim:
@@ -222,7 +226,32 @@ def selected(x: Tensor, mask: Tensor) -> Tensor:
     >>> dg.ops.selected(tensor([1, 2]), tensor([True, False]))
     tensor([1])
     """
-    return _selected(x, mask)
+    shape = broadcast_shapes("masked_select", [("x", tuple(x.shape)), ("mask", tuple(mask.shape))])
+    x, mask = (reshape(broadcast_to(t, shape), (product(shape),)) for t in (x, mask))
+    return compressed(x, mask, count_of(mask))
+
+
+def count_of(mask: Tensor) -> Dim:
+    """How many of a row of bools are True, as a size."""
+    from ..reduction.reductions import reduced
+
+    _require_mask(user_operator("selected"), mask)
+    found = reduced("sum", cast(mask, core.int64), (0,), False, core.int64)
+    return current().size_of(value_of(found), "found", mask.shape[0])
+
+
+def compressed(x: Tensor, mask: Tensor, size: Expr) -> Tensor:
+    """The elements of a row at which a mask is True, in order; `size` is how many."""
+    from ..reduction.scans import emit_rows
+
+    return emit_rows("compress", [x, mask], [(x.dtype, (size,))], dim=0)[0]
+
+
+def spans(mask: Tensor, size: Expr) -> Tensor:
+    """How far it is from each True of a row to the next one, or to the end; `size` is how many there are."""
+    from ..reduction.scans import emit_rows
+
+    return emit_rows("spans", [mask], [(core.int64, (size,))], dim=0)[0]
 
 
 def _selected(x: Tensor, mask: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from .lower import Lowering
 
 
 def lower_rows(group: Group) -> KernelStep:
-    """A scan, sort, selection or search as a call of the core's function for its dtype."""
+    """A scan, sort, selection, search or choice by a mask as a call of the core's function for its dtype."""
     node = group.node
     assert node is not None
     dim = node.attrs["dim"]
@@ -41,6 +41,10 @@ def _function(node: Node) -> tuple[str, tuple[Expr, ...]]:
     dtype = node.inputs[0].dtype.name
     if node.op == "scan":
         return f"scan_{node.attrs['kind']}_{dtype}", ()
+    if node.op == "compress":
+        return f"compress_{8 * node.inputs[0].dtype.itemsize}", ()
+    if node.op == "spans":
+        return "spans", ()
     if node.op == "search":
         return f"search_{dtype}", (int(node.attrs["right"]),)
     numbers: tuple[Expr, ...] = (int(node.attrs["descending"]),)
