@@ -21,7 +21,7 @@ from duograph.ir.graph import Graph
 from duograph.ir.location import Location
 from duograph.ir.primitives import PRIMITIVES
 from duograph.passes.fusion.groups import Buffer
-from duograph.passes.fusion.schedule import Counted, KernelStep, Schedule
+from duograph.passes.fusion.schedule import Counted, KernelStep, Schedule, boxes
 from duograph.passes.memory.plan_memory import Plan
 from duograph.passes.memory.recompute import Recomputation
 
@@ -111,6 +111,7 @@ def describe(
             variables.append(Variable(argument.origin, value.name, value.type.bytes))
     for number, size in enumerate(_places(memory)):
         variables.append(Variable("intermediate", f"t{number}", size))
+    variables += [Variable("intermediate", f"box{number}", box.bytes) for number, box in enumerate(boxes(plan.steps))]
     buffers = [result.buffer for result in plan.results if result.buffer is not None]
     variables += [Variable("result", buffer.name, buffer.bytes) for buffer in buffers]
     return PlanReport(kernels, tuple(variables), memory.arena, len(plan.results))

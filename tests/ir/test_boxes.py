@@ -564,3 +564,8 @@ def test_what_is_joined_is_written_into_the_box() -> None:
     writes = [buffer for step in loop.body if isinstance(step, KernelStep) for buffer in step.writes if buffer.shape]
     assert [buffer.kind for buffer in writes] == ["box", "box"]  # the rows of before, and one more
     assert not any(life.buffer.value and life.buffer.shape for life in compiled.memory.lives if life.buffer.kind == "temp")
+
+
+def test_reports_count_boxes() -> None:
+    report = build(checked(opening(0))).report
+    assert [str(variable.bytes) for variable in report.variables if variable.name.startswith("box")] == ["12*n"]

@@ -208,6 +208,17 @@ def touched(steps: Sequence[Step]) -> Iterator[Buffer]:
             yield from touched(step.body)
 
 
+def boxes(steps: Sequence[Step]) -> Iterator[Buffer]:
+    """The boxes that steps make, in order."""
+    for step in steps:
+        if isinstance(step, BoxStep):
+            yield step.box
+        elif isinstance(step, CondStep):
+            yield from boxes((*step.then, *step.otherwise))
+        elif isinstance(step, WhileStep):
+            yield from boxes((*step.condition, *step.body))
+
+
 def boxes_bytes(steps: Sequence[Step], times: Expr = 1) -> Expr:
     """The bytes of all boxes that steps fill when they run so many times."""
     total: Expr = 0
@@ -242,6 +253,7 @@ __all__ = [
     "Step",
     "UnboxStep",
     "WhileStep",
+    "boxes",
     "boxes_bytes",
     "counted",
     "touched",
