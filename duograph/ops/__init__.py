@@ -43,7 +43,7 @@ from .reduction import (  # noqa: F401
     similarity,
     statistics,
 )
-from .selection import advanced_indexing, counting, indexing, masks, rows, scattering, searching, sorting, tables  # noqa: F401
+from .selection import advanced_indexing, counting, indexing, masks, medians, rows, scattering, searching, sorting, tables  # noqa: F401
 from .shapes import (  # noqa: F401
     affine_views,
     arranging,

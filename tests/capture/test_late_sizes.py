@@ -38,6 +38,20 @@ def test_as_a_size():
     check(f)
 
 
+@pytest.mark.parametrize("name", ["median", "nanmedian"])
+def test_the_median_of_what_is_selected(name):
+    def f(x):
+        found = getattr(x[x[:, 0] > 0], name)()
+        return found, *dg.autograd.grad(found * 3, [x])
+
+    nan = float("nan")
+    static = dg.static(f)
+    for values in ([[1.0, 2.0], [3.0, 1.0], [-1.0, nan]], [[-1.0, 0.0]], [[1.0, nan], [nan, 3.0]], [[2.0, nan], [2.0, nan]]):
+        x = dg.tensor(values, requires_grad=True)
+        for got, expected in zip(static(x), f(x)):
+            np.testing.assert_array_equal(got.detach().numpy(), expected.detach().numpy())
+
+
 def test_branches():
     def equal(x):
         y = x[x > 0]

@@ -10,9 +10,9 @@ from duograph.errors import DomainError
 from ..definition import REDUCTION, op
 from ..dtypes import floats
 from ..elementwise.choice import where
-from ..elementwise.rounding import ceil, floor
+from ..elementwise.rounding import ceil, floor, round
 from ..selection.indexing import gather
-from ..selection.sorting import median_along, nanmedian_along, sort_along
+from ..selection.sorting import sort_along
 from ..shapes.copying import cast
 from ..shapes.creation import full
 from ..shapes.movement import axis, broadcast_to, reshape, unsqueeze
@@ -57,8 +57,6 @@ def _quantile(name: str, x: Any, q: Any, dim: Any, keepdim: bool, interpolation:
     last = ordered.shape[-1] - 1
     rest = tuple(x.shape[:-1])
     if skip:
-        from .reductions import sum
-
         last = cast(sum(x == x, -1, True) - 1, x.dtype)
     place = ranks * last
     if not skip:
@@ -79,8 +77,6 @@ def _quantile(name: str, x: Any, q: Any, dim: Any, keepdim: bool, interpolation:
 
 def _between(ordered: Any, place: Any, interpolation: str) -> Tensor:
     """What lies at places between the elements of rows in order."""
-    from ..elementwise.rounding import round
-
     if interpolation == "nearest":
         return gather(ordered, -1, cast(round(place), core.int64))
     low, high = floor(place), ceil(place)
@@ -124,31 +120,3 @@ def nanquantile(x: Tensor, q: Operand, dim: int | None = None, keepdim: bool = F
     tensor(2.5000)
     """
     return _quantile("nanquantile", x, q, dim, keepdim, interpolation, True)
-
-
-@op(
-    kind=REDUCTION,
-    method=False,
-    public=False,
-    samples=lambda m: [(m(3, 4), False), (m(9), True), (m(2, 1, 5), True)],
-    reference=lambda np, x, skip: np.sort(x[x == x].ravel() if skip else x.ravel())[((x == x).sum() - 1) // 2],
-)
-def middle_of_all(x: Tensor, skip: bool) -> Tensor:
-    """The lower median of all elements; NaN if one is, or (skip) that of those that are none.
-
-    Shapes:   x [*S] → []
-    Dtypes:   any, kept
-    Gradient: equal parts to all elements that are it
-    Errors:   BoundsError over no elements
-    Source:   torch.median
-
-    >>> dg.ops.middle_of_all(tensor([[3, 1], [2, 4]]), False)
-    tensor(2)
-    """
-    return (nanmedian_along if skip else median_along)(reshape(x, -1), 0)[0]
-
-
-@middle_of_all.vjp
-def _(g: Any, out: Any, x: Any, skip: bool) -> Any:
-    chosen = (x == out) | ((x != x) & (out != out))
-    return where(chosen, g / sum(chosen), 0.0)

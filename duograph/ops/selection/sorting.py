@@ -1,4 +1,4 @@
-"""Order along a dimension: sorted, the greatest few, the middle one, where a value belongs."""
+"""Order along a dimension: sorted, the greatest few, the k-th, what occurs most often."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from duograph.errors import BoundsError
 from ..definition import REDUCTION, function, op
 from ..elementwise.choice import where
 from ..reduction.extrema import Extremum, argmax, positions
-from ..reduction.reductions import any, sum
 from ..reduction.scans import cummax_along, emit_rows
 from ..shapes.copying import clone
 from ..shapes.creation import full, zeros_like
@@ -43,7 +42,8 @@ def _np_order(np: Any, x: Any, dim: int, descending: bool) -> Any:
     return last - np.flip(np.argsort(np.flip(x, dim), dim, kind="stable"), dim)
 
 
-def _np_sort(np: Any, x: Any, dim: int = -1, descending: bool = False, *_: Any) -> Any:
+def np_sort(np: Any, x: Any, dim: int = -1, descending: bool = False, *_: Any) -> Any:
+    """Values and indices in order, by NumPy."""
     order = _np_order(np, x, dim, descending)
     return (np.take_along_axis(x, order, dim) if x.ndim else x), order
 
@@ -56,7 +56,7 @@ def _samples(m: Any) -> Any:
     return calls
 
 
-@op(kind=REDUCTION, lowers=True, method=False, public=False, samples=_samples, reference=_np_sort)
+@op(kind=REDUCTION, lowers=True, method=False, public=False, samples=_samples, reference=np_sort)
 def sort_along(x: Tensor, dim: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
     """The elements in order along a dimension, and where each was. Equal ones keep their order; NaN is the greatest.
 
@@ -82,7 +82,7 @@ sort_along.vjp(_to_source)
 
 @function(
     samples=_samples,
-    reference=_np_sort,
+    reference=np_sort,
     torch=lambda torch, x, dim=-1, descending=False: torch.sort(x, dim=dim, descending=descending, stable=True),
 )
 def sort(x: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Extremum:
@@ -147,7 +147,8 @@ def msort(x: Tensor) -> Tensor:
 # Some of the order
 
 
-def _selected(name: str, x: Any, dim: int, count: Any, first: Any, descending: bool) -> tuple[Tensor, Tensor]:
+def selected(name: str, x: Any, dim: int, count: Any, first: Any, descending: bool) -> tuple[Tensor, Tensor]:
+    """So many elements of the order along a dimension, and where each was; first = -1: the lower median of what is no NaN."""
     shape = tuple(count if d == dim else size for d, size in enumerate(x.shape))
     attrs = {"dim": dim, "descending": descending, "first": first}
     values, indices = emit_rows("select", [x], [(x.dtype, shape), (core.int64, shape)], **attrs)
@@ -155,7 +156,7 @@ def _selected(name: str, x: Any, dim: int, count: Any, first: Any, descending: b
 
 
 def _np_topk(np: Any, x: Any, k: int, dim: int = -1, largest: bool = True, *_: Any) -> Any:
-    values, order = _np_sort(np, x, dim, largest)
+    values, order = np_sort(np, x, dim, largest)
     return (np.take(values, range(k), dim), np.take(order, range(k), dim)) if x.ndim else (values, order)
 
 
@@ -182,7 +183,7 @@ def topk_along(x: Tensor, k: Size, dim: int = -1, largest: bool = True) -> tuple
     require("le", 0, k, BoundsError, f"{user_operator('topk')}: k must not be negative, got {k}")
     if not x.shape:
         return clone(x), zeros_like(x, core.int64)
-    return _selected("topk", x, dim, k, 0, largest)
+    return selected("topk", x, dim, k, 0, largest)
 
 
 @topk_along.vjp
@@ -214,7 +215,7 @@ def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = 
 
 
 def _np_kth(np: Any, x: Any, k: int, dim: int = -1, keepdim: bool = False) -> Any:
-    values, order = _np_sort(np, x, dim)
+    values, order = np_sort(np, x, dim)
     if not x.ndim:
         return values, order
     at = [k - 1] if keepdim else k - 1
@@ -225,7 +226,8 @@ def _kth_samples(m: Any) -> Any:
     return [(m(7), 3), (m(3, 5), 2, 1), (m(5, 4), 5, 0, True), (m(700), 300), (m(), 1)]
 
 
-def _without(x: Any, dim: int, keepdim: bool) -> Any:
+def without(x: Any, dim: int, keepdim: bool) -> Any:
+    """A dimension of size 1 is dropped unless it is to be kept."""
     return x if keepdim else squeeze(x, dim)
 
 
@@ -249,11 +251,11 @@ def kthvalue_along(x: Tensor, k: Size, dim: int = -1, keepdim: bool = False) -> 
     require("le", k, size, BoundsError, message)
     if not x.shape:
         return clone(x), zeros_like(x, core.int64)
-    values, indices = _selected("kthvalue", x, dim, 1, k - 1, False)
-    return _without(values, dim, keepdim), _without(indices, dim, keepdim)
+    values, indices = selected("kthvalue", x, dim, 1, k - 1, False)
+    return without(values, dim, keepdim), without(indices, dim, keepdim)
 
 
-def _kept(g: Any, out: Any, x: Any, dim: int, keepdim: bool) -> Any:
+def to_kept(g: Any, out: Any, x: Any, dim: int, keepdim: bool) -> Any:
     """The gradient of one element along a dimension goes to where it was."""
     if not x.shape:
         return g[0]
@@ -264,7 +266,7 @@ def _kept(g: Any, out: Any, x: Any, dim: int, keepdim: bool) -> Any:
 
 @kthvalue_along.vjp
 def _(g: Any, out: Any, x: Any, k: Any, dim: int, keepdim: bool) -> Any:
-    return _kept(g, out, x, dim, keepdim)
+    return to_kept(g, out, x, dim, keepdim)
 
 
 @function(samples=_kth_samples, reference=_np_kth)
@@ -281,135 +283,6 @@ def kthvalue(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Extremu
     tensor(2)
     """
     return Extremum(kthvalue_along(x, k, dim, keepdim))
-
-
-def _np_median(skip: bool) -> Any:
-    def reference(np: Any, x: Any, dim: Any = None, keepdim: bool = False) -> Any:
-        rows = x.reshape(-1) if dim is None else x
-        at = -1 if dim is None else dim
-        if not rows.ndim:
-            return (rows, np.zeros((), "int64")) if dim is not None else rows
-        values, order = _np_sort(np, rows, at)
-        bad = np.isnan(values).sum(at, keepdims=True)
-        count = rows.shape[at] - bad if skip else np.full_like(bad, rows.shape[at])
-        place = np.maximum(count - 1, 0) // 2
-        if not skip:
-            place = np.where(bad > 0, rows.shape[at] - bad, place)
-        found = [np.take_along_axis(part, place, at) for part in (values, order)]
-        if dim is None:
-            return found[0].reshape(())
-        return tuple(part if keepdim else part.squeeze(dim) for part in found)
-
-    return reference
-
-
-def _median_samples(m: Any) -> Any:
-    calls = [(m(7), 0), (m(3, 6), 1), (m(5, 4), 0, True), (m(700), 0), (m(), 0)]
-    if m.kind == "f":
-        nan = float("nan")
-        calls.append((m.of([[1, 3, 2, 0], [nan, 1, 5, 4], [nan, nan, 2, 7]]), 1))
-    return calls
-
-
-def _middle(name: str, x: Any, dim: int, keepdim: bool, skip: bool) -> tuple[Tensor, Tensor]:
-    dim = axis(name, dim, len(x.shape))
-    if not x.shape:
-        return clone(x), zeros_like(x, core.int64)
-    size = x.shape[dim]
-    require("lt", 0, size, BoundsError, f"{user_operator(name)}: the median of no elements: shape {tuple(x.shape)}, dim {dim}")
-    values, indices = _selected(name, x, dim, 1, -1 if skip else (size - 1) // 2, False)
-    if not skip and x.dtype.is_floating_point:
-        bad = x != x
-        spoilt = any(bad, dim, True)
-        indices = where(spoilt, argmax(bad, dim, True), indices)
-        values = where(spoilt, float("nan"), values)
-    return _without(values, dim, keepdim), _without(indices, dim, keepdim)
-
-
-@op(kind=REDUCTION, lowers=True, method=False, public=False, samples=_median_samples, reference=_np_median(False))
-def median_along(x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:
-    """The lower median along a dimension and where it was; NaN if there is one.
-
-    Shapes:   x [*S] → twice [*S without dim], or with size 1 there if keepdim
-    Dtypes:   any, kept; int64
-    Gradient: to where it was
-    Errors:   BoundsError over no elements; DimensionError
-    Source:   torch.median
-
-    >>> dg.ops.median_along(tensor([3, 1, 2, 4]), 0)[0]
-    tensor(2)
-    """
-    return _middle("median", x, dim, keepdim, False)
-
-
-@op(kind=REDUCTION, lowers=True, method=False, public=False, samples=_median_samples, reference=_np_median(True))
-def nanmedian_along(x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:
-    """The lower median along a dimension of what is no NaN, and where it was.
-
-    Shapes:   x [*S] → twice [*S without dim], or with size 1 there if keepdim
-    Dtypes:   any, kept; int64
-    Gradient: to where it was
-    Errors:   BoundsError over no elements; DimensionError
-    Source:   torch.nanmedian
-
-    >>> dg.ops.nanmedian_along(tensor([3.0, float("nan"), 1.0]), 0)[0]
-    tensor(1.)
-    """
-    return _middle("nanmedian", x, dim, keepdim, True)
-
-
-median_along.vjp(_kept)
-nanmedian_along.vjp(_kept)
-
-
-def _median(x: Any, dim: Any, keepdim: bool, along: Any) -> Any:
-    if dim is not None:
-        return Extremum(along(x, dim, keepdim))
-    if 0 in tuple(x.shape) and x.dtype.is_floating_point:
-        return sum(x) * float("nan")
-    from ..reduction.quantiles import middle_of_all
-
-    return middle_of_all(x, along is nanmedian_along)
-
-
-def _median_calls(m: Any) -> Any:
-    return [(m(3, 4),), (m(9),), *_median_samples(m)]
-
-
-@function(samples=_median_calls, reference=_np_median(False))
-def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The median of all elements, of two the lower one; with a dim the one along it as (values, indices). NaN stays.
-
-    Of no floats at all it is NaN.
-
-    Shapes:   x [*S] → [], or twice [*S without dim]
-    Dtypes:   any, kept; indices int64
-    Gradient: to where it was; without a dim in equal parts to all that are it
-    Errors:   BoundsError over no elements; DimensionError
-    Source:   torch.median
-
-    >>> median(tensor([3, 1, 2, 4]))
-    tensor(2)
-    """
-    return _median(x, dim, keepdim, median_along)
-
-
-@function(samples=_median_calls, reference=_np_median(True))
-def nanmedian(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The median of what is no NaN, of two the lower one; with a dim the one along it as (values, indices).
-
-    Of no floats at all it is NaN.
-
-    Shapes:   x [*S] → [], or twice [*S without dim]
-    Dtypes:   any, kept; indices int64
-    Gradient: to where it was; without a dim in equal parts to all that are it
-    Errors:   BoundsError over no elements; DimensionError
-    Source:   torch.nanmedian
-
-    >>> nanmedian(tensor([3.0, float("nan"), 1.0]))
-    tensor(1.)
-    """
-    return _median(x, dim, keepdim, nanmedian_along)
 
 
 # What occurs most often
@@ -459,10 +332,10 @@ def mode_along(x: Tensor, dim: int = -1, keepdim: bool = False) -> tuple[Tensor,
     starts = cummax_along(where(cat([edge, differ], dim), place, 0), dim)[0]
     lengths = where(cat([differ, edge], dim), place - starts, -1)
     best = argmax(lengths, dim, True)
-    return _without(gather(values, dim, best), dim, keepdim), _without(gather(order, dim, best), dim, keepdim)
+    return without(gather(values, dim, best), dim, keepdim), without(gather(order, dim, best), dim, keepdim)
 
 
-mode_along.vjp(_kept)
+mode_along.vjp(to_kept)
 
 
 @function(samples=_mode_samples, reference=_np_mode)
