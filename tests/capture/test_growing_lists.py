@@ -199,3 +199,24 @@ def test_what_lists_are_joined_to_has_memory_of_its_own():
     for turns in (3, 1, 5):
         found, wanted = quick(dg.ones(2) * 4, dg.tensor(turns)), joins_all_of_a_list(dg.ones(2) * 4, turns)
         assert [t.tolist() for t in found] == [t.tolist() for t in wanted]
+
+
+@pytest.mark.parametrize(
+    ("index", "error"),
+    [
+        (lambda i: i.sum().item(), r"list indices must be integers or slices, not float"),
+        (lambda i: i.sum(), r"only a Tensor with one integer can be used as an index"),
+        (lambda i: i.long(), r"only a Tensor with one integer can be used as an index"),
+    ],
+)
+def test_what_is_no_index_is_refused(index, error):
+    def f(x, i):
+        items = []
+        while x.norm() > 0.5:
+            x = x * 0.5
+            items.append(x.sum())
+        return items[index(i)]
+
+    for function in (f, dg.static(f)):
+        with pytest.raises(TypeError, match=error):
+            function(dg.tensor([3.0, 4.0]), dg.tensor([0.5, 1.0]))

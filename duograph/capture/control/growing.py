@@ -9,12 +9,12 @@ from duograph import _core as core
 from duograph._stack import user_location
 from duograph.errors import ArgumentError, CaptureError
 from duograph.ir.builder import current
-from duograph.ir.types import TensorType
 from duograph.ops.definition import REGISTRY
-from duograph.ops.tracing import value_of, wrap
+from duograph.ops.tracing import is_weak, value_of, wrap
 
 from ..values.asked import number_of
 from ..values.sizes import Unsettled
+from .loop_node import COUNTER
 from .regions import flip
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 
 _SMALL = 4  # so far from the end of a list an item is looked for by branches
-_NUMBER = TensorType(core.int64, (), weak=True)
 
 
 class Rows:
@@ -49,13 +48,13 @@ class Rows:
             return wrap(value_of(self.stacks[0].shape[0]))
         from .merge import adopt
 
-        return adopt(self.mask.sum(), _NUMBER)
+        return adopt(self.mask.sum(), COUNTER)
 
     def item(self, number: Any) -> Any:
-        from .merge import adopt, rebuild
+        from .merge import rebuild
 
         if isinstance(number, core.Tensor):
-            number = adopt(number, _NUMBER)  # a row is the item itself, no copy
+            number = _place(number)
         rows = iter([stack[number] for stack in self.stacks])
         return rebuild(self.like, lambda: next(rows))
 
@@ -81,6 +80,18 @@ class Earlier(Rows):
         if self.each is None and self.number is None:
             return 0  # the loop is captured again with their number
         return self.number if self.each is None else self.turn * self.each
+
+
+def _place(index: Any) -> Any:
+    """A tensor that is the index of a list, as a traced number: the row is then the item itself, no copy."""
+    from .merge import adopt
+
+    if index.dtype.is_floating_point and is_weak(index):
+        raise TypeError("list indices must be integers or slices, not float")
+    if index.dtype.is_floating_point or index.numel() != 1:
+        raise ArgumentError("index: only a Tensor with one integer can be used as an index")
+    number = number_of(index)
+    return adopt(index if number is None else number, COUNTER)
 
 
 def _settle(rows: Rows) -> NoReturn:
@@ -285,9 +296,6 @@ def item(builder: CaptureBuilder, items: list[Any], key: Any) -> Any:
     """An item of a growing list."""
     from .masked import present
 
-    if isinstance(key, core.Tensor) and not key.dtype.is_floating_point:
-        number = number_of(key)
-        key = key if number is None else number
     first = next(i for i, x in enumerate(items) if type(x) in _STAND_INS)
     last = next(i for i in range(len(items) - 1, -1, -1) if type(items[i]) in _STAND_INS) - len(items)
     if type(key) is int and (0 <= key < first or last < key < 0):

@@ -183,8 +183,7 @@ class _Items(Sequence_):
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
-        count = rows.stacks[0].size(0)
-        self.length = getattr(count, "expr", count)
+        self.length = rows.length()
         self.turns = self.length if type(self.length) is int else None
 
     def item(self, region: Region | None, turn: Any) -> Any:
