@@ -6,12 +6,13 @@ from typing import Any
 
 from duograph import _core as core
 from duograph.ir.graph import Graph, Value
+from duograph.ops.tracing import is_weak
 
 from .builder import CaptureBuilder
 from .memory.cells import contiguous, view_layout
 from .memory.chosen import Others, chosen
 from .outside.recorder import Recorder
-from .values.tree import Arguments, Row, is_weak, late_number, template
+from .values.tree import Arguments, Row, late_number, template
 
 
 class Results:

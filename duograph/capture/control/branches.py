@@ -20,7 +20,7 @@ from ..outside.host_calls import Diverged
 from ..outside.outside_places import OutsidePlaces, with_places
 from .branch_node import Branch
 from .containers import Containers
-from .control import UNBOUND, Thunk, Variables
+from .control import UNBOUND, Thunk, Variables, held_by
 from .masked import note_items, on_either_side
 from .merge import adopt, common_type, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
 from .region_gradients import Written, with_gradients
@@ -134,19 +134,15 @@ def branch(
 
 def choose(recorder: Recorder, test: Any, then: Thunk, otherwise: Thunk) -> Any:
     """A conditional expression on a tensor. What its parts call may change things, as statements may."""
-    state: list[Any] = [UNBOUND]
-    name = ("the expression",)
-    variables = Variables(
-        lambda: (state[0],), lambda values: operator.setitem(state, 0, values[0]), name, name, lambda: (then, otherwise)
-    )
+    held: list[Any] = [UNBOUND]
     branch(
         recorder,
         test,
-        lambda: operator.setitem(state, 0, then()),
-        lambda: operator.setitem(state, 0, otherwise()),
-        variables,
+        lambda: operator.setitem(held, 0, then()),
+        lambda: operator.setitem(held, 0, otherwise()),
+        held_by(held, "the expression", lambda: (then, otherwise)),
     )
-    return state[0]
+    return held[0]
 
 
 def check(recorder: Recorder, test: Any, message: Thunk | None) -> None:
@@ -293,51 +289,41 @@ class _Choice:
         return whole, kept
 
     def _leaf(self, name: str, x: Any, y: Any, outs: tuple[list[Any], list[Any]]) -> Any:
-        """None if the leaf is a result of the branch, else (its value,)."""
+        """(its value,) of a leaf that is no result of the branch; else its Room, or None if it needs none."""
         path = (x or y).path
         values = [UNBOUND if leaf is None else leaf.value for leaf in (x, y)]
         if same(*values):
             return (values[0],)
+        form = self._form(path, values)
+        self.values.append((values[0], values[1]))
+        borrowed = self.builder.borrowed
+        lenders = [c for region, value in zip(self.regions, values) for c in borrowed.lenders(region, (value,))]
+        self.lenders.append((path, lenders))
+        for region, value, out in zip(self.regions, values, outs):
+            with region.open(at_end=True):
+                out.append(self.sizes.fill(value, form) if isinstance(form, Room) else adopt(value, form))
+        return form if isinstance(form, Room) else None
+
+    def _form(self, path: str, values: Sequence[Any]) -> TensorType | Room:
+        """What both sides can give: one type, or room for the sizes of either."""
         with self.regions[0].open(at_end=True):
             first = type_of(values[0])
         with self.regions[1].open(at_end=True):
             second = type_of(values[1])
-        type_ = first if values[1] is UNBOUND else second if values[0] is UNBOUND else None
-        if type_ is None and first is not None and second is not None:
-            type_ = common_type(first, second)
-            room = None if type_ is not None else self.sizes.room(first, second)
-            if room is not None:
-                return self._with_room(path, values, room, outs)
-            if type_ is None:
+        form: TensorType | Room | None = first if values[1] is UNBOUND else second if values[0] is UNBOUND else None
+        if form is None and first is not None and second is not None:
+            form = common_type(first, second) or self.sizes.room(first, second)
+            if form is None:
                 self.builder.call_sizes.must_be_equal(first.shape, second.shape)
-        if type_ is None:
-            hint = (
-                "make both sides give the same dtype and shape"
-                if first and second
-                else "let Python decide it, or compute it with where"
-            )
-            what = "differs between the two sides of a branch that a tensor's value decides"
-            raise refuse(path, what, (_WHERE[0], values[0]), (_WHERE[1], values[1]), hint)
-        self._note(path, values)
-        for region, value, out in zip(self.regions, values, outs):
-            with region.open(at_end=True):
-                out.append(adopt(value, type_))
-        return None
-
-    def _note(self, path: str, values: Sequence[Any]) -> None:
-        """One more result: what it is on both sides, and whose memory."""
-        self.values.append((values[0], values[1]))
-        borrowed = self.builder.borrowed
-        lenders = [c for region, x in zip(self.regions, values) for c in borrowed.lenders(region, (x,))]
-        self.lenders.append((path, lenders))
-
-    def _with_room(self, path: str, values: Sequence[Any], room: Room, outs: tuple[list[Any], list[Any]]) -> Room:
-        """A result that has another size on either side."""
-        self._note(path, values)
-        for region, value, out in zip(self.regions, values, outs):
-            with region.open(at_end=True):
-                out.append(self.sizes.fill(value, room))
-        return room
+        if form is not None:
+            return form
+        hint = (
+            "make both sides give the same dtype and shape"
+            if first and second
+            else "let Python decide it, or compute it with where"
+        )
+        what = "differs between the two sides of a branch that a tensor's value decides"
+        raise refuse(path, what, (_WHERE[0], values[0]), (_WHERE[1], values[1]), hint)
 
     def _cells(self, outs: tuple[list[Any], list[Any]]) -> list[Cell]:
         """Storages that either side wrote: their contents are results too."""

@@ -56,6 +56,11 @@ class Variables(NamedTuple):
     loads: Thunk  # gives what the statement reads besides
 
 
+def held_by(held: list[Any], name: str, loads: Thunk) -> Variables:
+    """The one thing that a list holds, as a variable."""
+    return Variables(lambda: tuple(held), lambda values: operator.setitem(held, slice(None), values), (name,), (name,), loads)
+
+
 class ControlFlow:
     """The helpers of converted control flow; `Sites` inherits them."""
 

@@ -11,13 +11,11 @@ from duograph.ir.builder import current
 from duograph.ir.types import TensorType
 
 from ..outside.recorder import Recorder
-from .control import ControlFlow, Variables
+from .control import ControlFlow, Variables, held_by
 from .growing import grows
 from .loops import for_loop
 from .merge import filler
 from .sequences import as_sequence
-
-_SUM = ("the sum",)
 
 
 def gather(recorder: Recorder, items: Any, make: Callable[[Any], Any]) -> list[Any] | None:
@@ -26,15 +24,14 @@ def gather(recorder: Recorder, items: Any, make: Callable[[Any], Any]) -> list[A
     if sequence is None or sequence.turns is not None:
         return None
     found: list[Any] = []
-    variables = Variables(lambda: (), lambda values: None, (), (), lambda: (found,))
-    for_loop(recorder, items, lambda item: found.append(make(item)), None, variables)
+    for_loop(recorder, items, lambda item: found.append(make(item)), None, _filling(found))
     return found
 
 
 def sift(recorder: Recorder | None, items: Any, make: Callable[[Any], Any], keep: Callable[[Any], Any]) -> list[Any]:
     """`[make(item) for item in items if keep(item)]`, where tensors may decide which are kept."""
     found: list[Any] = []
-    nothing = Variables(lambda: (), lambda values: None, (), (), lambda: (found,))
+    nothing = _filling(found)
 
     def turn(item: Any) -> None:
         ControlFlow.if_(keep(item), lambda: found.append(make(item)), lambda: None, nothing)
@@ -47,6 +44,11 @@ def sift(recorder: Recorder | None, items: Any, make: Callable[[Any], Any], keep
     return found
 
 
+def _filling(found: list[Any]) -> Variables:
+    """No variables: of a statement that fills a list and assigns nothing."""
+    return Variables(lambda: (), lambda values: None, (), (), lambda: (found,))
+
+
 def total(recorder: Recorder, rows: Any, start: Any) -> Any:
     """`sum(rows, start)` of as many rows as only the run knows."""
     builder: Any = current()
@@ -56,9 +58,9 @@ def total(recorder: Recorder, rows: Any, start: Any) -> Any:
         begin, rows = start + rows[0], rows[1:]
     elif rows.ndim > 1 or isinstance(start, core.Tensor):
         begin = start + filler(TensorType(rows.dtype, rows._traced.shape[1:]))
-    state = [begin]
-    variables = Variables(lambda: (state[0],), lambda values: operator.setitem(state, 0, values[0]), _SUM, _SUM, lambda: ())
-    for_loop(recorder, rows, lambda row: operator.setitem(state, 0, state[0] + row), None, variables)
+    held = [begin]
+    variables = held_by(held, "the sum", lambda: ())
+    for_loop(recorder, rows, lambda row: operator.setitem(held, 0, held[0] + row), None, variables)
     if begin is not start and not some:
-        builder.kinds.note(state[0], "the sum", (start, state[0]))
-    return state[0]
+        builder.kinds.note(held[0], "the sum", (start, held[0]))
+    return held[0]

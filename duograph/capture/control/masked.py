@@ -53,11 +53,7 @@ def note_items(builder: CaptureBuilder, held: Any) -> None:
 
 def rows_of(item: Any) -> Any:
     """How many rows an item of a list takes: an int, or a size as an expression."""
-    return _first_size(item.stacks[0]) if type(item) is Rows else 1
-
-
-def _first_size(tensor: Any) -> Any:
-    return tensor.shape[0] if tensor._traced is None else tensor._traced.shape[0]
+    return item.length() if type(item) is Rows else 1
 
 
 def _masked(builder: CaptureBuilder, items: Sequence[Any], like: Any, count: int) -> Rows:
@@ -65,14 +61,14 @@ def _masked(builder: CaptureBuilder, items: Sequence[Any], like: Any, count: int
     parts = [*items]
     missing = count - sum(rows_of(item) for item in items)
     if missing:
-        nothing = [filler(_rows_type(t, missing)) for t in tensors_of([like])]
+        nothing = [filler(TensorType(t.dtype, (missing, *_shape(t)))) for t in tensors_of([like])]
         parts.append(Rows(like, nothing, truths(builder, False, missing)))
     return put_together(builder, parts, like, True)
 
 
-def _rows_type(tensor: Any, count: int) -> TensorType:
-    shape = tensor.shape if tensor._traced is None else tensor._traced.shape
-    return TensorType(tensor.dtype, (count, *shape))
+def _shape(tensor: Any) -> Any:
+    """Its sizes as expressions."""
+    return tensor.shape if tensor._traced is None else tensor._traced.shape
 
 
 def truths(builder: CaptureBuilder, value: bool, count: Any) -> Any:
@@ -105,8 +101,8 @@ def _row(tensor: Any) -> Any:
     return REGISTRY["stack"].op([tensor], 0)
 
 
-def _cat(parts: Sequence[Any]) -> Any:
-    return parts[0] if len(parts) == 1 else REGISTRY["cat"].op(list(parts), 0)
+def _cat(parts: Sequence[Any], dim: int = 0) -> Any:
+    return parts[0] if len(parts) == 1 else REGISTRY["cat"].op(list(parts), dim)
 
 
 def after_loop(builder: CaptureBuilder, new: Sequence[Any], stacks: Sequence[Any]) -> Rows:
@@ -118,10 +114,10 @@ def after_loop(builder: CaptureBuilder, new: Sequence[Any], stacks: Sequence[Any
         found = [next(queue) if masked else next(queue).unsqueeze(1) for _ in tensors_of([item])]
         mask = found.pop() if masked else None
         by_turn.append((found, mask))
-    turns = next(_first_size(mask) for _, mask in by_turn if mask is not None)
+    turns = next(_shape(mask)[0] for _, mask in by_turn if mask is not None)
     always = wrap(builder.constant(True, core.bool, (turns, 1)))
     columns = [*zip(*(found for found, _ in by_turn)), [always if mask is None else mask for _, mask in by_turn]]
-    flat = [(part[0] if len(part) == 1 else REGISTRY["cat"].op(list(part), 1)).flatten(0, 1) for part in columns]
+    flat = [_cat(part, 1).flatten(0, 1) for part in columns]
     first = new[0].like if type(new[0]) is Rows else new[0]
     return Rows(first, flat[:-1], flat[-1])
 

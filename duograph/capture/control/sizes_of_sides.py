@@ -48,16 +48,8 @@ class Sizes:
             shape = self.builder.read(tensor).shape
             if shape[dim] != whole:
                 rest = (*shape[:dim], whole - shape[dim], *shape[dim + 1 :])
-                joined = REGISTRY["cat"].op([tensor, filler(TensorType(tensor.dtype, rest))], dim)
-                tensor = self._resized(joined, (*shape[:dim], whole, *shape[dim + 1 :]))
+                tensor = REGISTRY["cat"].op([tensor, filler(TensorType(tensor.dtype, rest))], dim)
         return tensor
-
-    def _resized(self, tensor: Any, shape: tuple[Expr, ...]) -> Any:
-        """The tensor, whose sizes may be written in another way."""
-        value = self.builder.read(tensor)
-        if value.shape == shape:
-            return tensor
-        return wrap(self.builder.emit("reshape", [value], {}, [TensorType(value.dtype, shape)])[0])
 
     def cut(self, tensor: Any, room: Room) -> Any:
         """The part of a result that the run's side made."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import types
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from duograph._stack import user_location
 from duograph.errors import CaptureError
 from duograph.ir.builder import current
 from duograph.ir.dim import Dim
-from duograph.ops.tracing import value_of, wrap
+from duograph.ops.tracing import is_weak, value_of, wrap
 
 from ..control.growing import Rows, grows, settled
 from ..memory.cells import contiguous
@@ -231,7 +232,7 @@ def _grown(items: list[Any], tensor: Callable[[Any], Row]) -> Row:
 
 
 def _joined(*parts: list[Any]) -> list[Any]:
-    return [item for part in parts for item in part]
+    return list(itertools.chain(*parts))
 
 
 def _made(value: Any, tensor: Callable[[Any], Row]) -> Row:
@@ -285,11 +286,6 @@ def tensors_again(result: Any) -> list[Any]:
     elif fields is not None:
         items = [getattr(result, name) for name in fields]
     return [tensor for item in items for tensor in tensors_again(item)]
-
-
-def is_weak(tensor: Any) -> bool:
-    """Whether it stands for a Python number."""
-    return tensor._traced is not None and tensor._traced.type.weak
 
 
 def _holds_tensors(values: Any) -> bool:
