@@ -13,6 +13,16 @@ def same(a, b):
     np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())
 
 
+def reads_anew(function, config, before=lambda: None):
+    """Run dynamically and statically, each after `before`, while what the function reads changes from run to run."""
+    static = dg.static(function)
+    for config.scale in (2.0, 3.0, 5.0):
+        before()
+        expected = function(vector(1, 2))
+        before()
+        same(static(vector(1, 2)), expected)
+
+
 def both(function, *makers, **options):
     """Run dynamically and statically (three times) on fresh arguments; compare results and arguments."""
     static = dg.static(function, strict=True, **options)

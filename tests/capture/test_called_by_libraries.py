@@ -10,6 +10,7 @@ import itertools
 import operator
 
 import pytest
+from both_modes import reads_anew
 
 import duograph as dg
 
@@ -145,7 +146,4 @@ def test_what_it_reads_is_read_anew(program):
     def run(x):
         return program(x)
 
-    static = dg.static(run)
-    for config.scale in (2.0, 3.0, 5.0):
-        x = dg.tensor([1.0, 2.0])
-        assert static(x).tolist() == run(x).tolist()
+    reads_anew(run, config)

@@ -189,12 +189,7 @@ def two_lists(x: Any, w: Any) -> Any:
 
 
 def ends(x: Any, w: Any) -> Any:
-    items = []
-    while True:
-        x = x * w
-        if x.norm() < 0.5:
-            break
-        items.append(x.sum())
+    items, _ = until_break(x, w)
     return dg.stack(items).prod() + items[-1] * items[0]
 
 

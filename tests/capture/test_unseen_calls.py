@@ -14,6 +14,7 @@ import threading
 import typing
 
 import pytest
+from both_modes import reads_anew
 
 import duograph as dg
 
@@ -198,13 +199,7 @@ def test_what_it_reads_is_read_anew(program):
     def run(x):
         return program(x)
 
-    static = dg.static(run)
-    for config.scale in (2.0, 3.0, 5.0):
-        x = dg.tensor([1.0, 2.0])
-        defaults.clear()
-        expected = run(x).tolist()
-        defaults.clear()
-        assert static(x).tolist() == expected
+    reads_anew(run, config, defaults.clear)
 
 
 def test_a_changed_method_captures_again():
@@ -385,10 +380,7 @@ def dataclass_inside(x):
 
 @pytest.mark.parametrize("program", [made_inside, dataclass_inside])
 def test_classes_made_inside_read_anew(program):
-    static = dg.static(program)
-    for config.scale in (2.0, 3.0, 5.0):
-        x = dg.tensor([1.0, 2.0])
-        assert static(x).tolist() == program(x).tolist()
+    reads_anew(program, config)
 
 
 def copied(x):
