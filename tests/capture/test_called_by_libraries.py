@@ -86,6 +86,19 @@ class Made:
         return self
 
 
+class Shape:
+    def __new__(cls, kind, x):
+        return object.__new__(Round if kind == "round" else cls)
+
+    def __init__(self, kind, x):
+        self.x = x * config.scale
+
+
+class Round(Shape):
+    def __init__(self, kind, x):
+        self.x = x * config.scale * 10
+
+
 class Items(list):
     def __init__(self, items):
         super().__init__(x * config.scale for x in items)
@@ -134,6 +147,7 @@ PROGRAMS = [
     lambda x: x * len(list(itertools.takewhile(near, [1.0, 3.0, 5.0]))),
     lambda x: Derived(x).y,
     lambda x: Made(x).x,
+    lambda x: Shape("round", x).x + Shape("flat", x).x,
     lambda x: Items([x])[0],
     managed,
     managed_too,

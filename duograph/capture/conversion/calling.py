@@ -28,23 +28,29 @@ def constructor(cls: Any, convert: Convert) -> Callable[..., Any] | None:
         return None
     new, init = cls.__new__, cls.__init__
     made_by = _written(new, convert)
-    filled_by = convert(init) if isinstance(init, types.FunctionType) else init
+    filled_by = _converted(init, convert)
     if made_by is new and filled_by is init:
         return None
 
     def construct(*args: Any, **kwargs: Any) -> Any:
         made: Any = object.__new__(cls) if new is object.__new__ else made_by(cls, *args, **kwargs)
         if isinstance(made, cls):
-            filled_by(made, *args, **kwargs)
+            kind = type(made)
+            fill = filled_by if kind is cls else _converted(kind.__init__, convert)
+            fill(made, *args, **kwargs)
         return made
 
     return construct
 
 
+def _converted(function: Any, convert: Convert) -> Any:
+    return convert(function) if isinstance(function, types.FunctionType) else function
+
+
 def _written(function: Any, convert: Convert) -> Any:
     """The converted function, if it is one from a file."""
-    plain = isinstance(function, types.FunctionType) and not function.__code__.co_filename.startswith("<")
-    return convert(function) if plain else function
+    made = isinstance(function, types.FunctionType) and function.__code__.co_filename.startswith("<")
+    return function if made else _converted(function, convert)
 
 
 def calls_back(function: Any) -> bool:
@@ -55,7 +61,7 @@ def calls_back(function: Any) -> bool:
 def converting_arguments(recorder: Recorder, function: Any) -> Any:
     def call(*args: Any, **kwargs: Any) -> Any:
         args = tuple(_followed(recorder, a) for a in args)
-        if function is map and isinstance(args[0], type):
+        if function is map and args and isinstance(args[0], type):
             args = (recorder.callee(args[0]), *args[1:])
         return function(*args, **{k: _followed(recorder, v) for k, v in kwargs.items()})
 
