@@ -35,6 +35,7 @@ class BackwardPass {
   std::vector<Capture>& captures() { return captures_; }
 
  private:
+  static uint32_t new_id();
   // Where an edge leads in this pass: what is expanded while it runs stays as it was found.
   const Edge& at(const Edge& edge) const {
     for (const auto& [leaf, other] : joined_)

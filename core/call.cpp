@@ -276,41 +276,52 @@ PyObject* run_call(Call& call) {
   }
 }
 
-// `a + b` with tensors of one shape, contiguous, or a Python number beside a tensor: no merging, no vectors.
-// Null when the call is not of that kind or is not compiled yet.
-PyObject* call_plain(OpObject* op, PyObject* const* values, size_t count) {
-  static const int64_t one = 1;
+// What `call_plain` is called with.
+struct PlainCall {
   Operand operands[2];
   uint64_t key[3];
   RunInput inputs[2];
-  TensorObject* first = nullptr;
   size_t n_inputs = 0;
+  TensorObject* first = nullptr;
+};
+
+// False unless the operands are tensors of one shape, contiguous, or one and a Python number.
+bool read_plain(PyObject* const* values, size_t count, PlainCall* call) {
+  static const int64_t one = 1;
   for (size_t i = 0; i < count; ++i) {
     PyObject* value = values[i];
-    Operand& operand = operands[i];
+    Operand& operand = call->operands[i];
     if (is_tensor(value)) {
       TensorObject* t = as_tensor(value);
-      if (!t->buffer || !is_contiguous(t)) return nullptr;
-      if (first) {
-        if (t->rank != first->rank) return nullptr;
+      if (!t->buffer || !is_contiguous(t)) return false;
+      if (const TensorObject* first = call->first) {
+        if (t->rank != first->rank) return false;
         for (int d = 0; d < t->rank; ++d)
-          if (t->sizes[d] != first->sizes[d]) return nullptr;
+          if (t->sizes[d] != first->sizes[d]) return false;
       } else {
-        first = t;
+        call->first = t;
       }
       operand.tensor = t;
       operand.kind = OperandKind::Tensor;
-      key[i + 1] = flat_word(t->dtype, t->rank == 0);
-      inputs[n_inputs++] = {t->data, &t->numel, &one, 1, t->buffer, t->offset};
+      call->key[i + 1] = flat_word(t->dtype, t->rank == 0);
+      call->inputs[call->n_inputs++] = {t->data, &t->numel, &one, 1, t->buffer, t->offset};
     } else {
       operand.tensor = nullptr;
       operand.kind = OperandKind::Number;
-      if (!read_number(value, &operand)) return nullptr;
-      key[i + 1] = number_word(operand.number_kind);
+      if (!read_number(value, &operand)) return false;
+      call->key[i + 1] = number_word(operand.number_kind);
     }
   }
-  if (!first) return nullptr;
-  key[0] = header_word(count);
+  call->key[0] = header_word(count);
+  return call->first;
+}
+
+// `a + b` with tensors of one shape, contiguous, or a Python number beside a tensor: no merging, no vectors.
+// Null when the call is not of that kind or is not compiled yet.
+PyObject* call_plain(OpObject* op, PyObject* const* values, size_t count) {
+  PlainCall call;
+  if (!read_plain(values, count, &call)) return nullptr;
+  auto& [operands, key, inputs, n_inputs, first] = call;
   Entry* entry = op->entries->last();
   if (!entry || entry->key.size() != count + 1 || std::memcmp(entry->key.data(), key, (count + 1) * 8) != 0) {
     entry = op->entries->find(key, count + 1, hash_words(key, count + 1));

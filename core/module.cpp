@@ -112,6 +112,32 @@ void bind_modes(nb::module_& m) {
   m.def("set_package_folder", [](nb::handle folder) { set_package_folder(folder.ptr()); });
 }
 
+// Tensors from data of others.
+void bind_tensors_from(nb::module_& m) {
+  m.def(
+      "from_numpy", [](nb::handle array) { return steal(from_numpy(array.ptr())); }, nb::arg("array"),
+      "A tensor over the memory of a NumPy array.");
+  m.def(
+      "from_dlpack", [](nb::handle object) { return steal(from_dlpack(object.ptr())); }, nb::arg("object"),
+      "A tensor over the memory of an object with __dlpack__.");
+  m.def(
+      "tensor_from_data",
+      [](nb::handle data, nb::object dtype) { return steal(tensor_from_data(data.ptr(), dtype.ptr())); },
+      nb::arg("data"), nb::arg("dtype") = nb::none(), "A new tensor from numbers, nested sequences or arrays.");
+  m.def(
+      "from_buffer",
+      [](nb::handle object, nb::handle dtype, nb::handle shape) {
+        return steal(from_buffer(object.ptr(), dtype_from(dtype, "from_buffer"), shape.ptr()));
+      },
+      nb::arg("buffer"), nb::arg("dtype"), nb::arg("shape"));
+  m.def(
+      "from_flat",
+      [](nb::handle numbers, nb::handle dtype, nb::handle shape) {
+        return steal(from_flat(numbers.ptr(), dtype_from(dtype, "from_flat"), shape.ptr()));
+      },
+      nb::arg("numbers"), nb::arg("dtype"), nb::arg("shape"));
+}
+
 void bind_tensor_functions(nb::module_& m) {
   m.def(
       "random_order", [](int64_t n) { return steal(as_object(random_order(n))); }, nb::arg("n"),
@@ -173,28 +199,6 @@ void bind_tensor_functions(nb::module_& m) {
     TensorObject* target = tensor_from(tensor, "bump_version");
     if (target->buffer) bump_version(target);
   });
-  m.def(
-      "from_numpy", [](nb::handle array) { return steal(from_numpy(array.ptr())); }, nb::arg("array"),
-      "A tensor over the memory of a NumPy array.");
-  m.def(
-      "from_dlpack", [](nb::handle object) { return steal(from_dlpack(object.ptr())); }, nb::arg("object"),
-      "A tensor over the memory of an object with __dlpack__.");
-  m.def(
-      "tensor_from_data",
-      [](nb::handle data, nb::object dtype) { return steal(tensor_from_data(data.ptr(), dtype.ptr())); },
-      nb::arg("data"), nb::arg("dtype") = nb::none(), "A new tensor from numbers, nested sequences or arrays.");
-  m.def(
-      "from_buffer",
-      [](nb::handle object, nb::handle dtype, nb::handle shape) {
-        return steal(from_buffer(object.ptr(), dtype_from(dtype, "from_buffer"), shape.ptr()));
-      },
-      nb::arg("buffer"), nb::arg("dtype"), nb::arg("shape"));
-  m.def(
-      "from_flat",
-      [](nb::handle numbers, nb::handle dtype, nb::handle shape) {
-        return steal(from_flat(numbers.ptr(), dtype_from(dtype, "from_flat"), shape.ptr()));
-      },
-      nb::arg("numbers"), nb::arg("dtype"), nb::arg("shape"));
   m.def("to_bytes", [](nb::handle tensor) { return steal(to_bytes(tensor_from(tensor, "to_bytes"))); });
   m.def(
       "as_strided",
@@ -306,6 +310,7 @@ void initialise(nb::module_& m) {
   bind_dtypes(m);
   bind_modes(m);
   bind_tensor_functions(m);
+  bind_tensors_from(m);
   bind_tape(m);
   bind_runtime(m);
   bind_static_function(m.ptr());

@@ -41,6 +41,29 @@ void check_template(const Template& made, const StaticEntry& entry, size_t n_out
   for (const Template& child : made.children) check_template(child, entry, n_outputs);
 }
 
+void check_tape(const StaticEntry& entry) {
+  const size_t n_inputs = entry.inputs.size(), n_outputs = entry.n_results();
+  for (const Postfix& number : entry.tape_numbers) check_postfix(number, entry);
+  for (const Postfix& size : entry.tape_sizes) check_postfix(size, entry);
+  for (int i : entry.tape_inputs) check_range(i, n_inputs, "tape");
+  if (entry.tape_specs.size() != entry.tape_outputs.size()) malformed("tape");
+  for (int i : entry.tape_outputs) check_range(i, n_outputs, "tape");
+  for (auto [i, j] : entry.tape_paths) check_range(static_cast<int>(std::max(i, j)), entry.tape_outputs.size(), "tape");
+  for (const std::vector<int>& outputs : entry.tape_saved_for)
+    for (int i : outputs) check_range(i, entry.tape_outputs.size(), "tape");
+  for (auto [i, j] : entry.tape_rebased) {
+    check_range(i, n_inputs, "tape");
+    check_range(j, entry.tape_outputs.size(), "tape");
+  }
+  for (const Refusal& refusal : entry.tape_refusals) {
+    for (int i : refusal.outputs) check_range(i, entry.tape_outputs.size(), "tape");
+    for (int i : refusal.inputs) check_range(i, entry.tape_inputs.size(), "tape");
+  }
+  for (int i : entry.tape_depends) check_range(i, n_inputs, "tape");
+  for (int i : entry.tape_depends_numbers) check_range(i, static_cast<int>(entry.numbers.size()), "tape");
+  for (auto [output, i] : entry.tape_saved) check_range(i, output ? entry.program->n_outputs : n_inputs, "tape");
+}
+
 }  // namespace
 
 void check_entry(const StaticEntry& entry) {
@@ -97,25 +120,7 @@ void check_entry(const StaticEntry& entry) {
     check_effects(host.effects, host.n_operands);
     for (const Template& value : host.args) check_template(value, entry, host.n_operands);
   }
-  for (const Postfix& number : entry.tape_numbers) check_postfix(number, entry);
-  for (const Postfix& size : entry.tape_sizes) check_postfix(size, entry);
-  for (int i : entry.tape_inputs) check_range(i, n_inputs, "tape");
-  if (entry.tape_specs.size() != entry.tape_outputs.size()) malformed("tape");
-  for (int i : entry.tape_outputs) check_range(i, n_outputs, "tape");
-  for (auto [i, j] : entry.tape_paths) check_range(static_cast<int>(std::max(i, j)), entry.tape_outputs.size(), "tape");
-  for (const std::vector<int>& outputs : entry.tape_saved_for)
-    for (int i : outputs) check_range(i, entry.tape_outputs.size(), "tape");
-  for (auto [i, j] : entry.tape_rebased) {
-    check_range(i, n_inputs, "tape");
-    check_range(j, entry.tape_outputs.size(), "tape");
-  }
-  for (const Refusal& refusal : entry.tape_refusals) {
-    for (int i : refusal.outputs) check_range(i, entry.tape_outputs.size(), "tape");
-    for (int i : refusal.inputs) check_range(i, entry.tape_inputs.size(), "tape");
-  }
-  for (int i : entry.tape_depends) check_range(i, n_inputs, "tape");
-  for (int i : entry.tape_depends_numbers) check_range(i, static_cast<int>(entry.numbers.size()), "tape");
-  for (auto [output, i] : entry.tape_saved) check_range(i, output ? entry.program->n_outputs : n_inputs, "tape");
+  check_tape(entry);
 }
 
 }  // namespace dg

@@ -35,6 +35,28 @@ Ref trace_value(const Param& param, PyObject* value) {
   }
 }
 
+// The tensor that the operator writes, null if it writes none or several; an error if one may not be written.
+TensorObject* written_target(OpObject* op, PyObject* args) {
+  for (size_t i = 0; op->writes && i < static_cast<size_t>(PyTuple_GET_SIZE(args)); ++i) {
+    PyObject* list = PyTuple_GET_ITEM(args, i);
+    if (!(op->writes >> i & 1) || !PyTuple_Check(list)) continue;
+    for (Py_ssize_t j = 0; j < PyTuple_GET_SIZE(list); ++j)
+      if (is_tensor(PyTuple_GET_ITEM(list, j))) check_inplace_target(op, as_tensor(PyTuple_GET_ITEM(list, j)));
+  }
+  if (!(op->flags & kInplace)) return nullptr;
+  PyObject* first = PyTuple_GET_ITEM(args, 0);
+  if (is_tensor(first)) {
+    check_inplace_target(op, as_tensor(first));
+    return as_tensor(first);
+  }
+  if (!PyTuple_Check(first))
+    raise_error("ArgumentError", "%s: the first argument must be a Tensor, not %s", op_name(op),
+                Py_TYPE(first)->tp_name);
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(first); ++i)
+    if (is_tensor(PyTuple_GET_ITEM(first, i))) check_inplace_target(op, as_tensor(PyTuple_GET_ITEM(first, i)));
+  return nullptr;
+}
+
 }  // namespace
 
 PyObject* trace_call(OpObject* op, PyObject* const* values, size_t count) {
@@ -51,26 +73,7 @@ PyObject* trace_call(OpObject* op, PyObject* const* values, size_t count) {
     PyObject* parameters[] = {args.get(), in_place};
     args = owned(PyObject_Vectorcall(hook(Hook::Localize), parameters, 2, nullptr));
   }
-  TensorObject* target = nullptr;
-  for (size_t i = 0; op->writes && i < count; ++i) {
-    PyObject* list = PyTuple_GET_ITEM(args.get(), i);
-    if (!(op->writes >> i & 1) || !PyTuple_Check(list)) continue;
-    for (Py_ssize_t j = 0; j < PyTuple_GET_SIZE(list); ++j)
-      if (is_tensor(PyTuple_GET_ITEM(list, j))) check_inplace_target(op, as_tensor(PyTuple_GET_ITEM(list, j)));
-  }
-  if (op->flags & kInplace) {
-    PyObject* first = PyTuple_GET_ITEM(args.get(), 0);
-    if (is_tensor(first)) {
-      target = as_tensor(first);
-      check_inplace_target(op, target);
-    } else if (PyTuple_Check(first)) {
-      for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(first); ++i)
-        if (is_tensor(PyTuple_GET_ITEM(first, i))) check_inplace_target(op, as_tensor(PyTuple_GET_ITEM(first, i)));
-    } else {
-      raise_error("ArgumentError", "%s: the first argument must be a Tensor, not %s", op_name(op),
-                  Py_TYPE(first)->tp_name);
-    }
-  }
+  TensorObject* target = written_target(op, args.get());
   PyObject* parameters[] = {reinterpret_cast<PyObject*>(op), args.get()};
   // What the tape needs of the target is its value before the write, a copy.
   if (target && mode.grad && hook_or_null(Hook::Lift)) owned(PyObject_CallOneArg(hook(Hook::Lift), Py_None));
