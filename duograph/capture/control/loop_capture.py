@@ -227,20 +227,16 @@ class LoopCapture:
         self._give(tensors)
 
     def _give(self, tensors: dict[str, Any]) -> None:
+        """Set the variables that are read later: with these tensors where they change, else as before the loop."""
         values = []
         for name, value in zip(self.names, self.before):
             if name not in self.kept:
                 values.append(UNBOUND)
                 continue
             value = self.structures.get(name, value)
-            queue = iter(leaves(value, name))
-            take = lambda queue=queue: self._at_start(next(queue), tensors)  # noqa: E731
-            values.append(rebuild(value, take))
+            now = iter([tensors.get(leaf.path, leaf.value) for leaf in leaves(value, name)])
+            values.append(rebuild(value, now.__next__))
         self.set(tuple(values))
-
-    @staticmethod
-    def _at_start(leaf: Any, tensors: dict[str, Any]) -> Any:
-        return tensors.get(leaf.path, leaf.value)
 
     def _test(
         self, body: Region, tensors: dict[str, Any], contents: dict[int, Value], turn: Any, test: Thunk | None, stop: Thunk | None
@@ -405,13 +401,4 @@ class LoopCapture:
         self.one_another.end(results, may_make_none)
         last = [self._leaf(self.after, path) for path in self.carried]
         self.builder.borrowed.note_together(loop.region, last, list(zip(self.carried, finals)))
-        values = []
-        for name, value in zip(self.names, self.before):
-            if name not in self.kept:
-                values.append(UNBOUND)
-            else:
-                value = self.structures.get(name, value)
-                queue = iter(leaves(value, name))
-                take = lambda queue=queue: self._at_start(next(queue), results)  # noqa: E731
-                values.append(rebuild(value, take))
-        self.set(tuple(values))
+        self._give(results)
