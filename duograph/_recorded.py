@@ -38,6 +38,15 @@ def recorded(container: Any, key: Any) -> Any:
     return recorder.library_item(container, key)
 
 
+def set_attribute(holder: Any, name: str, value: Any) -> None:
+    """Sets an attribute, as each run of a static function does from then on."""
+    recorder = _state.recorder
+    if recorder is None:
+        setattr(holder, name, value)
+    else:
+        recorder.set_attribute(value, holder, name)
+
+
 def callee(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function to call instead of `function`: in a capture, its converted form."""
     recorder = _state.recorder

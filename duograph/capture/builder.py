@@ -24,6 +24,7 @@ from duograph.ops.tracing import wrap
 from .control.kinds import Kinds
 from .control.presence import Presence
 from .control.regions import Region
+from .control.several import Several
 from .memory.aliases import Aliases
 from .memory.borrowed import Borrowed
 from .memory.cells import Cell, Geometry, Step, Storage, View, contiguous, relate, steps_between, strides_after
@@ -89,6 +90,7 @@ class CaptureBuilder(SizedBuilder):
         self.presence = Presence(self)
         self.borrowed = Borrowed(self)
         self.kinds = Kinds()
+        self.several = Several(self)
         self.repeated: set[int] = set()  # views of arguments with symbols for sizes that show one element at several places
         self.aliases = Aliases(self)
         self.aliases.exact = care.exact

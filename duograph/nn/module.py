@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from .. import _core as core
-from .._recorded import callee
+from .._recorded import callee, set_attribute
 from ..autograd import no_grad
 from ..errors import ArgumentError, Error
 from .hooks import ACTIVE, HookHandle, registering, run_with_hooks
@@ -297,7 +297,8 @@ class Module:
         if not isinstance(mode, bool):
             raise ArgumentError(f"{type(self).__name__}.train: mode must be True or False, got {mode!r}")
         for module in self.modules():
-            module.training = mode
+            if module.training is not mode:
+                set_attribute(module, "training", mode)
         return self
 
     def eval(self: Self) -> Self:
@@ -376,7 +377,7 @@ class Module:
     def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
         """Sets whether the parameters record gradients; returns the module."""
         for parameter in self.parameters():
-            parameter.requires_grad_(requires_grad)
+            set_attribute(parameter, "requires_grad", bool(requires_grad))
         return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:

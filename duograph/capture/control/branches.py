@@ -65,6 +65,7 @@ class Outside:
         self.gradients = gradients  # may be written
         self.places = places  # likewise
         self.before = self._marks()
+        self.requiring = len(recorder.requiring)
 
     def _marks(self) -> tuple[int, int, int, int]:
         recorder = self.recorder
@@ -73,6 +74,15 @@ class Outside:
 
     def check(self, region: Region) -> None:
         """Refuse what would happen once, at capture, instead of when the branch or loop runs."""
+        noted = self.recorder.requiring[self.requiring :]
+        if any(tensor.requires_grad is not before for tensor, before in noted if not tensor.grad_fn):
+            for tensor, before in reversed(noted):
+                tensor.requires_grad_(before)
+            raise CaptureError(
+                "static: a branch or loop that a tensor's value steers changes requires_grad of a tensor from outside of it",
+                hint="set it before, or where Python decides",
+                location=user_location(),
+            )
         gradients = any(alias.leaf.grad is not None for alias in region.aliases.values())
         if gradients or self._marks() != self.before:
             raise CaptureError(
@@ -240,6 +250,7 @@ class _Choice:
         made = node.emit() if outs[0] or node.acts() else []
         for tensor, (path, _), sides in zip(made, self.lenders, ways):
             self.builder.kinds.note(tensor, path, sides)
+            self.builder.several.note(tensor, path, sides)
             for region, side in zip(self.regions, sides):
                 self.builder.versions.hand_on(region, side, tensor)
         results = iter(made)

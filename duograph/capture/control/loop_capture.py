@@ -130,6 +130,7 @@ class LoopCapture:
         for path, c in self.carried.items():
             lenders = self.builder.borrowed.lenders(region, (c.initial,))
             self.builder.borrowed.note(tensors[path], path, lenders, False)
+            self.builder.several.note(tensors[path], path, (c.initial,))
         pairs = self.one_another.begin(region, given, {path: self.carried[path].initial for path in self.flowing})
         turn = self.turn = region.leaf(counter, False)
         self.builder.read_last.clear()
@@ -398,6 +399,7 @@ class LoopCapture:
             self.builder.kinds.note(final, path, ways)
             for result in (final, self.starts[path]):
                 self.builder.versions.hand_on(loop.region, self._leaf(self.after, path), result)
+                self.builder.several.note(result, path, (c.initial, self._leaf(self.after, path)))
         self.one_another.end(results, may_make_none)
         last = [self._leaf(self.after, path) for path in self.carried]
         self.builder.borrowed.note_together(loop.region, last, list(zip(self.carried, finals)))

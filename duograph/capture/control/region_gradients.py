@@ -61,8 +61,11 @@ def _turn_before(name: str = "backward()", location: Any = None) -> CaptureError
     )
 
 
-def grad(outs: Sequence[Any], ins: Sequence[Any], seeds: Sequence[Any], create_graph: bool) -> list[Any]:
-    """What `autograd.grad` does where a region is open; None for inputs that nothing flows to. The tape stays."""
+def grad(outs: Sequence[Any], ins: Sequence[Any], seeds: Sequence[Any], create_graph: bool, count: int) -> list[Any]:
+    """What `autograd.grad` does where a region is open; None for inputs that nothing flows to. The tape stays.
+
+    Those after the first `count` are what these may be on some ways.
+    """
     builder: Any = current()
     found: list[Any] = [None] * len(ins)
     wanted = list(range(len(ins)))
@@ -79,7 +82,7 @@ def grad(outs: Sequence[Any], ins: Sequence[Any], seeds: Sequence[Any], create_g
         for i, value in zip(here, grads):
             found[i] = value
         through = [t for t, g in zip(given, grads[len(here) :]) if g is not None]
-        if wanted and through:
+        if through and any(i < count for i in wanted):
             raise _turn_before("autograd.grad()")
         region.asked.append(([ins[i] for i in here], through, user_location()))
         arrived = [(alias.outer, g) for alias, g in zip(aliases, grads[len(here) + len(given) :]) if g is not None]

@@ -53,7 +53,7 @@ class Place(NamedTuple):
 class Link:
     """A tensor that another one is, under a condition."""
 
-    __slots__ = ("condition", "known", "lender", "location", "seen", "surely")
+    __slots__ = ("condition", "known", "lender", "location", "place", "seen", "surely")
 
     def __init__(self, condition: Value | None, lender: Any, seen: int, known: bool) -> None:
         self.condition = condition
@@ -61,6 +61,7 @@ class Link:
         self.known = known  # else the tensor is a part of it that cannot be told any more
         self.seen = seen  # the version of the lender's storage that is known
         self.location = None if known else user_location()
+        self.place: Any = None  # the lender, if the tensor is that one on the tape, too
         self.surely = known  # it is a part of it, known or not
 
 
@@ -211,6 +212,8 @@ class Aliases:
                     )
                 lender, known = place.base, False  # a part of the leaf that stands for it here, where it is not written
             links.append(Link(place.condition, lender, cell.version, known))
+            if place.moves == () or (known and place.itself is lender):
+                links[-1].place = lender
         cell = self.builder.view_of(tensor).cell
         if not own:
             self.covered.add(cell)
@@ -219,7 +222,7 @@ class Aliases:
             core.set_following(True)
         if not self.shared.on():
             return []
-        return [(k.condition, k.lender) for k, p in zip(links, places) if p.moves == () or (k.known and p.itself is k.lender)]
+        return [(link.condition, link.place) for link in links if link.place is not None]
 
     def stands_for(self, tensor: Any, other: Any) -> None:
         """Another tensor is what the program has in the place of one that was bound."""

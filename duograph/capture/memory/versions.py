@@ -74,10 +74,14 @@ class Versions:
         if cell is not None and region.holds(cell.born):
             self.handed.setdefault(cell, []).append((self._cell(result), 0))
 
-    def _cell(self, tensor: Any) -> Cell:
+    def behind(self, tensor: Any) -> Any:
+        """The tensor itself, or that for which it stands in a region."""
         while (found := self.outer.get(id(tensor))) is not None:
             tensor = found[1]
-        return self.builder.view_of(tensor).cell
+        return tensor
+
+    def _cell(self, tensor: Any) -> Cell:
+        return self.builder.view_of(self.behind(tensor)).cell
 
     def is_overwritten(self, tensor: Any) -> bool:
         """Whether the memory of what the tape keeps as `tensor` was written since."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duograph import _core as core
 from duograph.errors import CaptureError, Error
+from duograph.ir.builder import current as current_builder
 
 from ..control.growing import settled
 from ..values.numbers import is_live, plain_pinned
@@ -72,6 +73,7 @@ class Journal:
         self.settled = 0  # so much of it was written before the branches and loops that are open
         self.first = 0  # how much of `undo` is of places
         self.calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self.requiring: list[tuple[Any, bool]] = []  # tensors whose `requires_grad` a branch or loop set, with what it was
         self.journaled: list[Any] = []  # containers from outside that were changed
         self.saved: dict[int, Any] = {}  # what they held before, by id
         self.arrays: dict[int, tuple[Any, Any]] = {}  # NumPy arrays from outside, with what they held
@@ -96,6 +98,8 @@ class Journal:
             return
         outside = id(holder) in self.external or is_module(holder) or isinstance(holder, type) or is_outside_function(holder)
         if isinstance(holder, core.Tensor) or not outside:
+            if name == "requires_grad":
+                self.note_requires_grad(holder)
             setattr(holder, name, value)
             return
         if isinstance(value, core.Tensor) and is_module(holder) and name in holder.__dict__.get("_parameters", ()):
@@ -118,6 +122,12 @@ class Journal:
         self.store("setattr", holder, name, restore, lambda: getattr(holder, name))
         self.written |= {(id(place), name) for place in places}
         setattr(holder, name, value)
+
+    def note_requires_grad(self, tensor: Any) -> None:
+        """`requires_grad` of a tensor may change next."""
+        regions = vars(current_builder()).get("regions")
+        if regions and isinstance(tensor, core.Tensor) and not (tensor._traced is not None and regions[-1].holds(tensor._traced)):
+            self.requiring.append((tensor, tensor.requires_grad))
 
     def set_by_class(self, value: Any, holder: Any, name: str) -> bool:
         """Whether the user's class has a property or the like of this name, which does what it does with the value."""

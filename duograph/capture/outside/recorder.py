@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph._stack import user_location
-from duograph.errors import CaptureError, GradError
+from duograph.errors import CaptureError
 from duograph.ir.builder import active, current
 
 from ..control.growing import grows
@@ -233,8 +233,14 @@ class Recorder(Journal):
         """`holder.name` as the captured function sees it."""
         if isinstance(holder, (core.Tensor, LiveNumber)):
             value = getattr(holder, name)
-            if name == "grad" and isinstance(value, core.Tensor):
-                self._check_present(value)
+            if name == "grad":
+                self._check_gradient(holder, value)
+            elif name == "requires_grad_":
+                self.note_requires_grad(holder)
+            elif name in ("register_hook", "retain_grad"):
+                several: Any = vars(current()).get("several")
+                if several is not None:
+                    several.watches(holder, name)
             return value
         if isinstance(holder, types.ModuleType):
             value = getattr(holder, name)
@@ -278,9 +284,12 @@ class Recorder(Journal):
         return self.class_attribute(holder, name, base)
 
     @staticmethod
-    def _check_present(grad: Any) -> None:
+    def _check_gradient(holder: Any, grad: Any) -> None:
         builder: Any = current()
-        if builder.presence.of(grad) is not None:
+        if grad is None:
+            if "several" in vars(builder) and isinstance(holder, core.Tensor):
+                builder.several.no_gradient(holder)
+        elif isinstance(grad, core.Tensor) and builder.presence.of(grad) is not None:
             raise CaptureError(
                 "static: whether this tensor has a gradient here or None is decided by a tensor's value",
                 hint="look at it in the branch in which backward() is called, or zero_grad(set_to_none=False) before that branch",
@@ -431,20 +440,9 @@ class Recorder(Journal):
     @no_use
     def grad(self, outs: Any, ins: Any, seeds: Any, retain_graph: bool | None, create_graph: bool, allow_unused: bool) -> Any:
         """What `autograd.grad` does in a capture."""
-        from ..control.region_gradients import grad
+        from ..control.several import grad_of
 
-        regions = vars(current()).get("regions", ())
-        if not regions or any(r.one_example for r in regions) or not all(x.requires_grad for x in (*outs, *ins)):
-            return core.grad(outs, ins, seeds, retain_graph, create_graph, allow_unused)
-        found = tuple(grad(outs, ins, seeds, create_graph))
-        for i, value in enumerate(found):
-            if value is None and not allow_unused:
-                raise GradError(
-                    f"grad: the outputs do not depend on input {i}",
-                    hint="pass allow_unused=True to get None for it",
-                    location=user_location(),
-                )
-        return found
+        return grad_of(outs, ins, seeds, retain_graph, create_graph, allow_unused)
 
     @no_use
     def backward(self, tensors: Any, grads: Any, retain_graph: bool | None, create_graph: bool, inputs: Any) -> None:
