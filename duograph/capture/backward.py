@@ -11,7 +11,7 @@ from duograph import _core as core
 from duograph.errors import GradError
 from duograph.ir.dim import Dim
 from duograph.ir.graph import Argument, Graph, Node, Value
-from duograph.ir.late import mentions
+from duograph.ir.late import makes, mentions
 from duograph.ir.substitution import symbols
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
@@ -190,7 +190,8 @@ def _add_sizes(builder: CaptureBuilder, live: list[Node], saved: dict[Value, Non
             if found and value.type.shape:
                 saved.setdefault(value)
                 missing -= found
-    for size in sorted(missing, key=str):  # a tensor without elements
+    known = {size for node in builder.body() for size in makes(node)}
+    for size in sorted(missing & known, key=str):  # a tensor without elements
         saved.setdefault(builder.constant(False, core.bool, (size, 0)))
 
 
