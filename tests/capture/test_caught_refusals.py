@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import math
+import struct
 
 import pytest
 
@@ -13,7 +13,7 @@ from duograph.errors import CaptureError
 
 def caught(x):
     try:
-        n = math.exp(x.sum())
+        n = len(struct.pack("d", x.sum()))
     except Exception:
         n = -1
     return x * n
@@ -21,34 +21,34 @@ def caught(x):
 
 def bare(x):
     try:
-        return x * math.exp(x.sum())
+        return x * len(struct.pack("d", x.sum()))
     except:  # noqa: E722
         return x * 100
 
 
 def suppressed(x):
     with contextlib.suppress(Exception):
-        return x * math.exp(x.sum())
+        return x * len(struct.pack("d", x.sum()))
     return x * 100
 
 
 def as_runtime_error(x):
     try:
-        return math.exp(x.sum())
+        return len(struct.pack("d", x.sum()))
     except RuntimeError:
         return 1
 
 
 def returned_in_finally(x):
     try:
-        x = x * math.exp(x.sum())
+        x = x * len(struct.pack("d", x.sum()))
     finally:
         return x  # noqa: B012
 
 
 def raised_anew(x):
     try:
-        return x * math.exp(x.sum())
+        return x * len(struct.pack("d", x.sum()))
     except Exception as error:
         raise ValueError("no whole number") from error
 

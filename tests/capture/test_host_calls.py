@@ -392,7 +392,8 @@ def test_what_is_refused_names_the_line():
 def test_an_error_steered_by_a_tensor_inside_try_is_refused():
     def caught(x):
         try:
-            assert x.sum() > 0
+            with dg.no_grad():
+                assert x.sum() > 0
         except AssertionError:
             return x * 0
         return x

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Sequence
 
+from .raising import Leave, left
 from .scopes import HELPER, THUNK, FunctionNode, bound_names, declared_names, own_walk
 
 RETURNED, RESULT = HELPER + "returned", HELPER + "result"
@@ -71,6 +72,8 @@ class Exits:
                 return [*out, assign(RESULT, value, statement), _flag(RETURNED, True, statement)]
             if isinstance(statement, (ast.Break, ast.Continue)):
                 return [*out, _flag(broke if isinstance(statement, ast.Break) else skipped, True, statement)]
+            if isinstance(statement, Leave):
+                return [*out, _flag(statement.flag, True, statement)]
             flags = self._flags_of(statement, broke, skipped)
             rest = list(body[i + 1 :])
             if not flags:
@@ -106,12 +109,14 @@ class Exits:
             flags.add(broke)
         if skipped and _leaves(statement, {"continue"}):
             flags.add(skipped)
-        return flags
+        return flags | left(statement)
 
     def inside(self, statement: ast.stmt, broke: str, skipped: str, keep_return: bool) -> list[ast.stmt]:
         """One statement with the statements in it rewritten."""
         if isinstance(statement, (ast.While, ast.For)):
             return self.loop(statement, broke, skipped, keep_return)
+        if isinstance(statement, ast.Try):
+            return self.attempt(statement, broke, skipped, keep_return)
         for field in ("body", "orelse", "finalbody"):
             inner = getattr(statement, field, None)
             if isinstance(inner, list) and inner and not isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
@@ -121,6 +126,20 @@ class Exits:
         for part in (*getattr(statement, "handlers", ()), *getattr(statement, "cases", ())):
             part.body = self.block(part.body, broke, skipped, keep_return)
         return [statement]
+
+    def attempt(self, node: ast.Try, broke: str, skipped: str, keep_return: bool) -> list[ast.stmt]:
+        """`try`: its `else` runs where the body was not left."""
+        flags = set().union(*(self._flags_of(statement, broke, skipped) for statement in node.body))
+        flags -= {RETURNED} if keep_return else set()
+        node.body = self.block(node.body, broke, skipped, keep_return)
+        for part in (*node.handlers, *([] if not node.orelse else [node])):
+            name = "orelse" if part is node else "body"
+            setattr(part, name, self.block(getattr(part, name), broke, skipped, keep_return))
+        if node.orelse and flags:
+            node.orelse = [ast.copy_location(ast.If(none_of(flags, node), node.orelse, []), node)]
+        node.finalbody = self.block(node.finalbody, broke, skipped, keep_return)
+        own = getattr(node, "flag", None)
+        return [node] if own is None else [_flag(own, False, node), node]
 
     def loop(self, node: ast.While | ast.For, outer_broke: str, outer_skipped: str, keep_return: bool) -> list[ast.stmt]:
         if isinstance(node, ast.While) and not node.orelse and any(isinstance(n, ast.NamedExpr) for n in ast.walk(node.test)):
@@ -132,11 +151,11 @@ class Exits:
         broke, skipped = f"{HELPER}broke{self.loops}", f"{HELPER}skipped{self.loops}"
         breaks, skips = (any(_leaves(s, {kind}) for s in node.body) for kind in ("break", "continue"))
         returns = any(_leaves(s, {"return"}) for s in node.body) and not keep_return
+        stops = set().union(*map(left, node.body))
         body = self.block(node.body, broke, skipped, keep_return)
         before: list[ast.stmt] = []
         if skips:
             body.insert(0, _flag(skipped, False, node))
-        stops = set()
         if breaks:
             stops.add(broke)
             before.append(_flag(broke, False, node))
@@ -172,7 +191,7 @@ def _leaves(statement: ast.AST, kinds: set[str], in_loop: bool = False) -> bool:
 
 def _always_leaves(body: Sequence[ast.stmt]) -> bool:
     for statement in body:
-        if isinstance(statement, (ast.Return, ast.Break, ast.Continue)):
+        if isinstance(statement, (ast.Return, ast.Break, ast.Continue, Leave)):
             return True
         if isinstance(statement, ast.If) and statement.orelse:
             ends = [_always_leaves(part) or _raises(part) for part in (statement.body, statement.orelse)]
@@ -238,7 +257,9 @@ def _live_before_one(statement: ast.stmt, live: set[str], captured: set[str]) ->
                 live = live - ({item.optional_vars.id} - captured)
             live = live | reads(item)
         return live
-    if isinstance(statement, (ast.Try, ast.Match)):
+    if isinstance(statement, ast.Try):
+        return _live_before_try(statement, live, captured)
+    if isinstance(statement, ast.Match):
         inner = set(live) | reads(statement)  # any statement inside may be the last that runs
         for block in _blocks(statement):
             _live_before(block, set(inner), captured)
@@ -253,6 +274,17 @@ def _live_before_one(statement: ast.stmt, live: set[str], captured: set[str]) ->
     if isinstance(statement, ast.AugAssign) and isinstance(statement.target, ast.Name):
         return live | reads(statement) | {statement.target.id}
     return live | reads(statement)
+
+
+def _live_before_try(statement: ast.Try, live: set[str], captured: set[str]) -> set[str]:
+    """The same of `try`, where any statement may be the last that runs before a handler or `finally`."""
+    final = _live_before(statement.finalbody, set(live), captured)
+    caught = set(final)
+    for handler in statement.handlers:
+        inside = _live_before(handler.body, set(final), captured | final)
+        caught |= (inside - {handler.name or ""}) | (set() if handler.type is None else reads(handler.type))
+    after = _live_before(statement.orelse, set(final), captured | final)
+    return _live_before(statement.body, after | caught, captured | caught) | caught
 
 
 def _blocks(statement: ast.stmt) -> list[list[ast.stmt]]:

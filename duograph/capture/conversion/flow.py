@@ -26,6 +26,7 @@ from collections.abc import Iterable, Sequence, Set
 
 from .exits import Exits, annotate_liveness, assign, name_of, none_of, reads, thunk
 from .matching import Matches
+from .raising import Raises
 from .scopes import HELPER, FunctionNode, bound_names, declared_names, own_walk, parameters, reads_frame
 
 _COMPARISONS: dict[type[ast.cmpop], str] = {
@@ -50,7 +51,7 @@ def _lower_in_place(node: FunctionNode, around: Set[str] = frozenset()) -> None:
     if _is_left_alone(node):
         _Nested(around | bound_names(node)).visit_body(node.body)
         return
-    node.body = Matches().function(node.body)
+    node.body = Raises().statements(Matches().function(node.body))
     node.body = Exits().function(node)
     captured = annotate_liveness(node)
     names = bound_names(node)
