@@ -272,6 +272,11 @@ class Builder:
         highest = self._highest.get(size) if isinstance(size, Dim) else None
         return highest is not None and self.resolve(highest) == self.resolve(other)
 
+    def highest(self, size: Dim) -> Expr | None:
+        """What a late size was made as one that is at most; None where nobody said."""
+        found = self._highest.get(size)
+        return None if found is None else self.resolve(found)
+
     def is_late(self, sizes: Iterable[Expr]) -> bool:
         """Whether only a run knows one of the sizes."""
         return any(not self.late_symbols.isdisjoint(symbols(size)) for size in sizes)

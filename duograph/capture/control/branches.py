@@ -13,7 +13,7 @@ from duograph.errors import CaptureError, Error
 from duograph.ir.builder import current
 from duograph.ir.graph import Value
 from duograph.ir.types import TensorType
-from duograph.ops.tracing import to_bool, wrap
+from duograph.ops.tracing import to_bool, value_of, wrap
 
 from ..memory.sharing import Join
 from ..outside.host_calls import Diverged
@@ -262,7 +262,9 @@ class _Choice:
                 row = next(queue)
                 if row is None:
                     return next(results)
-                return self.sizes.cut(next(results), row) if isinstance(row, Room) else row[0]
+                if not isinstance(row, Room):
+                    return row[0]
+                return self.sizes.cut(next(results), row, [next(results) for _ in row.inside])
 
             merged.append(rebuild(like, take))
         for cell in cells:
@@ -306,14 +308,27 @@ class _Choice:
         if same(*values):
             return (values[0],)
         form = self._form(path, values)
+        self._note(path, values)
+        for region, value, out in zip(self.regions, values, outs):
+            with region.open(at_end=True):
+                out.append(self.sizes.fill(value, form) if isinstance(form, Room) else adopt(value, form))
+        if not isinstance(form, Room):
+            return None
+        for dim in form.inside:
+            counts = []
+            for region, size, out in zip(self.regions, (form.first[dim], form.second[dim]), outs):
+                with region.open(at_end=True):
+                    counts.append(wrap(value_of(size)))
+                    out.append(counts[-1])
+            self._note(path, counts)
+        return form
+
+    def _note(self, path: str, values: Sequence[Any]) -> None:
+        """One more result: what it is on both sides, and whose memory."""
         self.values.append((values[0], values[1]))
         borrowed = self.builder.borrowed
         lenders = [c for region, value in zip(self.regions, values) for c in borrowed.lenders(region, (value,))]
         self.lenders.append((path, lenders))
-        for region, value, out in zip(self.regions, values, outs):
-            with region.open(at_end=True):
-                out.append(self.sizes.fill(value, form) if isinstance(form, Room) else adopt(value, form))
-        return form if isinstance(form, Room) else None
 
     def _form(self, path: str, values: Sequence[Any]) -> TensorType | Room:
         """What both sides can give: one type, or room for the sizes of either."""

@@ -113,6 +113,8 @@ def is_synthetic(path: str) -> bool:
 
 def as_tensor(value: Any) -> Any:
     """A leaf as a traced tensor: numbers stay weak."""
+    if is_late(value):
+        return value.tensor()
     return value if isinstance(value, core.Tensor) else wrap(current().number(value))
 
 
@@ -123,6 +125,8 @@ def type_of(value: Any) -> TensorType | None:
         if value._traced is not None:
             return current().read(value).type
         return TensorType(value.dtype, tuple(value.shape))
+    if is_late(value):
+        return TensorType(core.int64, (), weak=True)
     if is_live(value):
         value = value.value
     if type(value) is bool:
