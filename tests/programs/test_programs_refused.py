@@ -1,7 +1,7 @@
 """Programs that cannot be static: each is refused with the user's line, and a way out."""
 
 import itertools
-import math
+import struct
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -77,10 +77,10 @@ def numpy_of_x_program():
     return Program(f, (make(2, 3),), (make(2, 3),))
 
 
-def math_of_item_program():
+def packed_item_program():
 
     def f(x):
-        return x * math.exp(x.sum().item())
+        return x * len(struct.pack("d", x.sum().item()))
 
     return Program(f, (make(2, 3),), (make(2, 3),))
 
@@ -269,7 +269,7 @@ REFUSED = [
     (sorted_values_program, "the order of Python objects", "sorted(xs"),
     (recursion_tensor_program, "calls itself without end", "if x.sum() > 1:"),
     (numpy_of_x_program, "NumPy wants a tensor's values", "x.numpy()"),
-    (math_of_item_program, "float() reads a tensor's value", "math.exp(x.sum().item())"),
+    (packed_item_program, "float() reads a tensor's value", 'struct.pack("d", x.sum().item())'),
     (index_of_item_program, "index() reads a tensor's value", "(x > 0).sum().item()]"),
     (long_list_program, "tolist() reads", "w.tolist()"),
     (concrete_numpy_program, "NumPy wants", "w.numpy()"),
