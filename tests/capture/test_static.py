@@ -5,7 +5,6 @@ import collections
 import dataclasses
 import datetime
 import gc
-import math
 import random
 import struct
 import subprocess
