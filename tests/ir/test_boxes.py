@@ -16,6 +16,7 @@ from duograph import _core as core
 from duograph.errors import CaptureError, InternalError, OutOfMemoryError
 from duograph.func.batching import Batching
 from duograph.ir import Builder, Graph, TensorType, Value
+from duograph.ir.dim import Expr
 from duograph.ir.verify import verify
 from duograph.passes.fusion.schedule import KernelStep, WhileStep
 from duograph.passes.pipeline import Options, optimise
@@ -569,3 +570,37 @@ def test_what_is_joined_is_written_into_the_box() -> None:
 def test_reports_count_boxes() -> None:
     report = build(checked(opening(0))).report
     assert [str(variable.bytes) for variable in report.variables if variable.name.startswith("box")] == ["12*n"]
+
+
+def chain(late: bool) -> Graph:
+    """A chain of values that are all read again, last first; one of them is boxed on the way."""
+    with Builder("chain") as b:
+        x = b.input(TensorType(F32, (3000,)), "x")
+        count = b.input(INDEX, "count", kind="number")
+        size: Expr = b.size_of(count, high=3000) if late else 3000
+        vector = TensorType(F32, (size,))
+        h = emit(b, "slice", [x], vector, starts=(0,), steps=(1,))
+        kept = []
+        for k in range(12):
+            if k == 6:
+                h = b.unbox(b.box(h), F32, (size,))
+            h = emit(b, "tanh", [emit(b, "add", [h, b.constant(0.1 * k, F32, (size,))], vector)], vector)
+            total = emit(b, "reduce", [h], TensorType(F32), kind="sum", dims=(0,))
+            h = emit(b, "add", [h, b.broadcast(emit(b, "cos", [total], total.type), (size,))], vector)
+            kept.append(h)
+        for value in reversed(kept):
+            h = emit(b, "mul", [h, emit(b, "cos", [value], vector)], vector)
+            total = emit(b, "reduce", [h], TensorType(F32), kind="sum", dims=(0,))
+            h = emit(b, "add", [h, b.broadcast(total, (size,))], vector)
+        return b.finish([h])
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_what_is_computed_again_for_a_budget_is_not_boxed_again(late: bool) -> None:
+    whole, tight = (build(checked(chain(late)), budget=budget) for budget in (None, 0.65))
+    assert tight.report.recomputed.values > 0
+    assert [step["kind"] for step in tight.program.profile()].count("box") == 1
+    x = np.random.default_rng(0).standard_normal(3000).astype(np.float32)
+    for count in (3000, 17) if late else (3000,):
+        (wanted,), (found,) = (run(made_of.program, [x], [count]) for made_of in (whole, tight))
+        np.testing.assert_array_equal(found, wanted)

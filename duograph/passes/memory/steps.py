@@ -9,6 +9,7 @@ from itertools import accumulate
 
 from duograph.ir.effects import calls_host, commits, is_parted
 from duograph.ir.graph import Graph, Node, Value
+from duograph.ir.late import makes, mentions
 from duograph.ir.primitives import CONTROL, EFFECT, LATE, NULLARY, ORDERED, PRIMITIVES
 
 from ..fusion.groups import Buffer
@@ -314,6 +315,7 @@ class Emitter:
         self.again: dict[Value, Value] = {}  # those computed again
         self.evicted = {value for segment in segments for value in segment.evicted}
         self.late: dict[Value, int] = {}
+        self.makers = {symbol: node for node in timeline.graph.nodes for symbol in makes(node)}
         parted = is_parted(timeline.graph)  # then calls, writes and random keys keep their order
         kept = [node for node in timeline.graph.nodes if node.op in ORDERED or calls_host(node)] if parted else []
         self.ordered = kept
@@ -396,7 +398,7 @@ class Emitter:
             self._emit(node, local, tuple(seen(value) or value for value in node.inputs))
 
     def _missing(self, roots: Sequence[Value], seen: object) -> Iterator[Node]:
-        """The nodes that compute the roots from what is seen, in the graph's order."""
+        """The nodes that compute the roots from what is seen, and make the sizes they speak of, in the graph's order."""
         assert callable(seen)
         pending = [value for value in roots if seen(value) is None]
         found: set[Node] = set()
@@ -405,7 +407,8 @@ class Emitter:
             assert node is not None
             if node not in found:
                 found.add(node)
-                pending += [value for value in node.inputs if seen(value) is None]
+                sizes = [self.makers[s].outputs[0] for s in mentions(node) if s in self.makers] if self.makers else []
+                pending += [value for value in (*node.inputs, *sizes) if seen(value) is None]
         yield from sorted(found, key=self.timeline.nodes.__getitem__)
 
     def _repeat(self, segment: Segment, number: int) -> None:
