@@ -39,8 +39,12 @@ def emit_map(module: Module, target: Target, symbol: str, facts: Facts) -> list[
     outer = [d for d in facts.parallel_dims if d != dim]
     if transposed is not None:
         other, loads = transposed
-        emit_tiles(body, outer, dim, other, loads, lambda row, low, high: emit_run(body, row, dim, low, high))
-        chunks = tile_count(facts, outer, dim, other)
+        emit_tiles(
+            body, outer, dim, other, loads,
+            run=lambda row, low, high: emit_run(body, row, dim, low, high),
+            across=lambda row, low, high: emit_run(body, row, other, low, high, unroll=1),
+        )  # fmt: skip
+        chunks = tile_count(facts, outer, dim, other, loads)
     elif outer:
         chunks = _emit_rows(body, outer, dim)
     else:
@@ -86,8 +90,13 @@ def _emit_rows(body: Body, outer: Sequence[int], dim: int) -> Extent:
     return product([*(facts.extents[d] for d in far), groups, blocks])
 
 
-def emit_run(body: Body, row: Scope, dim: int, low: Value, high: Value, *, stream: bool = False) -> None:
-    """The body along ``dim`` over [low, high); with ``stream``, large aligned results are written past the cache."""
+def emit_run(
+    body: Body, row: Scope, dim: int, low: Value, high: Value, *, stream: bool = False, unroll: int | None = None
+) -> None:
+    """The body along ``dim`` over [low, high), so many vectors at once as are ``unroll`` or as many as pay.
+
+    With ``stream``, large aligned results are written past the cache.
+    """
     facts = body.facts
     uniform = [i for i in range(len(facts.body)) if dim not in facts.deps[i] and facts.body[i].op != "store"]
     varying = [i for i in range(len(facts.body)) if i not in set(uniform)]
@@ -103,7 +112,7 @@ def emit_run(body: Body, row: Scope, dim: int, low: Value, high: Value, *, strea
 
     masked = body.frame.target.masks and plain_access(facts, dim, body.staged)
     weight = total_cost(facts, dim)
-    unroll = 4 if weight <= 8 else 2 if weight <= 24 else 1
+    unroll = unroll or (4 if weight <= 8 else 2 if weight <= 24 else 1)
     if stream:
         low = _emit_streamed(body, row, dim, low, high, step)
     loop = emit_pieces if has_flips(facts, dim) else vector_loop
