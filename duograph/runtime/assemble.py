@@ -235,10 +235,12 @@ class _SpecWriter:
         register = 0
         for i, rank in zip(self.tensors, ranks):
             shape, strides = given.inputs[i].shape, given.arguments[i].strides or ()
-            for values in (shape, strides or (0,) * rank):
-                for value in values:
-                    if isinstance(value, Dim) and value.is_symbol:
-                        self.registers.bind(value, register)
+            now = self.graph.inputs[i].shape  # of two late sizes that are equal, the program may only be given the other one
+            for values, others in ((shape, now), (strides or (0,) * rank, (0,) * rank)):
+                for value, other in zip(values, others):
+                    for symbol in (value, other):
+                        if isinstance(symbol, Dim) and symbol.is_symbol:
+                            self.registers.bind(symbol, register)
                     register += 1
         for symbol in self.graph.sizes:
             self.registers.bind(symbol, register)

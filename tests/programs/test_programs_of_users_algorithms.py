@@ -1,4 +1,4 @@
-"""Programs that users write: algorithms that take gradients of what they choose, and Modules whose mode they change."""
+"""Programs that users write: gradients of what they choose, Modules whose mode they change, rows of lengths of their own."""
 
 import pytest
 from user_modes import Program, check, make
@@ -162,7 +162,32 @@ def mode_of_the_turn_before_program():
     )
 
 
+def write_up_to_a_number_program():
+
+    def f(x, n):
+        k = n.item()
+        out = dg.zeros_like(x)
+        out[:k] = x[:k] * 2
+        return out
+
+    return Program(f, *[(make(10, grad=True), dg.tensor(n)) for n in (5, 5, 10, 0)])
+
+
+def padded_rows_program():
+
+    def f(x, lengths):
+        mean = dg.cat([x[i, :n] for i, n in enumerate(lengths.tolist())]).mean(0)
+        padded = dg.zeros_like(x)
+        for i, n in enumerate(lengths.tolist()):
+            padded[i, :n] = x[i, :n] - mean
+        return padded
+
+    return Program(f, *[(make(len(n), 6, 2, grad=True), dg.tensor(n)) for n in ([1, 6, 3], [2, 2, 5], [4, 1])])
+
+
 PROGRAMS = [
+    write_up_to_a_number_program,
+    padded_rows_program,
     newton_program,
     curvature_then_stop_program,
     of_a_chosen_tensor_program,
