@@ -77,7 +77,16 @@ def tuples(x, c):
     return pair[1] * pair[0]
 
 
-PROGRAMS = [one_side, both_sides, counts, rows, twice_as_long, nested, in_a_loop, tuples]
+def asked_twice(x, c):
+    n = len(x[x > 0])
+    best = 0
+    for k in range(4):
+        if x.sum() * k > n:
+            best = n
+    return x * best
+
+
+PROGRAMS = [asked_twice, one_side, both_sides, counts, rows, twice_as_long, nested, in_a_loop, tuples]
 VALUES = [[1.0, -2.0, 3.0, 0.5], [2.0, 1.5, 3.0, 4.0], [-1.0, -2.0, -3.0, 0.0], [1.0, 2.0]]
 
 

@@ -254,10 +254,12 @@ def _made(value: Any, tensor: Callable[[Any], Row]) -> Row:
 
 def late_number(size: Dim) -> Any:
     """The traced tensor that stands for a size which only the run knows: the same one each time."""
-    builder = current()
+    builder: Any = current()
     found = builder.late_numbers.get(size)
     if found is None:
-        found = builder.late_numbers[size] = wrap(value_of(size))
+        found = wrap(value_of(size))
+        if not builder.regions:  # else it is known there only
+            builder.late_numbers[size] = found
     return found
 
 
