@@ -17,6 +17,7 @@ from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
 
 from .builder import CaptureBuilder
+from .control.packed_boxes import unpacked
 from .control.regions import copy_nodes
 from .memory.versions import Read
 
@@ -52,8 +53,7 @@ def differentiate(builder: CaptureBuilder, outputs: list[tuple[int, Any]], input
     if not inputs:
         return None
     paths = core.result_paths([tensor for _, tensor in outputs])
-    nodes = builder.body()
-    mark = len(nodes)
+    mark = len(builder.body())
     seeds = [Value(TensorType(t.dtype, tuple(t.shape)), None, i, f"grad_{i}") for i, (_, t) in enumerate(outputs)]
     begun = [Value(value.type, None, i, f"sum_{i}") for i, (value, _) in enumerate(inputs)]
     notes = builder.versions.notes = []
@@ -69,14 +69,14 @@ def differentiate(builder: CaptureBuilder, outputs: list[tuple[int, Any]], input
     found = [(value, builder.read(grad), given) for (value, _), grad, given in zip(inputs, grads, begun) if grad is not None]
     results = [(value, grad) for value, grad, given in found if grad is not given]
     begun = [given for _, grad, given in found if grad is not given]
-    added = nodes[mark:]
-    del nodes[mark:]
+    added = builder.taken_from(mark)
     if not results:
         return None
     refused = _refused(added, notes, seeds, [grad for _, grad in results])
     if refused:
         added, results = _without(builder.versions.stand_ins, added, results)
     live = _live(added, [grad for _, grad in results])
+    live, results = _with_boxes(builder, live, results)
     made: set[Value] = {*seeds, *begun}
     for node in live:
         made.update(node.outputs)
@@ -193,6 +193,19 @@ def _add_sizes(builder: CaptureBuilder, live: list[Node], saved: dict[Value, Non
     known = {size for node in builder.body() for size in makes(node)}
     for size in sorted(missing & known, key=str):  # a tensor without elements
         saved.setdefault(builder.constant(False, core.bool, (size, 0)))
+
+
+def _with_boxes(
+    builder: CaptureBuilder, live: list[Node], results: list[tuple[Value, Value]]
+) -> tuple[list[Node], list[tuple[Value, Value]]]:
+    """The same with what it reads in boxes of the forward program, which end with its run."""
+    if not builder.boxes_kept:
+        return live, results
+    nodes, values = unpacked(builder, dict.fromkeys(value for node in live for value in node.inputs))
+    if not values:
+        return live, results
+    nodes += copy_nodes(live, values)
+    return nodes, [(value, values.get(grad, grad)) for value, grad in results]
 
 
 def _live(nodes: list[Node], results: list[Value]) -> list[Node]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph import _stack
@@ -32,6 +32,9 @@ from .memory.joined import Care, Joined, Overlapping, extent
 from .memory.versions import Versions
 from .values.numbers import LiveNumber, Postfix
 from .values.sizes import SizedBuilder, Unsettled
+
+if TYPE_CHECKING:
+    from .control.loop_node import Kept
 
 _internal_codes: dict[CodeType, bool] = {}
 _locations: dict[tuple[CodeType, int], Location] = {}
@@ -83,6 +86,8 @@ class CaptureBuilder(SizedBuilder):
         self.tensor_inputs: list[tuple[Value, Any]] = []
         self.input_tensors: dict[int, Value] = {}  # id of a tensor object → its input
         self.number_inputs: dict[Postfix, Value] = {}
+        self.boxes: set[Value] = set()  # numbers of memory that is as it is for a while only
+        self.boxes_kept: dict[Value, Kept] = {}  # stacks of boxes, for a gradient
         self.related: list[tuple[Any, Any]] = []  # tensors found to overlap, one of which is written
         self.keep: list[Any] = []
         self.histories: dict[int, tuple[Any, Any, _stack.Location | None]] = {}  # of written tensors from outside
@@ -291,6 +296,15 @@ class CaptureBuilder(SizedBuilder):
     def body(self) -> list[Node]:
         """The nodes emitted so far; taking some out again is allowed."""
         return self._nodes[0]
+
+    def taken_from(self, mark: int) -> list[Node]:
+        """The nodes from this number on, which are no longer the body's."""
+        nodes = self._nodes[0]
+        taken = nodes[mark:]
+        del nodes[mark:]
+        gone = set(taken)
+        self._constants[0] = {key: value for key, value in self._constants[0].items() if value.node not in gone}
+        return taken
 
     def open_body(self) -> list[Node]:
         """The same of the innermost open region."""

@@ -22,7 +22,7 @@ from .branch_node import Branch
 from .containers import Containers
 from .control import UNBOUND, Thunk, Variables, held_by
 from .masked import note_items, on_either_side
-from .merge import Pairs, adopt, common_type, is_synthetic, leaves, rebuild, refuse, same, type_of
+from .merge import adopt, common_type, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
 from .region_gradients import Written, with_gradients
 from .regions import Region
 from .sizes_of_sides import Room, Sizes
@@ -131,7 +131,6 @@ def branch(
     kept = [name for name in names if name in live]
     pairs = [tuple(after[names.index(name)] for after in found) for name in kept]
     changed = containers.changed(*contents)
-    choice.pairs.held = [containers.held(side) for side in contents]
     for i in changed:
         first, second = contents[0][i], contents[1][i]
         pairs.append(on_either_side(choice.builder, choice.regions, containers.saved[i], first, second) or (first, second))
@@ -195,7 +194,6 @@ class _Choice:
         self.values: list[tuple[Any, Any]] = []  # of each result: what it is on both sides
         self.lenders: list[tuple[str, list[Cell]]] = []  # of each result: whose memory it is on one side
         self.sizes = Sizes(builder, predicate)
-        self.pairs = Pairs()
 
     def side(self, run: Thunk, get: Thunk, writes: bool = False) -> Any:
         """Capture one side; gives the variables at its end, or ENDED if it raises."""
@@ -236,12 +234,13 @@ class _Choice:
     def merge(self, names: Sequence[str], pairs: Sequence[tuple[Any, ...]]) -> list[Any]:
         """The variables after the branch."""
         outs: tuple[list[Any], list[Any]] = ([], [])
-        plans: list[tuple[tuple[Any, Any], list[Any]]] = []  # per variable: both sides, and leaves (None: the next result)
+        plans: list[tuple[Any, list[Any]]] = []  # per variable: its structure, and leaves (None: the next result)
         for name, (a, b) in zip(names, pairs):
             plans.append(self._plan(name, a, b, outs))
         join = None
         if self.builder.aliases.exact and outs[0]:
             join = Join(self.builder, self.predicate, self.regions, list(zip(*self.values)))
+            self._check_resized(join, [row for _, kept in plans for row in kept])
         count = len(outs[0])
         cells = self._cells(outs)
         ways = self.values[:count]
@@ -268,7 +267,7 @@ class _Choice:
                     return row[0]
                 return self.sizes.cut(next(results), row, [next(results) for _ in row.inside])
 
-            merged.append(rebuild(like[0], take) if like[1] is None else self.pairs.rebuild(*like, take))
+            merged.append(rebuild(like, take))
         for cell in cells:
             self.builder.note_cell(cell)
             before, cell.value = cell.version, self.builder.read(next(results))
@@ -284,22 +283,33 @@ class _Choice:
             borrowed.note_together(region, values, [(path, t) for t, (path, _) in zip(made, self.lenders)])
         return merged
 
-    def _plan(self, name: str, a: Any, b: Any, outs: tuple[list[Any], list[Any]]) -> tuple[tuple[Any, Any], list[Any]]:
+    def _check_resized(self, join: Join, rows: Sequence[Any]) -> None:
+        """A result of either size is memory of its own: refuse one that would have to be followed."""
+        number = 0
+        for row in rows:
+            if isinstance(row, Room) and join.conditions[number]:
+                first, second = zip(_WHERE, self.values[number])
+                what = "is of another size on either side of a branch that a tensor's value decides, and shares memory"
+                raise refuse(self.lenders[number][0], what, first, second, "add .clone() on both sides")
+            if row is None or isinstance(row, Room):
+                number += 1 + (0 if row is None else len(row.inside))
+
+    def _plan(self, name: str, a: Any, b: Any, outs: tuple[list[Any], list[Any]]) -> tuple[Any, list[Any]]:
         hidden = [side is UNBOUND for side in (a, b)]
         if all(hidden):
-            return (None, None), [(UNBOUND,)]
+            return None, [(UNBOUND,)]
         if any(hidden):
             if not is_synthetic(name):
                 hint = f"assign {name} before the branch, or on both sides of it"
                 raise refuse(name, "is assigned on one side of a branch only", (_WHERE[0], a), (_WHERE[1], b), hint)
-            whole = (b if hidden[0] else a, None)
-            rows = [(leaf, leaf) for leaf in leaves(whole[0], name)]
+            whole = b if hidden[0] else a
+            rows = [(leaf, leaf) for leaf in leaves(whole, name)]
             rows = [(None if hidden[0] else x, None if hidden[1] else y) for x, y in rows]  # type: ignore[misc]
         else:
-            if not self.pairs.alike(a, b):
+            if not same_structure(a, b):
                 raise refuse(name, "is built differently on the two sides of a branch", (_WHERE[0], a), (_WHERE[1], b), "")
-            whole = (a, b)
-            rows = self.pairs.leaves(a, b, name)
+            whole = a
+            rows = list(zip(leaves(a, name), leaves(b, name)))
         kept = [self._leaf(name, x, y, outs) for x, y in rows]
         return whole, kept
 

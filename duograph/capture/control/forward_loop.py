@@ -72,6 +72,8 @@ def _turn(
     made.known = (loop.initial_values, loop.row_values, loop.count_value)
     made.carry(loop.inputs, loop.leaves, loop.initial, loop.outs)
     made.rows = list(loop.rows)
+    ends = {i: box._replace(ends=loop.builder.read(loop.ends[i]).type) for i, box in loop.boxes.items()}
+    made.boxes, made.entering = dict(ends), loop.entering
 
     def leaf(value: Value) -> Any:
         tensor = region.leaf(value, again)
@@ -81,9 +83,13 @@ def _turn(
 
     pairs: list[tuple[Any, Any]] = []
     for i in sorted(moving):
-        value = region.input(loop.inputs[i].type, "tangent")
+        if i in ends:
+            made.boxes[len(made.inputs)] = ends[i]
+            given, value = made.boxed(ends[i].type, "tangent")
+        else:
+            given = value = region.input(loop.inputs[i].type, "tangent")
         pairs.append((loop.leaves[i], leaf(value)))
-        made.inputs.append(value)
+        made.inputs.append(given)
         made.leaves.append(pairs[-1][1] if again else None)
     for tensor, tangent, back in rows:
         if tangent is not None:

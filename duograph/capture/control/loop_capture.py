@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph._stack import user_location
@@ -12,7 +12,6 @@ from duograph.errors import CaptureError, Error
 from duograph.ir.builder import current
 from duograph.ir.effects import has_effects
 from duograph.ir.graph import Value
-from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
 
 from ..memory.one_another import OneAnother
@@ -20,12 +19,13 @@ from ..memory.sharing import Turns
 from ..outside.outside_places import OutsidePlaces, with_places
 from ..outside.recorder import Recorder
 from .branches import Outside, truth
+from .changing_sizes import Carried, ChangingSizes
 from .containers import Containers, same_items
 from .control import UNBOUND, Thunk, Variables, decides, deciding
 from .growing import Rows, extend, tensors_of
 from .loop_node import COUNTER, Loop
 from .loop_state import FirstTurnDiffers, LoopState, NotALoop, TestActs
-from .merge import adopt, common_type, is_number, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
+from .merge import common_type, is_number, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
 from .region_gradients import Written, check_asked, with_gradients
 from .regions import Region
 from .sequences import Sequence_
@@ -40,14 +40,6 @@ _HINT = "give it the same dtype and shape before the loop and at the end of its 
 
 class EndsAtOnce(Exception):
     """The body of a loop raises in its first turn."""
-
-
-class _Carried(NamedTuple):
-    """A variable's leaf that changes from turn to turn."""
-
-    path: str
-    type: TensorType
-    initial: Any  # a tensor or number from before the loop, or UNBOUND
 
 
 class LoopCapture:
@@ -65,7 +57,7 @@ class LoopCapture:
         self.written = Written(recorder)
         self.outside = OutsidePlaces(recorder)
         self._take(variables)
-        self.carried: dict[str, _Carried] = {}
+        self.carried: dict[str, Carried] = {}
         self.cells: dict[int, Cell] = {}
         self.containers = Containers(recorder, (*variables.loads(), *self.before), variables)
         self.state = LoopState(self.containers)
@@ -73,6 +65,7 @@ class LoopCapture:
         self.mark = recorder.mark()
         self.uncertain = dict(builder.borrowed.uncertain)
         self.may_unroll = False
+        self.may_change_sizes = False  # of variables, from turn to turn
         self.steered = False  # a tensor decides whether there is another turn
         self.sequence: Sequence_ | None = None
         self.structures: dict[str, Any] = {}  # of variables that get their first value in the loop
@@ -109,6 +102,14 @@ class LoopCapture:
                 self._finish(loop)
                 return
             self.give_up()
+        parts = [path for path, c in self.carried.items() if c.changing] if self.turns is not None else []
+        if parts:
+            raise CaptureError(
+                f"static: only the run knows which part of another tensor {parts[0]} is after a turn of this loop, and one of "
+                "the two is returned or written",
+                hint=f"add .clone() where {parts[0]} gets its new size",
+                location=user_location(),
+            )
         raise CaptureError("static: the variables of this loop change their kind again and again", location=user_location())
 
     # ---- one attempt
@@ -123,7 +124,9 @@ class LoopCapture:
         region = Region(self.builder)
         self._flows({})
         counter = region.input(COUNTER, "turn")
-        inputs = {path: region.input(c.type, path) for path, c in self.carried.items()}
+        loop = Loop(self.builder, region, counter)
+        changing = ChangingSizes(self.builder, loop, self.carried)
+        inputs = changing.values
         given = tensors = {path: region.leaf(value, path in self.flowing) for path, value in inputs.items()}
         contents = {key: region.input(cell.value.type) for key, cell in self.cells.items()}
         region.leaves.update(id(t) for t in tensors.values())
@@ -156,18 +159,18 @@ class LoopCapture:
         outs = []
         with region.open(at_end=True):
             for path, c in self.carried.items():
-                outs.append(region.localize(adopt(self._leaf(after, path), c.type)))
+                outs.append(region.localize(c.fit(self._leaf(after, path))))
             outs += [wrap(region.written[k][1] if k in region.written else contents[k]) for k in self.cells]
             outs += self.turns.outs() if self.turns is not None else []
-        initial = [adopt(c.initial, c.type) for c in self.carried.values()]
+        initial = [c.fit(c.initial) for c in self.carried.values()]
         check_asked(region, list(zip(tensors.values(), initial, outs)))
         initial += [wrap(cell.value) for cell in self.cells.values()]
         initial += self.turns.initial() if self.turns is not None else []
-        loop = Loop(self.builder, region, counter)
         loop.in_order = self.turns is not None and self.builder.aliases.shared.on()
         flowing = [tensor if path in self.flowing else None for path, tensor in given.items()]
         none = [None] * (len(contents) + len(flags))
-        loop.carry([*inputs.values(), *contents.values(), *flags], [*flowing, *none], initial, outs)
+        loop.carry([*changing.given, *contents.values(), *flags], [*flowing, *none], initial, outs)
+        changing.carry(initial, outs)
         loop.kept = [t for _, new in self.state.growing for t in tensors_of(new)]
         loop.test = None if go_on is None else (test_region, go_on)
         if self.sequence is not None:
@@ -191,7 +194,7 @@ class LoopCapture:
         variables = [path for path in self.carried if path not in self.turns.slots]
         grown, new = self.turns.look(region, [(path, self.carried[path].initial, self._leaf(after, path)) for path in variables])
         for path, type_ in new:
-            self.carried[path] = _Carried(path, type_, UNBOUND)
+            self.carried[path] = Carried(path, type_, UNBOUND)
         return grown
 
     @contextmanager
@@ -236,7 +239,7 @@ class LoopCapture:
                 continue
             value = self.structures.get(name, value)
             now = iter([tensors.get(leaf.path, leaf.value) for leaf in leaves(value, name)])
-            values.append(rebuild(value, now.__next__, keep=name not in self.structures))
+            values.append(rebuild(value, now.__next__))
         self.set(tuple(values))
 
     def _test(
@@ -333,7 +336,7 @@ class LoopCapture:
             type_ = type_of(leaf.value)
             if type_ is None:
                 raise refuse(name, "is no tensor and changes in a loop", ("before", UNBOUND), ("after", leaf.value), _HINT)
-            self.carried[leaf.path] = _Carried(leaf.path, type_, UNBOUND)
+            self.carried[leaf.path] = Carried(leaf.path, type_, UNBOUND)
         return True
 
     def _changed(self, path: str, before: Any, now: Any) -> bool:
@@ -348,11 +351,15 @@ class LoopCapture:
                 raise refuse(path, "is no tensor and changes in a loop", ("before", before), ("after", now), _HINT, kind)
             if self.may_unroll and is_number(before):
                 raise NotALoop(f"static: {path} is a number that changes in a loop")
-            self.carried[path] = _Carried(path, old, before)
+            self.carried[path] = Carried(path, old, before)
             return True
         if type_ is None:
             raise refuse(path, "is no tensor and changes in a loop", ("before", before), ("after", now), _HINT)
-        joined = common_type(known.type, type_)
+        joined = common_type(known.like(type_), type_)
+        further = known.further(type_) if joined is None and self.may_change_sizes else None
+        if further is not None:
+            self.carried[path] = further
+            return True
         if joined is None or (joined.dtype is not known.type.dtype and not known.type.weak):
             self.builder.call_sizes.must_be_equal(known.type.shape, type_.shape)
             kind = FirstTurnDiffers if is_number(known.initial) else CaptureError

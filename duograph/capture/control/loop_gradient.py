@@ -10,6 +10,7 @@ from duograph._stack import user_location
 from duograph.errors import CaptureError
 from duograph.ir.effects import has_effects
 from duograph.ir.graph import Node, Value
+from duograph.ir.late import makes, mentions
 from duograph.ir.primitives import CONTRACTION, INDEXING, MOVEMENT, NULLARY, REDUCE, TRANSCENDENTAL, kind_of
 from duograph.ir.primitives import PRIMITIVES as TABLE
 from duograph.ir.types import TensorType
@@ -17,7 +18,7 @@ from duograph.ops.definition import REGISTRY
 from duograph.ops.tracing import wrap
 
 from .inner import Back, Crossing, check_order
-from .loop_node import COUNTER, Loop, Row
+from .loop_node import COUNTER, Boxed, Loop, Row
 from .one_place import OnePlace
 from .regions import flip, gradients, nothing, zeros
 
@@ -46,12 +47,18 @@ class Reverse:
         loop, region, builder, carried = self.loop, self.region, self.builder, self.carried
         check_order(builder)
         again = core.is_grad_enabled()
+        if again and any(i in loop.boxes for i in carried):
+            raise CaptureError(
+                "static: the gradient of a gradient, inside of a static function, of a loop whose variables change their size",
+                hint="take the first gradient inside of the static function and the second one outside of it",
+                location=user_location(),
+            )
         mark = len(region.nodes)
         made = Loop(builder, region, region.input(COUNTER, "turn"))
         made.start = mark
         made.forward_order = not loop.forward_order
         known = dict(finals)
-        seeds = {i: region.input(loop.inputs[i].type, "gradient") for i in carried}
+        seeds, given = self._seeds(made)
         sums = [region.input(alias.value.type, "gradient") for alias in loop.constants]
         rows = [Row(region.input(TensorType(t.dtype, builder.read(g).shape[1:])), None, g, back) for t, g, back in kept]
         seed_leaves = {i: self._leaf(value, again) for i, value in seeds.items()}
@@ -79,8 +86,8 @@ class Reverse:
                 kept_rows += self.back.end(made, found[len(wanted) :])
             # A gradient nothing was added to is still the sum that the turn was given.
             used = [k for k, g in enumerate(found_constants) if g is not None and builder.read(g) is not sums[k]]
-        initial = [known[i] if i in known else zeros(loop.initial[i]) for i in carried]
-        made.carry([seeds[i] for i in carried], [seed_leaves[i] if again else None for i in carried], initial, outs)
+        initial = [known[i] if i in known else zeros(loop.ends.get(i, loop.initial[i])) for i in carried]
+        made.carry(given, [seed_leaves[i] if again else None for i in carried], initial, outs)
         begun = [nothing(builder, loop.constants[k].value.type) if self.begun[k] is None else self.begun[k] for k in used]
         made.carry(
             [sums[k] for k in used], [sum_leaves[k] if again else None for k in used],
@@ -101,6 +108,22 @@ class Reverse:
         incoming = builder.presence.any([g for _, g in finals] + [g for _, g, _ in kept])
         after = self._sums(made, used, carried_flags, results, incoming)
         return self._gradients(made, results, initial, after, incoming)
+
+    def _seeds(self, made: Loop) -> tuple[dict[int, Value], list[Value]]:
+        """The gradients of what a turn hands on: (by the numbers of the variables, as the new loop carries them)."""
+        loop, region = self.loop, self.region
+        seeds: dict[int, Value] = {}
+        given: list[Value] = []
+        for number, i in enumerate(self.carried):
+            if i not in loop.boxes:
+                seeds[i] = region.input(loop.inputs[i].type, "gradient")
+                given.append(seeds[i])
+                continue
+            ends = self.builder.read(loop.initial[i]).type
+            made.boxes[number] = Boxed(loop.handed_on[i], {}, ends)
+            box, seeds[i] = made.boxed(made.boxes[number].type, "gradient")
+            given.append(box)
+        return seeds, given
 
     def _roots(self, seeds: dict[int, Any], kept: Sequence[tuple[Any, Any]], sums: Sequence[Any]) -> list[tuple[Any, Any]]:
         """What a turn's pass along the tape starts with: (tensor, its gradient)."""
@@ -169,13 +192,13 @@ class Reverse:
 
     def _starts(self) -> list[tuple[Any, Any]]:
         """In the loop's first turn, the gradient's last, carried variables are what they began with: its sum goes on."""
-        begun = [(i, tensor) for i, tensor in self.begun_carried.items() if tensor is not None]
+        begun = [(i, t) for i, t in self.begun_carried.items() if t is not None and i not in self.loop.boxes]
         if not begun:
             return []
         first = wrap(self.loop.counter) == 0
         where = REGISTRY["where"].op
         return [
-            (self.loop.leaves[i], where(first, self.region.localize(t), nothing(self.builder, self.loop.inputs[i].type)))
+            (self.loop.leaves[i], where(first, self.region.localize(t), nothing(self.builder, self.loop.type_of(i))))
             for i, t in begun
         ]
 
@@ -184,8 +207,8 @@ class Reverse:
         found = []
         for i, tensor, final in zip(self.carried, results, initial):
             before = self.begun_carried[i]
-            if before is None:
-                found.append(self._mark(tensor, None, incoming))
+            if before is None or i in self.loop.boxes:
+                found.append(self._mark(tensor if before is None else before + tensor, before, incoming))
                 continue
             if not self._always(made):  # without a turn, the last value is the first
                 tensor = REGISTRY["where"].op(wrap(self._turned(made)), tensor, before + final)
@@ -238,16 +261,19 @@ class Reverse:
             results = [self.builder.read(t) for t in (*made.outs, *made.kept)]
         forward = set(region.nodes[:mark])
         own = {*made.inputs, made.counter, *(row.value for row in made.rows), *(value for value, _ in made.numbers)}
-        carried = dict(zip(loop.inputs, loop.leaves))
+        carried = {v: None if i in loop.boxes else leaf for i, (v, leaf) in enumerate(zip(loop.inputs, loop.leaves))}
         wanted: dict[Value, None] = {}
         kept: list[Value] = []
         stack = list(results)
         seen: set[Value] = set()
+        makers = {size: node for node in region.nodes for size in makes(node)}
         while stack:
             value = stack.pop()
             if value in seen or value in own:
                 continue
             seen.add(value)
+            if makers and value.node is not None and value.node in region.members:
+                stack += [v for size in mentions(value.node) if size in makers for v in makers[size].inputs]
             if value in carried:
                 wanted.setdefault(value)
             elif value.node in forward and value.node is not None:
@@ -282,7 +308,7 @@ class Reverse:
 
     def _is_kept(self, node: Node, value: Value) -> bool:
         """Whether a value of the body is kept for the gradient's loop rather than computed again."""
-        late = self.builder.is_late(value.shape)
+        late = self.builder.is_late(value.shape) or value in self.builder.boxes
         if has_effects(node):
             if late:
                 raise CaptureError(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .sequences import Sequence_
 
 COUNTER = TensorType(core.int64, (), weak=True)
+BOX = TensorType(core.int64, ())
 
 
 class Row(NamedTuple):
@@ -35,6 +36,35 @@ class Row(NamedTuple):
     leaf: Any  # the tensor on it that takes part in differentiation, or None
     stack: Any
     back: bool
+
+
+class Kept(NamedTuple):
+    """What is in the boxes of a stack: their type, and the stacks of the sizes that are not the same in all of them."""
+
+    type: TensorType
+    sizes: dict[int, Value]
+
+
+class Boxed(NamedTuple):
+    """A carried variable whose size changes from turn to turn: the loop carries where it is, as a number.
+
+    type    of its value at the start of a turn, in the region's sizes
+    sizes   which of its sizes change, and the numbers of the carried variables that count them
+    ends    its type after the loop where that does not depend on the counts, else None
+    """
+
+    type: TensorType
+    sizes: dict[int, int]
+    ends: TensorType | None = None
+
+    def after(self, builder: CaptureBuilder, counts: Sequence[Value]) -> TensorType:
+        """The type of its value after the loop."""
+        if self.ends is not None:
+            return self.ends
+        shape = list(self.type.shape)
+        for dim, number in self.sizes.items():
+            shape[dim] = builder.size_of(counts[number], "length")
+        return TensorType(self.type.dtype, tuple(shape))
 
 
 class Loop:
@@ -48,6 +78,10 @@ class Loop:
         self.leaves: list[Any] = []  # the tensors on them, None where no gradient flows
         self.initial: list[Any] = []
         self.outs: list[Any] = []
+        self.boxes: dict[int, Boxed] = {}  # carried variables that change their size
+        self.entering: list[Node] = []  # take these out of their boxes at the start of a turn
+        self.handed_on: list[TensorType] = []  # of each carried variable at the end of a turn
+        self.ends: dict[int, Any] = {}  # those that change their size, after the loop
         self.rows: list[Row] = []
         self.kept: list[Any] = []  # tensors of the region of which each turn leaves a row
         self.numbers: list[tuple[Value, bool]] = []  # earlier counters of the region: the turn's number, or from the end
@@ -79,6 +113,16 @@ class Loop:
         self.initial += initial
         self.outs += outs
 
+    def boxed(self, type: TensorType, name: str = "") -> tuple[Value, Value]:
+        """A carried variable that changes its size: (what is carried, its value of this type in the region)."""
+        carried = self.region.input(BOX, name)
+        value = self.region.unboxed(carried, type)
+        return carried, value
+
+    def type_of(self, number: int) -> TensorType:
+        """The type of a carried variable at the start of a turn."""
+        return self.boxes[number].type if number in self.boxes else self.inputs[number].type
+
     def over(self, sequence: Sequence_, stops: bool) -> None:
         """The loop goes over a sequence, perhaps not to its end."""
         self.count = sequence.count()
@@ -90,11 +134,12 @@ class Loop:
         """Append the loop to the graph around it; the carried variables after it, with their place on the tape."""
         builder = self.builder
         known = self.known
-        self.initial_values = [*known[0], *(builder.read(t) for t in self.initial[len(known[0]) :])]
+        self.initial_values = [*known[0], *self._handed(self.initial, len(known[0]))]
         self.row_values = [*known[1], *(builder.read(row.stack) for row in self.rows[len(known[1]) :])]
         self.count_value = known[2] or (None if self.count is None else builder.read(self.count))
         with self.region.open(at_end=True):
-            self.values = [builder.read(t) for t in self.outs]
+            self.values = self._handed(self.outs)
+            self.handed_on = [builder.read(t).type for t in self.outs]
             self.kept_values = [builder.read(t) for t in self.kept]
             for tensor in (*self.outs, *self.kept):
                 self.region.localize(tensor)  # what a turn hands on as it is gets a gradient, too
@@ -106,9 +151,25 @@ class Loop:
         node = outputs[0].node
         assert node is not None
         self.node = node
-        finals = [wrap(value) for value in outputs[1 : 1 + len(self.inputs)]]
+        finals = [wrap(value) for value in self._taken(outputs[1 : 1 + len(self.inputs)])]
+        self.ends = {i: finals[i] for i in self.boxes}
+        builder.boxes.update(outputs[1 + i] for i in self.boxes)
         self.stacks = [wrap(value) for value in outputs[1 + len(self.inputs) :]]
         return self._record(finals)
+
+    def _handed(self, tensors: Sequence[Any], first: int = 0) -> list[Value]:
+        """Carried variables from this one on, as the loop is given them and hands them on."""
+        values = [self.builder.read(t) for t in tensors[first:]]
+        return [self.builder.box(v) if i in self.boxes else v for i, v in enumerate(values, first)]
+
+    def _taken(self, outputs: Sequence[Value]) -> list[Value]:
+        """The values of the carried variables after the loop."""
+        builder = self.builder
+        found = list(outputs)
+        for i, box in self.boxes.items():
+            after = box.after(builder, outputs)
+            found[i] = builder.unbox(outputs[i], after.dtype, after.shape)
+        return found
 
     def _attrs(self, stacked: int) -> dict[str, Any]:
         attrs: dict[str, Any] = {"carried": 1 + len(self.inputs)}
@@ -142,7 +203,8 @@ class Loop:
         inputs, values = self._start()
         if self.test is not None:
             region, result = self.test
-            nodes = copy_nodes(live_nodes(region.nodes, [result], lambda node: True), values)
+            live = live_nodes([*self.entering, *region.nodes], [result], lambda node: True)
+            nodes = copy_nodes(live, values)
             return with_own_sizes(self.builder, Graph(inputs, tuple(nodes), (values.get(result, result),), name="test"))
         assert self.count_value is not None
         less = Node("lt", (inputs[0], self.count_value), {}, (TensorType(core.bool),))
@@ -180,11 +242,18 @@ class Loop:
 
     def keep(self, wanted: Sequence[Value]) -> None:
         """Keep further values of the region, one row for each turn."""
-        new = [v for v in dict.fromkeys(wanted) if v not in self.saved]
+        boxed = {self.inputs[i]: box for i, box in self.boxes.items()}
+        counts = [self.inputs[n] for v in wanted if v in boxed for n in boxed[v].sizes.values()]
+        new = [v for v in dict.fromkeys((*wanted, *counts)) if v not in self.saved]
         if not new:
             return
         node = self.node
         assert node is not None
+        for i in self.boxes:
+            if self.inputs[i] in new:
+                for box in (self.initial_values[i].node, self.values[i].node):
+                    assert box is not None
+                    box.attrs = {**box.attrs, "keep": True}
         inputs, regions = self._regions([*self.saved, *new])
         made = tuple(
             Value(self._stack_type(v), node, len(node.outputs) + i, f"{v.name or 'kept'}_rows") for i, v in enumerate(new)
@@ -192,6 +261,9 @@ class Loop:
         node.inputs, node.regions, node.outputs = inputs, regions, (*node.outputs, *made)
         self.saved.update(zip(new, made))
         node.attrs = self._attrs(len(self.kept) + len(self.saved))
+        for value in boxed.keys() & set(new):
+            sizes = {dim: self.saved[self.inputs[n]] for dim, n in boxed[value].sizes.items()}
+            self.builder.boxes_kept[self.saved[value]] = Kept(boxed[value].type, sizes)
 
     # ---- the tape
 

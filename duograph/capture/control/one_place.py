@@ -87,7 +87,7 @@ class OnePlace:
                 carried[members[0]] = where(first, total, carried[members[0]])
                 members = members[1:]
             for i in members:
-                carried[i] = where(first, nothing(loop.builder, loop.inputs[i].type), carried[i])
+                carried[i] = where(first, nothing(loop.builder, loop.type_of(i)), carried[i])
 
     def give_back(self, carried: dict[int, Any], constants: dict[int, Any]) -> None:
         """The sum of the alias is the variable's; without a turn, what the variable ends with is what it begins with."""

@@ -24,7 +24,7 @@ from duograph.ir.types import TensorType
 from duograph.ops.calls import tensors_in
 from duograph.ops.definition import REGISTRY
 from duograph.ops.tracing import wrap
-from duograph.passes.rewriting.expand import expand
+from duograph.passes.rewriting.expand import rename_sizes
 
 if TYPE_CHECKING:
     from ..builder import CaptureBuilder
@@ -69,6 +69,13 @@ class Region:
         value = Value(type, None, 0, name)
         self.own.add(value)
         self.builder.inside.add(value)
+        return value
+
+    def unboxed(self, box: Value, type: TensorType) -> Value:
+        """What is in a box that is given to the region."""
+        with self.open():
+            value = self.builder.unbox(box, type.dtype, type.shape)
+        self.own.add(value)
         return value
 
     def leaf(self, value: Value, requires_grad: bool) -> Any:
@@ -252,12 +259,7 @@ def with_own_sizes(builder: CaptureBuilder, graph: Graph) -> Graph:
         return graph
     own: dict[Dim, Expr] = {symbol: builder.late("turns") for symbol in found}
     _check_again(builder, own)
-    made = expand(graph.replace(equal=own)).replace(equal={})
-    for node in made.walk():  # copies, as their types have changed; expand leaves them the name of their own size
-        for key in ("turns", "size"):
-            if key in node.attrs and node.attrs[key] in own:
-                node.attrs = {**node.attrs, key: own[node.attrs[key]]}
-    return made
+    return rename_sizes(graph, own)
 
 
 def _check_again(builder: CaptureBuilder, own: dict[Dim, Expr]) -> None:

@@ -44,7 +44,7 @@ class Sizes:
     def room(self, first: TensorType, second: TensorType) -> Room | None:
         """Room for tensors of both types; None if they differ in more than sizes, or nobody knows how large one may be."""
         alike = first.dtype is second.dtype and first.weak == second.weak and first.rank == second.rank
-        if not alike or self.builder.aliases.exact:
+        if not alike:
             return None
         whole: list[Expr] = []
         inside = []

@@ -19,6 +19,15 @@ def expand(graph: Graph) -> Graph:
     return _expand(graph, {}, graph.equal)
 
 
+class _Renamed(dict[Dim, Expr]):
+    """Late sizes and what they are called from now on, also by the nodes that make them."""
+
+
+def rename_sizes(graph: Graph, names: dict[Dim, Expr]) -> Graph:
+    """The graph, expanded, with its late sizes under other names."""
+    return _expand(graph, {}, _Renamed(names))
+
+
 def _expand(graph: Graph, values: dict[Value, Value], equal: dict[Dim, Expr]) -> Graph:
     inputs = tuple(_input(value, values, equal) for value in graph.inputs)
     nodes: list[Node] = []
@@ -81,7 +90,7 @@ def _with_equal(node: Node, equal: dict[Dim, Expr]) -> dict[str, Any]:
     """The attributes in terms of other sizes; a late size stays what its node makes."""
     attrs = {key: _substitute(value, equal) for key, value in node.attrs.items()}
     late = late_symbol(node)
-    if late is not None:
+    if late is not None and type(equal) is not _Renamed:
         attrs["turns" if node.op == "while_loop" else "size"] = late
     return attrs
 
