@@ -1,6 +1,7 @@
 #include "row_compress.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "wide.h"
 
@@ -28,6 +29,16 @@ DG_WIDE Progress put_wide(const uint32_t* from, const uint8_t* mask, int64_t end
     _mm512_storeu_si512(to + at.put, _mm512_maskz_compress_epi32(chosen, _mm512_loadu_si512(from + at.read)));
     at.put += __builtin_popcount(chosen);
   }
+  for (; at.read + 16 <= end; at.read += 16) {  // little room: few are to come
+    const uint32_t chosen = sixteen(mask + at.read);
+    if (!chosen) continue;
+    const int count = __builtin_popcount(chosen);
+    if (at.put + count > room) break;
+    const __m512i values =
+        _mm512_maskz_compress_epi32(static_cast<__mmask16>(chosen), _mm512_loadu_si512(from + at.read));
+    _mm512_mask_storeu_epi32(to + at.put, static_cast<__mmask16>((1u << count) - 1), values);
+    at.put += count;
+  }
   return at;
 }
 
@@ -41,6 +52,20 @@ DG_WIDE Progress put_wide(const uint64_t* from, const uint8_t* mask, int64_t end
       _mm512_storeu_si512(to + at.put, _mm512_maskz_compress_epi64(eight, values));
       at.put += __builtin_popcount(eight);
     }
+  }
+  for (; at.read + 8 <= end; at.read += 8) {  // little room: few are to come
+    uint64_t bytes;
+    std::memcpy(&bytes, mask + at.read, 8);
+    if (!bytes) continue;
+    const __m128i eight = _mm_cvtsi64_si128(static_cast<int64_t>(bytes));
+    const uint32_t chosen =
+        ~static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(eight, _mm_setzero_si128()))) & 0xff;
+    const int count = __builtin_popcount(chosen);
+    if (at.put + count > room) break;
+    const __m512i values =
+        _mm512_maskz_compress_epi64(static_cast<__mmask8>(chosen), _mm512_loadu_si512(from + at.read));
+    _mm512_mask_storeu_epi64(to + at.put, static_cast<__mmask8>((1u << count) - 1), values);
+    at.put += count;
   }
   return at;
 }

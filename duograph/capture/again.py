@@ -16,6 +16,7 @@ from duograph.errors import GradError
 
 from .conversion.convert import callee
 from .memory.chosen import chosen
+from .outside.journal import is_its_own
 from .values.tree import Remake, tensors_again
 
 _STORES = ("setattr", "setitem", "setcell")
@@ -195,7 +196,7 @@ def _look(effect: tuple[Any, ...], missing: Any) -> Any:
     """What is where an effect writes to."""
     try:
         if effect[0] == "setattr":
-            return getattr(effect[1], effect[2])
+            return getattr(effect[1], effect[2]) if is_its_own(effect[1], effect[2]) else missing
         return effect[1].cell_contents if effect[0] == "setcell" else effect[1][effect[2]]
     except (AttributeError, KeyError, IndexError, ValueError):
         return missing

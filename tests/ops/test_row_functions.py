@@ -220,7 +220,7 @@ def test_runs_of_equal_elements(n: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", (*SIGNED, "uint8", "bool"))
-@pytest.mark.parametrize("share", [0.0, 0.03, 0.5, 1.0])
+@pytest.mark.parametrize("share", [0.0, 0.0003, 0.03, 0.5, 1.0])
 def test_what_a_mask_chooses(dtype: str, share: float) -> None:
     random = np.random.default_rng(5)
     for n in (1, 15, 16, 17, 40, 1025, 70001):

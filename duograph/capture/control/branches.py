@@ -22,7 +22,7 @@ from .branch_node import Branch
 from .containers import Containers
 from .control import UNBOUND, Thunk, Variables, held_by
 from .masked import note_items, on_either_side
-from .merge import adopt, common_type, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
+from .merge import Pairs, adopt, common_type, is_synthetic, leaves, rebuild, refuse, same, type_of
 from .region_gradients import Written, with_gradients
 from .regions import Region
 from .sizes_of_sides import Room, Sizes
@@ -131,6 +131,7 @@ def branch(
     kept = [name for name in names if name in live]
     pairs = [tuple(after[names.index(name)] for after in found) for name in kept]
     changed = containers.changed(*contents)
+    choice.pairs.held = [containers.held(side) for side in contents]
     for i in changed:
         first, second = contents[0][i], contents[1][i]
         pairs.append(on_either_side(choice.builder, choice.regions, containers.saved[i], first, second) or (first, second))
@@ -194,6 +195,7 @@ class _Choice:
         self.values: list[tuple[Any, Any]] = []  # of each result: what it is on both sides
         self.lenders: list[tuple[str, list[Cell]]] = []  # of each result: whose memory it is on one side
         self.sizes = Sizes(builder, predicate)
+        self.pairs = Pairs()
 
     def side(self, run: Thunk, get: Thunk, writes: bool = False) -> Any:
         """Capture one side; gives the variables at its end, or ENDED if it raises."""
@@ -234,7 +236,7 @@ class _Choice:
     def merge(self, names: Sequence[str], pairs: Sequence[tuple[Any, ...]]) -> list[Any]:
         """The variables after the branch."""
         outs: tuple[list[Any], list[Any]] = ([], [])
-        plans: list[tuple[Any, list[Any]]] = []  # per variable: its structure, and leaves (None: the next result)
+        plans: list[tuple[tuple[Any, Any], list[Any]]] = []  # per variable: both sides, and leaves (None: the next result)
         for name, (a, b) in zip(names, pairs):
             plans.append(self._plan(name, a, b, outs))
         join = None
@@ -267,7 +269,7 @@ class _Choice:
                     return row[0]
                 return self.sizes.cut(next(results), row, [next(results) for _ in row.inside])
 
-            merged.append(rebuild(like, take))
+            merged.append(rebuild(like[0], take) if like[1] is None else self.pairs.rebuild(*like, take))
         for cell in cells:
             self.builder.note_cell(cell)
             before, cell.value = cell.version, self.builder.read(next(results))
@@ -294,22 +296,22 @@ class _Choice:
             if row is None or isinstance(row, Room):
                 number += 1 + (0 if row is None else len(row.inside))
 
-    def _plan(self, name: str, a: Any, b: Any, outs: tuple[list[Any], list[Any]]) -> tuple[Any, list[Any]]:
+    def _plan(self, name: str, a: Any, b: Any, outs: tuple[list[Any], list[Any]]) -> tuple[tuple[Any, Any], list[Any]]:
         hidden = [side is UNBOUND for side in (a, b)]
         if all(hidden):
-            return None, [(UNBOUND,)]
+            return (None, None), [(UNBOUND,)]
         if any(hidden):
             if not is_synthetic(name):
                 hint = f"assign {name} before the branch, or on both sides of it"
                 raise refuse(name, "is assigned on one side of a branch only", (_WHERE[0], a), (_WHERE[1], b), hint)
-            whole = b if hidden[0] else a
-            rows = [(leaf, leaf) for leaf in leaves(whole, name)]
+            whole = (b if hidden[0] else a, None)
+            rows = [(leaf, leaf) for leaf in leaves(whole[0], name)]
             rows = [(None if hidden[0] else x, None if hidden[1] else y) for x, y in rows]  # type: ignore[misc]
         else:
-            if not same_structure(a, b):
+            if not self.pairs.alike(a, b):
                 raise refuse(name, "is built differently on the two sides of a branch", (_WHERE[0], a), (_WHERE[1], b), "")
-            whole = a
-            rows = list(zip(leaves(a, name), leaves(b, name)))
+            whole = (a, b)
+            rows = self.pairs.leaves(a, b, name)
         kept = [self._leaf(name, x, y, outs) for x, y in rows]
         return whole, kept
 

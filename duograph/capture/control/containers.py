@@ -15,8 +15,9 @@ import numpy as np
 
 from duograph import _core as core
 
-from ..outside.journal import CONTAINERS, refill
+from ..outside.journal import CONTAINERS, own_dict, refill
 from ..outside.modules import is_module
+from ..values.attributes import own_attributes, slot, slots_of
 from ..values.numbers import is_live
 
 if TYPE_CHECKING:
@@ -67,6 +68,53 @@ class Cell:
             del self.cell.cell_contents
 
 
+class Slot(Cell):
+    """A slot of an object, as a container of what it holds."""
+
+    def __init__(self, holder: Any, name: str) -> None:
+        self.holder, self.name = holder, name
+
+    def copy(self) -> list[Any]:
+        try:
+            return [slot(self.holder, self.name)]
+        except AttributeError:
+            return []
+
+    def refill(self, items: Sequence[Any]) -> None:
+        if items:
+            object.__setattr__(self.holder, self.name, items[0])
+        elif self.copy():
+            object.__delattr__(self.holder, self.name)
+
+
+class Held:
+    """What containers held at some other moment."""
+
+    def __init__(self, known: Sequence[Any], contents: Sequence[Any]) -> None:
+        self.slots: dict[int, list[Slot]] = {}
+        self.contents: dict[int, Any] = {}
+        for container, items in zip(known, contents):
+            self.contents[id(container)] = items
+            if isinstance(container, Slot):
+                self.slots.setdefault(id(container.holder), []).append(container)
+
+    def of(self, container: Any) -> Any:
+        """The items of a list or dict."""
+        return self.contents.get(id(container), container)
+
+    def attributes(self, value: Any) -> dict[str, Any]:
+        """The attributes of an object."""
+        found = own_attributes(value)
+        own = own_dict(value)
+        if own is not None and id(own) in self.contents:
+            found = {name: part for name, part in found.items() if name not in own} | self.contents[id(own)]
+        for known in self.slots.get(id(value), ()):
+            found.pop(known.name, None)
+            for item in self.contents[id(known)]:
+                found[known.name] = item
+        return found
+
+
 class Containers:
     """Those that were there before a branch or loop, and what they held."""
 
@@ -113,11 +161,12 @@ class Containers:
             return ()  # what it calls, it calls now and once
         if is_module(value) or type(value).__module__.partition(".")[0] == "duograph":
             return ()
-        own = getattr(value, "__dict__", None)
-        if type(own) is not dict:
-            return ()
-        self._note(own, type(value).__name__)
-        return list(own.values())
+        for name in slots_of(value):
+            self._note(Slot(value, name), f"{type(value).__name__}.{name}")
+        own = own_dict(value)
+        if own is not None:
+            self._note(own, type(value).__name__)
+        return list(own_attributes(value).values())
 
     def _closure(self, function: types.FunctionType) -> Iterable[Any]:
         from ..conversion.scopes import HELPER
@@ -152,6 +201,10 @@ class Containers:
         held = [x.copy() for x in self.known]
         self.give(list(enumerate(self.saved)))
         return held
+
+    def held(self, contents: Sequence[Any]) -> Held:
+        """What each of them held, to be looked up."""
+        return Held(self.known, contents)
 
     def give(self, contents: Sequence[tuple[int, Any]]) -> None:
         """Other contents for some of them, by number."""

@@ -239,7 +239,7 @@ class LoopCapture:
                 continue
             value = self.structures.get(name, value)
             now = iter([tensors.get(leaf.path, leaf.value) for leaf in leaves(value, name)])
-            values.append(rebuild(value, now.__next__))
+            values.append(rebuild(value, now.__next__, keep=name not in self.structures))
         self.set(tuple(values))
 
     def _test(

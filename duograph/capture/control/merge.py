@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import enum
+import types
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from duograph import _core as core
+from duograph._recorded import current as recorder_of_capture
 from duograph._stack import user_location
 from duograph.errors import CaptureError, Error, refusals
 from duograph.ir.builder import current
@@ -15,11 +19,23 @@ from duograph.ops.tracing import cast_value, wrap
 
 from ..conversion.scopes import HELPER
 from ..memory.borrowed import no_use
+from ..outside.classes import is_user_class
+from ..outside.modules import is_module
+from ..values.attributes import own_attributes
 from ..values.late import is_late
 from ..values.numbers import LiveNumber, SizeNumber, is_live, plain
 from ..values.tree import dataclass_fields, is_namedtuple
+from .containers import Held
 from .control import UNBOUND
 from .growing import Rows
+
+_ATOMS = (bool, int, float, complex, str, bytes)
+_NO_RECORDS = (
+    *_ATOMS, list, dict, tuple, set, frozenset, type, enum.Enum, BaseException, Iterator, core.Tensor,
+    types.FunctionType, types.MethodType, types.ModuleType,
+)  # fmt: skip
+_DICTS = (dict, OrderedDict, defaultdict, Counter)
+_DEPTH = 8
 
 
 class Leaf(NamedTuple):
@@ -37,29 +53,110 @@ def leaves(value: Any, path: str) -> list[Leaf]:
     return [leaf for key, child in children for leaf in leaves(child, f"{path}{key}")]
 
 
-def _children(value: Any) -> list[tuple[str, Any]] | None:
-    if (isinstance(value, (tuple, list)) and type(value) in (tuple, list)) or is_namedtuple(value):
+def _children(value: Any, held: Held | None = None) -> list[tuple[str, Any]] | None:
+    """The parts of a variable, with their names; `held`: what containers held elsewhere than here and now."""
+    if type(value) in (list, deque):
+        items = value if held is None else held.of(value)
+        return [(f"[{i}]", child) for i, child in enumerate(items)]
+    if type(value) is tuple or is_namedtuple(value):
         return [(f"[{i}]", child) for i, child in enumerate(value)]
-    if type(value) is dict:
-        return [(f"[{key!r}]", child) for key, child in value.items()]
+    if type(value) in _DICTS:
+        return [(f"[{key!r}]", child) for key, child in (value if held is None else held.of(value)).items()]
     if type(value) is Rows and value.mask is not None:
         return [*((f".{i}", stack) for i, stack in enumerate(value.stacks)), (".mask", value.mask)]
-    fields = dataclass_fields(value)
-    if fields is not None and hasattr(value, "__dict__"):
-        return [(f".{name}", getattr(value, name)) for name in fields]
+    if is_record(value):
+        own = own_attributes(value) if held is None else held.attributes(value)
+        return [(f".{name}", own[name]) for name in sorted(own)]
     return None
 
 
-def rebuild(like: Any, take: Callable[[], Any]) -> Any:
-    """The variable again with its leaves replaced, in order."""
+def is_record(value: Any) -> bool:
+    """Whether an object of a class is the sum of its attributes, and each run may make another one with other attributes."""
+    if dataclass_fields(value) is not None:
+        return True
+    recorder = recorder_of_capture()
+    if recorder is None or id(value) in recorder.external or isinstance(value, _NO_RECORDS) or is_module(value):
+        return False
+    return is_user_class(type(value)) and bool(own_attributes(value)) and not _is_within(value, value, 0)
+
+
+def _is_within(sought: Any, value: Any, depth: int) -> bool:
+    """Whether an object can be reached from another one, or lies too deep to tell."""
+    if isinstance(value, (core.Tensor, type, *_ATOMS)) or value is None:
+        return False
+    if isinstance(value, (list, tuple, set)):
+        parts = list(value)
+    elif isinstance(value, dict):
+        parts = list(value.values())
+    else:
+        parts = list(own_attributes(value).values())
+    return any(part is sought or depth > _DEPTH or _is_within(sought, part, depth + 1) for part in parts)
+
+
+def rebuild(like: Any, take: Callable[[], Any], keep: bool = False) -> Any:
+    """The variable again with its leaves replaced, in order; if asked, what has only leaves that stay is the same object."""
     children = _children(like)
     if children is None:
         return take()
-    made = [rebuild(child, take) for _, child in children]
+    made = [rebuild(child, take, keep) for _, child in children]
+    if keep and all(a is b for a, (_, b) in zip(made, children)):
+        return like
+    return _assembled(like, made)
+
+
+class Pairs:
+    """Variables of the two sides of a branch. What both sides have as one object stays that object."""
+
+    def __init__(self) -> None:
+        self.held: list[Held | None] = [None, None]  # what containers held at the end of each side
+        self.met: set[tuple[int, int]] = set()
+        self.made: dict[tuple[int, int], Any] = {}
+
+    def leaves(self, a: Any, b: Any, path: str) -> list[tuple[Leaf, Leaf]]:
+        """The leaves of both, which have the same structure; of an object that is met again, none."""
+        children = None if a is b else _children(a, self.held[0])
+        if children is None:
+            return [(Leaf(path, a), Leaf(path, b))]
+        if (id(a), id(b)) in self.met:
+            return []
+        self.met.add((id(a), id(b)))
+        others = _children(b, self.held[1]) or ()
+        return [pair for (key, x), (_, y) in zip(children, others) for pair in self.leaves(x, y, f"{path}{key}")]
+
+    def alike(self, a: Any, b: Any) -> bool:
+        """Whether both have the same structure."""
+        if a is b:
+            return True
+        first, second = _children(a, self.held[0]), _children(b, self.held[1])
+        if first is None or second is None:
+            return first is second
+        parts = zip(first, second)
+        return type(a) is type(b) and len(first) == len(second) and all(k == l and self.alike(x, y) for (k, x), (l, y) in parts)
+
+    def rebuild(self, a: Any, b: Any, take: Callable[[], Any]) -> Any:
+        """One variable for both, with its leaves replaced, in order."""
+        children = None if a is b else _children(a, self.held[0])
+        if children is None:
+            return take()
+        found = self.made.get((id(a), id(b)))
+        if found is None:
+            others = _children(b, self.held[1]) or ()
+            made = [self.rebuild(x, y, take) for (_, x), (_, y) in zip(children, others)]
+            found = self.made[id(a), id(b)] = _assembled(a, made, self.held[0])
+        return found
+
+
+def _assembled(like: Any, made: list[Any], held: Held | None = None) -> Any:
+    """A container or object with other parts, in the order of `_children`."""
     if isinstance(like, list):
         return made
-    if type(like) is dict:
-        return dict(zip(like, made))
+    if isinstance(like, deque):
+        return deque(made, like.maxlen)
+    if isinstance(like, dict):
+        filled = like.copy()
+        filled.clear()
+        filled.update(dict(zip(like if held is None else held.of(like), made)))
+        return filled
     if isinstance(like, Rows):
         same_rows = all(a is b for a, b in zip(made, (*like.stacks, like.mask)))
         return like if same_rows else Rows(like.like, made[:-1], made[-1])
@@ -68,21 +165,15 @@ def rebuild(like: Any, take: Callable[[], Any]) -> Any:
     if isinstance(like, tuple):
         return tuple(made)
     copy: Any = object.__new__(type(like))
-    copy.__dict__.update(like.__dict__)
-    for name, child in zip(dataclass_fields(like) or (), made):
-        object.__setattr__(copy, name, child)
+    own = own_attributes(like) if held is None else held.attributes(like)
+    parts = dict(zip(sorted(own), made))
+    for name in own:
+        object.__setattr__(copy, name, parts[name])
     return copy
 
 
 def same_structure(a: Any, b: Any) -> bool:
-    first, second = _children(a), _children(b)
-    if first is None or second is None:
-        return first is second
-    return (
-        type(a) is type(b)
-        and len(first) == len(second)
-        and all(k == l and same_structure(x, y) for (k, x), (l, y) in zip(first, second))
-    )
+    return Pairs().alike(a, b)
 
 
 def is_number(value: Any) -> bool:

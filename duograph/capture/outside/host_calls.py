@@ -129,7 +129,7 @@ class HostCalls:
         if not isinstance(error, Diverged):  # which says that this was done further inside
             self._check_not_tried(raised_at(error) or user_location())
             location = raised_at(error)
-            self.call(Again(error), error.args, kind="raise", location=location)
+            self.call(Again(error), (*error.args, *vars(error).values()), kind="raise", location=location)
 
     def _check_not_tried(self, location: Any) -> None:
         if self.session.recorder.tried:
@@ -259,6 +259,8 @@ def speaks_for_itself(value: Any) -> bool:
     """Whether what a value looks like as text depends on nothing else."""
     if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
         return all(map(speaks_for_itself, value))
+    if isinstance(value, BaseException) and type(value).__module__ == "builtins":
+        return all(type(part) in (str, int, float, bool, type(None)) for part in value.args)
     plain = (str, int, float, bool, complex, bytes, type(None), LaterText)
     return isinstance(value, core.Tensor) or type(value) in plain or is_live(value)
 
@@ -309,12 +311,19 @@ class Again:
 
     def __init__(self, error: Exception) -> None:
         self.error = error.with_traceback(None)
+        self.names = list(vars(error))
 
-    def __call__(self, *args: Any) -> Exception:
-        error = self.error
+    def __call__(self, *values: Any) -> Exception:
+        """The error from its arguments and attributes: what the user's `__init__` does is done."""
+        error, count = self.error, len(self.error.args)
+        args, attributes = values[:count], dict(zip(self.names, values[count:]))
         try:
-            again = type(error)(*args)
-            again.__dict__.update(error.__dict__)
+            if isinstance(type(error).__init__, FunctionType):
+                again: Exception = type(error).__new__(type(error), *args)
+                again.args = args
+            else:
+                again = type(error)(*args)
+            again.__dict__.update(attributes)
         except Exception:
             return error
         again.__cause__, again.__suppress_context__ = error.__cause__, error.__suppress_context__

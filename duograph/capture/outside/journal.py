@@ -7,6 +7,7 @@ import operator
 import types
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duograph import _core as core
@@ -107,11 +108,12 @@ class Journal:
                 f"static: {type(holder).__name__}.{name} is a parameter, and a static function cannot replace it",
                 hint=f"write into it: self.{name}.copy_(value) under no_grad",
             )
-        old = getattr(holder, name, _MISSING)
+        old = getattr(holder, name, _MISSING) if is_its_own(holder, name) else _MISSING
 
         def restore() -> None:
             if old is _MISSING:
-                delattr(holder, name)
+                with suppress(AttributeError):  # the function may have deleted it
+                    delattr(holder, name)
             else:
                 setattr(holder, name, old)
 
@@ -170,7 +172,8 @@ class Journal:
         holder[key] = value
 
     def delete_attribute(self, holder: Any, name: str) -> None:
-        if id(holder) not in self.external or not hasattr(holder, name):
+        outside = id(holder) in self.external or isinstance(holder, type) or is_outside_function(holder)
+        if not outside or not hasattr(holder, name):
             delattr(holder, name)
             return
         old = getattr(holder, name)
@@ -317,6 +320,16 @@ def own_dict(holder: Any) -> dict[str, Any] | None:
     except AttributeError:
         return None
     return found if isinstance(found, dict) else None
+
+
+def is_its_own(holder: Any, name: str) -> bool:
+    """Whether an object has an attribute by itself, not by its class, or its class says what the attribute is."""
+    if isinstance(holder, type):
+        return name in holder.__dict__
+    own = own_dict(holder)
+    if own is None or name in own or place_of(holder, name) is not own:
+        return True
+    return comes_first(getattr(type(holder), name, None))
 
 
 def is_array(value: Any) -> bool:

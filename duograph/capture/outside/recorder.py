@@ -31,7 +31,7 @@ from .classes import ClassWatch, comes_first, is_code, is_descriptor, is_user_cl
 from .journal import CONTAINERS, Journal, is_array, is_outside_function, own_dict, place_of
 from .modules import MISSING, ModuleWatch, is_module
 from .outer import is_used_up, refuse_iterator, variable
-from .watched import Lacks, TupleHistory
+from .watched import Lacks, OfClass, TupleHistory
 
 if TYPE_CHECKING:
     from ..conversion.convert import Sites
@@ -319,6 +319,9 @@ class Recorder(Journal):
                 return getattr(holder, name)
             if isinstance(found, (types.MemberDescriptorType, types.GetSetDescriptorType)) or comes_first(found):
                 return self.observe(getattr(holder, name), "attr", holder, name, base)  # __slots__
+            replaced = {(id(holder), name), (id(place_of(holder, name)), name)} & self.written
+            if holder is not ancestor and (id(ancestor), name) in self.written and not replaced:
+                self.guard("call", OfClass(holder, name))  # else the object's own would be read, not what was written
             value = getattr(holder, name)
             return self.observe(value, "attr", holder, name, base) if value is found else value
         above = getattr(type(holder), name, None) if holder is cls else None  # of the class's own class

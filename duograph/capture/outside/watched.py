@@ -27,6 +27,16 @@ class TupleHistory:
         return bool(row[2])
 
 
+class OfClass:
+    """Whether an attribute of an object is still that of its class: it has none by itself."""
+
+    def __init__(self, holder: Any, name: str) -> None:
+        self.holder, self.name = holder, name
+
+    def __call__(self) -> bool:
+        return self.name not in self.holder.__dict__
+
+
 class Lacks:
     """Whether an object still has no attribute of a name."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from duograph import _core as core
 from duograph.config import config
 
+from ..outside.journal import is_its_own
 from ..session import Captured, Session
 from ..values.numbers import evaluate
 from ..values.size_history import SizeHistory
@@ -220,7 +221,7 @@ class Protection:
         self.places: list[Any] = []
         for kind, holder, key, current in session.recorder.stores.values():
             try:
-                self.places.append((kind, holder, key, True, current()))
+                self.places.append((kind, holder, key, kind != "setattr" or is_its_own(holder, key), current()))
             except (AttributeError, KeyError, ValueError):
                 self.places.append((kind, holder, key, False, None))
         self.containers = [(f.__self__, f.__self__.copy()) for f, _ in session.recorder.calls if hasattr(f, "__self__")

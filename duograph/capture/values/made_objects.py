@@ -17,6 +17,7 @@ from duograph.ir.dim import Dim
 from ..control.growing import Rows
 from ..outside.journal import is_outside_function, own_dict
 from ..outside.modules import is_module
+from .attributes import own_attributes, slots_of
 from .numbers import is_live
 
 _NOTHING_INSIDE = (bool, int, float, complex, str, bytes, type(None), type, types.ModuleType, types.BuiltinFunctionType)
@@ -53,7 +54,7 @@ def _parts(value: Any) -> list[Any]:
         return [value.__self__]
     if isinstance(value, types.FunctionType):
         return [] if is_outside_function(value) else _closed_over(value)
-    return list((own_dict(value) or {}).values())
+    return list(own_attributes(value).values())
 
 
 def _closed_over(function: types.FunctionType) -> list[Any]:
@@ -63,13 +64,12 @@ def _closed_over(function: types.FunctionType) -> list[Any]:
 
 def attributes(value: Any) -> list[str] | None:
     """The attributes of which a run can make the object anew; None if they do not say all about it."""
-    own = own_dict(value)
     cls = type(value)
     plain = cls.__module__ != "builtins" and not isinstance(value, (dict, list, tuple, set, frozenset, str, bytes, int, float))
-    slots = any("__slots__" in base.__dict__ for base in cls.__mro__)
-    if own is None or slots or not plain or isinstance(value, (types.FunctionType, functools.partial)):
+    bare = own_dict(value) is None and not slots_of(value)
+    if bare or not plain or isinstance(value, (types.FunctionType, functools.partial)):
         return None if cls is not types.SimpleNamespace else list(vars(value))
-    return list(own)
+    return list(own_attributes(value))
 
 
 def refuse_iterators(value: Any) -> None:

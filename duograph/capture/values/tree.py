@@ -19,6 +19,7 @@ from ..control.growing import Rows, grows, settled
 from ..memory.cells import contiguous
 from ..outside.outer import is_used_up, refuse_iterator
 from ..outside.recorder import Recorder
+from .attributes import own_attributes
 from .late import is_late
 from .made_objects import FILLED, attributes, is_made, refuse, refuse_iterators
 from .numbers import LiveNumber, is_live
@@ -95,7 +96,7 @@ class Arguments:
             return ("dict", list(value), rows), made
         fields = dataclass_fields(value)
         if fields is not None and hasattr(value, "__dict__"):
-            return self._dataclass(value, fields, name)
+            return self._dataclass(value, list(own_attributes(value)), name)
         if type(value).__module__.partition(".")[0] == "numpy" and hasattr(value, "__array__"):
             raise CaptureError(
                 f"static: argument {name} is a NumPy {kind.__name__}, whose values a static graph would freeze",
@@ -197,9 +198,9 @@ def template(value: Any, tensor: Callable[[Any], Row]) -> Row:
     if isinstance(value, tuple) and _holds_tensors(value):
         items = ("tuple", [template(item, tensor) for item in value])
         return ("make", kind._make if is_namedtuple(value) else kind, [items])
-    fields = dataclass_fields(value)
-    if fields is not None and _holds_tensors([getattr(value, f) for f in fields]):
-        return ("make", Remake(kind, fields), [template(getattr(value, f), tensor) for f in fields])
+    own = {} if dataclass_fields(value) is None else own_attributes(value)
+    if _holds_tensors(own.values()):
+        return ("make", Remake(kind, list(own)), [template(part, tensor) for part in own.values()])
     if is_late(value):
         value = value.expr
     if isinstance(value, Dim):
@@ -247,7 +248,7 @@ def _made(value: Any, tensor: Callable[[Any], Row]) -> Row:
             return ("make", kind, [("list", [template(item, tensor) for item in items])])
         if names is None:
             raise refuse(value)
-        return ("make", Remake(kind, names), [template(getattr(value, name), tensor) for name in names])
+        return ("make", Remake(kind, names), [template(own_attributes(value)[name], tensor) for name in names])
     finally:
         _OPEN.pop()
 
@@ -279,14 +280,14 @@ def tensors_again(result: Any) -> list[Any]:
     """The tensors of a result that are tensors in dynamic mode, too: neither those that stand for numbers, nor parts of texts."""
     if isinstance(result, core.Tensor):
         return [] if is_weak(result) else [result]
-    kind, fields = type(result), dataclass_fields(result)
+    kind = type(result)
     items: Any = ()
     if isinstance(result, tuple) or kind is list:
         items = result
     elif kind is dict:
         items = result.values()
-    elif fields is not None:
-        items = [getattr(result, name) for name in fields]
+    elif dataclass_fields(result) is not None:
+        items = own_attributes(result).values()
     return [tensor for item in items for tensor in tensors_again(item)]
 
 
