@@ -443,6 +443,10 @@ class Parser {
         p_.cost_regs.push_back(step.count_reg);
       } else if (kind == "box" || kind == "number" || kind == "unbox") {
         box(item, step, kind);
+      } else if (kind == "check") {
+        step.kind = StepKind::Check;
+        step.count_reg = reg(item[1]);
+        if ((step.code = item[2].integer()) <= 0) fail(item.where(), "a check code must be positive");
       } else if (kind == "host") {
         host(item, step);
       } else {

@@ -28,7 +28,21 @@ struct ProgramSlot {
   void* function = nullptr;  // of Symbol: a function that a kernel calls, or a constant it reads
 };
 
-enum class StepKind : uint8_t { Kernel, Copy, Zero, Random, Cond, While, Measure, Nonzero, Box, Number, Unbox, Host };
+enum class StepKind : uint8_t {
+  Kernel,
+  Copy,
+  Zero,
+  Random,
+  Cond,
+  While,
+  Measure,
+  Nonzero,
+  Box,
+  Number,
+  Unbox,
+  Check,
+  Host
+};
 
 struct Step {
   StepKind kind;
@@ -50,6 +64,7 @@ struct Step {
   int32_t stacks = 0, n_stacks = 0;                  // of a loop: range in Impl::stacks
   int32_t box = 0;                                   // which of the steps that make boxes
   bool kept = false;                                 // what is boxed stays to the end of the run
+  int64_t code = 0;                                  // of check
 };
 
 // Rows of a loop's turns. Without `capacity_reg` the memory is the runner's own and grows.

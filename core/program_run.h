@@ -388,6 +388,10 @@ class Run {
         return Outcome::Fine;
       case StepKind::Unbox:
         return run_unbox(step);
+      case StepKind::Check:
+        if (regs_[step.count_reg]) return Outcome::Fine;
+        fail(step.code);
+        return Outcome::Failed;
       case StepKind::Host:
         return run_host(step, poll);
     }

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import linecache
-import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph import _stack
-from duograph._stack import is_internal
 from duograph.errors import CaptureError, ShapeError
 from duograph.ir.builder import active, current
-from duograph.ir.dim import Expr
+from duograph.ir.dim import Dim, Expr
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.location import Location
 from duograph.ir.types import TensorType
@@ -24,39 +20,19 @@ from duograph.ops.tracing import wrap
 from .control.kinds import Kinds
 from .control.presence import Presence
 from .control.regions import Region
+from .control.required import Required
 from .control.several import Several
 from .memory.aliases import Aliases
 from .memory.borrowed import Borrowed
 from .memory.cells import Cell, Geometry, Step, Storage, View, contiguous, relate, steps_between, strides_after
 from .memory.joined import Care, Joined, Overlapping, extent
 from .memory.versions import Versions
+from .user_lines import user_location
 from .values.numbers import LiveNumber, Postfix
 from .values.sizes import SizedBuilder, Unsettled
 
 if TYPE_CHECKING:
     from .control.loop_node import Kept
-
-_internal_codes: dict[CodeType, bool] = {}
-_locations: dict[tuple[CodeType, int], Location] = {}
-
-
-def user_location() -> Location | None:
-    """The user's line that is running."""
-    frame = sys._getframe(2)
-    while frame is not None:
-        code = frame.f_code
-        internal = _internal_codes.get(code)
-        if internal is None:
-            internal = _internal_codes[code] = is_internal(code.co_filename) or code.co_filename.startswith("<frozen")
-        if not internal:
-            key = (code, frame.f_lineno)
-            found = _locations.get(key)
-            if found is None:
-                text = linecache.getline(code.co_filename, frame.f_lineno).strip()
-                found = _locations[key] = Location(code.co_filename, frame.f_lineno, code.co_qualname, text)
-            return found
-        frame = frame.f_back  # type: ignore[assignment]
-    return None
 
 
 def snapshot(tensor: Any) -> Any:
@@ -91,7 +67,8 @@ class CaptureBuilder(SizedBuilder):
         self.related: list[tuple[Any, Any]] = []  # tensors found to overlap, one of which is written
         self.keep: list[Any] = []
         self.histories: dict[int, tuple[Any, Any, _stack.Location | None]] = {}  # of written tensors from outside
-        self.check_lines: dict[tuple[str, Expr, Expr], tuple[int, Location | None]] = {}
+        self.check_lines: dict[tuple[object, ...], tuple[int, Location | None]] = {}
+        self.required = Required(self)
         self.presence = Presence(self)
         self.borrowed = Borrowed(self)
         self.kinds = Kinds()
@@ -122,6 +99,7 @@ class CaptureBuilder(SizedBuilder):
         self.regions.append(region)
         self._nodes.append(region.nodes)
         self._constants.append(region.constants)
+        self.required.apply()
         core.set_localizing(True)
 
     def leave(self, region: Region) -> None:
@@ -131,6 +109,7 @@ class CaptureBuilder(SizedBuilder):
         del self._nodes[self._depth(region) :]
         del self._constants[len(self._nodes) :]
         self.regions.pop()
+        self.required.apply()
         region.undo_writes()
         core.set_localizing(bool(self.regions))
 
@@ -141,10 +120,12 @@ class CaptureBuilder(SizedBuilder):
         self.open_regions = regions
         if regions:
             self._nodes, self._constants, self.regions = nodes[:1], constants[:1], []
+            self.required.apply()
         try:
             yield
         finally:
             self._nodes, self._constants, self.regions = nodes, constants, regions
+            self.required.apply()
 
     @contextmanager
     def at_top(self) -> Iterator[None]:
@@ -231,8 +212,18 @@ class CaptureBuilder(SizedBuilder):
         """The code of a check is the number of the line that needs it."""
         if self.trusting:
             return
+        if self.required.check(relation, left, right, user_location()):
+            return
         code, _ = self.check_lines.setdefault((relation, left, right), (len(self.check_lines) + 1, user_location()))
         super().check(relation, left, right, code)
+
+    def equate(self, symbol: Dim, size: Expr) -> None:
+        self.required.equate(symbol, size, user_location())
+
+    def late(self, name: str = "late", high: Expr | None = None) -> Dim:
+        made = super().late(name, high)
+        self.required.homes[made] = self._nodes[-1]
+        return made
 
     def read(self, tensor: Any) -> Value:
         handle: Value | None = tensor._traced

@@ -12,7 +12,7 @@ from duograph.errors import CaptureError
 from .dim import INFINITY, Dim, Expr, bounds, is_one, symbol
 from .graph import Argument, Check, Graph, Node, Value, free_values
 from .location import Location
-from .substitution import substitute, symbols
+from .substitution import joined, substitute, symbols
 from .types import DTypeLike, TensorType
 
 
@@ -345,10 +345,12 @@ class Builder:
         # A symbol is only written in terms of others that do not contain it.
         late = self._known_after(keep) > self._known_after(other)
         if isinstance(other, Dim) and other.is_symbol and other not in symbols(keep) and not late:
-            replacement = {other: keep}
-            self.equal = {key: substitute(value, replacement) for key, value in self.equal.items()}
-            self.equal[other] = keep
+            self.equate(other, keep)
         return keep
+
+    def equate(self, symbol: Dim, size: Expr) -> None:
+        """From here on a symbol is written as what a check makes it equal to."""
+        self.equal = joined(self.equal, size, symbol)
 
     def is_one(self, size: Expr) -> bool:
         """Whether a size is 1. Symbols of compiled operators are not: which sizes are 1 is known there."""

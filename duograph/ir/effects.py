@@ -11,6 +11,11 @@ def has_effects(node: Node) -> bool:
     return has_effect(node.op) or any(has_effects(inner) for region in node.regions for inner in region.nodes)
 
 
+def must_run(node: Node) -> bool:
+    """Whether a node has effects, or says that sizes must fit where it runs, regions included."""
+    return has_effect(node.op) or node.op == "require" or any(must_run(n) for region in node.regions for n in region.nodes)
+
+
 def calls_host(node: Node) -> bool:
     """Whether a node calls into Python: nothing that can be seen from there may cross it."""
     return node.op == "host_call" or any(calls_host(inner) for region in node.regions for inner in region.nodes)

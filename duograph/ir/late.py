@@ -2,6 +2,9 @@
 
 A `while_loop` that keeps a row of each turn, with no number of turns known beforehand, makes one (its attribute
 `turns`, or the first size of its stacks); `size_of` makes one from a number and `nonzero` from a count.
+
+What must hold of them where a branch's side or a loop's body runs, and only there, is said by a `require` node inside: `left`
+and `right` are in `relation`; with `same`, what is between this region's operands and results may have either for a size.
 """
 
 from __future__ import annotations

@@ -105,6 +105,7 @@ def _rows() -> list[Primitive]:
     add(CONTROL, -1, "cond while_loop", flops=0, result="any")
     add(ROWS, -1, "scan sort select search compress spans", cost=4, flops=0, result="any")
     add(LATE, 1, "size_of nonzero box unbox", cost=4, flops=0, result="any")
+    add(LATE, 0, "require", flops=0, result="any")
     add(EFFECT, 2, "assign", flops=0, result="any")
     add(EFFECT, -1, "host_call", flops=0, result="any")
     return rows

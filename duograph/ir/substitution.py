@@ -34,6 +34,17 @@ def _substitute_atom(atom: Atom, values: Mapping[Dim, Expr]) -> Expr:
     return _OPERATIONS[atom.kind](substitute(atom.args[0], values), substitute(atom.args[1], values))
 
 
+def joined(equal: Mapping[Dim, Expr], left: Expr, right: Expr) -> dict[Dim, Expr]:
+    """What is known to be equal, and the symbol `right` written as `left`, too; where that is no symbol, the other way round."""
+    keep, other = substitute(left, equal), substitute(right, equal)
+    if not (isinstance(other, Dim) and other.is_symbol):
+        keep, other = other, keep
+    if keep == other or not (isinstance(other, Dim) and other.is_symbol) or other in symbols(keep):
+        return dict(equal)
+    replacement = {other: keep}
+    return {**{key: substitute(value, replacement) for key, value in equal.items()}, other: keep}
+
+
 def evaluate(value: Expr, values: Mapping[str, int]) -> int:
     """The number an expression stands for when each symbol has the value given under its name."""
     if isinstance(value, int):

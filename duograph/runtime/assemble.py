@@ -15,6 +15,7 @@ from duograph.ir.substitution import symbols
 from duograph.passes.fusion.groups import Buffer, Placement
 from duograph.passes.fusion.schedule import (
     BoxStep,
+    CheckStep,
     CondStep,
     CopyStep,
     HostStep,
@@ -31,7 +32,7 @@ from duograph.passes.fusion.schedule import (
     counted,
 )
 from duograph.passes.lowering.scheduling import schedule
-from duograph.passes.memory.plan_memory import Plan, most, plan_memory, results_bytes
+from duograph.passes.memory.plan_memory import Plan, most, plan_memory, results_bytes, room
 from duograph.passes.memory.recompute import Fitted, Planner, Recomputation, fit, greatest_peak, planned_peak, too_small
 from duograph.passes.memory.trim import trim
 from duograph.passes.pipeline import Options, keep_rows, simplified
@@ -307,7 +308,7 @@ class _SpecWriter:
         if host is not None:
             return self.slot(host)
         offset = self.registers(self.memory.offsets[buffer])
-        entry = ["temp", offset, self.registers(buffer.bytes)]
+        entry = ["temp", offset, self.registers(room(buffer.bytes, self.late))]
         late = self.memory.arenas.get(buffer)
         return self._slot(buffer, entry if late is None else [*entry, late])
 
@@ -356,6 +357,9 @@ class _SpecWriter:
                 written.append(["number", self.slot(step.box), self.slot(step.target)])
             elif isinstance(step, UnboxStep):
                 written.append(["unbox", self.slot(step.target), self.registers(step.target.bytes), self.slot(step.source)])
+            elif isinstance(step, CheckStep):
+                if self._is_known(step.left) and self._is_known(step.right):
+                    written.append(["check", self._relation(step.relation, step.left, step.right), step.code])
             elif isinstance(step, HostStep):
                 written.append(["host", step.number, *(list(map(self._value, part)) for part in (step.operands, step.results))])
             else:

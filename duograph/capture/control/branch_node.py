@@ -13,14 +13,16 @@ from duograph import _core as core
 from duograph._stack import user_location
 from duograph.errors import CaptureError
 from duograph.ir.builder import close_regions
-from duograph.ir.effects import has_effects
+from duograph.ir.dim import Dim, Expr
+from duograph.ir.effects import has_effects, must_run
 from duograph.ir.graph import Graph, Node, Value, free_values
+from duograph.ir.substitution import joined
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
 
 from .inner import Place, Places, check_order, found_in, reached, stands_for, takes_places
 from .one_place import position
-from .regions import Region, copy_nodes, gradients, live_nodes, tangents_of, with_own_sizes, zeros
+from .regions import Region, copy_nodes, gradients, live_nodes, sized, tangents_of, with_own_sizes, zeros
 
 if TYPE_CHECKING:
     from ..builder import CaptureBuilder
@@ -71,7 +73,7 @@ class Branch:
                 self.values.append([builder.read(t) for t in local[-1]])
         self.outs = local  # later writes give the tensors outside other values
         self.ends = [len(region.nodes) for region in self.regions]
-        types = [value.type for value in self.values[0]]
+        types = self._types()
         outer, graphs = self._graphs()
         outputs = builder.emit("cond", [self.predicate, *outer], {}, types or [TensorType(core.bool)], tuple(graphs))
         assert outputs[0].node is not None
@@ -79,9 +81,21 @@ class Branch:
         made = [wrap(value) for value in outputs[: len(types)]]
         return self._record(made) if core.is_grad_enabled() else made
 
+    def _types(self) -> list[TensorType]:
+        """Of the results, which may be written with sizes that one side takes for others."""
+        known = [dict[Dim, Expr](), dict[Dim, Expr]()]
+        for side, region in enumerate(self.regions):
+            for symbol, size in region.equal:
+                known[side] = joined(known[side], size, symbol)
+        types = []
+        for a, b in zip(*([value.type for value in values] for values in self.values)):
+            first = a.shape == b.shape or a.substitute(known[1]).shape == b.substitute(known[1]).shape
+            types.append(a if first or a.substitute(known[0]).shape != b.substitute(known[0]).shape else b)
+        return types
+
     def acts(self) -> bool:
         """Whether a side does something besides giving results."""
-        return any(has_effects(n) for region, start in zip(self.regions, self.starts) for n in region.nodes[start:])
+        return any(must_run(n) for region, start in zip(self.regions, self.starts) for n in region.nodes[start:])
 
     def _graphs(self) -> tuple[list[Value], list[Graph]]:
         graphs = []
@@ -321,5 +335,5 @@ class _Gradient:
             sides = list(sums)
             for i, grad in zip((*leaves, *places), found):
                 if grad is not None and grad is not begun.get(i):
-                    sides[i] = grad
+                    sides[i] = sized(grad, ends[i])
             return sides

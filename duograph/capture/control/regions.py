@@ -16,7 +16,7 @@ from duograph._stack import user_location
 from duograph.errors import CaptureError
 from duograph.ir.builder import _rename_region, current
 from duograph.ir.dim import Dim, Expr
-from duograph.ir.effects import has_effects
+from duograph.ir.effects import must_run
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.late import late_symbols, makes, mentions
 from duograph.ir.substitution import substitute
@@ -56,6 +56,8 @@ class Region:
         self.leaves: set[int] = set()
         self.recorded: set[Any] = set()  # operations on the region's tape whose results have values from outside
         self.keep: list[Any] = []
+        self.required: dict[tuple[str, Expr, Expr], Node] = {}  # relations of sizes that are checked where it runs ...
+        self.equal: list[tuple[Dim, Expr]] = []  # ... and sizes that are others there
         self.given: list[Any] = []  # tensors on its inputs
         self.asked: list[tuple[list[Any], list[Any], Any]] = []  # gradients: tensors wanted, those of `given` gone to, line
         self.written: dict[int, tuple[Cell, Value]] = {}  # what storages held when the region closed
@@ -232,13 +234,15 @@ def live_nodes(
     sizes: set[Dim] = set()  # late ones that live nodes speak of
     for node in reversed(nodes):
         known = late.get(node, set()) & sizes
-        if known or any(value in wanted for value in node.outputs) or (has_effects(node) and effects(node)):
+        if known or any(value in wanted for value in node.outputs) or (must_run(node) and effects(node)):
             live.append(node)
             if late:
                 sizes |= mentions(node)
             wanted.update(value for value in node.inputs if value not in given)
     live.reverse()
-    return live
+    unknown = set().union(*late.values()) - {size for node in live for size in late.get(node, ())}
+    same = {n for n in nodes if n.op == "require" and n.attrs["same"] and not mentions(n) & unknown}
+    return [n for n in nodes if n in same.union(live)] if same else live
 
 
 def copy_nodes(nodes: Iterable[Node], values: dict[Value, Value]) -> list[Node]:
@@ -263,20 +267,27 @@ def with_own_sizes(builder: CaptureBuilder, graph: Graph) -> Graph:
 
 
 def _check_again(builder: CaptureBuilder, own: dict[Dim, Expr]) -> None:
-    """What must hold of late sizes must hold of those of a copy."""
+    """What must hold in every run of late sizes, as those of a mapped function, must hold of those of a copy."""
     for check in tuple(builder.checks):
         left, right = substitute(check.left, own), substitute(check.right, own)
         if (left, right) != (check.left, check.right):
             builder.checks.append(check._replace(left=left, right=right))
-    for size, value in tuple(builder.equal.items()):
+    for size, value in tuple(builder.required.everywhere.items()):
         copy, other = own.get(size, size), substitute(value, own)
         if copy is not size and isinstance(copy, Dim):
-            builder.equal[copy] = other
+            builder.required.everywhere[copy] = other
+    builder.required.apply()
 
 
 def zeros(tensor: Any) -> Any:
     """Zeros of a traced tensor's dtype and shape."""
     return REGISTRY["zeros_like"].op(tensor)
+
+
+def sized(tensor: Any, like: Any) -> Any:
+    """The tensor with another's sizes, which are the same where the open region runs, however they are written."""
+    found, shape = current().read(tensor).shape, current().read(like).shape
+    return tensor if found == shape else REGISTRY["reshape"].op(tensor, shape)
 
 
 def nothing(builder: CaptureBuilder, type: TensorType) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duograph import _core as core
+from duograph.errors import BoundsError
 from duograph.ir.graph import Value
 from duograph.ops.shapes.slicing import select
 
@@ -142,12 +143,14 @@ def chosen(own: Any, *others: Any) -> Any:
 
 
 def _part(tensor: Any, *way: Any, history: bool = False) -> Any:
-    """The view that a way of moves, each with its arguments, leads to."""
+    """The view that a way of moves, each with its arguments, leads to; None where a run that does not choose it has none."""
     before = core.set_grad_enabled(history)
     try:
         for name, args in zip(way[::2], way[1::2]):
             tensor = select(tensor, 0, args.item()) if name == "row" else down((name, args), tensor)
         return tensor
+    except BoundsError:
+        return None
     finally:
         core.set_grad_enabled(before)
 
@@ -160,5 +163,6 @@ def _part_with_history(tensor: Any, *way: Any) -> Any:
 def _part_behind(tensor: Any, *way: Any) -> Any:
     """The same for a view that others have written since it was made: its place on the tape is that of its next use."""
     made = _part(tensor, *way, history=True)
-    core.fall_behind(made)
+    if made is not None:
+        core.fall_behind(made)
     return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from duograph.codegen.contraction.shape import most_in_a_chain
 from duograph.ir.dim import Expr, bounds, contiguous_strides, product
-from duograph.ir.effects import has_effects
+from duograph.ir.effects import must_run
 from duograph.ir.graph import Node, Value
 from duograph.ir.late import late_symbol
 from duograph.ir.primitives import MOVEMENT, PRIMITIVES
@@ -199,7 +199,7 @@ class OwnNodes(Requests):
     def _control(self, node: Node) -> None:
         """A branch or a loop is one step; the carried variables of a loop are written before it."""
         symbol = late_symbol(node)
-        effects = has_effects(node)
+        effects = must_run(node)
         wanted = symbol is not None or effects or any(v in self.requesters or v in self.targets for v in node.outputs)
         if not wanted:
             return

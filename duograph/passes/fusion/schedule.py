@@ -95,6 +95,15 @@ class NonzeroStep:
     room: Expr
 
 
+class CheckStep(NamedTuple):
+    """The run ends with `code` here if two sizes are not in this relation."""
+
+    relation: str
+    left: Expr
+    right: Expr
+    code: int
+
+
 class BoxStep(NamedTuple):
     """`box` is memory of the run that nothing lives in from here on; what is written there may be kept to the end of the run."""
 
@@ -126,7 +135,7 @@ class HostStep(NamedTuple):
 
 Step: TypeAlias = (
     "KernelStep | CopyStep | RandomStep | CondStep | WhileStep | SizeStep | NonzeroStep | BoxStep | NumberStep | UnboxStep"
-    " | HostStep"
+    " | CheckStep | HostStep"
 )
 
 
@@ -201,7 +210,7 @@ def touched(steps: Sequence[Step]) -> Iterator[Buffer]:
             continue
         elif isinstance(step, HostStep):
             yield from (buffer.owner for buffer in (*step.operands, *step.results))
-        else:
+        elif isinstance(step, WhileStep):
             yield step.predicate.owner
             yield from (stack.memory.owner for stack in step.stacks)
             yield from touched(step.condition)
@@ -235,6 +244,7 @@ def boxes_bytes(steps: Sequence[Step], times: Expr = 1) -> Expr:
 
 __all__ = [
     "BoxStep",
+    "CheckStep",
     "CondStep",
     "ContractionKernel",
     "CopyStep",

@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 
 from duograph.errors import InternalError
-from duograph.ir.dim import Expr, contiguous_strides
-from duograph.ir.effects import is_parted
+from duograph.ir.dim import Dim, Expr, bounds, contiguous_strides
+from duograph.ir.effects import calls_host, is_parted
 from duograph.ir.graph import Graph, Node, Value
-from duograph.ir.late import late_symbol
+from duograph.ir.late import late_symbol, makes, mentions
 
 from ..fusion.fuse import Fusion
 from ..fusion.groups import Buffer, CyclicGroups, Group, Placement, Request, Store, Target, reaches
 from ..fusion.schedule import (
     BoxStep,
+    CheckStep,
     CondStep,
     NonzeroStep,
     NumberStep,
@@ -124,11 +125,34 @@ def _steps(
     fuse: bool,
 ) -> tuple[Step, ...]:
     """The steps of a graph, in parts where Python is called."""
+    graph = _checked_when_known(graph, plan)
 
     def run(graph: Graph, placements: dict[Value, Placement], targets: Sequence[tuple[Value, Target]]) -> tuple[Step, ...]:
         return _fused_steps(graph, placements, targets, plan, fuse)
 
     return parted_steps(graph, placements, targets, plan, run) if is_parted(graph) else run(graph, placements, targets)
+
+
+def _checked_when_known(graph: Graph, plan: Schedule) -> Graph:
+    """The graph without what it requires of sizes that it makes itself: they are checked as soon as they are known.
+
+    A call into Python between the two may end the run otherwise, so what is required behind one stays there.
+    """
+    if not any(node.op == "require" for node in graph.nodes):
+        return graph
+    unsure = any(bounds(size)[0] < 0 for value in graph.outputs for size in value.shape)  # memory comes with the size
+    made: set[Dim] = set()  # since the last call
+    before: set[Dim] = set()
+    early = []
+    for node in graph.nodes:
+        if node.op == "require" and mentions(node) & (made if node.attrs["relation"] != "eq" and not unsure else made | before):
+            early.append(node)
+        elif calls_host(node):
+            before |= made
+            made = set()
+        made |= makes(node)
+    plan.checks += [tuple(map(node.attrs.__getitem__, ("relation", "left", "right", "code"))) for node in early]
+    return graph.replace(nodes=tuple(node for node in graph.nodes if node not in early))
 
 
 def _fused_steps(
@@ -138,7 +162,11 @@ def _fused_steps(
     plan: Schedule,
     fuse: bool,
 ) -> tuple[Step, ...]:
-    """Fuse, again with more caution while writes to inputs get into each other's way."""
+    """Fuse, again with more caution while writes to inputs get into each other's way. What sizes must be is checked first."""
+    required = [node for node in graph.nodes if node.op == "require"]
+    if required:
+        graph = graph.replace(nodes=tuple(node for node in graph.nodes if node.op != "require"))
+    checks = [CheckStep(*map(node.attrs.__getitem__, ("relation", "left", "right", "code"))) for node in required]
     apart: set[Value] = set()
     share = True
     while True:
@@ -157,7 +185,7 @@ def _fused_steps(
         break
     plan.buffers += fusion.temporaries
     lowering = _GroupSteps(plan, fuse)
-    return tuple(step for group in groups for step in lowering.steps(group))
+    return (*checks, *(step for group in groups for step in lowering.steps(group)))
 
 
 def _fuse(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from duograph.codegen.kernel import Address, Gather, LoopKernel
-from duograph.ir.dim import Dim, Expr, bounds, ceildiv, known_le
+from duograph.ir.dim import Dim, Expr, bounds, ceildiv, known_le, maximum
 from duograph.ir.substitution import symbols
 
 from ..fusion.groups import Buffer
@@ -88,6 +88,11 @@ def aligned(size: Expr) -> Expr:
     return ceildiv(size, ALIGNMENT) * ALIGNMENT
 
 
+def room(size: Expr, late: Mapping[Dim, int]) -> Expr:
+    """Bytes for a temporary: a late size that does not fit a branch is met in runs that do not take the branch."""
+    return maximum(size, 0) if bounds(size)[0] < 0 and _known_after(size, late) >= 0 else size
+
+
 def plan_memory(steps: Sequence[Step], extra: Mapping[int, Sequence[Buffer]] | None = None, late: Sequence[Dim] = ()) -> Plan:
     """Places for all temporaries of the steps; `extra` are further ones needed only at a step (by its number).
 
@@ -97,6 +102,8 @@ def plan_memory(steps: Sequence[Step], extra: Mapping[int, Sequence[Buffer]] | N
     temporaries = [life for life in lives if life.buffer.kind == "temp"]
     results = [life for life in lives if life.buffer.kind == "output"]
     order = {symbol: number for number, symbol in enumerate(late)}
+    for life in temporaries if order else ():
+        life.size = room(life.size, order)
     inside = _place_inside(temporaries, results, order)
     rest = [life for life in temporaries if life.buffer not in inside]
     waiting: dict[int, list[Life]] = {}
@@ -172,7 +179,7 @@ class _Walk:
             elif isinstance(step, HostStep):
                 for buffer in (*step.operands, *step.results):
                     self.use(buffer)
-            else:
+            elif isinstance(step, WhileStep):
                 self.loop(step)
 
     def kernel(self, step: KernelStep) -> None:

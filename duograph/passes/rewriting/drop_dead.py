@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from duograph.ir.builder import rename
 from duograph.ir.dim import Dim
-from duograph.ir.effects import calls_host, has_effects
+from duograph.ir.effects import calls_host, must_run
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.late import late_symbol, late_symbols, mentions
 from duograph.ir.substitution import symbols
@@ -44,7 +44,7 @@ def _drop(graph: Graph, late: _Late) -> Graph:
             written.add(node.inputs[0])
         else:
             # The generator advances also where nobody looks.
-            wanted = made in sizes or any(value in needed for value in node.outputs) or has_effects(node)
+            wanted = made in sizes or any(value in needed for value in node.outputs) or must_run(node)
         if not wanted:
             continue
         if node.regions:
@@ -103,7 +103,7 @@ def _reads(region: Graph, outputs: Iterable[Value], late: _Late) -> set[int]:
     sizes = set(late.needed)
     for node in reversed(region.nodes):
         made = late_symbol(node) if late.symbols else None
-        if made in sizes or has_effects(node) or any(value in needed for value in node.outputs):
+        if made in sizes or must_run(node) or any(value in needed for value in node.outputs):
             needed.update(node.inputs)
             if late.symbols:
                 sizes |= mentions(node) & late.symbols

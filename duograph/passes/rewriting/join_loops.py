@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from duograph.ir.builder import rename
 from duograph.ir.dim import Dim
-from duograph.ir.effects import calls_host, has_effects
+from duograph.ir.effects import calls_host, must_run
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.late import late_symbols, mentions
 from duograph.ir.primitives import ORDERED
@@ -38,7 +38,7 @@ class Numbers:
     def run(self, nodes: Iterable[Node], values: dict[Value, int]) -> None:
         """Number the nodes' results; `values` has the numbers of what they read."""
         for node in nodes:
-            key: Hashable = node if node.op in _UNIQUE or has_effects(node) else self._key(node, values)
+            key: Hashable = node if node.op in _UNIQUE or must_run(node) else self._key(node, values)
             for i, value in enumerate(node.outputs):
                 values[value] = self.of((key, i))
 
@@ -108,12 +108,12 @@ class Pair:
     def can_move(self) -> bool:
         """Whether the second loop may run where the first one does."""
         between = self.graph.nodes[self.first + 1 : self.second]
-        if has_effects(self.b) or any(map(calls_host, (self.a, *between))) or _writes(self.a):
+        if must_run(self.b) or any(map(calls_host, (self.a, *between))) or _writes(self.a):
             return False
         needed = {v for v in self.b.inputs if v not in self.stacks}
         for node in reversed(between):
             if any(value in needed for value in node.outputs):
-                if has_effects(node):
+                if must_run(node):
                     return False
                 needed.update(node.inputs)
                 self.moved.append(node)
