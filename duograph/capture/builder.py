@@ -17,6 +17,7 @@ from duograph.ir.types import TensorType
 from duograph.ops.definition import FLAG_VIEW
 from duograph.ops.tracing import wrap
 
+from .control.chosen_containers import ChosenContainers
 from .control.kinds import Kinds
 from .control.presence import Presence
 from .control.regions import Region
@@ -73,6 +74,7 @@ class CaptureBuilder(SizedBuilder):
         self.borrowed = Borrowed(self)
         self.kinds = Kinds()
         self.several = Several(self)
+        self.chosen = ChosenContainers()
         self.repeated: set[int] = set()  # views of arguments with symbols for sizes that show one element at several places
         self.aliases = Aliases(self)
         self.aliases.exact = care.exact

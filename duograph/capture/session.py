@@ -119,6 +119,7 @@ class Session:
                 self._check_refusals()
                 core.set_user_sizes(False)
                 self.arguments.check_unchanged()
+                self.builder.chosen.check()
                 self.builder.borrowed.pairs.clear()  # results come after all uses
                 self.builder.aliases.sync_all()
                 gradients = self._gradients()

@@ -141,6 +141,8 @@ def branch(
         note_items(choice.builder, value)
     merged = dict(zip(kept, results))
     set_(tuple(merged.get(name, UNBOUND) for name in names))
+    for made, first, second in choice.pairs.assembled:
+        choice.builder.chosen.note(made, (first, second), given)
 
 
 def choose(recorder: Recorder, test: Any, then: Thunk, otherwise: Thunk) -> Any:

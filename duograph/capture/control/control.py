@@ -52,7 +52,7 @@ class Variables(NamedTuple):
     get: Thunk
     set: Callable[[Any], None]
     names: Sequence[str]
-    live: Sequence[str]  # those that are read later
+    live: Sequence[str]  # those that are read later, then others that are
     loads: Thunk  # gives what the statement reads besides
 
 

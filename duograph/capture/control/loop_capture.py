@@ -230,8 +230,8 @@ class LoopCapture:
             cell.changed()
         self._give(tensors)
 
-    def _give(self, tensors: dict[str, Any]) -> None:
-        """Set the variables that are read later: with these tensors where they change, else as before the loop."""
+    def _give(self, tensors: dict[str, Any]) -> list[Any]:
+        """Set the variables that are read later, to what this returns: with these tensors where they change, else as before."""
         values = []
         for name, value in zip(self.names, self.before):
             if name not in self.kept:
@@ -241,6 +241,7 @@ class LoopCapture:
             now = iter([tensors.get(leaf.path, leaf.value) for leaf in leaves(value, name)])
             values.append(rebuild(value, now.__next__, keep=name not in self.structures))
         self.set(tuple(values))
+        return values
 
     def _test(
         self, body: Region, tensors: dict[str, Any], contents: dict[int, Value], turn: Any, test: Thunk | None, stop: Thunk | None
@@ -410,4 +411,6 @@ class LoopCapture:
         self.one_another.end(results, may_make_none)
         last = [self._leaf(self.after, path) for path in self.carried]
         self.builder.borrowed.note_together(loop.region, last, list(zip(self.carried, finals)))
-        self._give(results)
+        for name, now in zip(self.names, self._give(results)):
+            if name in self.kept and now is not self._value(name):
+                self.builder.chosen.note(now, (self._value(name), self.after[name]), self.given)

@@ -111,6 +111,7 @@ class Pairs:
         self.held: list[Held | None] = [None, None]  # what containers held at the end of each side
         self.met: set[tuple[int, int]] = set()
         self.made: dict[tuple[int, int], Any] = {}
+        self.assembled: list[tuple[Any, Any, Any]] = []  # what is made of two, and these
 
     def leaves(self, a: Any, b: Any, path: str) -> list[tuple[Leaf, Leaf]]:
         """The leaves of both, which have the same structure; of an object that is met again, none."""
@@ -143,6 +144,7 @@ class Pairs:
             others = _children(b, self.held[1]) or ()
             made = [self.rebuild(x, y, take) for (_, x), (_, y) in zip(children, others)]
             found = self.made[id(a), id(b)] = _assembled(a, made, self.held[0])
+            self.assembled.append((found, a, b))
         return found
 
 

@@ -184,7 +184,7 @@ class _Generator(ast.NodeTransformer):
 
     def live(self, statement: ast.stmt, names: Sequence[str], more: str = "live") -> ast.expr:
         alive = getattr(statement, more, set()) | getattr(statement, "live", set()) | self.captured | self.theirs
-        return self.strings([n for n in names if n in alive], statement)
+        return self.strings([*(n for n in names if n in alive), *sorted(alive.difference(names))], statement)
 
     # -- statements
 
