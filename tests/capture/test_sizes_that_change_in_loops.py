@@ -63,6 +63,29 @@ def test_tokens_are_generated_one_after_the_other():
     check(generate, (dg.tensor([1, 2, 3]), rows(12, 4)), (dg.tensor([1, 5]), rows(12, 4, seed=5)))
 
 
+def test_until_the_end_or_the_greatest_length():
+    """What is tested has one element, but other shapes than a Python number."""
+    table, w = rows(20, 8), rows(8, 20, seed=1)
+
+    def generate(ids):
+        following = ids[-1:]
+        while following != 0 and ids.shape[0] < 15:
+            following = dg.multinomial((table[ids].mean(0) @ w).softmax(-1), 1)
+            ids = dg.cat([ids, following])
+        return ids
+
+    def generate_until_break(ids):
+        while True:
+            following = (table[ids].sum(0) @ w).argmax().reshape(1)
+            ids = dg.cat([ids, (following + ids.shape[0]) % 20])
+            if not (following != 3 and ids.shape[0] <= 9) or following < 0:
+                break
+        return ids
+
+    for function in (generate, generate_until_break):
+        check(function, (dg.tensor([1, 2]),), (dg.tensor([3, 4, 5]),), (dg.tensor([7, 2, 2, 9]),))
+
+
 def test_keys_and_values_are_kept():
     def attend(x, w):
         kept, n = x[:1], dg.tensor(0)

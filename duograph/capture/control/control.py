@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -11,9 +12,10 @@ from duograph import _core as core
 from duograph._recorded import state
 from duograph._stack import user_location
 from duograph.errors import CaptureError
+from duograph.ops.tracing import wrap
 
 from ..values.asked import stands_for_number
-from ..values.numbers import stood_for
+from ..values.numbers import is_live, stood_for
 from ..values.texts import joined, modulo
 from .growing import grows, holds_any, settled
 
@@ -279,6 +281,16 @@ class ControlFlow:
         return _short_circuit(first, rest, False)
 
     @staticmethod
+    def all_of(first: Any, *rest: Thunk) -> Any:
+        """`and` of which only the truth counts."""
+        return _short_circuit(_truth(first), [functools.partial(_truth_of, thunk) for thunk in rest], True)
+
+    @staticmethod
+    def any_of(first: Any, *rest: Thunk) -> Any:
+        """`or` of which only the truth counts."""
+        return _short_circuit(_truth(first), [functools.partial(_truth_of, thunk) for thunk in rest], False)
+
+    @staticmethod
     def not_(value: Any) -> Any:
         value = deciding(value)
         if decides(value) is None:
@@ -328,6 +340,19 @@ def _short_circuit(first: Any, rest: Iterable[Thunk], every: bool) -> Any:
         else:
             result = thunk()
     return result
+
+
+def _truth(value: Any) -> Any:
+    """What stands for the truth of a value: Python's own values as they are, a tensor as a truth of the run."""
+    from .branches import truth
+
+    value = deciding(value)
+    return value if decides(value) is None else wrap(truth(value))
+
+
+def _truth_of(thunk: Thunk) -> Any:
+    value = _truth(thunk())
+    return bool(value) if decides(value) is None and not is_live(value) else value
 
 
 class _Constant:

@@ -77,6 +77,17 @@ def _is_left_alone(node: FunctionNode) -> bool:
     return isinstance(node, ast.AsyncFunctionDef)
 
 
+def _tested(test: ast.expr) -> ast.expr:
+    """The expression, of which only the truth counts; its `and`, `or` and `not` are marked so."""
+    if isinstance(test, ast.BoolOp):
+        test.tested = True  # type: ignore[attr-defined]
+        for part in test.values:
+            _tested(part)
+    elif isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        _tested(test.operand)
+    return test
+
+
 class _Nested(ast.NodeVisitor):
     """Lowers the functions inside of one that is left alone."""
 
@@ -191,7 +202,7 @@ class _Generator(ast.NodeTransformer):
     def visit_If(self, node: ast.If) -> list[ast.stmt]:
         source = copy.copy(node)
         names = self.variables(node, [*node.body, *node.orelse])
-        test = self.visit(node.test)
+        test = self.visit(_tested(node.test))
         self.depth += 1
         then = self.function("then", self.statements(node.body), node)
         otherwise = self.function("else", self.statements(node.orelse), node)
@@ -209,6 +220,7 @@ class _Generator(ast.NodeTransformer):
         stops = getattr(node, "stops", None)
         if stops:
             test = ast.copy_location(ast.BoolOp(ast.And(), [none_of(stops, node), test]), node)
+        test = _tested(test)
         loads = self.loads(node, [*node.body, test], names)
         self.depth += 1
         before: list[ast.stmt] = []
@@ -254,7 +266,7 @@ class _Generator(ast.NodeTransformer):
 
     def visit_Assert(self, node: ast.Assert) -> ast.stmt:
         message = thunk(self.visit(node.msg)) if node.msg is not None else ast.copy_location(ast.Constant(None), node)
-        return ast.copy_location(ast.Expr(self.call(node, "assert_", self.visit(node.test), message)), node)
+        return ast.copy_location(ast.Expr(self.call(node, "assert_", self.visit(_tested(node.test)), message)), node)
 
     def visit_Try(self, node: ast.Try) -> ast.stmt:
         def say(helper: str, *change: int) -> ast.stmt:
@@ -292,7 +304,7 @@ class _Generator(ast.NodeTransformer):
     def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
         if any(isinstance(n, _NO_LAMBDA) for part in (node.body, node.orelse) for n in ast.walk(part)):
             return self.generic_visit(node)  # type: ignore[return-value]
-        test = self.visit(node.test)
+        test = self.visit(_tested(node.test))
         self.depth += 1
         parts = [thunk(self.visit(part)) for part in (node.body, node.orelse)]
         self.depth -= 1
@@ -305,7 +317,8 @@ class _Generator(ast.NodeTransformer):
         self.depth += 1
         rest = [thunk(self.visit(value)) for value in node.values[1:]]
         self.depth -= 1
-        return self.call(node, "and_" if isinstance(node.op, ast.And) else "or_", first, *rest)
+        names = ("all_of", "any_of") if getattr(node, "tested", False) else ("and_", "or_")
+        return self.call(node, names[isinstance(node.op, ast.Or)], first, *rest)
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
         value = self.visit(node.operand)
