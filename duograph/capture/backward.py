@@ -184,7 +184,9 @@ def _add_sizes(builder: CaptureBuilder, live: list[Node], saved: dict[Value, Non
     spoken = {size for node in live for size in mentions(node)}
     spoken |= {s for value in (*saved, *seeds) for size in value.type.shape if isinstance(size, Dim) for s in symbols(size)}
     missing = {size for size in spoken if size in builder.late_symbols and size not in given}
-    for node in builder.body() if missing else ():
+    if not missing:
+        return
+    for node in builder.body():
         for value in node.outputs:
             found = missing.intersection(value.type.shape)
             if found and value.type.shape:

@@ -214,13 +214,13 @@ class CaptureBuilder(SizedBuilder):
         """The code of a check is the number of the line that needs it."""
         if self.trusting:
             return
-        if self.required.check(relation, left, right, user_location()):
+        if self.required.check(relation, left, right):
             return
         code, _ = self.check_lines.setdefault((relation, left, right), (len(self.check_lines) + 1, user_location()))
         super().check(relation, left, right, code)
 
     def equate(self, symbol: Dim, size: Expr) -> None:
-        self.required.equate(symbol, size, user_location())
+        self.required.equate(symbol, size)
 
     def late(self, name: str = "late", high: Expr | None = None) -> Dim:
         made = super().late(name, high)

@@ -7,7 +7,7 @@ what arrives is handed to the loop's own node, a row for each turn, whose gradie
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duograph import _core as core
@@ -96,26 +96,36 @@ def stands_for(builder: CaptureBuilder, type_: TensorType) -> Any:
 def reached(results: Iterable[Any], places: Places) -> list[Hashable]:
     """The places at which the tape from `results` back ends, in the order in which they are met."""
     found: dict[Hashable, None] = {}
-    seen: set[Any] = set()
-    stack: list[tuple[Any, int]] = []
 
-    def meet(item: Any, index: int) -> None:
-        key: Hashable = (item, index) if isinstance(item, core.Node) else id(item)
-        if key in places:
-            found.setdefault(key)
-        elif isinstance(item, core.Node) and item not in seen:
+    def meet(item: Any, index: int, place: Hashable) -> bool:
+        if place in places:
+            found.setdefault(place)
+        return place not in places
+
+    walk_back(results, meet)
+    return list(found)
+
+
+def walk_back(results: Iterable[Any], meet: Callable[[Any, int, Hashable], bool]) -> None:
+    """Goes along the tape from `results` back: `meet` is given a leaf, or a node and the number of an output, and the place
+    that this is, and says whether to go on behind it. A node is gone through once."""
+    seen: set[Any] = set()
+    stack: list[Any] = []
+
+    def go(item: Any, index: int) -> None:
+        is_node = isinstance(item, core.Node)
+        if meet(item, index, (item, index) if is_node else id(item)) and is_node and item not in seen:
             seen.add(item)
-            stack.append((item, index))
+            stack.append(item)
 
     for tensor in results:
         if tensor.requires_grad:
             node = tensor.grad_fn
-            meet(tensor if node is None else node, 0 if node is None else node.output_index)
+            go(tensor if node is None else node, 0 if node is None else node.output_index)
     while stack:
-        for item, index in stack.pop()[0].next_functions:
+        for item, index in stack.pop().next_functions:
             if item is not None:
-                meet(item, index)
-    return list(found)
+                go(item, index)
 
 
 class State(NamedTuple):

@@ -12,9 +12,10 @@ from duograph import _core as core
 from duograph.ir.dim import Dim, Expr
 from duograph.ir.effects import calls_host
 from duograph.ir.graph import Node
-from duograph.ir.location import Location
 from duograph.ir.substitution import joined, symbols
 from duograph.ir.types import TensorType
+
+from ..user_lines import user_location
 
 if TYPE_CHECKING:
     from ..builder import CaptureBuilder
@@ -36,21 +37,21 @@ class Required:
             return None
         return next((region for region in reversed(builder.regions) if not region.one_example), None)
 
-    def check(self, relation: str, left: Expr, right: Expr, location: Location | None) -> bool:
+    def check(self, relation: str, left: Expr, right: Expr) -> bool:
         """Sizes are in this relation from here on: False if that can be checked as soon as they are known."""
         region, builder = self.region(left, right), self.builder
         if region is not None:
             around = builder.regions[: builder.regions.index(region) + 1]
             if not any((relation, left, right) in one.required for one in around):
-                self._emit(region, relation, left, right, location)
+                self._emit(region, relation, left, right)
             return True
         if builder.regions or relation == "eq" or not builder.is_late((left, right)) or not any(map(calls_host, builder.body())):
             return False
-        self._emit(None, relation, left, right, location)  # a call before it may end the run
+        self._emit(None, relation, left, right)  # a call before it may end the run
         return True
 
-    def _emit(self, region: Region | None, relation: str, left: Expr, right: Expr, location: Location | None) -> Node:
-        builder = self.builder
+    def _emit(self, region: Region | None, relation: str, left: Expr, right: Expr) -> Node:
+        builder, location = self.builder, user_location()
         lines = builder.check_lines
         code, _ = lines.setdefault((relation, left, right, location), (len(lines) + 1, location))
         attrs = {"relation": relation, "left": left, "right": right, "code": code, "same": False}
@@ -72,18 +73,18 @@ class Required:
                 return nodes
         return around
 
-    def equate(self, symbol: Dim, size: Expr, location: Location | None) -> None:
+    def equate(self, symbol: Dim, size: Expr) -> None:
         """A symbol is written as another size: where the open region runs, or everywhere."""
         region = self.region(symbol, size)
         if region is not None:
-            self._same(region, symbol, size, location)
+            self._same(region, symbol, size)
         else:
             self.everywhere = joined(self.everywhere, size, symbol)
         self.apply()
 
-    def _same(self, region: Region, symbol: Dim, size: Expr, location: Location | None) -> None:
+    def _same(self, region: Region, symbol: Dim, size: Expr) -> None:
         found = region.required.pop(("eq", size, symbol), None) or region.required.pop(("eq", symbol, size), None)
-        node = found or self._emit(region, "eq", size, symbol, location)
+        node = found or self._emit(region, "eq", size, symbol)
         node.attrs = {**node.attrs, "left": size, "right": symbol, "same": True}
         region.required["eq", size, symbol] = node
         region.equal.append((symbol, size))

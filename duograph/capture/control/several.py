@@ -16,6 +16,7 @@ from duograph.ir.builder import current
 
 from ..memory.borrowed import MayShare
 from .conditions import choice
+from .inner import walk_back
 from .merge import is_synthetic
 from .one_place import position
 from .region_gradients import grad
@@ -152,28 +153,16 @@ class Several:
 def _met(outs: Sequence[Any], ends: set[Hashable]) -> list[Any]:
     """Tensors on the tape from `outs` back, up to `ends`."""
     found: list[Any] = []
-    seen: set[Any] = set(ends)
-    stack: list[tuple[Any, int]] = []
+    seen = set(ends)
 
-    def meet(item: Any, index: int) -> None:
-        is_node = isinstance(item, core.Node)
-        key: Hashable = (item, index) if is_node else id(item)
-        if key in seen:
-            return
-        seen.add(key)
-        found.append(item.outputs()[index] if is_node else item)
-        if is_node and item not in seen:
-            seen.add(item)
-            stack.append((item, index))
+    def meet(item: Any, index: int, place: Hashable) -> bool:
+        if place in seen:
+            return False
+        seen.add(place)
+        found.append(item.outputs()[index] if isinstance(item, core.Node) else item)
+        return True
 
-    for tensor in outs:
-        if tensor.requires_grad:
-            node = tensor.grad_fn
-            meet(tensor if node is None else node, 0 if node is None else node.output_index)
-    while stack:
-        for item, index in stack.pop()[0].next_functions:
-            if item is not None:
-                meet(item, index)
+    walk_back(outs, meet)
     return [t for t in found if t is not None]
 
 

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from .exits import assign, name_of
-from .scopes import HELPER
+from .scopes import HELPER, OwnStatements
 
 _WHOLE = frozenset({"bool", "bytearray", "bytes", "dict", "float", "frozenset", "int", "list", "set", "str", "tuple"})
 _SCOPES = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.NamedExpr)
@@ -29,7 +29,7 @@ class _Unknown(Exception):
     """A pattern that is not converted."""
 
 
-class Matches(ast.NodeTransformer):
+class Matches(OwnStatements):
     """Takes `match` out of the statements of one function."""
 
     def __init__(self) -> None:
@@ -46,15 +46,6 @@ class Matches(ast.NodeTransformer):
             found = self.visit(statement)
             made += found if isinstance(found, list) else [found]
         return made
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt:
-        return node  # has its own turn
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.stmt:
-        return node
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.stmt:
-        return node
 
     def visit_Match(self, node: ast.Match) -> ast.stmt | list[ast.stmt]:
         for case in node.cases:

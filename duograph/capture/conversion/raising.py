@@ -16,7 +16,7 @@ import ast
 import copy
 from collections.abc import Sequence
 
-from .scopes import HELPER
+from .scopes import HELPER, OwnStatements
 
 _MOST = 8  # raised on more ways, a `try` is left to Python
 
@@ -29,7 +29,7 @@ class Leave(ast.stmt):
         self.flag = flag
 
 
-class Raises(ast.NodeTransformer):
+class Raises(OwnStatements):
     """Puts handlers where a `try` statement of one function is left by `raise` or `assert`."""
 
     def __init__(self) -> None:
@@ -37,15 +37,6 @@ class Raises(ast.NodeTransformer):
 
     def statements(self, body: Sequence[ast.stmt]) -> list[ast.stmt]:
         return [self.visit(statement) for statement in body]
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt:
-        return node  # has its own turn
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.stmt:
-        return node
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.stmt:
-        return node
 
     def visit_Try(self, node: ast.Try) -> ast.stmt:
         self.generic_visit(node)

@@ -108,6 +108,19 @@ def own_walk(node: ast.AST) -> Iterator[ast.AST]:
             stack += ast.iter_child_nodes(child)
 
 
+class OwnStatements(ast.NodeTransformer):
+    """Changes the statements of one function; functions and classes inside have their own turn."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt:
+        return node
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.stmt:
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.stmt:
+        return node
+
+
 def names_of_class(node: ast.ClassDef) -> set[str]:
     """The names that the body of a class binds."""
     names: set[str] = set()
