@@ -9,13 +9,36 @@ from typing import Any
 
 import numpy as np
 import pytest
-from box_graphs import BOOL, F32, INDEX, Array, N, checked, emit, joined, made, number, opened, plus, rows, run, table
+from box_graphs import (
+    BOOL,
+    F32,
+    INDEX,
+    N,
+    appended,
+    checked,
+    counting,
+    emit,
+    growing,
+    grown,
+    joined,
+    last_row,
+    made,
+    nested,
+    nested_in_numpy,
+    number,
+    opened,
+    plus,
+    rolling,
+    rows,
+    run,
+    table,
+)
 
 import duograph as dg
 from duograph import _core as core
 from duograph.errors import CaptureError, InternalError, OutOfMemoryError
 from duograph.func.batching import Batching
-from duograph.ir import Builder, Graph, TensorType, Value
+from duograph.ir import Builder, Graph, TensorType
 from duograph.ir.dim import Expr
 from duograph.ir.verify import verify
 from duograph.passes.fusion.schedule import KernelStep, WhileStep
@@ -45,36 +68,6 @@ def test_what_was_boxed_is_in_the_box(fuse: bool) -> None:
         np.testing.assert_array_equal(doubled, twice * 2)
 
 
-def growing(keep: bool = False) -> Graph:
-    """`for j in range(turns): w = cat([w, row j])`, where row j holds the sum of all of w so far and j."""
-    with Builder("growing") as b:
-        x = b.input(rows(N), "x")
-        turns = b.input(INDEX, "turns", kind="number")
-        with b.region([INDEX, INDEX, INDEX], ["j", "count", "box"]) as test:
-            j, count, box = test.inputs
-            v = opened(b, count, box)
-            few = emit(b, "reduce", [v], TensorType(F32), kind="sum", dims=(0, 1))
-            small = emit(b, "lt", [few, b.constant(1e9, F32)], BOOL)
-            test.outputs = [emit(b, "logical_and", [small, emit(b, "lt", [j, turns], BOOL)], BOOL)]
-        with b.region([INDEX, INDEX, INDEX], ["j", "count", "box"]) as body:
-            j, count, box = body.inputs
-            v = opened(b, count, box)
-            sums = emit(b, "reduce", [v], TensorType(F32, (3,)), kind="sum", dims=(0,))
-            mixed = emit(b, "add", [sums, b.broadcast(emit(b, "cast", [j], TensorType(F32)), (3,))], sums.type)
-            row = emit(b, "reshape", [mixed], rows(1))
-            w = joined(b, v, row)
-            body.outputs = [plus(b, j, 1), number(b, w.shape[0]), b.box(w, keep)]
-        initial = [b.constant(0, core.int64), number(b, N), b.box(x)]
-        _, count, box = b.while_loop(test, body, initial)
-        return b.finish([opened(b, count, box)])
-
-
-def grown(x: Array, turns: int) -> Array:
-    for j in range(turns):
-        x = np.concatenate([x, x.sum(0, keepdims=True) + np.float32(j)])
-    return x
-
-
 @pytest.mark.parametrize("fuse", [True, False])
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_loop_carries_a_tensor_that_grows(keep: bool, fuse: bool) -> None:
@@ -84,74 +77,6 @@ def test_a_loop_carries_a_tensor_that_grows(keep: bool, fuse: bool) -> None:
         (found,) = run(program, [x], [turns])
         assert found.shape == (n + turns, 3)
         np.testing.assert_allclose(found, grown(x, turns), rtol=1e-4, atol=1e-4)
-
-
-def counting(b: Builder, limit: Value, carried: int) -> Any:
-    """The test of a loop that carries a counter and further numbers."""
-    with b.region([INDEX] * (1 + carried)) as test:
-        test.outputs = [emit(b, "lt", [test.inputs[0], limit], BOOL)]
-    return test
-
-
-def last_row(b: Builder, v: Value) -> Value:
-    return emit(b, "row", [v, plus(b, number(b, v.shape[0]), -1)], TensorType(F32, (3,)))
-
-
-def appended(b: Builder, v: Value, row: Value) -> Value:
-    return joined(b, v, emit(b, "reshape", [row], rows(1)))
-
-
-def nested(inner_keep: bool) -> Graph:
-    """For i < turns: a loop appends the last row plus 1, i times; then, in a branch on i being odd, the first row goes."""
-    with Builder("nested") as b:
-        x = b.input(rows(N), "x")
-        turns = b.input(INDEX, "turns", kind="number")
-        test = counting(b, turns, 2)
-        with b.region([INDEX] * 3, ["i", "count", "box"]) as body:
-            i, count, box = body.inputs
-            before = opened(b, count, box)
-            inner_test = counting(b, i, 2)
-            with b.region([INDEX] * 3, ["k", "count", "box"]) as inner:
-                k, count, box = inner.inputs
-                v = opened(b, count, box)
-                more = emit(b, "add", [last_row(b, v), b.constant(1.0, F32, (3,))], TensorType(F32, (3,)))
-                w = appended(b, v, more)
-                inner.outputs = [plus(b, k, 1), number(b, w.shape[0]), b.box(w, inner_keep)]
-            start = [b.constant(0, core.int64), number(b, before.shape[0]), b.box(before)]
-            _, count, box = b.while_loop(inner_test, inner, start)
-            after = joined(b, opened(b, count, box), last_row_of(b, before))  # what was before is still there
-            odd = emit(b, "eq", [emit(b, "mod", [i, b.constant(2, core.int64)], INDEX), b.constant(1, core.int64)], BOOL)
-            with b.region([]) as then:
-                less = emit(
-                    b,
-                    "slice",
-                    [after],
-                    rows(after.shape[0] - 1),
-                    starts=(1, 0),
-                    stops=(after.shape[0], 3),
-                    steps=(1, 1),
-                )
-                then.outputs = [number(b, less.shape[0]), b.box(less)]
-            with b.region([]) as otherwise:
-                otherwise.outputs = [number(b, after.shape[0]), b.box(after)]
-            count, box = b.cond(odd, then, otherwise)
-            body.outputs = [plus(b, i, 1), count, box]
-        _, count, box = b.while_loop(test, body, [b.constant(0, core.int64), number(b, N), b.box(x)])
-        return b.finish([opened(b, count, box)])
-
-
-def last_row_of(b: Builder, v: Value) -> Value:
-    return emit(b, "reshape", [last_row(b, v)], rows(1))
-
-
-def nested_in_numpy(x: Array, turns: int) -> Array:
-    for i in range(turns):
-        before = x
-        for _ in range(i):
-            x = np.concatenate([x, x[-1:] + 1])
-        x = np.concatenate([x, before[-1:]])
-        x = x[1:] if i % 2 else x
-    return x
 
 
 @pytest.mark.parametrize("fuse", [True, False])
@@ -251,23 +176,6 @@ def test_two_carried_values_change_places() -> None:
 
 def live() -> int:
     return int(core.memory_stats()["live_buffers"])
-
-
-def rolling(step: int) -> Graph:
-    """A loop that drops `step` rows in front and appends one to what it carries."""
-    with Builder("rolling") as b:
-        x = b.input(rows(N), "x")
-        turns = b.input(INDEX, "turns", kind="number")
-        test = counting(b, turns, 2)
-        with b.region([INDEX] * 3, ["j", "count", "box"]) as body:
-            j, count, box = body.inputs
-            v = opened(b, count, box)
-            size = v.shape[0]
-            rest = emit(b, "slice", [v], rows(size - step), starts=(step, 0), stops=(size, 3), steps=(1, 1))
-            w = appended(b, rest, last_row(b, v))
-            body.outputs = [plus(b, j, 1), number(b, w.shape[0]), b.box(w)]
-        _, count, box = b.while_loop(test, body, [b.constant(0, core.int64), number(b, N), b.box(x)])
-        return b.finish([opened(b, count, box)])
 
 
 def test_memory_is_flat_over_many_turns() -> None:
