@@ -65,7 +65,7 @@ class LoopCapture:
         self.mark = recorder.mark()
         self.uncertain = dict(builder.borrowed.uncertain)
         self.may_unroll = False
-        self.may_change_sizes = False  # of variables, from turn to turn
+        self.sizes_stay = False  # those of variables, from turn to turn
         self.steered = False  # a tensor decides whether there is another turn
         self.sequence: Sequence_ | None = None
         self.structures: dict[str, Any] = {}  # of variables that get their first value in the loop
@@ -357,7 +357,7 @@ class LoopCapture:
         if type_ is None:
             raise refuse(path, "is no tensor and changes in a loop", ("before", before), ("after", now), _HINT)
         joined = common_type(known.like(type_), type_)
-        further = known.further(type_) if joined is None and self.may_change_sizes else None
+        further = known.further(type_) if joined is None and not (self.sizes_stay or self.may_unroll) else None
         if further is not None:
             self.carried[path] = further
             return True

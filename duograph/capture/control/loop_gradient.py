@@ -120,7 +120,7 @@ class Reverse:
                 given.append(seeds[i])
                 continue
             ends = self.builder.read(loop.initial[i]).type
-            made.boxes[number] = Boxed(loop.handed_on[i], {}, ends)
+            made.boxes[number] = Boxed(loop.handed_on(i), {}, ends)
             box, seeds[i] = made.boxed(made.boxes[number].type, "gradient")
             given.append(box)
         return seeds, given

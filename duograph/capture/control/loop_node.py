@@ -80,7 +80,6 @@ class Loop:
         self.outs: list[Any] = []
         self.boxes: dict[int, Boxed] = {}  # carried variables that change their size
         self.entering: list[Node] = []  # take these out of their boxes at the start of a turn
-        self.handed_on: list[TensorType] = []  # of each carried variable at the end of a turn
         self.ends: dict[int, Any] = {}  # those that change their size, after the loop
         self.rows: list[Row] = []
         self.kept: list[Any] = []  # tensors of the region of which each turn leaves a row
@@ -123,6 +122,12 @@ class Loop:
         """The type of a carried variable at the start of a turn."""
         return self.boxes[number].type if number in self.boxes else self.inputs[number].type
 
+    def handed_on(self, number: int) -> TensorType:
+        """The type, at the end of a turn, of a carried variable that changes its size."""
+        box = self.values[number].node
+        assert box is not None
+        return box.inputs[0].type
+
     def over(self, sequence: Sequence_, stops: bool) -> None:
         """The loop goes over a sequence, perhaps not to its end."""
         self.count = sequence.count()
@@ -139,7 +144,6 @@ class Loop:
         self.count_value = known[2] or (None if self.count is None else builder.read(self.count))
         with self.region.open(at_end=True):
             self.values = self._handed(self.outs)
-            self.handed_on = [builder.read(t).type for t in self.outs]
             self.kept_values = [builder.read(t) for t in self.kept]
             for tensor in (*self.outs, *self.kept):
                 self.region.localize(tensor)  # what a turn hands on as it is gets a gradient, too

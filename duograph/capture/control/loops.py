@@ -31,7 +31,6 @@ def while_loop(
 ) -> None:
     """`while` on a tensor; `first`: what the test gave before the first turn."""
     capture = LoopCapture(recorder, variables)
-    capture.may_change_sizes = True
     try:
         capture.run(None, lambda item: body(), test, None)
     except EndsAtOnce:
@@ -59,14 +58,13 @@ def _while_flag(recorder: Recorder, first: Any, test: Thunk, body: Thunk, variab
     more = variables._replace(
         get=lambda: (*variables.get(), state[0]), set=set_, names=[*variables.names, name], live=[*variables.live, name]
     )
-    capture = LoopCapture(recorder, more)
-    capture.may_change_sizes = True
-    capture.run(None, turn, lambda: state[0], None)
+    LoopCapture(recorder, more).run(None, turn, lambda: state[0], None)
 
 
 def while_of_sizes(recorder: Recorder, test: Thunk, body: Thunk, variables: Variables) -> bool:
     """`while` that a size decides: one loop node if Python's numbers in it can be numbers of the run; whether they can."""
     capture = LoopCapture(recorder, variables)
+    capture.sizes_stay = True
     try:
         capture.run(None, lambda item: body(), test, None)
     except CaptureError:
@@ -87,7 +85,6 @@ def for_loop(
     if sequence is not None and (sequence.turns is None or sequence.turns >= UNROLL):
         capture = LoopCapture(recorder, variables)
         if sequence.turns is None:
-            capture.may_change_sizes = True
             try:
                 capture.run(sequence, body, None, stop)
             except EndsAtOnce as error:
