@@ -10,7 +10,7 @@ $(BIN)/python:
 	$(BIN)/pip install -q --upgrade pip
 
 $(VENV)/.build-tools: $(BIN)/python
-	$(BIN)/pip install -q "scikit-build-core>=0.10" "nanobind>=2.4" ninja cmake
+	$(BIN)/pip install -q "scikit-build-core>=0.10" "nanobind>=2.4" "llvmlite>=0.44" ninja cmake
 	@touch $@
 
 # An editable install: Python files are used in place, the core is rebuilt when its sources changed.

@@ -66,6 +66,17 @@ class Target:
         return '"min-legal-vector-width"="0" "prefer-vector-width"="256"' if self.cpu in _HALVED else ""
 
     @cached_property
+    def level(self) -> Target:
+        """The highest x86-64 level whose features this CPU has; itself where a level was asked for.
+
+        Code for it does not depend on the machine where it is compiled, so an installation can bring it.
+        """
+        if self.isa in LEVELS:
+            return self
+        fitting = (target for name in reversed(LEVELS) if not set((target := get_target(name)).features) & set(self.without))
+        return next(fitting)
+
+    @cached_property
     def feature_string(self) -> str:
         return ",".join([*("+" + name for name in self.features), *("-" + name for name in self.without)])
 

@@ -1,10 +1,17 @@
-"""Code shared by programs (contraction drivers): loaded into the core once per process, kept in the object cache."""
+"""Code shared by programs (contraction drivers): loaded into the core once per process.
+
+The object cache has it after the first time; before that the files that came with the installation, if they were made
+from these very sources; else it is compiled.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from duograph import _core as core
+
+_INSTALLED = os.path.join(os.path.dirname(core.__file__), "libraries")
 
 
 def load_libraries(symbols: Iterable[str]) -> None:
@@ -26,9 +33,24 @@ def _load(library: str) -> None:
             return
         except Exception:  # whatever is wrong with what was on disk: make it anew
             pass
-    code = _build(library)
+    code = _installed(library) or _build(library)
     core.add_library(library, code)
     cache.store(key, {}, code)
+
+
+def _installed(library: str) -> bytes | None:
+    """The object code that came with the installation; None if there is none of these sources for this machine."""
+    from duograph.codegen.target import get_target
+
+    from .stamp import library_stamp
+
+    stamp = library_stamp()
+    try:
+        with open(os.path.join(_INSTALLED, get_target().level.isa, f"{library}.o"), "rb") as file:
+            content = file.read()
+    except OSError:
+        return None
+    return content[len(stamp) :] if content.startswith(stamp) else None
 
 
 def _build(library: str) -> bytes:

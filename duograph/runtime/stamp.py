@@ -26,6 +26,18 @@ def generator_stamp() -> str:
     return f"{sources}core:{status.st_size}:{status.st_mtime_ns}\nPython:{sys.hexversion}"
 
 
+def library_stamp() -> bytes:
+    """Of the contents of the code generator's sources: where and when they were installed does not count."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    contents = []
+    for folder in ("codegen", *(f"codegen/{name}" for name in _PARTS["codegen"])):
+        for name in sorted(os.listdir(os.path.join(package, folder))):
+            if name.endswith(".py"):
+                with open(os.path.join(package, folder, name), "rb") as file:
+                    contents.append(file.read())
+    return core.digest(*contents).encode()
+
+
 def _host_description() -> str:
     """Model and exact feature flags of the first processor, as the kernel lists them."""
     with open("/proc/cpuinfo", "rb", buffering=0) as file:

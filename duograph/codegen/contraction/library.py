@@ -5,7 +5,7 @@ from __future__ import annotations
 from duograph.codegen.contraction.driver import RUN, add_driver
 from duograph.codegen.contraction.gemv import add_row, add_row_columns
 from duograph.codegen.contraction.pack import add_packers
-from duograph.codegen.contraction.parts import PREFIX, TABLE, TILED, library_name
+from duograph.codegen.contraction.parts import PARTS, PREFIX, TABLE, TILED, library_name
 from duograph.codegen.contraction.shape import TileShape, tile_shape
 from duograph.codegen.contraction.simple import add_simple_driver, integer_shape
 from duograph.codegen.contraction.tables import add_tiles
@@ -21,6 +21,12 @@ def library_dtype(accumulator: str) -> str:
     if dtype not in TILED and dtype not in INTEGERS:
         raise ValueError(f"there are no contractions that accumulate in {accumulator}")
     return dtype
+
+
+def library_names() -> list[str]:
+    """Of all libraries and all parts of them."""
+    parted = [library_name(dtype, part) for dtype in TILED for part in ("", *PARTS)]
+    return parted + [library_name(dtype) for dtype in INTEGERS]
 
 
 def symbol_of(dtype: str) -> str:
@@ -66,5 +72,5 @@ _TILED_PARTS = {"": _add_main, "narrow": _add_narrow, "heights": _add_heights, "
 
 
 def build_library(name: str, target: Target) -> bytes:
-    """The object code of a library."""
-    return target.emit_object(library_text(name, target))
+    """The object code of a library for the level of ``target``: the same wherever it is compiled."""
+    return target.level.emit_object(library_text(name, target.level))

@@ -159,7 +159,7 @@ class _Lowering:
             functions = (f"{self.symbol}_epilogue",)
             sizes = emit_epilogue_function(self.module, self.target, functions[0], epilogue, args, sizes)
         functions += part_symbols(self.dtype) if tiled else ()
-        scratch = scratch_bytes(tile_shape(self.dtype, self.target)) if tiled else 0
+        scratch = scratch_bytes(tile_shape(self.dtype, self.target.level)) if tiled else 0
         whole = tiled and not adds  # what an interrupt stops may start over, which would add twice
         launch = Launch(symbol_of(self.dtype), args, sizes, chunks, scratch, cost, functions, whole=whole)
         self.launches.append(launch)

@@ -59,7 +59,7 @@ def settle_parts(launch: Launch) -> Launch:
     if dtype not in TILED or launch.functions[-len(PARTS) :] != symbols:
         return launch
     sizes = list(launch.size_exprs)
-    wanted = needed_parts(tile_shape(dtype, get_target()), sizes[M_WORD], sizes[N_WORD])
+    wanted = needed_parts(tile_shape(dtype, get_target().level), sizes[M_WORD], sizes[N_WORD])
     functions = launch.functions[: -len(PARTS)]
     sizes[PARTS_WORD] = parts_word(len(launch.args) + len(functions), wanted)
     functions += tuple(symbol for symbol, needed in zip(symbols, wanted) if needed)
