@@ -392,3 +392,18 @@ def test_parts_whose_elements_lie_by_turns_are_written_by_one_kernel() -> None:
     (kernel,) = kernels(text.replace("SIZE", "1").replace("TWICE", "2"))
     assert ops(kernel).count("load") == ops(kernel).count("store") == 2
     assert len(kernels(text.replace("SIZE", "5").replace("TWICE", "10"))) == 2
+
+
+def test_a_value_and_its_transpose_are_written_once_for_their_product() -> None:
+    text = """graph g(%x: float32[n, m], %s: float32[n, m]) {
+  %0: float32[n, m] = div(%x, %s)
+  %1: float32[n, m] = exp(%0)
+  %2: float32[m, n] = permute(%1) {dims=(1, 0,)}
+  %3: float32[n, n] = contraction(%1, %2) {a='mk', b='kn', out='mn'}
+  return %3
+}
+"""
+    loop, contraction = kernels(text)
+    assert ops(loop) == ["load", "load", "div", "exp", "store"]
+    m = contraction.k[0]
+    assert (contraction.a_strides, contraction.b_strides) == ((m, 1), (1, m))

@@ -34,8 +34,8 @@ PARAMETERS = (
     ("ptr", "next_b"),
     *(("ptr", part) for part in PARTS),
 )
-# A block of B: it stays in the second or third level cache while rows of A pass by.
-_BLOCK_BYTES = 4 << 20
+# A block of B: it stays in the second level cache while rows of A pass by.
+_BLOCK_BYTES = 1 << 20
 _NARROWEST, _WIDEST = 128, 2048
 # Copying A pays from so many panels on.
 _PANELS_PER_COPY = 2

@@ -73,7 +73,7 @@ class Fusion(OwnNodes):
         if node.op == "broadcast" and product(node.inputs[0].shape) != product(value.shape):
             kept = False  # if anything, what is broadcast
         elif not kept and node.op != "reduce" and self.costs.whole(value) > CHEAP:
-            kept = any(self._is_smaller(value, *pair) for pair in inline)
+            kept = any(self._is_smaller(value, *pair) for pair in inline if not pair[1].leaf)  # leaves come from memory
         if targets or kept or len(inline) < len(requests):
             host = self._host(value, node, inline, requests, targets)
             cheap = not kept and cost <= LOAD_COST + 1 and all(map(self._is_near, node.inputs))
