@@ -60,6 +60,15 @@ def test_modes_agree(function, strict):
 
 # With the seeds of their arguments.
 SOURCES = {
+    700375: """
+def f(x, y, v, s, k, n, t):
+    y = dg.cat([y[1:], y[:1]], 0)
+    for i1 in range(t):
+        y, x = x * 0.5, y
+        for i2 in range(t):
+            x = x + 1
+    return x, y
+""",
     61022: """
 def f(x, y, v, s, k, n, t):
     def helper0(p, q):

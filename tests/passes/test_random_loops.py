@@ -19,6 +19,8 @@ N, D = symbol("n", 1), symbol("d", 1)
 INDEX, BOOL = TensorType(core.int64), TensorType(core.bool)
 SCALAR, VECTOR = TensorType(core.float32), TensorType(core.float32, (D,))
 MATRIX, SQUARE = TensorType(core.float32, (N, D)), TensorType(core.float32, (D, D))
+FLAT = TensorType(core.float32, (N * D,))  # a matrix in another shape
+ROW = TensorType(core.float32, (1, D))
 
 
 class Maker:
@@ -41,7 +43,7 @@ class Maker:
         return self.emit("mod", [self.pick(values, INDEX), size], INDEX)
 
     def node(self, values: list[Value]) -> Value:
-        choice = self.random.randrange(12)
+        choice = self.random.randrange(14)
         pick = lambda type: self.pick(values, type)  # noqa: E731
         if choice < 4:
             type = self.random.choice([SCALAR, VECTOR, VECTOR, MATRIX])
@@ -66,6 +68,14 @@ class Maker:
             return self.branch(values)
         if choice == 11 and self.depth < 2:
             self.loop(values)
+        if choice == 12:
+            flat = pick(FLAT)
+            return self.emit("reshape", [flat], MATRIX) if self.random.random() < 0.5 else self.emit("neg", [flat], FLAT)
+        if choice == 13:
+            if self.random.random() < 0.5:
+                return self.emit("reshape", [pick(MATRIX)], FLAT)
+            row = self.emit("reshape", [pick(VECTOR)], ROW)
+            return self.emit("slice_update", [pick(MATRIX), row], MATRIX, starts=(0, 0), steps=(1, 1))
         return self.emit("neg", [pick(VECTOR)], VECTOR)
 
     def nodes(self, values: list[Value], count: int) -> list[Value]:
@@ -91,7 +101,7 @@ class Maker:
     def loop(self, values: list[Value]) -> None:
         """A loop whose number of turns is the size n, a count, or decided by a value; its results join the values."""
         r = self.random
-        types = [r.choice([SCALAR, VECTOR, MATRIX]) for _ in range(r.randrange(1, 4))]
+        types = [r.choice([SCALAR, VECTOR, MATRIX, FLAT]) for _ in range(r.randrange(1, 4))]
         initial = [self.b.constant(0, core.int64), *(self.pick(values, type) for type in types)]
         kind = r.choice(["size", "count", "value"])
         self.depth += 1
@@ -128,11 +138,12 @@ class Maker:
         self.stacks: list[Value] = []
         with self.b as b:
             values = [b.input(type) for type in (SCALAR, VECTOR, MATRIX, SQUARE)] + [b.input(INDEX, kind="number")]
+            values.append(self.emit("reshape", [values[2]], FLAT))
             values = self.nodes(values, self.random.randrange(2, 6))
             for _ in range(self.random.randrange(1, 3)):
                 self.loop(values)
                 values = self.nodes(values, 2)
-            results = [*self.random.sample(values[5:], min(4, len(values) - 5)), *self.stacks]
+            results = [*self.random.sample(values[6:], min(4, len(values) - 6)), *self.stacks]
             return b.finish(results)
 
 

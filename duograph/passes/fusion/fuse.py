@@ -106,8 +106,7 @@ class Fusion(OwnNodes):
             if target in strided:
                 continue
             old = target.placement
-            forwarded = Target(Placement(old.buffer, contiguous_strides(operand.shape), old.offset), target.readable)
-            forwarded.hosts, forwarded.waiters, forwarded.maker = target.hosts, target.waiters, target.maker
+            forwarded = target.at(Placement(old.buffer, contiguous_strides(operand.shape), old.offset))
             self.targets.setdefault(operand, []).append(forwarded)
             if target.readable and placement is None:
                 placement, waiters = old, forwarded.waiters

@@ -109,7 +109,7 @@ class OwnNodes(Requests):
                 writer.deps[group] = None
             writers.append(writer)
             if dies:
-                below = Target(placement)
+                below = Target(placement, cell=first.cell if first else None)
                 below.hosts, below.maker = (first.hosts, first.maker) if first else ([], None)
                 below.waiters.append(writer)
                 self.targets.setdefault(initial, []).append(below)

@@ -88,6 +88,12 @@ class Target:
         self.hosts: list[Group] = []
         self.waiters: list[Group] = []
 
+    def at(self, placement: Placement) -> Target:
+        """The same memory for a value from which this one's is made there."""
+        made = Target(placement, self.readable, self.cell)
+        made.hosts, made.waiters, made.maker = self.hosts, self.waiters, self.maker
+        return made
+
     def written_by(self, *hosts: Group) -> None:
         """Note who writes it; let these run before whoever waits."""
         self.hosts.extend(hosts)
