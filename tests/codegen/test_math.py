@@ -134,6 +134,18 @@ def test_float64(op):
         check_zero_sign(op, x, got)
 
 
+@pytest.mark.parametrize("isa", LEVELS)
+@pytest.mark.parametrize("op", ["sin", "cos", "tan"])
+def test_near_multiples_of_a_quarter_turn(op, isa):
+    quarters = np.concatenate([np.arange(-40000, 90000), np.random.default_rng(3).integers(90000, 10**7, 3000)])
+    x = np.concatenate([(quarters * (np.pi / 2)).astype("float32"), points("float32", 20)])
+    got = call(op, x, isa=isa)
+    error, at = worst_wide(got, wide_reference(op, x))
+    assert error <= LIMIT, (error, x[at], got[at])
+    small = np.abs(x) < 1e5  # the same bits without huge neighbours
+    np.testing.assert_array_equal(call(op, x[small], isa=isa), got[small])
+
+
 def power_pairs(dtype, count):
     x = points(dtype, count, 5)
     rng = np.random.default_rng(6)
