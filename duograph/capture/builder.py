@@ -116,12 +116,13 @@ class CaptureBuilder(SizedBuilder):
         core.set_localizing(bool(self.regions))
 
     @contextmanager
-    def _outside(self) -> Iterator[None]:
-        """What is emitted here lies before all open regions."""
+    def outside(self, count: int = 0) -> Iterator[None]:
+        """What is emitted here lies before all open regions but the outermost ones, of which there are so many."""
         nodes, constants, regions = self._nodes, self._constants, self.regions
         self.open_regions = regions
-        if regions:
-            self._nodes, self._constants, self.regions = nodes[:1], constants[:1], []
+        if len(regions) > count:
+            depth = self._depth(regions[count])
+            self._nodes, self._constants, self.regions = nodes[:depth], constants[:depth], regions[:count]
             self.required.apply()
         try:
             yield
@@ -133,7 +134,7 @@ class CaptureBuilder(SizedBuilder):
     def at_top(self) -> Iterator[None]:
         """What is emitted here lies before all open regions, and reads what storages held when they were opened."""
         inner: dict[Cell, tuple[Value, int]] = {}
-        with self._outside():
+        with self.outside():
             for region in reversed(self.open_regions):
                 for cell, value, version in region.before():
                     inner.setdefault(cell, (cell.value, cell.version))
@@ -241,9 +242,9 @@ class CaptureBuilder(SizedBuilder):
         if view is None:
             return handle
         if view.history != view.cell.version and self.base_of(tensor) is not tensor:
-            from .memory.histories import refresh
+            from .memory.histories import refresh_for_all
 
-            refresh(self, tensor, view)
+            refresh_for_all(self, tensor, view)
         return view.current(self)
 
     def lift(self, tensor: Any) -> Value:
@@ -483,7 +484,7 @@ class CaptureBuilder(SizedBuilder):
             data: Any = tensor.item() if tensor.ndim == 0 else bytes(core.to_bytes(tensor.detach().contiguous()))
         finally:
             core.set_tracing(old)
-        with self._outside():
+        with self.outside():
             return self.constant(data, tensor.dtype, tuple(tensor.shape))
 
 

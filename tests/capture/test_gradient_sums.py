@@ -62,6 +62,35 @@ def nested(x, w, n):
     return y * w - x * y
 
 
+def a_part_first_read_in_a_loop_after_a_write(x, w, n):
+    """Dynamic mode gives the part its new place on the tape at that read, for all that come later."""
+    y = x * 1.0
+    part = y[2:]
+    y *= w
+    for _ in range(n + 1):
+        x = (x * part.sum() + w).sin()
+    return y * x + y.cos() * part.sum()
+
+
+def a_part_first_read_on_both_sides_after_a_write(x, w, n):
+    y = x * 1.0
+    part = y[2:]
+    y *= w
+    x = x * part.sum() if x.sum() > 0 else x - part.sin().sum()
+    return y * x + y.cos() * part.sum()
+
+
+def a_part_made_and_first_read_in_loops(x, w, n):
+    for _ in range(n):
+        y = x * 1.0
+        part = y[2:]
+        y *= w
+        for _ in range(n):
+            x = (x * part.sum() + w).sin()
+        x = x * y + y.cos() * part.sum()
+    return x * w
+
+
 FUNCTIONS = [
     inside_and_outside_of_a_loop,
     around_a_branch_in_a_loop,
@@ -70,6 +99,9 @@ FUNCTIONS = [
     an_append_again_and_again,
     what_a_turn_hands_on_as_it_is,
     nested,
+    a_part_first_read_in_a_loop_after_a_write,
+    a_part_first_read_on_both_sides_after_a_write,
+    a_part_made_and_first_read_in_loops,
 ]
 
 

@@ -60,6 +60,16 @@ def test_modes_agree(function, strict):
 
 # With the seeds of their arguments.
 SOURCES = {
+    800301: """
+def f(x, y, v, s, k, n, t):
+    y = y * 1.0
+    a1 = y[-1]
+    y *= 0.5
+    items1 = []
+    for i1 in range(12):
+        items1.append((a1 + v * 0.5).sin() * k)
+    return y, a1, dg.stack(items1).mean(0)
+""",
     700375: """
 def f(x, y, v, s, k, n, t):
     y = dg.cat([y[1:], y[:1]], 0)

@@ -137,6 +137,15 @@ class Region:
         """What is known of a view is about to change."""
         self._views.setdefault(id(view), (view, view.value, view.version, view.history))
 
+    def keep_history(self, view: View) -> None:
+        """The history that a view got outside of the region stays when that ends."""
+        if id(view) in self._views:
+            self._views[id(view)] = (*self._views[id(view)][:3], view.history)
+
+    def changes(self, cell: Cell) -> bool:
+        """Whether a storage is the region's own, or was written since it opened."""
+        return id(cell) in self._cells or self.holds(cell.born)
+
     def note_link(self, link: Link) -> None:
         """What is known of a tensor that another one may be is about to change."""
         self._links.setdefault(id(link), (link, link.seen))

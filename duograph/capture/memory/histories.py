@@ -130,3 +130,14 @@ def refresh(builder: CaptureBuilder, tensor: Any, view: View) -> None:
     finally:
         core.set_grad_enabled(old)
     core.rebase(tensor, base)
+
+
+def refresh_for_all(builder: CaptureBuilder, tensor: Any, view: View) -> None:
+    """The same before the branches and loops in which its memory is not written: it has one place on the tape for all of them."""
+    regions = builder.regions
+    count = next((i for i in range(len(regions), 0, -1) if regions[i - 1].changes(view.cell)), 0)
+    with builder.outside(count):
+        refresh(builder, tensor, view)
+        view.current(builder)
+    for region in regions[count:]:
+        region.keep_history(view)
