@@ -33,7 +33,7 @@ from .values.numbers import LiveNumber, Postfix
 from .values.sizes import SizedBuilder, Unsettled
 
 if TYPE_CHECKING:
-    from .control.loop_node import Kept
+    from .control.handed_boxes import Kept
 
 
 def snapshot(tensor: Any) -> Any:

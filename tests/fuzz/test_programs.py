@@ -24,9 +24,7 @@ DEFAULT, LONG, PARTS = 100, 2000, 4
 # What static refuses for a reason (with the user's line) although dynamic mode runs it.
 REFUSED = (
     "is written in place in a branch or loop that a tensor's value steers, and takes part in differentiation",
-    "the gradient of random numbers or callbacks in a loop inside of a branch",
     "on one way through a branch or loop that a tensor's value steers, and a tensor of its own on another",
-    "whose number of turns a tensor's value decides, and in which random numbers are drawn or Python is called",
     "in a layout that is not known at capture",
     "a variable or an item of a list is a part of another tensor, or one of several, that a loop or branch chose",
     "a list grows by a tensor that other turns of the loop write in place",

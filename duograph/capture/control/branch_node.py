@@ -10,24 +10,22 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph._stack import user_location
-from duograph.errors import CaptureError
 from duograph.ir.builder import close_regions
 from duograph.ir.dim import Dim, Expr
 from duograph.ir.effects import has_effects, must_run
 from duograph.ir.graph import Graph, Node, Value, free_values
+from duograph.ir.late import makes, mentions
 from duograph.ir.substitution import joined
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
 
+from .handed_boxes import Boxing, Handed, Kept, empty_box, filler, inner_sizes
 from .inner import Place, Places, check_order, found_in, reached, stands_for, takes_places
 from .one_place import position
 from .regions import Region, copy_nodes, gradients, live_nodes, sized, tangents_of, with_own_sizes, zeros
 
 if TYPE_CHECKING:
     from ..builder import CaptureBuilder
-
-Given = dict[Value, Value]
 
 
 class Branch:
@@ -36,7 +34,7 @@ class Branch:
     Args:
         outs: for each side its results.
         starts: from which node of each region on this branch runs what has an effect: before it did another one.
-        given: for each side values of its region that are there already.
+        given: for each side what of its region is there already.
     """
 
     def __init__(
@@ -46,7 +44,7 @@ class Branch:
         regions: Sequence[Region],
         outs: Sequence[Sequence[Any]],
         starts: Sequence[int] = (0, 0),
-        given: Sequence[Given] = ({}, {}),
+        given: Sequence[Handed] | None = None,
         parent: Branch | None = None,
     ) -> None:
         self.builder = builder
@@ -54,9 +52,10 @@ class Branch:
         self.regions = regions
         self.outs = outs
         self.starts = starts
-        self.given = given
+        self.given = given or (Handed.nothing(), Handed.nothing())
         self.parent = parent  # the branch of which this is the gradient
-        self.kept: tuple[Given, Given] = ({}, {})
+        self.kept: tuple[dict[Value, Value], ...] = ({}, {})  # values of a side, also in boxes → results of the branch
+        self.boxing = (Boxing(), Boxing())
         self.values: list[list[Value]] = []
         self.ends: list[int] = []
         self.places: tuple[Places, Places] = ({}, {})  # of the sides' tapes and of those they lead back into, under strict
@@ -100,43 +99,62 @@ class Branch:
     def _graphs(self) -> tuple[list[Value], list[Graph]]:
         graphs = []
         for side, (region, results) in enumerate(zip(self.regions, self.values)):
-            known = dict(self.given[side])
-            own = [v for i, kept in enumerate(self.kept) for v in kept if i == side]
+            given, known = self.given[side], dict[Value, Value]()
+            nodes = given.taken(known)
             start, end = self.starts[side], self.ends[side]
             effects = set(region.nodes[start:end])
-            live = live_nodes(region.nodes[:end], [*results, *own], effects.__contains__, known)
-            nodes = copy_nodes(live, known)
+            body = [*region.nodes[:end], *self.boxing[side].nodes]
+            live = live_nodes(body, [*results, *self.kept[side]], effects.__contains__, known, given.sizes)
+            nodes += copy_nodes(live, known)
             found = [known.get(value, value) for value in results]
             for i, kept in enumerate(self.kept):
-                found += [known.get(v, v) if i == side else _filler(v.type, nodes) for v in kept]
+                found += [known.get(v, v) if i == side else self._instead(v, nodes) for v in kept]
             if not found:
-                found = [_filler(TensorType(core.bool), nodes)]
+                found = [filler(TensorType(core.bool), nodes)]
             graphs.append(with_own_sizes(self.builder, Graph((), tuple(nodes), tuple(found), name="region")))
         closed, outer = close_regions(graphs)
         return outer, closed
 
-    def handed_on(self, side: int, value: Value) -> Value:
-        """A value of a side's region that cannot be computed again, as a result of the branch that did compute it."""
-        branch = self
-        at = self.regions[side].nodes.index(value.node) if value.node is not None else 0
+    def _instead(self, value: Value, nodes: list[Node]) -> Value:
+        """What the other side gives for a value that is handed on."""
+        kept = self.builder.boxes_kept.get(value)
+        return filler(value.type, nodes) if kept is None else empty_box(kept, nodes)
+
+    def hand_on(self, side: int, value: Value | Dim, made_by: Node, late: set[Dim], given: Handed) -> None:
+        """Add to `given` a value or late size of a side's region that cannot be computed again.
+
+        The branch whose side ran the node that it is `made_by` has it as a further result.
+
+        Args:
+            late: the late sizes of the region that nothing makes again.
+        """
+        branch, at = self, self.regions[side].nodes.index(made_by)
         while at < branch.starts[side] and branch.parent is not None:
             branch = branch.parent
-        branch.keep(side, [value])
-        return branch.kept[side][value]
+        boxing = branch.boxing[side]
+        if isinstance(value, Dim):
+            given.sizes[value] = branch._result(side, boxing.count(value))
+        elif late.isdisjoint(inner_sizes(value.shape, late)):
+            given.values[value] = branch._result(side, value)
+        else:
+            given.boxes[value] = branch._result(side, boxing.box(value, late))
+
+    def _result(self, side: int, value: Value) -> Value:
+        """A value of a side's region, or of its boxing, as a result of the branch."""
+        known = self.builder.boxes_kept
+        known.update(self.boxing[side].kept)
+        kept = known.get(value)
+        self.keep(side, [value] if kept is None else [value, *kept.sizes.values()])
+        result = self.kept[side][value]
+        if kept is not None:
+            known[result] = Kept(kept.type, {dim: self.kept[side][size] for dim, size in kept.sizes.items()})
+        return result
 
     def keep(self, side: int, wanted: Iterable[Value]) -> None:
         """Hand further values of a side's region on."""
-        new = [v for v in wanted if v not in self.kept[side]]
+        new = [v for v in dict.fromkeys(wanted) if v not in self.kept[side]]
         if not new:
             return
-        for value in new:
-            if self.builder.is_late(value.shape):
-                raise CaptureError(
-                    "static: the gradient of random numbers or callbacks in a loop inside of a branch, where a tensor's "
-                    "value decides the number of turns",
-                    hint="draw or call before the loop",
-                    location=user_location(),
-                )
         node, before = self.node, [self.values[0], *self.kept]
         self.kept[side].update((v, v) for v in new)
         count = len(before[0])
@@ -199,14 +217,6 @@ class Branch:
                 place = places[key]
                 found.setdefault(id(place.outer), (place.outer, [None, None]))[1][side] = place.tensor
         self.crossing = list(found.values())
-
-
-def _filler(type: TensorType, nodes: list[Node]) -> Value:
-    """What a side gives for a value of the other."""
-    nodes.append(Node("constant", (), {"value": 0}, (TensorType(type.dtype),)))
-    if type.shape:
-        nodes.append(Node("broadcast", nodes[-1].outputs, {}, (TensorType(type.dtype, type.shape),)))
-    return nodes[-1].output
 
 
 class _Gradient:
@@ -275,28 +285,37 @@ class _Gradient:
             results[k] = tensor
         return results
 
-    def _given(self, side: int, results: Sequence[Any], start: int) -> Given:
+    def _given(self, side: int, results: Sequence[Any], start: int) -> Handed:
         """What the gradient's side needs of that which cannot happen again, handed on by the branch."""
         branch, region = self.branch, self.branch.regions[side]
-        given = dict(branch.given[side])
+        given = branch.given[side].copy()
         before = region.nodes[:start]
-        if not any(map(has_effects, before)):
+        once = {node for node in before if has_effects(node)}
+        if not once:
             return given
         with region.open():
             stack = [self.builder.read(region.localize(t)) for t in results]
-        effects = {node for node in before if has_effects(node)}
-        own, seen, wanted = set(region.nodes), set(given), []
+        makers = {size: node for node in before for size in makes(node) if size not in given.sizes}
+        late = {size for size, node in makers.items() if node in once}
+        own, seen, wanted = set(region.nodes), set[Value](), dict[Value | Dim, Node]()
         while stack:
             value = stack.pop()
-            if value in seen or value.node is None or value.node not in own:
+            node = value.node
+            if value in seen or node is None or node not in own or given.knows(value):
                 continue
             seen.add(value)
-            if value.node in effects:
-                wanted.append(value)
+            speaks = {size: makers[size] for size in inner_sizes(value.shape, makers)}
+            if node in once:
+                wanted[value] = node
             else:
-                stack += value.node.inputs
-                stack += [v for inner in value.node.regions for v in free_values(inner)]
-        return given | {v: branch.handed_on(side, v) for v in wanted}
+                speaks |= {size: makers[size] for size in mentions(node) & makers.keys()}
+                stack += node.inputs
+                stack += [v for inner in node.regions for v in free_values(inner)]
+            wanted |= {size: maker for size, maker in speaks.items() if maker in once}
+            stack += [v for maker in speaks.values() if maker not in once for v in maker.outputs]
+        for what, maker in wanted.items():
+            branch.hand_on(side, what, maker, late, given)
+        return given
 
     def _flag(self, grad: Any) -> Any:
         condition = None if grad is None else self.builder.presence.of(grad)

@@ -15,7 +15,8 @@ from duograph.ir.types import TensorType
 from duograph.ops.tracing import value_of, wrap
 
 from .control import UNBOUND
-from .loop_node import COUNTER, Boxed, Loop
+from .handed_boxes import COUNTER
+from .loop_node import Boxed, Loop
 from .merge import adopt, type_of
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from duograph.ops.tracing import is_weak, value_of, wrap
 
 from ..values.asked import number_of
 from ..values.sizes import Unsettled
-from .loop_node import COUNTER
+from .handed_boxes import COUNTER
 from .regions import flip
 
 if TYPE_CHECKING:

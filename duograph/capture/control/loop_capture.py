@@ -23,7 +23,8 @@ from .changing_sizes import Carried, ChangingSizes
 from .containers import Containers, same_items
 from .control import UNBOUND, Thunk, Variables, decides, deciding
 from .growing import Rows, extend, tensors_of
-from .loop_node import COUNTER, Loop
+from .handed_boxes import COUNTER
+from .loop_node import Loop
 from .loop_state import FirstTurnDiffers, LoopState, NotALoop, TestActs
 from .merge import common_type, is_number, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
 from .region_gradients import Written, check_asked, with_gradients

@@ -8,17 +8,20 @@ from typing import Any
 from duograph import _core as core
 from duograph._stack import user_location
 from duograph.errors import CaptureError
+from duograph.ir.dim import Dim
 from duograph.ir.effects import has_effects
 from duograph.ir.graph import Node, Value
 from duograph.ir.late import makes, mentions
 from duograph.ir.primitives import CONTRACTION, INDEXING, MOVEMENT, NULLARY, REDUCE, TRANSCENDENTAL, kind_of
 from duograph.ir.primitives import PRIMITIVES as TABLE
+from duograph.ir.substitution import symbols
 from duograph.ir.types import TensorType
 from duograph.ops.definition import REGISTRY
 from duograph.ops.tracing import wrap
 
+from .handed_boxes import COUNTER, inner_sizes
 from .inner import Back, Crossing, check_order
-from .loop_node import COUNTER, Boxed, Loop, Row
+from .loop_node import Boxed, Loop, Row
 from .one_place import OnePlace
 from .regions import flip, gradients, nothing, zeros
 
@@ -273,12 +276,15 @@ class Reverse:
                 continue
             seen.add(value)
             if makers and value.node is not None and value.node in region.members:
-                stack += [v for size in mentions(value.node) if size in makers for v in makers[size].inputs]
+                speaks = (mentions(value.node) | inner_sizes(value.shape, makers)) & makers.keys()
+                again = [size for size in speaks if not (makers[size] in forward and has_effects(makers[size]))]
+                wanted |= dict.fromkeys(self._count(made, size) for size in speaks.difference(again))
+                stack += [v for size in again for v in makers[size].inputs]
             if value in carried:
                 wanted.setdefault(value)
             elif value.node in forward and value.node is not None:
                 if self._is_kept(value.node, value):
-                    wanted.setdefault(value)
+                    wanted.setdefault(self._in_box(made, value) if self.builder.is_late(value.shape) else value)
                     kept.append(value)
                 else:
                     stack += value.node.inputs
@@ -291,6 +297,17 @@ class Reverse:
             leaf = None if loop.places else carried.get(value)
             tensor = loop.history(value, leaf) if leaf is not None else wrap(loop.saved[value])
             made.rows.append(Row(value, leaf if core.is_grad_enabled() else None, tensor, True))
+
+    def _in_box(self, made: Loop, value: Value) -> Value:
+        """What is kept of a value whose sizes only each turn knows: the number of its box."""
+        late = {symbol for size in value.shape for symbol in symbols(size)} & self.builder.late_symbols
+        box = made.handed.boxes[value] = self.loop.boxing.box(value, late)
+        return box
+
+    def _count(self, made: Loop, size: Dim) -> Value:
+        """What is kept of a size that is not made again: it as a number."""
+        count = made.handed.sizes[size] = self.loop.boxing.count(size)
+        return count
 
     def _origins(self, kept: Sequence[Value], carried: dict[Value, Any]) -> list[Value]:
         """The carried variables that kept values were computed from: a gradient of the gradient leads on to them."""
@@ -308,17 +325,17 @@ class Reverse:
 
     def _is_kept(self, node: Node, value: Value) -> bool:
         """Whether a value of the body is kept for the gradient's loop rather than computed again."""
-        late = self.builder.is_late(value.shape) or value in self.builder.boxes
+        passing = value in self.builder.boxes
         if has_effects(node):
-            if late:
+            if passing:
                 raise CaptureError(
-                    "static: the gradient of a loop inside of another, whose number of turns a tensor's value decides, and in "
-                    "which random numbers are drawn or Python is called",
+                    "static: the gradient of a loop inside of another, whose variables change their sizes, and in which "
+                    "random numbers are drawn or Python is called",
                     hint="draw or call outside of the inner loop",
                     location=user_location(),
                 )
             return True
-        if late:
+        if passing or self.builder.is_late(value.shape):
             return False
         kind = kind_of(node.op)
         if kind in (NULLARY, MOVEMENT, INDEXING):

@@ -17,6 +17,7 @@ from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
 
+from .handed_boxes import BOX, COUNTER, Boxing, Handed, Kept
 from .inner import Crossing, Place, Places, found_in, stands_for, takes_places
 from .one_place import position
 from .regions import Region, copy_nodes, live_nodes, with_own_sizes
@@ -24,9 +25,6 @@ from .regions import Region, copy_nodes, live_nodes, with_own_sizes
 if TYPE_CHECKING:
     from ..builder import CaptureBuilder
     from .sequences import Sequence_
-
-COUNTER = TensorType(core.int64, (), weak=True)
-BOX = TensorType(core.int64, ())
 
 
 class Row(NamedTuple):
@@ -36,13 +34,6 @@ class Row(NamedTuple):
     leaf: Any  # the tensor on it that takes part in differentiation, or None
     stack: Any
     back: bool
-
-
-class Kept(NamedTuple):
-    """What is in the boxes of a stack: their type, and the stacks of the sizes that are not the same in all of them."""
-
-    type: TensorType
-    sizes: dict[int, Value]
 
 
 class Boxed(NamedTuple):
@@ -82,6 +73,8 @@ class Loop:
         self.entering: list[Node] = []  # take these out of their boxes at the start of a turn
         self.ends: dict[int, Any] = {}  # those that change their size, after the loop
         self.rows: list[Row] = []
+        self.handed = Handed.nothing()  # what of the region a turn takes from rows of boxes and numbers
+        self.boxing = Boxing()
         self.kept: list[Any] = []  # tensors of the region of which each turn leaves a row
         self.numbers: list[tuple[Value, bool]] = []  # earlier counters of the region: the turn's number, or from the end
         self.test: tuple[Region, Value] | None = None
@@ -234,10 +227,12 @@ class Loop:
         for row, stack in zip(self.rows, self.row_values):
             number = back if row.back and back is not None else inputs[0]
             values[row.value] = make("row", (stack, number), row.value.type)
+        nodes += self.handed.taken(values)
         following = make("add", (inputs[0], one), COUNTER)
         results = [*self.values, *kept]
         own = set(self.region.nodes[self.start : self.forward])
-        live = live_nodes(self.region.nodes[: self.forward], results, own.__contains__, values)
+        body = [*self.region.nodes[: self.forward], *self.boxing.nodes]
+        live = live_nodes(body, results, own.__contains__, values, self.handed.sizes)
         nodes += copy_nodes(live, values)
         made = Graph(inputs, tuple(nodes), (following, *(values.get(v, v) for v in results)), name="body")
         return with_own_sizes(self.builder, made)
@@ -246,8 +241,11 @@ class Loop:
 
     def keep(self, wanted: Sequence[Value]) -> None:
         """Keep further values of the region, one row for each turn."""
-        boxed = {self.inputs[i]: box for i, box in self.boxes.items()}
-        counts = [self.inputs[n] for v in wanted if v in boxed for n in boxed[v].sizes.values()]
+        known = self.builder.boxes_kept
+        known |= self.boxing.kept
+        for i, boxed in self.boxes.items():
+            known[self.inputs[i]] = Kept(boxed.type, {dim: self.inputs[n] for dim, n in boxed.sizes.items()})
+        counts = [count for v in wanted if v in known for count in known[v].sizes.values()]
         new = [v for v in dict.fromkeys((*wanted, *counts)) if v not in self.saved]
         if not new:
             return
@@ -265,9 +263,10 @@ class Loop:
         node.inputs, node.regions, node.outputs = inputs, regions, (*node.outputs, *made)
         self.saved.update(zip(new, made))
         node.attrs = self._attrs(len(self.kept) + len(self.saved))
-        for value in boxed.keys() & set(new):
-            sizes = {dim: self.saved[self.inputs[n]] for dim, n in boxed[value].sizes.items()}
-            self.builder.boxes_kept[self.saved[value]] = Kept(boxed[value].type, sizes)
+        for value in new:
+            if value in known:
+                sizes = {dim: self.saved[count] for dim, count in known[value].sizes.items()}
+                known[self.saved[value]] = Kept(known[value].type, sizes)
 
     # ---- the tape
 

@@ -1,4 +1,4 @@
-"""What a loop kept in boxes of each turn, as one tensor: what one program leaves for another, as boxes end with a run."""
+"""What is in boxes that a gradient reads, as one tensor: what one program leaves for another, as boxes end with a run."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from duograph.ir.graph import Node, Value
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import value_of, wrap
 
-from .loop_node import COUNTER, Kept
+from .handed_boxes import COUNTER, Kept
 
 if TYPE_CHECKING:
     from ..builder import CaptureBuilder
 
 
 class Packed(NamedTuple):
-    """The contents one after the other, and where each begins."""
+    """The contents of a stack of boxes one after the other, and where each begins."""
 
     flat: Value
     begins: Value
@@ -101,7 +101,17 @@ def _turn(builder: CaptureBuilder, stack: Value, carried: Sequence[TensorType]) 
 
 def unpacked(builder: CaptureBuilder, read: Iterable[Value]) -> tuple[list[Node], dict[Value, Value]]:
     """For a program that reads these values: what it does first for boxes among them, which are packed here, and its own."""
-    packed = [pack(builder, value, builder.boxes_kept[value]) for value in read if value in builder.boxes_kept]
+    kept = {value: builder.boxes_kept[value] for value in read if value in builder.boxes_kept}
+    packed = [pack(builder, value, found) for value, found in kept.items() if value.shape]
+    single = {value: _content(builder, value, found) for value, found in kept.items() if not value.shape}
     mark = len(builder.body())
     values = {each.boxes: unpack(builder, each) for each in packed}
+    values |= {box: builder.box(content, keep=True) for box, content in single.items()}
     return builder.taken_from(mark), values
+
+
+def _content(builder: CaptureBuilder, box: Value, kept: Kept) -> Value:
+    """What is in one box."""
+    sizes = {dim: builder.size_of(count, "length") for dim, count in kept.sizes.items()}
+    shape = tuple(sizes.get(dim, size) for dim, size in enumerate(kept.type.shape))
+    return builder.unbox(box, kept.type.dtype, shape)

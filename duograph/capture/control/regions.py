@@ -7,7 +7,7 @@ region's own tape. So the gradient of a region is the same tape as in dynamic mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -234,12 +234,19 @@ def _localized(region: Region, x: Any) -> Any:
 
 
 def live_nodes(
-    nodes: Sequence[Node], results: Iterable[Value], effects: Callable[[Node], bool], given: Container[Value] = frozenset()
+    nodes: Sequence[Node],
+    results: Iterable[Value],
+    effects: Callable[[Node], bool],
+    given: Container[Value] = frozenset(),
+    sizes_given: Collection[Dim] = frozenset(),
 ) -> list[Node]:
-    """The nodes that results depend on, in order; with those that have an effect, if `effects`. `given` values need no node."""
+    """The nodes that results depend on, in order; with those that have an effect, if `effects`.
+
+    Values that are `given` and late sizes likewise need no node.
+    """
     wanted = {value for value in results if value not in given}
     live: list[Node] = []
-    late = {node: made for node in nodes if (made := makes(node))}
+    late = {node: made for node in nodes if (made := makes(node).difference(sizes_given))}
     sizes: set[Dim] = set()  # late ones that live nodes speak of
     for node in reversed(nodes):
         known = late.get(node, set()) & sizes
