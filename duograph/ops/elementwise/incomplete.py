@@ -11,7 +11,7 @@ from ..definition import ELEMENTWISE, function, op
 from ..dtypes import double_compute
 from .arithmetic import abs
 from .bessel import horner
-from .choice import where
+from .choice import minimum, where
 from .special import erfc, lgamma
 from .unary import exp, log, log1p, sqrt
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ..definition import Operand
 
 _TERMS = 60  # of the power series and of the continued fraction: enough up to a = 30, and away from x = a beyond
+_UNDIVIDED = 10  # steps of either as one fraction: division is slow, and products of so many numbers below `_FAR` are finite
+_FAR = 1e20  # from here on the density is 0 or the expansion for large a is used
 _LARGE = 30.0
 _NEAR = 0.4
 
@@ -63,17 +65,27 @@ def _density(a: Any, x: Any) -> Any:
 
 def _by_series(a: Any, x: Any, density: Any) -> Any:
     """The lower share where x is not much more than a."""
+    a, x = minimum(a, _FAR), minimum(x, _FAR)
     total: Any = 1.0
+    divisor: Any = 1.0
     for n in range(_TERMS, 0, -1):
-        total = total * (x / (a + float(n))) + 1.0
+        divisor = divisor * (a + float(n))
+        total = total * x + divisor
+        if n % _UNDIVIDED == 1:
+            total, divisor = total / divisor, 1.0
     return density * total
 
 
 def _by_fraction(a: Any, x: Any, density: Any) -> Any:
     """The upper share where x is more than a: Legendre's continued fraction."""
-    bottom = x + (2.0 * _TERMS + 1.0) - a
+    near_a, near_x = minimum(a, _FAR), minimum(x, _FAR)
+    beyond = near_x - near_a
+    bottom: Any = beyond + (2.0 * _TERMS + 1.0)
+    divisor: Any = 1.0
     for n in range(_TERMS, 0, -1):
-        bottom = x + (2.0 * n - 1.0) - a - (n - a) * float(n) / bottom
+        bottom, divisor = bottom * (beyond + (2.0 * n - 1.0)) - divisor * ((n - near_a) * float(n)), bottom
+        if n % _UNDIVIDED == 1:
+            bottom, divisor = bottom / divisor, 1.0
     return density * a / bottom
 
 
