@@ -7,10 +7,10 @@ distance t from the centre, fitted to 2**-28, its coefficients looked up by j. f
 
 from __future__ import annotations
 
-from duograph.codegen.llvm import float_literal
 from duograph.codegen.vector import Vec, Vectors
 from duograph.codegen.vmath_exp import exp
 from duograph.codegen.vmath_format import nearest
+from duograph.codegen.vmath_tables import lookup
 
 _STEP = 17 / 64
 _ONE_FROM = 3.92  # erf rounds to 1
@@ -54,50 +54,13 @@ def _erf_float(v: Vectors, x: Vec) -> Vec:
     size = v.fabs(x)
     whole, j = nearest(v, size, 1 / _STEP)
     t = v.mul_add(whole, v.like(x, -_STEP), size)
-    p = _lookup(v, 0, j)
+    p = lookup(v, "erf0", _TABLE[0], j)
     for row in range(1, len(_TABLE)):
-        p = v.mul_add(p, t, _lookup(v, row, j))
+        p = v.mul_add(p, t, lookup(v, f"erf{row}", _TABLE[row], j))
     # unordered: NaN takes the polynomial
     inside = v.fcmp("ult", size, v.like(x, _ONE_FROM))
     # the half is added last: what is left is small, and so is its rounding error
     return v.select(inside, v.mul_add(x, p, v.fmul(x, v.like(x, 0.5))), v.copysign(v.like(x, 1.0), x))
-
-
-def _lookup(v: Vectors, row: int, j: Vec) -> Vec:
-    """Entry ``j mod 16`` of a row of the table."""
-    f, values = v.function, [float_literal(value) for value in _TABLE[row]]
-    literal = "<" + ", ".join(f"float {value}" for value in values) + ">"
-    if v.target.has("avx512f") and v.lanes == 16:
-        name = "llvm.x86.avx512.permvar.sf.512"
-        return Vec(f.intrinsic(name, "<16 x float>", [("<16 x float>", literal), (j.type, j.ref)]), "float", 16)
-    if v.target.has("avx2") and v.lanes == 16:
-        return _lookup_halves(v, values, j)
-    table = f.module.table(f"erf{row}", "float", values)
-    index = v.and_(j, v.like(j, 15))
-    type, ref = f"<{v.lanes} x float>", "poison"
-    for lane in range(v.lanes):
-        wide = f.op(f"zext i32 {v.extract(index, lane)} to i64")
-        item = f.load("float", f.gep(table, wide, 4), 4)
-        ref = f.op(f"insertelement {type} {ref}, float {item}, i32 {lane}")
-    return Vec(ref, "float", v.lanes)
-
-
-def _lookup_halves(v: Vectors, values: list[str], j: Vec) -> Vec:
-    """Two permutations of 8 entries each per 8 lanes; bit 3 chooses."""
-    half, parts = v.narrowed(8), []
-    tables = ["<" + ", ".join(f"float {value}" for value in values[i : i + 8]) + ">" for i in (0, 8)]
-    for start in (0, 8):
-        index = half.shuffle(j, None, range(start, start + 8))
-        found = [
-            Vec(
-                v.function.intrinsic("llvm.x86.avx2.permps", "<8 x float>", [("<8 x float>", t), (index.type, index.ref)]),
-                "float", 8,
-            )
-            for t in tables
-        ]  # fmt: skip
-        upper = half.icmp("ne", half.and_(index, half.const("i32", 8)), half.const("i32", 0))
-        parts.append(half.select(upper, found[1], found[0]))
-    return v.shuffle(parts[0], parts[1], range(16))
 
 
 def _erf_double(v: Vectors, x: Vec) -> Vec:

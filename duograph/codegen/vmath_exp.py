@@ -93,6 +93,17 @@ def _exp_fused(v: Vectors, x: Vec) -> Vec:
     return scale(v, v.polynomial(f, _EXP2_FLOAT), whole, exponent)
 
 
+def times_exp(v: Vectors, head: Vec, tail: Vec, x: Vec, low: Vec) -> Vec:
+    """(head + tail) * e**(x + low), neither rounded by itself: in float32 with fused multiply-adds, for x in the range of exp."""
+    whole, exponent = nearest(v, x, _LOG2E_FLOAT[0])
+    f = v.mul_add(x, v.like(x, _LOG2E_FLOAT[0]), v.fneg(whole))
+    f = v.mul_add(x, v.like(x, _LOG2E_FLOAT[1]), f)
+    f = v.mul_add(low, v.like(x, _LOG2E_FLOAT[0]), f)
+    rest = v.fmul(f, v.polynomial(f, _EXP2_FLOAT[:-1]))
+    product = v.mul_add(head, rest, v.mul_add(tail, rest, tail))
+    return scale(v, v.fadd(head, product), whole, exponent)
+
+
 def exp2(v: Vectors, x: Vec) -> Vec:
     x = clamp(v, x, *_constants(x).exp2_range)
     whole, exponent = nearest(v, x, 1.0)

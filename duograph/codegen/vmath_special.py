@@ -1,6 +1,5 @@
-"""erfc, erfinv, lgamma and digamma, computed in float64 for both formats.
+"""erfinv, lgamma and digamma, computed in float64 for both formats.
 
-* erfc: (1 + 2x) e**(x**2) erfc(x) is a polynomial in (x - 4) / (x + 4), 2**-32 for float32 and 2**-56 for float64.
 * erfinv: float32: x times a polynomial in w = -log(1 - x**2), above 25/4 in its root (after Giles 2012, 2**-26);
   float64: Wichura's algorithm AS 241 (1988) for the normal quantile, three quotients of polynomials.
 * lgamma: from 3/2 to 5/2 (x - 2) times a polynomial (2**-61); below and above by Gamma(x + 1) = x Gamma(x), from 17/2
@@ -12,8 +11,6 @@
 from __future__ import annotations
 
 from duograph.codegen.vector import Vec, Vectors
-from duograph.codegen.vmath_erf import erf_small
-from duograph.codegen.vmath_exp import exp
 from duograph.codegen.vmath_format import INFINITY, NAN, narrowed, widened
 from duograph.codegen.vmath_log import log
 from duograph.codegen.vmath_trig import sin_pi_size, tan
@@ -54,50 +51,6 @@ _DIGAMMA_SHORT = (
     0.003843209160573333,
     -0.0072916552841677485,
     0.041666666645719594,
-)
-_ERFC_SHORT = (
-    -9.714709731988143e-06,
-    -8.59703641317568e-06,
-    0.0001482094691445721,
-    -0.00022049658164202712,
-    -0.0007558842570188051,
-    0.005047344723414027,
-    -0.016198516244698414,
-    0.037161413362401655,
-    -0.06633020048068222,
-    0.09373409380727189,
-    -0.1010390813977985,
-    0.06809693885725905,
-    0.015379652514656337,
-    -0.13962111376213265,
-    1.2329951186255526,
-)
-_ERFC = (
-    -2.764120233734578e-10,
-    9.297625263709659e-10,
-    3.2323973445082033e-09,
-    -1.2338731403798444e-08,
-    -2.0725802488181963e-08,
-    1.0631817593818149e-07,
-    7.771943241086912e-08,
-    -8.210647933297337e-07,
-    2.9173425573089733e-07,
-    5.70657829924074e-06,
-    -1.1221135665965907e-05,
-    -2.4397731143023292e-05,
-    0.00015062142608651945,
-    -0.0001992571524726518,
-    -0.0007577732435942576,
-    0.005031970069102256,
-    -0.01619773406293477,
-    0.037167515526338006,
-    -0.06633036581186058,
-    0.09373283499911264,
-    -0.10103906603631811,
-    0.06809705425466839,
-    0.015379652102619974,
-    -0.13962111684056228,
-    1.2329951186255526,
 )
 _LGAMMA = (
     6.379047507619774e-08,
@@ -207,24 +160,6 @@ _TAIL_DIVISOR = (
     0.599832206555888,
     1.0,
 )
-
-
-def erfc(v: Vectors, x: Vec) -> Vec:
-    """1 - erf(x), with small relative errors also where it is tiny."""
-    wide = widened(v, x)
-    size = v.fmin(v.like(wide, 28.0), v.fabs(wide))
-    t = v.fdiv(v.fsub(size, v.like(wide, 4.0)), v.fadd(size, v.like(wide, 4.0)))
-    p = v.polynomial(t, _ERFC_SHORT if x.element == "float" else _ERFC)
-    square, low = v.two_product(size, size)
-    decay = exp(v, v.fneg(square))
-    if x.element != "float":  # the end of x**2: e**(-low) = 1 - low
-        decay = v.fsub(decay, v.fmul(decay, low))
-    result = v.fdiv(v.fmul(decay, p), v.fadd(v.like(wide, 1.0), v.fadd(size, size)))
-    result = v.select(v.fcmp("olt", wide, v.like(wide, 0.0)), v.fsub(v.like(wide, 2.0), result), result)
-    if x.element != "float":
-        small = v.fsub(v.like(wide, 1.0), erf_small(v, wide))
-        result = v.select(v.fcmp("olt", size, v.like(wide, 0.4)), small, result)
-    return narrowed(v, v.select(v.fcmp("uno", wide, wide), wide, result), x)
 
 
 def erfinv(v: Vectors, x: Vec) -> Vec:

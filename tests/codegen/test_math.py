@@ -146,6 +146,23 @@ def test_near_multiples_of_a_quarter_turn(op, isa):
     np.testing.assert_array_equal(call(op, x[small], isa=isa), got[small])
 
 
+@pytest.mark.parametrize("isa", LEVELS)
+def test_erfc_of_float32_everywhere(isa):
+    x = np.linspace(-5, 10.2, 60_000).astype("float32")
+    error, at = worst_wide(call("erfc", x, isa=isa), np.array([math.erfc(value) for value in x.tolist()]))
+    assert error <= LIMIT, (error, x[at])
+
+
+def test_log_of_float64_near_1_and_where_intervals_meet():
+    root = np.float64(0.5**0.5).view("int64")
+    ends = (root + (np.arange(17) << 48)).view("float64")
+    x = np.concatenate([np.linspace(0.95, 1.05, 200), ends, np.nextafter(ends, 0), ends * 2.0**-1060])
+    for op in ("log", "log2", "log1p"):
+        expected = [exact_reference(op, value) for value in x.tolist()]
+        for isa in LEVELS:
+            assert max(map(exact_error, call(op, x, isa=isa).tolist(), expected)) <= 1
+
+
 def power_pairs(dtype, count):
     x = points(dtype, count, 5)
     rng = np.random.default_rng(6)
