@@ -17,6 +17,7 @@ from duograph.errors import GradError
 from .conversion.convert import callee
 from .memory.chosen import chosen
 from .outside.journal import is_its_own
+from .values.sizes import known_sizes
 from .values.tree import Remake, tensors_again
 
 _STORES = ("setattr", "setitem", "setcell")
@@ -27,19 +28,37 @@ class Place(NamedTuple):
 
     number: int
     result: int | None  # the place among the tensors of the result; None where it is left elsewhere
-    base: bool  # it is what that one is a view of
+    base: bool  # it is what that one is a view of ...
+    others: tuple[int, ...] = ()  # ... unless one of these results on the same memory is it
+    shape: tuple[int | None, ...] = ()
 
 
-def places_of(outputs: Sequence[tuple[int, Any]], result: Any) -> list[Place]:
-    """The places of the program's outputs, which are (number, tensor)."""
+def places_of(outputs: Sequence[tuple[int, Any]], result: Any, same: Sequence[tuple[Any, Any]]) -> list[Place]:
+    """The places of the program's outputs, which are (number, tensor).
+
+    Args:
+        same: outputs, and results that are these on some ways.
+    """
     found, results = [], tensors_again(result)
     for number, tensor in outputs:
         place = next((i for i, t in enumerate(results) if t is tensor), None)
         if place is not None:
             found.append(Place(number, place, False))
-        else:
-            found.append(Place(number, next((i for i, t in enumerate(results) if t._base is tensor), None), True))
+            continue
+        place = next((i for i, t in enumerate(results) if t._base is tensor), None)
+        others = tuple(i for i, t in enumerate(results) if any(t is b and tensor is a for a, b in same))
+        found.append(Place(number, place, True, others, known_sizes(tensor.shape)))
     return found
+
+
+def _base(results: Sequence[Any], place: Place) -> Any:
+    """What one of the results is a view of, as the capture knew it: a view of memory laid out otherwise, perhaps."""
+    assert place.result is not None
+    whole = results[place.result]._base
+    if whole is None:
+        return None
+    found = next((results[i] for i in place.others if results[i] is whole or results[i]._base is whole), whole)
+    return found if all(have == known for have, known in zip(found.shape, place.shape) if known is not None) else None
 
 
 class Again:
@@ -102,7 +121,7 @@ class Again:
         def find(place: Place) -> Any:
             if place.result is None:
                 return left.get(place.number)
-            return results[place.result]._base if place.base else results[place.result]
+            return _base(results, place) if place.base else results[place.result]
 
         return tuple(map(find, self.outputs))
 

@@ -25,8 +25,9 @@ from .control.required import Required
 from .control.several import Several
 from .memory.aliases import Aliases
 from .memory.borrowed import Borrowed
-from .memory.cells import Cell, Geometry, Step, Storage, View, contiguous, relate, steps_between, strides_after
+from .memory.cells import Cell, Geometry, Layout, Step, Storage, View, contiguous, relate, steps_between
 from .memory.joined import Care, Joined, Overlapping, extent
+from .memory.layouts import Layouts
 from .memory.versions import Versions
 from .user_lines import user_location
 from .values.numbers import LiveNumber, Postfix
@@ -79,6 +80,7 @@ class CaptureBuilder(SizedBuilder):
         self.aliases = Aliases(self)
         self.aliases.exact = care.exact
         self.aliases.shared.wanted = care.in_order
+        self.layouts = Layouts(self, care.layouts)
         self.versions = Versions(self)
         self.joined = Joined(self, care.spans)
         self.pieces: list[tuple[Any, Any, int]] = []  # memory that several tensors lie on, one of them, and how far before it
@@ -349,7 +351,8 @@ class CaptureBuilder(SizedBuilder):
         """A handle that is all of a storage."""
         value = cell.value
         alias = Value(value.type, value.node, value.index, value.name)
-        self.views[alias] = View(cell, (), value, cell.root.strides)
+        made = self.views[alias] = View(cell, (), value, ())
+        made.layouts = cell.root.layouts
         return alias
 
     def _view_result(self, base: Any, value: Value) -> Value:
@@ -360,31 +363,25 @@ class CaptureBuilder(SizedBuilder):
             handle = self._fresh(value)
             self.view_of_handle(handle).cell.opaque = True
             return handle
-        strides: tuple[int, ...] | None = view.strides
-        for step in steps:
-            strides = strides_after(step, strides) if strides is not None else None
         handle = self._fresh(value)
-        if strides is not None:
-            made = View(view.cell, view.chain + steps, value, strides)
-            self.views[handle] = made
+        self.layouts.view(handle, view, steps, value)
         return handle
 
-    def is_row_major(self, tensor: Any) -> bool:
-        view = self.views.get(tensor._traced)
-        if view is None:
-            return True
-        shape, strides = view.value.type.shape, view.strides
-        wanted = contiguous(shape)
-        if strides == wanted or 0 in shape:
-            return True
-        number = self.call_sizes.number  # what is asked of symbols is a guard
-        return all(number(n) == 1 or number(a) == number(b) for n, a, b in zip(shape, strides, wanted))
+    def row_major(self, tensor: Any) -> Any:
+        return self.layouts.row_major(tensor)
+
+    def copied_elsewhere(self, made: Any, tensor: Any, condition: Any) -> Any:
+        return self.layouts.copy(made, tensor, condition)
+
+    def reshaped(self, tensor: Any) -> Any:
+        return self.layouts.made(tensor) if self.layouts.copied else tensor
 
     def note_row(self, base: Any, tensor: Any, index: Any) -> None:
         view, value = self.view_of(base), tensor._traced
         attrs = {"index": value.node.inputs[1], "given": index._traced}
         step = Step("row", attrs, view.current(self).type, value.type)
-        self.views[value] = View(view.cell, (*view.chain, step), value, view.strides[1:])
+        made = self.views[value] = View(view.cell, (*view.chain, step), value, ())
+        made.layouts = tuple(Layout(strides[1:], condition) for strides, condition in view.layouts)
 
     def is_row(self, base: Any, tensor: Any, index: Any) -> bool:
         view, found = self.view_of(base), self.view_of(tensor)

@@ -34,6 +34,7 @@ class Results:
         self.bases: dict[int, Any] = {}  # of storages that results with gradients lie on: the tensor that is all of it
         # Results that are views of another, or of an input, and have gradients; None: of their base's, from the next use on.
         self.parts: list[tuple[Row, Any]] = []
+        self.same: list[tuple[Any, Any]] = []  # outputs, and results that are these on some ways
         self.others = Others(self, find)
         self.rows: dict[int, Row] = {}  # of tensors that are others on some ways
 

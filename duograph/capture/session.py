@@ -37,6 +37,7 @@ class Captured(NamedTuple):
     tape: tuple[Any, ...] | None
     input_tensors: list[Any]
     result: Any  # of the captured function
+    same: list[tuple[Any, Any]]  # outputs of the program, and tensors of the result that are these on some ways
     checks: dict[int, Any]  # the user's line of each check of sizes, by its code
 
 
@@ -311,6 +312,7 @@ class Session:
             tape,
             [self.arguments.originals.get(id(t), self.states.original(t)) for _, t in builder.tensor_inputs],
             self.result,
+            self.results.same,
             dict(builder.check_lines.values()),
         )
 

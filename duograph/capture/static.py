@@ -143,7 +143,7 @@ class Handler:
         description = dict(captured.description, program=built[0].program, tape=None, lines=lines)
         if captured.backward is not None and captured.tape is not None:
             built.append(build(captured.backward.graph, strict=self.strict, fuse=config.fuse, views=False, budget=self.budget))
-            places = places_of(captured.backward.outputs, captured.result)
+            places = places_of(captured.backward.outputs, captured.result, captured.same)
             count = len(tensors_again(captured.result))
             again = Again(self.target, len(args), tuple(kwargs), places, count, description["effects"])
             goes_on = Continued(captured.backward.continued, self.strict, self.budget)

@@ -149,9 +149,17 @@ class Builder:
         """The results of an operator the user called, as they go on."""
         return values
 
-    def is_row_major(self, tensor: Any) -> bool:
-        """Whether a traced tensor's elements lie in row-major order. Capture knows of views."""
+    def row_major(self, tensor: Any) -> Any:
+        """Whether a traced tensor's elements lie in row-major order. Capture knows of views; a condition: on some ways."""
         return True
+
+    def copied_elsewhere(self, made: Any, tensor: Any, condition: Any) -> Any:
+        """`made`, a copy of a tensor, which is the tensor itself where the condition holds. Capture follows such tensors."""
+        return made
+
+    def reshaped(self, tensor: Any) -> Any:
+        """What a reshaping operator gave. Capture knows where it is no view, but a copy."""
+        return tensor
 
     def note_row(self, base: Any, tensor: Any, index: Any) -> None:
         """`tensor` is the row of another one at an index that only the run knows. Capture makes it a view."""

@@ -52,7 +52,11 @@ def type_as(self: Tensor, other: Tensor) -> Tensor:
 def contiguous(self: Tensor) -> Tensor:
     """This tensor if its elements lie in row-major order without gaps, else a copy that does."""
     traced = self._traced is not None and active()
-    return self if (current().is_row_major(self) if traced else self.is_contiguous()) else contiguous_copy(self)
+    fits = current().row_major(self) if traced else self.is_contiguous()
+    if fits is True:
+        return self
+    made = contiguous_copy(self)
+    return made if fits is False else current().copied_elsewhere(made, self, fits)
 
 
 def cpu(self: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from duograph.ir.graph import Value
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import to_bool, value_of, wrap
 
+from ..memory.layouts import LayoutsOfSides
 from ..memory.sharing import Join
 from ..outside.host_calls import Diverged
 from ..outside.outside_places import OutsidePlaces, with_places
@@ -246,11 +248,13 @@ class _Choice:
             join = Join(self.builder, self.predicate, self.regions, list(zip(*self.values)))
             self._check_resized(join, [row for _, kept in plans for row in kept])
         count = len(outs[0])
+        layouts = LayoutsOfSides(self.builder, self.predicate, self.regions, self.sizes.mark)
+        layout_flags = layouts.outs(self.values, [t.ndim for t in outs[0]])
         cells = self._cells(outs)
         ways = self.values[:count]
-        if join is not None:
-            for out, more in zip(outs, join.outs()):
-                out += more
+        for more in (layout_flags, *(() if join is None else (join.outs(),))):
+            for out, found in zip(outs, more):
+                out += found
         node = Branch(self.builder, self.predicate, self.regions, outs)
         made = node.emit() if outs[0] or node.acts() else []
         for tensor, (path, _), sides in zip(made, self.lenders, ways):
@@ -258,7 +262,9 @@ class _Choice:
             self.builder.several.note(tensor, path, sides)
             for region, side in zip(self.regions, sides):
                 self.builder.versions.hand_on(region, side, tensor)
+        sharing = layouts.take(made[count + len(cells) :])
         results = iter(made)
+        numbers = itertools.count()
         merged = []
         for like, kept in plans:
             queue = iter(kept)
@@ -266,10 +272,11 @@ class _Choice:
             def take(queue: Any = queue) -> Any:
                 row = next(queue)
                 if row is None:
-                    return next(results)
+                    return layouts.bind(next(numbers), next(results))
                 if not isinstance(row, Room):
                     return row[0]
-                return self.sizes.cut(next(results), row, [next(results) for _ in row.inside])
+                (number, room), *given = [(next(numbers), next(results)) for _ in (row, *row.inside)]
+                return layouts.bind(number, self.sizes.cut(room, row, [t for _, t in given]))
 
             merged.append(rebuild(like[0], take) if like[1] is None else self.pairs.rebuild(*like, take))
         for cell in cells:
@@ -278,7 +285,7 @@ class _Choice:
             cell.changed()
             self.builder.versions.merged(self.regions, cell, before)
         if join is not None:
-            join.bind(made[:count], made[count + len(cells) :])
+            join.bind(made[:count], sharing)
             return merged
         borrowed = self.builder.borrowed
         for tensor, (path, lenders) in zip(made, self.lenders):

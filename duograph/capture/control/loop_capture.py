@@ -14,6 +14,7 @@ from duograph.ir.effects import has_effects
 from duograph.ir.graph import Value
 from duograph.ops.tracing import wrap
 
+from ..memory.layouts import LayoutsOfTurns
 from ..memory.one_another import OneAnother
 from ..memory.sharing import Turns
 from ..outside.outside_places import OutsidePlaces, with_places
@@ -75,6 +76,7 @@ class LoopCapture:
         self.starts: dict[str, Any] = {}  # ... and at its start
         self.turns = Turns(builder) if builder.aliases.exact else None
         self.one_another = OneAnother(builder)
+        self.layouts = LayoutsOfTurns(builder)
 
     def give_up(self) -> None:
         """All is as before the loop, outside of the function too."""
@@ -138,7 +140,8 @@ class LoopCapture:
         pairs = self.one_another.begin(region, given, {path: self.carried[path].initial for path in self.flowing})
         turn = self.turn = region.leaf(counter, False)
         self.builder.read_last.clear()
-        flags = self.turns.inputs(region) if self.turns is not None else []
+        layouts = self.layouts.begin(region, given, {path: c.initial for path, c in self.carried.items()})
+        flags = [*(self.turns.inputs(region) if self.turns is not None else []), *layouts]
         test_region, go_on = self._test(region, tensors, contents, turn, test, stop)
         outside = Outside(self.recorder, gradients=True, places=not self.may_unroll)
         with region.open(), self.containers.hold(self.builder), self._raising(), self.builder.borrowed.paired(pairs):
@@ -150,7 +153,7 @@ class LoopCapture:
             body(None if self.sequence is None else self.sequence.item(region, turn))
             after = dict(zip(self.names, self.get()))
             outside.check(region)
-            grown = self._look(region, tensors, after)
+            grown = self._look(region, tensors, after) or self.layouts.look(given, lambda path: self._leaf(after, path))
         grown |= self._new_cells(region)
         self.set(self.before)
         if grown:
@@ -163,10 +166,12 @@ class LoopCapture:
                 outs.append(region.localize(c.fit(self._leaf(after, path))))
             outs += [wrap(region.written[k][1] if k in region.written else contents[k]) for k in self.cells]
             outs += self.turns.outs() if self.turns is not None else []
+            outs += self.layouts.outs()
         initial = [c.fit(c.initial) for c in self.carried.values()]
         check_asked(region, list(zip(tensors.values(), initial, outs)))
         initial += [wrap(cell.value) for cell in self.cells.values()]
         initial += self.turns.initial() if self.turns is not None else []
+        initial += self.layouts.initial()
         loop.in_order = self.turns is not None and self.builder.aliases.shared.on()
         flowing = [tensor if path in self.flowing else None for path, tensor in given.items()]
         none = [None] * (len(contents) + len(flags))
@@ -399,8 +404,10 @@ class LoopCapture:
             self.builder.note_cell(cell)
             cell.value = self.builder.read(final)
             cell.changed()
+        more = finals[len(self.carried) + len(self.cells) :]
         if self.turns is not None:
-            self.turns.finish(results, finals[len(self.carried) + len(self.cells) :])
+            more = self.turns.finish(results, more)
+        self.layouts.finish(results, more)
         may_make_none = self._may_make_none(loop)
         for (path, c), final in zip(self.carried.items(), finals):
             ways = (c.initial, self._leaf(self.after, path)) if may_make_none else (self._leaf(self.after, path),)

@@ -163,6 +163,8 @@ class Region:
             view = self.builder.view_of(tensor)
             if tensor._traced is None and not view.cell.written:
                 self.builder.views.setdefault(value, view)  # the leaf lies where the tensor does
+            if value not in self.builder.views:
+                self.builder.view_of_handle(value).layouts = view.layouts
             leaf = wrap(value).requires_grad_()
             self.leaves.add(id(leaf))
             used = self._shared(leaf, tensor)

@@ -53,7 +53,7 @@ class Place(NamedTuple):
 class Link:
     """A tensor that another one is, under a condition."""
 
-    __slots__ = ("condition", "known", "lender", "location", "place", "seen", "surely")
+    __slots__ = ("condition", "known", "lender", "location", "place", "row_major", "seen", "surely")
 
     def __init__(self, condition: Value | None, lender: Any, seen: int, known: bool) -> None:
         self.condition = condition
@@ -63,6 +63,7 @@ class Link:
         self.location = None if known else user_location()
         self.place: Any = None  # the lender, if the tensor is that one on the tape, too
         self.surely = known  # it is a part of it, known or not
+        self.row_major = False  # all of the lender's storage, in row-major order in the tensor's shape
 
 
 def written() -> None:

@@ -37,6 +37,13 @@ class Step(NamedTuple):
     after: TensorType
 
 
+class Layout(NamedTuple):
+    """How a tensor lies in memory in dynamic mode."""
+
+    strides: tuple[Any, ...]
+    condition: Any = True  # under which it does: a value, or True where there is one layout only, or it is not followed which
+
+
 class Cell:
     """One storage. `input`: the program input it starts as, None for storages born in the program."""
 
@@ -61,15 +68,24 @@ class Cell:
 class View:
     """A tensor on a cell."""
 
-    __slots__ = ("cell", "chain", "history", "strides", "value", "version")
+    __slots__ = ("cell", "chain", "history", "layouts", "value", "version")
 
-    def __init__(self, cell: Cell, chain: tuple[Step, ...], value: Value, strides: tuple[int, ...]) -> None:
+    def __init__(self, cell: Cell, chain: tuple[Step, ...], value: Value, strides: tuple[Any, ...]) -> None:
         self.cell = cell
         self.chain = chain
         self.value = value
         self.version = cell.version
         self.history = cell.version  # the version that the tensor's place on the tape belongs to
-        self.strides = strides
+        self.layouts: tuple[Layout, ...] = (Layout(strides),)
+
+    @property
+    def strides(self) -> tuple[Any, ...]:
+        """Of a view that is not the result of a branch or loop, or made from one."""
+        return self.layouts[0].strides
+
+    @strides.setter
+    def strides(self, strides: tuple[Any, ...]) -> None:
+        self.layouts = (Layout(strides),)
 
     def current(self, builder: CaptureBuilder) -> Value:
         """The value the tensor has now."""
@@ -221,10 +237,7 @@ def reshaped_strides(before: tuple[int, ...], strides: tuple[int, ...], after: t
         if tuple(size for size, _ in kept) == tuple(after[d] for d in places):  # only 1s come or go
             known = dict(zip(places, (stride for _, stride in kept)))
             return tuple(known.get(d, 1) for d in range(len(after)))
-        sizes = current().call_sizes  # type: ignore[attr-defined]  # what is asked of symbols is a guard
-        given = [tuple(map(sizes.number, part)) for part in (before, strides, after)]
-        found = reshaped_strides(*given)
-        return None if found is None else tuple(getattr(stride, "expr", stride) for stride in found)
+        return _reshaped_between(before, strides, after)
     if 0 in before:
         return contiguous(after)
     old = [(n, s) for n, s in zip(before, strides) if n != 1]
@@ -252,6 +265,25 @@ def reshaped_strides(before: tuple[int, ...], strides: tuple[int, ...], after: t
         result[at] = 1
         at -= 1
     return tuple(result)
+
+
+def _reshaped_between(before: tuple[Any, ...], strides: tuple[Any, ...], after: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """The same with symbols for sizes: of the dimensions between those that stay; None if only the run knows their sizes."""
+    first = last = 0
+    most = min(len(before), len(after))
+    while first < most and before[first] == after[first]:
+        first += 1
+    while last < most - first and before[len(before) - 1 - last] == after[len(after) - 1 - last]:
+        last += 1
+    end = len(before) - last
+    given = before[first:end], strides[first:end], after[first : len(after) - last]
+    sizes = current().call_sizes  # type: ignore[attr-defined]  # what is asked of symbols is a guard
+    if not sizes.knows(*(size for part in given for size in part)):
+        return None
+    found = reshaped_strides(*(tuple(map(sizes.number, part)) for part in given))
+    if found is None:
+        return None
+    return (*strides[:first], *(getattr(stride, "expr", stride) for stride in found), *strides[end:])
 
 
 def relate(outer: Geometry, inner: Geometry, dtype: Any) -> tuple[Step, ...] | None:

@@ -6,7 +6,7 @@ caller the very tensor. A capture follows what variables are (see `aliases`) onc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duograph import _core as core
@@ -16,9 +16,9 @@ from duograph.ops.shapes.slicing import select
 
 from ..control.conditions import both
 from ..values.tree import Row
-from .aliases import check_known
+from .aliases import Link, check_known
 from .borrowed import MayReturn
-from .cells import Step
+from .cells import Cell, Step, View
 from .histories import down, moves
 
 if TYPE_CHECKING:
@@ -37,12 +37,20 @@ class Others:
         self.find = find
         self.users: dict[int, set[int]] = {}  # of each storage: the results that are, or may be, on it
         self.wholes: dict[int, Any] = {}  # of each storage: a result that is all of it
+        self.copies: dict[Cell, Any] = {}  # storages that are others in row-major order on some ways: a tensor that is all of one
+        self.direct: set[Cell] = set()  # storages that results lie on
 
     def note(self, cell: Any, tensor: Any) -> None:
         """A result lies on a storage."""
         if not self.builder.view_of(tensor).chain:
             self.wholes.setdefault(id(cell), tensor)
         self.users.setdefault(id(cell), set()).add(id(tensor))
+        self.direct.add(cell)
+        base = self.builder.base_of(tensor)
+        whole = self.builder.view_of(base)
+        if whole.cell is cell and not whole.chain and any(link.row_major for link in self._links(cell)):
+            self.copies[cell] = base
+            self.users[id(cell)].add(0)  # what lies on the others
         for _, lender, _ in self._lenders(cell, None, ()):
             self.users.setdefault(id(self.builder.view_of(lender).cell), set()).add(id(tensor))
 
@@ -64,15 +72,17 @@ class Others:
             is_behind = tensor._base is not None and view.history != view.cell.version
             make = _part_behind if is_behind else _part_with_history
         found: list[Row] = []
-        for condition, lender, chain in self._lenders(view.cell, None, view.chain):
+        for condition, lender, chain in (*self._lenders(view.cell, None, view.chain), *self._copies(view)):
             row = self._row(lender, chain, make)
             if row is not None:
+                if not chain and make is not _part:
+                    self.results.same.append((self.results.bases.get(id(self.builder.view_of(lender).cell)), tensor))
                 found += [("const", True) if condition is None else ("output", self.results.add(condition, None)), row]
         return found
 
     def _check_known(self, cell: Any, tensor: Any) -> None:
         """Refuses a result that is a part of memory that others see, if it cannot be told which."""
-        for link in self.builder.aliases.links.get(cell, (None, []))[1]:
+        for link in self._links(cell):
             lender = self.builder.view_of(link.lender).cell
             if link.surely and not link.known and (lender.input is not None or self.users.get(id(lender), set()) - {id(tensor)}):
                 check_known(link, link.location)
@@ -80,7 +90,7 @@ class Others:
 
     def _lenders(self, cell: Any, condition: Value | None, chain: Chain) -> Iterator[tuple[Value | None, Any, Chain]]:
         """What a storage is under a condition, and the way from there to where `chain` leads to."""
-        for link in self.builder.aliases.links.get(cell, (None, []))[1]:
+        for link in self._links(cell):
             if not link.known:
                 continue
             here = condition if link.condition is None else link.condition
@@ -88,7 +98,19 @@ class Others:
                 here = both(condition, link.condition)
             place = self.builder.view_of(link.lender)
             yield from self._lenders(place.cell, here, (*place.chain, *chain))
-            yield here, link.lender, chain
+            if not (link.row_major and cell in self.copies and place.cell in self.direct):
+                yield here, link.lender, chain
+
+    def _links(self, cell: Cell) -> Sequence[Link]:
+        return self.builder.aliases.links.get(cell, (None, ()))[1]
+
+    def _copies(self, view: View) -> Iterator[tuple[Value | None, Any, Chain]]:
+        """What is in row-major order all of the storage that a result lies on, and the way from there to the result."""
+        for cell, whole in self.copies.items():
+            for link in self._links(cell):
+                place = self.builder.view_of(link.lender)
+                if link.row_major and place.cell is view.cell:
+                    yield link.condition, whole, (*_back(place.chain), *view.chain)
 
     def _row(self, lender: Any, chain: Chain, make: Callable[..., Any]) -> Row | None:
         """The row of a view of `lender`, which others see, too."""
@@ -115,7 +137,7 @@ class Others:
         """
         if cell.input is not None:
             return self.builder.input_tensor(cell)
-        known = self.wholes.get(id(cell))
+        known = self.wholes.get(id(cell), self.copies.get(cell))
         if known is not None:
             return known
         if history:
@@ -123,6 +145,14 @@ class Others:
         base = self.builder.base_of(lender)
         place = self.builder.view_of(base)
         return base if not place.chain and place.cell is cell and self.are_several(cell) else None
+
+
+def _back(chain: Chain) -> Iterator[Step]:
+    """From all elements of a storage in another order to the storage."""
+    for step in reversed(chain):
+        dims = step.attrs.get("dims", ())
+        attrs = {"dims": tuple(sorted(range(len(dims)), key=dims.__getitem__))} if dims else {}
+        yield Step(step.op, attrs, step.after, step.before)
 
 
 class _Placed(NamedTuple):

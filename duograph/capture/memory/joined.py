@@ -28,6 +28,7 @@ class Care(NamedTuple):
     find: bool = False  # results that may be others are to be found
     in_order: bool = False  # gradients of tensors that may be others are summed in dynamic mode's order
     for_order: bool = False  # `exact` is for that alone
+    layouts: bool = False  # the layouts of what branches and loops give are followed
     spans: Mapping[int, tuple[Span, ...]] = {}  # by storage: memory on which several tensors lie
 
     def out_of_order(self) -> Care:

@@ -303,8 +303,8 @@ class Turns:
             made += _tensors((), key)
         return made
 
-    def finish(self, results: dict[str, Any], more: Sequence[Any]) -> None:
-        """After the loop."""
+    def finish(self, results: dict[str, Any], more: Sequence[Any]) -> list[Any]:
+        """After the loop; `more`: what became of `outs`, and then of others, which this gives back."""
         rest = iter(more)
         flags = {where: self.builder.read(next(rest)) for where in self.flags}
         positions = {where: _read(self.builder, rest, where[1]) for where in self.positions}
@@ -313,3 +313,4 @@ class Turns:
                 aliases, tensor = self.builder.aliases, results[path]
                 if pairs := aliases.bind(tensor, self._places(path, places, flags, positions, results), path in self.own):
                     core.rebase(tensor, aliases.shared.follow(tensor, pairs))
+        return list(rest)

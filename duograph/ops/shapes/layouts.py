@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
+from duograph.ir.builder import active, current
 
 from ..definition import function
 from .affine_views import divided
@@ -74,6 +75,11 @@ def _has_tensors(shape: tuple[Any, ...]) -> bool:
     return any(isinstance(size, core.Tensor) and size._traced is not None for size in shape)
 
 
+def _made(x: Tensor) -> Tensor:
+    """What a reshaping operator gave, which a capture may have to take for a copy."""
+    return x if x._traced is None or not active() else current().reshaped(x)
+
+
 @function(over="reshape")
 def reshape_any(x: Tensor, *shape: Any) -> Tensor:
     """`reshape`: of a tensor with gaps a view where one can show it."""
@@ -81,7 +87,7 @@ def reshape_any(x: Tensor, *shape: Any) -> Tensor:
         found = _as_view(x, shape)
         if found is not None:
             return found
-    return reshape(x, tuple(shape)) if _has_tensors(shape) else reshape(x, *shape)
+    return _made(reshape(x, tuple(shape)) if _has_tensors(shape) else reshape(x, *shape))
 
 
 @function(over="view")
@@ -91,7 +97,7 @@ def view_any(x: Tensor, *shape: Any) -> Tensor:
         found = _as_view(x, shape)
         if found is not None:
             return found
-    return view(x, tuple(shape)) if _has_tensors(shape) else view(x, *shape)
+    return _made(view(x, tuple(shape)) if _has_tensors(shape) else view(x, *shape))
 
 
 @function(over="flatten")
@@ -108,7 +114,7 @@ def flatten_any(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         found = _as_view(x, (*shape[:start], count, *shape[end + 1 :]))
         if found is not None:
             return found
-    return flatten(x, start_dim, end_dim)
+    return _made(flatten(x, start_dim, end_dim))
 
 
 @function(over="unflatten")
