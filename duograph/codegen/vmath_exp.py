@@ -1,4 +1,4 @@
-"""exp, exp2, expm1 and tanh.
+"""exp, exp2 and expm1.
 
 x = k ln 2 + r with |r| <= ln(2) / 2, and e**r - 1 = r + r**2 P(r); P is a minimax fit in the relative error of e**r - 1
 (float32: 2**-26, float64: 2**-55).
@@ -26,8 +26,6 @@ class _Constants:
     expm1_limit: float  # the result is infinite from here on, its exponent not yet out of range
     exp_range: tuple[float, float]  # beyond it the result is 0 or infinity
     exp2_range: tuple[float, float]
-    saturation: float  # tanh(x) rounds to 1 from here on
-    tanh: tuple[float, ...]
 
 
 _FLOAT = _Constants(
@@ -37,8 +35,6 @@ _FLOAT = _Constants(
     88.9,
     (-105.0, 90.0),
     (-152.0, 130.0),
-    10.0,
-    (-0.0062806923, 0.021078456, -0.05385463, 0.13332617, -0.3333332),
 )
 _DOUBLE = _Constants(
     float.fromhex("0x1.62e42feep-1"),
@@ -51,12 +47,6 @@ _DOUBLE = _Constants(
     709.9,
     (-746.0, 711.0),
     (-1076.0, 1026.0),
-    20.0,
-    (
-        -1.9529250174086795e-05, 8.338916195827902e-05, -0.0002334455118966922, 0.0005884755924368673,
-        -0.0014555521091652564, 0.0035920937868050866, -0.00886323281428747, 0.02186948840191322,
-        -0.05396825396446752, 0.1333333333332821, -0.3333333333333331,
-    ),
 )  # fmt: skip
 
 
@@ -119,16 +109,3 @@ def expm1(v: Vectors, x: Vec) -> Vec:
     half = power_of_two(v, v.sub(exponent, v.like(exponent, 1)))
     scaled = v.mul_add(half, q, v.fsub(half, v.like(x, 0.5)))
     return v.select(v.fcmp("oeq", whole, v.like(x, 0.0)), v.copysign(q, x), v.fadd(scaled, scaled))
-
-
-def tanh(v: Vectors, x: Vec) -> Vec:
-    """x + x**3 P(x**2) below 0.55, 1 - 2 / (e**(2|x|) + 1) above."""
-    c, size, one = _constants(x), v.fabs(x), v.like(x, 1.0)
-    z = v.fmul(x, x)
-    small = v.mul_add(v.fmul(z, x), v.polynomial(z, c.tanh), x)
-    limited = v.fmin(v.like(x, c.saturation), size)
-    r, _, exponent = reduce(v, v.fadd(limited, limited))
-    s = power_of_two(v, exponent)
-    divisor = v.mul_add(s, expm1_reduced(v, r), v.fadd(s, one))
-    large = v.fsub(one, v.fdiv(v.like(x, 2.0), divisor))
-    return v.copysign(v.select(v.fcmp("olt", size, v.like(x, 0.55)), small, large), x)

@@ -1,6 +1,6 @@
-"""erfinv, lgamma and digamma, computed in float64 for both formats.
+"""erfinv, lgamma and digamma, the latter two computed in float64 for both formats.
 
-* erfinv: float32: x times a polynomial in w = -log(1 - x**2), above 25/4 in its root (after Giles 2012, 2**-26);
+* erfinv: float32: x times 1 + a polynomial in w = -log(1 - x**2) (2**-30); from 25/4 on in its root (Giles 2012, 2**-26);
   float64: Wichura's algorithm AS 241 (1988) for the normal quantile, three quotients of polynomials.
 * lgamma: from 3/2 to 5/2 (x - 2) times a polynomial (2**-61); below and above by Gamma(x + 1) = x Gamma(x), from 17/2
   Stirling's series; negative arguments by reflection.
@@ -75,19 +75,19 @@ _LGAMMA = (
     0.42278433509846713,
 )
 _ERFINV_NEAR = (
-    -1.2570814414523687e-11,
-    5.688216479117087e-12,
-    1.0363882341451174e-09,
-    -4.752745619151995e-09,
-    -2.895896037948332e-08,
-    4.2698513895053384e-07,
-    -1.3658217507589212e-06,
-    -1.389214124592301e-05,
-    0.00018673466051691629,
-    -0.0007406910325430195,
-    -0.006033671032285515,
-    0.24015817844735166,
-    1.6536545626831027,
+    -1.3012493e-11,
+    4.9344184e-10,
+    -7.525468e-09,
+    5.2756267e-08,
+    -7.618551e-08,
+    -1.1143164e-06,
+    2.574309e-06,
+    4.548366e-05,
+    -0.00012679887,
+    -0.0023358562,
+    0.011549569,
+    0.23201364,
+    -0.11377307,
 )
 _ERFINV_FAR = (
     -3.172821561125341e-05,
@@ -190,17 +190,17 @@ def _scaled(coefficients: tuple[float, ...]) -> list[float]:
 
 
 def _erfinv_float(v: Vectors, x: Vec) -> Vec:
-    wide = widened(v, x)
-    one = v.like(wide, 1.0)
-    w = widened(v, v.fneg(log(v, v.fma(v.fneg(x), x, v.like(x, 1.0)))))
-    near = v.polynomial(v.fsub(w, v.like(wide, 3.125)), _ERFINV_NEAR)
+    one = v.like(x, 1.0)
+    w = v.fneg(log(v, v.fma(v.fneg(x), x, one)))
+    near = v.mul_add(x, v.polynomial(w, _ERFINV_NEAR), x)
 
     def far() -> Vec:
-        return v.polynomial(v.fsub(v.sqrt(w), v.like(wide, 3.25)), _ERFINV_FAR)
+        wide = widened(v, w)
+        found = v.polynomial(v.fsub(v.sqrt(wide), v.like(wide, 3.25)), _ERFINV_FAR)
+        return v.fmul(narrowed(v, found, x), x)
 
-    result = v.fmul(wide, v.where_any(v.fcmp("uge", w, v.like(wide, 6.25)), far, near))
-    infinite = v.copysign(v.like(wide, INFINITY), wide)
-    return narrowed(v, v.select(v.fcmp("oeq", v.fabs(wide), one), infinite, result), x)
+    result = v.where_any(v.fcmp("uge", w, v.like(w, 6.25)), far, near)
+    return v.select(v.fcmp("oeq", v.fabs(x), one), v.copysign(v.like(x, INFINITY), x), result)
 
 
 def lgamma(v: Vectors, x: Vec) -> Vec:

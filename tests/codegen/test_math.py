@@ -147,9 +147,10 @@ def test_near_multiples_of_a_quarter_turn(op, isa):
 
 
 @pytest.mark.parametrize("isa", LEVELS)
-def test_erfc_of_float32_everywhere(isa):
-    x = np.linspace(-5, 10.2, 60_000).astype("float32")
-    error, at = worst_wide(call("erfc", x, isa=isa), np.array([math.erfc(value) for value in x.tolist()]))
+@pytest.mark.parametrize("op, low, high", [("erfc", -5, 10.2), ("tanh", -10, 10), ("erf", -4, 4)])
+def test_float32_densely(op, low, high, isa):
+    x = np.linspace(low, high, 60_000).astype("float32")
+    error, at = worst_wide(call(op, x, isa=isa), np.array([getattr(math, op)(value) for value in x.tolist()]))
     assert error <= LIMIT, (error, x[at])
 
 
