@@ -200,7 +200,7 @@ def _erfinv_float(v: Vectors, x: Vec) -> Vec:
         return v.fmul(narrowed(v, found, x), x)
 
     result = v.where_any(v.fcmp("uge", w, v.like(w, 6.25)), far, near)
-    return v.select(v.fcmp("oeq", v.fabs(x), one), v.copysign(v.like(x, INFINITY), x), result)
+    return v.copysign(v.select(v.fcmp("oeq", v.fabs(x), one), v.like(x, INFINITY), result), x)
 
 
 def lgamma(v: Vectors, x: Vec) -> Vec:
