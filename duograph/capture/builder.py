@@ -26,6 +26,7 @@ from .control.several import Several
 from .memory.aliases import Aliases
 from .memory.borrowed import Borrowed
 from .memory.cells import Cell, Geometry, Layout, Step, Storage, View, contiguous, relate, steps_between
+from .memory.first_reads import FirstReads
 from .memory.joined import Care, Joined, Overlapping, extent
 from .memory.layouts import Layouts
 from .memory.versions import Versions
@@ -82,6 +83,7 @@ class CaptureBuilder(SizedBuilder):
         self.aliases.shared.wanted = care.in_order
         self.layouts = Layouts(self, care.layouts)
         self.versions = Versions(self)
+        self.first_reads = FirstReads(self)
         self.joined = Joined(self, care.spans)
         self.pieces: list[tuple[Any, Any, int]] = []  # memory that several tensors lie on, one of them, and how far before it
         self.rows: dict[int, tuple[Any, int, int, Any]] = {}  # tensors in lists that are rows of a stack: see growing
@@ -247,6 +249,8 @@ class CaptureBuilder(SizedBuilder):
             from .memory.histories import refresh_for_all
 
             refresh_for_all(self, tensor, view)
+        elif self.first_reads.pending:
+            self.first_reads.again(view)
         return view.current(self)
 
     def lift(self, tensor: Any) -> Value:

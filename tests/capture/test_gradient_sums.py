@@ -72,6 +72,30 @@ def a_part_first_read_in_a_loop_after_a_write(x, w, n):
     return y * x + y.cos() * part.sum()
 
 
+def a_part_first_read_where_something_runs(x, w, n):
+    """Where it does not, the part gets its place at the next read, which is after other uses of the whole."""
+    y = x * w
+    part, other = y[2:], y[:3]
+    y *= w
+    for _ in range(n):
+        x = (x * part.sum() + w).sin()
+    z = y.sin() * y
+    if x.sum() > 0:
+        x = x * (part.sum() - other.sum())
+    return (z + y.cos() * part.sum()) * x + y * y * other.sum()
+
+
+def a_part_first_read_on_one_side_or_the_other(x, w, n):
+    y = x * w
+    part, other = y[2:], y[:3]
+    y *= w
+    x = x * part.sum() if x.sum() > 0 else x - other.sum()
+    z = y.sin() * y
+    if x.sum() > w.sum():
+        x = x * part.sum()
+    return (z + y.cos() * other.sum()) * x + y * y * part.sum()
+
+
 def a_part_first_read_on_both_sides_after_a_write(x, w, n):
     y = x * 1.0
     part = y[2:]
@@ -100,6 +124,8 @@ FUNCTIONS = [
     what_a_turn_hands_on_as_it_is,
     nested,
     a_part_first_read_in_a_loop_after_a_write,
+    a_part_first_read_where_something_runs,
+    a_part_first_read_on_one_side_or_the_other,
     a_part_first_read_on_both_sides_after_a_write,
     a_part_made_and_first_read_in_loops,
 ]

@@ -21,6 +21,7 @@ from ..memory.sharing import Join
 from ..outside.host_calls import Diverged
 from ..outside.outside_places import OutsidePlaces, with_places
 from .branch_node import Branch
+from .conditions import opposite
 from .containers import Containers
 from .control import UNBOUND, Thunk, Variables, held_by
 from .masked import note_items, on_either_side
@@ -257,6 +258,8 @@ class _Choice:
                 out += found
         node = Branch(self.builder, self.predicate, self.regions, outs)
         made = node.emit() if outs[0] or node.acts() else []
+        runs = (lambda: self.predicate), (lambda: opposite(self.predicate))
+        self.builder.first_reads.ran(zip(self.regions, runs))
         for tensor, (path, _), sides in zip(made, self.lenders, ways):
             self.builder.kinds.note(tensor, path, sides)
             self.builder.several.note(tensor, path, sides)

@@ -383,6 +383,12 @@ class LoopCapture:
 
     # ---- the end
 
+    def _ways(self, loop: Loop) -> Iterator[tuple[Region, Callable[[], Any]]]:
+        """The regions of a loop, and whether they run."""
+        if loop.test is not None:
+            yield loop.test[0], lambda: True
+        yield loop.region, loop.turned if self._may_make_none(loop) else lambda: True
+
     def _may_make_none(self, loop: Loop) -> bool:
         """Whether the loop may make no turn. Where it is asked for a variable of several kinds, a size's answer is a guard."""
         if self.sequence is None or loop.length is None or self.sequence.turns is not None:
@@ -393,6 +399,7 @@ class LoopCapture:
 
     def _finish(self, loop: Loop) -> None:
         finals = loop.emit()
+        self.builder.first_reads.ran(self._ways(loop))
         results = dict(zip(self.carried, finals))
         stacks = iter(loop.stacks)
         turns = None if self.sequence is None or loop.length is None else self.sequence.turns

@@ -237,6 +237,11 @@ class Loop:
         made = Graph(inputs, tuple(nodes), (following, *(values.get(v, v) for v in results)), name="body")
         return with_own_sizes(self.builder, made)
 
+    def turned(self) -> Value:
+        """Whether a turn was made, when the loop has ended."""
+        assert self.node is not None
+        return self.builder.read(wrap(self.node.outputs[0]) > 0)
+
     # ---- rows kept of each turn
 
     def keep(self, wanted: Sequence[Value]) -> None:

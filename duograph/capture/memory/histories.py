@@ -127,6 +127,7 @@ def refresh(builder: CaptureBuilder, tensor: Any, view: View) -> None:
             base = down(move, base)
         if isinstance(written, Value) and builder.aliases.shared.on():
             base = builder.aliases.shared.chosen(written, base, tensor)
+        base = builder.first_reads.chosen(tensor, view, base)
     finally:
         core.set_grad_enabled(old)
     core.rebase(tensor, base)
@@ -136,8 +137,11 @@ def refresh_for_all(builder: CaptureBuilder, tensor: Any, view: View) -> None:
     """The same before the branches and loops in which its memory is not written: it has one place on the tape for all of them."""
     regions = builder.regions
     count = next((i for i in range(len(regions), 0, -1) if regions[i - 1].changes(view.cell)), 0)
+    before = view.history
     with builder.outside(count):
         refresh(builder, tensor, view)
         view.current(builder)
     for region in regions[count:]:
         region.keep_history(view)
+    if len(regions) > count:
+        builder.first_reads.note(view, before, count)
