@@ -192,6 +192,24 @@ def test_an_argument_is_written_through_what_it_is_on_some_ways() -> None:
         np.testing.assert_array_equal(ours[1].numpy(), theirs[1].numpy())
 
 
+def test_a_copy_made_by_reshape_is_no_view() -> None:
+    def function(x: Any, y: Any) -> Any:
+        z = y * 2
+        r = z.t().reshape(-1)
+        r[0] = 1
+        r.mul_(x.sum())
+        if x.max() > 0.9:
+            z = r.reshape(4, 3).transpose(0, 1)
+        return z, r
+
+    static = dg.static(function, strict=True)
+    for seed in range(4):
+        for writes in (False, True):
+            expected, found = (outcome(f, arguments(seed), True, writes) for f in (function, static))
+            for a, b in zip(expected, found, strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
 def test_what_never_asks_for_a_layout_is_captured_once() -> None:
     runs = []
 

@@ -15,6 +15,7 @@ from duograph import _core as core
 from duograph.ir.graph import Value
 from duograph.ir.types import TensorType
 from duograph.ops.shapes.copying import contiguous as contiguous_copy
+from duograph.ops.tracing import wrap
 
 from ..control.conditions import either, flag, opposite
 from ..control.control import UNBOUND
@@ -46,7 +47,7 @@ class Layouts:
         self.builder = builder
         self.followed = followed
         self.asked = 0  # so many questions depended on a layout
-        self.copied: dict[Value, Any] = {}  # views that are copies in dynamic mode but where this holds
+        self.copied: dict[Value, Any] = {}  # what operators of views gave, and where it is one: elsewhere dynamic mode copies
 
     def row_major(self, tensor: Any) -> Any:
         """Whether the tensor's elements lie in row-major order: True, False or a condition."""
@@ -83,6 +84,7 @@ class Layouts:
             layouts.append(Layout(strides, condition))
             copied.append(is_copy)
         if all(copied):
+            self.copied[handle] = False
             return
         made = self.builder.views[handle] = View(base.cell, (*base.chain, *steps), value, ())
         made.layouts = tuple(layouts)
@@ -91,10 +93,16 @@ class Layouts:
 
     def made(self, tensor: Any) -> Any:
         """What a reshaping operator made as a view: on ways on which dynamic mode copies a tensor of its own."""
-        if tensor._traced not in self.copied:
+        is_view = self.copied.pop(tensor._traced, True)
+        if is_view is True:
             return tensor
+        if is_view is False:  # the same tensor, without a base
+            made = wrap(tensor._traced)
+            if tensor.requires_grad:
+                core.rebase(made, tensor)
+            return made
         layouts = self.builder.views[tensor._traced].layouts
-        made = self.copy(contiguous_copy(tensor), tensor, self.copied.pop(tensor._traced))
+        made = self.copy(contiguous_copy(tensor), tensor, is_view)
         self.builder.view_of(made).layouts = layouts
         return made
 
