@@ -25,6 +25,10 @@ LEVELS = tuple(name for name, _ in _LEVELS)
 _HALVED = ("znver4",)
 
 
+# CPUs whose hardware prefetchers lose sight of sixteen streams at once.
+_FEW_STREAMS = "znver"
+
+
 @dataclass(frozen=True)
 class Target:
     """A CPU as LLVM sees it. ``isa`` is one of `LEVELS` or "native"; ``features`` are the enabled ones, sorted."""
@@ -59,6 +63,11 @@ class Target:
     @property
     def vector_bytes(self) -> int:
         return 64 if "avx512f" in self.features else 32 if "avx2" in self.features else 16
+
+    @property
+    def follows_streams(self) -> bool:
+        """Reading from many places in turn needs no prefetching by instruction, which only costs."""
+        return not self.cpu.startswith(_FEW_STREAMS)
 
     @property
     def light_attributes(self) -> str:

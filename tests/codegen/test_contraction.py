@@ -322,7 +322,7 @@ def test_bits_do_not_depend_on_the_parts(isa: str) -> None:
 
 def test_sizes_decide_on_the_parts() -> None:
     assert (HEADER[M_WORD], HEADER[N_WORD], HEADER[PARTS_WORD]) == ("m", "n", "parts")
-    shape = TileShape("float", 4, 16, 2, 14, True, True)
+    shape = TileShape("float", 4, 16, 2, 14, True, True, True)
     anything, many = symbol("a"), symbol("b", 267)
     assert needed_parts(shape, 64, 128) == (False, False, False)
     assert needed_parts(shape, 64, 10) == (True, False, False) and needed_parts(shape, 64, 31) == (False, False, False)

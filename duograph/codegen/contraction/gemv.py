@@ -23,6 +23,7 @@ COLUMNS_PARAMETERS = (*PARAMETERS[:3], ("i64", "b_n"), *PARAMETERS[4:8])
 LONGEST_STRIP = 4096  # columns: the sums stay in L1
 _ROWS = 8
 _VECTORS = 2
+_BUSY_STREAMS = 16  # so many at once keep memory busy where the hardware follows them
 _LINE = 64
 
 
@@ -122,8 +123,9 @@ def add_row_columns(module: Module, shape: TileShape) -> None:
         def block(k: str, values: list[str]) -> list[Value]:
             total, a, coming, at = values
             place = f.gep("%b", f.mul(k, shape.size))
-            for line in range(0, bytes_of_block, _LINE):  # of what comes next, column by column: one stream, not as many
-                f.prefetch(f.gep(f.gep(coming, at), line), locality=2)
+            if not (shape.follows_streams and lanes >= _BUSY_STREAMS):  # what comes next, column by column: one stream
+                for line in range(0, bytes_of_block, _LINE):
+                    f.prefetch(f.gep(f.gep(coming, at), line), locality=2)
             reached = f.add(at, bytes_of_block)
             over = f.icmp("uge", reached, length)
             goes_on = f.select(over, f.gep(coming, "%b_n"), coming, "ptr")

@@ -64,8 +64,10 @@ def _multiply(f: TileFunction, rows: int, vectors: int, mask: str) -> list[str]:
         for j in range(0, vectors * shape.vector_bytes, 64):
             # the line of the last byte: of a row that begins inside a line, the panel before fetched the first one
             f.prefetch(f.gep(ahead, j + 63), locality=2)
-            f.prefetch(f.gep(c, j + 63), write=True)
-        f.prefetch(following, locality=2)
+            if vectors > 1:  # narrow tiles have few multiply-adds to hide it behind
+                f.prefetch(f.gep(c, j + 63), write=True)
+        if vectors > 1:
+            f.prefetch(following, locality=2)
         columns = [f.load_vector(f.gep(b, j * shape.vector_bytes), _mask_of(f, j, vectors, mask)) for j in range(vectors)]
         added = []
         for i in range(rows):
