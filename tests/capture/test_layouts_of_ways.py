@@ -110,6 +110,25 @@ def turned_in_some_turns(x: Any, y: Any) -> Any:
     return y, z
 
 
+def turned_alone(x: Any, y: Any) -> Any:
+    h = x * 1.0
+    while h.sum() < 20:
+        h = h + 1.0
+        y = turned(y)
+    z = y.contiguous()
+    z[1] = 5
+    return y, z
+
+
+def written_in_other_shapes(x: Any, y: Any) -> Any:
+    h, z = x * 1.0, y
+    while h.sum() < 20:
+        h = h + 1.0
+        z = z.reshape(-1).reshape(y.shape)
+    z[1] = 5
+    return y, z
+
+
 def begins_otherwise(x: Any, y: Any) -> Any:
     h = (y * 1.0)[:, 0]
     for row in y[:, :3].transpose(0, 1):
@@ -121,7 +140,7 @@ def begins_otherwise(x: Any, y: Any) -> Any:
 
 WAYS = [
     one_side, other_side, both_sides, nested, asked_in_a_branch, gaps, reshaped, flattened, viewed_on, of_two_sizes,
-    turned_in_a_turn, turned_in_some_turns, begins_otherwise,
+    turned_in_a_turn, turned_in_some_turns, turned_alone, written_in_other_shapes, begins_otherwise,
 ]  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from duograph.ops.tracing import as_user, in_operator, wrap
 from ..control.conditions import both, either, opposite
 from ..values.sizes import Unsettled
 from .cells import Cell, Step
-from .histories import Move, down, moves, view_written
+from .histories import Move, down, moves, shortened, view_written
 from .in_order import Pair, Shared
 
 if TYPE_CHECKING:
@@ -333,7 +333,7 @@ def _way(region: Region, chain: Sequence[Step], after: Way | None) -> Way | None
         inside = name == "row" and region.holds(args[0])
         positions += args if inside else ()
         way.append(ROW if inside else (name, args))
-    return (*way, *after[0]), (*positions, *after[1])
+    return shortened((*way, *after[0])), (*positions, *after[1])
 
 
 def _parts(way: Way | None, root: Any) -> tuple[Any, Any, tuple[Value, ...]]:

@@ -5,7 +5,7 @@ The index maps of views are replayed as recorded operators, so gradients of any 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,20 @@ def moves(chain: tuple[Step, ...]) -> Iterator[Move]:
             yield "permute", (step.attrs["dims"],)
         else:
             yield step.op, (after,)
+
+
+def shortened(way: Sequence[Move]) -> tuple[Move, ...]:
+    """The way without what later moves take back: dimensions exchanged twice, a shape that is written in another one."""
+    made: list[Move] = []
+    for name, args in way:
+        if made and name == made[-1][0] == "permute":
+            (before,) = made.pop()[1]
+            args = (tuple(before[d] for d in args[0]),)
+        elif made and name == made[-1][0] == "reshape":
+            made.pop()
+        if name != "permute" or args[0] != tuple(range(len(args[0]))):
+            made.append((name, args))
+    return tuple(made)
 
 
 @contextmanager
