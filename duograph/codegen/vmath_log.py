@@ -127,7 +127,7 @@ def _power(v: Vectors, bits: Vec) -> tuple[Vec, Vec]:
     """`split` of what `_bits` gives."""
     fmt = FLOAT if bits.element == "i32" else DOUBLE
     k = v.ashr(bits, fmt.mantissa)
-    m = v.floats(v.add(v.sub(bits, v.shl(k, fmt.mantissa)), v.like(bits, _ROOT[fmt.element])))
+    m = v.floats(v.add(v.and_(bits, v.like(bits, (1 << fmt.mantissa) - 1)), v.like(bits, _ROOT[fmt.element])))
     direct = fmt is FLOAT or v.target.has("avx512dq")
     return v.convert("sitofp", k if direct else v.convert("trunc", k, "i32"), fmt.element), m
 
@@ -138,9 +138,8 @@ def _log_float(v: Vectors, k: Vec, f: Vec, extra: Vec | None = None) -> Vec:
     tail = v.fmul(v.fmul(f, f), v.mul_add(v.polynomial(f, _LOG_FLOAT), f, v.like(f, -0.5)))
     tail = v.mul_add(k, low, v.fadd(tail, extra) if extra else tail)
     big = v.fmul(k, high)  # exact
-    total, error = v.fast_two_sum(big, f)
-    # where k is 0 the sum is just f, and the correction 0
-    return v.fadd(total, v.fadd(v.select(v.fcmp("oeq", big, v.like(k, 0.0)), v.like(k, 0.0), error), tail))
+    total, error = v.fast_two_sum(big, f)  # exact, also where k is 0
+    return v.fadd(total, v.fadd(error, tail))
 
 
 def _reduced(v: Vectors, x: Vec) -> tuple[Vec, Vec, Vec]:
