@@ -142,14 +142,15 @@ def _innermost(address: Address, candidates: Sequence[int]) -> int | None:
 
 
 def plain_access(facts: Facts, vector_dim: int, staged: Container[int] = ()) -> bool:
-    """Every access along the vector dim is contiguous or constant (or a staged copy), so that masks can handle tails."""
+    """Every access along the vector dim is contiguous or constant (or a staged copy, or a load of every second element), so
+    that masks can handle tails."""
     for instr in facts.body:
         address = address_of(instr)
         if id(address) in staged:
             continue
         if address is not None and not isinstance(address.strides[vector_dim], int):
             return False
-        if address is not None and address.strides[vector_dim] not in (0, 1):
+        if address is not None and address.strides[vector_dim] not in ((0, 1) if instr.op == "store" else (0, 1, 2)):
             return False
         # Only an empty dim has such stores: several indices would write one element.
         if address is not None and instr.op == "store" and is_zero(address.strides[vector_dim]):

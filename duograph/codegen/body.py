@@ -98,6 +98,11 @@ class Body:
     def stride(self, address: Address | Philox, dim: int) -> Value:
         return self.frame.fixed((id(address), dim), address.strides[dim])
 
+    def load_stride(self, address: Address, dim: int) -> Value:
+        """The stride along the vector dim, as a number where loads have a way of their own for it."""
+        stride = address.strides[dim]
+        return stride if isinstance(stride, int) and stride == 2 else self.stride(address, dim)
+
     def offset(self, address: Address | Philox, scope: Scope, skip: int | None = None) -> Value:
         """Elements from the operand's start, over all bound dims but ``skip``."""
         f = self.frame.function
@@ -208,8 +213,30 @@ class Body:
             ref = f.load(f"<{v.lanes} x {info.storage}>", f.gep(pointer, 1 - v.lanes, info.size), info.size)
             raw = Vec(ref, info.storage, v.lanes)
             return self.to_value(v, v.shuffle(raw, raw, range(v.lanes - 1, -1, -1)), dtype)
+        if stride == 2:
+            return self._load_every_second(pointer, valid, dtype, scope)
         pointers = [f.gep(pointer, f.mul(lane, stride), info.size) for lane in range(v.lanes)]
         return self._load_lanes(pointers, valid, dtype, scope)
+
+    def _load_every_second(self, pointer: str, valid: Vec | None, dtype: str, scope: Scope) -> Vec:
+        """Every second element as two vectors; what lies behind the last one is not touched."""
+        f, v, info = self.frame.function, scope.v, DTYPES[dtype]
+        mask, half = scope.mask, v.lanes // 2
+        if valid is not None:
+            mask = valid if mask is None else v.and_(mask, valid)
+        kind = f"<{v.lanes} x {info.storage}>"
+        if mask is None:
+            refs = [f.load(kind, f.gep(pointer, start, info.size), info.size) for start in (0, v.lanes - 1)]
+            picked = [*range(0, v.lanes, 2), *range(v.lanes + 1, 2 * v.lanes, 2)]
+        else:
+            none = v.const("i1", 0)
+            parts = [[start + (i + 1) // 2 for i in range(v.lanes)] for start in (0, half)]
+            masks = [v.shuffle(mask, none, part) for part in parts]
+            starts = zip((0, v.lanes), masks)
+            refs = [f.masked_load(kind, f.gep(pointer, start, info.size), m.ref, info.size) for start, m in starts]
+            picked = list(range(0, 2 * v.lanes, 2))
+        first, second = (Vec(ref, info.storage, v.lanes) for ref in refs)
+        return self.to_value(v, v.shuffle(first, second, picked), dtype)
 
     def _load_lanes(self, pointers: Sequence[str], valid: Vec | None, dtype: str, scope: Scope) -> Vec:
         f, v, info = self.frame.function, scope.v, DTYPES[dtype]
@@ -232,7 +259,7 @@ class Body:
         stride: Value = 0
         pointer = self._row(address, scope)
         if scope.vector_dim is not None:
-            stride = 1 if id(address) in self.staged else self.stride(address, scope.vector_dim)
+            stride = 1 if id(address) in self.staged else self.load_stride(address, scope.vector_dim)
             size = DTYPES[instr.dtype].size
             pointer = self._first(pointer, scope, stride, size)
         return self._load_at(pointer, stride, self.valid(address, scope), instr.dtype, scope)
@@ -272,7 +299,7 @@ class Body:
         pointer = self._row(attr.address, scope)
         stride: Value = 0
         if scope.vector_dim is not None:
-            stride = self.stride(attr.address, scope.vector_dim)
+            stride = self.load_stride(attr.address, scope.vector_dim)
             pointer = self._first(pointer, scope, stride, info.size)
         if uniform:
             for index, (number, index_stride, _) in indices:

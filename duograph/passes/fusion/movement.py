@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from duograph.ir.dim import contiguous_strides
+from duograph.ir.dim import ceildiv, contiguous_strides
 from duograph.ir.graph import Node
 
 from .access import (
@@ -63,10 +63,20 @@ def _through_pad(node: Node, group: Group, access: Access, mask: Mask) -> tuple[
         if low == 0 and node.attrs["high"][d] == 0:
             indices.append(index)
             continue
-        loop = index.loop if index.offset == 0 else Index(0, index.terms).loop
-        if loop is None or loop < 0 or loop == group.reduce:
+        steps = _steps(index)
+        if steps is None or steps[0] < 0 or steps[0] == group.reduce:
             return None
+        loop, step = steps
         start = low - index.offset
-        entries.append((loop, start, start + size))
+        entries.append((loop, ceildiv(start, step), ceildiv(start + size, step)))
         indices.append(Index(index.offset - low, index.terms))
     return tuple(indices), tuple(entries)
+
+
+def _steps(index: Index) -> tuple[int, int] | None:
+    """The loop along which an index moves, and by how much: a known number above 0."""
+    if len(index.terms) != 1:
+        return None
+    loop, coefficient, divisor, modulus = index.terms[0]
+    plain = divisor == 1 and modulus is None
+    return (loop, coefficient) if plain and isinstance(coefficient, int) and coefficient > 0 else None

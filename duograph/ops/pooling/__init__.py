@@ -1,0 +1,1 @@
+"""Pooling: windows of planes reduced to one element each, and back."""
