@@ -23,6 +23,7 @@ from .reductions import plan_reduction, reduce_operand
 
 MAX_STORES = 8
 MAX_SCALAR_STORES = 48
+MAX_ONE_BY_ONE = 40  # what costs more is computed in vectors before a kernel that has none
 
 
 class Fusion(OwnNodes):
@@ -156,6 +157,8 @@ class Fusion(OwnNodes):
         if row.kind == MOVEMENT:
             return through(node, group, request) is not None
         if request.leaf or request.mask or group.kind not in ("loop", "contraction", "scatter"):
+            return False
+        if group.kind == "scatter" and group.one_by_one and self.costs.whole(value) > MAX_ONE_BY_ONE:
             return False
         if row.kind == ELEMENTWISE or node.op in ("constant", "size"):
             return True

@@ -159,6 +159,7 @@ class OwnNodes(Requests):
         group = self.group("scatter", node)
         group.frozen = True
         if node.op in ("scatter", "scatter_add", "scatter_reduce"):
+            group.one_by_one = True
             access = self._loops(group, index.shape)
             where, serial = access, {dim}
             before, after = access[:dim], access[dim + 1 :]

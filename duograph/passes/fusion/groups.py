@@ -181,6 +181,7 @@ class Group:
         self.held: Request | None = None  # what a contraction adds its product to, in place
         self.operands: list[Request] = []  # of a contraction, branch or loop
         self.serial: tuple[int, ...] = ()  # loops of a scatter that run in order
+        self.one_by_one = False  # a scatter in which every element has an index of its own
         self.low = 1 << 60
         self.high = -1
         self.carried: list[Target] = []
