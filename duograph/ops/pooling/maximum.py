@@ -139,17 +139,17 @@ def max_pool_places(
     best: Any = None
     for place in taps.places():
         value = taps.at(place)
-        offset = _flat(taps.sizes, [i * d for i, d in zip(place, dilation)])
+        offset = flat_place(taps.sizes, [i * d for i, d in zip(place, dilation)])
         if best is None:
             best, at = value, _first(taps)
-            start = _flat(taps.sizes, [taps.window(i) * s - p for i, (s, p) in enumerate(zip(stride, padding))])
+            start = flat_place(taps.sizes, [taps.window(i) * s - p for i, (s, p) in enumerate(zip(stride, padding))])
             continue
         better = (value > best) | isnan(value) if x.dtype.kind == "f" else value > best
         best, at = where(better, value, best), where(better, start + offset, at)
     return best, broadcast_to(at, tuple(best.shape))
 
 
-def _flat(sizes: Any, indices: Any) -> Any:
+def flat_place(sizes: Any, indices: Any) -> Any:
     """The place in row-major order of indices along dimensions of these sizes."""
     total: Any = 0
     for size, index in zip(sizes, indices):
@@ -163,7 +163,7 @@ def _first(taps: Taps) -> Any:
     for axis, (size, s, p, d) in enumerate(zip(taps.sizes, taps.stride, taps.padding, taps.dilation)):
         start = taps.window(axis) * s - p
         starts.append(start if p == 0 else _first_inside(start, size, d))
-    return _flat(taps.sizes, starts)
+    return flat_place(taps.sizes, starts)
 
 
 def _first_inside(start: Any, size: Any, step: Any) -> Any:
@@ -189,7 +189,7 @@ def _places_by_axis(x: Any, kernel: Any, stride: Any, padding: Any, dilation: An
         start = reshape(iota(count), along) * s - p
         at = maximum(start + tap * d, _first_inside(start, sizes[axis], d))
         found = [at, *(gather(below, dim, broadcast_to(at, tuple(x.shape))) for below in found)]
-    return x, broadcast_to(_flat(sizes, found), tuple(x.shape))
+    return x, broadcast_to(flat_place(sizes, found), tuple(x.shape))
 
 
 @op(
