@@ -29,8 +29,7 @@ from .elementwise import (  # noqa: F401
     zeta,
 )
 from .matrix import contractions, einsum, products, row_distances  # noqa: F401
-from .pooling import maximum as maximum_pooling  # noqa: F401
-from .pooling import adaptive, sums, unpooling  # noqa: F401
+from .pooling import adaptive, further_pools, greatest, pools, sums, unpooling  # noqa: F401
 from .randomness import drawing, dropping, random  # noqa: F401
 from .reduction import (  # noqa: F401
     answers,

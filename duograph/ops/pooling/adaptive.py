@@ -18,7 +18,7 @@ from ..shapes.copying import cast
 from ..shapes.creation import full, iota
 from ..shapes.movement import broadcast_to, reshape, unsqueeze
 from ..tracing import require, user_operator
-from .maximum import flat_place, least, put_back
+from .greatest import flat_place, least, put_back
 
 if TYPE_CHECKING:
     from duograph._core import Tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 from duograph.errors import ArgumentError, DimensionError, DomainError, ShapeError
@@ -34,9 +35,14 @@ def per_dimension(name: str, what: str, value: Any, dims: int) -> Numbers:
     return (value,) * dims
 
 
-def is_plain(*settings: Sequence[Any]) -> bool:
-    """Whether all are Python's own numbers, so that they may be part of a program."""
-    return all(type(number) is int for numbers in settings for number in numbers)
+def is_short(kernel: Numbers) -> bool:
+    """Whether windows are so small along each dimension that a program is made for their very sizes."""
+    return all(k <= UNROLLED for k in kernel)
+
+
+def plain(*settings: Numbers) -> tuple[tuple[int, ...], ...]:
+    """Settings as Python's own numbers, which are part of a program."""
+    return tuple(tuple(map(index, numbers)) for numbers in settings)
 
 
 def check_input(name: str, x: Any, dims: int) -> None:
