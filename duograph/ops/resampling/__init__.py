@@ -1,0 +1,1 @@
+"""Resampling: planes of another size, and planes seen from other points."""
