@@ -52,6 +52,9 @@ WITHOUT_INTEGERS = {
     "pairwise_distance": "as softsign",
     "triplet_margin_loss": "as softsign",
     "local_response_norm": "as softsign",
+    "between": "bytes are interpolated in fixed-point numbers there",
+    "smoothed_to": "as between",
+    "interpolate": "as between",
 }
 WITHOUT_HALVES = {"nextafter": "float32 and float64 only"}
 WITHOUT_SECOND: dict[str, str] = {}

@@ -73,8 +73,10 @@ class Fusion(OwnNodes):
         kept = (len(inline) > 1 and cost > CHEAP) or (self.fuse and (value in self.costs.joined or value in self.costs.early))
         if node.op == "broadcast" and product(node.inputs[0].shape) != product(value.shape):
             kept = False  # if anything, what is broadcast
-        elif not kept and node.op != "reduce" and self.costs.whole(value) > CHEAP:
-            kept = any(self._is_smaller(value, *pair) for pair in inline if not pair[1].leaf)  # leaves come from memory
+        elif not kept and node.op != "reduce" and self.costs.whole(value) > LOAD_COST:
+            dear = self.costs.whole(value) > CHEAP
+            missing = [pair for pair in inline if (dear and not pair[1].leaf) or self._is_position(*pair)]  # leaves are in memory
+            kept = any(self._is_smaller(value, *pair) for pair in missing)
         if targets or kept or len(inline) < len(requests):
             host = self._host(value, node, inline, requests, targets)
             cheap = not kept and cost <= LOAD_COST + 1 and all(map(self._is_near, node.inputs))
@@ -151,6 +153,14 @@ class Fusion(OwnNodes):
             # The group will reduce along these very loops, and then computes the value once for each row.
             return product([group.extents[loop] for loop in rest]) != statistic
         return bool(rest)
+
+    @staticmethod
+    def _is_position(group: Group, request: Request) -> bool:
+        """Whether elements next to each other in the group are gathered by it: then it is looked up rather than computed."""
+        inner = group.order[-1:]
+        return any(position is request for position, _ in group.gathers) and any(
+            term[0] in inner for index in request.access for term in index.terms
+        )
 
     def _can_inline(self, value: Value, node: Node, group: Group, request: Request) -> bool:
         row = PRIMITIVES[node.op]
