@@ -44,7 +44,7 @@ from .reduction import (  # noqa: F401
     similarity,
     statistics,
 )
-from .resampling import interpolation, upsampling  # noqa: F401
+from .resampling import interpolation, sampling, upsampling  # noqa: F401
 from .selection import advanced_indexing, counting, indexing, masks, medians, rows, scattering, searching, sorting, tables  # noqa: F401
 from .shapes import (  # noqa: F401
     affine_views,
