@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from duograph._core import Tensor
 
-    Numbers = int | Sequence[int]
-
 
 def _norms(dims: int, x: Any, norm: float, kernel: Any, stride: Any, ceil_mode: bool) -> Any:
     pool = (avg_pool1d, avg_pool2d, avg_pool3d)[dims - 1]
@@ -125,7 +123,11 @@ def _unpool_samples(dims: int) -> Any:
     tolerance=4,
 )
 def lp_pool1d(
-    input: Tensor, norm_type: float, kernel_size: Numbers, stride: Numbers | None = None, ceil_mode: bool = False
+    input: Tensor,
+    norm_type: float,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    ceil_mode: bool = False,
 ) -> Tensor:
     """The norm of each window over the last dimension: a sum of powers norm_type, to the power 1 / norm_type.
 
@@ -150,7 +152,11 @@ def lp_pool1d(
     tolerance=4,
 )
 def lp_pool2d(
-    input: Tensor, norm_type: float, kernel_size: Numbers, stride: Numbers | None = None, ceil_mode: bool = False
+    input: Tensor,
+    norm_type: float,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    ceil_mode: bool = False,
 ) -> Tensor:
     """The norm of each window over the last two dimensions: a sum of powers norm_type, to the power 1 / norm_type.
 
@@ -175,7 +181,11 @@ def lp_pool2d(
     tolerance=4,
 )
 def lp_pool3d(
-    input: Tensor, norm_type: float, kernel_size: Numbers, stride: Numbers | None = None, ceil_mode: bool = False
+    input: Tensor,
+    norm_type: float,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    ceil_mode: bool = False,
 ) -> Tensor:
     """The norm of each window over the last three dimensions: a sum of powers norm_type, to the power 1 / norm_type.
 
@@ -198,7 +208,7 @@ def lp_pool3d(
     torch="torch.nn.functional.adaptive_avg_pool1d",
     tolerance=4,
 )
-def adaptive_avg_pool1d(input: Tensor, output_size: Numbers | None) -> Tensor:
+def adaptive_avg_pool1d(input: Tensor, output_size: int | Sequence[int] | None) -> Tensor:
     """The means of as many windows over the last dimension as output_size says; None keeps a size.
 
     Shapes:   input [(N,) C, L] → the same with output_size in the last dimension
@@ -221,7 +231,7 @@ def adaptive_avg_pool1d(input: Tensor, output_size: Numbers | None) -> Tensor:
     torch="torch.nn.functional.adaptive_avg_pool2d",
     tolerance=4,
 )
-def adaptive_avg_pool2d(input: Tensor, output_size: Numbers | None) -> Tensor:
+def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int] | None) -> Tensor:
     """The means of as many windows over the last two dimensions as output_size says; None keeps a size.
 
     Shapes:   input [(N,) C, H, W] → the same with output_size in the last two dimensions
@@ -244,7 +254,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Numbers | None) -> Tensor:
     torch="torch.nn.functional.adaptive_avg_pool3d",
     tolerance=4,
 )
-def adaptive_avg_pool3d(input: Tensor, output_size: Numbers | None) -> Tensor:
+def adaptive_avg_pool3d(input: Tensor, output_size: int | Sequence[int] | None) -> Tensor:
     """The means of as many windows over the last three dimensions as output_size says; None keeps a size.
 
     Shapes:   input [(N,) C, D, H, W] → the same with output_size in the last three dimensions
@@ -266,7 +276,7 @@ def adaptive_avg_pool3d(input: Tensor, output_size: Numbers | None) -> Tensor:
     samples=_samples(1, (3,), (7,), (1,)),
     torch="torch.nn.functional.adaptive_max_pool1d",
 )
-def adaptive_max_pool1d(input: Tensor, output_size: Numbers | None, return_indices: bool = False) -> Any:
+def adaptive_max_pool1d(input: Tensor, output_size: int | Sequence[int] | None, return_indices: bool = False) -> Any:
     """The greatest of as many windows over the last dimension as output_size says; with return_indices also where.
 
     Shapes:   input [(N,) C, L] → the same with output_size in the last dimension
@@ -288,7 +298,7 @@ def adaptive_max_pool1d(input: Tensor, output_size: Numbers | None, return_indic
     samples=_samples(2, ((3, 2),), ((1, 6),), (1,), ((None, 3),)),
     torch="torch.nn.functional.adaptive_max_pool2d",
 )
-def adaptive_max_pool2d(input: Tensor, output_size: Numbers | None, return_indices: bool = False) -> Any:
+def adaptive_max_pool2d(input: Tensor, output_size: int | Sequence[int] | None, return_indices: bool = False) -> Any:
     """The greatest of as many windows over the last two dimensions as output_size says; with return_indices also where.
 
     Shapes:   input [(N,) C, H, W] → the same with output_size in the last two dimensions
@@ -310,7 +320,7 @@ def adaptive_max_pool2d(input: Tensor, output_size: Numbers | None, return_indic
     samples=_samples(3, (2,), ((3, None, 2),), (1,)),
     torch="torch.nn.functional.adaptive_max_pool3d",
 )
-def adaptive_max_pool3d(input: Tensor, output_size: Numbers | None, return_indices: bool = False) -> Any:
+def adaptive_max_pool3d(input: Tensor, output_size: int | Sequence[int] | None, return_indices: bool = False) -> Any:
     """The greatest of as many windows over the last three dimensions as output_size says; with return_indices also where.
 
     Shapes:   input [(N,) C, D, H, W] → the same with output_size in the last three dimensions
@@ -329,9 +339,9 @@ def adaptive_max_pool3d(input: Tensor, output_size: Numbers | None, return_indic
 def max_unpool1d(
     input: Tensor,
     indices: Tensor,
-    kernel_size: Numbers,
-    stride: Numbers | None = None,
-    padding: Numbers = 0,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
     output_size: Sequence[int] | None = None,
 ) -> Tensor:
     """Undoes `max_pool1d` with its indices: the elements where they were, zeros elsewhere.
@@ -354,9 +364,9 @@ def max_unpool1d(
 def max_unpool2d(
     input: Tensor,
     indices: Tensor,
-    kernel_size: Numbers,
-    stride: Numbers | None = None,
-    padding: Numbers = 0,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
     output_size: Sequence[int] | None = None,
 ) -> Tensor:
     """Undoes `max_pool2d` with its indices: the elements where they were, zeros elsewhere.
@@ -379,9 +389,9 @@ def max_unpool2d(
 def max_unpool3d(
     input: Tensor,
     indices: Tensor,
-    kernel_size: Numbers,
-    stride: Numbers | None = None,
-    padding: Numbers = 0,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
     output_size: Sequence[int] | None = None,
 ) -> Tensor:
     """Undoes `max_pool3d` with its indices: the elements where they were, zeros elsewhere.
