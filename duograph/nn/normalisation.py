@@ -16,7 +16,7 @@ from .parameter import Parameter
 Tensor = core.Tensor
 
 
-class _ScaleAndShift(Module):
+class ScaleAndShift(Module):
     """Base: has a weight that is 1 at first and a bias that is 0, or None in the place of either."""
 
     weight: Parameter | None
@@ -42,7 +42,7 @@ def _normalized_shape(owner: str, given: int | Sequence[int]) -> tuple[int, ...]
     return shape
 
 
-class LayerNorm(_ScaleAndShift):
+class LayerNorm(ScaleAndShift):
     """Shifts and scales the last dimensions to mean 0 and variance 1, then applies weight and bias.
 
     Shapes: x [*, *normalized_shape] → the same; weight, bias [*normalized_shape], at first 1 and 0
@@ -104,7 +104,7 @@ class RMSNorm(Module):
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
-class GroupNorm(_ScaleAndShift):
+class GroupNorm(ScaleAndShift):
     """Standardises groups of channels of each example, then scales and shifts each channel (Wu and He 2018).
 
     Shapes: x [n, num_channels, *] → the same; weight, bias [num_channels], at first 1 and 0

@@ -42,6 +42,7 @@ from .reduction import (  # noqa: F401
     sampled,
     scans,
     similarity,
+    standardising,
     statistics,
 )
 from .resampling import interpolation, sampling, upsampling  # noqa: F401

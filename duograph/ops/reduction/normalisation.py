@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from duograph.errors import DimensionError, ShapeError
-from duograph.ir.dim import product
+from duograph.errors import ShapeError
 
 from ..definition import COMPOSITION, op
 from ..dtypes import floats
 from ..elementwise.unary import rsqrt
-from ..shapes.movement import reshape
-from ..tracing import require, require_equal, user_operator
+from ..tracing import require_equal, user_operator
 from .reductions import sum
 from .statistics import mean
 
 if TYPE_CHECKING:
     from duograph._core import Tensor
 
-    from ..definition import Number, Size, Sizes
+    from ..definition import Number, Sizes
 
 
 def _np_layer_norm(np: Any, x: Any, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
@@ -126,50 +124,3 @@ def rms_norm(x: Tensor, normalized_shape: Sizes, weight: Tensor | None = None, e
         eps = 2.0**-52 if x.dtype.itemsize == 8 else 2.0**-23
     result = x * rsqrt(mean(x * x, dims, True) + eps)
     return result if weight is None else result * weight
-
-
-@op(
-    functional=True,
-    kind=COMPOSITION,
-    dtypes=floats.on("x", "weight", "bias"),
-    torch=lambda torch, x, groups, *rest: torch.nn.functional.group_norm(x, groups, *rest),
-    method=False,
-    tolerance=4.0,
-    samples=lambda m: [(m(2, 4, 3), 2), (m(3, 6), 3, m(6), m(6)), (m(1, 2, 3, 4), 1, m(2), None, 1e-3)],
-)
-def group_norm(
-    x: Tensor, num_groups: Size, weight: Tensor | None = None, bias: Tensor | None = None, eps: Number = 1e-5
-) -> Tensor:
-    """x standardised over groups of channels and all that follows them, times weight plus bias of each channel.
-
-    Shapes:   x [n, c, *S], weight and bias [c] → [n, c, *S]
-    Dtypes:   floats; others are rejected
-    Gradient: to x, weight and bias
-    Errors:   ShapeError unless the channels fall into groups; DimensionError for fewer than two dimensions; DTypeError
-    Source:   Wu and He 2018; torch.nn.functional.group_norm
-
-    >>> dg.nn.functional.group_norm(tensor([[1.0, 2.0, 3.0, 5.0]]), 2)
-    tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])
-    """
-    name = user_operator("group_norm")
-    if len(x.shape) < 2:
-        raise DimensionError(f"{name}: x must have at least two dimensions, got {len(x.shape)}")
-    n, channels, *rest = x.shape
-    require("le", 1, num_groups, ShapeError, f"{name}: there must be at least one group, got {num_groups}")
-    each = channels // num_groups
-    require("eq", each * num_groups, channels, ShapeError, f"{name}: {channels} channels do not fall into {num_groups} groups")
-    result, _ = _standardised(reshape(x, (n, num_groups, each * product(tuple(rest)))), (2,), eps)
-    return _per_channel(name, reshape(result, tuple(x.shape)), weight, bias)  # type: ignore[no-any-return]
-
-
-def _per_channel(name: str, x: Any, weight: Any, bias: Any) -> Any:
-    """x times weight plus bias of the channels in dimension 1."""
-    for what, given in (("weight", weight), ("bias", bias)):
-        if given is None:
-            continue
-        if len(given.shape) != 1:
-            raise ShapeError(f"{name}: {what} must have one dimension, got shape {tuple(given.shape)}")
-        require_equal(name, given.shape[0], x.shape[1], f"{what} has {given.shape[0]} elements for {x.shape[1]} channels")
-        spread = reshape(given, (x.shape[1], *(1,) * (len(x.shape) - 2)))
-        x = x * spread if what == "weight" else x + spread
-    return x
