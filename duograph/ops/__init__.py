@@ -28,7 +28,7 @@ from .elementwise import (  # noqa: F401
     unary,
     zeta,
 )
-from .matrix import contractions, einsum, products, row_distances  # noqa: F401
+from .matrix import attention, contractions, einsum, heads, products, row_distances  # noqa: F401
 from .pooling import adaptive, further_pools, greatest, pools, sums, unpooling  # noqa: F401
 from .randomness import drawing, dropping, random  # noqa: F401
 from .reduction import (  # noqa: F401
@@ -80,12 +80,15 @@ if TYPE_CHECKING:
     from .elementwise.rounding import *
     from .elementwise.special import *
     from .elementwise.unary import *
+    from .matrix.attention import *
     from .matrix.contractions import *
+    from .matrix.heads import *
     from .randomness.random import *
     from .reduction.answers import *
     from .reduction.extrema import *
     from .reduction.normalisation import *
     from .reduction.reductions import *
+    from .reduction.standardising import *
     from .reduction.statistics import *
     from .selection.advanced_indexing import *
     from .selection.indexing import *

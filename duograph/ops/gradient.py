@@ -158,6 +158,15 @@ def _zeros(out: Tensor) -> Tensor | None:
     return REGISTRY["zeros_like"].op(out) if out.dtype.is_floating_point else None
 
 
+def is_zero(g: Any) -> bool:
+    """Whether a gradient that a rule is given is known to be zero, as of an output that nobody used."""
+    value = g._traced
+    node = None if value is None else value.node
+    if node is not None and node.op == "broadcast":
+        node = node.inputs[0].node
+    return node is not None and node.op == "constant" and node.attrs["value"] == 0
+
+
 def _widened(x: Any, widen: bool) -> Any:
     """16-bit floats in float32: rules compute there and round once."""
     if widen and isinstance(x, core.Tensor) and x.dtype.is_floating_point and x.dtype.itemsize == 2:

@@ -217,9 +217,13 @@ def dropout_with_mask(x: Tensor, p: Number) -> tuple[Tensor, Tensor]:
     >>> dg.ops.dropout_with_mask(tensor([1.0, 2.0]), 0.0)[0]
     tensor([1., 2.])
     """
-    share = _as(p, core.float32)
-    kept = _uniform(tuple(x.shape), core.float32) >= share
+    kept = kept_at_random(tuple(x.shape), p)
     return where(kept, x * _keep_scale(x, p), 0.0), kept
+
+
+def kept_at_random(shape: tuple[Any, ...], p: Any) -> Tensor:
+    """False with probability p."""
+    return _uniform(shape, core.float32) >= _as(p, core.float32)
 
 
 def _keep_scale(x: Any, p: Any) -> Any:

@@ -235,7 +235,7 @@ def batch_norm(
     Shapes:   input [n, c, *S], the others [c] → [n, c, *S]
     Dtypes:   floats; others are rejected
     Gradient: to input, weight and bias
-    Errors:   ShapeError for one element per channel in training, without statistics outside of it, or if sizes do not fit; DTypeError
+    Errors:   ShapeError for one element per channel in training, for missing statistics, or if sizes do not fit; DTypeError
     Source:   Ioffe and Szegedy 2015; torch.nn.functional.batch_norm
 
     >>> dg.nn.functional.batch_norm(tensor([[1.0], [3.0]]), None, None, training=True)
