@@ -190,24 +190,13 @@ TensorObject* make_gradient(const Node* node, const Saved& operand, RunOutput& o
   return copy;
 }
 
-using Zeros = std::vector<Ref>;
-
-// The outputs' gradients as inputs, zeros where there is none.
-void add_gradients(Feed& feed, const Node* node, TensorObject* const* grads, Zeros* zeros) {
-  for (uint32_t i = 0; i < node->n_outputs; ++i) {
-    const Saved& out = node->outs[i];
-    if (!is_floating(out.dtype)) continue;
-    TensorObject* grad = grads[i];
-    if (!grad) {
-      grad = make_zeros(out.dtype, out.rank, out.sizes);
-      zeros->push_back(Ref(as_object(grad)));
-    }
-    add_input(feed, grad);
-  }
+// Whether there is a tangent of an operand, or a gradient of an output; those that are absent are zero.
+bool is_given(const Node* node, TensorObject* const* given, uint32_t i, bool forward) {
+  return given[i] && (forward || is_floating(node->outs[i].dtype));
 }
 
 // Which operands are wanted (backward) or come with a tangent, and all inputs: operands, results, what is given.
-void fill_feed(Feed& feed, Node* node, TensorObject* const* given, bool forward, Mask& needs, Zeros* zeros) {
+void fill_feed(Feed& feed, Node* node, TensorObject* const* given, bool forward, Mask& needs) {
   clear_mask(needs, node->n_operands);
   for (uint32_t i = 0; i < node->n_operands; ++i) {
     if (forward ? given[i] != nullptr : static_cast<bool>(node->edges[i])) set_mask_bit(needs, i);
@@ -221,12 +210,9 @@ void fill_feed(Feed& feed, Node* node, TensorObject* const* given, bool forward,
     if (node->outs[i].buffer) check_version(node, node->outs[i], "the result");
     add_input(feed, node->outs[i]);
   }
-  if (forward) {
-    for (uint32_t i = 0; i < node->n_operands; ++i)
-      if (given[i]) add_input(feed, given[i]);
-  } else {
-    add_gradients(feed, node, given, zeros);
-  }
+  const uint32_t n_given = forward ? node->n_operands : node->n_outputs;
+  for (uint32_t i = 0; i < n_given; ++i)
+    if (is_given(node, given, i, forward)) add_input(feed, given[i]);
   settle_scratch(feed);
 }
 
@@ -290,7 +276,7 @@ void add_words(Feed& feed, const Node* node, TensorObject* const* given, bool fo
   for (uint32_t i = 0; i < node->n_outputs; ++i) add_word(node->outs[i].rank);
   const uint32_t n_given = forward ? node->n_operands : node->n_outputs;
   for (uint32_t i = 0; i < n_given; ++i) {
-    if (forward ? given[i] != nullptr : is_floating(node->outs[i].dtype))
+    if (is_given(node, given, i, forward))
       add_word(target_of(node, static_cast<int32_t>(i), !forward).rank);
     else
       feed.key.push_back(kAbsentWord);
@@ -336,8 +322,7 @@ bool run_compiled(Node* node, TensorObject* const* given, bool forward, Gradient
   check_freed(node);
   Feed feed;
   Mask needs;
-  Zeros zeros;
-  fill_feed(feed, node, given, forward, needs, &zeros);
+  fill_feed(feed, node, given, forward, needs);
   for (uint64_t word : needs) feed.key.push_back(word);
   Joined joined;
   join_inputs(feed, node, &joined);

@@ -159,7 +159,10 @@ def _zeros(out: Tensor) -> Tensor | None:
 
 
 def is_zero(g: Any) -> bool:
-    """Whether a gradient that a rule is given is known to be zero, as of an output that nobody used."""
+    """Whether a gradient that a rule is given is known to be zero, as of an output that nobody used.
+
+    A rule may compute less then, but must read no operand or output that it does not read otherwise: those are not kept.
+    """
     value = g._traced
     node = None if value is None else value.node
     if node is not None and node.op == "broadcast":

@@ -187,11 +187,10 @@ def _(g: Any, out: Any, query: Any, key: Any, value: Any, mask: Any, scale: Any,
     scored, summed = _Product.of(query, key, "lx,sx->ls"), _Product.of(weights, value, "ls,sy->ly")
     to_value = summed.to_b(up, weights, value)
     to_weights = summed.to_a(up, value, weights)
-    if is_zero(up_weights) and summed.a[:-2] == summed.out[:-2]:
-        along = sum(up * result, -1, True)  # the same sum as below, over fewer numbers
-    else:
+    along = unbroadcast(sum(up * result, -1, True), (*weights.shape[:-1], 1))  # sum(weights * to_weights), over fewer numbers
+    if not is_zero(up_weights):
         to_weights = to_weights + up_weights
-        along = sum(weights * to_weights, -1, True)
+        along = along + sum(weights * up_weights, -1, True)
     to_scores = weights * (to_weights - along)
     to_mask = _mask_gradient(mask, to_scores)
     to_products = to_scores * scale
