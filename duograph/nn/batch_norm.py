@@ -211,7 +211,8 @@ class CrossMapLRN2d(Module):
         near = functional.pad(squares, (0, 0, 0, 0, reach, reach)).unfold(1, 2 * reach + 1, 1).sum(-1)
         beyond = (arange(x.shape[1]) > reach).reshape(-1, 1, 1)
         scale = (near + where(beyond, squares[:, :1], 0.0)) * (self.alpha / self.size) + self.k
-        return x * scale.pow(-self.beta)
+        scaled: Tensor = x * scale.pow(-self.beta)
+        return scaled
 
     def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

@@ -101,6 +101,13 @@ class Bilinear(Module):
         return f"{sizes}, bias={self.bias is not None}"
 
 
+def given_table(owner: str, table: Tensor, rows: int, columns: int) -> Tensor:
+    """A table that a layer is made with; it must have these sizes."""
+    if tuple(table.shape) != (rows, columns):
+        raise DomainError(f"{owner}: the table must have shape {(rows, columns)}, got {tuple(table.shape)}")
+    return table
+
+
 class Embedding(Module):
     """Rows of a table by their number.
 
@@ -121,7 +128,8 @@ class Embedding(Module):
         norm_type: float = 2.0,
         scale_grad_by_freq: bool = False,
         sparse: bool = False,
-        *,
+        _weight: Tensor | None = None,
+        _freeze: bool = False,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
@@ -136,8 +144,11 @@ class Embedding(Module):
                 raise DomainError(f"Embedding: padding_idx {padding_idx} is outside a table of {num_embeddings} rows")
             padding_idx %= num_embeddings
         self.padding_idx = padding_idx
-        self.weight = Parameter(empty(num_embeddings, embedding_dim, device=device, dtype=dtype))
-        self.reset_parameters()
+        if _weight is None:
+            self.weight = Parameter(empty(num_embeddings, embedding_dim, device=device, dtype=dtype), requires_grad=not _freeze)
+            self.reset_parameters()
+        else:
+            self.weight = Parameter(given_table("Embedding", _weight, num_embeddings, embedding_dim), requires_grad=not _freeze)
 
     @classmethod
     def from_pretrained(
@@ -154,11 +165,7 @@ class Embedding(Module):
         if embeddings.dim() != 2:
             raise DomainError(f"Embedding.from_pretrained: expected a table of 2 dimensions, got {list(embeddings.shape)}")
         rows, columns = embeddings.shape
-        table = cls(0, columns, None, max_norm, norm_type, scale_grad_by_freq, sparse)
-        table.num_embeddings = rows
-        table.padding_idx = padding_idx
-        table.weight = Parameter(embeddings, requires_grad=not freeze)
-        return table
+        return cls(rows, columns, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, embeddings, freeze)
 
     def reset_parameters(self) -> None:
         """Draws the table anew."""

@@ -325,4 +325,5 @@ class Transformer(Module):
     @staticmethod
     def generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> Tensor:
         """The causal mask [sz, sz]: 0 up to each position, -inf after it."""
-        return full((sz, sz), -math.inf, device=device, dtype=dtype or core.get_default_dtype()).triu(1)
+        mask: Tensor = full((sz, sz), -math.inf, device=device, dtype=dtype or core.get_default_dtype()).triu(1)
+        return mask

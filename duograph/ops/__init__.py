@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import copyreg
+from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 
@@ -46,7 +47,7 @@ from .reduction import (  # noqa: F401
     statistics,
 )
 from .resampling import interpolation, sampling, upsampling  # noqa: F401
-from .selection import advanced_indexing, counting, indexing, masks, medians, rows, scattering, searching, sorting, tables  # noqa: F401
+from .selection import advanced_indexing, bags, counting, indexing, masks, medians, rows, scattering, searching, sorting, tables  # noqa: F401
 from .shapes import (  # noqa: F401
     affine_views,
     arranging,
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     from .reduction.standardising import *
     from .reduction.statistics import *
     from .selection.advanced_indexing import *
+    from .selection.bags import *
     from .selection.indexing import *
     from .selection.masks import *
     from .selection.rows import *
@@ -117,6 +119,14 @@ for _name, _hook in (
     ("misfit", "duograph.ops.calls:misfit"),
 ):
     core.set_hook(_name, _hook)
+
+
+def operator(name: str) -> Any:
+    """The operator of a name: what copies and pickles of one lead to."""
+    return REGISTRY[name].op
+
+
+copyreg.pickle(core.Op, lambda op: (operator, (op.name,)))
 
 
 def __getattr__(name: str) -> object:

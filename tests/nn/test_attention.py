@@ -198,7 +198,7 @@ def test_dropped_weights_are_the_ones_used() -> None:
     made, weights = layer(x, x, x)
     assert 0.3 < (weights == 0).double().mean().item() < 0.7
     value = x @ layer.in_proj_weight[8:].T + layer.in_proj_bias[8:]
-    expected = layer.out_proj((weights[0] @ value[:, 0]))
+    expected = layer.out_proj(weights[0] @ value[:, 0])
     np.testing.assert_allclose(made[:, 0].detach().numpy(), expected.detach().numpy(), rtol=1e-9)
     assert (layer.eval()(x, x, x)[1] == 0).sum().item() == 0
 

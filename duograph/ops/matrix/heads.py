@@ -184,7 +184,7 @@ def multi_head_attention_forward(
     if use_separate_proj_weight:
         biases = (None,) * 3 if in_proj_bias is None else in_proj_bias.chunk(3)
         separate = zip((query, key, value), (q_proj_weight, k_proj_weight, v_proj_weight), biases)
-        q, k, v = (linear(x, weight, bias) for x, weight, bias in separate)  # type: ignore[arg-type]
+        q, k, v = (linear(x, weight, bias) for x, weight, bias in separate)
     else:
         q, k, v = _projected(query, key, value, in_proj_weight, in_proj_bias)
     further = 0

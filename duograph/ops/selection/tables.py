@@ -170,11 +170,11 @@ def embedding_any(
     if sparse:
         raise DomainError("embedding: there are no sparse gradients", hint="leave out sparse=True")
     if max_norm is not None:
-        _bring_down(x, weight.detach(), max_norm, norm_type)
+        bring_down(x, weight.detach(), max_norm, norm_type)
     return embedding(x, weight, padding_idx, scale_grad_by_freq)
 
 
-def _bring_down(x: Any, table: Any, limit: float, order: float) -> None:
+def bring_down(x: Any, table: Any, limit: float, order: float) -> None:
     """Rows of the table at x with a greater norm scaled to this one."""
     from ..reduction.norms import vector_norm
 
