@@ -65,7 +65,7 @@ from .shapes import (  # noqa: F401
     view_forms,
     windows,
 )
-from .training import likelihoods, losses, margins, optimizer_steps, rarer_steps  # noqa: F401
+from .training import ctc, likelihoods, losses, margins, optimizer_steps, rarer_steps  # noqa: F401
 
 if TYPE_CHECKING:
     from .elementwise.activations import *
@@ -105,6 +105,7 @@ if TYPE_CHECKING:
     from .shapes.permuting import *
     from .shapes.slicing import *
     from .shapes.view_forms import *
+    from .training.ctc import *
     from .training.likelihoods import *
     from .training.losses import *
     from .training.margins import *

@@ -110,7 +110,7 @@ def bagged(
         return made
     ones = positions(x, 0) * 0 + 1 if counts is None else cast(counts, core.int64)
     number = sum(ones, 1) if bags is None else _added(bags, count, ones)
-    return made / cast(unsqueeze(maximum(number, 1), 1), made.dtype)  # type: ignore[no-any-return]
+    return made / cast(unsqueeze(maximum(number, 1), 1), made.dtype)
 
 
 def _check(x: Any, weight: Any, offsets: Any, mode: str, psw: Any, freq: bool, sparse: bool) -> None:
