@@ -54,21 +54,47 @@ def _check_sizes(query: Any, key: Any, value: Any, embed_dim: int, num_heads: in
         raise ShapeError(f"{_NAME}: key has shape {tuple(key.shape)}, value {tuple(value.shape)}")
 
 
-def _projected(query: Any, key: Any, value: Any, weight: Any, bias: Any) -> tuple[Any, ...]:
-    """The three projections by one weight, those of the same tensor in one product."""
+def _projected(query: Any, key: Any, value: Any, weight: Any, bias: Any, separate: Any) -> tuple[Any, ...]:
+    """The three projections, those of the same tensor in one product; `separate`: weights of each."""
     width = query.shape[-1]
+    if separate is not None:
+        biases = (None,) * 3 if bias is None else bias.chunk(3)
+        return tuple(linear(x, one, shift) for x, one, shift in zip((query, key, value), separate, biases))
     if query is key and key is value:
         return tuple(linear(query, weight, bias).chunk(3, -1))
     first, rest = (None, None) if bias is None else (bias[:width], bias[width:])
     projected = linear(query, weight[:width], first)
     if key is value:
         return (projected, *linear(key, weight[width:], rest).chunk(2, -1))
-    biases = (None, None) if rest is None else (rest[:width], rest[width:])
-    return (
-        projected,
-        linear(key, weight[width : 2 * width], biases[0]),
-        linear(value, weight[2 * width :], biases[1]),
-    )
+    parts = weight[width:].chunk(2)
+    biases = (None, None) if rest is None else rest.chunk(2)
+    return (projected, *(linear(x, part, shift) for x, part, shift in zip((key, value), parts, biases)))
+
+
+def _split(projected: Any, num_heads: int, extra: Any, given: Any, zeros: bool) -> tuple[tuple[Any, ...], int]:
+    """Queries, keys and values by heads; and how many keys were added behind the given ones.
+
+    Args:
+        extra: a further key and value, or None twice; given: keys and values to take instead; zeros: adds a key of zeros.
+    """
+    q, k, v = projected
+    batch, width = q.shape[1:]
+    further = int(zeros)
+    if (extra[0] is None) != (extra[1] is None):
+        raise ArgumentError(f"{_NAME}: bias_k and bias_v must both be given, or neither")
+    if extra[0] is not None:
+        if any(one is not None for one in given):
+            raise ArgumentError(f"{_NAME}: bias_k and bias_v are not added to a static key or value")
+        k, v = (cat([x, one.expand(1, batch, width)]) for x, one in zip((k, v), extra))
+        further += 1
+    names = ("static_k", "static_v")
+    parts = [
+        _heads(x, num_heads) if one is None else _given(name, one, batch, num_heads, width // num_heads)
+        for x, name, one in zip((k, v), names, given)
+    ]
+    if zeros:
+        parts = [cat([x, full((batch, num_heads, 1, x.shape[-1]), 0.0, x.dtype)], 2) for x in parts]
+    return (_heads(q, num_heads), *parts), further
 
 
 def _heads(x: Any, num_heads: int) -> Any:
@@ -173,40 +199,19 @@ def multi_head_attention_forward(
     if is_causal and attn_mask is None:
         raise ArgumentError(f"{_NAME}: is_causal=True says that attn_mask is the causal one, and needs it")
     if not batched:
-        same = query is key, key is value
-        query = query.unsqueeze(1)
-        key = query if same[0] else key.unsqueeze(1)
-        value = key if same[1] else value.unsqueeze(1)
+        query, key, value = _unsqueezed(query, key, value)
         key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
     _check_sizes(query, key, value, embed_dim_to_check, num_heads, use_separate_proj_weight)
     length, batch, width = query.shape
-    keys = key.shape[0]
-    if use_separate_proj_weight:
-        biases = (None,) * 3 if in_proj_bias is None else in_proj_bias.chunk(3)
-        separate = zip((query, key, value), (q_proj_weight, k_proj_weight, v_proj_weight), biases)
-        q, k, v = (linear(x, weight, bias) for x, weight, bias in separate)
-    else:
-        q, k, v = _projected(query, key, value, in_proj_weight, in_proj_bias)
-    further = 0
-    if (bias_k is None) != (bias_v is None):
-        raise ArgumentError(f"{_NAME}: bias_k and bias_v must both be given, or neither")
-    if bias_k is not None and bias_v is not None:
-        if static_k is not None or static_v is not None:
-            raise ArgumentError(f"{_NAME}: bias_k and bias_v are not added to a static key or value")
-        k, v = (cat([x, extra.expand(1, batch, width)]) for x, extra in ((k, bias_k), (v, bias_v)))
-        further += 1
-    q, k, v = (_heads(x, num_heads) for x in (q, k, v))
-    k = k if static_k is None else _given("static_k", static_k, batch, num_heads, width // num_heads)
-    v = v if static_v is None else _given("static_v", static_v, batch, num_heads, width // num_heads)
-    keys = keys if static_k is None else k.shape[2]
-    if add_zero_attn:
-        k, v = (cat([x, full((batch, num_heads, 1, x.shape[-1]), 0.0, x.dtype)], 2) for x in (k, v))
-        further += 1
+    weights_of_each = (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else None
+    projected = _projected(query, key, value, in_proj_weight, in_proj_bias, weights_of_each)
+    given = static_k, static_v
+    (q, k, v), further = _split(projected, num_heads, (bias_k, bias_v), given, add_zero_attn)
     if is_causal and key_padding_mask is None and not need_weights:
         attn_mask = None
     else:
         is_causal = False
-    mask = _joined_mask(attn_mask, key_padding_mask, (batch, num_heads, length, keys), further, q.dtype)
+    mask = _joined_mask(attn_mask, key_padding_mask, (batch, num_heads, length, k.shape[2] - further), further, q.dtype)
     scale = 1.0 / math.sqrt(width // num_heads)
     summed, weights = _attended((q, k, v, mask, scale), dropout_p if training else 0.0, is_causal, not need_weights)
     made = linear(summed.permute(2, 0, 1, 3).reshape((length, batch, width)), out_proj_weight, out_proj_bias)
@@ -215,6 +220,13 @@ def multi_head_attention_forward(
         return made, None
     weights = weights.mean(1) if average_attn_weights else weights
     return made, weights if batched else weights.squeeze(0)
+
+
+def _unsqueezed(query: Any, key: Any, value: Any) -> tuple[Any, Any, Any]:
+    """With a batch of one; what was one tensor stays one."""
+    first = query.unsqueeze(1)
+    second = first if key is query else key.unsqueeze(1)
+    return first, second, second if value is key else value.unsqueeze(1)
 
 
 def _attended(args: tuple[Any, ...], p: float, is_causal: bool, safe: bool) -> tuple[Any, Any]:

@@ -147,7 +147,7 @@ def walked(sources: Tensor, stay: Tensor, step: Tensor, skip: Tensor, back: bool
         return earlier, now
 
     rows = _scan(turns, nothing, behind if back else ahead)
-    return flip(rows, (0,)) if back else rows  # type: ignore[no-any-return]
+    return flip(rows, (0,)) if back else rows
 
 
 @walked.vjp
@@ -180,7 +180,7 @@ def label_states(targets: Tensor, lengths: Tensor, classes: Size, blank: int) ->
     blanks = full((n, width, 1), blank, core.int64)
     pairs = reshape(cat([blanks, unsqueeze(labels, 2)], 2), (n, width * 2))
     states = cat([pairs, full((n, 1), blank, core.int64)], 1)
-    return states, (states != blank) & (states != _later(states, 2, blank))
+    return states, states != _later(states, 2, blank)
 
 
 def _places(paths: Any, times: Any, states: Any) -> Any:
@@ -210,7 +210,8 @@ def path_ends(paths: Tensor, times: Tensor, last: Tensor) -> Tensor:
     >>> dg.ops.path_ends(dg.zeros(1, 1, 3), tensor([0]), tensor([2]))
     tensor([-0.6931])
     """
-    return -_log_sum([end for _, end in _ends(paths, times, last)])
+    found: Tensor = -_log_sum([end for _, end in _ends(paths, times, last)])
+    return found
 
 
 @path_ends.vjp
@@ -357,6 +358,7 @@ def ctc_loss(
     found = path_ends(log_paths(scores, skips), inputs, labels * 2)
     loss: Tensor = of_log_softmax(found, wide, inputs, zero_infinity).to(log_probs.dtype)
     if reduction == "mean":
-        return (loss / labels.clamp(min=1)).mean()
-    loss = loss if batched else loss.squeeze(0)
-    return loss.sum() if reduction == "sum" else loss
+        loss = (loss / labels.clamp(min=1)).mean()
+    elif reduction == "sum":
+        loss = loss.sum()
+    return loss if batched or reduction != "none" else loss.squeeze(0)
