@@ -1,6 +1,6 @@
 """Helpers for parameters and their gradients, under PyTorch's names: clipping, parameters as one vector, parametrizations."""
 
-from . import parametrizations, parametrize
+from . import parametrizations, parametrize, rnn
 from .clipping import (
     clip_grad_norm_,
     clip_grad_value_,
@@ -18,5 +18,6 @@ __all__ = [
     "parameters_to_vector",
     "parametrizations",
     "parametrize",
+    "rnn",
     "vector_to_parameters",
 ]

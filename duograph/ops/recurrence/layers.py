@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
@@ -111,7 +111,12 @@ def _states(h: Any, c: Any) -> list[Any]:
     return [h] if c is None else [h, c]
 
 
-@op(kind=COMPOSITION, dtypes=same.on("x", "h", "c", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"), method=False, public=False)
+@op(
+    kind=COMPOSITION,
+    dtypes=same.on("x", "h", "c", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"),
+    method=False,
+    public=False,
+)
 def recurrent_layer(
     mode: str,
     x: Tensor,
@@ -145,7 +150,16 @@ def recurrent_layer(
 
 
 def _loop(
-    mode: str, x: Any, states: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any, bias_hh: Any, weight_hr: Any, live: Any, backwards: bool
+    mode: str,
+    x: Any,
+    states: Any,
+    weight_ih: Any,
+    weight_hh: Any,
+    bias_ih: Any,
+    bias_hh: Any,
+    weight_hr: Any,
+    live: Any,
+    backwards: bool,
 ) -> Any:
     projected = _projected(mode, x, weight_ih, bias_ih, bias_hh)
     rows = [projected] if live is None else [projected, live]
@@ -165,7 +179,7 @@ def _(
         outputs, kept = found[count], found[count + 1 :]
     else:
         outputs, kept = flip(out[0], 0) if backwards else out[0], out[1 + count :]
-    ordered = (lambda t: flip(t, 0)) if backwards else (lambda t: t)  # noqa: E731  # of time to that of the steps
+    ordered = (lambda t: flip(t, 0)) if backwards else (lambda t: t)  # of time to that of the steps
     alive = None if live is None else ordered(live)
     slope = ordered(g[0])
     if alive is not None:
@@ -192,7 +206,7 @@ def _to_operands(
 ) -> tuple[Any, ...]:
     """The gradients of the operands from the slopes of all steps' products, the last step first."""
     x, weight_ih, bias_ih, weight_hr = given
-    timed = (lambda t: t) if backwards else (lambda t: flip(t, 0))  # noqa: E731
+    timed = (lambda t: t) if backwards else (lambda t: flip(t, 0))
     to_x, to_h = products[0], products[-1] if CELLS[mode].apart else products[0]
     to_weight_ih, to_weight_hh = _summed(to_x, timed(x)), _summed(to_h, flip(before, 0))
     to_weight_hr = None if weight_hr is None else _summed(products[1], flip(kept[-1], 0))
@@ -210,3 +224,56 @@ def _summed(slopes: Any, rows: Any) -> Any:
     """Over all steps and sequences, slope · rowᵀ."""
     flat = [reshape(t, product(tuple(t.shape[:2])), t.shape[2]) for t in (slopes, rows)]
     return contraction(*flat, "mn,mk->nk")
+
+
+def _walked(mode: str, states: Any, weights: Sequence[Any]) -> tuple[Any, Any]:
+    """States after one step, and what its gradient needs."""
+    x, weight_ih, weight_hh, bias_ih, bias_hh = weights
+    inner = [permute(weight_hh, (1, 0))]
+    if bias_hh is not None and CELLS[mode].apart:
+        inner.append(bias_hh)
+    after, kept = CELLS[mode].forward(states, _projected(mode, x, weight_ih, bias_ih, bias_hh), inner)
+    return after, kept
+
+
+@op(kind=COMPOSITION, dtypes=same.on("x", "h", "c", "weight_ih", "weight_hh", "bias_ih", "bias_hh"), method=False, public=False)
+def recurrent_cell(
+    mode: str,
+    x: Tensor,
+    h: Tensor,
+    c: Tensor | None,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None = None,
+    bias_hh: Tensor | None = None,
+    keep: bool = True,
+) -> Tensor:
+    """One step of a recurrent layer: the states after it, and with `keep` what the gradient needs.
+
+    Shapes:   x [batch, inputs], h [batch, hidden], c [batch, hidden] → [batch, hidden], …
+    Dtypes:   one dtype
+    Gradient: to all operands
+    Errors:   ShapeError; DTypeError
+    Source:   torch.lstm_cell, torch.gru_cell, torch.rnn_tanh_cell, torch.rnn_relu_cell
+    """
+    states = _states(h, c)
+    _check_shapes(mode, x, states, (weight_ih, weight_hh, bias_ih, bias_hh, None))
+    after, kept = _walked(mode, states, (x, weight_ih, weight_hh, bias_ih, bias_hh))
+    return (*after, *kept) if keep else (after[0] if len(after) == 1 else tuple(after))  # type: ignore[return-value]
+
+
+@recurrent_cell.vjp
+def _(
+    g: Any, out: Any, mode: str, x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any, bias_hh: Any, keep: bool
+) -> Any:
+    states, count = _states(h, c), 1 if c is None else 2
+    out, g = (t if isinstance(t, tuple) else (t,) for t in (out, g))
+    after, kept = out[:count], out[count:]
+    if core.is_grad_enabled() or not keep:  # gradients of this one go through what is kept
+        after, kept = _walked(mode, states, (x, weight_ih, weight_hh, bias_ih, bias_hh))
+    to_states, products = CELLS[mode].backward(g[:count], states, kept, after, [weight_hh])
+    to_x, to_h = products[0], products[-1]
+    to_weights = contraction(to_x, x, "mn,mk->nk"), contraction(to_h, h, "mn,mk->nk")
+    to_biases = (None, None) if bias_ih is None else (sum(to_x, 0), sum(to_h, 0))
+    to_c = to_states[1] if count > 1 else None
+    return contraction(to_x, weight_ih, "mn,nk->mk"), to_states[0], to_c, *to_weights, *to_biases

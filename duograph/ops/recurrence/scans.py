@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from duograph import _core as core
-from duograph.errors import ShapeError
 from duograph.ir.builder import active, current
 from duograph.ir.types import TensorType
 
@@ -104,7 +103,9 @@ def _pulled(inside: Step, given: Sequence[Any], slopes: Sequence[Any], parts: tu
 
 
 @op(kind=COMPOSITION, lowers=True, method=False, public=False)
-def scan(step: str, carried: Sequence[Tensor], rows: Sequence[Tensor], fixed: Sequence[Tensor], backwards: bool = False) -> Tensor:
+def scan(
+    step: str, carried: Sequence[Tensor], rows: Sequence[Tensor], fixed: Sequence[Tensor], backwards: bool = False
+) -> Tensor:
     """A step for each row: the carried tensors after the last one, then what the steps kept, stacked in the order of turns.
 
     Shapes:   carried any, rows [turns, *S], fixed any → carried's, [turns, *K]
@@ -162,12 +163,12 @@ def _(g: Any, out: Any, step: str, carried: Any, rows: Any, fixed: Any, backward
     states = len(carried)
     found = scan(f"before({step})", carried, rows, fixed, backwards)
     history = found[-states:]  # in the order of turns: brought into that of the rows
-    order = (lambda x: flip(x, 0)) if backwards else (lambda x: x)  # noqa: E731
+    order = (lambda x: flip(x, 0)) if backwards else (lambda x: x)
     kept = [order(x) for x in g[states:]]
     start = [*g[:states], *(zeros_like(x) for x in fixed)]
     given = [*(order(x) for x in history), *rows, *kept]
     made = scan(f"vjp{len(rows)}({step})", start, given, fixed, not backwards)
     slopes = iter(made[states + len(fixed) :])
-    restored = (lambda x: x) if backwards else (lambda x: flip(x, 0))  # noqa: E731
+    restored = (lambda x: x) if backwards else (lambda x: flip(x, 0))
     to_rows = [restored(next(slopes)) if x.dtype.is_floating_point else None for x in rows]
     return list(made[:states]), to_rows, list(made[states : states + len(fixed)])
