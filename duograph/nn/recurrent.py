@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from .. import _core as core
 from ..errors import ArgumentError, DomainError, DTypeError, ShapeError
+from ..ir.builder import active
 from ..ops.recurrence.layers import recurrent_layer
 from ..ops.shapes.joining import cat, stack
 from ..tensors.creation import empty, zeros
@@ -41,8 +42,9 @@ def draw(parameters: Iterator[Parameter], hidden_size: int) -> None:
 
 def kept(tensors: Sequence[Tensor | None]) -> bool:
     """Whether a gradient may be asked for: else what it needs is not kept."""
-    needed = core.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
-    return needed or any(x is not None and x._traced is not None for x in tensors)  # a program keeps what it reads
+    if active():
+        return True  # a program keeps what it reads
+    return core.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
 
 
 class Sequences(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ... import _core as core
 from ...errors import ArgumentError, DomainError, ShapeError
+from ...ir.builder import active
 from ...ops.elementwise.choice import where
 from ...ops.reduction.scans import cumsum
 from ...ops.selection.searching import searchsorted
@@ -131,7 +132,7 @@ def _check_lengths(lengths: Tensor, batch: Any, longest: Any, enforce_sorted: bo
     owner = "pack_padded_sequence"
     if lengths.dim() != 1 or lengths.shape[0] != batch:
         raise ShapeError(f"{owner}: lengths must have one number for each of {batch} sequences, got {tuple(lengths.shape)}")
-    if lengths._traced is not None:
+    if active():
         return  # their values are the run's
     given = lengths.tolist()
     if not given or min(given) <= 0:
@@ -167,7 +168,7 @@ def pack_padded_sequence(input: Tensor, lengths: Any, batch_first: bool = False,
         sizes, order = sort(sizes, 0, True)
         steps = steps.index_select(1, order)
     live = arange(steps.shape[0]).unsqueeze(1) < sizes.unsqueeze(0)
-    batch_sizes = live.sum(1)[: sizes[0].item()]
+    batch_sizes = live.sum(1)[: sizes[0]]
     return PackedSequence(steps[live], batch_sizes, order)
 
 
