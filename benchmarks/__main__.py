@@ -12,7 +12,7 @@ from benchmarks import harness, peers
 
 GROUPS = (
     "eager", "inference", "fused", "rows", "matmul", "contraction", "training", "startup",
-    "loops", "rnn", "sizes", "compile", "guards", "memory", "threads",
+    "loops", "rnn", "recurrent", "sizes", "compile", "guards", "memory", "threads",
     "operators",
 )  # fmt: skip
 

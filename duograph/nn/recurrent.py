@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 from .. import _core as core
 from ..errors import ArgumentError, DomainError, DTypeError, ShapeError
 from ..ir.builder import active
+from ..ir.dim import Dim
 from ..ops.recurrence.layers import recurrent_layer
 from ..ops.shapes.joining import cat, stack
 from ..tensors.creation import empty, zeros
@@ -249,7 +250,7 @@ class RNNBase(Module):
 
     def _check_batch(self, states: States, batch: Any) -> None:
         for name, state in zip(("h_0", "c_0"), states):
-            if state.shape[1] != batch:
+            if not isinstance(batch, Dim) and state.shape[1] != batch:  # a size that only the run knows is checked there
                 raise ShapeError(
                     f"{type(self).__name__}: {name} has {state.shape[1]} sequences, the input {batch}: {tuple(state.shape)}"
                 )

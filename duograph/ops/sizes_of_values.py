@@ -30,11 +30,12 @@ def with_sizes(definition: Definition, args: Sequence[Any]) -> Sequence[Any]:
                 hint="pass a number; sizes, indices of [] and bounds of slices may be tensors",
             )
         made = list(args) if made is None else made
-        made[number] = tuple(_size(definition.name, item) if isinstance(item, core.Tensor) else item for item in items)
+        made[number] = tuple(size_of(definition.name, item) if isinstance(item, core.Tensor) else item for item in items)
     return args if made is None else made
 
 
-def _size(owner: str, value: Any) -> Any:
+def size_of(owner: str, value: Any) -> Any:
+    """The whole number in a tensor as a size."""
     if value.dim() or value.dtype.kind not in "iu":
         raise ArgumentError(f"{owner}: sizes must be integers, got {value.dtype.name}{list(value.shape)}")
     builder = current()

@@ -18,6 +18,7 @@ from ...ops.selection.searching import searchsorted
 from ...ops.selection.sorting import argsort, sort
 from ...ops.shapes.joining import stack
 from ...ops.shapes.padding import pad
+from ...ops.sizes_of_values import size_of
 from ...tensors.creation import arange, tensor
 
 Tensor = core.Tensor
@@ -115,7 +116,8 @@ def _batch_of(packed: PackedSequence) -> Any:
     """How many sequences there are."""
     if packed.sorted_indices is not None:
         return packed.sorted_indices.shape[0]
-    return packed.batch_sizes[0].item()
+    first = packed.batch_sizes[0]
+    return size_of("PackedSequence", first) if active() else int(first)
 
 
 def steps_of(packed: PackedSequence) -> tuple[Tensor, Tensor, Any]:

@@ -61,7 +61,8 @@ def _plain(activation: Callable[[Any], Any], slope: Callable[[Any, Any], Any]) -
 
 def _lstm(states: Tensors, projected: Any, inner: Tensors) -> tuple[Tensors, Tensors]:
     h, c = states
-    sums = _parts(projected + times(h, inner[0]), 4, c.shape[1])
+    from_x, from_h = _parts(projected, 4, c.shape[1]), _parts(times(h, inner[0]), 4, c.shape[1])
+    sums = [a + b for a, b in zip(from_x, from_h)]  # added where they are used: the product is written once
     i, f, g, o = sigmoid(sums[0]), sigmoid(sums[1]), tanh(sums[2]), sigmoid(sums[3])
     c = f * c + i * g
     h = o * tanh(c)
