@@ -6,6 +6,8 @@ must be off (see `target`): it would turn the row addresses into one serial chai
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from duograph.codegen.contraction.shape import TileFunction, TileShape
 from duograph.codegen.llvm import Module, Value
 
@@ -48,18 +50,21 @@ def add_tile(module: Module, shape: TileShape, rows: int, vectors: int) -> None:
 
 
 def _multiply(f: TileFunction, rows: int, vectors: int, mask: str) -> list[str]:
-    """The k loop; returns the sums row by row."""
+    """The k loop; returns the sums row by row.
+
+    A load under a mask costs an arithmetic slot on some machines, so whole tiles have a loop without any.
+    """
     shape = f.shape
     bases = ["%a"]
     while len(bases) * _GROUP < rows:
         bases.append(f.gep(bases[-1], f.mul("%a_row", _GROUP)))
     two_rows = f.shl("%a_row", 1)
-    last_row = f.gep("%c", f.mul("%c_row", rows - 1))
-    pointers = [*bases, "%b", "%c", "%next"]
+    turn_back = f.sub("%next_back", "%next_step")
+    pointers = [*bases, "%b"]
 
-    def step(_: str, values: list[str]) -> list[str]:
-        *groups, b, c, following = values[: len(pointers)]
-        sums = values[len(pointers) :]
+    def step(_: str, values: list[str], mask: str | None) -> list[str]:
+        c, following, *rest = values
+        groups, b, sums = rest[: len(bases)], rest[len(bases)], rest[len(pointers) :]
         ahead = f.gep(b, f.mul("%b_k", _AHEAD))
         for j in range(0, vectors * shape.vector_bytes, 64):
             # the line of the last byte: of a row that begins inside a line, the panel before fetched the first one
@@ -68,25 +73,39 @@ def _multiply(f: TileFunction, rows: int, vectors: int, mask: str) -> list[str]:
                 f.prefetch(f.gep(c, j + 63), write=True)
         if vectors > 1:
             f.prefetch(following, locality=2)
-        columns = [f.load_vector(f.gep(b, j * shape.vector_bytes), _mask_of(f, j, vectors, mask)) for j in range(vectors)]
+        masks = [*[None] * (vectors - 1), mask]
+        columns = [f.load_vector(f.gep(b, j * shape.vector_bytes), masks[j]) for j in range(vectors)]
         added = []
         for i in range(rows):
             scale: Value = (0, "%a_row", two_rows)[i % _GROUP]
             a = f.broadcast(f.gep(groups[i // _GROUP], scale))
             added += [f.multiply_add(a, columns[j], sums[i * vectors + j]) for j in range(vectors)]
-        last = f.icmp("eq", c, last_row, "ptr")
-        c = str(f.select(last, "%c", f.gep(c, "%c_row"), "ptr"))
-        following = f.gep(following, f.select(last, "%next_back", "%next_step"))
-        return [*(f.gep(p, "%a_k") for p in groups), f.gep(b, "%b_k"), c, following, *added]
+        moved = [*(f.gep(p, "%a_k") for p in groups), f.gep(b, "%b_k")]
+        return [f.gep(c, "%c_row"), f.gep(following, "%next_step"), *moved, *added]
 
-    carried: list[tuple[str, Value]] = [("ptr", pointer) for pointer in pointers]
-    carried += [(shape.vector, "zeroinitializer")] * (rows * vectors)
-    return [str(value) for value in f.carried_loop(0, "%k", 1, carried, step)][len(pointers) :]
+    types = [*["ptr"] * (1 + len(pointers)), *[shape.vector] * (rows * vectors)]
 
+    def loop(first: Value, end: Value, start: Sequence[Value], mask: str | None) -> list[str]:
+        def walk(k0: str, values: list[str]) -> list[str]:
+            """As many k as there are rows: once through the rows of C, and one line of each row that comes next."""
+            carried: list[tuple[str, Value]] = [("ptr", "%c"), *zip(types, values)]
+            most = f.umin(f.sub(end, k0), rows)
+            _, following, *rest = f.carried_loop(0, most, 1, carried, lambda i, values: step(i, values, mask))
+            return [f.gep(following, turn_back), *rest]
 
-def _mask_of(f: TileFunction, j: int, vectors: int, mask: str) -> str | None:
-    # Without mask registers B always comes zero padded.
-    return mask if f.shape.masks and j == vectors - 1 else None
+        return [str(value) for value in f.carried_loop(first, end, rows, list(zip(types, start)), walk)]
+
+    values: Sequence[Value] = ["%next", *pointers, *["zeroinitializer"] * (rows * vectors)]
+    unmasked: Value = 0
+    if not shape.masks:
+        mask, unmasked = "", "%k"
+    elif vectors == shape.vectors:
+        unmasked = f.select(f.icmp("eq", "%lanes", shape.lanes), "%k", 0)
+    if unmasked != 0:
+        values = loop(0, unmasked, values, None)
+    if mask:
+        values = loop(unmasked, "%k", values, mask)
+    return [str(value) for value in values[1 + len(pointers) :]]
 
 
 def _store(f: TileFunction, rows: int, vectors: int, mask: str, sums: list[str]) -> None:
