@@ -11,7 +11,9 @@ TRIPLE = "x86_64-unknown-linux-gnu"
 _PARTS = {
     "codegen": ("contraction",),
     "ir": (),
-    "ops": ("elementwise", "matrix", "pooling", "randomness", "reduction", "resampling", "selection", "shapes", "training"),
+    "ops": (
+        "elementwise", "matrix", "pooling", "randomness", "recurrence", "reduction", "resampling", "selection", "shapes", "training",
+    ),
     "passes": ("fusion", "lowering", "memory", "rewriting"),
     "runtime": (),
 }

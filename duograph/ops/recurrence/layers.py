@@ -12,7 +12,7 @@ from duograph.ir.dim import product
 from ..definition import COMPOSITION, op
 from ..dtypes import same
 from ..elementwise.choice import where
-from ..matrix.contractions import contraction, linear
+from ..matrix.contractions import contraction
 from ..reduction.reductions import sum
 from ..shapes.arranging import flip
 from ..shapes.copying import clone
@@ -35,8 +35,8 @@ def _chosen(live: Any, some: Tensors, others: Tensors) -> list[Any]:
 def _forward(cell: Cell, masked: bool) -> Step:
     """Rows: projected, live. Kept: the output, the states after it but the first, what the gradient needs."""
 
-    def run(states: Tensors, rows: Tensors, inner: Tensors) -> tuple[Tensors, Tensors]:
-        after, kept = cell.forward(states, rows[0], inner)
+    def run(states: Tensors, rows: Tensors, fixed: Tensors) -> tuple[Tensors, Tensors]:
+        after, kept = cell.forward(states, rows[0], fixed)
         if not masked:
             return after, [*after, *kept]
         live = unsqueeze(rows[1], 1)
@@ -50,11 +50,11 @@ def _forward(cell: Cell, masked: bool) -> Step:
 def _backward(cell: Cell, states: int, masked: bool) -> Step:
     """Rows: slope of the output, states before, states after, kept, live. Kept: slopes of the products."""
 
-    def run(slopes: Tensors, rows: Tensors, inner: Tensors) -> tuple[Tensors, Tensors]:
+    def run(slopes: Tensors, rows: Tensors, fixed: Tensors) -> tuple[Tensors, Tensors]:
         kept = rows[1 + 2 * states : len(rows) - masked]
         before, after = rows[1 : 1 + states], rows[1 + states : 1 + 2 * states]
         arrived = [slopes[0] + rows[0], *slopes[1:]]
-        given, products = cell.backward(arrived, before, kept, after, inner)
+        given, products = cell.backward(arrived, before, kept, after, fixed)
         if not masked:
             return given, products
         live = unsqueeze(rows[-1], 1)
@@ -69,18 +69,19 @@ for _name, _cell in CELLS.items():
         STEPS[f"{_name} back{' live' * _masked}"] = _backward(_cell, 2 if _name == "lstm" else 1, _masked)
 
 
-def _projected(mode: str, x: Any, weight: Any, bias: Any, other: Any) -> Any:
-    """The input's share of the sums, with the biases that can be added beforehand."""
-    if bias is not None and not CELLS[mode].apart:
-        bias = bias + other
-    return linear(x, weight, bias)
+def _projected(x: Any, weight: Any) -> Any:
+    """The input's share of the sums, for all steps."""
+    flat = reshape(x, product(tuple(x.shape[:-1])), x.shape[-1])
+    made = contraction(flat, weight, "mk,nk->mn")
+    return reshape(made, *x.shape[:-1], weight.shape[0])
 
 
-def _inner(mode: str, weight: Any, bias: Any, projection: Any) -> list[Any]:
-    """The matrices as the steps read them, and the bias that they add to the product."""
-    found = [clone(permute(weight, (1, 0)))]
-    if bias is not None and CELLS[mode].apart:
-        found.append(bias)
+def _fixed(mode: str, hidden: Any, weight: Any, biases: Sequence[Any], projection: Any) -> list[Any]:
+    """What steps read beside their input: see `cells`."""
+    gates = reshape(weight, CELLS[mode].gates, hidden, weight.shape[1])
+    found = [clone(permute(gates, (0, 2, 1)))]
+    if biases[0] is not None:
+        found += biases if CELLS[mode].apart else [biases[0] + biases[1]]
     return found if projection is None else [*found, clone(permute(projection, (1, 0)))]
 
 
@@ -143,28 +144,18 @@ def recurrent_layer(
     """
     states = _states(h, c)
     _check_shapes(mode, x, states, (weight_ih, weight_hh, bias_ih, bias_hh, weight_hr))
-    found = _loop(mode, x, states, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr, live, backwards)
+    found = _loop(mode, x, states, (weight_ih, weight_hh, bias_ih, bias_hh, weight_hr), live, backwards)
     last, (output, *kept) = found[: len(states)], found[len(states) :]
     output = flip(output, 0) if backwards else output
     return (output, *last, *kept) if keep else (output, *last)  # type: ignore[return-value]
 
 
-def _loop(
-    mode: str,
-    x: Any,
-    states: Any,
-    weight_ih: Any,
-    weight_hh: Any,
-    bias_ih: Any,
-    bias_hh: Any,
-    weight_hr: Any,
-    live: Any,
-    backwards: bool,
-) -> Any:
-    projected = _projected(mode, x, weight_ih, bias_ih, bias_hh)
+def _loop(mode: str, x: Any, states: Any, weights: Sequence[Any], live: Any, backwards: bool) -> Any:
+    weight_ih, weight_hh, bias_ih, bias_hh, weight_hr = weights
+    projected = _projected(x, weight_ih)
     rows = [projected] if live is None else [projected, live]
-    inner = _inner(mode, weight_hh, bias_hh, weight_hr)
-    return scan(mode if live is None else f"{mode} live", states, rows, inner, backwards)
+    fixed = _fixed(mode, states[-1].shape[1], weight_hh, (bias_ih, bias_hh), weight_hr)
+    return scan(mode if live is None else f"{mode} live", states, rows, fixed, backwards)
 
 
 @recurrent_layer.vjp
@@ -175,7 +166,7 @@ def _(
     states = _states(h, c)
     count = len(states)
     if core.is_grad_enabled() or not keep:  # gradients of this one go through a loop that is recorded
-        found = _loop(mode, x, states, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr, live, backwards)
+        found = _loop(mode, x, states, (weight_ih, weight_hh, bias_ih, bias_hh, weight_hr), live, backwards)
         outputs, kept = found[count], found[count + 1 :]
     else:
         outputs, kept = flip(out[0], 0) if backwards else out[0], out[1 + count :]
@@ -187,9 +178,9 @@ def _(
     after = [outputs, *kept[: count - 1]]
     before = [_before(s, rows, alive if i == 0 else None) for i, (s, rows) in enumerate(zip(states, after))]
     rows = [slope, *before, *after, *kept[count - 1 :], *([] if alive is None else [alive])]
-    inner = [weight_hh] if weight_hr is None else [weight_hh, weight_hr]
+    weights = [weight_hh] if weight_hr is None else [weight_hh, weight_hr]
     name = f"{mode} back" if live is None else f"{mode} back live"
-    made = scan(name, g[1 : 1 + count], rows, inner, True)
+    made = scan(name, g[1 : 1 + count], rows, weights, True)
     to_states, products = made[:count], made[count:]
     return _to_operands(mode, (x, weight_ih, bias_ih, weight_hr), before[0], kept, to_states, products, backwards)
 
@@ -206,9 +197,14 @@ def _to_operands(
 ) -> tuple[Any, ...]:
     """The gradients of the operands from the slopes of all steps' products, the last step first."""
     x, weight_ih, bias_ih, weight_hr = given
-    timed = (lambda t: t) if backwards else (lambda t: flip(t, 0))
+    timed = (lambda t: t) if backwards else (lambda t: flip(t, 0))  # noqa: E731
     to_x, to_h = products[0], products[-1] if CELLS[mode].apart else products[0]
-    to_weight_ih, to_weight_hh = _summed(to_x, timed(x)), _summed(to_h, flip(before, 0))
+    if to_h is to_x:  # one product for both weights reads the slopes once
+        both = _summed(to_x, cat([timed(x), flip(before, 0)], 2))
+        inputs = x.shape[2]
+        to_weight_ih, to_weight_hh = slice(both, 1, 0, inputs), slice(both, 1, inputs, both.shape[1])
+    else:
+        to_weight_ih, to_weight_hh = _summed(to_x, timed(x)), _summed(to_h, flip(before, 0))
     to_weight_hr = None if weight_hr is None else _summed(products[1], flip(kept[-1], 0))
     to_bias_ih = to_bias_hh = None
     if bias_ih is not None:
@@ -229,10 +225,8 @@ def _summed(slopes: Any, rows: Any) -> Any:
 def _walked(mode: str, states: Any, weights: Sequence[Any]) -> tuple[Any, Any]:
     """States after one step, and what its gradient needs."""
     x, weight_ih, weight_hh, bias_ih, bias_hh = weights
-    inner = [permute(weight_hh, (1, 0))]
-    if bias_hh is not None and CELLS[mode].apart:
-        inner.append(bias_hh)
-    after, kept = CELLS[mode].forward(states, _projected(mode, x, weight_ih, bias_ih, bias_hh), inner)
+    fixed = _fixed(mode, states[-1].shape[1], weight_hh, (bias_ih, bias_hh), None)
+    after, kept = CELLS[mode].forward(states, _projected(x, weight_ih), fixed)
     return after, kept
 
 

@@ -59,6 +59,8 @@ def _costs(graph: Graph, epilogues: set[Value], limit: int) -> dict[Value, int]:
             costs[node.outputs[0]] = cost
         elif row.kind == NULLARY or node.op in ("random_uniform", "random_bits"):
             costs[node.outputs[0]] = row.cost
+        elif node.op == "row":
+            costs[node.outputs[0]] = 2 * LOAD_COST  # the position, too
     return costs
 
 
