@@ -153,12 +153,8 @@ class RNNBase(Module):
         return text + "".join(f", {name}={given[name]}" for name, usual in defaults.items() if given[name] != usual)
 
     def forward(self, input: Tensor | PackedSequence, hx: Any = None) -> Any:
-        packed = input if isinstance(input, PackedSequence) else None
-        if packed is not None:
-            found = Sequences(*steps_of(packed))
-            self._check_features(found.steps)
-            output, last = self._run(found, self._packed_states(hx, packed))
-            return packed.like(output), self._given_back([_sorted(s, packed.unsorted_indices) for s in last])
+        if isinstance(input, PackedSequence):
+            return self._of_packed(input, hx)
         batched = self._is_batched(input)
         steps = input if batched else input.unsqueeze(1)
         steps = steps.transpose(0, 1) if batched and self.batch_first else steps
@@ -167,6 +163,15 @@ class RNNBase(Module):
         if not batched:
             return output.squeeze(1), self._given_back([s.squeeze(1) for s in last])
         return output.transpose(0, 1) if self.batch_first else output, self._given_back(last)
+
+    def _of_packed(self, packed: PackedSequence, hx: Any) -> Any:
+        sequences = Sequences(*steps_of(packed))
+        self._check_features(sequences.steps)
+        states = self._states(hx, True)
+        if states is not None:
+            states = tuple(_sorted(s, packed.sorted_indices) for s in states)
+        output, last = self._run(sequences, states)
+        return packed.like(output), self._given_back([_sorted(s, packed.unsorted_indices) for s in last])
 
     def _is_batched(self, input: Tensor) -> bool:
         owner = type(self).__name__
@@ -222,10 +227,6 @@ class RNNBase(Module):
             if not fits:
                 raise ShapeError(f"{type(self).__name__}: {name} must have shape {shape}, got {tuple(state.shape)}")
         return states if batched else tuple(s.unsqueeze(1) for s in states)
-
-    def _packed_states(self, hx: Any, packed: PackedSequence) -> States | None:
-        states = self._states(hx, True)
-        return None if states is None else tuple(_sorted(s, packed.sorted_indices) for s in states)
 
     def _run(self, sequences: Sequences, states: States | None) -> tuple[Tensor, list[Tensor]]:
         """All layers: the last one's output, and the states after the last step, [layers · directions, batch, features]."""

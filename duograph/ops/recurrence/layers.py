@@ -159,10 +159,8 @@ def _loop(mode: str, x: Any, states: Any, weights: Sequence[Any], live: Any, bac
 
 
 @recurrent_layer.vjp
-def _(
-    g: Any, out: Any, mode: str, x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any, bias_hh: Any, weight_hr: Any,
-    live: Any, backwards: bool, keep: bool
-) -> Any:  # fmt: skip
+def _(g: Any, out: Any, mode: str, x: Any, h: Any, c: Any, *rest: Any) -> Any:
+    weight_ih, weight_hh, bias_ih, bias_hh, weight_hr, live, backwards, keep = rest
     states = _states(h, c)
     count = len(states)
     if core.is_grad_enabled() or not keep:  # gradients of this one go through a loop that is recorded
@@ -197,14 +195,9 @@ def _to_operands(
 ) -> tuple[Any, ...]:
     """The gradients of the operands from the slopes of all steps' products, the last step first."""
     x, weight_ih, bias_ih, weight_hr = given
-    timed = (lambda t: t) if backwards else (lambda t: flip(t, 0))  # noqa: E731
+    timed = (lambda t: t) if backwards else (lambda t: flip(t, 0))
     to_x, to_h = products[0], products[-1] if CELLS[mode].apart else products[0]
-    if to_h is to_x:  # one product for both weights reads the slopes once
-        both = _summed(to_x, cat([timed(x), flip(before, 0)], 2))
-        inputs = x.shape[2]
-        to_weight_ih, to_weight_hh = slice(both, 1, 0, inputs), slice(both, 1, inputs, both.shape[1])
-    else:
-        to_weight_ih, to_weight_hh = _summed(to_x, timed(x)), _summed(to_h, flip(before, 0))
+    to_weight_ih, to_weight_hh = _summed(to_x, timed(x)), _summed(to_h, flip(before, 0))
     to_weight_hr = None if weight_hr is None else _summed(products[1], flip(kept[-1], 0))
     to_bias_ih = to_bias_hh = None
     if bias_ih is not None:
