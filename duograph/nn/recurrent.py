@@ -152,7 +152,7 @@ class RNNBase(Module):
         given = {name: getattr(self, name) for name in defaults}
         return text + "".join(f", {name}={given[name]}" for name, usual in defaults.items() if given[name] != usual)
 
-    def forward(self, input: Tensor | PackedSequence, hx: Any = None) -> Any:
+    def forward(self, input: Any, hx: Any = None) -> Any:
         if isinstance(input, PackedSequence):
             return self._of_packed(input, hx)
         batched = self._is_batched(input)

@@ -201,3 +201,18 @@ def test_a_recurrent_training_step_needs_less_than_three_quarters_of_what_dynami
     x = dg.randn(100, 16, 128)
     static = dg.static(rnn_step(dg))
     assert static.explain(x).peak_bytes <= 0.75 * _peak(rnn_step(dg), x)
+
+
+def test_a_row_read_in_parts_is_not_copied() -> None:
+    """Each part is read where the stack lies."""
+
+    def run(x: Any) -> Any:
+        h = dg.zeros(200)
+        for t in range(x.shape[0]):
+            h = (h + x[t][:200]) * x[t][200:]
+        return h
+
+    static, x = dg.static(run), dg.rand(20, 400)
+    np.testing.assert_array_equal(static(x).numpy(), run(x).numpy())
+    expressions = [kernel.expression for kernel in static.explain(x).static.kernel_list]
+    assert all("*" in text for text in expressions if "[" in text), expressions
