@@ -15,7 +15,7 @@ from duograph import _core as core
 from duograph._recorded import state
 from duograph._stack import frame_location, user_frame, user_location
 from duograph.errors import CaptureError
-from duograph.ir.builder import Builder, active, current
+from duograph.ir.builder import Builder, Region, active, current
 from duograph.ir.dim import Expr
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.late import late_symbols
@@ -120,6 +120,13 @@ class ExampleBuilder(Builder):
         made = super().emit(*args, **kwargs)
         self.own.update(made)
         return made
+
+    @contextlib.contextmanager
+    def region(self, types: Sequence[TensorType], names: Sequence[str] = ()) -> Iterator[Region]:
+        """A region of an operator that is a loop."""
+        with super().region(types, names) as made:
+            self.own.update(made.inputs)
+            yield made
 
     def read(self, tensor: Any) -> Value:
         """The value of a tensor: one of this graph, or of what is outside."""

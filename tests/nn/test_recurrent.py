@@ -181,21 +181,66 @@ def test_static_with_changing_sizes():
 
 
 def test_static_packed_sequences():
-    """Lengths that are a tensor's values."""
+    """Lengths that are a tensor's values, sorted by the function or before."""
     dg.manual_seed(0)
     layer = dg.nn.GRU(3, 4, bidirectional=True)
 
-    def run(x, lengths):
-        packed = rnn.pack_padded_sequence(x, lengths, enforce_sorted=False)
+    def run(x, lengths, enforce_sorted):
+        packed = rnn.pack_padded_sequence(x, lengths, enforce_sorted=enforce_sorted)
         output, h = layer(packed)
         padded, again = rnn.pad_packed_sequence(output)
-        return padded, again, h
+        ((padded * padded).sum() + h.sum()).backward()
+        gradients = [p.grad for p in layer.parameters()]
+        layer.zero_grad()
+        return padded, again, h, gradients
 
     static = dg.static(run, strict=True)
-    for lengths in ([3, 5, 1], [2, 2, 4], [5, 5, 5]):
-        x = dg.randn(5, 3, 3)
-        for a, b in zip(static(x, dg.tensor(lengths)), run(x, dg.tensor(lengths)), strict=True):
+    for lengths in ([3, 5, 1], [2, 2, 4], [5, 5], [4, 3, 3]):
+        given = dg.randn(5, len(lengths), 3), dg.tensor(lengths), lengths == sorted(lengths, reverse=True)
+        for a, b in zip(flat(static(*given)), flat(run(*given)), strict=True):
             assert a.tolist() == b.tolist()
+
+
+def test_in_loops_and_branches():
+    """A layer, and cells, inside of a captured loop and branch, with their gradients."""
+    dg.manual_seed(0)
+    layer, cell = dg.nn.GRU(3, 4), dg.nn.LSTMCell(4, 4)
+
+    def run(pieces):
+        h, state = dg.zeros(1, 2, 4), (dg.zeros(2, 4), dg.zeros(2, 4))
+        for piece in pieces:
+            output, h = layer(piece, h)
+            state = cell(output[-1], state)
+            if h.sum() > 0:
+                h = layer(piece[:1], h)[1]
+        (state[0] * state[0] + h).sum().backward()
+        gradients = [p.grad for p in (*layer.parameters(), *cell.parameters())]
+        layer.zero_grad()
+        cell.zero_grad()
+        return h, gradients
+
+    static = dg.static(run, strict=True)
+    for count, time in ((9, 3), (12, 2)):
+        pieces = dg.randn(count, time, 2, 3)
+        for a, b in zip(flat(static(pieces)), flat(run(pieces)), strict=True):
+            assert a.tolist() == b.tolist()
+
+
+def test_functions_of_functions():
+    """`vmap`, and forward mode against differences."""
+    dg.manual_seed(0)
+    layer = dg.nn.LSTM(3, 4, bidirectional=True, dtype=dg.float64)
+    xs, t = dg.randn(3, 5, 2, 3, dtype=dg.float64), dg.randn(5, 2, 3, dtype=dg.float64)
+
+    def outputs(x):
+        return layer(x)[0]
+
+    for a, b in zip(dg.func.vmap(outputs)(xs), xs, strict=True):
+        close(a, outputs(b))
+    _, tangent = dg.func.jvp(outputs, (xs[0],), (t,))
+    step = 1e-6
+    difference = (outputs(xs[0] + step * t) - outputs(xs[0] - step * t)) / (2 * step)
+    np.testing.assert_allclose(tangent.detach().numpy(), difference.detach().numpy(), atol=1e-7)
 
 
 def test_padded_and_packed():
