@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 
+from .convolution import columns, convolutions  # noqa: F401
 from .definition import REGISTRY
 from .elementwise import (  # noqa: F401
     activations,

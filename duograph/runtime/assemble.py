@@ -233,16 +233,19 @@ class _SpecWriter:
 
     def _bind(self, given: Graph, ranks: Sequence[int]) -> None:
         """Registers of the symbols, as the graph had them before equal ones were made one: checks speak of all."""
-        register = 0
+        register, renamed = 0, []
         for i, rank in zip(self.tensors, ranks):
             shape, strides = given.inputs[i].shape, given.arguments[i].strides or ()
             now = self.graph.inputs[i].shape  # of two late sizes that are equal, the program may only be given the other one
             for values, others in ((shape, now), (strides or (0,) * rank, (0,) * rank)):
                 for value, other in zip(values, others):
-                    for symbol in (value, other):
-                        if isinstance(symbol, Dim) and symbol.is_symbol:
-                            self.registers.bind(symbol, register)
+                    if isinstance(value, Dim) and value.is_symbol:
+                        self.registers.bind(value, register)
+                    renamed.append((other, register))
                     register += 1
+        for value, place in renamed:  # after all: the size that a symbol now stands for may be an input's, which is checked
+            if isinstance(value, Dim) and value.is_symbol:
+                self.registers.bind(value, place)
         for symbol in self.graph.sizes:
             self.registers.bind(symbol, register)
             register += 1

@@ -12,7 +12,7 @@ _PARTS = {
     "codegen": ("contraction",),
     "ir": (),
     "ops": (
-        "elementwise", "matrix", "pooling", "randomness", "recurrence", "reduction", "resampling", "selection", "shapes", "training",
+        "convolution", "elementwise", "matrix", "pooling", "randomness", "recurrence", "reduction", "resampling", "selection", "shapes", "training",
     ),
     "passes": ("fusion", "lowering", "memory", "rewriting"),
     "runtime": (),

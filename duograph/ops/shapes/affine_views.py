@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..definition import Size, Sizes
 
 
-def _affine(x: Any, shape: Sequence[Any], offsets: Sequence[Any], rows: Sequence[Sequence[Any]], distinct: bool) -> Tensor:
+def affine_view(x: Any, shape: Sequence[Any], offsets: Sequence[Any], rows: Sequence[Sequence[Any]], distinct: bool) -> Tensor:
     """The view whose element i is x's at offsets + rows · i."""
     return emit(
         "affine",
@@ -125,7 +125,7 @@ def diagonal(x: Tensor, offset: Size = 0, dim1: int = 0, dim2: int = 1) -> Tenso
     offsets = [lesser(row, shape[d]) if d == first else lesser(column, shape[d]) if d == second else 0 for d in range(rank)]
     rows = [[1 if d in (first, second) else 0] for d in range(rank)]
     rows = [[int(d == other) for other in rest] + row for d, row in enumerate(rows)]
-    return _affine(x, [*(shape[d] for d in rest), length], offsets, rows, True)
+    return affine_view(x, [*(shape[d] for d in rest), length], offsets, rows, True)
 
 
 @diagonal.vjp
@@ -300,7 +300,7 @@ def divided(x: Tensor, dim: int, sizes: Sizes) -> Tensor:
         else:
             row[d if d < dim else d + len(inner) - 1] = 1
         rows.append(row)
-    return _affine(x, made, [0] * len(shape), rows, True)
+    return affine_view(x, made, [0] * len(shape), rows, True)
 
 
 @divided.vjp
@@ -352,11 +352,11 @@ def unfold(x: Tensor, dimension: int, size: Size, step: Size) -> Tensor:
     length = shape[dim] if rank else 1
     require("le", size, length, ShapeError, f"{name}: windows of {size} in a dimension of size {length}")
     if not rank:  # one window of at most one element
-        return _affine(emit("reshape", [x], x.dtype, (1,)), [size], [0], [[1]], True)
+        return affine_view(emit("reshape", [x], x.dtype, (1,)), [size], [0], [[1]], True)
     count = (shape[dim] - size) // step + 1
     rows = [[(step if d == dim else 1) if d == other else 0 for other in range(rank)] + [int(d == dim)] for d in range(rank)]
     distinct = isinstance(step, int) and isinstance(size, int) and step >= size
-    return _affine(x, [*(count if d == dim else s for d, s in enumerate(shape)), size], [0] * rank, rows, distinct)
+    return affine_view(x, [*(count if d == dim else s for d, s in enumerate(shape)), size], [0] * rank, rows, distinct)
 
 
 @unfold.vjp
@@ -409,7 +409,7 @@ def strided(x: Tensor, size: Sizes, stride: Sizes, start: Size = 0) -> Tensor:
     message = f"{name}: sizes {tuple(size)} and strides {tuple(stride)} reach beyond {count} elements"
     require("le", occupied, count, ShapeError, message)
     flat = emit("reshape", [x], x.dtype, (count,))
-    return _affine(flat, size, [start], [list(stride)], _apart(size, stride))
+    return affine_view(flat, size, [start], [list(stride)], _apart(size, stride))
 
 
 def _apart(size: Sequence[Any], stride: Sequence[Any]) -> bool:
