@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from duograph.ir.dim import Dim
 
 Extent: TypeAlias = "int | Dim"
+Walk: TypeAlias = "tuple[tuple[Extent, Extent], ...]"  # (extent, stride) of each dim, outer to inner
 Role = Literal["in", "out", "inout"]
 ReduceKind = Literal["sum", "prod", "max", "min", "any", "all", "argmax", "argmin"]
 ScatterKind = Literal["add", "mul", "maximum", "minimum", "put"]
@@ -158,6 +159,10 @@ class ContractionKernel(NamedTuple):
     "accumulator"; the value of the last instruction, of C's dtype, is stored. An epilogue that only adds what C holds
     loads it from operand 2 (role "inout") at the place it writes: for float32 and float64, and a k of 1 to
     `most_in_a_chain`, where sums are not written before they are whole.
+
+    ``a_walk`` and ``b_walk`` say in how few dims A and B alone are walked along k, ``columns`` that C and the epilogue have
+    the last of several dims of n side by side as one, and how B is walked along it; its strides then have a 0 there. They
+    are filled by `walks.with_walks`.
     """
 
     name: str
@@ -171,6 +176,9 @@ class ContractionKernel(NamedTuple):
     c_strides: tuple[Extent, ...]
     operands: tuple[Operand, ...]
     epilogue: tuple[Instr, ...] = (Instr("accumulator", (), "float32"),)
+    a_walk: Walk = ()
+    b_walk: Walk = ()
+    columns: Walk = ()
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from duograph.codegen.kernel import (
     Philox,
     RowKernel,
     ScatterKernel,
+    Walk,
 )
 from duograph.codegen.target import get_target
 from duograph.ir.dim import Dim, Expr, symbol
@@ -42,6 +43,9 @@ class _Canonical:
 
     def sizes(self, values: Sequence[Expr]) -> tuple[Expr, ...]:
         return tuple(self.size(value) for value in values)
+
+    def walk(self, walk: Walk) -> Walk:
+        return tuple((self.size(extent), self.size(stride)) for extent, stride in walk)
 
     def address(self, address: Address) -> Address:
         mask = tuple((dim, self.size(low), self.size(high)) for dim, low, high in address.mask)
@@ -98,6 +102,9 @@ class _Canonical:
             self.sizes(kernel.c_strides),
             kernel.operands,
             tuple(map(self.instr, kernel.epilogue)),
+            self.walk(kernel.a_walk),
+            self.walk(kernel.b_walk),
+            self.walk(kernel.columns),
         )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from duograph.codegen.contraction.driver import HEADER
 from duograph.codegen.contraction.library import build_library
-from duograph.codegen.contraction.parts import M_WORD, N_WORD, PARTS, PARTS_WORD, needed_parts, part_symbols
+from duograph.codegen.contraction.parts import M_WORD, N_WORD, PARTS, PARTS_WORD, SPREAD_WORD, needed_parts, part_symbols
 from duograph.codegen.contraction.shape import TileShape, tile_shape
 from duograph.codegen.kernel import Address, Instr
 from duograph.codegen.target import LEVELS, get_target
@@ -321,16 +321,32 @@ def test_bits_do_not_depend_on_the_parts(isa: str) -> None:
 
 
 def test_sizes_decide_on_the_parts() -> None:
-    assert (HEADER[M_WORD], HEADER[N_WORD], HEADER[PARTS_WORD]) == ("m", "n", "parts")
+    assert [HEADER[i] for i in (M_WORD, N_WORD, PARTS_WORD, SPREAD_WORD)] == ["m", "n", "parts", "spread"]
     shape = TileShape("float", 4, 16, 2, 14, True, True, True)
     anything, many = symbol("a"), symbol("b", 267)
-    assert needed_parts(shape, 64, 128) == (False, False, False)
-    assert needed_parts(shape, 64, 10) == (True, False, False) and needed_parts(shape, 64, 31) == (False, False, False)
-    assert needed_parts(shape, 13, 128) == (False, True, False) and needed_parts(shape, 14, 128) == (False, False, False)
+    assert needed_parts(shape, 64, 128) == (False, False, False, False)
+    assert needed_parts(shape, 64, 10) == (True, False, False, False) and needed_parts(shape, 64, 31) == (
+        False,
+        False,
+        False,
+        False,
+    )
+    assert needed_parts(shape, 13, 128) == (False, True, False, False) and needed_parts(shape, 14, 128) == (
+        False,
+        False,
+        False,
+        False,
+    )
     assert not needed_parts(shape, 16, 128)[1] and needed_parts(shape, 15, 128)[1] and not needed_parts(shape, 300, 128)[1]
-    assert needed_parts(shape, 1, 128) == (False, False, True) and needed_parts(shape, 128, 1) == (True, False, True)
-    assert needed_parts(shape, anything, anything) == (True, True, True)
-    assert needed_parts(shape, many, 128) == (False, False, False)
+    assert needed_parts(shape, 1, 128) == (False, False, True, False) and needed_parts(shape, 128, 1) == (
+        True,
+        False,
+        True,
+        False,
+    )
+    assert needed_parts(shape, anything, anything) == (True, True, True, False)
+    assert needed_parts(shape, many, 128) == (False, False, False, False)
+    assert needed_parts(shape, 1, 128, spread=True) == (False, False, False, True)
 
 
 def test_float16() -> None:

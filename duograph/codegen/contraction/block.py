@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from duograph.codegen.contraction import gemv, pack, tile
+from duograph.codegen.contraction import gemv, pack, spread, tile
 from duograph.codegen.contraction.ahead import ComingB, walk_a
 from duograph.codegen.contraction.parts import PARTS, TABLE
 from duograph.codegen.contraction.shape import BLOCK_UNIT, IN_PLACE_TILES, TileFunction, TileShape, next_heights
@@ -13,7 +13,8 @@ from duograph.codegen.llvm import Module, Value
 
 # Strides in bytes. ``add``: 1 adds the first block of k to what C holds, too. ``finish`` is null or the frame that `driver`
 # makes; ``stop`` is the interrupt flag. ``next_a``, ``next_b``: what will be multiplied after this, as far as is known: it
-# is only prefetched. Then the tables of the parts (see `parts`), null for those that are not there.
+# is only prefetched. Then the tables of the parts (see `parts`), null for those that are not there; the walks over A and B
+# (see `spread`) or null, and which column of the matrix is the first.
 PARAMETERS = (
     ("ptr", "a"),
     ("ptr", "b"),
@@ -33,6 +34,8 @@ PARAMETERS = (
     ("ptr", "next_a"),
     ("ptr", "next_b"),
     *(("ptr", part) for part in PARTS),
+    ("ptr", "walks"),
+    ("i64", "column"),
 )
 # A block of B: it stays in the second level cache while rows of A pass by.
 _BLOCK_BYTES = 1 << 20
@@ -43,15 +46,18 @@ _PANELS_PER_COPY = 2
 _TILES_PER_COPY = 8
 # The height of the next tile by the rows left, without and with the tiles of all heights.
 _STACKED, _BALANCED = "stacked", "balanced"
+_NO_WALKS = "no_walks"
 _PANEL_GAP = 128  # bytes between panels, so that no two share cache sets
 
 
 def scratch_bytes(shape: TileShape) -> int:
     """What `block` needs at most, for any sizes."""
+    return _before_tables(shape) + spread.table_bytes(shape, _WIDEST)
+
+
+def _before_tables(shape: TileShape) -> int:
     row_bytes = shape.vectors * shape.vector_bytes
-    widest = _WIDEST // shape.width
-    b_block = _BLOCK_BYTES + widest * (_PANEL_GAP + BLOCK_UNIT * row_bytes)
-    return _a_bytes(shape) + b_block
+    return _a_bytes(shape) + _BLOCK_BYTES + _WIDEST // shape.width * (_PANEL_GAP + BLOCK_UNIT * row_bytes)
 
 
 def _a_bytes(shape: TileShape) -> int:
@@ -81,6 +87,8 @@ class _Block:
     add: Value
     last: str  # of k
     final: str  # of k and of columns
+    a_walks: str  # whether A and B are walked by several strides
+    b_walks: str
 
 
 def add_block(module: Module, shape: TileShape) -> None:
@@ -96,6 +104,9 @@ def add_block(module: Module, shape: TileShape) -> None:
     by_columns = f.icmp("eq", "%b_k", shape.size)
     row = f.op(f"and i1 {f.op(f'or i1 {by_rows}, {by_columns}')}, {f.icmp('eq', '%m', 1)}")
     row = f.op(f"and i1 {row}, {f.op('icmp ne ptr %rows, null')}")
+    module.table(_NO_WALKS, "i64", ["0", "0", "0"], align=8)
+    walks = f.select(f.op("icmp ne ptr %walks, null"), "%walks", f"@{_NO_WALKS}", "ptr")
+    a_walks, b_walks = (f.icmp("ne", f.load("i64", f.gep(str(walks), 8 * i)), 0) for i in range(2))
     widest = f.and_(f.umax(f.umin(f.udiv(_BLOCK_BYTES // shape.size, longest), _WIDEST), _NARROWEST), -shape.width)
     widest = f.select(row, gemv.LONGEST_STRIP, widest)
     slots = [f.alloca("ptr"), f.alloca("i64"), f.alloca("i64")]
@@ -107,7 +118,7 @@ def add_block(module: Module, shape: TileShape) -> None:
             add = f.select(f.icmp("ne", k0, 0), 1, "%add")
             last = f.icmp("uge", f.add(k0, kc), "%k")
             final = f.op(f"and i1 {last}, {f.icmp('uge', f.add(j0, columns), '%n')}")
-            block = _Block(k0, kc, j0, columns, panels, slots[0], slots[1], slots[2], add, last, final)
+            block = _Block(k0, kc, j0, columns, panels, slots[0], slots[1], slots[2], add, last, final, a_walks, b_walks)
             leave_if_stopped(f)
             one, many, done = f.label("row"), f.label("rows"), f.label("next")
             f.cond_br(row, one, many)
@@ -181,6 +192,14 @@ def _prepare_b(f: TileFunction, block: _Block, in_place: str, by_rows: str, by_c
     f.store("ptr", packed, block.b)
     f.store("i64", step, block.b_panel)
     f.store("i64", row_bytes, block.b_k)
+    walked, regular = f.label("walked"), f.label("regular")
+    f.cond_br(block.b_walks, walked, regular)
+    f.place(walked)
+    tables = f.gep("%scratch", _before_tables(shape))
+    walks = ["%b", "%walks", packed, step, block.k0, block.kc, f.add("%column", block.j0), block.columns, tables]
+    call_pointer(f, f.load("ptr", "%spread"), zip(spread.PACK_B, walks))
+    f.br(done)
+    f.place(regular)
     values = [source, "%b_k", "%b_n", packed, step, block.kc, block.columns]
     arguments = [(type, value) for (type, _), value in zip(pack.PACK_B, values)]
     rows, other, columns, any_strides = (f.label(hint) for hint in ("rows", "other", "columns", "any"))
@@ -260,10 +279,10 @@ def call_pointer(f: TileFunction, function: str, arguments: Iterable[tuple[tuple
 
 
 class _CopiesOfA:
-    """Copies of A, made where its own lines share cache sets: a tile of rows, or the columns of several tiles."""
+    """Copies of A: a tile of rows, or the columns of several tiles, whose own lines share cache sets; rows walked along k."""
 
     def __init__(self, f: TileFunction, block: _Block) -> None:
-        self.f, self.kc = f, block.kc
+        self.f, self.block, self.kc = f, block, block.kc
         self.rows = self._pay(block, "%a_row", "%a_k")
         self.columns = self._pay(block, "%a_k", "%a_row")
         self.first, self.end = f.variable("i64", 0), f.variable("i64", 0)  # the rows whose columns are copied
@@ -273,6 +292,7 @@ class _CopiesOfA:
         f = self.f
         worth = f.icmp("uge", block.panels, _PANELS_PER_COPY)
         conflict = f.icmp("eq", f.and_(step, 4095), 0)
+        worth = f.op(f"and i1 {worth}, {f.op(f'xor i1 {block.a_walks}, true')}")
         return f.op(f"and i1 {f.op(f'and i1 {worth}, {conflict}')}, {f.icmp('eq', unit, f.shape.size)}")
 
     def prepare(self, a: str, row: Value, rows: Value) -> tuple[str, str, str]:
@@ -283,6 +303,11 @@ class _CopiesOfA:
             pitch = f.add(f.mul(self.kc, size), 64)
             self._copy("copy_rows", a, "%a_row", pitch, rows)
             self._set("%scratch", pitch, "%a_k")
+        with f.when(self.block.a_walks):
+            pitch = f.add(f.mul(self.kc, size), 64)
+            values = [a, "%walks", "%a_row", "%scratch", pitch, rows, self.block.k0, self.kc]
+            call_pointer(f, f.load("ptr", f.gep("%spread", 8)), zip(spread.COPY_A, values))
+            self._set("%scratch", pitch, size)
         with f.when(self.columns):
             most = _copied_rows(f.shape)
             pitch = most * size

@@ -20,9 +20,10 @@ ABI = (("ptr", "args"), ("ptr", "sizes"), ("i64", "begin"), ("i64", "end"), ("pt
 # "add": 1 adds the product to what C holds, 0 overwrites it.
 # "epilogue": position in args of the epilogue function, 0 if there is none. See `epilogue` for its signature.
 # "parts": which parts there are, and where in args their tables. See `parts`.
+# "spread": position in sizes of the walks over A and B, 0 if there are none. See `spread`.
 HEADER = (
     *("m", "n", "k", "a_m", "a_k", "b_k", "b_n", "c_m"),
-    *("rows_per_chunk", "columns_per_chunk", "epilogue", "parts", "add", "batch_dims"),
+    *("rows_per_chunk", "columns_per_chunk", "epilogue", "parts", "add", "batch_dims", "spread"),
 )
 BATCH_WORDS = 4
 MOST_BATCH_DIMS = 16
@@ -46,6 +47,7 @@ class Problem:
     parts: Value
     add: Value
     batch_dims: Value
+    spread: Value
     swapped: str = "false"
 
 
@@ -74,6 +76,8 @@ def add_driver(module: Module, shape: TileShape) -> None:
     tables = _tables(f, problem)
     empty = f.icmp("eq", problem.k, 0)
     steps = _batch_steps(f, problem)
+    spread = f.icmp("ne", problem.spread, 0)
+    walks = f.select(spread, f.gep("%sizes", problem.spread, 8), "null", "ptr")
 
     def rectangle(a: str, b: str, c: str, m0: Value, rows: Value, n0: Value, columns: Value) -> None:
         place_frame(f, frame, m0, n0)
@@ -91,7 +95,7 @@ def add_driver(module: Module, shape: TileShape) -> None:
         p = problem
         values: list[Value] = [a, b, c, rows, columns, p.k, p.a_m, p.a_k, p.b_k, p.b_n, p.c_m, p.add]
         values += ["%scratch", str(finish), stop]
-        values += [f.gep(a, steps[0]), f.gep(b, steps[1]), *tables]
+        values += [f.gep(a, steps[0]), f.select(spread, b, f.gep(b, steps[1]), "ptr"), *tables, walks, n0]
         f.call("block", [(type, value) for (type, _), value in zip(block.PARAMETERS, values)])
         f.br(done)
         f.place(done)
@@ -141,6 +145,7 @@ def finish_rectangle(f: TileFunction, problem: Problem, frame: str, rows: Value,
 def _swap_column(f: TileFunction, p: Problem) -> Problem:
     """A single contiguous column of C is computed as the row C' = B'·A'."""
     contiguous = f.op(f"and i1 {f.icmp('eq', p.n, 1)}, {f.icmp('eq', p.c_m, f.shape.size)}")
+    contiguous = f.op(f"and i1 {contiguous}, {f.icmp('eq', p.spread, 0)}")
     swapped = f.op(f"and i1 {contiguous}, {f.icmp('ne', p.m, 1)}")
 
     def either(a: Value, b: Value) -> Value:
@@ -161,6 +166,7 @@ def _swap_column(f: TileFunction, p: Problem) -> Problem:
         parts=p.parts,
         add=p.add,
         batch_dims=p.batch_dims,
+        spread=p.spread,
         swapped=swapped,
     )
 

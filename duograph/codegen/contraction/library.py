@@ -8,6 +8,7 @@ from duograph.codegen.contraction.pack import add_packers
 from duograph.codegen.contraction.parts import PARTS, PREFIX, TABLE, TILED, library_name
 from duograph.codegen.contraction.shape import TileShape, tile_shape
 from duograph.codegen.contraction.simple import add_simple_driver, integer_shape
+from duograph.codegen.contraction.spread import add_spread
 from duograph.codegen.contraction.tables import add_tiles
 from duograph.codegen.llvm import Module
 from duograph.codegen.target import Target
@@ -68,7 +69,7 @@ def _add_rows(module: Module, shape: TileShape) -> None:
     module.table(TABLE, "ptr", ["@row", "@row_columns"], align=8, exported=True)
 
 
-_TILED_PARTS = {"": _add_main, "narrow": _add_narrow, "heights": _add_heights, "rows": _add_rows}
+_TILED_PARTS = {"": _add_main, "narrow": _add_narrow, "heights": _add_heights, "rows": _add_rows, "spread": add_spread}
 
 
 def build_library(name: str, target: Target) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from duograph.codegen.analysis import analyse
 from duograph.codegen.contraction.block import scratch_bytes
-from duograph.codegen.contraction.driver import HEADER
+from duograph.codegen.contraction.driver import BATCH_WORDS, HEADER
 from duograph.codegen.contraction.epilogue import Epilogue, emit_epilogue_function, emit_epilogue_launch, may_run_hot
 from duograph.codegen.contraction.library import library_dtype, symbol_of
 from duograph.codegen.contraction.parts import PARTS, TILED, part_symbols, parts_word
@@ -24,10 +24,12 @@ from duograph.codegen.kernel import (
     LoopKernel,
     Operand,
     Philox,
+    Walk,
 )
 from duograph.codegen.llvm import Module
 from duograph.codegen.map_schedule import emit_map
 from duograph.codegen.target import Target
+from duograph.codegen.walks import walk_of, with_walks
 from duograph.ir.dim import ceildiv, contiguous_strides, floordiv, maximum, product
 
 Strides = tuple[Extent, ...]
@@ -45,16 +47,22 @@ def emit_contraction(module: Module, target: Target, symbol: str, kernel: Contra
 
 @dataclass
 class _Matrix:
-    """An operand as the driver sees it: its position in args and strides over (batch..., rows..., columns...)."""
+    """An operand as the driver sees it: its position in args and strides over (batch..., rows..., columns...).
+
+    One that is walked by several strides has the walk over its k, and B one over its columns; the strides then say nothing
+    of them.
+    """
 
     position: int
     strides: Strides
+    k: Walk = ()
+    columns: Walk = ()
 
 
 class _Lowering:
     def __init__(self, module: Module, target: Target, symbol: str, kernel: ContractionKernel) -> None:
         self.module, self.target, self.symbol = module, target, symbol
-        self.kernel = kernel
+        self.kernel = kernel if kernel.a_walk else with_walks(kernel)
         self.dtype = library_dtype(kernel.dtype)
         self.launches: list[Launch] = []
         self.temporaries: list[Extent] = []
@@ -63,13 +71,12 @@ class _Lowering:
     def run(self) -> CompiledKernel:
         kernel = self.kernel
         batch, m, n, k = kernel.batch, kernel.m, kernel.n, kernel.k
-        space = (*batch, *m, *n)
-        if any(isinstance(extent, int) and extent == 0 for extent in space):
+        if any(isinstance(extent, int) and extent == 0 for extent in (*batch, *m, *n)):
             return CompiledKernel(())
-        a = self._readable(_Matrix(0, kernel.a_strides), (*batch, *m, *k), len(k), last=True)
-        b = self._readable(_Matrix(1, kernel.b_strides), (*batch, *k, *n), len(k), last=False)
+        a = self._walked_a() or self._copied(_Matrix(0, kernel.a_strides), (*batch, *m, *k), len(k), last=True)
+        b = self._walked_b() or self._copied(_Matrix(1, kernel.b_strides), (*batch, *k, *n), len(k), last=False)
         direct = self._writable()
-        c = _Matrix(2, kernel.c_strides) if direct else self._temporary(space, kernel.dtype)
+        c = _Matrix(2, kernel.c_strides) if direct else self._temporary((*batch, *m, *n), kernel.dtype)
         adds = direct and self._adds()
         epilogue = None if adds else self._epilogue(c)
         hot = epilogue is not None and direct and len(m) <= 1 and len(n) <= 1 and may_run_hot(kernel.epilogue)
@@ -91,13 +98,36 @@ class _Lowering:
         self.temporary_dtypes.append(dtype)
         return _Matrix(position, contiguous_strides(list(shape)))
 
-    def _readable(self, matrix: _Matrix, extents: Strides, k_dims: int, *, last: bool) -> _Matrix:
-        """``matrix`` itself if it has the accumulator's dtype and its k dims are one, else a contiguous copy."""
+    def _walked_a(self) -> _Matrix | None:
+        """A where its k need no copy in memory: they are one dim, or several rows share the trouble of walking them."""
+        kernel = self.kernel
+        first = len(kernel.batch) + len(kernel.m)
+        if not _same_bits(kernel.operands[0].dtype, kernel.dtype):
+            return None
+        if len(kernel.a_walk) == 1:
+            return _Matrix(0, (*kernel.a_strides[:first], kernel.a_walk[0][1]))
+        is_walkable = self.dtype in TILED and product(list(kernel.m)) != 1
+        return _Matrix(0, (*kernel.a_strides[:first], 0), kernel.a_walk) if is_walkable else None
+
+    def _walked_b(self) -> _Matrix | None:
+        """The same for B, which may be walked along its columns, too."""
+        kernel = self.kernel
+        first, last = len(kernel.batch), len(kernel.batch) + len(kernel.k)
+        batch, n = kernel.b_strides[:first], kernel.b_strides[last:]
+        if not _same_bits(kernel.operands[1].dtype, kernel.dtype):
+            return None
+        if len(kernel.b_walk) == 1 and not kernel.columns:
+            return _Matrix(1, (*batch, kernel.b_walk[0][1], *n))
+        if self.dtype not in TILED or product(list(kernel.n)) == 1:
+            return None
+        columns = kernel.columns or walk_of(kernel.n[-1:], n[-1:])
+        return _Matrix(1, (*batch, 0, *n[:-1], 0), kernel.b_walk, columns)
+
+    def _copied(self, matrix: _Matrix, extents: Strides, k_dims: int, *, last: bool) -> _Matrix:
+        """A contiguous copy of ``matrix``, in the accumulator's dtype; its k are one dim."""
         first = len(extents) - k_dims if last else len(self.kernel.batch)
         k = range(first, first + k_dims)
         given = self.kernel.operands[matrix.position].dtype
-        if _same_bits(given, self.kernel.dtype) and _mergeable(extents, matrix.strides, k):
-            return matrix
         # Broadcast dims are not copied.
         kept = [d for d in range(len(extents)) if d in k or matrix.strides[d] != 0]
         shape = [extents[d] for d in kept]
@@ -112,7 +142,7 @@ class _Lowering:
         strides: list[Extent] = [0] * len(extents)
         for d, stride in zip(kept, copy.strides):
             strides[d] = stride
-        return _Matrix(copy.position, tuple(strides))
+        return _Matrix(copy.position, (*strides[:first], strides[k[-1]] if k_dims else 0, *strides[first + k_dims :]))
 
     def _writable(self) -> bool:
         """C has the accumulator's dtype and its columns are contiguous."""
@@ -171,7 +201,7 @@ class _Lowering:
         kernel = self.kernel
         batch = len(kernel.batch)
         a_batch, (a_m, a_k) = a.strides[:batch], _split(a.strides[batch:], len(kernel.m))
-        b_batch, (b_k, b_n) = b.strides[:batch], _split(b.strides[batch:], len(kernel.k))
+        b_batch, (b_k, b_n) = b.strides[:batch], _split(b.strides[batch:], 1)
         c_batch, (c_m, c_n) = c.strides[:batch], _split(c.strides[batch:], len(kernel.m))
         # Outer dims of m and n that do not merge are batch dims along which the other operand stands still.
         batches = [
@@ -196,23 +226,21 @@ class _Lowering:
             "parts": parts,
             "add": int(adds),
             "batch_dims": len(batches),
+            "spread": len(HEADER) + BATCH_WORDS * len(batches) if a.k or b.k else 0,
         }
         matrices = product([extent for extent, *_ in batches])
         chunks = matrices * ceildiv(m, _ROWS) * ceildiv(n, _COLUMNS)
         # multiply-adds where rows and columns share what is read, else memory: a vector times a matrix reads it once
         cost = maximum(floordiv(matrices * m * n * k, 2), DTYPES[self.dtype].size * matrices * k * (m + n))
         header = [words[name] for name in HEADER]
-        return (*header, *(word for dim in batches for word in dim)), chunks, cost
+        walks = (a.k, b.k, b.columns) if a.k or b.k else ()
+        words_of_walks = (*map(len, walks), *(word for walk in walks for dim in walk for word in dim))
+        return (*header, *(word for dim in batches for word in dim), *words_of_walks), chunks, cost
 
 
 def _same_bits(dtype: str, accumulator: str) -> bool:
     """Unsigned integers are multiplied and added as signed ones."""
     return dtype.removeprefix("u") == accumulator.removeprefix("u")
-
-
-def _mergeable(extents: Strides, strides: Strides, dims: range) -> bool:
-    """Whether ``dims`` can be walked as one with the last one's stride."""
-    return all(strides[d] == strides[d + 1] * extents[d + 1] or extents[d] == 1 for d in dims[:-1])
 
 
 def _split(strides: Strides, first: int) -> tuple[Strides, Strides]:

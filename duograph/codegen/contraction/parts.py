@@ -16,12 +16,13 @@ from duograph.ir.dim import bounds
 
 PREFIX = "contraction-"
 TILED = ("float32", "float64")
-# In the order of a launch's functions: tiles of a last vector of columns alone; tiles of the other heights; single rows.
-PARTS = ("narrow", "heights", "rows")
+# In the order of a launch's functions: tiles of a last vector of columns alone; tiles of the other heights; single rows;
+# operands walked by several strides.
+PARTS = ("narrow", "heights", "rows", "spread")
 # The constant of a part (and of the library, for its tiles): its functions. See `tables`, and `library` for single rows.
 TABLE = "table"
 # The words of a launch's sizes that are read here; `driver` has them all.
-M_WORD, N_WORD, PARTS_WORD = 0, 1, 11
+M_WORD, N_WORD, PARTS_WORD, SPREAD_WORD = 0, 1, 11, 14
 
 
 def library_name(dtype: str, part: str = "") -> str:
@@ -33,14 +34,14 @@ def part_symbols(dtype: str) -> tuple[str, ...]:
     return tuple(f"{library_name(dtype, part)}:{TABLE}" for part in PARTS)
 
 
-def needed_parts(shape: TileShape, m: Extent, n: Extent) -> tuple[bool, ...]:
-    """Which of PARTS a product of m rows and n columns may profit from."""
+def needed_parts(shape: TileShape, m: Extent, n: Extent, spread: bool = False) -> tuple[bool, ...]:
+    """Which of PARTS a product of m rows and n columns may profit from; ``spread``: an operand is walked by several strides."""
     narrow = not isinstance(n, int) or (n - 1) % shape.width < shape.lanes * (shape.vectors - 1)
     packed = bounds(m)[0] > IN_PLACE_TILES * shape.rows  # one more tile does not read a far B again
     stacked = isinstance(m, int) and count_tiles(shape, shape.heights, m) <= count_tiles(shape, shape.all_heights, m)
     heights = shape.heights != shape.all_heights and not packed and not stacked
     rows = not (_never_one(m) and _never_one(n))
-    return narrow, heights, rows
+    return narrow, heights, rows and not spread, spread
 
 
 def _never_one(extent: Extent) -> bool:
@@ -59,7 +60,7 @@ def settle_parts(launch: Launch) -> Launch:
     if dtype not in TILED or launch.functions[-len(PARTS) :] != symbols:
         return launch
     sizes = list(launch.size_exprs)
-    wanted = needed_parts(tile_shape(dtype, get_target().level), sizes[M_WORD], sizes[N_WORD])
+    wanted = needed_parts(tile_shape(dtype, get_target().level), sizes[M_WORD], sizes[N_WORD], sizes[SPREAD_WORD] != 0)
     functions = launch.functions[: -len(PARTS)]
     sizes[PARTS_WORD] = parts_word(len(launch.args) + len(functions), wanted)
     functions += tuple(symbol for symbol, needed in zip(symbols, wanted) if needed)

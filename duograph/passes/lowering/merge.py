@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from duograph.codegen.kernel import Address, ContractionKernel, Gather, Instr, LoopKernel, Philox
+from duograph.codegen.walks import with_walks
 from duograph.ir.dim import Expr
 
 
@@ -58,7 +59,7 @@ def _renumber(instr: Instr, keep: Sequence[int], renumbered: dict[int, int]) -> 
 
 
 def merge_contraction(kernel: ContractionKernel) -> ContractionKernel:
-    """The kernel with neighbouring dims of a class merged where all strides allow it."""
+    """The kernel with neighbouring dims of a class merged where all strides allow it, and the walks where they do not."""
     extents = {"b": list(kernel.batch), "m": list(kernel.m), "n": list(kernel.n), "k": list(kernel.k)}
     rows = [("bmk", kernel.a_strides), ("bkn", kernel.b_strides), ("bmn", kernel.c_strides)]
     rows += [("bmn", instr.attr.strides) for instr in kernel.epilogue if isinstance(instr.attr, Address)]
@@ -78,9 +79,10 @@ def merge_contraction(kernel: ContractionKernel) -> ContractionKernel:
             instr = Instr(instr.op, instr.inputs, instr.dtype, Address(instr.attr.arg, next(rest), instr.attr.offset))
         epilogue.append(instr)
     batch, m, n, k = (tuple(extents[name]) for name in "bmnk")
-    return ContractionKernel(
+    merged = ContractionKernel(
         kernel.name, kernel.dtype, batch, m, n, k, flat[0], flat[1], flat[2], kernel.operands, tuple(epilogue)
     )
+    return with_walks(merged)
 
 
 def _cut(strides: Sequence[Expr], classes: str, extents: dict[str, list[Expr]]) -> dict[str, list[Expr]]:
