@@ -23,11 +23,6 @@ def _with_bias(made: Any, bias: Any, dims: int) -> Any:
     return made if bias is None else made + reshape(bias, bias.shape[0], *([1] * dims))
 
 
-def _is_single(weight: Any, groups: int) -> bool:
-    size = weight.shape[1]
-    return groups > 1 and isinstance(size, int) and size == 1
-
-
 def _batched(x: Any, dims: int) -> Any:
     return x if len(x.shape) == dims + 2 else reshape(x, 1, *x.shape)
 
@@ -48,7 +43,7 @@ def _convolved(
     counts = window_counts(name, given.shape[2:], pads, spans, steps)
     padded = not all(isinstance(size, int) and size == 0 for pair in pads for size in pair)
     low = tuple(front for front, _ in pads)
-    made = correlate(given, weight, low, counts, steps, holes, groups, _is_single(weight, groups), padded)
+    made = correlate(given, weight, low, counts, steps, holes, groups, padded)
     return _unbatched(_with_bias(made, bias, dims), x, dims)
 
 
@@ -71,7 +66,7 @@ def _spread_out(
     spans = spans_of(weight.shape[2:], holes)
     given = _batched(x, dims)
     sizes = spread_sizes(name, given.shape[2:], pads, spans, steps, holes, output_padding)
-    made = correlate_back(given, weight, pads, sizes, steps, holes, groups, _is_single(weight, groups), any(pads))
+    made = correlate_back(given, weight, pads, sizes, steps, holes, groups, any(pads))
     return _unbatched(_with_bias(made, bias, dims), x, dims)
 
 

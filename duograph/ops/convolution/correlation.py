@@ -1,6 +1,5 @@
 """The three products that convolutions and their gradients of any order are: each one's gradients are the others.
 
-`single`: each of several groups has one channel of x, so that no two products read the same; they are summed up as they are.
 `padded`: windows may reach beyond x; otherwise `low` is 0. The callers have checked all sizes.
 """
 
@@ -11,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ..definition import CONTRACTION, op
 from ..dtypes import same
 from ..matrix.contractions import contraction
-from ..shapes.movement import reshape, unsqueeze
-from ..shapes.permuting import permute
+from ..shapes.movement import reshape
 from .phases import divided_taps, gathered_back, reached, taps_of
-from .windows import summed, windows
+from .windows import windows
 
 if TYPE_CHECKING:
     from duograph._core import Tensor
@@ -41,21 +39,6 @@ def _joined(x: Any, dim: int, groups: int) -> Tensor:
     return reshape(x, *shape[:dim], shape[dim] * shape[dim + 1], *shape[dim + 2 :])
 
 
-def _summed_products(a: Any, b: Any, equation: str) -> Any:
-    """A contraction as products and a sum: for what a product of matrices would read but once."""
-    left, out = equation.split("->")
-    order = out + "".join(dict.fromkeys(letter for letter in left if letter != "," and letter not in out))
-    parts = []
-    for letters, x in zip(left.split(","), (a, b)):
-        present = [letter for letter in order if letter in letters]
-        x = permute(x, *map(letters.index, present))
-        for d, letter in enumerate(order):
-            if letter not in letters:
-                x = unsqueeze(x, d)
-        parts.append(x)
-    return summed(parts[0] * parts[1], len(out))
-
-
 def _equation(groups: int, *terms: str) -> str:
     """Terms "a,b,c" as "a,b->c"; without groups no letter for them."""
     a, b, out = (term if groups > 1 else term.replace("g", "") for term in terms)
@@ -71,7 +54,6 @@ def correlate(
     stride: Numbers,
     dilation: Numbers,
     groups: int,
-    single: bool,
     padded: bool,
 ) -> Tensor:
     """Sums over windows of x times a kernel: out[n, f, o] = sum of x[n, c, o · stride + k · dilation - low] · weight[f, c, k].
@@ -85,9 +67,8 @@ def correlate(
     dims = len(stride)
     places, taps = _PLACES[:dims], _TAPS[:dims]
     view = windows(_grouped(x, 1, groups), weight.shape[2:], low, counts, stride, dilation, padded)
-    multiply = _summed_products if single else contraction
     equation = _equation(groups, f"ngc{places}{taps}", f"gfc{taps}", f"ngf{places}")
-    return _joined(multiply(view, _grouped(weight, 0, groups), equation), 1, groups)
+    return _joined(contraction(view, _grouped(weight, 0, groups), equation), 1, groups)
 
 
 @correlate.vjp
@@ -101,7 +82,7 @@ def _(g: Any, out: Any, x: Any, weight: Any, low: Any, counts: Any, *form: Any) 
 
 @op(kind=CONTRACTION, dtypes=same, method=False, public=False)
 def correlate_taps(
-    x: Tensor, g: Tensor, low: Sizes, kernel: Sizes, stride: Numbers, dilation: Numbers, groups: int, single: bool, padded: bool
+    x: Tensor, g: Tensor, low: Sizes, kernel: Sizes, stride: Numbers, dilation: Numbers, groups: int, padded: bool
 ) -> Tensor:
     """Windows of x times g, summed over the windows: the kernel whose product with g `correlate` takes from x.
 
@@ -114,9 +95,8 @@ def correlate_taps(
     dims = len(stride)
     places, taps = _PLACES[:dims], _TAPS[:dims]
     view = windows(_grouped(x, 1, groups), kernel, low, tuple(g.shape[2:]), stride, dilation, padded)
-    multiply = _summed_products if single else contraction
     equation = _equation(groups, f"ngc{places}{taps}", f"ngf{places}", f"gfc{taps}")
-    return _joined(multiply(view, _grouped(g, 1, groups), equation), 0, groups)
+    return _joined(contraction(view, _grouped(g, 1, groups), equation), 0, groups)
 
 
 @correlate_taps.vjp
@@ -137,7 +117,6 @@ def correlate_back(
     stride: Numbers,
     dilation: Numbers,
     groups: int,
-    single: bool,
     padded: bool,
 ) -> Tensor:
     """What each element of x gets of windows' results: out[n, c, i] sums g[n, f, o] · weight[f, c, k].
@@ -152,7 +131,6 @@ def correlate_back(
     """
     dims, kernel = len(stride), tuple(weight.shape[2:])
     given, taps = _grouped(g, 1, groups), _grouped(weight, 0, groups)
-    multiply = _summed_products if single else contraction
     first = len(taps.shape) - dims
     places, letters = _PLACES[:dims], _TAPS[:dims]
     each = _equation(groups, f"ngf{places}{letters}", f"gfc{letters}", f"ngc{places}")
@@ -160,10 +138,10 @@ def correlate_back(
     whole = _equation(groups, f"ngf{places}{letters}", f"gfc{letters}{remainders}", f"ngc{places}{remainders}")
 
     def of_phase(padded: Any, rounds: Any, chosen: Any) -> Any:
-        return multiply(reached(padded, rounds, chosen), taps_of(taps, first, chosen), each)
+        return contraction(reached(padded, rounds, chosen), taps_of(taps, first, chosen), each)
 
     def of_all(padded: Any, rounds: Any, filled: Any) -> Any:
-        return multiply(reached(padded, rounds, filled), divided_taps(taps, first, filled, stride), whole)
+        return contraction(reached(padded, rounds, filled), divided_taps(taps, first, filled, stride), whole)
 
     return _joined(gathered_back(given, kernel, low, sizes, stride, dilation, of_phase, of_all), 1, groups)
 
