@@ -1,7 +1,7 @@
 """Recurrent layers: one LSTM (batch 16, input and hidden 256, 100 steps), forward and backward.
 
-The floor: 3 products of 16 × 256 × 1024 a step there and back, and two products of 1600 rows, one for each weight: 4.2
-GFLOP, 0.84 of them for the input's share of the sums. At the machine's rate for large products that is all but the last tenth.
+The floor: five times 0.84 GFLOP. The state's product in each step there and in each step back, and over all 1600 rows the
+input's product and those of the gradients of both weights.
 """
 
 from __future__ import annotations

@@ -71,23 +71,28 @@ class _Product(NamedTuple):
         return cls(letters[0] + ends[0], letters[1] + ends[1], joint + out, (*full, result))  # type: ignore[arg-type]
 
     def __call__(self, a: Any, b: Any) -> Any:
-        made = contraction(reshape(a, self.shapes[0]), reshape(b, self.shapes[1]), f"{self.a},{self.b}->{self.out}")
-        return reshape(made, self.shapes[2])
+        made = contraction(_of_rank(a, self.shapes[0]), _of_rank(b, self.shapes[1]), f"{self.a},{self.b}->{self.out}")
+        return _of_rank(made, self.shapes[2])
 
     def _kept(self, g: Any) -> Any:
         """A gradient of the result without the dimensions that have no letter."""
         sizes = dict(zip(self.a, self.shapes[0])) | dict(zip(self.b, self.shapes[1]))
-        return reshape(g, tuple(sizes[letter] for letter in self.out))
+        return _of_rank(g, tuple(sizes[letter] for letter in self.out))
 
     def to_a(self, g: Any, b: Any, a: Any) -> Any:
         """The gradient of the first operand."""
-        made = contraction(self._kept(g), reshape(b, self.shapes[1]), f"{self.out},{self.b}->{self.a}")
-        return reshape(made, tuple(a.shape))
+        made = contraction(self._kept(g), _of_rank(b, self.shapes[1]), f"{self.out},{self.b}->{self.a}")
+        return _of_rank(made, tuple(a.shape))
 
     def to_b(self, g: Any, a: Any, b: Any) -> Any:
         """The gradient of the second operand."""
-        made = contraction(reshape(a, self.shapes[0]), self._kept(g), f"{self.a},{self.out}->{self.b}")
-        return reshape(made, tuple(b.shape))
+        made = contraction(_of_rank(a, self.shapes[0]), self._kept(g), f"{self.a},{self.out}->{self.b}")
+        return _of_rank(made, tuple(b.shape))
+
+
+def _of_rank(x: Any, shape: tuple[Any, ...]) -> Any:
+    """x in a shape that differs by dimensions of size 1; of the same rank it is x, whatever symbols its sizes are."""
+    return x if len(x.shape) == len(shape) else reshape(x, shape)
 
 
 def _masked(scores: Any, mask: Any, is_causal: bool) -> Any:
