@@ -21,6 +21,7 @@ ANNOTATIONS = {
     "Number": "float | Tensor",
     "Number | None": "float | Tensor | None",
     "Sizes": "Sequence[int]",
+    "Integers": "Sequence[int]",
     "Size": "int",
     "Size | None": "int | None",
     "Dims": "int | Sequence[int] | None",

@@ -55,6 +55,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "Sequence[Tensor]": (_sequence_of(_is_tensor), "a list or tuple of Tensors"),
     "Sequence[int]": (_sequence_of(_is_integer), "a list or tuple of integers"),
     "Sizes": (_sequence_of(_is_integer), "integers"),
+    "Integers": (_sequence_of(_is_integer), "integers"),
     "None": (lambda value: value is None, "None"),
 }
 _ALTERNATIVES = {"Dims": "int | Sequence[int] | None"}

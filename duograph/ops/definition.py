@@ -8,7 +8,8 @@ The decorated function's signature says what the parameters are, read from the a
 | `Tensor \\| None` | the same, or absent | |
 | `Sequence[Tensor]` | a list of tensors | sizes and values, not its length |
 | `Number`, `Number \\| None` | a number that takes part as a value | yes |
-| `Sizes`, `*name: int` | several integers | their values, not how many they are |
+| `Sizes`, `*name: int` | several integers, none below 0 (-1 may stand for "the rest") | their values, not how many they are |
+| `Integers` | several integers, of either sign | the same |
 | `*name: Axis` | several axes | no |
 | `Size`, `Size \\| None` | one integer | its value |
 | anything else | structure: axes, modes, flags, dtypes | no |
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     Operand: TypeAlias = Tensor | float
     Size: TypeAlias = int
     Sizes: TypeAlias = Sequence[int]
+    Integers: TypeAlias = Sequence[int]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -81,6 +83,7 @@ _ANNOTATIONS = {
     "Number": NUMBER,
     "Number | None": NUMBER,
     "Sizes": SIZES,
+    "Integers": SIZES,
     "Size": SIZE,
     "Size | None": SIZE,
 }

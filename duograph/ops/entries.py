@@ -88,14 +88,15 @@ def _size_symbols(definition: Definition, builder: Builder, attrs: Sequence[Any]
     """A symbol for each integer register; positions known to be -1 have a register too."""
     made: list[Any] = []
     attr = 0
-    for _, kind, _ in definition.params:
+    for name, kind, _ in definition.params:
         if kind < TENSOR_LIST or kind == 3:
             continue
         value = attrs[attr]
         attr += 1
         if kind == SIZES:
             first = len(made)
-            made.extend(builder.size(f"s{first + i}", 0) for i in range(value[0]))
+            low = -INFINITY if definition.function.__annotations__.get(name) == "Integers" else 0
+            made.extend(builder.size(f"s{first + i}", low) for i in range(value[0]))
         elif kind == SIZE and value is not None:
             made.append(builder.size(f"s{len(made)}"))
     return made

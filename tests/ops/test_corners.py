@@ -83,3 +83,15 @@ def test_in() -> None:
         assert m.tensor([3.0, 7.0]) in x and m.tensor(7.0) not in x and 1 in m.tensor(1)
     with pytest.raises(dg.errors.ArgumentError, match="in: a Tensor holds numbers, not str"):
         "a" in dg.ones(2)  # noqa: B015
+
+
+def test_padding_that_cuts_has_a_gradient_of_what_is_left():
+    """Sizes below 0: the gradient read beyond its memory."""
+    for shape, sizes in (((7,), (2, -3)), ((3, 7), (-2, 1)), ((3, 7), (1, -2, -1, 1)), ((3, 7), (2, -2, 1, -1))):
+        x = dg.ones(shape, dtype=dg.float64, requires_grad=True)
+        y = dg.nn.functional.pad(x, sizes)
+        weight = dg.arange(1, y.numel() + 1, dtype=dg.float64).reshape(y.shape)
+        (found,) = dg.autograd.grad((y * weight).sum(), x)
+        other = torch.ones(shape, dtype=torch.float64, requires_grad=True)
+        (torch.nn.functional.pad(other, sizes) * torch.from_numpy(weight.numpy())).sum().backward()
+        assert found.tolist() == other.grad.tolist(), sizes

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from duograph._core import Tensor
 
-    from ..definition import Number, Sizes
+    from ..definition import Integers, Number, Sizes
 
 
 def _np_pad(np: Any, x: Any, pad: Any, mode: str = "constant", value: float = 0) -> Any:
@@ -44,7 +44,7 @@ def _pad_samples(m: Any) -> Any:
 
 
 @op(kind=MOVEMENT, method=False, public=False, functional=True, samples=_pad_samples, reference=_np_pad)
-def pad(x: Tensor, pad: Sizes, mode: str = "constant", value: Number = 0) -> Tensor:
+def pad(x: Tensor, pad: Integers, mode: str = "constant", value: Number = 0) -> Tensor:
     """More elements around x: pairs of how many in front and behind, last dimension first; negative ones cut.
 
     What is put there: a value ("constant"), or x mirrored without its edge ("reflect"), its edge ("replicate"), or x
