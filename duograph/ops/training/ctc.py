@@ -99,7 +99,7 @@ def log_paths(scores: Tensor, skips: Tensor) -> Tensor:
         now = _row(scores, number) + _log_sum(parts)
         return now, now
 
-    return cat([unsqueeze(first, 0), _scan(scores.shape[0], first, turn)], 0)  # type: ignore[no-any-return]
+    return cat([unsqueeze(first, 0), _scan(scores.shape[0], first, turn)], 0)
 
 
 @log_paths.vjp
