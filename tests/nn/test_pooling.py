@@ -153,7 +153,7 @@ def test_a_pool_is_one_kernel() -> None:
     for pool in (
         lambda x: F.max_pool2d(x, 3, 2, 1),
         lambda x: F.max_pool2d(x, 2),
-        lambda x: F.avg_pool2d(x, 3, 1, 1, True, False),
+        lambda x: F.avg_pool2d(x, 3, 1, 1),
         lambda x: F.adaptive_avg_pool2d(x, 1),
     ):
         report = dg.static(pool).explain(x)
