@@ -184,7 +184,8 @@ TensorObject* BackwardPass::exchange_sum(const Edge& edge, TensorObject* sum) {
 // A node that stands for several operators is handed the sums so far and gives the new ones: one after the other, its
 // operators add to them as they would have done by themselves. Of several edges to one place the first has the sum.
 void BackwardPass::continue_sums(Node* node, TensorObject* const* grads) {
-  check_refusals(node, grads, [&](uint32_t e) { return wants(at(node->edges[e])); });
+  auto wanted = [&](uint32_t e) { return wants(at(node->edges[e])); };
+  check_refusals(node, grads, nullptr, wanted);
   Ref sums = owned(PyTuple_New(node->n_edges));
   for (uint32_t e = 0; e < node->n_edges; ++e) {
     const Edge& edge = sum_at(node->edges[e]);
@@ -193,7 +194,8 @@ void BackwardPass::continue_sums(Node* node, TensorObject* const* grads) {
   }
   Gradients results;
   Guard guard{results};
-  node_gradients_from(node, grads, sums.get(), &results);
+  const Ref conditions = node_gradients_from(node, grads, sums.get(), &results);
+  if (conditions) check_refusals(node, grads, conditions.get(), wanted);
   for (uint32_t e = 0; e < node->n_edges; ++e) {
     PyObject* before = PyTuple_GET_ITEM(sums.get(), e);
     Ref after(reinterpret_cast<PyObject*>(std::exchange(results[e], nullptr)));

@@ -21,13 +21,14 @@ Ref grads_tuple(TensorObject* const* grads, size_t count) {
   return tuple;
 }
 
-// Distributes what Python gave over the edges.
-void take_results(const Node* node, PyObject* given, Gradients* results) {
+// Distributes what Python gave over the edges; returns what it gave beyond them for a node that has refusals.
+Ref take_results(const Node* node, PyObject* given, Gradients* results) {
   Ref items = is_tensor(given) || given == Py_None ? owned(PyTuple_Pack(1, given)) : owned(PySequence_Tuple(given));
-  if (PyTuple_GET_SIZE(items.get()) != static_cast<Py_ssize_t>(node->n_edges))
+  const Py_ssize_t count = PyTuple_GET_SIZE(items.get()), n_edges = static_cast<Py_ssize_t>(node->n_edges);
+  const bool refuses = node->extra && node->extra->refusals && count > n_edges;
+  if (count != n_edges && !refuses)
     raise_node_error("GradError", node, "return one gradient, or None, for each input",
-                     "%s: backward gave %zd gradients for %u inputs", node_name(node), PyTuple_GET_SIZE(items.get()),
-                     node->n_edges);
+                     "%s: backward gave %zd gradients for %u inputs", node_name(node), count, node->n_edges);
   for (uint32_t i = 0; i < node->n_edges; ++i) {
     PyObject* grad = PyTuple_GET_ITEM(items.get(), i);
     if (grad == Py_None || !node->edges[i]) continue;
@@ -37,13 +38,14 @@ void take_results(const Node* node, PyObject* given, Gradients* results) {
     check_gradient(node, i, node->edges[i], as_tensor(grad));
     (*results)[i] = as_tensor(Ref::borrow(grad).release());
   }
+  return refuses ? owned(PyTuple_GetSlice(items.get(), n_edges, count)) : Ref();
 }
 
 // What a traced node keeps that was overwritten since gives way to something else, which the rule may not read.
-void stand_in(Ref* args, Ref* outs, Ref* check, Ref* note) {
+void stand_in(PyObject* given, Ref* args, Ref* outs, Ref* check, Ref* note) {
   if (!hook_or_null(Hook::Overwritten)) return;
-  PyObject* parameters[] = {args->get(), outs->get()};
-  Ref found = owned(PyObject_Vectorcall(hook(Hook::Overwritten), parameters, 2, nullptr));
+  PyObject* parameters[] = {args->get(), outs->get(), given};
+  Ref found = owned(PyObject_Vectorcall(hook(Hook::Overwritten), parameters, 3, nullptr));
   if (found.get() == Py_None) return;
   *args = Ref::borrow(PyTuple_GET_ITEM(found.get(), 0));
   *outs = Ref::borrow(PyTuple_GET_ITEM(found.get(), 1));
@@ -74,7 +76,7 @@ Ref call_rule(Node* node, PyObject* given, bool create_graph, bool forward) {
   if (node->kind == NodeKind::Traced) {
     args = Ref::borrow(node->extra->args);
     outs = Ref::borrow(node->extra->outs);
-    stand_in(&args, &outs, &check, &note);
+    stand_in(given, &args, &outs, &check, &note);
     if (create_graph) {  // the outputs too, as what this node computed
       args = link_arguments(node, args.get());
       Ref linked = owned(PyTuple_New(PyTuple_GET_SIZE(outs.get())));
@@ -157,13 +159,13 @@ void check_gradient(const Node* node, size_t operand, const Edge& edge, TensorOb
                    PyUnicode_AsUTF8(got.get()), wanted.c_str());
 }
 
-void node_gradients_from(Node* node, TensorObject* const* grads, PyObject* sums, Gradients* results) {
+Ref node_gradients_from(Node* node, TensorObject* const* grads, PyObject* sums, Gradients* results) {
   results->resize(node->n_edges);
   for (TensorObject*& result : *results) result = nullptr;
   Ref given = grads_tuple(grads, node->n_outputs);
   RunningNode running(node);
   Ref found = owned(PyObject_CallFunctionObjArgs(node->extra->python, given.get(), sums, nullptr));
-  take_results(node, found.get(), results);
+  return take_results(node, found.get(), results);
 }
 
 void node_gradients(Node* node, TensorObject* const* grads, bool create_graph, Gradients* results) {

@@ -165,10 +165,12 @@ PyObject* pull(PyObject* self, PyObject* grads) {
       if (PyObject* item = PyTuple_GET_ITEM(given.get(), i); item != Py_None) seeds[i] = require_tensor(item, "pull");
     Gradients results;
     if (node->extra && node->extra->continues_sums) {
-      check_refusals(node, seeds.data(), [&](uint32_t e) { return static_cast<bool>(node->edges[e]); });
+      auto wanted = [&](uint32_t e) { return static_cast<bool>(node->edges[e]); };
+      check_refusals(node, seeds.data(), nullptr, wanted);
       Ref sums = owned(PyTuple_New(node->n_edges));
       for (uint32_t i = 0; i < node->n_edges; ++i) PyTuple_SET_ITEM(sums.get(), i, Ref::borrow(Py_None).release());
-      node_gradients_from(node, seeds.data(), sums.get(), &results);
+      Ref conditions = node_gradients_from(node, seeds.data(), sums.get(), &results);
+      if (conditions) check_refusals(node, seeds.data(), conditions.get(), wanted);
     } else {
       node_gradients(node, seeds.data(), mode.grad, &results);
     }

@@ -28,10 +28,12 @@ class Refused(NamedTuple):
     outputs: list[int]
     inputs: list[int]
     error: GradError
+    condition: int | None  # which of the gradient program's conditions says whether one arrives there; None: one always does
 
-    def __call__(self) -> None:
-        """The error, at the line that asks for the gradient."""
-        raise GradError(self.error.message, self.error.operands, self.error.hint)
+    def __call__(self, conditions: Sequence[Any] | None = None) -> None:
+        """The error, at the line that asks for the gradient; `conditions` are None before the program has run."""
+        if self.condition is None or (conditions is not None and conditions[self.condition].item()):
+            raise GradError(self.error.message, self.error.operands, self.error.hint)
 
 
 class Backward(NamedTuple):
@@ -42,7 +44,7 @@ class Backward(NamedTuple):
     saved_for: dict[Value, list[int]]  # of each, the outputs whose gradients need it
     numbers: list[Value]  # number inputs of the forward graph that it reads too
     outputs: list[tuple[int, Any]]  # (program output, tensor) that can be differentiated
-    inputs: list[Value]  # tensor inputs that get a gradient, in the order of the graph's outputs
+    inputs: list[Value]  # tensor inputs that get a gradient, in the order of the graph's outputs; after them: conditions
     paths: list[tuple[int, int]]  # (i, j): a gradient of output i takes more than what is given for it where one is for j
     refused: list[Refused]
     continued: Graph  # the same that goes on with sums that are there before: further inputs, after the outputs' gradients
@@ -67,15 +69,16 @@ def differentiate(builder: CaptureBuilder, outputs: list[tuple[int, Any]], input
         core.set_user_sizes(numbers_of_sizes)
         builder.versions.notes = None
     found = [(value, builder.read(grad), given) for (value, _), grad, given in zip(inputs, grads, begun) if grad is not None]
-    results = [(value, grad) for value, grad, given in found if grad is not given]
-    begun = [given for _, grad, given in found if grad is not given]
+    found = [row for row in found if row[1] is not row[2]]
+    differentiated, results, begun = ([row[k] for row in found] for k in range(3))
     added = builder.taken_from(mark)
     if not results:
         return None
-    refused = _refused(added, notes, seeds, [grad for _, grad in results])
+    refused, conditions = _refused(added, notes, seeds, results)
+    results += conditions
     if refused:
         added, results = _without(builder.versions.stand_ins, added, results)
-    live = _live(added, [grad for _, grad in results])
+    live = _live(added, results)
     live, results = _with_boxes(builder, live, results)
     made: set[Value] = {*seeds, *begun}
     for node in live:
@@ -98,17 +101,15 @@ def differentiate(builder: CaptureBuilder, outputs: list[tuple[int, Any]], input
     for node in live:
         for value in node.inputs:
             needs(value)
-    for _, grad in results:
-        needs(grad)
+    for value in results:
+        needs(value)
     _add_sizes(builder, live, saved, seeds)
     needed = _saved_for(live, seeds, list(saved))
-    sums, nodes = [grad for _, grad in results], [*constants, *live]
-    continued = _graph(builder, nodes, (*saved, *seeds, *begun, *numbers), sums, len(numbers))
-    nodes, sums = _from_nothing(nodes, begun, sums)
-    graph = _graph(builder, nodes, (*saved, *seeds, *numbers), sums, len(numbers))
-    return Backward(
-        graph, list(saved), needed, list(numbers), outputs, [value for value, _ in results], paths, refused, continued
-    )
+    nodes = [*constants, *live]
+    continued = _graph(builder, nodes, (*saved, *seeds, *begun, *numbers), results, len(numbers))
+    nodes, results = _from_nothing(nodes, begun, results)
+    graph = _graph(builder, nodes, (*saved, *seeds, *numbers), results, len(numbers))
+    return Backward(graph, list(saved), needed, list(numbers), outputs, differentiated, paths, refused, continued)
 
 
 def _saved_for(nodes: list[Node], seeds: list[Value], saved: list[Value]) -> dict[Value, list[int]]:
@@ -128,9 +129,10 @@ def _saved_for(nodes: list[Node], seeds: list[Value], saved: list[Value]) -> dic
     return {value: [i for i in range(len(seeds)) if mask >> i & 1] for value, mask in masks.items()}
 
 
-def _refused(nodes: list[Node], notes: list[Read], seeds: list[Value], results: list[Value]) -> list[Refused]:
-    """What is not differentiated: the ways that lead through operators whose gradients need what was overwritten."""
+def _refused(nodes: list[Node], notes: list[Read], seeds: list[Value], results: list[Value]) -> tuple[list[Refused], list[Value]]:
+    """The ways that lead through operators whose gradients need what was overwritten, and when something goes there."""
     made = []
+    conditions: dict[Value, int] = {}
     for read in notes:
         above = {value for node in read.nodes for value in node.inputs}
         below = {value for node in read.nodes for value in node.outputs}
@@ -141,16 +143,18 @@ def _refused(nodes: list[Node], notes: list[Read], seeds: list[Value], results: 
             if not below.isdisjoint(node.inputs):
                 below.update(node.outputs)
         outputs = [i for i, seed in enumerate(seeds) if seed in above]
-        made.append(Refused(outputs, [i for i, grad in enumerate(results) if grad in below], read.error))
-    return made
+        inputs = [i for i, grad in enumerate(results) if grad in below]
+        number = None if read.condition is None else conditions.setdefault(read.condition, len(conditions))
+        made.append(Refused(outputs, inputs, read.error, number))
+    return made, list(conditions)
 
 
-def _without(values: list[Value], nodes: list[Node], results: list[tuple[Value, Value]]) -> tuple[list[Node], list[Any]]:
+def _without(values: list[Value], nodes: list[Node], results: list[Value]) -> tuple[list[Node], list[Value]]:
     """The same with some number for values whose gradients are refused: zeros times it is zero where there are none."""
     made: list[Node] = []
     known = {value: _filled(value.type, 1.0 if value.dtype.is_floating_point else 0, made) for value in values}
     made += copy_nodes(nodes, known)
-    return made, [(value, known.get(grad, grad)) for value, grad in results]
+    return made, [known.get(value, value) for value in results]
 
 
 def _filled(type_: TensorType, number: float, nodes: list[Node]) -> Value:
@@ -197,9 +201,7 @@ def _add_sizes(builder: CaptureBuilder, live: list[Node], saved: dict[Value, Non
         saved.setdefault(builder.constant(False, core.bool, (size, 0)))
 
 
-def _with_boxes(
-    builder: CaptureBuilder, live: list[Node], results: list[tuple[Value, Value]]
-) -> tuple[list[Node], list[tuple[Value, Value]]]:
+def _with_boxes(builder: CaptureBuilder, live: list[Node], results: list[Value]) -> tuple[list[Node], list[Value]]:
     """The same with what it reads in boxes of the forward program, which end with its run."""
     if not builder.boxes_kept:
         return live, results
@@ -207,7 +209,7 @@ def _with_boxes(
     if not values:
         return live, results
     nodes += copy_nodes(live, values)
-    return nodes, [(value, values.get(grad, grad)) for value, grad in results]
+    return nodes, [values.get(value, value) for value in results]
 
 
 def _live(nodes: list[Node], results: list[Value]) -> list[Node]:

@@ -196,3 +196,23 @@ def test_second_order_gradients_through_products_inside_the_function(product):
         expected = run(x).tolist()
     for strict in (True, False):
         assert flat(dg.static(run, strict=strict)(x).tolist()) == pytest.approx(flat(expected), rel=1e-10)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_variable_that_each_turn_replaces_has_a_gradient_without_a_turn_only(nested):
+    p = nn.Parameter(dg.ones(2))
+
+    def step(x, n):
+        p.grad, y = None, p
+        for _ in range(2 if nested else 1):
+            for _ in range(n):
+                y = x * 2
+        (y * y).sum().backward()
+
+    static = dg.static(step)
+    for n in (0, 2, 1):
+        found = []
+        for call in (step, static):
+            call(dg.ones(2).requires_grad_(), dg.tensor(n))
+            found.append(None if p.grad is None else p.grad.tolist())
+        assert found[0] == found[1] and (found[0] is None) == (n > 0)

@@ -157,3 +157,96 @@ def test_arguments_and_state_written_after_the_call():
         with pytest.raises(dg.errors.GradError, match="was overwritten since the call"):
             y.sum().backward()
     assert x.grad is None
+
+
+def row(x, w, t):
+    y = w.tanh()
+    y[0] = 0.25
+    if t > 2:
+        y = x * 2
+    return y
+
+
+def part(x, w, t):
+    y = w.sigmoid()
+    y[:1] = x[:1]
+    if t > 2:
+        if x.sum() > 100:
+            return y
+        y = x * 2
+    return y
+
+
+def sum_of_a_row(x, w, t):
+    y = w.exp()
+    y[0] += 0.25
+    for _ in range(t - 2):
+        y = x * 2
+    return y
+
+
+def turns(x, w, t):
+    w = w * 1.0
+    for _ in range(2):
+        w[0] = x[1]
+        w = (w * w.sum()).tanh()
+    for _ in range(t - 2):
+        w = x.sin()
+    return w
+
+
+def loop_in_a_branch(x, w, t):
+    y = w.tanh()
+    y[0] = 0.25
+    if x.sum() < 100:
+        for _ in range(t - 2):
+            for _ in range(2):
+                y = x * 2
+    return y
+
+
+def one_of_two(x, w, t):
+    y = w.tanh()
+    y[0] = 0.25
+    if t > 2:
+        y = x * 2
+    return y, w * x.detach()
+
+
+def outcome(f, size, steps, take):
+    x = (dg.arange(size) + 1.0).requires_grad_()
+    w = (dg.arange(size) / 7).requires_grad_()
+    found = f(x, w, dg.tensor(steps))
+    try:
+        grads = dg.autograd.grad(take(found), [x, w], allow_unused=True)
+    except dg.errors.GradError as error:
+        return str(error).splitlines()[0].split(" (version")[0]
+    return [[0.0] * size if g is None else g.tolist() for g in grads]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("f", [row, part, sum_of_a_row, turns, loop_in_a_branch])
+def test_an_error_in_runs_whose_gradient_goes_there_only(f, strict):
+    static = dg.static(f, strict=strict)
+    seen = set()
+    for size in (3, 4, 5):
+        for steps in (3, 1, 4):
+            expected = outcome(f, size, steps, lambda y: (y * 2).sum())
+            assert outcome(static, size, steps, lambda y: (y * 2).sum()) == expected
+            seen.add(type(expected))
+    assert seen == {str, list} and static.captures <= 2
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_of_several_results_those_whose_gradient_goes_there_in_this_run(which):
+    static = dg.static(one_of_two)
+    for steps in (3, 1):
+        expected = outcome(one_of_two, 3, steps, lambda found: found[which].sum())
+        assert outcome(static, 3, steps, lambda found: found[which].sum()) == expected
+
+
+def test_gradients_of_gradients_where_a_run_leaves_it_out():
+    for f in (row, dg.static(row)):
+        x, w = dg.ones(3).requires_grad_(), dg.ones(3).requires_grad_()
+        (g,) = dg.autograd.grad((f(x, w, dg.tensor(3)) ** 2).sum(), [x], create_graph=True)
+        assert dg.autograd.grad((g * g).sum(), [x])[0].tolist() == [128.0] * 3

@@ -98,6 +98,18 @@ def f(x, y, v, s, k, n, t):
         a1 = y[-1]
     return y, v, s, a1, a2, k * 2
 """,
+    920211: """
+def f(x, y, v, s, k, n, t):
+    x, y, v, s = x * 1.0, y * 1.0, v * 1.0, s * 1.0
+    if n % 2 == 0:
+        for i1 in range(n):
+            y[0] = v
+            y = ((y @ y.transpose(0, 1)) @ y).tanh()
+    a3 = x.tanh()
+    for i3 in range(t + 1):
+        y = dg.where(a3 > x, a3 * 0.5, x)
+    return x, y, v, s, a3, k * 2
+""",
 }
 
 

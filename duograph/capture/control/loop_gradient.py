@@ -84,6 +84,8 @@ class Reverse:
             by_number = {i: zeros(loop.leaves[i]) if g is None else g for i, g in zip(carried, found)}
             self.one_place.choose(pairs, by_number, found_constants, again, ends)
             outs = [by_number[i] for i in carried]
+            shared = {i for place in self.one_place.places for i in place.carried}
+            self.replaced = {i for i, g in zip(carried, found) if g is None and i not in shared}
             kept_rows = [zeros(leaf) if g is None else g for leaf, g in zip(row_targets, found_rows)]
             if self.back is not None:
                 kept_rows += self.back.end(made, found[len(wanted) :])
@@ -210,12 +212,13 @@ class Reverse:
         found = []
         for i, tensor, final in zip(self.carried, results, initial):
             before = self.begun_carried[i]
+            exists = self.builder.presence.both(self._not_turned(made), incoming) if i in self.replaced else incoming
             if before is None or i in self.loop.boxes:
-                found.append(self._mark(tensor if before is None else before + tensor, before, incoming))
+                found.append(self._mark(tensor if before is None else before + tensor, before, exists))
                 continue
             if not self._always(made):  # without a turn, the last value is the first
                 tensor = REGISTRY["where"].op(wrap(self._turned(made)), tensor, before + final)
-            found.append(self._mark(tensor, before, incoming))
+            found.append(self._mark(tensor, before, exists))
         return found
 
     def _mark(self, tensor: Any, before: Any, condition: Value | None) -> Any:
@@ -250,6 +253,12 @@ class Reverse:
     def _turned(self, made: Loop) -> Value:
         """Whether a turn was made."""
         return self.builder.read(wrap(self.builder.read(made.count)) > 0)
+
+    def _not_turned(self, made: Loop) -> Value:
+        """Whether none was."""
+        if self._always(made):
+            return self.builder.constant(False, core.bool)
+        return self.builder.read(wrap(self.builder.read(made.count)) == 0)
 
     def _leaf(self, value: Value, requires_grad: bool) -> Any:
         leaf = self.region.leaf(value, requires_grad)

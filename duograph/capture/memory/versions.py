@@ -28,6 +28,7 @@ class Read(NamedTuple):
 
     nodes: list[Node]
     error: GradError
+    condition: Value | None  # under which something arrives there at all; None: always
 
 
 class Versions:
@@ -132,8 +133,10 @@ class Versions:
         return tuple(tuple(map(one, item)) if isinstance(item, tuple) else one(item) for item in kept), found
 
 
-def overwritten(args: Sequence[Any], outs: Sequence[Any]) -> tuple[Any, ...] | None:
-    """Hook of the core, before the rule of a node runs: (arguments, outputs, check, note); None if they are as they were.
+def overwritten(args: Sequence[Any], outs: Sequence[Any], given: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+    """Hook of the core, before the rule of a node runs on the gradients that are `given`.
+
+    Gives (arguments, outputs, check, note); None if they are as they were.
 
     `check` is told what the rule gave: the number of an argument that it must not depend on; of outputs, from -1 down.
     `note` is told the error instead of the user, if it is not None.
@@ -147,16 +150,17 @@ def overwritten(args: Sequence[Any], outs: Sequence[Any]) -> tuple[Any, ...] | N
     found = {value: k for k, value in in_args.items()} | {value: -1 - k for k, value in in_outs.items()}
     if not found:
         return None
-    check = _Check(builder, found)
+    check = _Check(builder, found, given)
     return new_args, new_outs, check, None if versions.notes is None else check.note
 
 
 class _Check:
     """Finds out whether the rule that runs next depends on what stands for something overwritten."""
 
-    def __init__(self, builder: CaptureBuilder, found: dict[Value, int]) -> None:
+    def __init__(self, builder: CaptureBuilder, found: dict[Value, int], given: Sequence[Any]) -> None:
         self.builder = builder
         self.found = found
+        self.given = given
         self.nodes = builder.open_body()
         self.mark = len(self.nodes)
 
@@ -181,4 +185,4 @@ class _Check:
         """It does, which is the mistake of whoever asks for that gradient."""
         notes = self.builder.versions.notes
         assert notes is not None
-        notes.append(Read(self.nodes[self.mark :], error))
+        notes.append(Read(self.nodes[self.mark :], error, self.builder.presence.any(self.given)))
