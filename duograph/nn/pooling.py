@@ -54,25 +54,25 @@ class _MaxPool(_Pool):
 class MaxPool1d(_MaxPool):
     """The greatest element of each window over the last dimension; with return_indices also where it lies."""
 
-    operator = staticmethod(functional.max_pool1d)
+    operator: Callable[..., Any] = staticmethod(functional.max_pool1d)
 
 
 class MaxPool2d(_MaxPool):
     """The greatest element of each window over the last two dimensions; with return_indices also where it lies."""
 
-    operator = staticmethod(functional.max_pool2d)
+    operator: Callable[..., Any] = staticmethod(functional.max_pool2d)
 
 
 class MaxPool3d(_MaxPool):
     """The greatest element of each window over the last three dimensions; with return_indices also where it lies."""
 
-    operator = staticmethod(functional.max_pool3d)
+    operator: Callable[..., Any] = staticmethod(functional.max_pool3d)
 
 
 class AvgPool1d(_Pool):
     """The mean of each window over the last dimension."""
 
-    operator = staticmethod(functional.avg_pool1d)
+    operator: Callable[..., Any] = staticmethod(functional.avg_pool1d)
     shown = ("kernel_size", "stride", "padding")
 
     def __init__(
@@ -115,17 +115,17 @@ class _AvgPool(_Pool):
 class AvgPool2d(_AvgPool):
     """The mean of each window over the last two dimensions."""
 
-    operator = staticmethod(functional.avg_pool2d)
+    operator: Callable[..., Any] = staticmethod(functional.avg_pool2d)
 
 
 class AvgPool3d(_AvgPool):
     """The mean of each window over the last three dimensions."""
 
-    operator = staticmethod(functional.avg_pool3d)
+    operator: Callable[..., Any] = staticmethod(functional.avg_pool3d)
 
 
 class _LPPool(Module):
-    operator: Callable[..., Tensor]
+    operator: Callable[..., Any]
 
     def __init__(self, norm_type: float, kernel_size: Numbers, stride: Numbers | None = None, ceil_mode: bool = False) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class _LPPool(Module):
         self.stride = stride
         self.ceil_mode = ceil_mode
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return self.operator(x, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
 
     def extra_repr(self) -> str:
@@ -145,19 +145,19 @@ class _LPPool(Module):
 class LPPool1d(_LPPool):
     """The norm of each window over the last dimension."""
 
-    operator = staticmethod(functional.lp_pool1d)
+    operator: Callable[..., Any] = staticmethod(functional.lp_pool1d)
 
 
 class LPPool2d(_LPPool):
     """The norm of each window over the last two dimensions."""
 
-    operator = staticmethod(functional.lp_pool2d)
+    operator: Callable[..., Any] = staticmethod(functional.lp_pool2d)
 
 
 class LPPool3d(_LPPool):
     """The norm of each window over the last three dimensions."""
 
-    operator = staticmethod(functional.lp_pool3d)
+    operator: Callable[..., Any] = staticmethod(functional.lp_pool3d)
 
 
 class _Adaptive(Module):
@@ -177,19 +177,19 @@ class _Adaptive(Module):
 class AdaptiveAvgPool1d(_Adaptive):
     """The means of as many windows over the last dimension as output_size says."""
 
-    operator = staticmethod(functional.adaptive_avg_pool1d)
+    operator: Callable[..., Any] = staticmethod(functional.adaptive_avg_pool1d)
 
 
 class AdaptiveAvgPool2d(_Adaptive):
     """The means of as many windows over the last two dimensions as output_size says; None keeps a size."""
 
-    operator = staticmethod(functional.adaptive_avg_pool2d)
+    operator: Callable[..., Any] = staticmethod(functional.adaptive_avg_pool2d)
 
 
 class AdaptiveAvgPool3d(_Adaptive):
     """The means of as many windows over the last three dimensions as output_size says; None keeps a size."""
 
-    operator = staticmethod(functional.adaptive_avg_pool3d)
+    operator: Callable[..., Any] = staticmethod(functional.adaptive_avg_pool3d)
 
 
 class _AdaptiveMax(_Adaptive):
@@ -204,23 +204,23 @@ class _AdaptiveMax(_Adaptive):
 class AdaptiveMaxPool1d(_AdaptiveMax):
     """The greatest of as many windows over the last dimension as output_size says; with return_indices also where."""
 
-    operator = staticmethod(functional.adaptive_max_pool1d)
+    operator: Callable[..., Any] = staticmethod(functional.adaptive_max_pool1d)
 
 
 class AdaptiveMaxPool2d(_AdaptiveMax):
     """The greatest of as many windows over the last two dimensions as output_size says; with return_indices also where."""
 
-    operator = staticmethod(functional.adaptive_max_pool2d)
+    operator: Callable[..., Any] = staticmethod(functional.adaptive_max_pool2d)
 
 
 class AdaptiveMaxPool3d(_AdaptiveMax):
     """The greatest of as many windows over the last three dimensions as output_size says; with return_indices also where."""
 
-    operator = staticmethod(functional.adaptive_max_pool3d)
+    operator: Callable[..., Any] = staticmethod(functional.adaptive_max_pool3d)
 
 
 class _MaxUnpool(Module):
-    operator: Callable[..., Tensor]
+    operator: Callable[..., Any]
     dims: int
 
     def __init__(self, kernel_size: Numbers, stride: Numbers | None = None, padding: Numbers = 0) -> None:
@@ -232,7 +232,7 @@ class _MaxUnpool(Module):
     def _all(self, value: Numbers) -> tuple[int, ...]:
         return (value,) * self.dims if isinstance(value, int) else tuple(value)
 
-    def forward(self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+    def forward(self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None) -> Any:
         return self.operator(input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
     def extra_repr(self) -> str:
@@ -242,19 +242,19 @@ class _MaxUnpool(Module):
 class MaxUnpool1d(_MaxUnpool):
     """Undoes `MaxPool1d` with its indices: the elements where they were, zeros elsewhere."""
 
-    operator = staticmethod(functional.max_unpool1d)
+    operator: Callable[..., Any] = staticmethod(functional.max_unpool1d)
     dims = 1
 
 
 class MaxUnpool2d(_MaxUnpool):
     """Undoes `MaxPool2d` with its indices: the elements where they were, zeros elsewhere."""
 
-    operator = staticmethod(functional.max_unpool2d)
+    operator: Callable[..., Any] = staticmethod(functional.max_unpool2d)
     dims = 2
 
 
 class MaxUnpool3d(_MaxUnpool):
     """Undoes `MaxPool3d` with its indices: the elements where they were, zeros elsewhere."""
 
-    operator = staticmethod(functional.max_unpool3d)
+    operator: Callable[..., Any] = staticmethod(functional.max_unpool3d)
     dims = 3

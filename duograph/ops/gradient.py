@@ -163,7 +163,7 @@ def is_zero(g: Any) -> bool:
 
     A rule may compute less then, but must read no operand or output that it does not read otherwise: those are not kept.
     """
-    value = g._traced
+    value = None if g.requires_grad else g._traced  # else what is asked is how the result depends on it
     node = None if value is None else value.node
     if node is not None and node.op == "broadcast":
         node = node.inputs[0].node

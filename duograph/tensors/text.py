@@ -29,6 +29,9 @@ _PROFILES = {
 }
 
 
+_MOST_DIGITS = 1100  # no float64 has more
+
+
 def set_printoptions(
     precision: int | None = None,
     threshold: int | None = None,
@@ -57,6 +60,8 @@ def set_printoptions(
             continue
         if not isinstance(given, int) or given < 0:
             raise DomainError(f"set_printoptions: {name} must be an int of at least 0, got {given!r}")
+        if name == "precision" and given > _MOST_DIGITS:
+            raise DomainError(f"set_printoptions: precision must be at most {_MOST_DIGITS}, got {given}")
         setattr(PrintOptions, name, given)
     PrintOptions.sci_mode = sci_mode
 

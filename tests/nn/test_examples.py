@@ -35,5 +35,6 @@ def modules() -> list[str]:
 def test_examples(name: str) -> None:
     module: Any = importlib.import_module(name)
     dg.manual_seed(0)
+    dg.set_printoptions(profile="default")
     result = doctest.testmod(module, extraglobs={"dg": dg, "tensor": dg.tensor}, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert result.failed == 0

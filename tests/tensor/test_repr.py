@@ -160,6 +160,8 @@ def test_print_options() -> None:
             dg.set_printoptions(profile="odd")
         with pytest.raises(ValueError, match="precision must be an int of at least 0, got -1"):
             dg.set_printoptions(precision=-1)
+        with pytest.raises(dg.errors.DomainError, match="at most 1100"):
+            dg.set_printoptions(precision=2**40)
     finally:
         dg.set_printoptions(profile="default")
 

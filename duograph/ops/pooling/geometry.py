@@ -99,7 +99,8 @@ class Taps:
         self.value = value  # what stands outside of x
         self.lead = len(x.shape) - len(kernel)
         self.sizes = tuple(x.shape[self.lead :])
-        low, high = [0] * self.lead, [0] * self.lead
+        low: list[Any] = [0] * self.lead
+        high: list[Any] = [0] * self.lead
         for axis, (n, size, k, s, p, d) in enumerate(zip(counts, self.sizes, kernel, stride, padding, dilation)):
             low.append(p)
             high.append(p if self.exact(axis) else greater((n - 1) * s + d * (k - 1) + 1 - size - p, 0))
@@ -121,7 +122,7 @@ class Taps:
         inside = self.inside(place) if self.value else None
         return found if inside is None else where(inside, found, full((), self.value, found.dtype))
 
-    def inside(self, place: Numbers) -> Tensor | None:
+    def inside(self, place: Numbers) -> Any:
         """Whether that element lies in x; None if it always does."""
         met: Any = None
         for axis in range(len(self.kernel)):

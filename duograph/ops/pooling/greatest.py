@@ -57,9 +57,10 @@ def _samples(m: Any) -> Any:
     ]
 
 
-def _torch_max(torch: Any, x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool, both: bool = False) -> Any:
+def _torch_max(torch: Any, x: Any, kernel: Any, *settings: Any, both: bool = False) -> Any:
     pool = getattr(torch.nn.functional, f"max_pool{len(kernel)}d")
-    return pool(x, kernel, stride, padding, dilation, ceil_mode=ceil, return_indices=both)
+    *numbers, ceil = settings
+    return pool(x, kernel, *numbers, ceil_mode=ceil, return_indices=both)
 
 
 @op(
@@ -91,7 +92,8 @@ def max_pool(x: Tensor, kernel: Window, stride: Window, padding: Window, dilatio
     found: Any = None
     for place in taps.places():
         found = taps.at(place) if found is None else maximum(found, taps.at(place))
-    return found
+    made: Tensor = found
+    return made
 
 
 @max_pool.vjp
@@ -103,9 +105,9 @@ def put_back(g: Any, places: Any, x: Any, dims: int) -> Tensor:
     """g added at places in x's last dimensions flattened, among zeros."""
     shape = tuple(x.shape)
     lead, plane = shape[: len(shape) - dims], product(shape[len(shape) - dims :])
-    rows = product(lead)
-    wide = (rows, product(tuple(g.shape)[len(shape) - dims :]))
-    return reshape(scatter_add(full((rows, plane), 0, g.dtype), 1, reshape(places, wide), reshape(g, wide)), shape)
+    flat = (*lead, product(tuple(g.shape)[len(shape) - dims :]))
+    made = scatter_add(full((*lead, plane), 0, g.dtype), len(lead), reshape(places, flat), reshape(g, flat))
+    return reshape(made, shape)
 
 
 @op(
@@ -114,7 +116,7 @@ def put_back(g: Any, places: Any, x: Any, dims: int) -> Tensor:
     method=False,
     public=False,
     samples=lambda m: _samples(m)[:2],
-    torch=lambda torch, *args: _torch_max(torch, *args, True),
+    torch=lambda torch, *args: _torch_max(torch, *args, both=True),
 )
 def max_pool_places(
     x: Tensor, kernel: Window, stride: Window, padding: Window, dilation: Window, ceil_mode: bool
@@ -198,7 +200,7 @@ def _places_by_axis(x: Any, kernel: Any, stride: Any, padding: Any, dilation: An
     method=False,
     public=False,
     samples=lambda m: _samples(m)[:3],
-    torch=lambda torch, *args: _torch_max(torch, *args, True),
+    torch=lambda torch, *args: _torch_max(torch, *args, both=True),
 )
 def max_windows(
     x: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool

@@ -34,7 +34,7 @@ def _summed(x: Any, counts: Any, kernel: Any, stride: Any, padding: Any, longest
     """Sums of windows: those up to `longest` in one kernel without a loop, others along one dimension after the other."""
     dims, rank = len(kernel), len(x.shape)
     if longest and product(kernel) <= longest:
-        return _unrolled(x, counts, kernel, stride, padding)
+        x, dims = _unrolled(x, counts, kernel, stride, padding), 0
     for axis in reversed(range(dims)):
         dim, k, s, p = rank - dims + axis, kernel[axis], stride[axis], padding[axis]
         if longest and k <= longest:
@@ -43,10 +43,11 @@ def _summed(x: Any, counts: Any, kernel: Any, stride: Any, padding: Any, longest
             x = _unrolled(x, (counts[axis], *others), *along)
         else:
             x = sum_(window_view(x, dim, counts[axis], k, s, p, 1, 0), rank, dtype=x.dtype)
-    return x
+    made: Tensor = x
+    return made
 
 
-def _unrolled(x: Any, counts: Any, kernel: Any, stride: Any, padding: Any) -> Tensor:
+def _unrolled(x: Any, counts: Any, kernel: Any, stride: Any, padding: Any) -> Any:
     taps = Taps(x, counts, kernel, stride, padding, (1,) * len(kernel), 0)
     found: Any = None
     for place in taps.places():
@@ -64,7 +65,8 @@ def _spread(g: Any, sizes: Any, kernel: Any, stride: Any, padding: Any, longest:
     for axis in range(dims):
         if axis not in apart:
             g = _covered(g, rank - dims + axis, sizes[axis], kernel[axis], stride[axis], padding[axis], longest)
-    return g
+    made: Tensor = g
+    return made
 
 
 def _repeated(g: Any, lead: int, axes: Any) -> Tensor:
@@ -96,7 +98,7 @@ def _turned(g: Any, size: Any, k: int, p: int) -> Any:
     return (k, (1,) * rank), (k - 1 - p, (0,) * rank), (size, tuple(g.shape))
 
 
-def _covered(g: Any, dim: int, size: Any, k: Any, s: Any, p: Any, longest: int) -> Tensor:
+def _covered(g: Any, dim: int, size: Any, k: Any, s: Any, p: Any, longest: int) -> Any:
     """The sum, for each of `size` elements along a dimension, over the windows that hold it."""
     rank, count = len(g.shape), g.shape[dim]
     if longest and s == 1 and k <= longest:

@@ -55,7 +55,7 @@ def _along(weights: Any, x: Any, dim: int) -> Any:
     return reshape(weights, (*weights.shape, *(1,) * (len(x.shape) - 1 - dim)))
 
 
-def linear(x: Any, dim: int, size: Any, scale: Any, align_corners: bool) -> Tensor:
+def linear(x: Any, dim: int, size: Any, scale: Any, align_corners: bool) -> Any:
     """Each new element on the line between its two neighbours."""
     length = x.shape[dim]
     at = maximum(_coordinates(length, size, scale, align_corners, x.dtype), 0.0)
@@ -65,7 +65,7 @@ def linear(x: Any, dim: int, size: Any, scale: Any, align_corners: bool) -> Tens
     return take_along(x, first, dim) * (1.0 - weight) + take_along(x, second, dim) * weight
 
 
-def cubic(x: Any, dim: int, size: Any, scale: Any, align_corners: bool) -> Tensor:
+def cubic(x: Any, dim: int, size: Any, scale: Any, align_corners: bool) -> Any:
     """Each new element on the cubic curve through its four neighbours; beyond the ends stand the outermost elements."""
     length = x.shape[dim]
     at = _coordinates(length, size, scale, align_corners, x.dtype)

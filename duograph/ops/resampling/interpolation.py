@@ -98,10 +98,11 @@ def interpolate(
     tensor([[[1.0000, 1.2500, 1.7500, 2.0000]]])
     """
     dims = _check(input, size, scale_factor, mode, align_corners, antialias)
+    scales: tuple[float, ...] = ()
     if size is not None:
         if recompute_scale_factor:
             raise ArgumentError("interpolate: recompute_scale_factor goes with scale_factor, not with size")
-        sizes, scales = _per_dimension("size", size, dims), ()
+        sizes = _per_dimension("size", size, dims)
     else:
         scales = tuple(float(scale) for scale in _per_dimension("scale_factor", scale_factor, dims))
         if any(scale <= 0 for scale in scales):

@@ -166,7 +166,8 @@ def grid_sample(
     align = bool(align_corners)
     places = [_place(select(grid, -1, dims - 1 - i), x.shape[2 + i], align) for i in range(dims)]
     if mode == "bicubic":
-        return _cubic(x, places, padding_mode, align)
+        found: Tensor = _cubic(x, places, padding_mode, align)
+        return found
     places = [_inside(place, size, padding_mode, align) for place, size in zip(places, x.shape[2:])]
     if mode == "nearest":
         return _at(x, [round(place) for place in places], padding_mode == "zeros")  # type: ignore[no-any-return]
