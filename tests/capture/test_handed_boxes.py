@@ -1,5 +1,6 @@
 """Gradients of loops of unknown length that draw or call, inside of branches and other loops: they do so once."""
 
+import numpy as np
 import pytest
 
 import duograph as dg
@@ -114,3 +115,31 @@ def test_gradients_inside_agree_to_the_bit(function):
             found.append(([t.tolist() for t in one(x.requires_grad_(), w.requires_grad_())], list(SAID)))
         assert found[0] == found[1]
     assert static.captures == 1
+
+
+def in_loops_of_a_branch(x, w):
+    h = x
+    if x.sum() > 0:
+        while h.sum() < 8:
+            k = h
+            while k.sum() < 4:
+                say(k)
+                k, h = h * 1.5 + 0.1, k * 0.5 + w
+            h = h * 1.3 + k * 0.2
+    return (h * w).sum()
+
+
+@pytest.mark.filterwarnings("ignore:.*last bits:duograph.errors.CaptureWarning")
+@pytest.mark.parametrize("strict", [False, True])
+def test_boxes_in_boxes_are_not_followed_but_agree_or_are_refused(strict):
+    static = dg.static(in_loops_of_a_branch, strict=strict)
+    for scale in (1, -1, 4):
+        expected, words = gradients(in_loops_of_a_branch, scale, 1)
+        try:
+            found, said = gradients(static, scale, 1)
+        except dg.errors.CaptureError as error:
+            assert "in loops inside of loops" in str(error)
+            continue
+        assert len(said) == len(words)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4)

@@ -23,6 +23,7 @@ import duograph as dg
 DEFAULT, LONG, PARTS = 100, 2000, 4
 # What static refuses for a reason (with the user's line) although dynamic mode runs it.
 REFUSED = (
+    "the gradient of random numbers or calls into Python in loops inside of loops",
     "is written in place in a branch or loop that a tensor's value steers, and takes part in differentiation",
     "on one way through a branch or loop that a tensor's value steers, and a tensor of its own on another",
     "in a layout that is not known at capture",

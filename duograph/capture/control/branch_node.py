@@ -19,7 +19,7 @@ from duograph.ir.substitution import joined
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
 
-from .handed_boxes import Boxing, Handed, Kept, empty_box, filler, inner_sizes
+from .handed_boxes import Boxing, Handed, Kept, check_single, empty_box, filler, inner_sizes
 from .inner import Place, Places, check_order, found_in, reached, stands_for, takes_places
 from .one_place import position
 from .regions import Region, copy_nodes, gradients, live_nodes, sized, tangents_of, with_own_sizes, zeros
@@ -132,6 +132,8 @@ class Branch:
         while at < branch.starts[side] and branch.parent is not None:
             branch = branch.parent
         boxing = branch.boxing[side]
+        if isinstance(value, Value):
+            check_single(self.builder.boxes_kept, value)
         if isinstance(value, Dim):
             given.sizes[value] = branch._result(side, boxing.count(value))
         elif late.isdisjoint(inner_sizes(value.shape, late)):

@@ -7,10 +7,12 @@ else as the number of a box and the sizes as numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from duograph import _core as core
+from duograph._stack import user_location
+from duograph.errors import CaptureError
 from duograph.ir.dim import Dim, Expr
 from duograph.ir.graph import Node, Value
 from duograph.ir.substitution import symbols
@@ -88,6 +90,17 @@ class Boxing:
     def _append(self, op: str, inputs: tuple[Value, ...], attrs: dict[str, Any], type: TensorType) -> Value:
         self.nodes.append(Node(op, inputs, attrs, (type,)))
         return self.nodes[-1].output
+
+
+def check_single(kept: Mapping[Value, Kept], value: Value) -> None:
+    """Refuses stacks of boxes: what is in them would have to be handed on, too."""
+    if value in kept and value.shape:
+        raise CaptureError(
+            "static: the gradient of random numbers or calls into Python in loops inside of loops, inside of a further branch "
+            "or loop, where tensors' values decide the numbers of turns",
+            hint="draw or call outside of the inner loop",
+            location=user_location(),
+        )
 
 
 def inner_sizes(shape: Iterable[Expr], late: Iterable[Dim]) -> set[Dim]:

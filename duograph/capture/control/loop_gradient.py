@@ -19,7 +19,7 @@ from duograph.ir.types import TensorType
 from duograph.ops.definition import REGISTRY
 from duograph.ops.tracing import wrap
 
-from .handed_boxes import COUNTER, inner_sizes
+from .handed_boxes import COUNTER, check_single, inner_sizes
 from .inner import Back, Crossing, check_order
 from .loop_node import Boxed, Loop, Row
 from .one_place import OnePlace
@@ -336,6 +336,7 @@ class Reverse:
         """Whether a value of the body is kept for the gradient's loop rather than computed again."""
         passing = value in self.builder.boxes
         if has_effects(node):
+            check_single(self.builder.boxes_kept, value)
             if passing:
                 raise CaptureError(
                     "static: the gradient of a loop inside of another, whose variables change their sizes, and in which "
