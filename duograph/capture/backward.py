@@ -18,7 +18,7 @@ from duograph.ops.tracing import wrap
 
 from .builder import CaptureBuilder
 from .control.packed_boxes import unpacked
-from .control.regions import copy_nodes
+from .control.regions import copy_nodes, filled
 from .memory.versions import Read
 
 
@@ -152,17 +152,9 @@ def _refused(nodes: list[Node], notes: list[Read], seeds: list[Value], results: 
 def _without(values: list[Value], nodes: list[Node], results: list[Value]) -> tuple[list[Node], list[Value]]:
     """The same with some number for values whose gradients are refused: zeros times it is zero where there are none."""
     made: list[Node] = []
-    known = {value: _filled(value.type, 1.0 if value.dtype.is_floating_point else 0, made) for value in values}
+    known = {value: filled(value.type, 1.0 if value.dtype.is_floating_point else 0, made) for value in values}
     made += copy_nodes(nodes, known)
     return made, [known.get(value, value) for value in results]
-
-
-def _filled(type_: TensorType, number: float, nodes: list[Node]) -> Value:
-    """A tensor of one number, made by further nodes."""
-    nodes.append(Node("constant", (), {"value": number}, (TensorType(type_.dtype),)))
-    if type_.shape:
-        nodes.append(Node("broadcast", nodes[-1].outputs, {}, (TensorType(type_.dtype, type_.shape),)))
-    return nodes[-1].output
 
 
 def _from_nothing(nodes: list[Node], begun: list[Value], results: list[Value]) -> tuple[list[Node], list[Value]]:
@@ -170,7 +162,7 @@ def _from_nothing(nodes: list[Node], begun: list[Value], results: list[Value]) -
     known: dict[Value, Value] = {}
     made: list[Node] = []
     for value in begun:
-        known[value] = _filled(value.type, -0.0, made)
+        known[value] = filled(value.type, -0.0, made)
     first = set(begun)
     for node in nodes:
         others = [value for value in node.inputs if value not in first]

@@ -34,6 +34,12 @@ def _copies(module: Module, count: int) -> ModuleList:
     return ModuleList(copy.deepcopy(module) for _ in range(count))
 
 
+def _attended(attention: MultiheadAttention, x: Tensor, memory: Tensor, mask: Any, padding: Any, is_causal: bool) -> Tensor:
+    """What x finds in a memory, without the weights."""
+    found = attention(x, memory, memory, attn_mask=mask, key_padding_mask=padding, need_weights=False, is_causal=is_causal)
+    return cast("Tensor", found[0])
+
+
 class TransformerEncoderLayer(Module):
     """Self-attention, then two products with an activation between them; each is added to what came in, and normalised.
 
@@ -83,10 +89,7 @@ class TransformerEncoderLayer(Module):
         return cast("Tensor", self.norm2(x + self._ff_block(x)))
 
     def _sa_block(self, x: Tensor, attn_mask: Any, key_padding_mask: Any, is_causal: bool = False) -> Tensor:
-        found = self.self_attn(
-            x, x, x, attn_mask=attn_mask, key_padding_mask=key_padding_mask, need_weights=False, is_causal=is_causal
-        )
-        return cast("Tensor", self.dropout1(found[0]))
+        return cast("Tensor", self.dropout1(_attended(self.self_attn, x, x, attn_mask, key_padding_mask, is_causal)))
 
     def _ff_block(self, x: Tensor) -> Tensor:
         return cast("Tensor", self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x))))))
@@ -151,16 +154,10 @@ class TransformerDecoderLayer(Module):
         return cast("Tensor", self.norm3(x + self._ff_block(x)))
 
     def _sa_block(self, x: Tensor, attn_mask: Any, key_padding_mask: Any, is_causal: bool = False) -> Tensor:
-        found = self.self_attn(
-            x, x, x, attn_mask=attn_mask, key_padding_mask=key_padding_mask, need_weights=False, is_causal=is_causal
-        )
-        return cast("Tensor", self.dropout1(found[0]))
+        return cast("Tensor", self.dropout1(_attended(self.self_attn, x, x, attn_mask, key_padding_mask, is_causal)))
 
     def _mha_block(self, x: Tensor, mem: Tensor, attn_mask: Any, key_padding_mask: Any, is_causal: bool = False) -> Tensor:
-        found = self.multihead_attn(
-            x, mem, mem, attn_mask=attn_mask, key_padding_mask=key_padding_mask, need_weights=False, is_causal=is_causal
-        )
-        return cast("Tensor", self.dropout2(found[0]))
+        return cast("Tensor", self.dropout2(_attended(self.multihead_attn, x, mem, attn_mask, key_padding_mask, is_causal)))
 
     def _ff_block(self, x: Tensor) -> Tensor:
         return cast("Tensor", self.dropout3(self.linear2(self.dropout(self.activation(self.linear1(x))))))

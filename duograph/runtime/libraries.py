@@ -44,12 +44,12 @@ def _installed(library: str) -> bytes | None:
 
     from .stamp import library_stamp
 
-    stamp = library_stamp()
     try:
         with open(os.path.join(_INSTALLED, get_target().level.isa, f"{library}.o"), "rb") as file:
             content = file.read()
     except OSError:
         return None
+    stamp = library_stamp()
     return content[len(stamp) :] if content.startswith(stamp) else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 
 from duograph import _core as core
 
@@ -38,6 +39,7 @@ def generator_stamp() -> str:
     return f"{sources}core:{status.st_size}:{status.st_mtime_ns}\nPython:{sys.hexversion}"
 
 
+@cache
 def library_stamp() -> bytes:
     """Of the contents of the code generator's sources: where and when they were installed does not count."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -8,10 +8,13 @@ from __future__ import annotations
 import math
 import os
 import random
+import signal
 import sys
 import tempfile
 import traceback
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,7 @@ from random_programs import Writer, shrink
 import duograph as dg
 
 DEFAULT, LONG, PARTS = 100, 2000, 4
+CANDIDATE = 20.0  # seconds of processor time: a program that was cut shorter may loop for ever
 # What static refuses for a reason (with the user's line) although dynamic mode runs it.
 REFUSED = (
     "the gradient of random numbers or calls into Python in loops inside of loops",
@@ -34,6 +38,26 @@ REFUSED = (
 
 class Mismatch(AssertionError):
     """The modes disagree."""
+
+
+class TooLong(Exception):
+    """A program did not end in time."""
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Ends what runs in here, by `TooLong`, after that much processor time."""
+
+    def end(*_):
+        raise TooLong
+
+    before = signal.signal(signal.SIGPROF, end)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def load(source: str, folder: Path):
@@ -139,7 +163,8 @@ def check(source: str, seed: int, gradients: bool, folder: Path, calls: int = 3)
 
 def failure(source: str, seed: int, gradients: bool, folder: Path) -> Exception | None:
     try:
-        check(source, seed, gradients, folder)
+        with limited(CANDIDATE):
+            check(source, seed, gradients, folder)
     except Mismatch as error:
         return error
     except Exception:

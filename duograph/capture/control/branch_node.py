@@ -19,10 +19,10 @@ from duograph.ir.substitution import joined
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
 
-from .handed_boxes import Boxing, Handed, Kept, check_single, empty_box, filler, inner_sizes
+from .handed_boxes import Boxing, Handed, Kept, check_single, empty_box, inner_sizes
 from .inner import Place, Places, check_order, found_in, reached, stands_for, takes_places
 from .one_place import position
-from .regions import Region, copy_nodes, gradients, live_nodes, sized, tangents_of, with_own_sizes, zeros
+from .regions import Region, copy_nodes, filled, gradients, live_nodes, sized, tangents_of, with_own_sizes, zeros
 
 if TYPE_CHECKING:
     from ..builder import CaptureBuilder
@@ -110,7 +110,7 @@ class Branch:
             for i, kept in enumerate(self.kept):
                 found += [known.get(v, v) if i == side else self._instead(v, nodes) for v in kept]
             if not found:
-                found = [filler(TensorType(core.bool), nodes)]
+                found = [filled(TensorType(core.bool), 0, nodes)]
             graphs.append(with_own_sizes(self.builder, Graph((), tuple(nodes), tuple(found), name="region")))
         closed, outer = close_regions(graphs)
         return outer, closed
@@ -118,7 +118,7 @@ class Branch:
     def _instead(self, value: Value, nodes: list[Node]) -> Value:
         """What the other side gives for a value that is handed on."""
         kept = self.builder.boxes_kept.get(value)
-        return filler(value.type, nodes) if kept is None else empty_box(kept, nodes)
+        return filled(value.type, 0, nodes) if kept is None else empty_box(kept, nodes)
 
     def hand_on(self, side: int, value: Value | Dim, made_by: Node, late: set[Dim], given: Handed) -> None:
         """Add to `given` a value or late size of a side's region that cannot be computed again.
@@ -132,14 +132,14 @@ class Branch:
         while at < branch.starts[side] and branch.parent is not None:
             branch = branch.parent
         boxing = branch.boxing[side]
-        if isinstance(value, Value):
-            check_single(self.builder.boxes_kept, value)
         if isinstance(value, Dim):
             given.sizes[value] = branch._result(side, boxing.count(value))
-        elif late.isdisjoint(inner_sizes(value.shape, late)):
-            given.values[value] = branch._result(side, value)
-        else:
+            return
+        check_single(self.builder.boxes_kept, value)
+        if inner_sizes(value.shape, late):
             given.boxes[value] = branch._result(side, boxing.box(value, late))
+        else:
+            given.values[value] = branch._result(side, value)
 
     def _result(self, side: int, value: Value) -> Value:
         """A value of a side's region, or of its boxing, as a result of the branch."""

@@ -7,7 +7,7 @@ else as the number of a box and the sizes as numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from duograph import _core as core
@@ -18,6 +18,8 @@ from duograph.ir.graph import Node, Value
 from duograph.ir.substitution import symbols
 from duograph.ir.types import TensorType
 
+from .regions import filled
+
 COUNTER = TensorType(core.int64, (), weak=True)
 BOX = TensorType(core.int64, ())
 
@@ -27,6 +29,10 @@ class Kept(NamedTuple):
 
     type: TensorType
     sizes: dict[int, Value]
+
+    def shape(self, size: Callable[[Value], Expr]) -> tuple[Expr, ...]:
+        """The shape of what is in a box, with `size` of the numbers that only a run knows."""
+        return tuple(size(self.sizes[dim]) if dim in self.sizes else known for dim, known in enumerate(self.type.shape))
 
 
 class Handed(NamedTuple):
@@ -108,17 +114,8 @@ def inner_sizes(shape: Iterable[Expr], late: Iterable[Dim]) -> set[Dim]:
     return {symbol for size in shape if isinstance(size, Dim) for symbol in symbols(size)}.intersection(late)
 
 
-def filler(type: TensorType, nodes: list[Node]) -> Value:
-    """Zeros, by further nodes: what a side of a branch gives for a value of the other."""
-    nodes.append(Node("constant", (), {"value": 0}, (TensorType(type.dtype),)))
-    if type.shape:
-        nodes.append(Node("broadcast", nodes[-1].outputs, {}, (TensorType(type.dtype, type.shape),)))
-    return nodes[-1].output
-
-
 def empty_box(kept: Kept, nodes: list[Node]) -> Value:
-    """The same for the number of a box."""
-    shape = tuple(0 if dim in kept.sizes else size for dim, size in enumerate(kept.type.shape))
-    nothing = filler(TensorType(kept.type.dtype, shape), nodes)
+    """The number of a box with nothing in it: what a side of a branch gives for a box of the other."""
+    nothing = filled(TensorType(kept.type.dtype, kept.shape(lambda _: 0)), 0, nodes)
     nodes.append(Node("box", (nothing,), {"keep": True}, (BOX,)))
     return nodes[-1].output

@@ -280,7 +280,7 @@ class Back:
                 results.append(final)
                 continue
             if final is not None and not self.reverse._always(made):
-                last = REGISTRY["where"].op(wrap(self.reverse._turned(made)), last, final)
+                last = REGISTRY["where"].op(wrap(self.reverse.loop.turned()), last, final)
             results += [mark(last, final, incoming), None]
         before = self.begun[len(results) :]
         for place, b, is_found in zip(self.crossing.places, before, self.found):

@@ -14,7 +14,6 @@ from duograph.ir.graph import Node, Value
 from duograph.ir.late import makes, mentions
 from duograph.ir.primitives import CONTRACTION, INDEXING, MOVEMENT, NULLARY, REDUCE, TRANSCENDENTAL, kind_of
 from duograph.ir.primitives import PRIMITIVES as TABLE
-from duograph.ir.substitution import symbols
 from duograph.ir.types import TensorType
 from duograph.ops.definition import REGISTRY
 from duograph.ops.tracing import wrap
@@ -162,7 +161,7 @@ class Reverse:
     ) -> dict[int, Any]:
         """The sums that turns added to, by the numbers of what the body reads from outside."""
         presence = self.builder.presence
-        turned = None if self._always(made) or not used else self._turned(made)
+        turned = None if self._always(made) or not used else self.loop.turned()
         after: dict[int, Any] = {}
         for k, tensor in zip(used, results[len(self.carried) :]):
             given = self.builder.read(results[flags[k]]) if k in flags else turned
@@ -217,7 +216,7 @@ class Reverse:
                 found.append(self._mark(tensor if before is None else before + tensor, before, exists))
                 continue
             if not self._always(made):  # without a turn, the last value is the first
-                tensor = REGISTRY["where"].op(wrap(self._turned(made)), tensor, before + final)
+                tensor = REGISTRY["where"].op(wrap(self.loop.turned()), tensor, before + final)
             found.append(self._mark(tensor, before, exists))
         return found
 
@@ -249,10 +248,6 @@ class Reverse:
         if type(length) is int:
             return length > 0
         return length is not None and sizes.knows(length) and sizes.decide(0, "lt", length)
-
-    def _turned(self, made: Loop) -> Value:
-        """Whether a turn was made."""
-        return self.builder.read(wrap(self.builder.read(made.count)) > 0)
 
     def _not_turned(self, made: Loop) -> Value:
         """Whether none was."""
@@ -309,8 +304,7 @@ class Reverse:
 
     def _in_box(self, made: Loop, value: Value) -> Value:
         """What is kept of a value whose sizes only each turn knows: the number of its box."""
-        late = {symbol for size in value.shape for symbol in symbols(size)} & self.builder.late_symbols
-        box = made.handed.boxes[value] = self.loop.boxing.box(value, late)
+        box = made.handed.boxes[value] = self.loop.boxing.box(value, self.builder.late_symbols)
         return box
 
     def _count(self, made: Loop, size: Dim) -> Value:

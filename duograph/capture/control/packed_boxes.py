@@ -79,8 +79,7 @@ class _Turn:
 
     def shape(self, kept: Kept) -> tuple[Expr, ...]:
         """The shape of what is in this turn's box."""
-        sizes = {dim: self.builder.size_of(self.row(stack), "length") for dim, stack in kept.sizes.items()}
-        return tuple(sizes.get(dim, size) for dim, size in enumerate(kept.type.shape))
+        return kept.shape(lambda stack: self.builder.size_of(self.row(stack), "length"))
 
     def loop(self, initial: Sequence[Value], trips: Expr | None = None) -> list[Value]:
         builder = self.builder
@@ -112,6 +111,4 @@ def unpacked(builder: CaptureBuilder, read: Iterable[Value]) -> tuple[list[Node]
 
 def _content(builder: CaptureBuilder, box: Value, kept: Kept) -> Value:
     """What is in one box."""
-    sizes = {dim: builder.size_of(count, "length") for dim, count in kept.sizes.items()}
-    shape = tuple(sizes.get(dim, size) for dim, size in enumerate(kept.type.shape))
-    return builder.unbox(box, kept.type.dtype, shape)
+    return builder.unbox(box, kept.type.dtype, kept.shape(lambda count: builder.size_of(count, "length")))

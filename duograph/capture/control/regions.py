@@ -274,6 +274,14 @@ def copy_nodes(nodes: Iterable[Node], values: dict[Value, Value]) -> list[Node]:
     return made
 
 
+def filled(type_: TensorType, number: float, nodes: list[Node]) -> Value:
+    """A tensor of one number, made by further nodes."""
+    nodes.append(Node("constant", (), {"value": number}, (TensorType(type_.dtype),)))
+    if type_.shape:
+        nodes.append(Node("broadcast", nodes[-1].outputs, {}, (TensorType(type_.dtype, type_.shape),)))
+    return nodes[-1].output
+
+
 def with_own_sizes(builder: CaptureBuilder, graph: Graph) -> Graph:
     """The graph with late sizes of its own: the nodes that make them may have been copied before."""
     found = late_symbols(graph)

@@ -26,6 +26,12 @@ def _check(x: Any, size: Any) -> None:
         require("le", 1, length, ShapeError, f"{name}: a dimension of size 0: shape {tuple(x.shape)}")
 
 
+def _axes(x: Any, size: Any, scales: Any) -> Any:
+    """(dimension, new size, scale), rows first: along other dimensions whole rows are read."""
+    first = len(x.shape) - len(size)
+    return reversed([(first + axis, n, scales[axis]) for axis, n in enumerate(size)])
+
+
 def _torch(torch: Any, x: Any, size: Any, mode: Any, align: Any, *scales: Any, antialias: bool = False) -> Any:
     names = {"linear": {1: "linear", 2: "bilinear", 3: "trilinear"}, "cubic": {2: "bicubic"}}
     mode = names[mode][len(size)] if mode in names else mode
@@ -68,9 +74,7 @@ def repeated_to(
     """
     _check(x, size)
     dtype = core.float64 if x.dtype is core.float64 else core.float32
-    for axis, n in reversed(list(enumerate(size))):  # rows first: along other dimensions whole rows are read
-        dim = len(x.shape) - len(size) + axis
-        scale = (first, second, third)[axis]
+    for dim, n, scale in _axes(x, size, (first, second, third)):
         x = take_along(x, nearest(x.shape[dim], n, scale, exact, dtype), dim)
     return x
 
@@ -113,9 +117,7 @@ def between(
     tensor([[1.0000, 1.2500, 1.7500, 2.0000]])
     """
     _check(x, size)
-    for axis, n in reversed(list(enumerate(size))):  # rows first: along other dimensions whole rows are read
-        dim = len(x.shape) - len(size) + axis
-        scale = (first, second, third)[axis]
+    for dim, n, scale in _axes(x, size, (first, second, third)):
         x = (cubic if mode == "cubic" else linear)(x, dim, n, scale, align_corners)
     return x
 
@@ -156,8 +158,6 @@ def smoothed_to(
     tensor([[1.7143, 3.2857]])
     """
     _check(x, size)
-    for axis, n in reversed(list(enumerate(size))):
-        dim = len(x.shape) - len(size) + axis
-        scale = (first, second, third)[axis]
+    for dim, n, scale in _axes(x, size, (first, second, third)):
         x = smoothed(x, dim, n, scale, align_corners, mode == "cubic")
     return x
