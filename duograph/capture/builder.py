@@ -29,6 +29,7 @@ from .memory.cells import Cell, Geometry, Layout, Step, Storage, View, contiguou
 from .memory.first_reads import FirstReads
 from .memory.joined import Care, Joined, Overlapping, extent
 from .memory.layouts import Layouts
+from .memory.tape import Tape
 from .memory.versions import Versions
 from .user_lines import user_location
 from .values.numbers import LiveNumber, Postfix
@@ -83,6 +84,7 @@ class CaptureBuilder(SizedBuilder):
         self.aliases.shared.wanted = care.in_order
         self.layouts = Layouts(self, care.layouts)
         self.versions = Versions(self)
+        self.tape = Tape()
         self.first_reads = FirstReads(self)
         self.joined = Joined(self, care.spans)
         self.pieces: list[tuple[Any, Any, int]] = []  # memory that several tensors lie on, one of them, and how far before it

@@ -79,9 +79,17 @@ class Session:
         while True:
             session = make(care)
             try:
-                return session, session.run(args, kwargs)
+                return session, session.capture(args, kwargs)
             except LookAgain as found:
                 care = found.care(care)
+
+    def capture(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Captured:
+        """The capture of the call; afterwards nothing of it refers to itself where the garbage collector does not look."""
+        try:
+            return self.run(args, kwargs)
+        finally:
+            self.builder.tape.let_go()
+            self.recorder.let_go()
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Captured:
         """Capture the call; everything outside is as before when this returns or raises."""

@@ -92,7 +92,7 @@ class Handler:
             sizes = session.recorder.sizes
             sizes.strict, session.recorder.tuples = self.strict, self.tuples
             try:
-                captured = session.run(args, kwargs)
+                captured = session.capture(args, kwargs)
                 if plan and sizes.pinned:
                     plan = plan.without(sizes.pinned)
                     continue

@@ -192,7 +192,7 @@ class Branch:
                 inner += [t for t in found if position(t) not in ends]
         types = [t._traced.type for inner in self.inner for t in inner]
         outputs = [*(made[i] for i in floats), *(stands_for(self.builder, type_) for type_ in types)]
-        recorded = core.record_python(outputs, node.inputs, "branch", node.apply, True)
+        recorded = self.builder.tape.record(outputs, node.inputs, "branch", node.apply, continues_sums=True)
         if strict and floats:
             self._note_places(floats, recorded[0].grad_fn.outputs())
         for i, tensor in zip(floats, recorded):

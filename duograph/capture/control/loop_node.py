@@ -296,9 +296,9 @@ class Loop:
         self.floats = floats
         numbers = [i for i, t in enumerate(self.kept) if t.dtype.is_floating_point]
         places = self._places(floats)
-        recorded = core.record_python(
+        recorded = self.builder.tape.record(
             [*(finals[i] for i in floats), *(self.stacks[i] for i in numbers), *places],
-            inputs, "loop", _Gradient(self, numbers).apply, True,
+            inputs, "loop", _Gradient(self, numbers).apply, continues_sums=True,
         )  # fmt: skip
         if places:
             outputs = recorded[0].grad_fn.outputs()
@@ -335,7 +335,7 @@ class Loop:
         def backward(grads: Sequence[Any], sums: Sequence[Any]) -> tuple[Any, ...]:
             return self.gradient([], [(leaf, grads[0], True)], sums)
 
-        return core.record_python([stack], inputs, "loop rows", backward, True)[0]
+        return self.builder.tape.record([stack], inputs, "loop rows", backward, continues_sums=True)[0]
 
     def gradient(
         self, finals: Sequence[tuple[int, Any]], kept: Sequence[tuple[Any, Any, bool]], sums: Sequence[Any]

@@ -62,7 +62,7 @@ class Shared:
 
     def _record(self, tensor: Any, own: Any, pairs: Sequence[Pair]) -> Any:
         split = _split(self.builder, self.builder.read(tensor).type, [c for c, _ in pairs])
-        made = core.record_python([tensor], [own, *(t for _, t in pairs)], "shared", split, at_once=True)[0]
+        made = self.builder.tape.record([tensor], [own, *(t for _, t in pairs)], "shared", split, at_once=True)[0]
         self.known[made.grad_fn] = [(c, t, t.grad_fn) for c, t in pairs]
         return made
 

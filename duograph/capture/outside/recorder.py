@@ -489,6 +489,11 @@ class Recorder(Journal):
             self.undo.pop()()
         self.closed = True
 
+    def let_go(self) -> None:
+        """Numbers of the program refer to this, and the tape to them."""
+        del self.states, self.hosts
+        self.refusals = []  # errors, whose frames hold the capture
+
 
 def _same_values(array: Any, values: Any) -> bool:
     return array.shape == values.shape and bool(((array == values) | ((array != array) & (values != values))).all())

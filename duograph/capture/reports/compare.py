@@ -277,7 +277,7 @@ class _Runs:
             notes = Watch(self.session.builder)
             try:
                 with watching(notes):
-                    self.captured = self.session.run(self.args, self.kwargs)
+                    self.captured = self.session.capture(self.args, self.kwargs)
                 return notes
             except LookAgain as found:
                 care = found.care(care)
