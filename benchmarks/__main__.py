@@ -19,6 +19,7 @@ GROUPS = (
 
 def _run_group(name: str, threads: int, only: str | None) -> None:
     peers.prepare(threads)
+    peers.flush_denormals()
     group = importlib.import_module(f"benchmarks.{name}")
     for case in group.cases():
         if only is None or only in case.title:

@@ -23,6 +23,13 @@ def prepare(threads: int) -> None:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
+def flush_denormals() -> None:
+    """As JAX and TensorFlow always do; see also `load`."""
+    import duograph
+
+    duograph.set_flush_denormal(True)
+
+
 ALONE = "DUOGRAPH_BENCH_ALONE"  # set: no peers
 
 
@@ -42,6 +49,7 @@ def load(name: str) -> ModuleType | None:
         return None
     if name == "torch":
         module.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        module.set_flush_denormal(True)
     if name == "tensorflow":
         module.config.threading.set_intra_op_parallelism_threads(int(os.environ["OMP_NUM_THREADS"]))
         module.config.threading.set_inter_op_parallelism_threads(1)

@@ -315,6 +315,26 @@ void bind_threads(nb::module_& m) {
       },
       nb::arg("count"), "How many threads one operator may use.");
   m.def("get_num_threads", get_num_threads, "How many threads one operator may use.");
+  m.def(
+      "set_flush_denormal",
+      [](bool mode) {
+        set_flush_denormal(mode);
+        return true;
+      },
+      nb::arg("mode"),
+      "Whether numbers too small for full precision count as 0, in the operators that this thread calls.\n\n"
+      "Off at first, as in PyTorch. Many processors calculate with such (denormal) numbers a hundred times as slowly: "
+      "they\n"
+      "appear where gradients fade, as through many steps of a recurrent network.\n\n"
+      "Args:     mode  bool\n"
+      "Returns:  bool, whether the processor can do so: True\n\n"
+      ">>> import duograph as dg\n"
+      ">>> dg.set_flush_denormal(True)\n"
+      "True\n"
+      ">>> dg.tensor(1e-38) * 0.1\n"
+      "tensor(0.)\n"
+      ">>> dg.set_flush_denormal(False)\n"
+      "True");
 }
 
 void bind_random(nb::module_& m) {

@@ -350,6 +350,10 @@ SignalFlag::~SignalFlag() {
 const std::atomic<int32_t>* SignalFlag::flag() const { return installed_ ? &signal_flag : &no_flag; }
 const std::atomic<int32_t>* SignalFlag::never() { return &no_flag; }
 
+void set_flush_denormal(bool flush) {
+  _MM_SET_FLUSH_ZERO_MODE(flush ? _MM_FLUSH_ZERO_ON : _MM_FLUSH_ZERO_OFF);
+  _MM_SET_DENORMALS_ZERO_MODE(flush ? _MM_DENORMALS_ZERO_ON : _MM_DENORMALS_ZERO_OFF);
+}
 void set_num_threads(int count) { thread_count().store(std::clamp(count, 1, kMaxThreads)); }
 int get_num_threads() { return thread_count().load(std::memory_order_relaxed); }
 

@@ -15,6 +15,9 @@ class Interrupted : public std::exception {
 
 void set_num_threads(int count);  // 1..kMaxThreads
 int get_num_threads();
+// In this thread: results below the normal numbers become 0, and such operands count as 0. Workers do as who calls
+// them.
+void set_flush_denormal(bool flush);
 constexpr int kMaxThreads = 256;
 
 // Notices Ctrl-C while the calling thread works without the GIL: at most every 5 ms, and only in the main thread,

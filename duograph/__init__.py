@@ -35,6 +35,7 @@ from ._core import (
     manual_seed,
     memory_stats,
     set_default_dtype,
+    set_flush_denormal,
     set_num_threads,
     set_rng_state,
     uint8,

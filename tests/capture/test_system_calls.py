@@ -47,6 +47,7 @@ SETTINGS = {
     "manual_seed": lambda x: (dg.manual_seed(1), dg.rand(2))[1] * x,
     "set_rng_state": lambda x: (dg.set_rng_state(*dg.get_rng_state()), x)[1],
     "set_num_threads": lambda x: (dg.set_num_threads(1), x)[1],
+    "set_flush_denormal": lambda x: (dg.set_flush_denormal(True), x)[1],
     "set_default_dtype": lambda x: (dg.set_default_dtype(dg.float64), dg.ones(2))[1] * x,
     "memory_stats": lambda x: x * dg.memory_stats()["live_buffers"],
 }

@@ -72,6 +72,7 @@ _OTHERS: list[Any] = [
 _KEYWORDS = ["dim", "dtype", "keepdim", "out", "p", "n", "size", "requires_grad"]
 _NOT_CALLED = {
     "set_num_threads",
+    "set_flush_denormal",
     "save",
     "load",
     "dynamic_mode",

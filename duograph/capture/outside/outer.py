@@ -55,7 +55,7 @@ _REACHING: dict[str, frozenset[str]] = {
 _SETTINGS = frozenset(
     (
         "manual_seed", "manual_seed_all", "seed", "initial_seed", "set_rng_state", "get_rng_state", "set_num_threads",
-        "set_default_dtype", "memory_stats", "empty_cache",
+        "set_default_dtype", "set_flush_denormal", "memory_stats", "empty_cache",
     )
 )  # fmt: skip
 
