@@ -65,6 +65,7 @@ def _program(work: str, library: str) -> tuple[Callable[..., Any], Callable[[Any
     if library == "duograph":
         import duograph as dg
 
+        peers.flush_denormals()
         return dg.static(ours(dg)), dg.from_numpy
     module = peers.load(library.partition("-")[0])
     assert module is not None
