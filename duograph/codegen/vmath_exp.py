@@ -84,12 +84,17 @@ def _exp_fused(v: Vectors, x: Vec) -> Vec:
 
 
 def times_exp(v: Vectors, head: Vec, tail: Vec, x: Vec, low: Vec) -> Vec:
-    """(head + tail) * e**(x + low), neither rounded by itself: in float32 with fused multiply-adds, for x in the range of exp."""
-    whole, exponent = nearest(v, x, _LOG2E_FLOAT[0])
-    f = v.mul_add(x, v.like(x, _LOG2E_FLOAT[0]), v.fneg(whole))
-    f = v.mul_add(x, v.like(x, _LOG2E_FLOAT[1]), f)
-    f = v.mul_add(low, v.like(x, _LOG2E_FLOAT[0]), f)
-    rest = v.fmul(f, v.polynomial(f, _EXP2_FLOAT[:-1]))
+    """(head + tail) * e**(x + low), neither rounded by itself: with fused multiply-adds, for x in the range of exp."""
+    if x.element == "float":
+        whole, exponent = nearest(v, x, _LOG2E_FLOAT[0])
+        f = v.mul_add(x, v.like(x, _LOG2E_FLOAT[0]), v.fneg(whole))
+        f = v.mul_add(x, v.like(x, _LOG2E_FLOAT[1]), f)
+        f = v.mul_add(low, v.like(x, _LOG2E_FLOAT[0]), f)
+        rest = v.fmul(f, v.polynomial(f, _EXP2_FLOAT[:-1]))
+    else:
+        whole, exponent = nearest(v, x, LOG2E)
+        high = v.mul_add(whole, v.like(x, -_DOUBLE.ln2_high), x)
+        rest = expm1_reduced(v, v.fadd(high, v.mul_add(whole, v.like(x, -_DOUBLE.ln2_low), low)))
     product = v.mul_add(head, rest, v.mul_add(tail, rest, tail))
     return scale(v, v.fadd(head, product), whole, exponent)
 

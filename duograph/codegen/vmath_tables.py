@@ -28,6 +28,19 @@ def lookup(v: Vectors, name: str, table: Sequence[float], j: Vec) -> Vec:
     return Vec(ref, element, v.lanes)
 
 
+def tabled_polynomial(v: Vectors, name: str, rows: Sequence[Sequence[float]], j: Vec, t: Vec) -> Vec:
+    """Horner's rule in t; each coefficient is `lookup`'s entry j of a row, rows from the highest power down."""
+    result = lookup(v, f"{name}0", rows[0], j)
+    for number, row in enumerate(rows[1:], 1):
+        result = v.mul_add(result, t, lookup(v, f"{name}{number}", row, j))
+    return result
+
+
+def looks_up_doubles(v: Vectors) -> bool:
+    """Whether looking up a float64 costs no more than arithmetic does."""
+    return v.target.has("avx512f")
+
+
 def _vector(element: str, values: Sequence[str]) -> str:
     return "<" + ", ".join(f"{element} {value}" for value in values) + ">"
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from duograph.codegen.vector import Vec, Vectors
 from duograph.codegen.vmath_exp import expm1_reduced, reduce
 from duograph.codegen.vmath_format import power_of_two
-from duograph.codegen.vmath_tables import lookup
+from duograph.codegen.vmath_tables import lookup, tabled_polynomial
 
 _CENTRES = (
     1.2402192, 1.7401941, 2.2402725, 2.7401428, 3.4803023, 4.480742, 5.4802375, 6.48, 7.960953, 9.961906, 11.0, 13.0, 0.0,
@@ -49,10 +49,7 @@ def tanh(v: Vectors, x: Vec) -> Vec:
 def _of_float(v: Vectors, size: Vec) -> Vec:
     octaves = v.lshr(v.bits(v.fadd(size, v.like(size, 1.0))), 21)
     t = v.fsub(size, lookup(v, "tanh_centres", _CENTRES, octaves))
-    p = lookup(v, "tanh0", _TABLE[0], octaves)
-    for row in range(1, len(_TABLE)):
-        p = v.mul_add(p, t, lookup(v, f"tanh{row}", _TABLE[row], octaves))
-    return p
+    return tabled_polynomial(v, "tanh", _TABLE, octaves, t)
 
 
 def _of_double(v: Vectors, size: Vec) -> Vec:

@@ -10,6 +10,8 @@ import pytest
 from kernel_harness import ALL_LEVELS, run
 from kernel_specs import elementwise
 
+from duograph.codegen.target import get_target
+
 LIMIT = 2.0
 FUNCTIONS = ["exp", "exp2", "expm1", "log", "log2", "log1p", "sin", "cos", "tan", "tanh", "erf", "sqrt", "rsqrt"]
 ODD = {"expm1", "log1p", "sin", "tan", "tanh", "erf", "sqrt"}  # f(-0) is -0
@@ -152,6 +154,19 @@ def test_float32_densely(op, low, high, isa):
     x = np.linspace(low, high, 60_000).astype("float32")
     error, at = worst_wide(call(op, x, isa=isa), np.array([getattr(math, op)(value) for value in x.tolist()]))
     assert error <= LIMIT, (error, x[at])
+
+
+def test_erf_and_erfc_of_float64_where_intervals_meet():
+    erf_ends = (np.arange(16) + 0.5) * 0.3833939885586004
+    erfc_ends = np.concatenate([2.0**octave * (1 + np.arange(4) / 4) - 2 for octave in (1, 2, 3, 4)])[1:]
+    for op, ends, wide in (("erf", erf_ends, 6.2), ("erfc", erfc_ends, 27.3)):
+        x = np.concatenate([ends, np.nextafter(ends, 0), np.random.default_rng(2).uniform(0, wide, 400), ends[ends < 1] * 1e-3])
+        with mpmath.workprec(200):
+            expected = [getattr(mpmath, op)(mpmath.mpf(value)) for value in x.tolist()]
+        for isa in LEVELS:
+            errors = list(map(exact_error, call(op, x, isa=isa).tolist(), expected))
+            looked_up = get_target(isa).has("avx512f")
+            assert max(errors) <= (1.6 if looked_up else DOUBLE_LIMITS.get(op, LIMIT)), (op, isa, x[int(np.argmax(errors))])
 
 
 def test_log_of_float64_near_1_and_where_intervals_meet():
