@@ -103,6 +103,15 @@ def test_a_row_does_not_depend_on_the_others() -> None:
         assert np.array_equal(product(a, b[:, :1]), whole[:, :1])
 
 
+@pytest.mark.parametrize("isa", RUNNABLE)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_row_times_long_columns_has_the_bits_of_many_rows(dtype: str, isa: str) -> None:
+    """Also beyond the chains that are added up one after another in registers."""
+    for n, k in ((19, 257), (19, 1100), (37, 4700)):
+        a, b = matrices(9, n, k, dtype)
+        assert np.array_equal(product(a[4:5], laid_out(b, "columns"), isa=isa), product(a, b, isa=isa)[4:5]), (n, k)
+
+
 def test_levels_with_fused_multiply_add_agree() -> None:
     a, b = matrices(45, 77, 600)
     expected = product(a, b)

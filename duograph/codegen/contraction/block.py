@@ -89,6 +89,7 @@ class _Block:
     final: str  # of k and of columns
     a_walks: str  # whether A and B are walked by several strides
     b_walks: str
+    longest: Value  # chain of multiply-adds
 
 
 def add_block(module: Module, shape: TileShape) -> None:
@@ -109,16 +110,18 @@ def add_block(module: Module, shape: TileShape) -> None:
     a_walks, b_walks = (f.icmp("ne", f.load("i64", f.gep(str(walks), 8 * i)), 0) for i in range(2))
     widest = f.and_(f.umax(f.umin(f.udiv(_BLOCK_BYTES // shape.size, longest), _WIDEST), _NARROWEST), -shape.width)
     widest = f.select(row, gemv.LONGEST_STRIP, widest)
+    columns_of_row = f.op(f"and i1 {row}, {f.op(f'xor i1 {by_rows}, true')}")
+    depth = f.select(columns_of_row, f.mul(longest, gemv.CHAINS_AT_ONCE), longest)  # several chains at once
     slots = [f.alloca("ptr"), f.alloca("i64"), f.alloca("i64")]
     with f.loop(0, "%n", widest) as j0:
         columns = f.umin(f.sub("%n", j0), widest)
         panels = f.ceildiv(columns, shape.width)
-        with f.loop(0, "%k", longest) as k0:
-            kc = f.umin(f.sub("%k", k0), longest)
+        with f.loop(0, "%k", depth) as k0:
+            kc = f.umin(f.sub("%k", k0), depth)
             add = f.select(f.icmp("ne", k0, 0), 1, "%add")
             last = f.icmp("uge", f.add(k0, kc), "%k")
             final = f.op(f"and i1 {last}, {f.icmp('uge', f.add(j0, columns), '%n')}")
-            block = _Block(k0, kc, j0, columns, panels, slots[0], slots[1], slots[2], add, last, final, a_walks, b_walks)
+            block = _Block(k0, kc, j0, columns, panels, slots[0], slots[1], slots[2], add, last, final, a_walks, b_walks, longest)
             leave_if_stopped(f)
             one, many, done = f.label("row"), f.label("rows"), f.label("next")
             f.cond_br(row, one, many)
@@ -167,7 +170,7 @@ def _one_row(f: TileFunction, block: _Block, by_rows: str) -> None:
     call_pointer(f, f.load("ptr", "%rows"), zip(gemv.PARAMETERS, values))
     f.br(done)
     f.place(columns)
-    values[3] = "%b_n"
+    values[3], values[8] = "%b_n", block.longest
     call_pointer(f, f.load("ptr", f.gep("%rows", 8)), zip(gemv.COLUMNS_PARAMETERS, values))
     f.br(done)
     f.place(done)

@@ -18,12 +18,15 @@ PARAMETERS = (
     ("i64", "add"),
     ("ptr", "sums"),
 )
-# For `row_columns`; element (k, n) of B is at ``b + k * size + n * b_n``.
-COLUMNS_PARAMETERS = (*PARAMETERS[:3], ("i64", "b_n"), *PARAMETERS[4:8])
+# For `row_columns`; element (k, n) of B is at ``b + k * size + n * b_n``. ``longest``: of a chain, in elements.
+COLUMNS_PARAMETERS = (*PARAMETERS[:3], ("i64", "b_n"), *PARAMETERS[4:8], ("i64", "longest"))
 LONGEST_STRIP = 4096  # columns: the sums stay in L1
+CHAINS_AT_ONCE = 8  # of `row_columns`: pages of each column one after another, while the row stays in L1
 _ROWS = 8
 _VECTORS = 2
-_BUSY_STREAMS = 16  # so many at once keep memory busy where the hardware follows them
+# So many streams at once keep memory busy where the hardware follows them, which takes it more bytes than these in all.
+_BUSY_STREAMS = 8
+_SHORT_BYTES = 16384
 _LINE = 64
 
 
@@ -112,18 +115,22 @@ def add_row_columns(module: Module, shape: TileShape) -> None:
     lanes = shape.lanes
     reads = f.low_mask(lanes, f.mul("%add", lanes))
     offsets, gathered = f.alloca("i64", 64, lanes), f.alloca(shape.vector, 64)
-    blocks = f.and_("%k", -lanes)
     last = f.sub("%columns", 1)
-    bytes_of_block, length = lanes * lanes * shape.size, f.mul(blocks, shape.size)
+    bytes_of_block, length = lanes * lanes * shape.size, f.mul(f.and_("%k", -lanes), shape.size)
+    followed = shape.follows_streams and lanes >= _BUSY_STREAMS
+    lost = f.icmp("ule", f.mul(length, lanes), _SHORT_BYTES) if followed else "true"
     with f.loop(0, "%columns", lanes) as column:
         for i in range(lanes):  # columns past the end repeat the last one
             f.store("i64", f.mul(f.umin(f.add(column, i), last), "%b_n"), f.gep(offsets, 8 * i))
         following = f.gep("%b", f.mul(f.add(column, lanes), "%b_n"))
+        mask = f.low_mask(lanes, f.umin(f.sub("%columns", column), lanes))
+        place = f.gep("%c", f.mul(column, shape.size))
+        held = f.load_vector(place, f.op(f"and <{lanes} x i1> {reads}, {mask}"))
 
         def block(k: str, values: list[str]) -> list[Value]:
             total, a, coming, at = values
             place = f.gep("%b", f.mul(k, shape.size))
-            if not (shape.follows_streams and lanes >= _BUSY_STREAMS):  # what comes next, column by column: one stream
+            with f.when(lost):  # what comes next, column by column: one stream
                 for line in range(0, bytes_of_block, _LINE):
                     f.prefetch(f.gep(f.gep(coming, at), line), locality=2)
             reached = f.add(at, bytes_of_block)
@@ -143,11 +150,16 @@ def add_row_columns(module: Module, shape: TileShape) -> None:
             scale = f.broadcast(values[1])
             return [f.multiply_add(scale, f.load(shape.vector, gathered, 64), values[0]), f.gep(values[1], "%a_k")]
 
-        carried: list[tuple[str, Value]] = [(shape.vector, "zeroinitializer"), ("ptr", "%a"), ("ptr", following), ("i64", 0)]
-        total, a, _, _ = f.carried_loop(0, blocks, lanes, carried, block)
-        total, _ = f.carried_loop(blocks, "%k", 1, [(shape.vector, total), ("ptr", a)], single)
-        mask = f.low_mask(lanes, f.umin(f.sub("%columns", column), lanes))
-        place = f.gep("%c", f.mul(column, shape.size))
-        held = f.load_vector(place, f.op(f"and <{lanes} x i1> {reads}, {mask}"))
-        f.store_vector(_onto(f, held, total), place, mask)
+        def chain(first: str, values: list[str]) -> list[str]:
+            held, coming, at = values
+            end = f.add(first, f.umin(f.sub("%k", first), "%longest"))
+            blocks = f.add(first, f.and_(f.sub(end, first), -lanes))
+            a = f.gep("%a", f.mul(first, "%a_k"))
+            carried: list[tuple[str, Value]] = [(shape.vector, "zeroinitializer"), ("ptr", a), ("ptr", coming), ("i64", at)]
+            total, a, coming, at = f.carried_loop(first, blocks, lanes, carried, block)
+            total, _ = f.carried_loop(blocks, end, 1, [(shape.vector, total), ("ptr", a)], single)
+            return [_onto(f, held, total), coming, at]
+
+        start: list[tuple[str, Value]] = [(shape.vector, held), ("ptr", following), ("i64", 0)]
+        f.store_vector(f.carried_loop(0, "%k", "%longest", start, chain)[0], place, mask)
     module.add(f)
