@@ -11,11 +11,12 @@ _MODULES = {
     "bits": ("exponent", "mantissa", "next_after"),
     "erf": ("erf",),
     "erfc": ("erfc",),
+    "erfinv": ("erfinv",),
     "exp": ("exp", "exp2", "expm1"),
     "inverse": ("acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cosh", "hypot", "sinh"),
     "log": ("log", "log1p", "log2"),
     "pow": ("floor_divide", "floor_modulo", "power", "truncated_modulo"),
-    "special": ("digamma", "erfinv", "lgamma"),
+    "special": ("digamma", "lgamma"),
     "tanh": ("tanh",),
     "trig": ("cos", "sin", "tan"),
 }

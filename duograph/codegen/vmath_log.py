@@ -8,7 +8,7 @@ log m = -log c + r - r**2/2 + r**3 Q(r), -log c in two parts looked up, Q to 2**
 from __future__ import annotations
 
 from duograph.codegen.vector import Vec, Vectors
-from duograph.codegen.vmath_exp import LOG2E
+from duograph.codegen.vmath_exp import LN2, LOG2E
 from duograph.codegen.vmath_format import DOUBLE, FLOAT, INFINITY, NAN, format_of
 from duograph.codegen.vmath_tables import lookup
 
@@ -41,6 +41,7 @@ _LOG_OF_INVERSE = (
         3.7715835031076943e-13, -2.901642327698405e-13, -2.8089014148582744e-13,
     ),
 )  # fmt: skip
+_LOG_NEAREST = tuple(high + low for high, low in zip(*_LOG_OF_INVERSE))
 _LOG2_OF_INVERSE = (
     (
         -0.4676055500831353, -0.4072677642443523, -0.34872815423113934, -0.2923216328017588, -0.2384047393252331,
@@ -65,9 +66,16 @@ _ROOT = {"float": 0x3F3504F3, "double": 0x3FE6A09E667F3BCD}
 
 def log(v: Vectors, x: Vec) -> Vec:
     if x.element == "double":
-        return _special(v, x, _log_double(v, x, v.like(x, 0.0)))
+        return _special(v, x, _log_double(v, _bits(v, x)))
     k, m = split(v, x)
     return _special(v, x, _log_float(v, k, v.fsub(m, v.like(x, 1.0))))
+
+
+def quick_log(v: Vectors, x: Vec) -> Vec:
+    """log of float64 x > 0, finite and not denormal, within 3 units in the last place; anything of others."""
+    k, j, r = _reduced(v, _normal_bits(v, x))
+    large = v.mul_add(k, v.like(x, LN2), lookup(v, "log_nearest", _LOG_NEAREST, j))
+    return v.fadd(large, v.mul_add(v.fmul(r, r), v.polynomial(r, (*_LOG_DOUBLE, -0.5)), r))
 
 
 def log1p(v: Vectors, x: Vec) -> Vec:
@@ -79,7 +87,7 @@ def log1p(v: Vectors, x: Vec) -> Vec:
         f = v.select(near, x, v.fsub(m, one))
         found = _log_float(v, k, f, v.select(near, zero, v.fdiv(lost, total)))
     else:
-        found = _log_double(v, total, v.fdiv(lost, total))
+        found = _log_double(v, _bits(v, total), v.fdiv(lost, total))
     return v.select(v.fcmp("oeq", x, zero), x, _special(v, total, found))
 
 
@@ -119,8 +127,12 @@ def _bits(v: Vectors, x: Vec) -> Vec:
         bits = v.bits(v.fmul(x, v.like(x, 2.0**lift)))
         return v.sub(bits, v.like(bits, lift << fmt.mantissa))
 
-    bits = v.where_any(tiny, lifted, v.bits(x))
-    return v.sub(bits, v.like(bits, _ROOT[fmt.element]))
+    return _normal_bits(v, v.floats(v.where_any(tiny, lifted, v.bits(x))))
+
+
+def _normal_bits(v: Vectors, x: Vec) -> Vec:
+    bits = v.bits(x)
+    return v.sub(bits, v.like(bits, _ROOT[x.element]))
 
 
 def _power(v: Vectors, bits: Vec) -> tuple[Vec, Vec]:
@@ -142,24 +154,24 @@ def _log_float(v: Vectors, k: Vec, f: Vec, extra: Vec | None = None) -> Vec:
     return v.fadd(total, v.fadd(error, tail))
 
 
-def _reduced(v: Vectors, x: Vec) -> tuple[Vec, Vec, Vec]:
-    """(k, j, r) with x = 2**k (1 + r) / c, c the number of interval j mod 16, for float64."""
-    bits = _bits(v, x)
+def _reduced(v: Vectors, bits: Vec) -> tuple[Vec, Vec, Vec]:
+    """(k, j, r) with x = 2**k (1 + r) / c, c the number of interval j mod 16, for the `_bits` of float64 x."""
     k, m = _power(v, bits)
     j = v.lshr(bits, 48)
-    c, one = lookup(v, "log_inverse", _INVERSE, j), v.like(x, 1.0)
+    c, one = lookup(v, "log_inverse", _INVERSE, j), v.like(m, 1.0)
     if v.target.fma:
         return k, j, v.fma(m, c, v.fneg(one))
     product, rest = v.two_product(m, c)
     return k, j, v.fadd(v.fsub(product, one), rest)
 
 
-def _log_double(v: Vectors, x: Vec, extra: Vec) -> Vec:
-    """log x + extra."""
-    k, j, r = _reduced(v, x)
-    high, low = (v.like(x, part) for part in _LN2_DOUBLE)
+def _log_double(v: Vectors, bits: Vec, extra: Vec | None = None) -> Vec:
+    """log x + extra, given `_bits`."""
+    k, j, r = _reduced(v, bits)
+    high, low = (v.like(r, part) for part in _LN2_DOUBLE)
     high = v.mul_add(k, high, lookup(v, "log_high", _LOG_OF_INVERSE[0], j))  # exact
-    low = v.mul_add(k, low, v.fadd(lookup(v, "log_low", _LOG_OF_INVERSE[1], j), extra))
+    rest = lookup(v, "log_low", _LOG_OF_INVERSE[1], j)
+    low = v.mul_add(k, low, v.fadd(rest, extra) if extra else rest)
     z = v.fmul(r, r)
     low = v.mul_add(v.fmul(z, r), v.polynomial(r, _LOG_DOUBLE), low)
     total, error = v.fast_two_sum(high, r)
@@ -167,7 +179,7 @@ def _log_double(v: Vectors, x: Vec, extra: Vec) -> Vec:
 
 
 def _log2_double(v: Vectors, x: Vec) -> Vec:
-    k, j, r = _reduced(v, x)
+    k, j, r = _reduced(v, _bits(v, x))
     factor, rest = (v.like(x, part) for part in _LOG2E_DOUBLE)
     high = v.fadd(k, lookup(v, "log2_high", _LOG2_OF_INVERSE[0], j))  # exact
     z = v.fmul(r, r)
