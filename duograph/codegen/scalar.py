@@ -253,8 +253,8 @@ PRIMITIVES: dict[str, Primitive] = {
     "shl": Primitive(lambda s, info, x: integer.shift_left(s.v, info, x[0], x[1]), "iu", cost=3),
     "shr": Primitive(lambda s, info, x: integer.shift_right(s.v, info, x[0], x[1]), "iu", cost=3),
     # elementary functions
-    "sqrt": _function(lambda v, x: v.sqrt(x), 12),
-    "rsqrt": _function(lambda v, x: v.fdiv(v.like(x, 1.0), v.sqrt(x)), 20),
+    "sqrt": _function(vmath.named("sqrt"), 12),
+    "rsqrt": _function(lambda v, x: v.fdiv(v.like(x, 1.0), vmath.named("sqrt")(v, x)), 20),
     "exp": _function(vmath.named("exp"), 14),
     "exp2": _function(vmath.named("exp2"), 14),
     "expm1": _function(vmath.named("expm1"), 20),

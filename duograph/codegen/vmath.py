@@ -17,6 +17,7 @@ _MODULES = {
     "log": ("log", "log1p", "log2"),
     "pow": ("floor_divide", "floor_modulo", "power", "truncated_modulo"),
     "special": ("digamma", "lgamma"),
+    "sqrt": ("sqrt",),
     "tanh": ("tanh",),
     "trig": ("cos", "sin", "tan"),
 }

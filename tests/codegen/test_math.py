@@ -172,6 +172,33 @@ def test_float64_where_intervals_meet():
             assert max(errors) <= limit, (op, isa, max(errors), x[int(np.argmax(errors))])
 
 
+def near_the_middle(most):
+    """float64 x whose root is within most / 2**106 of the middle between two numbers: M**2 + M = j modulo 2**52 or 2**53."""
+    for j in range(-most, most + 1, 2):
+        for digits in (52, 53):
+            found = {0, 1}
+            for bit in range(1, digits):
+                found = {c for m in found for c in (m, m + (1 << bit)) if (c * c + c - j) % (2 << bit) == 0}
+            for m in (m + (1 << 52) * k for m in found for k in (0, 1)):
+                a, rest = divmod(m * m + m - j, 1 << digits)
+                if not rest and 1 << 52 <= m < 1 << 53 and 1 << 52 <= a < 1 << 53:
+                    yield math.ldexp(a, digits)
+
+
+@pytest.mark.parametrize("isa", LEVELS)
+def test_sqrt_is_rounded_correctly(isa):
+    hard = np.array(list(near_the_middle(200)))
+    assert len(hard) > 200
+    random = np.random.default_rng(5)
+    mantissas = random.uniform(1, 4, 100_000)
+    tiny = np.concatenate([mantissas[:999] * 2.0**-960, mantissas[:999] * 2.0**-1072])
+    squares = np.arange(1, 2000.0) ** 2
+    next_to = [np.nextafter(x, limit) for x in (squares, np.arange(1.0, 4.0, 2.0**-9)) for limit in (0, np.inf)]
+    x = np.concatenate([hard, hard * 2.0**900, hard * 2.0**-1000, mantissas, tiny, squares, *next_to, points("float64", 100_000)])
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(call("sqrt", x, isa=isa), np.sqrt(x))
+
+
 def test_log_of_float64_near_1_and_where_intervals_meet():
     root = np.float64(0.5**0.5).view("int64")
     ends = (root + (np.arange(17) << 48)).view("float64")
