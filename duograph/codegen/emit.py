@@ -9,13 +9,23 @@ from duograph.codegen.analysis import Facts, address_of, analyse, best_vector_di
 from duograph.codegen.column_schedule import emit_column
 from duograph.codegen.flow import emit_flow
 from duograph.codegen.full_schedule import emit_full
-from duograph.codegen.kernel import CompiledKernel, ContractionKernel, FlowKernel, Kernel, RowKernel, ScatterKernel, Unit
+from duograph.codegen.kernel import (
+    CompiledKernel,
+    ContractionKernel,
+    FlowKernel,
+    Kernel,
+    RowKernel,
+    ScatterKernel,
+    Unit,
+    WindowKernel,
+)
 from duograph.codegen.llvm import Module
 from duograph.codegen.map_schedule import emit_map
 from duograph.codegen.row_schedule import emit_row
 from duograph.codegen.rows import launch_rows
 from duograph.codegen.scatter import emit_scatter
 from duograph.codegen.target import Target
+from duograph.codegen.windows.launch import launch_windows
 
 
 def compile_kernels(kernels: Sequence[Kernel], target: Target) -> Unit:
@@ -40,6 +50,8 @@ def emit_kernel(module: Module, target: Target, symbol: str, kernel: Kernel) -> 
         return CompiledKernel((emit_flow(module, target, symbol, kernel),))
     if isinstance(kernel, RowKernel):
         return CompiledKernel((launch_rows(kernel),))
+    if isinstance(kernel, WindowKernel):
+        return CompiledKernel((launch_windows(kernel),))
     facts = analyse(kernel)
     if isinstance(kernel, ScatterKernel):
         return CompiledKernel(tuple(emit_scatter(module, target, symbol, facts, kernel)))

@@ -221,7 +221,32 @@ class RowKernel(NamedTuple):
     body: tuple[Instr, ...] = ()
 
 
-Kernel: TypeAlias = "LoopKernel | ScatterKernel | ContractionKernel | FlowKernel | RowKernel"
+class WindowKernel(NamedTuple):
+    """Sums over windows of single channels, over three dimensions of places; the result is written row-major.
+
+    ``op`` "sums": ``C[n, g, f, o] = sum over c, k of x[n, g, c, o * stride + k * dilation - low] * w[g, f, c, k]``, with
+    ``other_strides`` over (g, f, c, k...). ``op`` "taps": ``C[g, f, k] = sum over n, o of x[n, g, 0, …] * given[n, g, f, o]``,
+    with ``other_strides`` over (n, g, f, o...). ``planes`` are the extents of n, g, f, c; ``x_strides`` are over
+    (n, g, c, places...). x is zero outside of its ``sizes``.
+    """
+
+    name: str
+    op: Literal["sums", "taps"]
+    dtype: str
+    planes: tuple[Extent, ...]
+    sizes: tuple[Extent, ...]
+    counts: tuple[Extent, ...]
+    taps: tuple[Extent, ...]
+    low: tuple[Extent, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    x_strides: tuple[Extent, ...]
+    other_strides: tuple[Extent, ...]
+    operands: tuple[Operand, ...]
+    body: tuple[Instr, ...] = ()
+
+
+Kernel: TypeAlias = "LoopKernel | ScatterKernel | ContractionKernel | FlowKernel | RowKernel | WindowKernel"
 
 
 class Launch(NamedTuple):

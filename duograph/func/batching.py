@@ -252,6 +252,29 @@ def _contraction(to: Batching, node: Node, inputs: list[Value], flags: list[bool
     return to.like(node, inputs, a=a, b=b, out=letter + out)
 
 
+@rule("window_sums", "window_taps")
+def _windows(to: Batching, node: Node, inputs: list[Value], flags: list[bool]) -> list[Value]:
+    """Examples are groups: each has channels and kernels of its own."""
+
+    def grouped(value: Value, dim: int) -> Value:
+        order = (*range(1, dim), 0, *range(dim, len(value.shape)))
+        value = to.emit("permute", [value], {"dims": order}, value.dtype, [value.shape[d] for d in order])
+        shape = (*value.shape[: dim - 1], value.shape[dim - 1] * value.shape[dim], *value.shape[dim + 1 :])
+        return to.emit("reshape", [value], {}, value.dtype, shape)
+
+    stretched = to.all_stretched(node, inputs, flags)
+    sums = node.op == "window_sums"
+    operands = [grouped(stretched[0], 2), grouped(stretched[1], 1 if sums else 2)]
+    shape = node.output.shape
+    dim = 1 if sums else 0
+    many = (*shape[:dim], to.size * shape[dim], *shape[dim + 1 :])
+    made = to.emit(node.op, operands, node.attrs, node.output.dtype, many)
+    apart = (*shape[:dim], to.size, *shape[dim:])
+    made = to.emit("reshape", [made], {}, made.dtype, apart)
+    order = (dim, *range(dim), *range(dim + 1, len(apart)))
+    return [to.emit("permute", [made], {"dims": order}, made.dtype, [apart[d] for d in order])]
+
+
 def _front(to: Batching, value: Value, dim: int) -> Value:
     """A dimension moved behind the first one."""
     order = (0, dim, *(d for d in range(1, len(value.shape)) if d != dim))

@@ -18,6 +18,7 @@ RANDOM = "random"
 CONTROL = "control"
 LATE = "late"
 ROWS = "rows"
+WINDOWS = "windows"
 EFFECT = "effect"
 
 # What it costs to compute one element once more; a load counts 2, and anything above CHEAP is kept in memory.
@@ -104,6 +105,7 @@ def _rows() -> list[Primitive]:
     add(RANDOM, 1, "random_uniform random_bits", cost=TRANSCENDENTAL, result="any")
     add(CONTROL, -1, "cond while_loop", flops=0, result="any")
     add(ROWS, -1, "scan sort select search compress spans", cost=4, flops=0, result="any")
+    add(WINDOWS, 2, "window_sums window_taps", cost=TRANSCENDENTAL, flops=2, result="any")
     add(LATE, 1, "size_of nonzero box unbox", cost=4, flops=0, result="any")
     add(LATE, 0, "require", flops=0, result="any")
     add(EFFECT, 2, "assign", flops=0, result="any")

@@ -244,6 +244,20 @@ def _contraction_shape(node: Node) -> tuple[int | Dim, ...]:
     return tuple(sizes[letter] for letter in node.attrs["out"])
 
 
+def _window_sums_shape(node: Node) -> tuple[int | Dim, ...]:
+    x, weight = (value.shape for value in node.inputs)
+    if x[1] != weight[0] or x[2] != weight[2]:
+        _fail(node, f"kernels {weight} do not fit {x}")
+    return (x[0], *weight[:2], *node.output.shape[3:])
+
+
+def _window_taps_shape(node: Node) -> tuple[int | Dim, ...]:
+    x, given = (value.shape for value in node.inputs)
+    if x[:2] != given[:2]:
+        _fail(node, f"{given} does not fit {x}")
+    return (*given[1:3], *node.output.shape[2:])
+
+
 def _take_shape(node: Node) -> tuple[int | Dim, ...]:
     shape, dim = node.inputs[0].shape, node.attrs["dim"]
     return (*shape[:dim], *node.inputs[1].shape, *shape[dim + 1 :])
@@ -296,6 +310,8 @@ _SHAPE_RULES = {
     "concat": _concat_shape,
     "affine": _affine_shape,
     "contraction": _contraction_shape,
+    "window_sums": _window_sums_shape,
+    "window_taps": _window_taps_shape,
     "gather": lambda node: node.inputs[1].shape,
     "take": _take_shape,
     "row": _row_shape,

@@ -21,6 +21,7 @@ from duograph.codegen.kernel import (
     RowKernel,
     ScatterKernel,
     Walk,
+    WindowKernel,
 )
 from duograph.codegen.target import get_target
 from duograph.ir.dim import Dim, Expr, symbol
@@ -83,6 +84,16 @@ class _Canonical:
         if isinstance(kernel, RowKernel):
             rows = tuple((self.address(place), self.size(length), self.size(inner)) for place, length, inner in kernel.rows)
             return kernel._replace(outer=self.sizes(kernel.outer), rows=rows, numbers=self.sizes(kernel.numbers))
+        if isinstance(kernel, WindowKernel):
+            return kernel._replace(
+                planes=self.sizes(kernel.planes),
+                sizes=self.sizes(kernel.sizes),
+                counts=self.sizes(kernel.counts),
+                taps=self.sizes(kernel.taps),
+                low=self.sizes(kernel.low),
+                x_strides=self.sizes(kernel.x_strides),
+                other_strides=self.sizes(kernel.other_strides),
+            )
         if isinstance(kernel, ScatterKernel):
             return kernel._replace(
                 extents=self.sizes(kernel.extents),

@@ -15,6 +15,7 @@ from duograph.codegen.kernel import (
     Instr,
     RowKernel,
     ScatterKernel,
+    WindowKernel,
 )
 from duograph.ir.dim import Expr
 from duograph.ir.graph import Graph
@@ -177,6 +178,8 @@ class _Printer:
         elif isinstance(kernel, RowKernel):
             read = [self._name(i) for i, operand in enumerate(kernel.operands) if operand.role == "in"]
             results.append(f"{kernel.function.rpartition('_')[0]}({', '.join(read)})")
+        elif isinstance(kernel, WindowKernel):
+            results.append(f"window_{kernel.op}({self._name(0)}, {self._name(1)})")
         if len(results) > 1 or (results and "=" in results[0].split("(")[0]):
             results = [", ".join(results)]
         return "; ".join([*self.lines, *results])

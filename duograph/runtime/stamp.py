@@ -10,7 +10,7 @@ from duograph import _core as core
 
 TRIPLE = "x86_64-unknown-linux-gnu"
 _PARTS = {
-    "codegen": ("contraction",),
+    "codegen": ("contraction", "windows"),
     "ir": (),
     "ops": (
         "convolution",

@@ -12,7 +12,7 @@ from duograph.ir.dim import Dim
 from duograph.ir.effects import has_effects
 from duograph.ir.graph import Node, Value
 from duograph.ir.late import makes, mentions
-from duograph.ir.primitives import CONTRACTION, INDEXING, MOVEMENT, NULLARY, REDUCE, TRANSCENDENTAL, kind_of
+from duograph.ir.primitives import CONTRACTION, INDEXING, MOVEMENT, NULLARY, REDUCE, TRANSCENDENTAL, WINDOWS, kind_of
 from duograph.ir.primitives import PRIMITIVES as TABLE
 from duograph.ir.types import TensorType
 from duograph.ops.definition import REGISTRY
@@ -344,6 +344,6 @@ class Reverse:
         kind = kind_of(node.op)
         if kind in (NULLARY, MOVEMENT, INDEXING):
             return False
-        if kind in (CONTRACTION, REDUCE, "composite") or node.op in ("while_loop", "cond"):
+        if kind in (CONTRACTION, WINDOWS, REDUCE, "composite") or node.op in ("while_loop", "cond"):
             return True
         return TABLE[node.op].cost >= TRANSCENDENTAL

@@ -12,6 +12,8 @@ from duograph.codegen.contraction.spread import add_spread
 from duograph.codegen.contraction.tables import add_tiles
 from duograph.codegen.llvm import Module
 from duograph.codegen.target import Target
+from duograph.codegen.windows.driver import LIBRARIES as WINDOWS
+from duograph.codegen.windows.driver import add_windows
 
 INTEGERS = {f"int{bits}": bits for bits in (8, 16, 32, 64)}
 
@@ -27,7 +29,7 @@ def library_dtype(accumulator: str) -> str:
 def library_names() -> list[str]:
     """Of all libraries and all parts of them."""
     parted = [library_name(dtype, part) for dtype in TILED for part in ("", *PARTS)]
-    return parted + [library_name(dtype) for dtype in INTEGERS]
+    return parted + [library_name(dtype) for dtype in INTEGERS] + list(WINDOWS)
 
 
 def symbol_of(dtype: str) -> str:
@@ -37,6 +39,10 @@ def symbol_of(dtype: str) -> str:
 
 def library_text(name: str, target: Target) -> str:
     """The IR of a library or of a part of one; ValueError for an unknown name."""
+    if name in WINDOWS:
+        module = Module()
+        add_windows(module, WINDOWS[name], target)
+        return module.text()
     dtype, _, part = name.removeprefix(PREFIX).partition("-")
     module = Module()
     if dtype in INTEGERS and not part:

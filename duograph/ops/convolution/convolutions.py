@@ -10,6 +10,7 @@ from ..shapes.movement import reshape
 from ..tracing import user_operator
 from .correlation import correlate, correlate_back
 from .geometry import check_operands, numbers, paddings, spans_of, spread_sizes, window_counts
+from .single import is_single
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,8 @@ def _convolved(
     counts = window_counts(name, given.shape[2:], pads, spans, steps)
     padded = not all(isinstance(size, int) and size == 0 for pair in pads for size in pair)
     low = tuple(front for front, _ in pads)
-    made = correlate(given, weight, low, counts, steps, holes, groups, padded)
+    single = is_single(given, weight, groups)
+    made = correlate(given, weight, low, counts, steps, holes, groups, padded, single)
     return _unbatched(_with_bias(made, bias, dims), x, dims)
 
 
@@ -66,7 +68,8 @@ def _spread_out(
     spans = spans_of(weight.shape[2:], holes)
     given = _batched(x, dims)
     sizes = spread_sizes(name, given.shape[2:], pads, spans, steps, holes, output_padding)
-    made = correlate_back(given, weight, pads, sizes, steps, holes, groups, any(pads))
+    single = is_single(given, weight, groups)
+    made = correlate_back(given, weight, pads, sizes, steps, holes, groups, any(pads), single)
     return _unbatched(_with_bias(made, bias, dims), x, dims)
 
 

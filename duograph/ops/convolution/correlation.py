@@ -1,17 +1,20 @@
 """The three products that convolutions and their gradients of any order are: each one's gradients are the others.
 
-`padded`: windows may reach beyond x; otherwise `low` is 0. The callers have checked all sizes.
+`padded`: windows may reach beyond x; otherwise `low` is 0. `single`: each group reads one channel (see `single`). The callers
+have checked all sizes.
 """
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ..definition import CONTRACTION, op
 from ..dtypes import same
 from ..matrix.contractions import contraction
 from ..shapes.movement import reshape
-from .phases import divided_taps, gathered_back, reached, taps_of
+from .phases import MOST_PHASES, divided_taps, gathered_back, reached, taps_of
+from .single import single_back, single_sums, single_taps
 from .windows import windows
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ def correlate(
     dilation: Numbers,
     groups: int,
     padded: bool,
+    single: bool = False,
 ) -> Tensor:
     """Sums over windows of x times a kernel: out[n, f, o] = sum of x[n, c, o · stride + k · dilation - low] · weight[f, c, k].
 
@@ -64,6 +68,8 @@ def correlate(
     Errors:   none: the callers have checked the sizes; without `padded`, low is 0 and no window reaches beyond x
     Source:   torch.nn.functional.conv2d
     """
+    if single:
+        return single_sums(x, weight, low, counts, stride, dilation, groups)  # type: ignore[no-any-return]
     dims = len(stride)
     places, taps = _PLACES[:dims], _TAPS[:dims]
     view = windows(_grouped(x, 1, groups), weight.shape[2:], low, counts, stride, dilation, padded)
@@ -82,7 +88,15 @@ def _(g: Any, out: Any, x: Any, weight: Any, low: Any, counts: Any, *form: Any) 
 
 @op(kind=CONTRACTION, dtypes=same, method=False, public=False)
 def correlate_taps(
-    x: Tensor, g: Tensor, low: Sizes, kernel: Sizes, stride: Numbers, dilation: Numbers, groups: int, padded: bool
+    x: Tensor,
+    g: Tensor,
+    low: Sizes,
+    kernel: Sizes,
+    stride: Numbers,
+    dilation: Numbers,
+    groups: int,
+    padded: bool,
+    single: bool = False,
 ) -> Tensor:
     """Windows of x times g, summed over the windows: the kernel whose product with g `correlate` takes from x.
 
@@ -92,6 +106,8 @@ def correlate_taps(
     Errors:   none: the callers have checked the sizes
     Source:   torch.nn.grad.conv2d_weight
     """
+    if single:
+        return single_taps(x, g, low, kernel, stride, dilation, groups)  # type: ignore[no-any-return]
     dims = len(stride)
     places, taps = _PLACES[:dims], _TAPS[:dims]
     view = windows(_grouped(x, 1, groups), kernel, low, tuple(g.shape[2:]), stride, dilation, padded)
@@ -118,6 +134,7 @@ def correlate_back(
     dilation: Numbers,
     groups: int,
     padded: bool,
+    single: bool = False,
 ) -> Tensor:
     """What each element of x gets of windows' results: out[n, c, i] sums g[n, f, o] · weight[f, c, k].
 
@@ -129,6 +146,8 @@ def correlate_back(
     Errors:   none: the callers have checked the sizes
     Source:   torch.nn.functional.conv_transpose2d
     """
+    if single and prod(stride) <= MOST_PHASES:
+        return single_back(g, weight, low, sizes, stride, dilation, groups)  # type: ignore[no-any-return]
     dims, kernel = len(stride), tuple(weight.shape[2:])
     given, taps = _grouped(g, 1, groups), _grouped(weight, 0, groups)
     first = len(taps.shape) - dims

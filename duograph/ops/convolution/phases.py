@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .geometry import Numbers
 
 # Up to so many phases are products of their own; more are one, of taps filled up with zeros.
-_MOST_PHASES = 8
+MOST_PHASES = 8
 
 
 class Phase(NamedTuple):
@@ -134,17 +134,20 @@ def gathered_back(
     dilation: Numbers,
     of_phase: Callable[[Any, Sequence[Spread], Sequence[Phase]], Any],
     of_all: Callable[[Any, Sequence[Spread], Sequence[Phase]], Any],
-    most: int = _MOST_PHASES,
+    most: int = MOST_PHASES,
+    pads: bool = True,
 ) -> Any:
     """[*B, *sizes] of g [*B, *counts], by `of_phase` [*B, *rounds] or, from many phases on, `of_all` [*B, *rounds, *stride].
 
-    Both are given the padded g, its `Spread`s and which taps: of `of_all` those of a kernel that a stride divides.
+    Both are given the padded g (without `pads`, g as it is), its `Spread`s and which taps: of `of_all` those of a kernel that
+    a stride divides.
     """
     dims = len(stride)
     batch = len(g.shape) - dims
     places = [spread(*along) for along in zip(g.shape[batch:], kernel, low, sizes, stride, dilation)]
-    ends = [[*([0] * batch), *(getattr(place, end) for place in places)] for end in ("front", "behind")]
-    g = zero_pad(g, *map(tuple, ends))
+    if pads:
+        ends = [[*([0] * batch), *(getattr(place, end) for place in places)] for end in ("front", "behind")]
+        g = zero_pad(g, *map(tuple, ends))
     each = [phases(*along) for along in zip(kernel, stride, dilation)]
     if all(step == 1 for step in stride):
         return of_phase(g, places, [along[0] for along in each])

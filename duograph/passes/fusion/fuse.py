@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from duograph.errors import InternalError
 from duograph.ir.dim import Expr, contiguous_strides, product
 from duograph.ir.graph import Node, Value
-from duograph.ir.primitives import CONTROL, ELEMENTWISE, INDEXING, LATE, MOVEMENT, PRIMITIVES, RANDOM, READS, ROWS
+from duograph.ir.primitives import CONTROL, ELEMENTWISE, INDEXING, LATE, MOVEMENT, PRIMITIVES, RANDOM, READS, ROWS, WINDOWS
 
 from ..rewriting.costs import CHEAP, LOAD_COST
 from .access import ZERO, Access, Split, divided, is_plain, linear, loop_index
@@ -42,6 +42,8 @@ class Fusion(OwnNodes):
                 self._measure(node)
             elif PRIMITIVES[node.op].kind == ROWS:
                 self._rows(node)
+            elif PRIMITIVES[node.op].kind == WINDOWS:
+                self._windows(node)
             else:
                 self._visit(node.outputs[0], node)
         for value in self.graph.inputs:

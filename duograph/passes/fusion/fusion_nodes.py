@@ -265,6 +265,20 @@ class OwnNodes(Requests):
             access = (*shared[: node.attrs["dim"]], inner, *shared[node.attrs["dim"] :])
             group.operands.append(self.ask(group, operand, access, leaf=True))
 
+    def _windows(self, node: Node) -> None:
+        """Sums over windows read their operands where they lie and write their result row-major."""
+        value = node.output
+        if value not in self.requesters and value not in self.targets:
+            return
+        group = self.group("windows", node)
+        group.frozen = True
+        group.placed(self.index[value])
+        self._wait(group, value)
+        self._result(group, value)
+        for operand in node.inputs:
+            access = tuple(ZERO if size == 1 else loop_index(group.loop(size)) for size in operand.shape)
+            group.operands.append(self.ask(group, operand, access, leaf=True))
+
     def _measure(self, node: Node) -> None:
         """A late size from a value, or from a count: the operand is written row-major for the step that looks at it."""
         if node.op in ("box", "unbox"):

@@ -156,7 +156,7 @@ class Store:
 class Group:
     """Nodes that become one kernel: loops, requested values, stores, and the groups that must run before it.
 
-    kind     "loop", "contraction", "scatter", "rows", "control", "random", "late" or "box"
+    kind     "loop", "contraction", "scatter", "rows", "windows", "control", "random", "late" or "box"
     extents  by loop number; `order` lists the live parallel and reduce loops, outer to inner
     again    the segment computed again that it belongs to (0: none); see recompute
     gathers  pseudo loops -1, -2, …: computed indices (request, extent) that gathered loads are addressed with

@@ -33,6 +33,7 @@ from ..rewriting.turns import turns
 from .lower import lower_loop, lower_scatter
 from .lower_contraction import lower_contraction
 from .lower_rows import lower_rows
+from .lower_windows import lower_windows
 from .ordering import in_order
 from .parts import parted_steps
 from .views import view_of
@@ -281,6 +282,8 @@ class _GroupSteps:
             return [lower_contraction(group)]
         if group.kind == "rows":
             return [lower_rows(group)]
+        if group.kind == "windows":
+            return [lower_windows(group)]
         if group.kind == "random":
             assert group.node is not None
             return [RandomStep(group.stores[0].placement.buffer, group.node.attrs["count"])]
