@@ -64,7 +64,7 @@ def header(a: np.ndarray, b: np.ndarray, c: np.ndarray, chunk: tuple[int, int], 
     size = c.itemsize
     (m, k), n = a.shape[-2:], b.shape[-1]
     strides = [a.strides[-2], a.strides[-1], b.strides[-2], b.strides[-1], c.strides[-2]]
-    words = [m, n, k, *(s // size for s in strides), *chunk, epilogue, parts, 0, a.ndim - 2, 0]
+    words = [m, n, k, *(s // size for s in strides), *chunk, epilogue, parts, 0, a.ndim - 2, 0, 0]
     for d in range(a.ndim - 2):
         words += [a.shape[d], a.strides[d] // size, b.strides[d] // size, c.strides[d] // size]
     return np.array(words, np.int64)

@@ -53,6 +53,7 @@ def test_windows_have_the_bits_of_their_copies(dtype: str, isa: str) -> None:
         (33, (2, 9, 70), (1, 3), 1, 1),
         (16, (1, 7, 66), (2, 2), 1, 2),
         (3, (4, 9, 9), (3, 2), 2, 1),
+        (9, (2, 7, 84), (3, 3), 2, 1),
         (17, (70, 5, 9), (3, 3), 1, 1),
         (300, (3, 5, 34), (2, 2), 1, 1),
     ]:
@@ -116,3 +117,50 @@ def test_columns_are_joined_only_where_c_and_the_epilogue_allow_it() -> None:
     assert not with_walks(kernel((40, 8, 1))).columns
     assert not with_walks(kernel((30, 6, 1), Instr("load", (), "float32", Address(3, (0, 1, 0))))).columns
     assert not with_walks(kernel((30, 6, 1), Instr("index", (), "int64", 1))).columns
+
+
+def test_rows_are_walked_backwards() -> None:
+    """Kernels turned round, as the gradient of a convolution's x takes them."""
+    for m, f, taps, n in ((5, 3, (3, 3), 40), (17, 40, (1, 21), 33), (15, 70, (3, 3), 20)):
+        turned = image(f, m, *taps, dtype="float32").transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
+        assert_same(turned, RNG.standard_normal((f, *taps, n)).astype("float32"), 1, 3, "native", cuts=2)
+
+
+@pytest.mark.parametrize("isa", RUNNABLE)
+@pytest.mark.parametrize("walked", [False, True])
+def test_matrices_with_one_a_are_multiplied_together(walked: bool, isa: str) -> None:
+    """Panels of two matrices' columns; several blocks of k and of columns, pieces of the matrices, what follows the sums."""
+    for m, c, size, count in ((20, 4, (7, 7), 5), (3, 150, (5, 9), 4), (33, 70, (14, 14), 7), (15, 3, (1, 1), 40)):
+        x = RNG.standard_normal((count, c, size[0] + 2, size[1] + 2)).astype("float32")
+        if walked:
+            n, ch, h, w = x.strides
+            b = np.lib.stride_tricks.as_strided(x, (c, 3, 3, count, *size), (ch, h, w, n, h, w))
+        else:
+            b = np.ascontiguousarray(x[:, :, 1:-1, 1:-1]).transpose(1, 0, 2, 3)
+        taps = b.ndim - 3
+        a = RNG.standard_normal((m, *b.shape[:taps])).astype("float32")
+        bias = RNG.standard_normal(m).astype("float32")
+        wide = np.full((count + 1, m + 1, *size), np.nan, "float32")
+        given = np.full_like(wide, 3)
+        for cuts in (1, 3):
+            for after in (False, True):
+                out = wide[:count, :m].transpose(1, 0, 2, 3)
+                out[...] = np.nan
+                strides = tuple(s // 4 for s in out.strides)
+                add = (
+                    Instr("accumulator", (), "float32"),
+                    Instr("load", (), "float32", Address(3, (1, 0, 0, 0))),
+                    Instr("add", (0, 1), "float32"),
+                    Instr("load", (), "float32", Address(4, strides)),
+                    Instr("mul", (2, 3), "float32"),
+                )
+                compiled = contract(
+                    a, b, out, (bias, given) if after else (), add if after else (), batch=0, m=1, k=taps, cuts=cuts, isa=isa
+                )
+                assert not compiled.temporaries
+                for i in range(count):
+                    alone = np.full((m, *size), np.nan, "float32")
+                    contract(a, b[..., i, :, :], alone, batch=0, m=1, k=taps, isa=isa)
+                    expected = (alone + bias[:, None, None]) * np.float32(3) if after else alone
+                    np.testing.assert_array_equal(out[:, i], expected)
+                assert np.isnan(wide[count]).all() and np.isnan(wide[:, m]).all()

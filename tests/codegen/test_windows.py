@@ -11,8 +11,7 @@ from duograph.codegen.contraction.library import build_library
 from duograph.codegen.kernel import Operand, WindowKernel
 from duograph.codegen.target import get_target
 from duograph.codegen.windows.launch import launch_windows
-
-from .contraction_calls import function, load_object, new_status, scratch, strides_of
+from tests.codegen.contraction_calls import function, load_object, new_status, scratch, strides_of
 
 RANDOM = np.random.default_rng(0)
 STRIDE, DILATION, LOW = (2, 1, 1), (1, 1, 3), (1, 2, -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from duograph.codegen.contraction import gemv, pack, spread, tile
+from duograph.codegen.contraction import gemv, joined, pack, spread, tile
 from duograph.codegen.contraction.ahead import ComingB, walk_a
 from duograph.codegen.contraction.parts import PARTS, TABLE
 from duograph.codegen.contraction.shape import BLOCK_UNIT, IN_PLACE_TILES, TileFunction, TileShape, next_heights
@@ -14,7 +14,8 @@ from duograph.codegen.llvm import Module, Value
 # Strides in bytes. ``add``: 1 adds the first block of k to what C holds, too. ``finish`` is null or the frame that `driver`
 # makes; ``stop`` is the interrupt flag. ``next_a``, ``next_b``: what will be multiplied after this, as far as is known: it
 # is only prefetched. Then the tables of the parts (see `parts`), null for those that are not there; the walks over A and B
-# (see `spread`) or null, and which column of the matrix is the first.
+# (see `spread`) or null, and which column of the matrix is the first. ``image``: 0, or so many columns of C lie side by side,
+# the next ones ``c_image`` further on (see `joined`).
 PARAMETERS = (
     ("ptr", "a"),
     ("ptr", "b"),
@@ -36,6 +37,8 @@ PARAMETERS = (
     *(("ptr", part) for part in PARTS),
     ("ptr", "walks"),
     ("i64", "column"),
+    ("i64", "image"),
+    ("i64", "c_image"),
 )
 # A block of B: it stays in the second level cache while rows of A pass by.
 _BLOCK_BYTES = 1 << 20
@@ -47,12 +50,18 @@ _TILES_PER_COPY = 8
 # The height of the next tile by the rows left, without and with the tiles of all heights.
 _STACKED, _BALANCED = "stacked", "balanced"
 _NO_WALKS = "no_walks"
+# Rows of B so far apart are read once and packed, but for a single tile: each tile of rows would wait for them again.
+_PAGE = 4096
 _PANEL_GAP = 128  # bytes between panels, so that no two share cache sets
 
 
 def scratch_bytes(shape: TileShape) -> int:
     """What `block` needs at most, for any sizes."""
-    return _before_tables(shape) + spread.table_bytes(shape, _WIDEST)
+    return _before_tile(shape) + joined.tile_bytes(shape)
+
+
+def _before_tile(shape: TileShape) -> int:
+    return (_before_tables(shape) + spread.table_bytes(shape, _WIDEST) + 63) & -64
 
 
 def _before_tables(shape: TileShape) -> int:
@@ -96,6 +105,7 @@ def add_block(module: Module, shape: TileShape) -> None:
     """``block``: C[m × n] (+)= A·B for k >= 1, then the epilogue on each piece while it is in cache."""
     for name, heights in ((_STACKED, shape.heights), (_BALANCED, shape.all_heights)):
         module.table(name, "i64", [str(rows) for rows in next_heights(shape, heights)], align=8)
+    joined.add_scatter(module, shape)
     f = TileFunction(module, "block", PARAMETERS, linkage="internal")
     f.shape = shape
     blocks = f.ceildiv("%k", shape.longest_block)
@@ -149,6 +159,9 @@ def _in_place(f: TileFunction, by_rows: str) -> str:
     """Whether the tiles read B where it lies."""
     shape = f.shape
     few = f.op(f"and i1 {by_rows}, {f.icmp('ule', '%m', IN_PLACE_TILES * shape.rows)}")
+    near = f.op(f"or i1 {f.icmp('ult', '%b_k', _PAGE)}, {f.icmp('ule', '%m', shape.rows)}")
+    few = f.op(f"and i1 {few}, {near}")
+    few = f.op(f"and i1 {few}, {f.icmp('eq', '%image', 0)}")
     if shape.masks:
         return few
     whole = f.icmp("eq", f.and_("%n", shape.lanes - 1), 0)
@@ -235,7 +248,8 @@ def _rows(f: TileFunction, block: _Block) -> None:
     whole, edge = _tiles_of(f, rows, block.columns)
     a = f.gep("%a", f.add(f.mul(row, "%a_row"), f.mul(block.k0, "%a_k")))
     place, a_row, a_k = copies.prepare(a, row, rows)
-    c = f.gep("%c", f.add(f.mul(row, "%c_row"), f.mul(block.j0, shape.size)))
+    c_rows = f.gep("%c", f.mul(row, "%c_row"))
+    c = f.gep(c_rows, f.mul(block.j0, shape.size))
     following = f.gep(a, f.mul(f.select(copies.columns, _copied_rows(shape), rows), "%a_row"))
     over = f.op(f"and i1 {f.icmp('eq', reached, '%m')}, {block.final}")
     over_a = walk_a(f, f.select(over, "%next_a", following, "ptr"), rows)
@@ -243,10 +257,12 @@ def _rows(f: TileFunction, block: _Block) -> None:
     with f.loop(0, block.panels) as panel:
         ends = f.icmp("eq", panel, last_panel)
         b = f.gep(first, f.mul(panel, panel_step))
-        at = f.gep(c, f.mul(panel, shape.vectors * shape.vector_bytes))
-        values = [place, a_row, a_k, b, b_k, block.kc, at, "%c_row", f.select(ends, lanes, shape.lanes), block.add]
-        values += coming.walk(f, rows, over_a, f.icmp("eq", panel, 0), at)
+        found = joined.Place(f, c_rows, c, block.j0, f.mul(panel, shape.width), block.columns, _before_tile(shape))
+        adds = f.select(found.apart, 0, block.add)
+        values = [place, a_row, a_k, b, b_k, block.kc, found.at, found.row, f.select(ends, lanes, shape.lanes), adds]
+        values += coming.walk(f, rows, over_a, f.icmp("eq", panel, 0), found.at)
         call_pointer(f, str(f.select(ends, edge, whole, "ptr")), zip(tile.PARAMETERS, values))
+        found.store(rows, block.add)
     _finish(f, block, row, rows)
     f.store("i64", reached, slot)
     f.cond_br(f.icmp("ult", reached, "%m"), again, done)
@@ -336,4 +352,7 @@ def _finish(f: TileFunction, block: _Block, row: Value, rows: Value) -> None:
     """After the last block of k: the epilogue on rows × columns of this block."""
     wanted = f.op(f"and i1 {block.last}, {f.op('icmp ne ptr %finish, null')}")
     with f.when(wanted):
-        f.call("finish", [("ptr", "%finish"), ("i64", row), ("i64", rows), ("i64", block.j0), ("i64", block.columns)])
+        with f.when(f.icmp("eq", "%image", 0)):
+            f.call("finish", [("ptr", "%finish"), ("i64", row), ("i64", rows), ("i64", block.j0), ("i64", block.columns)])
+        with f.when(f.icmp("ne", "%image", 0)):
+            joined.finish(f, row, rows, block.j0, block.columns)

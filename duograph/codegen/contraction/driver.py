@@ -21,12 +21,15 @@ ABI = (("ptr", "args"), ("ptr", "sizes"), ("i64", "begin"), ("i64", "end"), ("pt
 # "epilogue": position in args of the epilogue function, 0 if there is none. See `epilogue` for its signature.
 # "parts": which parts there are, and where in args their tables. See `parts`.
 # "spread": position in sizes of the walks over A and B, 0 if there are none. See `spread`.
+# "joined": position of walks by which the last batch dim, along which A stands still, is one with the columns; or 0.
 HEADER = (
     *("m", "n", "k", "a_m", "a_k", "b_k", "b_n", "c_m"),
-    *("rows_per_chunk", "columns_per_chunk", "epilogue", "parts", "add", "batch_dims", "spread"),
+    *("rows_per_chunk", "columns_per_chunk", "epilogue", "parts", "add", "batch_dims", "spread", "joined"),
 )
 BATCH_WORDS = 4
 MOST_BATCH_DIMS = 16
+# Matrices of so few columns are multiplied together where they have one A: it is read once, and panels are whole.
+_MOST_JOINED = 1024
 
 
 @dataclass
@@ -48,6 +51,7 @@ class Problem:
     add: Value
     batch_dims: Value
     spread: Value
+    joined: Value
     swapped: str = "false"
 
 
@@ -79,12 +83,18 @@ def add_driver(module: Module, shape: TileShape) -> None:
     spread = f.icmp("ne", problem.spread, 0)
     walks = f.select(spread, f.gep("%sizes", problem.spread, 8), "null", "ptr")
 
+    def product_of(a: str, b: str, c: str, rows: Value, columns: Value, more: list[Value]) -> None:
+        finish = f.select(f.icmp("eq", problem.epilogue, 0), "null", frame, "ptr")
+        p = problem
+        values: list[Value] = [a, b, c, rows, columns, p.k, p.a_m, p.a_k, p.b_k, p.b_n, p.c_m, p.add]
+        values += ["%scratch", str(finish), stop, *more]
+        f.call("block", [(type, value) for (type, _), value in zip(block.PARAMETERS, values)])
+
     def rectangle(a: str, b: str, c: str, m0: Value, rows: Value, n0: Value, columns: Value) -> None:
         place_frame(f, frame, m0, n0)
         a = f.gep(a, f.mul(m0, problem.a_m))
         b = f.gep(b, f.mul(n0, problem.b_n))
         c = f.gep(c, f.add(f.mul(m0, problem.c_m), f.mul(n0, shape.size)))
-        finish = f.select(f.icmp("eq", problem.epilogue, 0), "null", frame, "ptr")
         zero, product, done = f.label("zero"), f.label("product"), f.label("done")
         f.cond_br(empty, zero, product)
         f.place(zero)
@@ -92,15 +102,17 @@ def add_driver(module: Module, shape: TileShape) -> None:
         finish_rectangle(f, problem, frame, rows, columns)
         f.br(done)
         f.place(product)
-        p = problem
-        values: list[Value] = [a, b, c, rows, columns, p.k, p.a_m, p.a_k, p.b_k, p.b_n, p.c_m, p.add]
-        values += ["%scratch", str(finish), stop]
-        values += [f.gep(a, steps[0]), f.select(spread, b, f.gep(b, steps[1]), "ptr"), *tables, walks, n0]
-        f.call("block", [(type, value) for (type, _), value in zip(block.PARAMETERS, values)])
+        following = f.select(spread, b, f.gep(b, steps[1]), "ptr")
+        product_of(a, b, c, rows, columns, [f.gep(a, steps[0]), following, *tables, walks, n0, 0, 0])
         f.br(done)
         f.place(done)
 
-    over_rectangles(f, problem, frame, rectangle)
+    def join(a: str, b: str, c: str, images: Value, c_image: Value) -> None:
+        place_frame(f, frame, 0, 0)
+        together = f.gep("%sizes", problem.joined, 8)
+        product_of(a, b, c, problem.m, f.mul(images, problem.n), [a, b, *tables, together, 0, problem.n, c_image])
+
+    over_rectangles(f, problem, frame, rectangle, join)
     module.add(f)
 
 
@@ -117,8 +129,10 @@ def _tables(f: TileFunction, problem: Problem) -> list[Value]:
     return tables
 
 
-# The frame of an epilogue: function, args, sizes, pointer to batch indices, first row, first column, swapped; indices.
-_FRAME_BATCH = 56
+# The frame of an epilogue: function, args, sizes, pointer to batch indices, first row, first column, swapped, pointer to
+# the last batch index and what it is for the first column; indices.
+LAST_INDEX, FIRST_IMAGE = 56, 64
+_FRAME_BATCH = 72
 
 
 def make_frame(f: TileFunction, problem: Problem) -> str:
@@ -127,6 +141,7 @@ def make_frame(f: TileFunction, problem: Problem) -> str:
     for i, value in enumerate((function, "%args", "%sizes", f.gep(frame, _FRAME_BATCH))):
         f.store("ptr", value, f.gep(frame, 8 * i))
     f.store("i64", f.op(f"zext i1 {problem.swapped} to i64"), f.gep(frame, 48))
+    f.store("ptr", f.gep(frame, f.add(f.mul(problem.batch_dims, 8), _FRAME_BATCH - 8)), f.gep(frame, LAST_INDEX))
     return frame
 
 
@@ -167,22 +182,30 @@ def _swap_column(f: TileFunction, p: Problem) -> Problem:
         add=p.add,
         batch_dims=p.batch_dims,
         spread=p.spread,
+        joined=p.joined,
         swapped=swapped,
     )
 
 
 def over_rectangles(
-    f: TileFunction, p: Problem, frame: str, rectangle: Callable[[str, str, str, Value, Value, Value, Value], None]
+    f: TileFunction,
+    p: Problem,
+    frame: str,
+    rectangle: Callable[[str, str, str, Value, Value, Value, Value], None],
+    join: Callable[[str, str, str, Value, Value], None] | None = None,
 ) -> None:
-    """Call ``rectangle(a, b, c, first row, rows, first column, columns)`` for each piece of chunks [begin, end)."""
+    """Call ``rectangle(a, b, c, first row, rows, first column, columns)`` for each piece of chunks [begin, end).
+
+    Or ``join(a, b, c, matrices, bytes from C to C)`` for several whole matrices along the last batch dim.
+    """
     base = [str(f.load("ptr", f.gep("%args", 8 * i))) for i in range(3)]
     stop = stop_flag(f)
     first = f.select(p.swapped, base[1], base[0], "ptr")
     second = f.select(p.swapped, base[0], base[1], "ptr")
     down, across = f.ceildiv(p.m, p.rows_per_chunk), f.ceildiv(p.n, p.columns_per_chunk)
     each = f.mul(down, across)
-    slot = f.variable("i64", "%begin")
-    head, body, done = f.label("chunks"), f.label("chunk"), f.label("end")
+    slot, taken = f.variable("i64", "%begin"), f.alloca("i64")
+    head, body, next, done = f.label("chunks"), f.label("chunk"), f.label("next"), f.label("end")
     f.br(head)
     f.place(head)
     chunk = f.load("i64", slot)
@@ -190,6 +213,19 @@ def over_rectangles(
     f.place(body)
     matrix = f.udiv(chunk, each)
     within = f.sub(chunk, f.mul(matrix, each))
+    offsets = _batch_offsets(f, p, matrix, f.gep(frame, _FRAME_BATCH))
+    x, y = f.select(p.swapped, offsets[1], offsets[0]), f.select(p.swapped, offsets[0], offsets[1])
+    a, b, c = f.gep(str(first), x), f.gep(str(second), y), f.gep(base[2], offsets[2])
+    if join is not None:
+        several, single = f.label("several"), f.label("single")
+        images, c_image = _images(f, p, frame, f.udiv(f.sub("%end", chunk), each))
+        wanted = f.op(f"and i1 {_is_joinable(f, p)}, {f.icmp('ugt', images, 1)}")
+        f.cond_br(f.op(f"and i1 {wanted}, {f.icmp('eq', within, 0)}"), several, single)
+        f.place(several)
+        join(a, b, c, images, c_image)
+        f.store("i64", f.mul(images, each), taken)
+        f.br(next)
+        f.place(single)
     column = f.udiv(within, down)
     row = f.sub(within, f.mul(column, down))
     here = f.umin(f.sub(each, within), f.sub("%end", chunk))  # chunks left in this matrix and range
@@ -199,14 +235,36 @@ def over_rectangles(
     m0, n0 = f.mul(row, p.rows_per_chunk), f.mul(column, p.columns_per_chunk)
     m = f.umin(f.mul(rows, p.rows_per_chunk), f.sub(p.m, m0))
     n = f.umin(f.mul(columns, p.columns_per_chunk), f.sub(p.n, n0))
-    offsets = _batch_offsets(f, p, matrix, f.gep(frame, _FRAME_BATCH))
-    x, y = f.select(p.swapped, offsets[1], offsets[0]), f.select(p.swapped, offsets[0], offsets[1])
-    rectangle(f.gep(str(first), x), f.gep(str(second), y), f.gep(base[2], offsets[2]), m0, m, n0, n)
-    following = f.add(chunk, f.mul(rows, columns))
+    rectangle(a, b, c, m0, m, n0, n)
+    f.store("i64", f.mul(rows, columns), taken)
+    f.br(next)
+    f.place(next)
+    following = f.add(chunk, f.load("i64", taken))
     stopped = f.icmp("ne", f.op(f"load volatile i32, ptr {stop}"), 0, "i32")
     f.store("i64", f.select(stopped, "%end", following), slot)
     f.br(head)
     f.place(done)
+
+
+def _is_joinable(f: TileFunction, p: Problem) -> str:
+    """Whether matrices along the last batch dim are multiplied together."""
+    conditions = (("ne", p.joined, 0), ("ule", p.n, _MOST_JOINED), ("ne", p.m, 1), ("ne", p.k, 0))
+    holds = f.op(f"xor i1 {p.swapped}, true")
+    for relation, value, number in conditions:
+        holds = f.op(f"and i1 {holds}, {f.icmp(relation, value, number)}")
+    return holds
+
+
+def _images(f: TileFunction, p: Problem, frame: str, most: Value) -> tuple[Value, Value]:
+    """How many matrices there are from here on along the last batch dim, at most ``most``, and bytes from C to C."""
+    count, step = f.variable("i64", 0), f.variable("i64", 0)
+    with f.when(f.icmp("ne", p.batch_dims, 0)):
+        words = f.gep("%sizes", f.add(f.mul(f.sub(p.batch_dims, 1), 8 * BATCH_WORDS), 8 * len(HEADER)))
+        index = f.load("i64", f.load("ptr", f.gep(frame, LAST_INDEX)))
+        f.store("i64", index, f.gep(frame, FIRST_IMAGE))
+        f.store("i64", f.umin(f.sub(f.load("i64", words), index), most), count)
+        f.store("i64", f.mul(f.load("i64", f.gep(words, 24)), f.shape.size), step)
+    return f.load("i64", count), f.load("i64", step)
 
 
 def _batch_steps(f: TileFunction, p: Problem) -> tuple[Value, Value]:

@@ -226,21 +226,38 @@ class _Lowering:
             "parts": parts,
             "add": int(adds),
             "batch_dims": len(batches),
-            "spread": len(HEADER) + BATCH_WORDS * len(batches) if a.k or b.k else 0,
         }
+        walked = bool(a.k or b.k)
+        walks = (a.k, b.k, b.columns) if walked else ()
+        joined = self._joined(a, b)
+        words["spread"] = place = len(HEADER) + BATCH_WORDS * len(batches) if walked else 0
+        place = place or len(HEADER) + BATCH_WORDS * len(batches)
+        words["joined"] = place + len(_words_of(walks)) if joined else 0
         matrices = product([extent for extent, *_ in batches])
         chunks = matrices * ceildiv(m, _ROWS) * ceildiv(n, _COLUMNS)
         # multiply-adds where rows and columns share what is read, else memory: a vector times a matrix reads it once
         cost = maximum(floordiv(matrices * m * n * k, 2), DTYPES[self.dtype].size * matrices * k * (m + n))
         header = [words[name] for name in HEADER]
-        walks = (a.k, b.k, b.columns) if a.k or b.k else ()
-        words_of_walks = (*map(len, walks), *(word for walk in walks for dim in walk for word in dim))
-        return (*header, *(word for dim in batches for word in dim), *words_of_walks), chunks, cost
+        return (*header, *(word for dim in batches for word in dim), *_words_of(walks), *_words_of(joined)), chunks, cost
+
+    def _joined(self, a: _Matrix, b: _Matrix) -> tuple[Walk, ...]:
+        """Walks by which the last outer dim of n is one with the columns; none where there is no such dim."""
+        kernel = self.kernel
+        if len(kernel.n) < 2 or self.dtype not in TILED:
+            return ()
+        strides = b.strides[len(kernel.batch) + 1 :]
+        k = b.k or ((product(list(kernel.k)), b.strides[len(kernel.batch)]),)
+        return a.k, k, ((kernel.n[-2], strides[-2]), *(b.columns or ((kernel.n[-1], strides[-1]),)))
 
 
 def _same_bits(dtype: str, accumulator: str) -> bool:
     """Unsigned integers are multiplied and added as signed ones."""
     return dtype.removeprefix("u") == accumulator.removeprefix("u")
+
+
+def _words_of(walks: Sequence[Walk]) -> tuple[Extent, ...]:
+    """How a launch describes walks. See `spread`."""
+    return (*map(len, walks), *(word for walk in walks for dim in walk for word in dim))
 
 
 def _split(strides: Strides, first: int) -> tuple[Strides, Strides]:

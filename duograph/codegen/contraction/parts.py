@@ -22,7 +22,7 @@ PARTS = ("narrow", "heights", "rows", "spread")
 # The constant of a part (and of the library, for its tiles): its functions. See `tables`, and `library` for single rows.
 TABLE = "table"
 # The words of a launch's sizes that are read here; `driver` has them all.
-M_WORD, N_WORD, PARTS_WORD, SPREAD_WORD = 0, 1, 11, 14
+M_WORD, N_WORD, PARTS_WORD, SPREAD_WORD, JOINED_WORD = 0, 1, 11, 14, 15
 
 
 def library_name(dtype: str, part: str = "") -> str:
@@ -34,14 +34,14 @@ def part_symbols(dtype: str) -> tuple[str, ...]:
     return tuple(f"{library_name(dtype, part)}:{TABLE}" for part in PARTS)
 
 
-def needed_parts(shape: TileShape, m: Extent, n: Extent, spread: bool = False) -> tuple[bool, ...]:
+def needed_parts(shape: TileShape, m: Extent, n: Extent, spread: bool = False, joined: bool = False) -> tuple[bool, ...]:
     """Which of PARTS a product of m rows and n columns may profit from; ``spread``: an operand is walked by several strides."""
     narrow = not isinstance(n, int) or (n - 1) % shape.width < shape.lanes * (shape.vectors - 1)
     packed = bounds(m)[0] > IN_PLACE_TILES * shape.rows  # one more tile does not read a far B again
     stacked = isinstance(m, int) and count_tiles(shape, shape.heights, m) <= count_tiles(shape, shape.all_heights, m)
     heights = shape.heights != shape.all_heights and not packed and not stacked
     rows = not (_never_one(m) and _never_one(n))
-    return narrow, heights, rows and not spread, spread
+    return narrow or joined, heights or joined, rows and not spread, spread or joined
 
 
 def _never_one(extent: Extent) -> bool:
@@ -60,7 +60,8 @@ def settle_parts(launch: Launch) -> Launch:
     if dtype not in TILED or launch.functions[-len(PARTS) :] != symbols:
         return launch
     sizes = list(launch.size_exprs)
-    wanted = needed_parts(tile_shape(dtype, get_target().level), sizes[M_WORD], sizes[N_WORD], sizes[SPREAD_WORD] != 0)
+    spread, joined = (sizes[word] != 0 for word in (SPREAD_WORD, JOINED_WORD))
+    wanted = needed_parts(tile_shape(dtype, get_target().level), sizes[M_WORD], sizes[N_WORD], spread, joined)
     functions = launch.functions[: -len(PARTS)]
     sizes[PARTS_WORD] = parts_word(len(launch.args) + len(functions), wanted)
     functions += tuple(symbol for symbol, needed in zip(symbols, wanted) if needed)

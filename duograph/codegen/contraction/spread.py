@@ -40,6 +40,7 @@ COPY_A = (
     ("i64", "k"),
 )
 _OFFSETS = (("ptr", "dims"), ("i64", "count"), ("i64", "start"), ("i64", "length"), ("ptr", "out"))
+_RUNS_AHEAD = 4  # of A
 _COUNTS, _DIM = 24, 16  # bytes of the counts in front and of a dim
 
 
@@ -50,7 +51,7 @@ def table_bytes(shape: TileShape, columns: int) -> int:
 
 def add_spread(module: Module, shape: TileShape) -> None:
     """The part: its table has the packer of B and the copier of A."""
-    for function in (_offsets, _pack_runs, _pack_turned, _pack_scattered, _pack, _copy):
+    for function in (_offsets, _pack_runs, _pack_second, _pack_turned, _pack_scattered, _pack, _copy):
         module.add(function(module, shape))
     module.table(TABLE, "ptr", ["@spread_pack", "@spread_copy"], align=8, exported=True)
 
@@ -144,11 +145,16 @@ def _pack(module: Module, shape: TileShape) -> TileFunction:
     by_k, by_n = f.icmp("eq", k.step, shape.size), f.icmp("eq", n.step, shape.size)
     longer = f.op(f"or i1 {f.icmp('uge', n.extent, k.extent)}, {f.op(f'xor i1 {by_k}, true')}")
     columns = f.op(f"and i1 {by_n}, {longer}")
-    runs, others, turned, scattered, done = (f.label(hint) for hint in ("runs", "others", "turned", "scattered", "done"))
+    by_second = f.op(f"and i1 {f.icmp('eq', n.step, 2 * shape.size)}, {longer}")
+    hints = ("runs", "others", "second", "rest", "turned", "scattered", "done")
+    runs, others, second, rest, turned, scattered, done = (f.label(hint) for hint in hints)
     f.cond_br(columns, runs, others)
     f.place(others)
+    f.cond_br(by_second, second, rest)
+    f.place(rest)
     f.cond_br(by_k, turned, scattered)
-    for label, name in ((runs, "spread_runs"), (turned, "spread_turned"), (scattered, "spread_scattered")):
+    names = ("spread_runs", "spread_second", "spread_turned", "spread_scattered")
+    for label, name in zip((runs, second, turned, scattered), names):
         f.place(label)
         f.call(name, [(type, f"%{parameter}") for type, parameter in PACK_B])
         f.br(done)
@@ -158,20 +164,37 @@ def _pack(module: Module, shape: TileShape) -> TileFunction:
 
 def _pack_runs(module: Module, shape: TileShape) -> TileFunction:
     """Neighbouring columns lie side by side: pieces of a panel's width, each through all k."""
-    f = _function(module, shape, "spread_runs", PACK_B)
+    return _pack_pieces(module, shape, "spread_runs", 1)
+
+
+def _pack_second(module: Module, shape: TileShape) -> TileFunction:
+    """The same where they are every second element."""
+    return _pack_pieces(module, shape, "spread_second", 2)
+
+
+def _pack_pieces(module: Module, shape: TileShape, name: str, apart: int) -> TileFunction:
+    f = _function(module, shape, name, PACK_B)
     _, _, k_dims, k_count, n_dims, n_count = _walks(f)
     offsets, _ = _tables(f)
     _fill_table(f, k_dims, k_count, "%k0", "%k", offsets)
     row_bytes = shape.vectors * shape.vector_bytes
 
-    def move(source: str, target: str, masks: list[str]) -> None:
+    def masks_of(count: Value) -> list[str]:
+        """Of what is loaded for a vector of ``count`` columns: nothing beyond its last element."""
+        span = f.sub(f.mul(count, apart), apart - 1)
+        return [f.low_mask(shape.lanes, f.umin(f.smax(f.sub(span, i * shape.lanes), 0), shape.lanes)) for i in range(apart)]
+
+    def move(source: str, target: str, counts: list[Value]) -> None:
+        read = [masks_of(count) for count in counts]
+        written = [f.low_mask(shape.lanes, count) for count in counts]
         with f.loop(0, "%k") as k:
             here = f.gep(source, f.load("i64", f.gep(offsets, k, 8)))
             there = f.gep(target, f.mul(k, row_bytes))
-            for j, mask in enumerate(masks):
-                f.store_vector(
-                    f.load_vector(f.gep(here, j * shape.vector_bytes), mask), f.gep(there, j * shape.vector_bytes), mask
-                )
+            for j, masks in enumerate(read):
+                parts = [f.load_vector(f.gep(here, (j * apart + i) * shape.vector_bytes), mask) for i, mask in enumerate(masks)]
+                if apart == 2:
+                    parts = [f.shuffle(shape.vector, parts[0], parts[1], range(0, 2 * shape.lanes, 2))]
+                f.store_vector(parts[0], f.gep(there, j * shape.vector_bytes), written[j])
 
     def piece(source: str, column: str, count: Value) -> None:
         """Up to a panel's width of columns, inside of one panel."""
@@ -180,11 +203,10 @@ def _pack_runs(module: Module, shape: TileShape) -> TileFunction:
         one, two, done = f.label("one"), f.label("two"), f.label("done")
         f.cond_br(f.icmp("ule", count, shape.lanes), one, two)
         f.place(one)
-        move(source, target, [f.low_mask(shape.lanes, count)])
+        move(source, target, [count])
         f.br(done)
         f.place(two)
-        whole = f.low_mask(shape.lanes, shape.lanes)
-        move(source, target, [whole, f.low_mask(shape.lanes, f.sub(count, shape.lanes))])
+        move(source, target, [shape.lanes, f.sub(count, shape.lanes)])
         f.br(done)
         f.place(done)
 
@@ -200,7 +222,7 @@ def _pack_runs(module: Module, shape: TileShape) -> TileFunction:
         column = f.add(at, moved)
         room = f.sub(shape.width, f.and_(column, shape.width - 1))
         taken = f.umin(room, f.sub(count, moved))
-        piece(f.gep(source, f.mul(moved, shape.size)), str(column), taken)
+        piece(f.gep(source, f.mul(moved, apart * shape.size)), str(column), taken)
         f.store("i64", f.add(moved, taken), slot)
         f.br(head)
         f.place(done)
@@ -264,14 +286,34 @@ def _copy(module: Module, shape: TileShape) -> TileFunction:
     f = _function(module, shape, "spread_copy", COPY_A)
     dims, count, *_ = _walks(f)
     walk = _Walk(f, dims, count)
-    beside = f.icmp("eq", walk.step, shape.size)
+    beside, backwards = f.icmp("eq", walk.step, shape.size), f.icmp("eq", walk.step, -shape.size)
+    whole = (1 << shape.lanes) - 1
+    # Runs are often pages apart, in no hardware prefetcher's reach.
+    outer = f.select(f.icmp("ugt", count, 1), f.load("i64", f.gep(walk.last, f.select(f.icmp("ugt", count, 1), -8, 8))), 0)
+    ahead = f.mul(outer, _RUNS_AHEAD * shape.size)
 
     def run(offset: str, at: str, length: Value) -> None:
         source, target = f.gep("%source", offset), f.gep("%target", f.mul(at, shape.size))
-        vectors, single, done = f.label("vectors"), f.label("single"), f.label("done")
-        f.cond_br(beside, vectors, single)
+        hints = ("vectors", "others", "turned", "single", "done")
+        vectors, others, turned, single, done = (f.label(hint) for hint in hints)
+        f.cond_br(beside, vectors, others)
+        f.place(others)
+        f.cond_br(backwards, turned, single)
+        f.place(turned)
+        with f.loop(0, "%rows") as row:
+            f.prefetch(f.gep(f.gep(source, f.mul(row, "%step")), ahead))
+            here, there = f.gep(source, f.mul(row, "%step")), f.gep(target, f.mul(row, "%pitch"))
+            with f.loop(0, length, shape.lanes) as k:
+                missing = f.sub(shape.lanes, f.umin(f.sub(length, k), shape.lanes))
+                bits = f.op(f"trunc i64 {f.and_(f.shl(-1, missing), whole)} to i{shape.lanes}")
+                mask = f.op(f"bitcast i{shape.lanes} {bits} to <{shape.lanes} x i1>")
+                first = f.gep(here, f.sub(f.mul(k, walk.step), (shape.lanes - 1) * shape.size))
+                value = f.shuffle(shape.vector, f.load_vector(first, mask), "poison", range(shape.lanes)[::-1])
+                f.store_vector(value, f.gep(there, f.mul(k, shape.size)))
+        f.br(done)
         f.place(vectors)
         with f.loop(0, "%rows") as row:
+            f.prefetch(f.gep(f.gep(source, f.mul(row, "%step")), ahead))
             here, there = f.gep(source, f.mul(row, "%step")), f.gep(target, f.mul(row, "%pitch"))
             with f.loop(0, length, shape.lanes) as k:
                 mask = f.low_mask(shape.lanes, f.umin(f.sub(length, k), shape.lanes))
