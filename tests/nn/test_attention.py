@@ -242,3 +242,18 @@ def test_mistakes() -> None:
         layer(x, x, x, key_padding_mask=dg.zeros(2, 3, dtype=dg.int64))
     with pytest.raises(TypeError, match=name + "is_causal=True says that attn_mask is the causal one, and needs it"):
         layer(x, x, x, is_causal=True)
+
+
+def test_keys_whose_number_a_loop_decides() -> None:
+    """As in generation with a cache: one capture, whatever the length."""
+
+    def attend(q: dg.Tensor, keys: dg.Tensor, begin: int) -> dg.Tensor:
+        for end in range(begin, keys.shape[-2]):
+            q = q + attention(q, keys[:, :end], keys[:, :end])
+        return q
+
+    static = dg.static(attend)
+    for length, begin in ((6, 2), (4, 1), (9, 3)):
+        q, keys = dg.tensor(numbers(2, 1, 4)), dg.tensor(numbers(2, length, 4))
+        np.testing.assert_allclose(static(q, keys, begin).numpy(), attend(q, keys, begin).numpy(), rtol=1e-12)
+    assert static.captures == 2

@@ -124,6 +124,13 @@ def _weights(scores: Any, safe: bool) -> Any:
     return e * reciprocal(where(total == 0, 1.0, total))
 
 
+def _require_fitting(query: Any, key: Any, value: Any) -> None:
+    """Sizes that only a run knows are checked there."""
+    name = user_operator(_NAME)
+    require_equal(name, query.shape[-1], key.shape[-1], f"query has {query.shape[-1]} features, key has {key.shape[-1]}")
+    require_equal(name, key.shape[-2], value.shape[-2], f"there are {key.shape[-2]} keys for {value.shape[-2]} values")
+
+
 def _mask_gradient(mask: Any, to_scores: Any) -> Any:
     return None if mask is None or mask.dtype.kind == "b" else unbroadcast(to_scores, mask.shape)
 
@@ -182,6 +189,7 @@ def attend(
     >>> dg.ops.attend(dg.zeros(1, 2), dg.zeros(2, 2), tensor([[1.0], [3.0]]), None, 1.0)[0]
     tensor([[2.]])
     """
+    _require_fitting(query, key, value)
     weights = _weights(_masked(_Product.of(query, key, "lx,sx->ls")(query, key) * scale, mask, is_causal), safe)
     return _Product.of(weights, value, "ls,sy->ly")(weights, value), weights
 
@@ -226,6 +234,7 @@ def attend_dropped(
     """
     from ..randomness.random import kept_at_random
 
+    _require_fitting(query, key, value)
     weights = _weights(_masked(_Product.of(query, key, "lx,sx->ls")(query, key) * scale, mask, is_causal), safe)
     kept = kept_at_random(tuple(weights.shape), p)
     product = _Product.of(weights, value, "ls,sy->ly")
@@ -258,10 +267,6 @@ def _check(query: Any, key: Any, value: Any, mask: Any, p: Any, is_causal: bool)
         if not x.dtype.is_floating_point or x.dtype is not query.dtype:
             names = ", ".join(each.dtype.name for each in (query, key, value))
             raise DTypeError(f"{_NAME}: query, key and value must have one floating-point dtype, got {names}")
-    if query.shape[-1] != key.shape[-1]:
-        raise ShapeError(f"{_NAME}: query has {query.shape[-1]} features, key has {key.shape[-1]}")
-    if key.shape[-2] != value.shape[-2]:
-        raise ShapeError(f"{_NAME}: there are {key.shape[-2]} keys for {value.shape[-2]} values")
     if not isinstance(p, core.Tensor) and not 0 <= p <= 1:
         raise DomainError(f"{_NAME}: dropout_p must be between 0 and 1, got {p}")
     if mask is None:
