@@ -240,7 +240,7 @@ def static(
         target: what to make static; left out: `static` is a decorator with options.
         strict: the dynamic graph's very bits (by default a product may fuse with the sum it goes to).
         sizes: what is known of the arguments' sizes beforehand, by argument name: for each dimension a `Dim` (it
-            changes), a number (it is always that) or None (find out).
+            changes), a number (it is always that) or None (find out); for a whole number among the arguments a `Dim`.
         memory_budget: bytes, as a number or a text like "256MB" or "1.5GB", or "30%" of what it would need otherwise:
             the most the program may allocate for intermediate values and results, gradients left in `.grad` among them.
             Arguments, parameters and optimiser state are there before it and do not count. Values that would not fit

@@ -63,6 +63,20 @@ def test_modules_and_methods():
         assert f.captures == 1
 
 
+def test_numbers_and_decorated_functions():
+    @dg.no_grad()
+    def padded(x, count):
+        return dg.cat([x, dg.zeros(count)]) * x.shape[0]
+
+    f = dg.static(padded, sizes={"x": (dg.Dim("n", min=2),), "count": dg.Dim("count", min=2, max=9)})
+    for n, count in ((2, 3), (5, 2), (4, 9)):
+        assert f(ones(n), count).tolist() == [n] * n + [0] * count
+    assert f.captures == 1
+    assert f.signatures()[0].arguments[0].startswith("x: ")
+    with pytest.raises(ValueError, match=r"count is 10, outside of count \(2 to 9\)"):
+        f(ones(3), 10)
+
+
 @pytest.mark.parametrize(
     ("sizes", "words"),
     [

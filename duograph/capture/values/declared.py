@@ -122,8 +122,8 @@ class Declared:
             if argument not in parameters:
                 raise ArgumentError(f"static: sizes names {argument!r}, which is no argument; there is {', '.join(parameters)}")
 
-    def symbols(self, tensors: Sequence[tuple[str, str, Any]]) -> dict[tuple[int, int], Dim]:
-        """The named sizes of a call by (argument, dimension), after everything `sizes` says was checked."""
+    def symbols(self, tensors: Sequence[tuple[str, str, Any]], numbers: Sequence[tuple[str, Any]]) -> dict[tuple[int, int], Dim]:
+        """The named sizes of a call by (argument, dimension), and its whole numbers by (number, -1), after all was checked."""
         found: dict[tuple[int, int], Dim] = {}
         seen: dict[str, tuple[int, str]] = {}
         for slot, (name, root, tensor) in enumerate(tensors):
@@ -142,6 +142,11 @@ class Declared:
                     found[slot, d] = size
                 elif size is not None and size != actual:
                     raise ShapeError(f"static: {self.name}: {where} is {actual}, sizes says {size}")
+        for slot, (name, number) in enumerate(numbers):
+            spec = self.specs.get(name)
+            if spec is not None and len(spec) == 1 and isinstance(spec[0], Dim) and type(number) is int:
+                self._check_dim(spec[0], name, number, seen)
+                found[slot, -1] = spec[0]
         return found
 
     def _check_dim(self, size: Dim, where: str, actual: int, seen: dict[str, tuple[int, str]]) -> None:

@@ -83,7 +83,7 @@ class SizeHistory:
         return plan
 
     def _plan(self, tensors: Sequence[tuple[str, str, Any]], numbers: Sequence[tuple[str, Any]], key: Any) -> Plan:
-        declared = self.declared.symbols(tensors)
+        declared = self.declared.symbols(tensors, numbers)
         values = [size for *_, tensor in tensors for size in tensor.shape]
         values += [number if type(number) is int else 0 for _, number in numbers]
         values += [step for *_, tensor in tensors if not tensor.is_contiguous() for step in tensor.stride()]
@@ -113,7 +113,9 @@ class SizeHistory:
                         names[slot, d] = automatic(f"{name}_{d}")
                 place += 1
         for slot, (name, number) in enumerate(numbers):
-            if seen.varied[place] and type(number) is int and 0 <= number < 2**62:
+            if (slot, -1) in declared:
+                names[slot, -1] = declared[slot, -1].symbol
+            elif seen.varied[place] and type(number) is int and 0 <= number < 2**62:
                 names[slot, -1] = automatic(name)
             place += 1
         for slot, (name, _, tensor) in enumerate(tensors):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import sys
 import types
@@ -335,11 +336,13 @@ class Remake:
 def argument_names(function: Any, n_positional: int) -> list[str]:
     """Names for positional arguments, for the report and messages."""
     function = getattr(function, "forward", function) if not hasattr(function, "__code__") else function
+    bound = hasattr(function, "__self__")
+    function = inspect.unwrap(function)  # what was decorated has the names that its signature shows
     code = getattr(function, "__code__", None) or getattr(getattr(function, "__func__", None), "__code__", None)
     if code is None:
         return [f"x{i}" for i in range(n_positional)]
     names = list(code.co_varnames[: code.co_argcount])
-    if hasattr(function, "__self__") and names:
+    if bound and names:
         names = names[1:]
     extra = [f"{code.co_varnames[code.co_argcount + code.co_kwonlyargcount]}_{i}" for i in range(n_positional)] if (
         code.co_flags & 0x04
