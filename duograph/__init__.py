@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from . import func as func
     from . import jit as jit
     from . import linalg as linalg
+    from . import models as models
     from . import nn as nn
     from . import ops as ops
     from . import optim as optim
@@ -121,6 +122,7 @@ _LAZY = {
     "linalg.ranks": ("pinverse",),
     "linalg.solutions": ("cholesky_inverse", "cholesky_solve"),
     "linalg.systems": ("inverse",),
+    "models": (),
     "nn": (),
     "ops": (),
     "optim": (),

@@ -9,6 +9,7 @@ from types import CodeType, FrameType
 from typing import NamedTuple
 
 PACKAGE_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
+MODELS_FOLDER = f"{PACKAGE_FOLDER}models{os.sep}"  # written as users write: a capture follows it as it does their code
 
 
 class Location(NamedTuple):

@@ -6,11 +6,15 @@ import linecache
 import sys
 from types import CodeType
 
-from duograph._stack import is_internal
+from duograph._stack import MODELS_FOLDER, is_internal
 from duograph.ir.location import Location
 
 _internal_codes: dict[CodeType, bool] = {}
 _locations: dict[tuple[CodeType, int], Location] = {}
+
+
+def _is_internal(file: str) -> bool:
+    return file.startswith("<frozen") or (is_internal(file) and not file.startswith(MODELS_FOLDER))
 
 
 def user_location() -> Location | None:
@@ -20,7 +24,7 @@ def user_location() -> Location | None:
         code = frame.f_code
         internal = _internal_codes.get(code)
         if internal is None:
-            internal = _internal_codes[code] = is_internal(code.co_filename) or code.co_filename.startswith("<frozen")
+            internal = _internal_codes[code] = _is_internal(code.co_filename)
         if not internal:
             key = (code, frame.f_lineno)
             found = _locations.get(key)

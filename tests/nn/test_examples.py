@@ -16,6 +16,7 @@ PACKAGES = (
     "duograph.tensors",
     "duograph.autograd",
     "duograph.func",
+    "duograph.models",
     "duograph.nn",
     "duograph.optim",
     "duograph.utils",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sysconfig
 
-from duograph._stack import PACKAGE_FOLDER
+from duograph._stack import MODELS_FOLDER, PACKAGE_FOLDER
 
 _STDLIB = tuple(
     {os.path.realpath(p) + os.sep for p in (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")) if p}
@@ -17,7 +17,9 @@ _FOREIGN = tuple(f"{_SITE}{name}{os.sep}" for name in ("numpy", "_pytest", "plug
 
 
 def is_user_file(file: str) -> bool:
-    """Whether code of this file is the user's: not the package's own, not Python's library."""
+    """Whether code of this file is the user's, or as theirs: not the package's own, not Python's library."""
+    if file.startswith(MODELS_FOLDER):
+        return True
     if not file or file.startswith((PACKAGE_FOLDER, "<frozen")):
         return False
     if file.startswith(_STDLIB):

@@ -6,6 +6,7 @@ import types
 from typing import Any
 
 _HEAP_TYPE = 1 << 9  # made by a class statement
+_LIBRARIES = ("duograph", "builtins", "typing", "enum", "numpy", "collections")
 
 
 class ClassWatch:
@@ -43,7 +44,8 @@ def is_user_class(cls: type) -> bool:
     """Whether methods of the class may be the user's."""
     if cls.__module__ == "builtins":  # also that of a class which `exec` made in a namespace without a name
         return bool(cls.__flags__ & _HEAP_TYPE)
-    return cls.__module__.partition(".")[0] not in ("duograph", "builtins", "typing", "enum", "numpy", "collections")
+    package, _, rest = cls.__module__.partition(".")
+    return package not in _LIBRARIES or (package == "duograph" and rest.startswith("models."))
 
 
 def is_descriptor(found: Any) -> bool:

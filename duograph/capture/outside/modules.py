@@ -18,7 +18,11 @@ def is_module(value: Any) -> bool:
 
 def library_code_reads(cls: type) -> bool:
     """Whether forward code that is not converted, the library's own, may read this Module's attributes."""
-    return any(c.__module__.startswith("duograph.") and c.__name__ != "Module" for c in cls.__mro__)
+    return any(c.__module__.startswith("duograph.") and not _is_converted(c) for c in cls.__mro__)
+
+
+def _is_converted(cls: type) -> bool:
+    return cls.__name__ == "Module" or cls.__module__.startswith("duograph.models.")
 
 
 def _same(now: Any, then: Any) -> bool:
