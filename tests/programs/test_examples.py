@@ -38,3 +38,9 @@ def test_digits_demo(tmp_path: pathlib.Path) -> None:
     assert "bit-equal under strict" in output
     assert (tmp_path / "digits.safetensors").stat().st_size > 10_000
     assert (tmp_path / "digits.png").stat().st_size > 1_000
+
+
+def test_a_network_trains_by_one_command(tmp_path: pathlib.Path) -> None:
+    output = run(EXAMPLES / "autoencode.py", "--plain", "--small", "--steps", "2", cwd=tmp_path)
+    assert "kept in autoencoder.safetensors" in output
+    assert [path.name for path in tmp_path.iterdir()] == ["autoencoder.safetensors"]
