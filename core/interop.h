@@ -21,6 +21,8 @@ PyObject* from_buffer(PyObject* object, DType dtype, PyObject* shape);  // copie
 PyObject* from_flat(PyObject* numbers, DType dtype, PyObject* shape);
 // A view by explicit geometry, off the tape; refused where it would leave the memory.
 PyObject* as_strided(TensorObject* tensor, PyObject* shape, PyObject* strides, int64_t offset);
+// The same memory as elements of another dtype.
+PyObject* reinterpreted(TensorObject* tensor, DType dtype);
 PyObject* to_dlpack(TensorObject* tensor, PyObject* max_version, bool copy);
 PyObject* from_dlpack(PyObject* object);
 void create_memory_type(PyObject* module);

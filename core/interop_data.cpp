@@ -264,4 +264,39 @@ PyObject* as_strided(TensorObject* tensor, PyObject* shape, PyObject* strides, i
   return as_object(make_tensor(tensor->buffer, offset, tensor->dtype, rank, sizes.data(), steps.data()));
 }
 
+PyObject* reinterpreted(TensorObject* tensor, DType dtype) {
+  require_data(tensor, "view");
+  const auto from = static_cast<int64_t>(itemsize(tensor->dtype)), to = static_cast<int64_t>(itemsize(dtype));
+  Dims sizes, strides;
+  for (int d = 0; d < tensor->rank; ++d) {
+    sizes.push_back(tensor->sizes[d]);
+    strides.push_back(tensor->strides[d]);
+  }
+  const int last = tensor->rank - 1;
+  int64_t offset = tensor->offset;
+  if (from != to) {
+    if (last < 0) raise_error("ShapeError", "view: a tensor without dimensions keeps its size per element");
+    if (strides[last] != 1 && sizes[last] != 1)
+      raise_error_hint("ShapeError", "make it contiguous: x.contiguous().view(dtype)",
+                       "view: another size per element needs a last dimension without gaps, its stride is %lld",
+                       static_cast<long long>(strides[last]));
+    const int64_t ratio = from > to ? from / to : to / from;
+    bool fits = from > to || (sizes[last] % ratio == 0 && offset % ratio == 0);
+    for (int d = 0; d < last; ++d) fits = fits && (from > to || sizes[d] < 2 || strides[d] % ratio == 0);
+    if (!fits)
+      raise_error("ShapeError", "view: %s elements lie on no whole %s (%lld to one) in every row", name(tensor->dtype),
+                  name(dtype), static_cast<long long>(ratio));
+    const auto scaled = [&](int64_t value) { return from > to ? value * ratio : value / ratio; };
+    offset = scaled(offset);
+    sizes[last] = scaled(sizes[last]);
+    for (int d = 0; d < last; ++d) strides[d] = scaled(strides[d]);
+    strides[last] = 1;
+  }
+  retain(tensor->buffer);
+  TensorObject* made = make_tensor(tensor->buffer, offset, dtype, tensor->rank, sizes.data(), strides.data());
+  made->base = Ref::borrow(tensor->base ? tensor->base : as_object(tensor)).release();
+  track(made);
+  return as_object(made);
+}
+
 }  // namespace dg

@@ -187,6 +187,25 @@ void bind_tensor_functions(nb::module_& m) {
     require_data(source, "materialize");
     set_data(target, source);
   });
+  m.def(
+      "become_view",
+      [](nb::handle tensor, nb::handle view) {
+        TensorObject *target = tensor_from(tensor, "become_view"), *made = tensor_from(view, "become_view");
+        show_as(target, made);
+        if (target->buffer) bump_version(target);
+        if (!made->node) return;
+        retain_node(made->node);
+        set_node(target, made->node, made->output_index);
+      },
+      nb::arg("tensor"), nb::arg("view"), "The tensor shows its elements as a view of it does, and takes its history.");
+  m.def(
+      "storage_use",
+      [](nb::handle tensor) {
+        TensorObject* target = tensor_from(tensor, "storage_use");
+        require_data(target, "storage");
+        return nb::make_tuple(target->buffer->bytes, target->buffer->refs.load(std::memory_order_relaxed));
+      },
+      nb::arg("tensor"), "How many bytes a tensor's memory has, and how many hold it.");
   m.def("as_subclass", [](nb::handle tensor, nb::handle cls) {
     if (!PyType_Check(cls.ptr()) || !PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(cls.ptr()), tensor_type))
       raise_error("ArgumentError", "as_subclass: expected a subclass of Tensor");
@@ -206,6 +225,12 @@ void bind_tensor_functions(nb::module_& m) {
         return steal(as_strided(tensor_from(tensor, "as_strided"), shape.ptr(), strides.ptr(), offset));
       },
       nb::arg("tensor"), nb::arg("shape"), nb::arg("strides"), nb::arg("offset") = 0);
+  m.def(
+      "reinterpreted",
+      [](nb::handle tensor, nb::handle dtype) {
+        return steal(reinterpreted(tensor_from(tensor, "view"), dtype_from(dtype, "view")));
+      },
+      nb::arg("tensor"), nb::arg("dtype"), "A tensor's memory as elements of another dtype.");
   m.def("describe", [](nb::handle tensor) { return steal(describe(tensor_from(tensor, "describe"))); });
 }
 

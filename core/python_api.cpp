@@ -28,7 +28,7 @@ HookSlot hooks[static_cast<int>(Hook::Count)] = {
     {"tensor_format"}, {"tensor_new"},      {"value_read"},
     {"lift"},          {"capture_miss"},    {"view_written"},
     {"view_gradient"}, {"localize"},        {"written"},
-    {"overwritten"},   {"misfit"},
+    {"overwritten"},   {"misfit"},          {"layout_read"},
 };
 
 PyObject* error_class(const char* name) {

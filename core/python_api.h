@@ -94,6 +94,7 @@ enum class Hook {
   Written,
   Overwritten,
   Misfit,
+  LayoutRead,
   Count
 };
 void set_hook(const char* name, PyObject* target);  // throws for an unknown name

@@ -213,13 +213,18 @@ TensorObject* make_subclass(PyTypeObject* type, const TensorObject* source) {
   return tensor;
 }
 
-void set_data(TensorObject* target, const TensorObject* source) {
+void show_as(TensorObject* target, const TensorObject* source) {
   if (target == source) return;
   Ref keep = Ref::borrow(const_cast<PyObject*>(reinterpret_cast<const PyObject*>(source)));
   drop_contents(target);
-  Py_CLEAR(target->base);
   copy_contents(target, source);
   if (target->traced) track(target);
+}
+
+void set_data(TensorObject* target, const TensorObject* source) {
+  if (target == source) return;
+  show_as(target, source);
+  Py_CLEAR(target->base);
 }
 
 PyObject* make_size(int rank, const int64_t* sizes) {

@@ -83,6 +83,8 @@ TensorObject* make_subclass(PyTypeObject* type, const TensorObject* tensor);
 
 // Lets `target` show what `source` holds, keeping identity, class, grad and requires_grad.
 void set_data(TensorObject* target, const TensorObject* source);
+// The same for a tensor that stays the view it is: `source` is made of its own elements.
+void show_as(TensorObject* target, const TensorObject* source);
 
 // `shape` as Python sees it: new reference to a Size.
 PyObject* shape_tuple(const TensorObject* tensor);

@@ -172,23 +172,30 @@ PyObject* numel(PyObject* self, PyObject*) {
 
 PyObject* dim(PyObject* self, PyObject*) { return get_ndim(self, nullptr); }
 
+// What the front end says of a traced tensor's layout, which has no memory yet; null for a tensor with data.
+Ref traced_layout(TensorObject* tensor, const char* what) {
+  if (tensor->buffer) return Ref();
+  if (!hook_or_null(Hook::LayoutRead)) require_data(tensor, what);
+  return owned(PyObject_CallFunction(hook(Hook::LayoutRead), "Os", as_object(tensor), what));
+}
+
 PyObject* stride(PyObject* self, PyObject* args) {
   return guarded([&]() -> PyObject* {
     TensorObject* tensor = as_tensor(self);
     PyObject* which = nullptr;
     if (!PyArg_ParseTuple(args, "|O", &which)) throw ErrorSet{};
-    require_data(tensor, "stride");
-    if (!which || which == Py_None) {
-      Ref strides = owned(PyTuple_New(tensor->rank));
+    Ref strides = traced_layout(tensor, "stride");
+    if (!strides) {
+      strides = owned(PyTuple_New(tensor->rank));
       for (int d = 0; d < tensor->rank; ++d)
         PyTuple_SET_ITEM(strides.get(), d, checked(PyLong_FromLongLong(tensor->strides[d])));
-      return strides.release();
     }
+    if (!which || which == Py_None) return strides.release();
     Py_ssize_t d = PyNumber_AsSsize_t(which, PyExc_IndexError);
     if (d == -1 && PyErr_Occurred()) throw ErrorSet{};
     if (d < -tensor->rank || d >= tensor->rank)
       raise_error("DimensionError", "stride: dimension %zd is out of range for %d dimensions", d, tensor->rank);
-    return PyLong_FromLongLong(tensor->strides[d < 0 ? d + tensor->rank : d]);
+    return Ref::borrow(PyTuple_GET_ITEM(strides.get(), d < 0 ? d + tensor->rank : d)).release();
   });
 }
 
@@ -208,8 +215,21 @@ PyObject* size(PyObject* self, PyObject* args, PyObject* keywords) {
   });
 }
 
-PyObject* storage_offset(PyObject* self, PyObject*) { return PyLong_FromLongLong(as_tensor(self)->offset); }
-PyObject* contiguous_now(PyObject* self, PyObject*) { return PyBool_FromLong(is_contiguous(as_tensor(self))); }
+PyObject* storage_offset(PyObject* self, PyObject*) {
+  return guarded([&]() -> PyObject* {
+    if (Ref known = traced_layout(as_tensor(self), "storage_offset")) return known.release();
+    return PyLong_FromLongLong(as_tensor(self)->offset);
+  });
+}
+
+PyObject* contiguous_now(PyObject* self, PyObject*) {
+  return guarded([&]() -> PyObject* {
+    if (hook_or_null(Hook::LayoutRead))
+      if (Ref known = traced_layout(as_tensor(self), "is_contiguous")) return known.release();
+    return PyBool_FromLong(is_contiguous(as_tensor(self)));
+  });
+}
+
 PyObject* floating_now(PyObject* self, PyObject*) { return PyBool_FromLong(is_floating(as_tensor(self)->dtype)); }
 PyObject* inference_now(PyObject* self, PyObject*) { return PyBool_FromLong(as_tensor(self)->flags & kInference); }
 PyObject* element_size(PyObject* self, PyObject*) { return get_itemsize(self, nullptr); }

@@ -29,6 +29,7 @@ from .memory.cells import Cell, Geometry, Layout, Step, Storage, View, contiguou
 from .memory.first_reads import FirstReads
 from .memory.joined import Care, Joined, Overlapping, extent
 from .memory.layouts import Layouts
+from .memory.shape_changes import check_shape_change
 from .memory.tape import Tape
 from .memory.versions import Versions
 from .user_lines import user_location
@@ -264,8 +265,7 @@ class CaptureBuilder(SizedBuilder):
         found = self.number_inputs.get(number.postfix)
         if found is None:
             dtype = core.float64 if type(number.value) is float else core.int64
-            found = self.input(TensorType(dtype, (), weak=True), kind="number")
-            self.number_inputs[number.postfix] = found
+            found = self.number_inputs[number.postfix] = self.input(TensorType(dtype, (), weak=True), kind="number")
         return found
 
     def write(self, tensor: Any, value: Value) -> None:
@@ -381,6 +381,9 @@ class CaptureBuilder(SizedBuilder):
 
     def reshaped(self, tensor: Any) -> Any:
         return self.layouts.made(tensor) if self.layouts.copied else tensor
+
+    def shape_changes(self, name: str, tensor: Any, view: Any) -> None:
+        check_shape_change(self, name, tensor, view)
 
     def note_row(self, base: Any, tensor: Any, index: Any) -> None:
         view, value = self.view_of(base), tensor._traced

@@ -161,6 +161,9 @@ class Builder:
         """What a reshaping operator gave. Capture knows where it is no view, but a copy."""
         return tensor
 
+    def shape_changes(self, name: str, tensor: Any, view: Any) -> None:
+        """A tensor is about to become a view of itself. Capture refuses it where that could be seen from outside."""
+
     def note_row(self, base: Any, tensor: Any, index: Any) -> None:
         """`tensor` is the row of another one at an index that only the run knows. Capture makes it a view."""
 

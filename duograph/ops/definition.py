@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar, c
 from duograph import _core as core
 
 from .arguments import INTERNAL, checked, names_of
+from .shape_changes import in_place_view
 
 if TYPE_CHECKING:
     import inspect
@@ -262,7 +263,8 @@ def op(
             functional: whether it is in `nn.functional`; space: its name in a namespace of its own, as "linalg.norm",
             which alone then has it.
         slot, inplace_slot: the operator symbols it implements, "__add__" and "__iadd__".
-        inplace: whether it has an in-place form (its name and aliases with an underscore), or that form's name.
+        inplace: whether it has an in-place form (its name and aliases with an underscore), or that form's name; a view's
+            changes the tensor's shape.
         aliases: further names; writes: list parameters written in place.
         names: parameters that PyTorch calls otherwise, "mat1=a mat2=b"; it takes them by both names. The first two operands
             are `input` and `other` without a word.
@@ -296,7 +298,10 @@ def _enter(definition: Definition, over: str | None, inplace_slot: str | None) -
         core.bind_slot(definition.slot, definition.op)
     if over:
         REGISTRY[over].wider = definition.op
-    if definition.inplace:
+    if definition.inplace and definition.kind == VIEW:
+        for name in (definition.inplace, *(alias + "_" for alias in definition.aliases)):
+            core.bind_method(name, in_place_view(definition, name))
+    elif definition.inplace:
         _add_in_place_form(definition, definition.inplace, over, inplace_slot)
     return definition.op
 

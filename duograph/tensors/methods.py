@@ -13,7 +13,7 @@ from ..ops.arguments import checked
 from ..ops.shapes.copying import cast
 from ..ops.shapes.copying import contiguous as contiguous_copy
 from ..ops.shapes.permuting import permute, transpose
-from . import creation, functions
+from . import creation, functions, resizing
 from .convert import as_dtype, parse_to
 from .hooks import register_hook, register_post_accumulate_grad_hook
 
@@ -164,24 +164,6 @@ _CONVERTERS = {
 }
 
 
-_RESHAPING = (
-    "as_strided_", "resize_", "resize_as_", "set_", "squeeze_", "swapaxes_", "swapdims_", "t_", "transpose_", "unsqueeze_",
-)  # fmt: skip
-
-
-def _refused(name: str) -> Callable[..., Any]:
-    """A method that would change a tensor's shape in place: refused, with the way out."""
-    plain = name.rstrip("_")
-    hint = f"write x = x.{plain}(...)" if hasattr(Tensor, plain) else "write x.data = other"
-
-    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-        raise ArgumentError(f"{name}: a tensor keeps its shape for as long as it lives", hint=hint)
-
-    method.__name__ = method.__qualname__ = name
-    method.__doc__ = f"Refused: a tensor keeps its shape. {hint.capitalize()}."
-    return method
-
-
 def _of_linalg(name: str) -> Callable[..., Any]:
     """A method that is a function of `linalg`, which is imported when it is first called."""
 
@@ -227,14 +209,16 @@ def install() -> None:
         functions.is_signed,
         register_hook,
         register_post_accumulate_grad_hook,
+        resizing.as_strided_,
+        resizing.resize_,
+        resizing.resize_as_,
+        resizing.set_,
     ):
         core.bind_method(method.__name__, method)
     core.bind_method("__contains__", contains)
     core.bind_method("type", type_)
     for name, dtype in _CONVERTERS.items():
         core.bind_method(name, _converter(name, dtype))
-    for name in _RESHAPING:
-        core.bind_method(name, _refused(name))
     for name in (
         "cholesky",
         "cholesky_inverse",

@@ -58,7 +58,6 @@ WITHOUT_INTEGERS = {
 }
 WITHOUT_HALVES = {"nextafter": "float32 and float64 only"}
 WITHOUT_SECOND: dict[str, str] = {}
-WITHOUT_IN_PLACE: dict[str, str] = {"as_strided_": "tensors keep their shape"}
 
 
 def dtypes_for(definition: Definition) -> tuple[str, ...]:
@@ -140,9 +139,9 @@ def test_out(definition: Definition) -> None:
         assert definition.exported(*given.args, **given.kwargs, out=empty) is empty and empty.shape == expected.shape
 
 
-@pytest.mark.parametrize("definition", [d for d in COMPARED if d.kind != VIEW], ids=harness.name_of)
+@pytest.mark.parametrize("definition", COMPARED, ids=harness.name_of)
 def test_in_place_forms_are_those_of_torch(definition: Definition) -> None:
-    if definition.method and definition.name + "_" not in WITHOUT_IN_PLACE:
+    if definition.method:
         for name in (definition.name, *definition.aliases):
             assert hasattr(dg.Tensor, name + "_") or not hasattr(torch.Tensor, name + "_"), f"there is no Tensor.{name}_"
 

@@ -20,7 +20,7 @@ from duograph.ops.tracing import wrap
 from ..control.conditions import either, flag, opposite
 from ..control.control import UNBOUND
 from .aliases import Place
-from .cells import Layout, Step, View, contiguous, strides_after
+from .cells import Layout, Step, View, contiguous, strides_after, view_layout
 from .joined import Care, LookAgain
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Layouts:
     def __init__(self, builder: CaptureBuilder, followed: bool) -> None:
         self.builder = builder
         self.followed = followed
+        self.retired: set[Value | None] = set()  # handles of tensors that became views of themselves
         self.asked = 0  # so many questions depended on a layout
         self.copied: dict[Value, Any] = {}  # what operators of views gave, and where it is one: elsewhere dynamic mode copies
 
@@ -56,6 +57,16 @@ class Layouts:
             return True
         shape = view.value.type.shape
         return self._where(view.layouts, [self._is_row_major(shape, strides) for strides, _ in view.layouts])
+
+    def place(self, tensor: Any) -> tuple[Any, Strides] | None:
+        """Offset and strides of a tensor as numbers, which are guards then; None where only the run knows them."""
+        view, sizes = self.builder.view_of(tensor), self.builder.call_sizes
+        strides = view.strides
+        if len(view.layouts) > 1 or strides == GAPS or not sizes.knows(*strides):
+            return None
+        found = None if view.cell.input is not None else view_layout(view.chain, 0, view.cell.root.strides)
+        offset = found[0] if found is not None and sizes.knows(found[0]) else None
+        return None if offset is None else sizes.number(offset), tuple(map(sizes.number, strides))
 
     def copy(self, made: Any, tensor: Any, condition: Any) -> Any:
         """`made`, a copy of the tensor, which in dynamic mode is the tensor itself where the condition holds."""

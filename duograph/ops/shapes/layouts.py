@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
+from duograph._forks import import_late
+from duograph.errors import DTypeError, GradError
 from duograph.ir.builder import active, current
 
 from ..definition import function
@@ -12,7 +14,7 @@ from .affine_views import divided
 from .movement import alias, axis, flatten, merged, reshape, squeeze, unflatten, unsqueeze, view
 
 if TYPE_CHECKING:
-    from duograph._core import Tensor
+    from duograph._core import DType, Tensor
 
 
 def _filled(shape: tuple[int, ...], count: int) -> tuple[int, ...] | None:
@@ -90,9 +92,25 @@ def reshape_any(x: Tensor, *shape: Any) -> Tensor:
     return _made(reshape(x, tuple(shape)) if _has_tensors(shape) else reshape(x, *shape))
 
 
+def _reinterpreted(x: Tensor, dtype: DType) -> Tensor:
+    """The same memory as elements of another dtype; in a static program a copy that nothing writes."""
+    if dtype is x.dtype:
+        return alias(x)
+    if dtype is core.bool:
+        raise DTypeError(f"view: the bytes of {x.dtype.name} elements are not all truth values", hint="write x != 0")
+    if x.requires_grad and core.is_grad_enabled() and dtype.is_floating_point:
+        raise GradError("view: the bits of a tensor as another dtype have no gradient", hint="use x.detach().view(dtype)")
+    if x._traced is None and not active():
+        return core.reinterpreted(x, dtype)
+    made: Tensor = import_late("duograph.capture.outside.reinterpreting").reinterpreted(x, dtype)
+    return made
+
+
 @function(over="view")
-def view_any(x: Tensor, *shape: Any) -> Tensor:
-    """`view`: of a tensor with gaps by merging and splitting dimensions."""
+def view_any(x: Tensor, *shape: Any, dtype: DType | None = None) -> Tensor:
+    """`view`: of a tensor with gaps by merging and splitting dimensions; as elements of another dtype."""
+    if dtype is not None or (len(shape) == 1 and isinstance(shape[0], core.DType)):
+        return _reinterpreted(x, dtype or shape[0])
     if x._traced is None and not x.is_contiguous():
         found = _as_view(x, shape)
         if found is not None:

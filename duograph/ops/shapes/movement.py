@@ -143,7 +143,7 @@ def _(base: Any, value: Any, *shape: Any) -> Any:
 
 @op(kind=VIEW, lowers=True, method="view", public=False, reference=_np_reshape, samples=_reshape_samples)
 def view(x: Tensor, *shape: int) -> Tensor:
-    """The same memory under another shape. As a method it also takes a dtype of the same size per element (`bits`).
+    """The same memory under another shape. As a method it also takes a dtype: the same bytes as its elements.
 
     Shapes:   x [*S] → [*shape]
     Dtypes:   kept
@@ -250,6 +250,7 @@ def _np_squeeze(np: Any, x: Any, dim: Any = None) -> Any:
 @op(
     kind=VIEW,
     lowers=True,
+    inplace=True,
     reference=_np_squeeze,
     samples=lambda m: [(m(1, 3, 1),), (m(1, 3, 1), 0), (m(1, 3, 1), -2), (m(1, 3, 1), (0, 2)), (m(),), (m(1, 0),)],
 )
@@ -284,6 +285,7 @@ def _(base: Any, value: Any, dim: Any) -> Any:
 @op(
     kind=VIEW,
     lowers=True,
+    inplace=True,
     reference="numpy.expand_dims",
     samples=lambda m: [(m(2, 3), 0), (m(2, 3), 2), (m(2, 3), -1), (m(), 0), (m(0), 1)],
 )

@@ -78,6 +78,7 @@ def _(base: Any, value: Any, *dims: Any) -> Any:
     lowers=True,
     reference="numpy.swapaxes",
     aliases=("swapaxes", "swapdims"),
+    inplace=True,
     names="axis0=dim0 axis1=dim1",
     samples=lambda m: [(m(2, 3, 4), 0, 2), (m(2, 3, 4), -1, 1), (m(4), 0, 0), (m(0, 3), 0, 1)],
 )
@@ -112,7 +113,13 @@ def _(base: Any, value: Any, dim0: int, dim1: int) -> Any:
     return transpose(value, dim0, dim1)
 
 
-@op(kind=VIEW, lowers=True, reference="numpy.transpose", samples=lambda m: [(m(2, 3),), (m(4),), (m(),), (m(0, 3),)])
+@op(
+    kind=VIEW,
+    lowers=True,
+    inplace=True,
+    reference="numpy.transpose",
+    samples=lambda m: [(m(2, 3),), (m(4),), (m(),), (m(0, 3),)],
+)
 def t(x: Tensor) -> Tensor:
     """A matrix transposed; tensors of lower rank as they are.
 
