@@ -222,8 +222,13 @@ PyObject* storage_offset(PyObject* self, PyObject*) {
   });
 }
 
-PyObject* contiguous_now(PyObject* self, PyObject*) {
+PyObject* contiguous_now(PyObject* self, PyObject* args, PyObject* keywords) {
   return guarded([&]() -> PyObject* {
+    static const char* names[] = {"memory_format", nullptr};
+    PyObject* format = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "|O:is_contiguous", const_cast<char**>(names), &format))
+      throw ErrorSet{};
+    if (format != Py_None) return checked(PyObject_CallMethod(format, "holds", "O", self));
     if (hook_or_null(Hook::LayoutRead))
       if (Ref known = traced_layout(as_tensor(self), "is_contiguous")) return known.release();
     return PyBool_FromLong(is_contiguous(as_tensor(self)));
@@ -255,10 +260,15 @@ PyObject* tolist(PyObject* self, PyObject*) {
   });
 }
 
-PyObject* numpy(PyObject* self, PyObject*) {
+PyObject* numpy(PyObject* self, PyObject* args, PyObject* keywords) {
   return guarded([&]() -> PyObject* {
+    static const char* names[] = {"force", nullptr};
+    int force = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "|$p:numpy", const_cast<char**>(names), &force)) throw ErrorSet{};
     if (Ref value = intercept_read(as_tensor(self), "numpy")) return value.release();
-    return to_numpy(as_tensor(self));
+    if (!force) return to_numpy(as_tensor(self));
+    Ref plain(as_object(make_detached(as_tensor(self))));
+    return to_numpy(as_tensor(plain.get()));
   });
 }
 
@@ -429,14 +439,15 @@ PyMethodDef tensor_methods[] = {
      "The shape, or the size of one dimension."},
     {"stride", stride, METH_VARARGS, "Steps in elements per dimension, or of one dimension."},
     {"storage_offset", storage_offset, METH_NOARGS, "Index of the first element in its memory."},
-    {"is_contiguous", contiguous_now, METH_NOARGS, "Whether elements lie in row-major order without gaps."},
+    {"is_contiguous", method(contiguous_now), METH_VARARGS | METH_KEYWORDS,
+     "Whether elements lie in row-major order without gaps."},
     {"is_floating_point", floating_now, METH_NOARGS, "Whether the elements are floating-point numbers."},
     {"is_inference", inference_now, METH_NOARGS, "Whether it was made in inference mode."},
     {"element_size", element_size, METH_NOARGS, "Bytes per element."},
     {"data_ptr", data_ptr, METH_NOARGS, "Address of the first element."},
     {"item", item, METH_NOARGS, "The single element as a Python number."},
     {"tolist", tolist, METH_NOARGS, "The elements as nested lists of Python numbers."},
-    {"numpy", numpy, METH_NOARGS, "A NumPy array over the same memory."},
+    {"numpy", method(numpy), METH_VARARGS | METH_KEYWORDS, "A NumPy array over the same memory."},
     {"detach", detach, METH_NOARGS, "The same elements without history."},
     {"detach_", detach_here, METH_NOARGS, "Forgets this tensor's history."},
     {"requires_grad_", method(set_requires_grad), METH_VARARGS | METH_KEYWORDS, "Sets requires_grad; returns self."},

@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from .linalg.determinants import logdet as logdet
     from .linalg.determinants import slogdet as slogdet
     from .linalg.exponentials import matrix_exp as matrix_exp
+    from .linalg.lu import lu_unpack as lu_unpack
     from .linalg.ranks import pinverse as pinverse
     from .linalg.solutions import cholesky_inverse as cholesky_inverse
     from .linalg.solutions import cholesky_solve as cholesky_solve
@@ -90,6 +91,11 @@ if TYPE_CHECKING:
     from .serialization import save as save
     from .tensors.creation import *  # type: ignore[has-type]  # over the operators of the same names
     from .tensors.device import device as device
+    from .tensors.formats import channels_last as channels_last
+    from .tensors.formats import channels_last_3d as channels_last_3d
+    from .tensors.formats import contiguous_format as contiguous_format
+    from .tensors.formats import preserve_format as preserve_format
+    from .tensors.formats import strided as strided
     from .tensors.functions import *  # type: ignore[has-type]  # over the operators of the same names
     from .tensors.size import Size as Size
     from .tensors.text import set_printoptions as set_printoptions
@@ -119,6 +125,7 @@ _LAZY = {
     "linalg.decompositions": ("cholesky",),
     "linalg.determinants": ("det", "logdet", "slogdet"),
     "linalg.exponentials": ("matrix_exp",),
+    "linalg.lu": ("lu_unpack",),
     "linalg.ranks": ("pinverse",),
     "linalg.solutions": ("cholesky_inverse", "cholesky_solve"),
     "linalg.systems": ("inverse",),
@@ -134,10 +141,14 @@ _LAZY = {
         "zeros_like",
     ),
     "tensors.device": ("device",),
+    "tensors.formats": ("channels_last", "channels_last_3d", "contiguous_format", "preserve_format", "strided"),
     "tensors.functions": (
-        "asarray", "broadcast_shapes", "can_cast", "detach", "empty_strided", "fill", "fill_", "finfo", "frombuffer", "iinfo",
-        "index_put", "index_put_", "initial_seed", "is_floating_point", "is_nonzero", "is_same_size", "is_signed", "is_tensor",
-        "numel", "promote_types", "range", "result_type", "scalar_tensor", "seed", "zero_",
+        "are_deterministic_algorithms_enabled", "asarray", "broadcast_shapes", "can_cast", "conj_physical", "detach",
+        "detach_", "empty_strided", "fill", "fill_", "finfo", "frombuffer", "get_default_device", "iinfo",
+        "index_put", "index_put_", "initial_seed", "is_complex", "is_conj", "is_floating_point", "is_inference",
+        "is_neg", "is_nonzero", "is_same_size", "is_signed", "is_tensor", "numel", "promote_types", "range",
+        "resize_as_", "result_type", "scalar_tensor", "seed", "set_float32_matmul_precision", "split_with_sizes",
+        "unsafe_split_with_sizes", "use_deterministic_algorithms", "zero_",
     ),
     "tensors.size": ("Size",),
     "tensors.text": ("set_printoptions",),

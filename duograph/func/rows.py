@@ -50,11 +50,16 @@ def pull_back(outputs: Sequence[Any], variables: Sequence[Any], seeds: Sequence[
 
 def push_forward(outputs: Sequence[Any], variables: Sequence[Any], tangents: Sequence[Any], create: bool) -> list[Any]:
     """J·v for each output, zeros where there is no dependence."""
+    found = tangents_of(outputs, variables, tangents, create)
+    return [REGISTRY["zeros_like"].op(o.detach()) if t is None else t for t, o in zip(found, outputs)]
+
+
+def tangents_of(outputs: Sequence[Any], variables: Sequence[Any], tangents: Sequence[Any], create: bool) -> Sequence[Any]:
+    """The same, None where there is no dependence."""
     recorder = recorder_of_capture()
     if recorder is not None:
         recorder.differentiates([o for o in outputs if o.requires_grad])
-    found = core.push_forward(tuple(outputs), tuple(variables), tuple(tangents), create)
-    return [REGISTRY["zeros_like"].op(o.detach()) if t is None else t for t, o in zip(found, outputs)]
+    return core.push_forward(tuple(outputs), tuple(variables), tuple(tangents), create)
 
 
 def _basis(like: Any) -> Any:

@@ -24,7 +24,7 @@ def _ops() -> Any:
     return REGISTRY
 
 
-def _variable(x: Any) -> Any:
+def variable(x: Any) -> Any:
     """A tensor to differentiate by: an alias with a place on the outer tape, or a leaf of its own."""
     if not isinstance(x, Tensor) or not x.dtype.is_floating_point:
         return x
@@ -69,7 +69,7 @@ def _split(name: str, found: Any, has_aux: bool) -> tuple[Any, Any]:
     return found
 
 
-def _matters_outside(outputs: Sequence[Any], variables: Sequence[Any]) -> bool:
+def matters_outside(outputs: Sequence[Any], variables: Sequence[Any]) -> bool:
     """Whether the outputs depend on anything that requires grad beside the variables."""
     if core.tracing():
         return True
@@ -111,7 +111,7 @@ def grad_and_value(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         chosen = _chosen("grad", argnums, args)
-        given = [rebuild(a, _variable) if i in chosen else a for i, a in enumerate(args)]
+        given = [rebuild(a, variable) if i in chosen else a for i, a in enumerate(args)]
         variables = [x for n in chosen for x in _tensors(given[n])]
         value, aux = _split("grad", _record(func, given, kwargs), has_aux)
         if not isinstance(value, Tensor) or value.numel() != 1:
@@ -119,7 +119,7 @@ def grad_and_value(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool
             raise GradError(
                 f"grad: the function must return a tensor with one element, got {what}", hint="take sum() or mean() of it"
             )
-        outside = core.is_grad_enabled() and _matters_outside([value], variables)
+        outside = core.is_grad_enabled() and matters_outside([value], variables)
         seed = _ops()["ones_like"].op(value.detach())
         found = iter(pull_back([value], variables, [seed], outside, False))
         gradients = tuple(refill(given[n], found) for n in chosen)
@@ -172,11 +172,11 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     (tensor([ 2., 40.]),)
     """
     _chosen("vjp", tuple(range(len(primals))), primals)
-    given = [rebuild(p, _variable) for p in primals]
+    given = [rebuild(p, variable) for p in primals]
     variables = [x for p in given for x in _tensors(p)]
     result, aux = _split("vjp", _record(func, given, {}), has_aux)
     outputs = _outputs("vjp", result)
-    outside = core.is_grad_enabled() and _matters_outside(outputs, variables)
+    outside = core.is_grad_enabled() and matters_outside(outputs, variables)
 
     def pull(*cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
         tree = cotangents[0] if len(cotangents) == 1 else cotangents
@@ -222,11 +222,11 @@ def jvp(func: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any,
         raise ArgumentError("jvp: primals and tangents must be tuples", hint="jvp(f, (x,), (v,))")
     _chosen("jvp", tuple(range(len(primals))), primals)
     vector = _like("jvp", "the primals", tangents, primals)
-    given = [rebuild(p, _variable) for p in primals]
+    given = [rebuild(p, variable) for p in primals]
     variables = [x for p in given for x in _tensors(p)]
     result, aux = _split("jvp", _record(func, given, {}), has_aux)
     outputs = _outputs("jvp", result)
-    outside = core.is_grad_enabled() and (_matters_outside(outputs, variables) or any(t.requires_grad for t in vector))
+    outside = core.is_grad_enabled() and (matters_outside(outputs, variables) or any(t.requires_grad for t in vector))
     products = push_forward(outputs, variables, vector, outside)
     shown = _plain(result, outside), refill(result, iter(products))
     return (*shown, _plain(aux, outside)) if has_aux else shown
@@ -243,11 +243,11 @@ def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..
     tensor([ 2., 40.])
     """
     _chosen("linearize", tuple(range(len(primals))), primals)
-    given = [rebuild(p, _variable) for p in primals]
+    given = [rebuild(p, variable) for p in primals]
     variables = [x for p in given for x in _tensors(p)]
     result = _record(func, given, {})
     outputs = _outputs("linearize", result)
-    outside = core.is_grad_enabled() and _matters_outside(outputs, variables)
+    outside = core.is_grad_enabled() and matters_outside(outputs, variables)
 
     def push(*tangents: Any) -> Any:
         vector = _like("linearize", "the primals", tangents, primals)
@@ -290,11 +290,11 @@ def _jacobian(name: str, func: Callable[..., Any], argnums: Argnums, has_aux: bo
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         chosen = _chosen(name, argnums, args)
-        given = [rebuild(a, _variable) if i in chosen else a for i, a in enumerate(args)]
+        given = [rebuild(a, variable) if i in chosen else a for i, a in enumerate(args)]
         variables = [x for n in chosen for x in _tensors(given[n])]
         result, aux = _split(name, _record(func, given, kwargs), has_aux)
         outputs = _outputs(name, result)
-        outside = core.is_grad_enabled() and _matters_outside(outputs, variables)
+        outside = core.is_grad_enabled() and matters_outside(outputs, variables)
         table = compute(outputs, variables, outside)
 
         def row(entries: list[Any]) -> Any:

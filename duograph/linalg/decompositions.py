@@ -59,11 +59,15 @@ class _Cholesky(Function):
 
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:
-        (low,) = ctx.saved_tensors
-        inner = transposed(low) @ g
-        inner = (inner.tril() + inner.tril(-1)) * 0.5
-        half = solve(transposed(low), transposed(solve(transposed(low), transposed(inner))))
-        return (half + transposed(half)) * 0.5
+        return cholesky_gradient(ctx.saved_tensors[0], g)
+
+
+def cholesky_gradient(low: Any, g: Any) -> Any:
+    """The gradient of the matrix whose Cholesky factor is `low`."""
+    inner = transposed(low) @ g
+    inner = (inner.tril() + inner.tril(-1)) * 0.5
+    half = solve(transposed(low), transposed(solve(transposed(low), transposed(inner))))
+    return (half + transposed(half)) * 0.5
 
 
 @checked

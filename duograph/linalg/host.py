@@ -46,11 +46,17 @@ def lapack(name: str, compute: Callable[..., Any], like: Any, fault: str = "") -
             raise LinAlgError(f"linalg.{name}: {fault or error}") from None
         dtype = arrays[0].dtype
         several = isinstance(found, tuple)
-        made = [core.from_numpy(numpy.array(x, dtype, order="C")) for x in (found if several else (found,))]
+        made = [_as_tensor(numpy, x, dtype) for x in (found if several else (found,))]
         return tuple(made) if several else made[0]
 
     run.__name__ = run.__qualname__ = name
     return _with_signature(run, compute, like)
+
+
+def _as_tensor(numpy: Any, x: Any, dtype: Any) -> Any:
+    """A result in the operands' dtype; positions and counts of LAPACK stay int32."""
+    kept = getattr(x, "dtype", None) == numpy.int32
+    return core.from_numpy(numpy.array(x, numpy.int32 if kept else dtype, order="C"))
 
 
 def _with_signature(run: Callable[..., Any], compute: Callable[..., Any], like: Any) -> Callable[..., Any]:

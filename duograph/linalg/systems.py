@@ -71,7 +71,7 @@ class _Solution(Function):
         return -(to_b @ transposed(out)), to_b
 
 
-def _systems(name: str, a: Any, b: Any) -> tuple[Any, Any, bool]:
+def systems(name: str, a: Any, b: Any) -> tuple[Any, Any, bool]:
     """Both with the same batch dimensions, and whether the right sides were vectors."""
     check(name, a, True)
     vector = b.dim() == 1 or (b.dim() == a.dim() - 1 and tuple(b.shape) == tuple(a.shape[:-1]))
@@ -99,7 +99,7 @@ def solve(a: Tensor, b: Tensor, *, left: bool = True) -> Tensor:
     """
     if not left:
         return transposed(solve(transposed(a), transposed(b)))  # type: ignore[no-any-return]
-    a, b, vector = _systems("solve", a, b)
+    a, b, vector = systems("solve", a, b)
     made = _Solution.apply(a, b)
     return made.squeeze(-1) if vector else made  # type: ignore[no-any-return]
 

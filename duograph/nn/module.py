@@ -342,7 +342,8 @@ class Module:
 
         def convert(tensor: Tensor) -> Tensor:
             dtype = target.dtype if tensor.dtype.is_floating_point else None
-            return target.apply(tensor, dtype)
+            fits = target.format is None or target.format.rank in (0, tensor.dim())
+            return (target if fits else target._replace(format=None)).apply(tensor, dtype)
 
         return self._apply(convert)
 

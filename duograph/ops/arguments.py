@@ -61,7 +61,10 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 _ALTERNATIVES = {"Dims": "int | Sequence[int] | None"}
 
 
-TORCH_OPERANDS = (("input", "A"), ("other", "B"))  # what PyTorch calls the first two operands of most functions
+# What PyTorch calls the first two operands of most functions, NumPy's names included, and what it takes for other parameters.
+TORCH_OPERANDS = (("input", "A", "a", "x", "x1"), ("other", "B", "x2"))
+_ROW_MAJOR = ("strided", "contiguous_format", "preserve_format")
+NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}
 
 
 def names_of(text: str) -> dict[str, str]:
@@ -78,9 +81,22 @@ def renamed(
         names: PyTorch's names of parameters; operands: the operands' names here, in order; parameters: all names here.
     """
     usual = {theirs: ours for ours, both in zip(operands, TORCH_OPERANDS) for theirs in both}
+    usual.update((theirs, ours) for theirs, ours in NUMPY_NAMES.items() if ours in parameters)
     known = {**usual, **names}
-    theirs = {name: known[name] for name in keywords if name in known and name not in parameters}
+    theirs = {n: known[n] for n in keywords if n in known and n not in parameters and known[n] not in keywords}
     return {theirs.get(name, name): value for name, value in keywords.items()} if theirs else None
+
+
+def without_layout(name: str, keywords: Mapping[str, Any], parameters: Container[str]) -> dict[str, Any] | None:
+    """Keywords without what asks for the one layout there is, in functions that take a device; None if there are none such."""
+    found = {"layout", "pin_memory", "memory_format"}.intersection(keywords).difference(cast("Iterable[str]", parameters))
+    if not found or "device" not in parameters:
+        return None
+    for keyword in found:
+        given = keywords[keyword]
+        if given is not None and not isinstance(given, bool) and repr(given).partition(".")[2] not in _ROW_MAJOR:
+            raise ArgumentError(f"{name}: new tensors are strided and row-major, {keyword} cannot be {given!r}")
+    return {keyword: value for keyword, value in keywords.items() if keyword not in found}
 
 
 def refuse_deprecated(name: str, keywords: Container[str], parameters: Container[str]) -> None:
@@ -107,6 +123,9 @@ def checked(function: Callable[P, R], name: str | None = None, names: str = "") 
             call = _with_our_names(function, names, args, kwargs)
             if call is not None:
                 return made(*call[0], **call[1])
+            plain = without_layout(called, kwargs, getattr(function, "__code__", explain.__code__).co_varnames)
+            if plain is not None:
+                return made(*args, **plain)
         if "out" in kwargs and isinstance(error, TypeError) and not _takes_out(function):
             from .calls import function_into
 

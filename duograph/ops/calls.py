@@ -24,6 +24,10 @@ def misfit(op: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     if "out" in keywords:
         out = keywords.pop("out")
         return op(*args, **keywords) if out is None else call_into(op, out, args, keywords)
+    if "memory_format" in keywords:
+        order = keywords.pop("memory_format")
+        made = op(*args, **keywords)
+        return order.laid_out(definition.name, made) if getattr(order, "rank", 0) else made
     refuse_deprecated(definition.name, keywords, [name for name, _, _ in definition.params])
     operands = [name for name, kind, _ in definition.params if kind in OPERAND_KINDS]
     ours = renamed(keywords, definition.names, operands, [name for name, _, _ in definition.params])

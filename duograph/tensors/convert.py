@@ -8,6 +8,7 @@ from .. import _core as core
 from ..errors import ArgumentError
 from ..ops.shapes.copying import cast, clone
 from .device import check_device, device
+from .formats import MemoryFormat, format_of
 
 Tensor = core.Tensor
 DType = core.DType
@@ -16,16 +17,19 @@ _BUILTIN = {float: "float32", int: "int64", bool: "bool"}
 
 
 class Target(NamedTuple):
-    """The dtype to convert to (None: keep it), and whether to copy in any case."""
+    """The dtype to convert to (None: keep it), whether to copy in any case, and the order in memory."""
 
     dtype: DType | None
     copy: bool = False
+    format: MemoryFormat | None = None
 
     def apply(self, tensor: Tensor, dtype: DType | None) -> Tensor:
-        """The tensor in this dtype: itself if nothing changes."""
-        if dtype is None or dtype is tensor.dtype:
-            return clone(tensor) if self.copy else tensor
-        return cast(tensor, dtype)
+        """The tensor in this dtype and order: itself if nothing changes."""
+        if dtype is not None and dtype is not tensor.dtype:
+            made = cast(tensor, dtype)
+        else:
+            made = clone(tensor) if self.copy else tensor
+        return made if self.format is None else self.format.laid_out("to", made)
 
 
 def parse_to(owner: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Target:
@@ -36,8 +40,11 @@ def parse_to(owner: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Targe
     like = given.pop("other", None)
     copy = bool(given.pop("copy", False))
     given.pop("non_blocking", None)
+    order = format_of(owner, given.pop("memory_format", None))
     if given:
-        raise ArgumentError(f"{owner}: unknown argument {next(iter(given))!r}; there are device, dtype, other, copy")
+        raise ArgumentError(
+            f"{owner}: unknown argument {next(iter(given))!r}; there are device, dtype, other, copy, memory_format"
+        )
     for position, arg in enumerate(args):
         if isinstance(arg, DType) or (isinstance(arg, type) and arg in _BUILTIN):
             dtype = arg
@@ -55,7 +62,7 @@ def parse_to(owner: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Targe
     check_device(owner, place)
     if like is not None:
         dtype = like.dtype
-    return Target(as_dtype(owner, dtype), copy)
+    return Target(as_dtype(owner, dtype), copy, order)
 
 
 def as_dtype(owner: str, dtype: Any) -> DType | None:

@@ -49,7 +49,9 @@ __all__ = [
 ]
 
 
-def tensor(data: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def tensor(
+    data: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
     """A new tensor of numbers, nested sequences, arrays or another tensor; the data is copied.
 
     Dtypes: dtype; or an array's own; or bool, int64 or the default float, whatever holds all numbers

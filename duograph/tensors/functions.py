@@ -21,20 +21,28 @@ Tensor = core.Tensor
 DType = core.DType
 
 __all__ = [
+    "are_deterministic_algorithms_enabled",
     "asarray",
     "broadcast_shapes",
     "can_cast",
+    "conj_physical",
     "detach",
+    "detach_",
     "empty_strided",
     "fill",
     "fill_",
     "finfo",
     "frombuffer",
+    "get_default_device",
     "iinfo",
     "index_put",
     "index_put_",
     "initial_seed",
+    "is_complex",
+    "is_conj",
     "is_floating_point",
+    "is_inference",
+    "is_neg",
     "is_nonzero",
     "is_same_size",
     "is_signed",
@@ -42,9 +50,14 @@ __all__ = [
     "numel",
     "promote_types",
     "range",
+    "resize_as_",
     "result_type",
     "scalar_tensor",
     "seed",
+    "set_float32_matmul_precision",
+    "split_with_sizes",
+    "unsafe_split_with_sizes",
+    "use_deterministic_algorithms",
     "zero_",
 ]
 
@@ -104,6 +117,87 @@ def is_nonzero(input: Tensor) -> bool:
 def is_same_size(input: Tensor, other: Tensor) -> bool:
     """Whether two tensors have the same shape."""
     return tuple(input.shape) == tuple(other.shape)
+
+
+@checked
+def is_complex(input: Tensor) -> bool:
+    """False: numbers are real."""
+    return bool(input.is_complex())
+
+
+@checked
+def is_conj(input: Tensor) -> bool:
+    """False: numbers are real."""
+    return bool(input.is_conj())
+
+
+@checked
+def is_neg(input: Tensor) -> bool:
+    """False: no negation is put off."""
+    return bool(input.is_neg())
+
+
+@checked
+def is_inference(input: Tensor) -> bool:
+    """Whether the tensor was made in inference mode."""
+    return input.is_inference()
+
+
+@checked
+def conj_physical(input: Tensor) -> Tensor:
+    """The tensor: numbers are real."""
+    return input
+
+
+@checked
+def detach_(input: Tensor) -> Tensor:
+    """The tensor, which forgets its history."""
+    return input.detach_()
+
+
+@checked
+def resize_as_(input: Tensor, the_template: Tensor) -> Tensor:
+    """Gives a tensor the size of another, as `Tensor.resize_`."""
+    return input.resize_as_(the_template)  # type: ignore[no-any-return]
+
+
+@checked
+def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> Any:
+    """`split` into parts of these sizes.
+
+    >>> import duograph as dg
+    >>> split_with_sizes(dg.tensor([1, 2, 3]), [1, 2])
+    (tensor([1]), tensor([2, 3]))
+    """
+    return input.split_with_sizes(split_sizes, dim)
+
+
+unsafe_split_with_sizes = split_with_sizes
+
+
+def get_default_device() -> Any:
+    """The CPU."""
+    from .device import device
+
+    return device("cpu")
+
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """No effect: results are the same bits run after run."""
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """True: results are the same bits run after run."""
+    return True
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """No effect: products of float32 are computed in float32.
+
+    Errors: DomainError unless it is "highest", "high" or "medium".
+    """
+    if precision not in ("highest", "high", "medium"):
+        raise DomainError(f"set_float32_matmul_precision: precision must be 'highest', 'high' or 'medium', got {precision!r}")
 
 
 @checked

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import _core as core
 from .._forks import import_late
-from ..errors import ArgumentError, GradError, ShapeError
+from ..errors import ArgumentError, CaptureError, GradError, ShapeError
 from ..ir.builder import active, current
 from ..ops.arguments import checked
 from ..ops.shapes.copying import cast
@@ -15,6 +15,7 @@ from ..ops.shapes.copying import contiguous as contiguous_copy
 from ..ops.shapes.permuting import permute, transpose
 from . import creation, functions, resizing
 from .convert import as_dtype, parse_to
+from .formats import contiguous_format, format_of, strided
 from .hooks import register_hook, register_post_accumulate_grad_hook
 
 Tensor = core.Tensor
@@ -49,14 +50,57 @@ def type_as(self: Tensor, other: Tensor) -> Tensor:
     return to(self, other.dtype)
 
 
-def contiguous(self: Tensor) -> Tensor:
-    """This tensor if its elements lie in row-major order without gaps, else a copy that does."""
+def contiguous(self: Tensor, memory_format: Any = contiguous_format) -> Tensor:
+    """This tensor if its elements lie in row-major order without gaps, else a copy that does; or in another memory format."""
+    if memory_format is not contiguous_format:
+        wanted = format_of("contiguous", memory_format)
+        if wanted is None:
+            raise ArgumentError("contiguous: preserve_format names no order", hint="use clone()")
+        return wanted.laid_out("contiguous", self)
     traced = self._traced is not None and active()
     fits = current().row_major(self) if traced else self.is_contiguous()
     if fits is True:
         return self
     made = contiguous_copy(self)
     return made if fits is False else current().copied_elsewhere(made, self, fits)
+
+
+def is_set_to(self: Tensor, tensor: Tensor) -> bool:
+    """Whether two tensors show the same memory in the same way."""
+    if self._traced is not None or tensor._traced is not None:
+        if self._traced is tensor._traced:
+            return True
+        raise CaptureError("static: is_set_to asks for memory that only the run has", hint="ask outside of the static function")
+    same = core.storage_id(self) == core.storage_id(tensor) and self.storage_offset() == tensor.storage_offset()
+    return same and tuple(self.shape) == tuple(tensor.shape) and self.stride() == tensor.stride()
+
+
+def dim_order(self: Tensor) -> tuple[int, ...]:
+    """The dimensions from the outermost in memory to the innermost."""
+    return tuple(sorted(range(self.dim()), key=lambda d: -self.stride(d)))
+
+
+def _is_view(self: Tensor) -> bool:
+    """Whether it shows another tensor's memory."""
+    return self._base is not None
+
+
+def _never(name: str, what: str) -> Callable[[Tensor], bool]:
+    def method(self: Tensor) -> bool:
+        return False
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"False: {what}."
+    return method
+
+
+def _itself(name: str, why: str) -> Callable[..., Tensor]:
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return self
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"This tensor: {why}."
+    return method
 
 
 def cpu(self: Tensor) -> Tensor:
@@ -209,6 +253,9 @@ def install() -> None:
         functions.is_signed,
         register_hook,
         register_post_accumulate_grad_hook,
+        checked(is_set_to),
+        dim_order,
+        _is_view,
         resizing.as_strided_,
         resizing.resize_,
         resizing.resize_as_,
@@ -238,6 +285,13 @@ def install() -> None:
     for kind in ("cuda", "meta", "mps", "sparse", "quantized", "nested", "xla", "mkldnn", "xpu", "vulkan"):
         core.bind_method(f"is_{kind}", False)
     core.bind_method("is_cpu", True)
+    core.bind_method("layout", strided)
+    for name in ("is_complex", "is_conj", "is_neg"):
+        core.bind_method(name, _never(name, "numbers are real, and nothing is put off"))
+    for name in ("is_pinned", "is_shared", "is_coalesced"):
+        core.bind_method(name, _never(name, "memory is that of the process"))
+    core.bind_method("to_dense", _itself("to_dense", "every tensor is dense"))
+    core.bind_method("conj_physical", _itself("conj_physical", "numbers are real"))
 
 
 install()

@@ -35,6 +35,16 @@ def positive_of(torch_or_dg: Any, f: Callable[[Any], Any]) -> Callable[[Any], An
 CASES: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "inv": (lambda m, x: m.linalg.inv(x), (SQUARE,)),
     "inv of a batch": (lambda m, x: m.linalg.inv(x), (BATCH,)),
+    "lu": (lambda m, x: tuple(m.linalg.lu(x)[1:]), (SQUARE,)),
+    "lu of a batch": (lambda m, x: m.linalg.lu_factor(x)[0], (BATCH,)),
+    "lu_solve": (lambda m, x, b: m.linalg.lu_solve(*m.linalg.lu_factor(x), b), (SQUARE, numbers(4, 2))),
+    "lu_solve, transposed": (
+        lambda m, x, b: m.linalg.lu_solve(*m.linalg.lu_factor(x), b, left=False, adjoint=True),
+        (BATCH, numbers(2, 3, 2, 4)),
+    ),
+    "inv_ex": (lambda m, x: m.linalg.inv_ex(x)[0], (BATCH,)),
+    "solve_ex": (lambda m, x, b: m.linalg.solve_ex(x, b)[0], (SQUARE, numbers(4))),
+    "cholesky_ex": (lambda m, x: positive_of(m, lambda y: m.linalg.cholesky_ex(y, upper=True)[0])(x), (BATCH,)),
     "det": (lambda m, x: m.linalg.det(x), (SQUARE,)),
     "det of a batch": (lambda m, x: m.linalg.det(x), (BATCH,)),
     "slogdet": (lambda m, x: tuple(m.linalg.slogdet(x)), (BATCH,)),
@@ -228,3 +238,41 @@ def test_orthogonal_initialisation(shape: tuple[int, ...]) -> None:
     assert (product - 4 * dg.eye(product.shape[0])).abs().max().item() < 1e-12
     with pytest.raises(dg.errors.ShapeError, match="orthogonal_: needs at least 2 dimensions"):
         dg.nn.init.orthogonal_(dg.empty(3))
+
+
+@pytest.mark.parametrize("shape", [(150, 150), (5, 3), (3, 5), (2, 3, 70, 66), (0, 0), (2, 0, 3), (1, 1)])
+def test_triangular_factors(shape: tuple[int, ...]) -> None:
+    x = RANDOM.standard_normal(shape)
+    found, expected = dg.linalg.lu_factor_ex(dg.tensor(x)), torch.linalg.lu_factor_ex(torch.tensor(x))
+    close(found, expected)
+    close(dg.lu_unpack(*found[:2]), torch.lu_unpack(*expected[:2]))
+    static = dg.static(lambda y: dg.linalg.lu(y))(dg.tensor(x))
+    close(static, torch.linalg.lu(torch.tensor(x)))
+    if shape[0] == 5:
+        with pytest.raises(dg.errors.GradError, match="the gradient is known only for square matrices"):
+            dg.linalg.lu(dg.tensor(x).requires_grad_()).U.sum().backward()
+
+
+def test_failures_are_said_in_info() -> None:
+    singular = np.stack([np.eye(3), np.ones((3, 3)), np.zeros((3, 3))])
+    right = RANDOM.standard_normal((3, 3, 2))
+    for name, more in (("lu_factor_ex", ()), ("inv_ex", ()), ("solve_ex", (right,))):
+        found = getattr(dg.linalg, name)(dg.tensor(singular), *map(dg.tensor, more))
+        expected = getattr(torch.linalg, name)(torch.tensor(singular), *map(torch.tensor, more))
+        assert found.info.tolist() == expected.info.tolist()
+        np.testing.assert_allclose(found[0][0].numpy(), expected[0][0].numpy())
+        with pytest.raises(dg.linalg.LinAlgError):
+            getattr(dg.linalg, name)(dg.tensor(singular), *map(dg.tensor, more), check_errors=True)
+    indefinite = np.stack([np.eye(3), np.diag([1.0, -1, 1]), np.diag([1.0, 1, -1]), np.diag([-1.0, 1, 1])])
+    found = dg.linalg.cholesky_ex(dg.tensor(indefinite))
+    assert found.info.tolist() == torch.linalg.cholesky_ex(torch.tensor(indefinite)).info.tolist() == [0, 2, 3, 1]
+    assert found.L[0].tolist() == np.eye(3).tolist() and bool(found.L[1:].isnan().any(-1).any(-1).all())
+    assert dg.static(lambda x: dg.linalg.cholesky_ex(x).info)(dg.tensor(indefinite)).tolist() == [0, 2, 3, 1]
+
+
+@pytest.mark.parametrize(("name", "way"), [("eig", "linalg.eigh"), ("eigvals", "linalg.eigvalsh")])
+def test_complex_results_are_refused(name: str, way: str) -> None:
+    with pytest.raises(
+        dg.errors.DTypeError, match=rf"(?s)linalg.{name}: eigenvalues are complex numbers.*{way}\(x\).*numpy\.linalg"
+    ):
+        getattr(dg.linalg, name)(dg.eye(2))

@@ -208,6 +208,24 @@ L.linalg.vecdot(x,x,dim=-1)
 L.linalg.diagonal(A=x)
 L.linalg.slogdet(A=x)
 L.linalg.det(A=x)
+x.sum(axis=0,keepdims=True)
+L.sum(a=x,axis=(0,1))
+x.mean(axis=1)
+x.max(axis=0)
+x.min(axis=1,keepdims=True)
+L.argmax(x,axis=1)
+L.softmax(x,axis=0)
+L.sort(x,axis=0)
+L.squeeze(x,axis=0)
+L.cat([x,x],axis=1)
+L.stack([x,x],axis=1)
+L.std(x,axis=1)
+x.unsqueeze(axis=0)
+x.cummax(axis=1)
+x.quantile(0.5,axis=0)
+L.add(x1=x,x2=x)
+L.mul(x,x2=x)
+L.exp(x=x)
 """.strip().splitlines()
 
 
@@ -235,6 +253,8 @@ def test_names_in_static_functions():
     x = dg.tensor([[1.0, 2.0], [3.0, 4.0]])
     static = dg.static(lambda a: dg.addmm(input=a, mat1=a, mat2=a, alpha=2).reshape(shape=(4,)))
     assert static(x).tolist() == dg.addmm(x, x, x, alpha=2).reshape(4).tolist()
+    static = dg.static(lambda a: dg.cat([a, a], axis=1).sum(axis=0) + dg.stack([a[0], a[0]], axis=1).sum())
+    assert static(x).tolist() == [10, 12, 10, 12]
 
 
 def test_wrong_names_are_errors():
@@ -243,6 +263,8 @@ def test_wrong_names_are_errors():
         dg.addcmul(x, tensor1=x, tensor3=x)
     with pytest.raises(dg.errors.ArgumentError, match="reshape: got an unexpected keyword argument 'sizes'"):
         dg.reshape(x, sizes=(2,))
+    with pytest.raises(dg.errors.ArgumentError, match="sum: has no argument named axis"):
+        x.sum(dim=0, axis=0)
     with pytest.raises(dg.errors.ArgumentError, match="norm: multiple values for argument 'x'"):
         dg.norm(x, input=x)
 

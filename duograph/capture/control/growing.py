@@ -388,10 +388,12 @@ def joining(builder: CaptureBuilder, function: Any) -> Callable[..., Any] | None
     if name is None:
         return None
 
-    def join(tensors: Any, dim: Any = 0, *args: Any, **kwargs: Any) -> Any:
-        found = None if args or kwargs or type(dim) is not int else whole(builder, tensors, name)
+    def join(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+        (dim,) = given if len(given := (*args, *kwargs.values())) == 1 else (0,)
+        plain = type(dim) is int and len(given) < 2 and kwargs.keys() <= {"dim", "axis"}
+        found = whole(builder, tensors, name) if plain else None
         if found is None:
-            return function(settled(tensors), dim, *args, **kwargs)
+            return function(settled(tensors), *args, **kwargs)
         rank = found.ndim if name == "stack" else found.ndim - 1
         at = dim + rank if dim < 0 else dim
         if not 0 <= at < rank:
