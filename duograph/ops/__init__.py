@@ -23,6 +23,7 @@ from .elementwise import (  # noqa: F401
     functions,
     gates,
     incomplete,
+    orthogonal,
     pairs,
     rounding,
     special,

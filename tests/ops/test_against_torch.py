@@ -25,6 +25,11 @@ WITHOUT_SPECIAL = {
     "zeta": "NaN stays NaN, 0 at q of infinity; q below 0 that is not whole: NaN here, a sum for whole x there",
     "gelu": "-inf * 0: NaN or 0 in PyTorch, by the length of the tensor",
 }
+WITHOUT_SPECIAL |= dict.fromkeys(
+    [f"{shifted}chebyshev_polynomial_{kind}" for shifted in ("", "shifted_") for kind in "tuvw"]
+    + ["hermite_polynomial_h", "hermite_polynomial_he", "laguerre_polynomial_l", "legendre_polynomial_p"],
+    "NaN stays NaN here, and is what lies beside it there",
+)
 WITHOUT_SPECIAL_INTEGERS = {
     "fmod": "PyTorch stops the process at the least integer by -1",
     "lcm": "as fmod",

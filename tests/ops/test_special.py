@@ -8,6 +8,7 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
+import torch
 
 import duograph as dg
 
@@ -164,3 +165,26 @@ def test_incomplete_gamma(name: str) -> None:
         getattr(dg, name)(dg.tensor([1.0], requires_grad=True), dg.tensor([1.0]))
     target = dg.tensor([1.0, 2.0])
     assert getattr(target, name + "_")(dg.tensor([1.0, 1.0])) is target and 0 < target[1].item() < 1
+
+
+POLYNOMIALS = [name for name in dir(dg.special) if "_polynomial_" in name]
+
+
+def test_degrees_of_orthogonal_polynomials() -> None:
+    """A tensor of degrees, high ones, numbers in the place of x; gradients; static functions."""
+    assert len(POLYNOMIALS) == 12
+    x = np.linspace(-0.9, 0.9, 7)
+    degrees = np.array([[0], [3], [1], [30], [-2]])
+    for name in POLYNOMIALS:
+        ours, theirs = getattr(dg.special, name), getattr(torch.special, name)
+        found = ours(dg.tensor(x), dg.tensor(degrees)).numpy()
+        np.testing.assert_allclose(found, theirs(torch.tensor(x), torch.tensor(degrees)).numpy(), rtol=1e-9, atol=1e-12)
+        assert ours(0.5, dg.tensor([2])).item() == pytest.approx(theirs(0.5, torch.tensor([2])).item())
+        assert np.isnan(ours(dg.tensor([float("nan")]), 3).item())
+    wave = dg.special.chebyshev_polynomial_t
+    slope = dg.tensor(x, requires_grad=True)
+    assert dg.autograd.gradgradcheck(lambda v: wave(v, 12), slope)
+    static = dg.static(lambda v: wave(v, 12), strict=True)
+    assert static(dg.tensor(x)).tolist() == wave(dg.tensor(x), 12).tolist()
+    with pytest.raises(dg.errors.ArgumentError, match=r"(?s)in a static function the degree is a number.*give n as an int"):
+        dg.static(wave)(dg.tensor(x), dg.tensor([2]))
