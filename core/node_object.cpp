@@ -24,6 +24,7 @@ void node_dealloc(PyObject* self) {
 }
 
 PyObject* get_name(PyObject* self, void*) { return PyUnicode_FromString(node_name(node_of(self))); }
+PyObject* name_of(PyObject* self, PyObject*) { return get_name(self, nullptr); }
 PyObject* get_freed(PyObject* self, void*) { return PyBool_FromLong(node_of(self)->freed); }
 PyObject* get_used(PyObject* self, void*) { return PyBool_FromLong(node_of(self)->used); }
 PyObject* get_index(PyObject* self, void*) {
@@ -137,7 +138,6 @@ PyObject* remove_hook(PyObject* self, PyObject* function) {
 }
 
 PyGetSetDef attributes[] = {
-    {"name", get_name, nullptr, "name of the operator", nullptr},
     {"op_name", get_name, nullptr, "name of the operator", nullptr},
     {"op", get_op, nullptr, "the operator, or None", nullptr},
     {"inputs", get_inputs, nullptr, "per operand: a node, a leaf tensor, or None", nullptr},
@@ -205,6 +205,7 @@ PyObject* outputs_of(PyObject* self, PyObject*) {
 }
 
 PyMethodDef methods[] = {
+    {"name", name_of, METH_NOARGS, "The name of the operator."},
     {"outputs", outputs_of, METH_NOARGS, "tensors at the places of its outputs; None where no gradient flows"},
     {"_add_hook_before", add_hook_before, METH_O, "Calls a function with the gradients that go into the node."},
     {"_add_hook_after", add_hook_after, METH_O, "Calls a function with what came out of the node and what went in."},

@@ -69,7 +69,7 @@ class _Detector:
         if origin is not None:
             where = "" if origin.location is None else f", at {origin.location}"
             lines.append(f"in forward, {origin.operator} gave {origin.what} first{where}")
-        raise GradError(f"backward: the gradient of {node.name} is the first with {what} (gradient {at} of its inputs)", lines)
+        raise GradError(f"backward: the gradient of {node.name()} is the first with {what} (gradient {at} of its inputs)", lines)
 
     def _origin(self, node: Any) -> _Origin | None:
         """The earliest forward result that is not finite among what led to a node."""

@@ -112,6 +112,33 @@ def eye_(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """Fills a convolution's weight so that each of its channels (in every group) is passed on as it is."""
+    if tensor.dim() not in (3, 4, 5) or groups < 1 or tensor.shape[0] % groups:
+        raise ShapeError(f"dirac_: takes 3 to 5 dimensions, the first divisible by {groups} groups, got {list(tensor.shape)}")
+    each = tensor.shape[0] // groups
+    middle = tuple(size // 2 for size in tensor.shape[2:])
+    with no_grad():
+        tensor.zero_()
+        for group in range(groups):
+            for channel in range(min(each, tensor.shape[1])):
+                tensor[(group * each + channel, channel, *middle)] = 1
+    return tensor
+
+
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01) -> Tensor:
+    """Normal around 0 with a standard deviation, but for so large a share of zeros in each column (Martens 2010)."""
+    if tensor.dim() != 2:
+        raise ShapeError(f"sparse_: takes a matrix, the tensor is {list(tensor.shape)}")
+    rows, columns = tensor.shape
+    zeros = math.ceil(sparsity * rows)
+    normal_(tensor, 0.0, std)
+    with no_grad():
+        for column in range(columns):
+            tensor[creation.randperm(rows)[:zeros], column] = 0
+    return tensor
+
+
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Uniform with variance gain²·2/(fan in + fan out) (Glorot and Bengio 2010)."""
     bound = gain * math.sqrt(6.0 / max(sum(fans(tensor)), 1))

@@ -204,3 +204,25 @@ def test_embedding_with_limits_and_frequencies_as_in_torch(options):
         np.testing.assert_allclose(found.tolist(), expected.tolist(), rtol=1e-5, atol=1e-6)
     with pytest.raises(dg.errors.DomainError, match="there are no sparse gradients"):
         dg.nn.Embedding(3, 2, sparse=True)
+
+
+def test_rarer_starts_of_weights() -> None:
+    import torch
+
+    for shape, groups in (((4, 2, 3), 1), ((4, 2, 3, 3), 2), ((2, 3, 1, 2, 3), 1)):
+        theirs = torch.nn.init.dirac_(torch.empty(shape), groups)
+        assert dg.nn.init.dirac_(dg.ones(shape), groups).tolist() == theirs.tolist()
+    made = dg.nn.init.sparse_(dg.zeros(10, 4), 0.35)
+    assert (made == 0).sum(0).tolist() == [4, 4, 4, 4]
+
+
+def test_faults_that_named_another_function() -> None:
+    functional = dg.nn.functional
+    with pytest.raises(dg.errors.ShapeError, match=r"prelu: there are 2 weights and 3 channels"):
+        functional.prelu(dg.ones(2, 3), dg.ones(2))
+    with pytest.raises(dg.errors.ShapeError, match=r"(?s)one_hot: no elements tell how many classes there are.*num_classes"):
+        functional.one_hot(dg.zeros(0, dtype=dg.int64))
+    assert functional.softmin(dg.tensor([[0.0, 0.0]])).tolist() == [[0.5, 0.5]]
+    x = dg.tensor(5.0, requires_grad=True)
+    dg.index_select(x, 0, dg.tensor([0])).backward()
+    assert x.grad is not None and x.grad.item() == 1

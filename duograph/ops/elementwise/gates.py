@@ -16,14 +16,14 @@ from ..shapes.copying import cast
 from ..shapes.creation import full, zeros_like
 from ..shapes.movement import axis, reshape, unsqueeze
 from ..shapes.slicing import slice
-from ..tracing import require
+from ..tracing import require, require_equal
 from .activations import leaky_relu, softmax, softplus
 from .arithmetic import abs
 from .choice import clamp, where
 from .unary import exp, expm1, log, sigmoid, tanh
 
 if TYPE_CHECKING:
-    from duograph._core import Tensor
+    from duograph._core import DType, Tensor
 
     from ..definition import Number, Operand
 
@@ -306,7 +306,9 @@ def _slopes(weight: Any, x: Any) -> Any:
     """The slopes along dimension 1 of x."""
     if len(weight.shape) == 0 or len(x.shape) < 2 or (isinstance(weight.shape[0], int) and weight.shape[0] == 1):
         return reshape(weight, ()) if len(weight.shape) and len(x.shape) < 2 else weight
-    return reshape(weight, (weight.shape[0],) + (1,) * (len(x.shape) - 2))
+    have, want = weight.shape[0], x.shape[1]
+    require_equal("prelu", have, want, f"there are {have} weights and {want} channels (dimension 1)")
+    return reshape(weight, (have,) + (1,) * (len(x.shape) - 2))
 
 
 @op(
@@ -390,8 +392,8 @@ def glu(x: Tensor, dim: int = -1) -> Tensor:
     method=False,
     samples=lambda m: [(m(3, 5), 1), (m(2, 3, 4), 0)] if m.is_float else [],
 )
-def softmin(x: Tensor, dim: int) -> Tensor:
-    """`softmax` of -x.
+def softmin(x: Tensor, dim: int | None = None, dtype: DType | None = None) -> Tensor:
+    """`softmax` of -x, by default along dimension 0 of 0, 1 or 3 dimensions and else 1.
 
     Shapes:   x [*S] → [*S]
     Dtypes:   floats; others are rejected
@@ -402,7 +404,9 @@ def softmin(x: Tensor, dim: int) -> Tensor:
     >>> dg.nn.functional.softmin(tensor([0.0, 0.0]), dim=0)
     tensor([0.5000, 0.5000])
     """
-    return softmax(-x, dim)
+    if dim is None:
+        dim = 0 if x.ndim in (0, 1, 3) else 1
+    return softmax(-x if dtype is None else -cast(x, dtype), dim)
 
 
 @function(functional=True, method=False)

@@ -159,8 +159,13 @@ def _(g: Any, out: Any, x: Any, index: Any, source: Any, dim: int) -> Any:
 
 @op(
     kind=INDEXING,
-    reference=lambda np, x, dim, index: np.take(x, index, dim),
-    samples=lambda m: [(m(5, 4), 0, m.ints(3, high=5)), (m(5, 4), -1, m.ints(6, high=4)), (m(5), 0, m.ints(0, high=5))],
+    reference=lambda np, x, dim, index: np.take(x, index, dim) if x.ndim else x,
+    samples=lambda m: [
+        (m(5, 4), 0, m.ints(3, high=5)),
+        (m(5, 4), -1, m.ints(6, high=4)),
+        (m(5), 0, m.ints(0, high=5)),
+        (m(), 0, m.ints(1, high=1)),
+    ],
 )
 def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
     """Slices along a dimension, in the order of the index.
@@ -176,11 +181,14 @@ def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
     """
     if len(index.shape) > 1:
         raise ShapeError(f"index_select: index must have one dimension, got shape {tuple(index.shape)}")
-    return take_along(x, index if index.shape else reshape(index, 1), axis("index_select", dim, len(x.shape)))
+    index, along = index if index.shape else reshape(index, 1), axis("index_select", dim, len(x.shape))
+    return take_along(x, index, along) if x.shape else reshape(take_along(reshape(x, 1), index, 0), ())
 
 
 @index_select.vjp
 def _(g: Any, out: Any, x: Any, dim: int, index: Any) -> Any:
+    if not x.shape:
+        return g, None
     return add_along(zeros_like(x), index if index.shape else reshape(index, 1), g, dim), None
 
 

@@ -107,6 +107,8 @@ def one_hot(x: Tensor, num_classes: int = -1) -> Tensor:
             [0, 0, 1]])
     """
     if num_classes == -1:
+        if x.numel() == 0:
+            raise ShapeError("one_hot: no elements tell how many classes there are", hint="give num_classes")
         num_classes = int(x.max().item()) + 1
     return one_hot_of(x, num_classes)
 
