@@ -228,6 +228,9 @@ PyObject* contiguous_now(PyObject* self, PyObject* args, PyObject* keywords) {
     PyObject* format = Py_None;
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "|O:is_contiguous", const_cast<char**>(names), &format))
       throw ErrorSet{};
+    if (format != Py_None && !PyObject_HasAttrString(format, "holds"))
+      raise_error("ArgumentError", "is_contiguous: memory_format must be one as duograph.channels_last, not %s",
+                  Py_TYPE(format)->tp_name);
     if (format != Py_None) return checked(PyObject_CallMethod(format, "holds", "O", self));
     if (hook_or_null(Hook::LayoutRead))
       if (Ref known = traced_layout(as_tensor(self), "is_contiguous")) return known.release();

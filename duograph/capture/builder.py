@@ -291,9 +291,8 @@ class CaptureBuilder(SizedBuilder):
     def results(self, op: Any, operands: Sequence[Any], values: Sequence[Value]) -> Sequence[Value]:
         if op.name == "add":
             self.presence.summed(operands, values[0])
-        if op.flags & FLAG_VIEW and operands:
-            return [self._view_result(operands[0], value) for value in values]
-        return [self._fresh(value) for value in values]
+        is_view = op.flags & FLAG_VIEW and operands
+        return [self._view_result(operands[0], value) if is_view else self._fresh(value) for value in values]
 
     def body(self) -> list[Node]:
         """The nodes emitted so far; taking some out again is allowed."""
@@ -329,9 +328,7 @@ class CaptureBuilder(SizedBuilder):
         base = tensor._base
         if base is None or base._traced is not None or base._born_traced:
             return tensor if base is None else base
-        if tensor._traced is None:
-            return tensor
-        known = self.input_tensor(self.view_of(tensor).cell)
+        known = tensor if tensor._traced is None else self.input_tensor(self.view_of(tensor).cell)
         return base if known is None else known
 
     def input_tensor(self, cell: Cell) -> Any:

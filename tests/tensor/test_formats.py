@@ -57,6 +57,8 @@ def test_modules() -> None:
 def test_mistakes() -> None:
     with pytest.raises(dg.errors.ShapeError, match="contiguous: channels_last is for tensors of 4 dimensions"):
         dg.ones(2, 3).contiguous(memory_format=dg.channels_last)
+    with pytest.raises(dg.errors.ArgumentError, match=r"is_contiguous: memory_format must be one as .*, not tuple"):
+        dg.ones(2).is_contiguous(())
     with pytest.raises(dg.errors.ArgumentError, match="zeros: new tensors are strided and row-major, layout cannot be 3"):
         dg.zeros(2, layout=3)
     with pytest.raises(dg.errors.ArgumentError, match=r"Tensor\.to|to: memory_format must be one of"):
