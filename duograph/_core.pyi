@@ -33,7 +33,6 @@ float64: Final[DType]
 dtypes: Final[tuple[DType, ...]]
 
 class Node:
-    name: str
     op_name: str
     op: Any
     inputs: tuple[Any, ...]
@@ -44,6 +43,7 @@ class Node:
     location: Any
     freed: builtins.bool
     sequence: int
+    def name(self) -> str: ...
     def pull(self, grads: Any, /) -> tuple[Tensor | None, ...]: ...
     def outputs(self) -> tuple[Tensor | None, ...]: ...
     def register_hook(self, hook: Callable[[tuple[Any, ...], tuple[Any, ...]], Any], /) -> Any: ...

@@ -119,7 +119,7 @@ def _recorded_pull(node: Any, seeds: Sequence[Tensor | None], tangents: Sequence
             continue
         if bool(REGISTRY["any"].op(gradient)):
             raise GradError(
-                f"{node.name}: forward mode needs a backward that is made of operators on the gradients it is given",
+                f"{node.name()}: forward mode needs a backward that is made of operators on the gradients it is given",
                 hint="write it so, or give the function a static method jvp(ctx, *tangents)",
             )
     return found

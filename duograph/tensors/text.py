@@ -127,9 +127,9 @@ def tensor_format(tensor: Tensor, specification: str) -> str:
 def _node_text(node: core.Node) -> str:
     """The operator and the user's line: `<mul at train.py:12>`."""
     if node.location is None:
-        return f"<{node.name}>"
+        return f"<{node.name()}>"
     file, line, *_ = node.location
-    return f"<{node.name} at {file[file.rfind('/') + 1 :]}:{line}>"
+    return f"<{node.name()} at {file[file.rfind('/') + 1 :]}:{line}>"
 
 
 def _container(tensor: Tensor) -> str:
