@@ -368,13 +368,10 @@ Ref value_tuple(PyObject* const* values, size_t count) {
   return tuple;
 }
 
-// What a kernel's operand has to be, by its place in the table of primitives (duograph/ir/primitives.py).
-static const char* demand(int64_t number) {
-  constexpr const char* kDemands[] = {"probabilities between 0 and 1", "weights that are finite and not negative",
-                                      "weights whose sum is finite and above 0", "a range that is finite",
-                                      "a range whose end is not below its start"};
-  const auto known = static_cast<int64_t>(std::size(kDemands));
-  return kDemands[number >= 0 && number < known ? number : known - 1];
+// What a kernel's operand has to be, by its place in the table of primitives.
+static Ref demand(int64_t number) {
+  Ref module = owned(PyImport_ImportModule("duograph.ir.primitives"));
+  return owned(PyObject_CallMethod(module.get(), "demand_words", "L", static_cast<long long>(number)));
 }
 
 void raise_run_failure(OpObject* op, PyObject* args, const RunStatus& status) {
@@ -393,7 +390,8 @@ void raise_run_failure(OpObject* op, PyObject* args, const RunStatus& status) {
       double value;
       std::memcpy(&value, &status.kernel_status[1], sizeof value);
       if (value != value) value = std::numeric_limits<double>::quiet_NaN();  // without a sign
-      raise_error("DomainError", "%s: needs %s, got %g", name, demand(status.kernel_status[2]), value);
+      raise_error("DomainError", "%s: needs %s, got %g", name, PyUnicode_AsUTF8(demand(status.kernel_status[2]).get()),
+                  value);
     }
     default:
       raise_error("InternalError", "%s: a kernel failed with code %lld", name,

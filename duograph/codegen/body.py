@@ -81,7 +81,7 @@ class Body:
                 scope.values[number] = result
             return
 
-        def fail(lanes: Vec, code: int, values: Vec | None = None, extent: int = 0) -> None:
+        def fail(lanes: Vec, code: int, values: Callable[[], Vec] | None = None, extent: int = 0) -> None:
             if scope.mask is not None:
                 lanes = scope.v.and_(lanes, scope.mask)
             self.frame.fail_lanes(scope.v, lanes, code, values, extent)
@@ -337,7 +337,7 @@ class Body:
                     one = scope.v.any(lanes)
                     lanes = v.splat("i1", one)
                 outside = v.and_(outside, lanes)
-        self.frame.fail_lanes(v, outside, STATUS_INDEX, index, extent)
+        self.frame.fail_lanes(v, outside, STATUS_INDEX, lambda: index, extent)
 
     # ---- other leaves ----
 

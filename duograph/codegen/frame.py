@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from duograph.codegen.kernel import Extent, Launch
 from duograph.codegen.llvm import Function, Module, Value
@@ -89,7 +89,7 @@ class Frame:
         """Report and leave the kernel if the i1 ``condition`` holds."""
         self.function.leave_if(condition, lambda: self._report(code, value, extent))
 
-    def fail_lanes(self, v: Vectors, lanes: Vec, code: int, values: Vec | None = None, extent: Value = 0) -> None:
+    def fail_lanes(self, v: Vectors, lanes: Vec, code: int, values: Callable[[], Vec] | None = None, extent: Value = 0) -> None:
         """Report and leave the kernel if any lane of the condition holds, with the first such lane's value."""
         if values is None:
             self.fail_if(v.any(lanes), code)
@@ -97,7 +97,7 @@ class Frame:
         shown = values
 
         def report() -> None:
-            self._report(code, v.extract(shown, self._first(lanes)), extent)
+            self._report(code, v.extract(shown(), self._first(lanes)), extent)
 
         self.function.leave_if(v.any(lanes), report)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -14,9 +15,9 @@ from duograph.ir.primitives import DEMANDS
 
 
 class Fail(Protocol):
-    """Stops the kernel where a condition holds, with a status and what it tells."""
+    """Stops the kernel where a condition holds, with a status and what it tells; `values` are made there only."""
 
-    def __call__(self, lanes: Vec, code: int, values: Vec | None = None, extent: int = 0) -> None: ...
+    def __call__(self, lanes: Vec, code: int, values: Callable[[], Vec] | None = None, extent: int = 0) -> None: ...
 
 
 _FLOOR = (vmath.named("floor_divide"), vmath.named("floor_modulo"))
@@ -197,13 +198,21 @@ def _is_nan(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
 
 def _demand(op: str) -> Primitive:
     """The operand itself; the kernel stops where it is not what the demand asks for."""
-    number, (_, low, high) = list(DEMANDS).index(op), DEMANDS[op]
+    number, demand = list(DEMANDS).index(op), DEMANDS[op]
+    narrow = all(limit in (0.0, 1.0, math.inf) for limit in (demand.low, demand.high))  # the same number in every dtype
+    below, above = ("olt", "ogt") if demand.takes_nan else ("ult", "ugt")
 
     def emit(s: Scalars, info: DTypeInfo, x: Sequence[Vec]) -> Vec:
         v, value = s.v, x[0]
-        wide = value if value.element == "double" else v.convert("fpext", value, "double")
-        above, below = v.fcmp("ult", wide, v.like(wide, low)), v.fcmp("ugt", wide, v.like(wide, high))  # or NaN
-        s.fail(v.or_(above, below), STATUS_UNFIT, v.bits(wide), number)
+
+        def widened() -> Vec:
+            return value if value.element == "double" else v.convert("fpext", value, "double")
+
+        compared = value if narrow else widened()
+        unfit = v.fcmp(below, compared, v.like(compared, demand.low))
+        if demand.high != math.inf:
+            unfit = v.or_(unfit, v.fcmp(above, compared, v.like(compared, demand.high)))
+        s.fail(unfit, STATUS_UNFIT, lambda: v.bits(widened()), number)
         return value
 
     return Primitive(emit, "f", cost=4, exact=True)

@@ -25,19 +25,43 @@ EFFECT = "effect"
 TRANSCENDENTAL = 20
 
 
-# Primitives that hand a float on and end the run where it is not within these limits (or NaN): what they ask for, in words.
-# The core knows them by their place in this order.
-_GREATEST, _LEAST = 1.7976931348623157e308, 5e-324
-DEMANDS: dict[str, tuple[str, float, float]] = {
-    "probability": ("probabilities between 0 and 1", 0.0, 1.0),
-    "weight": ("weights that are finite and not negative", 0.0, _GREATEST),
-    "weight_sum": ("weights whose sum is finite and above 0", _LEAST, _GREATEST),
-    "finite": ("a range that is finite", -_GREATEST, _GREATEST),
-    "span": ("a range whose end is not below its start", 0.0, float("inf")),
-    "divisor": ("a divisor other than 0", 1.0, 1.0),
-    "real": ("a power that is a real number", 1.0, 1.0),
-    "bounded": ("a power that is a float", 1.0, 1.0),
+class Demand(NamedTuple):
+    """What a primitive asks of each element that it hands on; the run ends where one is out of these limits, or NaN."""
+
+    words: str
+    low: float
+    high: float
+    takes_nan: bool = False
+
+
+# Kernels and the core know them by their place in this order.
+_GREATEST, _LEAST, _INFINITE = 1.7976931348623157e308, 5e-324, float("inf")
+DEMANDS: dict[str, Demand] = {
+    "probability": Demand("probabilities between 0 and 1", 0.0, 1.0),
+    "weight": Demand("weights that are finite and not negative", 0.0, _GREATEST),
+    "weight_sum": Demand("weights whose sum is finite and above 0", _LEAST, _GREATEST),
+    "finite": Demand("a range that is finite", -_GREATEST, _GREATEST),
+    "span": Demand("a range whose end is not below its start", 0.0, _INFINITE),
+    "input_share": Demand("an input between 0 and 1", 0.0, 1.0),
+    "target_share": Demand("a target between 0 and 1", 0.0, 1.0),
+    "variance": Demand("a var that is not negative", 0.0, _INFINITE, takes_nan=True),
+    "deviation": Demand("a std that is not negative", 0.0, _INFINITE),
+    "spread": Demand("a sigma that is not negative", 0.0, _INFINITE),
+    "rate": Demand("a lambd above 0", _LEAST, _INFINITE),
+    "chance": Demand("a p that is above 0 and at most 1", _LEAST, 1.0),
+    "beta": Demand("a beta that is not negative", 0.0, _INFINITE, takes_nan=True),
+    "delta": Demand("a delta above 0", _LEAST, _INFINITE, takes_nan=True),
+    "margin": Demand("a margin above 0", _LEAST, _INFINITE, takes_nan=True),
+    "greatest_norm": Demand("a maxnorm that is not negative", 0.0, _INFINITE),
+    "divisor": Demand("a divisor other than 0", 1.0, 1.0),
+    "real": Demand("a power that is a real number", 1.0, 1.0),
+    "bounded": Demand("a power that is a float", 1.0, 1.0),
 }
+
+
+def demand_words(number: int) -> str:
+    """What the demand at this place of the table asks for; the core calls it when a kernel has stopped."""
+    return list(DEMANDS.values())[number].words
 
 
 class Primitive(NamedTuple):

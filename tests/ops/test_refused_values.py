@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import duograph as dg
-from duograph.errors import ArgumentError, DomainError
+from duograph.errors import ArgumentError, DomainError, DTypeError
 
 NAN, INF = math.nan, math.inf
 
@@ -29,6 +29,62 @@ REFUSED = {
     "elements are NaN": (lambda m: m.histc(m.tensor([1.0, float("nan")]), 4), "a range that is finite, got nan"),
     "elements are infinite": (lambda m: m.histc(m.tensor([1.0, -float("inf")]), 4), "a range that is finite, got -inf"),
     "the range is infinite": (lambda m: m.histc(m.ones(2), 4, 0, INF), "a range that is finite, got inf"),
+    "an input is above 1": (
+        lambda m: m.nn.functional.binary_cross_entropy(m.tensor([0.5, 1.5]), m.ones(2)),
+        "an input between 0 and 1, got 1.5",
+    ),
+    "an input is NaN": (
+        lambda m: m.nn.functional.binary_cross_entropy(m.tensor([0.5, float("nan")]), m.ones(2)),
+        "an input between 0 and 1, got nan",
+    ),
+    "a target is below 0": (
+        lambda m: m.nn.functional.binary_cross_entropy(
+            m.tensor([0.5] * 40), m.tensor([0.5] * 39 + [-0.5]), None, reduction="none"
+        ),
+        "a target between 0 and 1, got -0.5",
+    ),
+    "a 16-bit input": (
+        lambda m: m.nn.functional.binary_cross_entropy(m.tensor([0.5, -2.0], dtype=m.bfloat16), m.ones(2, dtype=m.bfloat16)),
+        "an input between 0 and 1, got -2",
+    ),
+    "a var is negative": (
+        lambda m: m.nn.functional.gaussian_nll_loss(m.ones(2, 3), m.ones(2, 3), m.tensor([[1.0], [-1.0]])),
+        "a var that is not negative, got -1",
+    ),
+    "a number as var": (lambda m: m.nn.functional.gaussian_nll_loss(m.ones(2), m.ones(2), -1.0), "a var that is not"),
+    "a beta is negative": (lambda m: m.nn.functional.smooth_l1_loss(m.ones(2), m.zeros(2), beta=-1.0), "a beta that is not"),
+    "a delta of 0": (lambda m: m.nn.functional.huber_loss(m.ones(2), m.zeros(2), delta=0.0), "a delta above 0, got 0"),
+    "a margin of 0": (
+        lambda m: m.nn.functional.triplet_margin_loss(m.ones(1, 2), m.ones(1, 2), m.ones(1, 2), margin=0.0),
+        "a margin above 0, got 0",
+    ),
+    "a margin below 0": (
+        lambda m: m.nn.functional.triplet_margin_with_distance_loss(m.ones(1, 2), m.ones(1, 2), m.ones(1, 2), margin=-1.0),
+        "a margin above 0, got -1",
+    ),
+    "too smooth": (
+        lambda m: m.nn.functional.cross_entropy(m.ones(2, 3), m.tensor([1, 0]), label_smoothing=1.5),
+        "label_smoothing must be between 0 and 1, got 1.5",
+    ),
+    "a maxnorm is negative": (lambda m: m.renorm(m.ones(2, 2), 2, 0, -1.0), "a maxnorm that is not negative, got -1"),
+    "observed a negative number of times": (
+        lambda m: m.cov(m.ones(2, 3), fweights=m.tensor([1, -1, 1])),
+        "weights that are finite and not negative, got -1",
+    ),
+    "observations of negative weight": (
+        lambda m: m.cov(m.ones(2, 3), aweights=m.tensor([1.0, -1.0, 1.0])),
+        "weights that are finite and not negative, got -1",
+    ),
+    "an order below 0": (lambda m: m.cdist(m.ones(2, 2), m.ones(2, 2), -1.0), "p must not be negative"),
+    "an order below 0 of one": (lambda m: m.pdist(m.ones(2, 2), -1.0), "p must not be negative"),
+    "normal_": (lambda m: m.zeros(2).normal_(0, -1), "a std that is not negative, got -1"),
+    "normal of tensors": (lambda m: m.normal(m.zeros(2), m.tensor([1.0, -1.0])), "a std that is not negative, got -1"),
+    "log_normal_": (lambda m: m.zeros(2).log_normal_(0, -1), "a std that is not negative, got -1"),
+    "uniform_": (lambda m: m.zeros(2).uniform_(2, 1), "a range whose end is not below its start, got -1"),
+    "exponential_": (lambda m: m.zeros(2).exponential_(0), "a lambd above 0, got 0"),
+    "geometric_": (lambda m: m.zeros(2).geometric_(1.5), "a p that is above 0 and at most 1, got 1.5"),
+    "cauchy_": (lambda m: m.zeros(2).cauchy_(0, -1), "a sigma that is not negative, got -1"),
+    "randint_like": (lambda m: m.randint_like(m.ones(2), 3, 1), "low must be below high, got 3 and 1"),
     "the range is empty": (lambda m: m.histc(m.ones(2), 4, 3, 1), "a range whose end is not below its start, got -2"),
 }
 
@@ -36,7 +92,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(name):
     call, message = REFUSED[name]
-    with pytest.raises(RuntimeError):
+    with pytest.raises((RuntimeError, ValueError)):
         call(torch)
     with pytest.raises(DomainError, match=message):
         call(dg)
@@ -57,7 +113,54 @@ def test_what_a_branch_does_not_take_is_not_refused():
         drawn(dg.tensor([-3.0]))
 
 
+def test_numbers_that_change_are_refused_when_they_do_not_fit():
+    """What a static function checks of a number holds for the next number, too."""
+    losses = dg.static(lambda x, beta: dg.nn.functional.smooth_l1_loss(x, x * 0, beta=beta))
+    assert losses(dg.ones(2), 0.5).item() == 0.75 and losses(dg.ones(2), 1.0).item() == 0.5
+    with pytest.raises(DomainError, match="a beta that is not negative, got -2"):
+        losses(dg.ones(2), -2.0)
+
+
+@pytest.mark.parametrize("name", ["uniform_", "normal_", "exponential_", "cauchy_", "log_normal_"])
+def test_whole_numbers_are_not_drawn_from_continuous_distributions(name):
+    with pytest.raises((NotImplementedError, RuntimeError)):
+        getattr(torch.zeros(2, dtype=torch.int64), name)()
+    with pytest.raises(DTypeError, match="needs a floating-point dtype, got int64"):
+        getattr(dg.zeros(2, dtype=dg.int64), name)()
+
+
+def test_checked_values_have_gradients_of_every_kind():
+    mean, target = [[0.5, -1.0], [2.0, 0.25]], [[0.0, 1.0], [1.5, 2.0]]
+
+    def hessian(m):
+        var = m.tensor([0.5, 1.5], dtype=m.float64, requires_grad=True)
+        given = (m.tensor(mean, dtype=m.float64), m.tensor(target, dtype=m.float64))
+        loss = m.nn.functional.gaussian_nll_loss(*given, var)
+        (first,) = m.autograd.grad(loss, var, create_graph=True)
+        (second,) = m.autograd.grad(first.square().sum(), var)
+        return [*first.tolist(), *second.tolist()]
+
+    assert hessian(dg) == pytest.approx(hessian(torch), rel=1e-12)
+    var, out = dg.tensor([0.5, 1.5]), dg.tensor(target)
+
+    def losses(v):
+        return dg.nn.functional.gaussian_nll_loss(dg.tensor(mean), out, v, reduction="none")
+
+    assert dg.vmap(losses)(dg.stack([var, var]))[1].tolist() == losses(var).tolist()
+    tangent = dg.func.jvp(lambda v: losses(v).sum(), (var,), (dg.ones(2),))[1].item()
+    assert tangent == pytest.approx(dg.func.grad(lambda v: losses(v).sum())(var).sum().item(), rel=1e-6)
+    with pytest.raises(DomainError, match="got -1"):
+        dg.vmap(losses)(dg.tensor([[0.5, 1.5], [0.5, -1.0]]))
+
+
+def test_numbers_as_var_keep_the_dtype():
+    ours, theirs = (m.nn.functional.gaussian_nll_loss(m.ones(2), m.zeros(2), 2.0) for m in (dg, torch))
+    assert ours.dtype == dg.float32 and ours.item() == pytest.approx(theirs.item())
+
+
 def test_within_limits():
+    assert dg.nn.functional.gaussian_nll_loss(dg.ones(2), dg.ones(2), dg.tensor([1.0, NAN])).isnan()
+    assert dg.nn.functional.binary_cross_entropy(dg.tensor([0.0, 1.0]), dg.tensor([0.0, 1.0])).item() == 0
     assert dg.bernoulli(dg.tensor([0.0, 1.0, 1.0])).tolist() == [0, 1, 1]
     assert dg.multinomial(dg.tensor([0.0, 2.0]), 3, True).tolist() == [1, 1, 1]
     assert dg.histc(dg.tensor([1.0, NAN]), 4, 0, 2).tolist() == [0, 0, 1, 0]

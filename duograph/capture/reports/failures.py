@@ -48,7 +48,7 @@ def raise_failure(name: str, entry: Any, code: int, status: tuple[int, ...], nod
         if kind == _DIVISION:
             raise DivisionError(f"{name}: integer division or remainder by zero", others, location=where)
         if kind == _UNFIT:
-            wanted, (demand, *_) = list(DEMANDS.items())[extent]
+            wanted, demand = list(DEMANDS.items())[extent]
             if wanted == "divisor":
                 raise DivisionError(f"{name}: division by zero", others, location=where)
             if wanted == "real":
@@ -58,7 +58,7 @@ def raise_failure(name: str, entry: Any, code: int, status: tuple[int, ...], nod
             if wanted == "bounded":
                 raise NumberError(f"{name}: a power is greater than the largest float", others, location=where)
             got = struct.unpack("d", struct.pack("q", value))[0]
-            raise DomainError(f"{name}: needs {demand}, got {got:g}", others, location=where)
+            raise DomainError(f"{name}: needs {demand.words}, got {got:g}", others, location=where)
         raise DomainError(f"{name}: integers to negative integer powers are not allowed", others, location=where)
     if code == _LATE_SIZE:
         raise ShapeError(f"{name}: a size that a tensor's value gives is negative", hint="clamp it to 0")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from duograph.errors import ArgumentError, ShapeError
+from duograph.errors import ArgumentError, DomainError, ShapeError
 
 from ..definition import CONTRACTION, REDUCTION, function, op
 from ..dtypes import floats
@@ -50,6 +50,11 @@ def distances(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
     """
     _same_rows(x1, x2)
     return vector_norm(unsqueeze(x1, -2) - unsqueeze(x2, -3), float(p), -1)
+
+
+def _check_order(name: str, p: float) -> None:
+    if p < 0:
+        raise DomainError(f"{name}: p must not be negative, got {p}")
 
 
 def _same_rows(x1: Any, x2: Any) -> None:
@@ -105,7 +110,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_fo
     Shapes:   x1 [*S, n, k], x2 [*T, m, k] → [*broadcast(S, T), n, m]
     Dtypes:   floats
     Gradient: as of the norm
-    Errors:   ShapeError if rows differ in length; ArgumentError for another mode; DTypeError
+    Errors:   ShapeError if rows differ in length; ArgumentError for another mode; DomainError for a negative p; DTypeError
     Source:   torch.cdist
 
     >>> cdist(tensor([[0.0, 0.0]]), tensor([[3.0, 4.0]]))
@@ -114,6 +119,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_fo
     modes = ("use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist")
     if compute_mode not in modes:
         raise ArgumentError(f"cdist: compute_mode must be one of {', '.join(modes)}, got {compute_mode!r}")
+    _check_order("cdist", p)
     euclidean = p == 2 and x1.dim() > 1 and x2.dim() > 1 and compute_mode != modes[2]
     if euclidean and (compute_mode == modes[1] or x1.shape[-2] > 25 or x2.shape[-2] > 25):
         return distances_by_product(x1, x2)
@@ -135,7 +141,7 @@ def pdist(x: Tensor, p: float = 2.0) -> Tensor:
     Shapes:   x [n, k] → [n * (n - 1) / 2]
     Dtypes:   floats
     Gradient: as of the norm
-    Errors:   ShapeError unless x is a matrix; DTypeError
+    Errors:   ShapeError unless x is a matrix; DomainError for a negative p; DTypeError
     Source:   torch.nn.functional.pdist
 
     >>> pdist(tensor([[0.0, 0.0], [3.0, 4.0]]))
@@ -145,6 +151,7 @@ def pdist(x: Tensor, p: float = 2.0) -> Tensor:
     from ..reduction.scans import cumsum
     from ..shapes.creation import iota
 
+    _check_order(user_operator("pdist"), p)
     if len(x.shape) != 2:
         raise ShapeError(f"{user_operator('pdist')}: takes a matrix, got shape {tuple(x.shape)}")
     n = x.shape[0]

@@ -12,13 +12,15 @@ from duograph.errors import ArgumentError, CaptureError, DomainError, DTypeError
 from duograph.ir.types import TensorType
 
 from ..definition import RANDOM, REGISTRY, function, op
+from ..dtypes import floats
 from ..elementwise.choice import clamp_min, where
+from ..elementwise.demands import demanded
 from ..elementwise.rounding import ceil
 from ..elementwise.unary import exp, log1p, tan
 from ..reduction.reductions import sum
 from ..shapes.creation import zeros_like
 from ..tracing import broadcast_shapes, user_operator
-from .random import _as, _normal, _uniform, _wide, demanded, randint, randn
+from .random import _as, _normal, _uniform, _wide, randint, randn
 
 if TYPE_CHECKING:
     from duograph._core import DType, Tensor
@@ -30,21 +32,21 @@ def _nothing(g: Any, out: Any, x: Any, *_: Any) -> Any:
     return zeros_like(g)
 
 
-@op(kind=RANDOM, public=False, inplace="exponential_", method=False)
+@op(kind=RANDOM, dtypes=floats.on("x"), public=False, inplace="exponential_", method=False)
 def exponential_like(x: Tensor, lambd: Number = 1.0) -> Tensor:
     """What `x.exponential_(lambd)` writes: numbers drawn from an exponential distribution of rate lambd.
 
     Shapes:   x [*S] → [*S]
     Dtypes:   x's, a float
     Gradient: none to x
-    Errors:   GradError for a leaf that requires grad
+    Errors:   DomainError unless lambd is above 0; DTypeError; GradError for a leaf that requires grad
     Source:   torch.Tensor.exponential_
 
     >>> bool((dg.zeros(100).exponential_() >= 0).all())
     True
     """
     wide = _wide(x.dtype)
-    return _as(-log1p(-_uniform(tuple(x.shape), wide)) / _as(lambd, wide), x.dtype)
+    return _as(-log1p(-_uniform(tuple(x.shape), wide)) / demanded("rate", _as(lambd, wide)), x.dtype)
 
 
 @op(kind=RANDOM, public=False, inplace="geometric_", method=False)
@@ -54,25 +56,25 @@ def geometric_like(x: Tensor, p: Number) -> Tensor:
     Shapes:   x [*S] → [*S]
     Dtypes:   x's
     Gradient: none to x
-    Errors:   GradError for a leaf that requires grad
+    Errors:   DomainError unless p is above 0 and at most 1; GradError for a leaf that requires grad
     Source:   torch.Tensor.geometric_
 
     >>> dg.zeros(2).geometric_(1.0)
     tensor([1., 1.])
     """
     wide = core.float64
-    trials = ceil(log1p(-_uniform(tuple(x.shape), wide)) / log1p(-_as(p, wide)))
+    trials = ceil(log1p(-_uniform(tuple(x.shape), wide)) / log1p(-demanded("chance", _as(p, wide))))
     return _as(clamp_min(trials, 1.0), x.dtype)
 
 
-@op(kind=RANDOM, public=False, inplace="cauchy_", method=False)
+@op(kind=RANDOM, dtypes=floats.on("x"), public=False, inplace="cauchy_", method=False)
 def cauchy_like(x: Tensor, median: Number = 0.0, sigma: Number = 1.0) -> Tensor:
     """What `x.cauchy_(median, sigma)` writes: numbers drawn from a Cauchy distribution.
 
     Shapes:   x [*S] → [*S]
     Dtypes:   x's, a float
     Gradient: none to x
-    Errors:   GradError for a leaf that requires grad
+    Errors:   DomainError for a negative sigma; DTypeError; GradError for a leaf that requires grad
     Source:   torch.Tensor.cauchy_
 
     >>> dg.zeros(2).cauchy_(5, 0)
@@ -80,24 +82,24 @@ def cauchy_like(x: Tensor, median: Number = 0.0, sigma: Number = 1.0) -> Tensor:
     """
     wide = _wide(x.dtype)
     turn = tan((_uniform(tuple(x.shape), wide) - 0.5) * 3.141592653589793)
-    return _as(turn * _as(sigma, wide) + _as(median, wide), x.dtype)
+    return _as(turn * demanded("spread", _as(sigma, wide)) + _as(median, wide), x.dtype)
 
 
-@op(kind=RANDOM, public=False, inplace="log_normal_", method=False)
+@op(kind=RANDOM, dtypes=floats.on("x"), public=False, inplace="log_normal_", method=False)
 def log_normal_like(x: Tensor, mean: Number = 1.0, std: Number = 2.0) -> Tensor:
     """What `x.log_normal_(mean, std)` writes: numbers whose logarithms are drawn from a normal distribution.
 
     Shapes:   x [*S] → [*S]
     Dtypes:   x's, a float
     Gradient: none to x
-    Errors:   GradError for a leaf that requires grad
+    Errors:   DomainError for a negative std; DTypeError; GradError for a leaf that requires grad
     Source:   torch.Tensor.log_normal_
 
     >>> dg.zeros(2).log_normal_(0, 0)
     tensor([1., 1.])
     """
     wide = _wide(x.dtype)
-    return _as(exp(_normal(tuple(x.shape), wide) * _as(std, wide) + _as(mean, wide)), x.dtype)
+    return _as(exp(_normal(tuple(x.shape), wide) * demanded("deviation", _as(std, wide)) + _as(mean, wide)), x.dtype)
 
 
 for _each in (exponential_like, geometric_like, cauchy_like, log_normal_like):
@@ -137,7 +139,7 @@ def normal_around(mean: Operand, std: Operand, dtype: DType) -> Tensor:
     Shapes:   mean [*S], std [*T] → broadcast(S, T)
     Dtypes:   what dtype and the operands promote to
     Gradient: none
-    Errors:   ShapeError if S and T do not broadcast
+    Errors:   ShapeError if S and T do not broadcast; DomainError for a negative std
     Source:   torch.normal
 
     >>> dg.ops.normal_around(tensor([1.0, 2.0]), 0.0, dg.float32)
@@ -145,7 +147,8 @@ def normal_around(mean: Operand, std: Operand, dtype: DType) -> Tensor:
     """
     given = [(name, tuple(x.shape)) for name, x in (("mean", mean), ("std", std)) if isinstance(x, core.Tensor)]
     shape = broadcast_shapes(user_operator("normal"), given)
-    return _as(_normal(shape, _wide(dtype)), dtype) * std + mean
+    spread: Tensor = _as(_normal(shape, _wide(dtype)), dtype) * demanded("deviation", std)
+    return spread + mean
 
 
 @function(method=False, differentiable=False, samples=lambda m: [(m(3), 0.0), (m.of([1, 2]), m.of([0, 0]))] if m.is_float else [])
@@ -155,7 +158,7 @@ def normal(mean: Tensor | float, std: Tensor | float = 1.0, size: Any = None, dt
     Shapes:   mean [*S], std [*T] → [*broadcast(S, T)], or [*size] for two numbers
     Dtypes:   the tensors', or dtype, or the default float
     Gradient: none
-    Errors:   ArgumentError without a size for two numbers; DomainError for a number below 0 as std
+    Errors:   ArgumentError without a size for two numbers; DomainError for an std below 0
     Source:   torch.normal
 
     >>> normal(tensor([1.0, 2.0]), 0.0)
@@ -278,6 +281,8 @@ def randint_like(x: Tensor, low: int, high: int | None = None, dtype: DType | No
     tensor([0, 0])
     """
     first, last = (0, low) if high is None else (low, high)
+    if first >= last:
+        raise DomainError(f"randint_like: low must be below high, got {first} and {last}")
     return randint(first, last, tuple(x.shape), dtype or x.dtype)
 
 

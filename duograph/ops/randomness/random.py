@@ -11,6 +11,7 @@ from duograph.ir.dim import product
 from ..definition import RANDOM, function, op
 from ..dtypes import floats
 from ..elementwise.choice import where
+from ..elementwise.demands import demanded
 from ..elementwise.rounding import floor
 from ..elementwise.unary import cos, log1p, sqrt
 from ..shapes.creation import zeros_like
@@ -30,11 +31,6 @@ def _uniform(shape: tuple[Any, ...], dtype: DType) -> Tensor:
             raise ShapeError(f"rand: a size must not be negative, got {size} in {shape}")
     key = emit("random_key", [], core.uint64, (2,), count=product(shape))
     return emit("random_uniform", [key], dtype, shape)
-
-
-def demanded(what: str, x: Any) -> Any:
-    """x, a float; the program stops where an element is not what a demand of `ir.primitives` asks for."""
-    return emit(what, [x], x.dtype, tuple(x.shape))
 
 
 def _wide(dtype: DType) -> DType:
@@ -129,14 +125,14 @@ def randperm(n: int, dtype: DType | None = None) -> Tensor:
     return found if dtype in (None, core.int64) else found.to(dtype)
 
 
-@op(kind=RANDOM, public=False, inplace="uniform_", method=False)
+@op(kind=RANDOM, dtypes=floats.on("x"), public=False, inplace="uniform_", method=False)
 def uniform(x: Tensor, low: Number = 0.0, high: Number = 1.0) -> Tensor:
     """What `x.uniform_(low, high)` writes: numbers drawn uniformly from [low, high).
 
     Shapes:   x [*S] → [*S]
     Dtypes:   x's, a float
     Gradient: none to x
-    Errors:   GradError for a leaf that requires grad
+    Errors:   DomainError for a high below low; DTypeError; GradError for a leaf that requires grad
     Source:   torch.Tensor.uniform_
 
     >>> bool((dg.zeros(100).uniform_(2, 3) >= 2).all())
@@ -144,7 +140,7 @@ def uniform(x: Tensor, low: Number = 0.0, high: Number = 1.0) -> Tensor:
     """
     wide = _wide(x.dtype)
     start = _as(low, wide)
-    return _as(_uniform(tuple(x.shape), wide) * (_as(high, wide) - start) + start, x.dtype)
+    return _as(_uniform(tuple(x.shape), wide) * demanded("span", _as(high, wide) - start) + start, x.dtype)
 
 
 @uniform.vjp
@@ -152,21 +148,21 @@ def _(g: Any, out: Any, x: Any, low: Any, high: Any) -> Any:
     return zeros_like(g)
 
 
-@op(kind=RANDOM, public=False, inplace="normal_", method=False)
+@op(kind=RANDOM, dtypes=floats.on("x"), public=False, inplace="normal_", method=False)
 def normal_like(x: Tensor, mean: Number = 0.0, std: Number = 1.0) -> Tensor:
     """What `x.normal_(mean, std)` writes: numbers drawn from a normal distribution.
 
     Shapes:   x [*S] → [*S]
     Dtypes:   x's, a float
     Gradient: none to x
-    Errors:   GradError for a leaf that requires grad
+    Errors:   DomainError for a negative std; DTypeError; GradError for a leaf that requires grad
     Source:   torch.Tensor.normal_
 
     >>> dg.zeros(2).normal_(5, 0)
     tensor([5., 5.])
     """
     wide = _wide(x.dtype)
-    return _as(_normal(tuple(x.shape), wide) * _as(std, wide) + _as(mean, wide), x.dtype)
+    return _as(_normal(tuple(x.shape), wide) * demanded("deviation", _as(std, wide)) + _as(mean, wide), x.dtype)
 
 
 @normal_like.vjp

@@ -12,7 +12,9 @@ from duograph.ir.dim import product
 from ..definition import REDUCTION, op
 from ..dtypes import float_promote, floats
 from ..elementwise.choice import maximum
+from ..elementwise.demands import demanded
 from ..matrix.contractions import matmul
+from ..shapes.copying import cast
 from ..shapes.creation import full
 from ..shapes.movement import reshape, unsqueeze
 from ..shapes.permuting import transpose
@@ -62,7 +64,8 @@ def cov(x: Tensor, correction: Number = 1, fweights: Tensor | None = None, aweig
     Shapes:   x [n, m] → [n, n]; x [m] → []; weights [m]
     Dtypes:   floats; integers become the default float; fweights integers
     Gradient: derived
-    Errors:   DimensionError for more than two dimensions; ShapeError for weights of another size; DTypeError
+    Errors:   DimensionError for more than two dimensions; ShapeError for weights of another size; DTypeError;
+              DomainError for weights that are negative or not finite
     Source:   torch.cov
 
     >>> cov(tensor([[1.0, 2.0, 3.0]]))
@@ -76,6 +79,10 @@ def cov(x: Tensor, correction: Number = 1, fweights: Tensor | None = None, aweig
     for given, weight in (("fweights", fweights), ("aweights", aweights)):
         if weight is not None:
             _check_weights(given, weight, rows.shape[1])
+    if fweights is not None:
+        fweights = cast(demanded("weight", cast(fweights, core.float64)), core.int64)
+    if aweights is not None:
+        aweights = demanded("weight", aweights)
     weights = aweights if fweights is None else fweights if aweights is None else fweights * aweights
     if weights is None:
         centred = rows - mean(rows, 1, True)

@@ -10,6 +10,7 @@ from ..definition import REDUCTION, function, op
 from ..dtypes import floats
 from ..elementwise.arithmetic import sign
 from ..elementwise.choice import where
+from ..elementwise.demands import demanded
 from ..shapes.copying import cast
 from ..shapes.creation import zeros_like
 from ..tracing import user_operator
@@ -148,7 +149,7 @@ def renorm(x: Tensor, p: float, dim: int, maxnorm: Operand) -> Tensor:
     Shapes:   x [*S] → [*S]
     Dtypes:   floats, others are rejected
     Gradient: derived
-    Errors:   DTypeError; DimensionError; DomainError for an order that is not positive
+    Errors:   DTypeError; DimensionError; DomainError for an order that is not positive, and for a negative maxnorm
     Source:   torch.renorm
 
     >>> renorm(tensor([[3.0, 4.0], [0.3, 0.4]]), 2, 0, 1.0)
@@ -162,4 +163,5 @@ def renorm(x: Tensor, p: float, dim: int, maxnorm: Operand) -> Tensor:
         raise DomainError(f"{name}: the order must be above 0, got {p}")
     at = axis(name, dim, len(x.shape))
     size = vector_norm(x, float(p), tuple(d for d in range(len(x.shape)) if d != at), True)
-    return x * where(size > maxnorm, maxnorm / (size + 1e-7), 1.0)
+    limit = demanded("greatest_norm", maxnorm)
+    return x * where(size > limit, limit / (size + 1e-7), 1.0)

@@ -13,8 +13,8 @@ from duograph.ir.dim import product
 from ..definition import INDEXING, REDUCTION, function, op
 from ..dtypes import floats
 from ..elementwise.choice import clamp, maximum, where
+from ..elementwise.demands import demanded
 from ..elementwise.rounding import floor
-from ..randomness.random import demanded
 from ..reduction.extrema import peak
 from ..reduction.reductions import any, reduced
 from ..reduction.scans import cumsum, emit_rows

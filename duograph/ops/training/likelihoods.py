@@ -10,17 +10,21 @@ from ..definition import LOSS, op
 from ..dtypes import float_promote, floats
 from ..elementwise.arithmetic import abs, sub
 from ..elementwise.choice import clamp, where
+from ..elementwise.demands import demanded
 from ..elementwise.pairs import xlogy
 from ..elementwise.unary import exp, log, log1p
 from ..gradient import unbroadcast
 from ..reduction.reductions import sum
+from ..shapes.copying import cast
+from ..shapes.creation import full as filled
 from ..shapes.movement import unsqueeze
+from ..tracing import is_weak
 from .losses import _reduced, _spread
 
 if TYPE_CHECKING:
     from duograph._core import Tensor
 
-    from ..definition import Number
+    from ..definition import Number, Operand
 
 
 def _pairs(m: Any) -> Any:
@@ -45,13 +49,14 @@ def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta:
     Shapes:   input and target [*S] → [], or [*S] for "none"
     Dtypes:   floats; others are rejected
     Gradient: the distance over beta, limited to [-1, 1]; its negative to target
-    Errors:   DTypeError; ShapeError; DomainError for another reduction
+    Errors:   DTypeError; ShapeError; DomainError for another reduction, and for a negative beta
     Source:   torch.nn.functional.smooth_l1_loss
 
     >>> dg.nn.functional.smooth_l1_loss(tensor([1.0, 5.0]), tensor([1.5, 2.0]))
     tensor(1.3125)
     """
     gap = abs(input - target)
+    beta = demanded("beta", beta)
     nonzero = where(beta == 0, 1.0, beta) if hasattr(beta, "dtype") else beta or 1.0
     loss = where(gap < beta, gap * gap * (0.5 / nonzero), gap - beta * 0.5)
     return _reduced(loss, reduction, "smooth_l1_loss")  # type: ignore[no-any-return]
@@ -72,13 +77,14 @@ def huber_loss(
     Shapes:   input and target [*S] → [], or [*S] for "none"
     Dtypes:   floats; others are rejected
     Gradient: the distance, limited to [-delta, delta]; its negative to target
-    Errors:   DTypeError; ShapeError; DomainError for another reduction
+    Errors:   DTypeError; ShapeError; DomainError for another reduction, and unless delta is above 0
     Source:   torch.nn.functional.huber_loss
 
     >>> dg.nn.functional.huber_loss(tensor([1.0, 5.0]), tensor([1.5, 2.0]))
     tensor(1.3125)
     """
     gap = abs(input - target)
+    delta = demanded("delta", delta)
     loss = where(gap <= delta, gap * gap * 0.5, delta * (gap - delta * 0.5))
     if weight is not None:
         loss = loss * weight
@@ -104,12 +110,13 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
     Shapes:   input and target [*S] → [], or [*S] for "none"; weight broadcasts to them
     Dtypes:   floats; others are rejected
     Gradient: (input - target) / (input * (1 - input)) to input, log(1 - input) - log(input) to target
-    Errors:   DTypeError; ShapeError; DomainError for another reduction
+    Errors:   DTypeError; ShapeError; DomainError for another reduction, and for elements of input or target outside [0, 1]
     Source:   torch.nn.functional.binary_cross_entropy
 
     >>> dg.nn.functional.binary_cross_entropy(tensor([0.5, 0.9]), tensor([1.0, 1.0]))
     tensor(0.3993)
     """
+    input, target = demanded("input_share", input), demanded("target_share", target)
     likely, other = clamp(log(input), -100.0, None), clamp(log1p(-input), -100.0, None)
     loss = -(target * likely + (1 - target) * other)
     if weight is not None:
@@ -207,27 +214,29 @@ def poisson_nll_loss(
     tolerance=2,
 )
 def gaussian_nll_loss(
-    input: Tensor, target: Tensor, var: Tensor, full: bool = False, eps: Number = 1e-6, reduction: str = "mean"
+    input: Tensor, target: Tensor, var: Operand, full: bool = False, eps: Number = 1e-6, reduction: str = "mean"
 ) -> Tensor:
     """The negative log-likelihood of normally distributed targets with mean input and variance var, which counts as eps at least.
 
     `full` adds log(2 pi) / 2.
 
-    Shapes:   input and target [*S], var [*S], or [*S] without its last size or with 1 there → [], or [*S] for "none"
+    Shapes:   input and target [*S], var a number, [*S], or [*S] without its last size or with 1 there → [], or [*S] for "none"
     Dtypes:   floats; others are rejected
     Gradient: derived
-    Errors:   DTypeError; ShapeError; DomainError for another reduction
+    Errors:   DTypeError; ShapeError; DomainError for another reduction, and for a negative var
     Source:   torch.nn.functional.gaussian_nll_loss
 
     >>> dg.nn.functional.gaussian_nll_loss(tensor([0.0, 1.0]), tensor([1.0, 1.0]), tensor([1.0, 4.0]))
     tensor(0.5966)
     """
-    if len(var.shape) == len(input.shape) - 1:
-        var = unsqueeze(var, -1)
-    elif len(var.shape) not in (0, len(input.shape)):
-        raise ShapeError(f"gaussian_nll_loss: var of shape {tuple(var.shape)} does not fit input of shape {tuple(input.shape)}")
-    floor = clamp(var, eps, None)
-    limited = var + sub(floor, var).detach()  # the gradient passes where var was raised, too
+    given: Any = cast(filled((), var), input.dtype) if is_weak(var) else var
+    if len(given.shape) == len(input.shape) - 1:
+        given = unsqueeze(given, -1)
+    elif len(given.shape) not in (0, len(input.shape)):
+        raise ShapeError(f"gaussian_nll_loss: var of shape {tuple(given.shape)} does not fit input of shape {tuple(input.shape)}")
+    given = demanded("variance", given)
+    floor = clamp(given, eps, None)
+    limited = given + sub(floor, given).detach()  # the gradient passes where var was raised, too
     gap = input - target
     loss = 0.5 * (log(limited) + gap * gap / limited)
     if full:

@@ -423,6 +423,8 @@ def cross_entropy(
     >>> dg.nn.functional.cross_entropy(tensor([[1.0, 2.0]]), tensor([1]))
     tensor(0.3133)
     """
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise DomainError(f"cross_entropy: label_smoothing must be between 0 and 1, got {label_smoothing}")
     return cross_entropy_of(input, target, weight, ignore_index, reduction, label_smoothing or None)
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import ShapeError
+from duograph.errors import DomainError, ShapeError
 
 from ..definition import LOSS, function, op
 from ..dtypes import float_promote, floats
 from ..elementwise.choice import clamp, minimum, where
+from ..elementwise.demands import demanded
 from ..elementwise.unary import logsigmoid, sqrt
 from ..reduction.reductions import any as any_of
 from ..reduction.reductions import sum
@@ -140,7 +141,7 @@ def triplet_margin_loss(
     Shapes:   all [*S, D] → [], or [*S] for "none"
     Dtypes:   floats promote; integers become the default float
     Gradient: derived
-    Errors:   ShapeError; DomainError for another reduction
+    Errors:   ShapeError; DomainError for another reduction, and unless the margin is above 0
     Source:   Balntas et al. 2016; torch.nn.functional.triplet_margin_loss
 
     >>> dg.nn.functional.triplet_margin_loss(tensor([[0.0, 0.0]]), tensor([[3.0, 4.0]]), tensor([[0.0, 1.0]]))
@@ -149,7 +150,8 @@ def triplet_margin_loss(
     near, far = pairwise_distance(anchor, positive, p, eps), pairwise_distance(anchor, negative, p, eps)
     if swap:
         far = minimum(far, pairwise_distance(positive, negative, p, eps))
-    return _reduced(clamp(near - far + margin, 0.0, None), reduction, "triplet_margin_loss")  # type: ignore[no-any-return]
+    loss = clamp(near - far + demanded("margin", margin), 0.0, None)
+    return _reduced(loss, reduction, "triplet_margin_loss")  # type: ignore[no-any-return]
 
 
 @function(
@@ -177,6 +179,8 @@ def triplet_margin_with_distance_loss(
     >>> dg.nn.functional.triplet_margin_with_distance_loss(tensor([[0.0, 0.0]]), tensor([[3.0, 4.0]]), tensor([[0.0, 1.0]]))
     tensor(5.0000)
     """
+    if margin <= 0:
+        raise DomainError(f"triplet_margin_with_distance_loss: needs a margin above 0, got {margin:g}")
     distance = distance_function or pairwise_distance
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
