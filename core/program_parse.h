@@ -48,7 +48,7 @@ struct Step {
   StepKind kind;
   bool commits = false;  // may write memory the caller sees: not interrupted half-way
   bool held = false;     // between such steps: no interruption now
-  bool whole = false;    // a worker's share goes to the kernel in one call; it watches the stop flag itself
+  bool whole = false;    // a worker's share goes to the kernel in one call or two; it watches the stop flag itself
   int32_t id = 0;        // in the order of the text, for profiles
   int32_t node = -1;
   KernelFunction function = nullptr;

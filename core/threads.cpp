@@ -25,6 +25,7 @@ constexpr int64_t kPollNanoseconds = 5'000'000;
 // How long a worker means to go without looking up; pages touched for the first time may make it ten times as long.
 constexpr int64_t kBatchNanoseconds = 1'000'000;
 constexpr int64_t kBatchGrowth = 16;  // from one timed batch to the next
+constexpr uint32_t kManyChunks = 64;  // a share of so many is taken in two calls: one more costs little
 constexpr int64_t kBytesPerWorker =
     512 << 10;                            // some 20 µs of work: below this, waking a thread costs more than it brings
 constexpr uint64_t kSpinCycles = 60'000;  // about 20 us of waiting awake: the next kernel is usually near
@@ -129,12 +130,16 @@ int64_t next_batch(int64_t done, int64_t nanoseconds) {
 uint32_t first_batch(Split split, uint32_t share) {
   switch (split) {
     case Split::Whole:
-      return share;
+      return share < kManyChunks ? share : share - share / 4;
     case Split::Balanced:
       return share - share / 4;
     default:
       return 1;  // a first look at how long a unit takes
   }
+}
+
+uint32_t next_size(Split split, uint32_t left, uint32_t most) {
+  return split == Split::Whole ? std::max(left, 1u) : std::clamp(left / 2, 1u, most);
 }
 
 // One worker's part: its own share in one or several batches, then what it can steal.
@@ -157,14 +162,14 @@ void work(Job& job, int worker, InterruptPoll* poll) {
         job.interrupted.store(true, std::memory_order_relaxed);
         return;
       }
-      batch = std::clamp(own.remaining() / 2, 1u, most);
+      batch = next_size(job.split, own.remaining(), most);
     }
     bool stolen = false;
     for (int i = 1; i < job.workers && !stolen; ++i)
       stolen = job.ranges[(worker + i) % job.workers].steal_back(&begin, &end);
     if (!stolen) return;
     own.set(begin, end);
-    batch = std::clamp((end - begin) / 2, 1u, most);
+    batch = next_size(job.split, end - begin, most);
   }
 }
 

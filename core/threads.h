@@ -15,8 +15,8 @@ class Interrupted : public std::exception {
 
 void set_num_threads(int count);  // 1..kMaxThreads
 int get_num_threads();
-// In this thread: results below the normal numbers become 0, and such operands count as 0. Workers do as who calls
-// them.
+// In this thread and the workers that it calls: results below the normal numbers become 0, and such operands count as
+// 0.
 void set_flush_denormal(bool flush);
 constexpr int kMaxThreads = 256;
 
@@ -61,7 +61,7 @@ class SignalFlag {
 
 // How a worker goes through its contiguous share of the chunks.
 enum class Split {
-  Whole,     // in one call: the function keeps something per call that is costly to make anew
+  Whole,     // in one call, a long share in two: the function keeps something per call that is costly to make anew
   Balanced,  // most of it in one call, the rest in shrinking pieces that idle workers may steal
   Probed,    // in pieces of a few milliseconds, found by timing, so that a long loop can be interrupted
 };
