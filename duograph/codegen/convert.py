@@ -37,14 +37,31 @@ def _from_float(v: Vectors, value: Vec, source: DTypeInfo, result: DTypeInfo) ->
             value = round_to(v, value, result.name)
         return value
     if result.bits < 32:
-        # saturate in 32 bits, then clamp: narrow saturating conversions select badly
-        wide = v.call("fptosi.sat", value, element="i32")
+        wide = _saturated(v, value, 32, signed=True)
         low, high = (
             (-(1 << (result.bits - 1)), (1 << (result.bits - 1)) - 1) if result.kind == "i" else (0, (1 << result.bits) - 1)
         )
         wide = v.call("smax", v.call("smin", wide, v.like(wide, high)), v.like(wide, low))
         return v.convert("trunc", wide, result.element)
-    return v.call("fptosi.sat" if result.kind == "i" else "fptoui.sat", value, element=result.element)
+    return _saturated(v, value, result.bits, signed=result.kind == "i")
+
+
+def _saturated(v: Vectors, value: Vec, bits: int, *, signed: bool) -> Vec:
+    """The number without its fraction, the nearest that there is outside of the range, 0 for NaN.
+
+    LLVM's own saturating conversions go element by element.
+    """
+    element = f"i{bits}"
+    limit = v.like(value, 2.0 ** (bits - signed))
+    small = v.fcmp("olt", v.call("fabs", value) if signed else value, limit)
+    if not signed:
+        small = v.and_(small, v.fcmp("ogt", value, v.like(value, -1.0)))
+    safe = v.select(small, value, v.like(value, 0.0))
+    result = v.convert("fptosi" if signed else "fptoui", safe, element)
+    result = v.select(v.fcmp("oge", value, limit), v.const(element, (1 << (bits - signed)) - 1), result)
+    if not signed:
+        return result
+    return v.select(v.fcmp("ole", value, v.like(value, -(2.0 ** (bits - 1)))), v.const(element, -(1 << (bits - 1))), result)
 
 
 def round_to(v: Vectors, value: Vec, dtype: str) -> Vec:

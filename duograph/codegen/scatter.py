@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from duograph.codegen.analysis import Facts, address_of, is_unit, item_bytes, plain_access
+from duograph.codegen.analysis import Facts, address_of, cost, is_unit, item_bytes, plain_access
 from duograph.codegen.body import Body, Scope
 from duograph.codegen.dtypes import DTYPES
 from duograph.codegen.frame import Frame
@@ -18,6 +18,9 @@ from duograph.ir.dim import ceildiv, product
 
 BLOCK = 256  # elements of the vector dim in one chunk
 LINES = 64  # elements of the inner dim in one chunk, where vectors are not possible
+# Where each element's place follows from the last one's write, what is written where is computed ahead, in vectors, for so
+# many elements, if it costs so much (see `Primitive`).
+AHEAD, _WORTH_IT = 256, 12
 
 
 def emit_scatter(module: Module, target: Target, symbol: str, facts: Facts, kernel: ScatterKernel) -> list[Launch]:
@@ -46,6 +49,21 @@ class Scatter:
         self.serial = [d for d in facts.parallel_dims if d in kernel.serial_dims]
         self.dim = self._vector_dim()
         self.inner = self._inner_dim() if self.dim is None else None
+        self.ahead = self._computes_ahead()
+
+    def _computes_ahead(self) -> bool:
+        facts = self.facts
+        if self.dim is not None or self.inner is not None or not self.serial:
+            return False
+        last = self.serial[-1]
+        extent = facts.extents[last]
+        read = {a.arg for a in map(address_of, facts.body) if a is not None}
+        if (isinstance(extent, int) and extent < AHEAD) or self.kernel.target.arg in read:
+            return False
+        return sum(cost(facts, i, last) for i in self._varying(last) if address_of(facts.body[i]) is None) >= _WORTH_IT
+
+    def _varying(self, dim: int) -> list[int]:
+        return [i for i in range(len(self.facts.body)) if dim in self.facts.deps[i]]
 
     def _vector_dim(self) -> int | None:
         """A parallel dim along which the target is contiguous and the written positions do not depend on an index."""
@@ -86,21 +104,59 @@ class Scatter:
         if not dims:
             self._write(row, block)
             return
+        if self.ahead and len(dims) == 1:
+            self._write_computed(row, dims[0])
+            return
         with self.frame.function.loop(0, self.body.extent(dims[0])) as i:
             self._loops(dims[1:], Scope(row.v, {**row.index, dims[0]: i}), block)
 
+    def _write_computed(self, row: Scope, dim: int) -> None:
+        """All writes along ``dim``: places and values of a stretch in vectors, then one after the other."""
+        facts, f, v = self.facts, self.frame.function, self.frame.vectors(1)
+        varying = self._begin_row(row, dim)
+        wanted = {number for number, _, _ in self.kernel.indices} | {self.kernel.value}
+        kept = {number: DTYPES[facts.body[number].dtype] for number in sorted(wanted.intersection(varying))}
+        buffers = {number: f.alloca(info.storage, 64, AHEAD) for number, info in kept.items()}
+        masked = self.frame.target.masks and plain_access(facts, dim)
+        with f.loop(0, self.body.extent(dim), AHEAD) as low:
+            high = f.umin(f.add(low, AHEAD), self.body.extent(dim))
+
+            def step(scopes: Sequence[Scope], carried: Carried) -> Carried:
+                self.body.emit(varying, scopes)
+                for scope in scopes:
+                    for number, info in kept.items():
+                        raw = self.body.to_storage(scope.v, scope.value(number), facts.body[number].dtype)
+                        place = f.gep(buffers[number], f.sub(f.add(scope.index[dim], scope.shift), low), info.size)
+                        f.store(raw.type, raw.ref, place, info.size)
+                return carried
+
+            vector_loop(self.body, row, dim, low, high, unroll=1, masked=masked, step=step)
+            with f.loop(low, high) as i:
+                element = Scope(v, {**row.index, dim: i}, outer=row)
+                for number, info in kept.items():
+                    place = f.gep(buffers[number], f.sub(i, low), info.size)
+                    raw = Vec(f.load(f"<1 x {info.storage}>", place, info.size), info.storage, 1)
+                    element.values[number] = self.body.to_value(v, raw, facts.body[number].dtype)
+                self._combine(element, self._pointer(element))
+
+    def _begin_row(self, row: Scope, dim: int) -> list[int]:
+        """Computes what stands still along ``dim``; what does not is returned."""
+        varying = self._varying(dim)
+        self.body.emit([i for i in range(len(self.facts.body)) if i not in varying], [row])
+        for number in varying:
+            address = address_of(self.facts.body[number])
+            if address is not None:
+                self.body.prepare(address, row, dim)
+        return varying
+
     def _write(self, line: Scope, block: Value) -> None:
         facts, dim, f = self.facts, self.dim, self.frame.function
-        varying = [] if dim is None else [i for i in range(len(facts.body)) if dim in facts.deps[i]]
-        self.body.emit([i for i in range(len(facts.body)) if i not in varying], [line])
-        pointer = self._pointer(line)
         if dim is None:
-            self._combine(line, pointer)
+            self.body.emit(range(len(facts.body)), [line])
+            self._combine(line, self._pointer(line))
             return
-        for number in varying:
-            address = address_of(facts.body[number])
-            if address is not None:
-                self.body.prepare(address, line, dim)
+        varying = self._begin_row(line, dim)
+        pointer = self._pointer(line)
         low = f.mul(block, BLOCK)
         high = f.umin(f.add(low, BLOCK), self.body.extent(dim))
 

@@ -51,6 +51,52 @@ def test_scatter_in_index_order(isa, kind, dtype):
         assert got.tobytes() == by_cell.tobytes()
 
 
+def histogram(kind, dtype):
+    """target[row, (|place| + place // 3) % 7 + shift] (+)= value * value, along rows that are written element by element."""
+    body = (
+        load(0, P, 1, dtype=I),
+        Instr("abs", (0,), I),
+        Instr("const", (), I, 3),
+        Instr("floordiv", (0, 2), I),
+        Instr("add", (1, 3), I),
+        Instr("const", (), I, 7),
+        Instr("mod", (4, 5), I),
+        load(2, 1, 0, dtype=I),
+        Instr("add", (6, 7), I),
+        load(1, P, 1, dtype=dtype),
+        Instr("mul", (9, 9), dtype),
+    )
+    types = (Operand(I), Operand(dtype), Operand(I), Operand(dtype, "inout"))
+    return ScatterKernel("scatter", kind, (M, P), frozenset({1}), types, body, Address(3, (N, 0)), ((8, 1, N),), 10)
+
+
+@pytest.mark.parametrize("isa", ALL_LEVELS)
+@pytest.mark.parametrize("kind", ["add", "put"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "float64"])
+@np.errstate(over="ignore")
+def test_computed_places_are_written_in_order(isa, kind, dtype):
+    for m, p in ((3, 0), (1, 1), (2, 15), (2, 255), (3, 256), (2, 257), (1, 1000)):
+        places = RNG.integers(-50, 50, (m, p))
+        values = (RNG.standard_normal((m, p)) * 3).astype(dtype)
+        shift = RNG.integers(0, 3, m)
+        expected = np.ones((m, 10), dtype)
+        for i in range(m):
+            for j in range(p):
+                at = (i, (abs(places[i, j]) + places[i, j] // 3) % 7 + shift[i])
+                square = values[i, j] * values[i, j]
+                expected[at] = expected[at] + square if kind == "add" else square
+        sizes = {"n": 10, "m": m, "p": p}
+        arrays = [places, values, shift, np.ones((m, 10), dtype)]
+        assert run(histogram(kind, dtype), arrays, sizes, isa=isa, splits=2)[3].tobytes() == expected.tobytes()
+
+
+def test_computed_places_are_checked():
+    arrays = [np.zeros((1, 300), I), np.zeros((1, 300), F), np.array([8]), np.zeros((1, 5), F)]
+    with pytest.raises(Failure) as failure:
+        run(histogram("add", F), arrays, {"n": 5, "m": 1, "p": 300})
+    assert failure.value.args == (STATUS_INDEX, 8, 5)
+
+
 def test_scatter_checks_every_index():
     with pytest.raises(Failure) as failure:
         run(scatter("add", F, True), [np.array([0, 7, 1]), np.zeros((3, 4), F), np.zeros((5, 4), F)], {"n": 5, "m": 3, "p": 4})
