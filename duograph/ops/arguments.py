@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from duograph import _core as core
+from duograph._stack import user_location
 from duograph.errors import ArgumentError, Error
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-INTERNAL: set[str] = set()  # operators that only functions of the package call
+OPERATORS: set[str] = set()  # the names of all, which errors begin with
 FAULTS = (TypeError, AttributeError, OverflowError, ValueError, KeyError, IndexError)
 
 
@@ -130,10 +131,8 @@ def checked(function: Callable[P, R], name: str | None = None, names: str = "") 
             from .calls import function_into
 
             return function_into(made, called, kwargs.pop("out"), args, kwargs)
-        if isinstance(error, Error):
-            operator = error.message.partition(":")[0]
-            if operator in INTERNAL:
-                rename(error, operator, called)
+        if isinstance(error, Error) and (error.location is None or error.location == user_location()):
+            rename(error, called)  # unless it is that of a function of the user's, which this one calls
         inside = isinstance(error, ArgumentError) and not error.message.startswith(f"{called}:")
         if not isinstance(error, FAULTS) or (isinstance(error, Error) and not inside):
             return error
@@ -173,10 +172,12 @@ def _takes_out(function: Callable[..., Any]) -> bool:
     return "out" in inspect.signature(function).parameters
 
 
-def rename(error: Error, operator: str, called: str) -> None:
-    """An error of `operator`, for a user who called it by another name: message and hint bear that name."""
-    if error.message.startswith(f"{operator}:"):
-        error.message = f"{called}{error.message[len(operator) :]}"
+def rename(error: Error, called: str) -> None:
+    """An error of an operator that the user called by another name, or by way of another: message and hint bear that name."""
+    operator, colon, rest = error.message.partition(":")
+    if not colon or operator == called or operator not in OPERATORS:
+        return
+    error.message = f"{called}:{rest}"
     error.hint = error.hint and error.hint.replace(f"{operator}(", f"{called}(", 1)
 
 

@@ -45,7 +45,7 @@ def _call_wider(definition: Definition, args: tuple[Any, ...], keywords: dict[st
     try:
         return wider(*args, **keywords)
     except ArgumentError as error:
-        rename(error, wider.name, definition.name)
+        rename(error, definition.name)
         raise
 
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar, c
 
 from duograph import _core as core
 
-from .arguments import INTERNAL, checked, names_of
+from .arguments import OPERATORS, checked, names_of
 from .shape_changes import in_place_view
 
 if TYPE_CHECKING:
@@ -336,9 +336,8 @@ def _define(function: Callable[..., Any], kind: str) -> Definition:
 def _register(definition: Definition) -> None:
     """Put it into the registry, and onto `Tensor` under its names."""
     REGISTRY[definition.name] = definition
+    OPERATORS.update((definition.name, *definition.aliases))
     method = definition.method
-    if not (method or definition.public or definition.functional):
-        INTERNAL.add(definition.name)
     if method:
         for bound in (definition.name if method is True else method, *definition.aliases):
             setattr(core.Tensor, bound, definition.exported)

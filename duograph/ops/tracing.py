@@ -20,7 +20,7 @@ from duograph.ir.graph import Value
 from duograph.ir.primitives import PRIMITIVES
 from duograph.ir.types import TensorType
 
-from .arguments import FAULTS, mistake
+from .arguments import FAULTS, mistake, rename
 from .definition import ATTR, OPTIONAL_TENSOR, REGISTRY, SIZE, SIZES, TENSOR, TENSOR_LIST, VIEW, Definition, spread
 from .dtypes import DIMENSIONED, WEAK, ZERO_DIMENSIONAL, OperandType, Signature, weak_dtype
 from .python_numbers import PYTHON_RAISES, bounded, python_raises
@@ -229,8 +229,12 @@ def trace(definition: Definition, args: Sequence[Any]) -> Any:
         if definition.kind == VIEW or definition.lowers or definition.primitive or _STATE.names:
             return evaluate(definition, args)
         return _trace_composite(definition, args)
-    except FAULTS as error:
-        if _STATE.names or isinstance(error, Error):
+    except Error as error:
+        if not _STATE.names and (definition.public or definition.functional or definition.space):
+            rename(error, definition.name)
+        raise
+    except FAULTS:
+        if _STATE.names:
             raise
         plain = [name for name, kind, _ in definition.params if kind not in (SIZE, SIZES)]
         found = mistake(definition.function, spread(definition, args), {}, definition.name, plain)
@@ -421,7 +425,11 @@ def in_place_value(definition: Definition, args: Sequence[Any]) -> Value:
     """What an in-place form writes: the base operator's result in the target's dtype and shape."""
     base, target = definition.base, args[0]
     assert base is not None
-    result = trace(base, args[1:] if definition.receives else args)
+    try:
+        result = trace(base, args[1:] if definition.receives else args)
+    except Error as error:
+        rename(error, base.name if definition.receives else definition.name)
+        raise
     if result.dtype is not target.dtype:
         order = "buif"
         if order.index(result.dtype.kind) > order.index(target.dtype.kind) and not (

@@ -198,6 +198,8 @@ def multi_head_attention_forward(
     batched = _check_ranks(query, key, value, key_padding_mask, attn_mask)
     if is_causal and attn_mask is None:
         raise ArgumentError(f"{_NAME}: is_causal=True says that attn_mask is the causal one, and needs it")
+    if in_proj_weight is None and not use_separate_proj_weight:
+        raise ArgumentError(f"{_NAME}: in_proj_weight is needed unless use_separate_proj_weight=True")
     if not batched:
         query, key, value = _unsqueezed(query, key, value)
         key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)

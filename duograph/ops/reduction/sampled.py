@@ -196,7 +196,7 @@ def histogram_between(x: Tensor, edges: Tensor, weight: Tensor | None = None, de
 )
 def histogram(
     x: Tensor,
-    bins: Any,
+    bins: int | Tensor,
     range: tuple[float, float] | None = None,
     weight: Tensor | None = None,
     density: bool = False,
@@ -222,7 +222,7 @@ def histogram(
     x = x.detach()
     if isinstance(bins, core.Tensor):
         return histogram_between(x, bins, weight, density), bins
-    if bins < 1:
+    if isinstance(bins, int) and bins < 1:
         raise ArgumentError(f"histogram: at least one bin is needed, got {bins}")
     low: Any
     high: Any

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
+from duograph.errors import ArgumentError, BoundsError
 from duograph.ir.dim import product
 
 from ..definition import INDEXING, REGISTRY, function, op
@@ -168,8 +169,12 @@ def _put_arguments(x: Tensor, indices: Sequence[Tensor], dims: Any, accumulate: 
     from .masks import with_positions
 
     if dims is not None and not isinstance(dims, bool):
+        if isinstance(dims, str):
+            raise ArgumentError(f"index_put: accumulate must be a bool, not str {dims!r}")
         return indices, dims, accumulate
     found = with_positions(x, indices)
+    if len(found) > x.dim():
+        raise BoundsError(f"index_put: {len(found)} indices for {x.dim()} dimensions")
     return found, tuple(range(len(found))), accumulate or bool(dims)
 
 

@@ -297,7 +297,10 @@ def scattered(name: str, x: Any, dim: int, index: Any, source: Any, **attrs: Any
     if not given.shape:
         given = broadcast_to(given, tuple(index.shape))
     else:
-        for d, (have, want) in enumerate(zip(given.shape, index.shape, strict=True)):
+        if len(given.shape) != len(index.shape):
+            ranks = f"source has {len(given.shape)} dimensions, index {len(index.shape)}"
+            raise ShapeError(f"{user_operator(name)}: {ranks}: they must have the same shape")
+        for d, (have, want) in enumerate(zip(given.shape, index.shape)):
             require_equal(user_operator(name), want, have, f"size {d} of source is {have}, of index {want}")
     return emit(name, [x, wrap(_indices(name, index)), given], x.dtype, tuple(x.shape), dim=dim, **attrs)
 

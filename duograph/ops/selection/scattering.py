@@ -249,6 +249,8 @@ def index_fill(x: Tensor, dim: int, index: Tensor, value: Number) -> Tensor:
     >>> index_fill(tensor([1, 2]), 0, tensor([1]), 7)
     tensor([1, 7])
     """
+    if not x.shape:
+        return reshape(index_fill(reshape(x, (1,)), dim, index, value), ())
     at, index = _line("index_fill", x, dim, index)
     index = where((index < 0) & (index >= -x.shape[at]), index + x.shape[at], index)
     shape = (*x.shape[:at], index.shape[0], *x.shape[at + 1 :])

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 def _window(x: Any, dim: int, start: Any, stop: Any, step: Any) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]:
     """Starts, steps and sizes per dimension of a slice along one, with Python's clamping."""
     shape = tuple(x.shape)
+    _needs_dimension("slice", shape)
     size, step = shape[dim], 1 if step is None else step
     require("le", 1, step, DomainError, f"{user_operator('slice')}: the step must be positive, got {step}", "use flip to reverse")
     first = 0 if start is None else _clamped(start, size)
@@ -35,6 +36,11 @@ def _window(x: Any, dim: int, start: Any, stop: Any, step: Any) -> tuple[tuple[A
     starts = tuple(first if d == dim else 0 for d in range(len(shape)))
     steps = tuple(step if d == dim else 1 for d in range(len(shape)))
     return starts, steps, tuple(length if d == dim else s for d, s in enumerate(shape))
+
+
+def _needs_dimension(name: str, shape: tuple[Any, ...]) -> None:
+    if not shape:
+        raise DimensionError(f"{user_operator(name)}: a 0-d tensor has no dimension 0")
 
 
 def _clamped(bound: Any, size: Any) -> Any:
@@ -137,6 +143,7 @@ def _(g: Any, out: Any, x: Any, value: Any, dim: Any, start: Any, stop: Any, ste
 
 def _position(name: str, x: Any, dim: int, index: Any) -> Expr:
     """An index along a dimension, negative ones counted from the end."""
+    _needs_dimension(name, x.shape)
     size = x.shape[dim]
     name = user_operator(name)
     message = f"{name}: index {index} is out of range for size {size} of dimension {dim}"
@@ -220,7 +227,10 @@ def select_put(x: Tensor, value: Tensor, dim: int, index: Size) -> Tensor:
     dim = axis("select_put", dim, rank)
     start = _position("select_put", x, dim, index)
     shape = tuple(1 if d == dim else s for d, s in enumerate(x.shape))
-    for d, (have, want) in enumerate(zip(value.shape, (s for d, s in enumerate(x.shape) if d != dim), strict=True)):
+    if len(value.shape) != rank - 1:
+        message = f"the value has {len(value.shape)} dimensions, the selection {rank - 1}"
+        raise ShapeError(f"{user_operator('select_put')}: {message}")
+    for d, (have, want) in enumerate(zip(value.shape, (s for d, s in enumerate(x.shape) if d != dim))):
         require_equal(user_operator("select_put"), have, want, f"size {d} of the value is {have}, of the selection {want}")
     source = emit("reshape", [cast_value(value_of(value), x.dtype)], x.dtype, shape)
     starts = tuple(start if d == dim else 0 for d in range(rank))

@@ -216,6 +216,8 @@ def multi_margin_loss(
     >>> dg.nn.functional.multi_margin_loss(tensor([[0.5, 1.0, 0.2]]), tensor([1]))
     tensor(0.2333)
     """
+    if not input.shape:  # one class
+        input = reshape(input, (1,))
     classes = input.shape[-1]
     index = unsqueeze(target, -1)
     gap = clamp(margin - gather(input, -1, index) + input, 0.0, None)
@@ -248,6 +250,8 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, reduction: str = "mean
     >>> dg.nn.functional.multilabel_margin_loss(tensor([[0.1, 0.2, 0.4, 0.8]]), tensor([[3, 0, -1, 1]]))
     tensor(0.8500)
     """
+    if not input.shape:  # one class
+        input, target = reshape(input, (1,)), reshape(target, (1,))
     classes = input.shape[-1]
     valid = cumprod(cast(target >= 0, core.int64), -1) > 0
     index = clamp(target, 0, None)
