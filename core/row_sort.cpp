@@ -5,6 +5,8 @@
 #include <limits>
 #include <type_traits>
 
+#include "split_sort.h"
+
 namespace dg {
 namespace {
 
@@ -131,6 +133,24 @@ R* sort_records(const RowWalk& walk, R* records, R* other, int64_t n, uint32_t* 
 // The bytes that counts take, and room for records twice behind them.
 constexpr int64_t kCountBytes = 49152;
 
+// use(sorted records, position of the first, how many) for all of record(0) … record(n - 1), in one piece or in
+// several.
+template <int KeyBits, class R, class Record, class Use>
+void sort_row(const RowWalk& walk, void* scratch, int64_t n, Record record, Use use) {
+  auto* counts = static_cast<uint32_t*>(scratch);
+  auto* records = reinterpret_cast<R*>(static_cast<char*>(scratch) + kCountBytes);
+  R* const other = records + n;
+  if (!SplitSort<R>::is_worth_it(n)) {
+    for (int64_t i = 0; i < n; ++i) records[i] = record(i);
+    use(sort_records<KeyBits>(walk, records, other, n, counts), 0, n);
+    return;
+  }
+  SplitSort<R>(records, n).run(record, [&](R* bucket, int64_t first, int64_t count) {
+    uint32_t own[kCountBytes / sizeof(uint32_t)];
+    if (count && !walk.stopped()) use(sort_records<KeyBits>(walk, bucket, other + first, count, own), first, count);
+  });
+}
+
 template <class T, class R>
 class Row {
  public:
@@ -147,7 +167,11 @@ class Row {
         index_(index),
         flip_(walk.numbers[0] ? U(~U(0)) : U(0)) {}
 
-  void sort() { write(sorted(), 0, x_.length); }
+  void sort() {
+    sort_row<kBits, R>(
+        walk_, counts_, x_.length, [this](int64_t i) { return R::make(key(i), i); },
+        [this](const R* from, int64_t first, int64_t count) { put(from, first, count); });
+  }
 
   // Positions first … first + out.length of the sorted row.
   void select(int64_t first) {
@@ -179,11 +203,15 @@ class Row {
   }
 
   void write(const R* from, int64_t first, int64_t last) {
-    if (!from) return;
-    for (int64_t i = first, k = 0; i < last; ++i, ++k) {
+    if (from) put(from + first, 0, last - first);
+  }
+
+  // `count` sorted records from position `first` of the result on.
+  void put(const R* from, int64_t first, int64_t count) {
+    for (int64_t i = 0; from && i < count; ++i) {
       const int64_t position = from[i].position();
-      out_.data[k * out_.stride] = x_.data[position * x_.stride];
-      index_.data[k * index_.stride] = position;
+      out_.data[(first + i) * out_.stride] = x_.data[position * x_.stride];
+      index_.data[(first + i) * index_.stride] = position;
     }
   }
 
@@ -300,11 +328,12 @@ void order(void** args, const int64_t* sizes, int64_t begin, int64_t end, void* 
   const RowWalk walk(sizes, 2, status);
   const U flip = walk.numbers[0] ? U(~U(0)) : U(0);
   walk.blocks<const T, T>(args, begin, end, [&](int64_t, RowBlock<const T> x, RowBlock<T> out) {
-    auto* keys = reinterpret_cast<Bare<U>*>(static_cast<char*>(scratch) + kCountBytes);
-    for (int64_t i = 0; i < x.length; ++i) keys[i].key = U(key_of(x.data[i * x.stride]) ^ flip);
-    const Bare<U>* from =
-        sort_records<8 * sizeof(T)>(walk, keys, keys + x.length, x.length, static_cast<uint32_t*>(scratch));
-    for (int64_t i = 0; from && i < x.length; ++i) out.data[i * out.stride] = value_of<T>(U(from[i].key ^ flip));
+    sort_row<8 * sizeof(T), Bare<U>>(
+        walk, scratch, x.length, [&](int64_t i) { return Bare<U>{U(key_of(x.data[i * x.stride]) ^ flip)}; },
+        [&](const Bare<U>* from, int64_t first, int64_t count) {
+          for (int64_t i = 0; from && i < count; ++i)
+            out.data[(first + i) * out.stride] = value_of<T>(U(from[i].key ^ flip));
+        });
   });
 }
 
@@ -314,14 +343,13 @@ void search(void** args, const int64_t* sizes, int64_t begin, int64_t end, void*
   const RowWalk walk(sizes, 3, status);
   const bool behind = walk.numbers[0] != 0;
   walk.blocks<const T, const T, int64_t>(
-      args, begin, end, [&](int64_t, RowBlock<const T> sorted, RowBlock<const T> x, RowBlock<int64_t> out) {
+      args, begin, end, [&](int64_t rows, RowBlock<const T> sorted, RowBlock<const T> x, RowBlock<int64_t> out) {
         constexpr int64_t kTogether = 16;
-        for (int64_t i = 0; i < x.length; i += kTogether) {
-          if (i % 4096 == 0 && walk.stopped()) return;
-          const int64_t many = std::min(kTogether, x.length - i);
+        for (int64_t i = 0; i < rows; i += kTogether) {
+          const int64_t many = std::min(kTogether, rows - i);
           int64_t low[kTogether] = {};
           Unsigned<sizeof(T)> wanted[kTogether];
-          for (int64_t q = 0; q < many; ++q) wanted[q] = key_of(x.data[(i + q) * x.stride]);
+          for (int64_t q = 0; q < many; ++q) wanted[q] = key_of(x.data[(i + q) * x.step]);
           const auto before = [&](int64_t q, int64_t half) {
             const auto found = key_of(sorted.data[(low[q] + half - 1) * sorted.stride]);
             return (behind ? found <= wanted[q] : found < wanted[q]) ? half : 0;
@@ -330,7 +358,7 @@ void search(void** args, const int64_t* sizes, int64_t begin, int64_t end, void*
           for (; left > 1; left -= left / 2)
             for (int64_t q = 0; q < many; ++q) low[q] += before(q, left / 2);
           for (int64_t q = 0; q < many && left; ++q) low[q] += before(q, 1);
-          for (int64_t q = 0; q < many; ++q) out.data[(i + q) * out.stride] = low[q];
+          for (int64_t q = 0; q < many; ++q) out.data[(i + q) * out.step] = low[q];
         }
       });
 }

@@ -21,10 +21,10 @@ constexpr std::string_view kRowLibrary = "core";
 //   scan_linear_T               (a, b, out)            out[i] = a[i] * out[i - 1] + b[i]
 //   sort_T                      (x, out, index)        stable, NaN last; numbers: descending
 //   order_T                     (x, out)               the same without positions; -0 becomes 0
-//   select_T                    (x, out, index)        positions first … of that order; numbers: descending, first (-1:
-//   the
-//                                                      middle of what is no NaN)
-//   search_T                    (sorted, x, out)       how many are below x; numbers: or equal to it
+//   select_T                    (x, out, index)        positions first … of that order; numbers: descending, and first
+//                                                      (-1: the middle of what is no NaN)
+//   search_T                    (sorted, x, out)       how many are below the only x of a row, along the last outer
+//                                                      dimension; sorted is one there. numbers: or equal to it
 //   compress_BITS               (x, mask, out)         the elements at which a mask is true, as far as there is room
 //   spans                       (mask, out)            from each true one to the next, or to the end
 //
