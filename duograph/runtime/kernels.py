@@ -50,8 +50,10 @@ class _Canonical:
 
     def address(self, address: Address) -> Address:
         mask = tuple((dim, self.size(low), self.size(high)) for dim, low, high in address.mask)
-        # a stride of -1 is a fact, too: vectors are read whole and turned round
-        strides = tuple(-1 if stride.__class__ is int and stride == -1 else self.size(stride) for stride in address.strides)
+        # strides of -1 and 2 are facts, too: vectors are read whole, and turned round or every second element taken
+        strides = tuple(
+            stride if stride.__class__ is int and stride in (-1, 2) else self.size(stride) for stride in address.strides
+        )
         return Address(address.arg, strides, self.size(address.offset), mask)
 
     def indices(self, indices: Sequence[tuple[int, Expr, Expr]]) -> tuple[tuple[int, Expr, Expr], ...]:
@@ -116,6 +118,7 @@ class _Canonical:
             self.walk(kernel.a_walk),
             self.walk(kernel.b_walk),
             self.walk(kernel.columns),
+            kernel.direct,
         )
 
 
@@ -138,6 +141,8 @@ def compile_unit(kernels: Sequence[Kernel]) -> CompiledUnit:
     distinct: list[Kernel] = []
     uses: list[tuple[int, dict[Dim, Expr]]] = []
     for kernel in kernels:
+        if isinstance(kernel, ContractionKernel):
+            kernel = _chosen(kernel)
         canonical = _Canonical()
         form = canonical.kernel(kernel)
         key = _key(form)
@@ -148,6 +153,12 @@ def compile_unit(kernels: Sequence[Kernel]) -> CompiledUnit:
         uses.append((number, {place: value for value, place in canonical.places.items()}))
     unit = compile_kernels(distinct, get_target())
     return CompiledUnit(unit.object, tuple(_with_sizes(unit.kernels[number], sizes) for number, sizes in uses))
+
+
+def _chosen(kernel: ContractionKernel) -> ContractionKernel:
+    """The kernel with what its sizes decide."""
+    direct: bool = import_module("duograph.codegen.contraction.direct_lower").pays(kernel)
+    return kernel._replace(direct=direct) if direct else kernel
 
 
 def _with_sizes(compiled: CompiledKernel, sizes: dict[Dim, Expr]) -> CompiledKernel:

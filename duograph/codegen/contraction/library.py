@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from duograph.codegen.contraction.direct import PART, add_direct
 from duograph.codegen.contraction.driver import RUN, add_driver
 from duograph.codegen.contraction.gemv import add_row, add_row_columns
 from duograph.codegen.contraction.pack import add_packers
@@ -28,7 +29,7 @@ def library_dtype(accumulator: str) -> str:
 
 def library_names() -> list[str]:
     """Of all libraries and all parts of them."""
-    parted = [library_name(dtype, part) for dtype in TILED for part in ("", *PARTS)]
+    parted = [library_name(dtype, part) for dtype in TILED for part in ("", *PARTS, PART)]
     return parted + [library_name(dtype) for dtype in INTEGERS] + list(WINDOWS)
 
 
@@ -75,7 +76,14 @@ def _add_rows(module: Module, shape: TileShape) -> None:
     module.table(TABLE, "ptr", ["@row", "@row_columns"], align=8, exported=True)
 
 
-_TILED_PARTS = {"": _add_main, "narrow": _add_narrow, "heights": _add_heights, "rows": _add_rows, "spread": add_spread}
+_TILED_PARTS = {
+    "": _add_main,
+    "narrow": _add_narrow,
+    "heights": _add_heights,
+    "rows": _add_rows,
+    "spread": add_spread,
+    PART: add_direct,
+}
 
 
 def build_library(name: str, target: Target) -> bytes:

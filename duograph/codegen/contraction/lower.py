@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from duograph.codegen.analysis import analyse
 from duograph.codegen.contraction.block import scratch_bytes
+from duograph.codegen.contraction.direct_lower import direct_form, images_first, packing, product_launch
 from duograph.codegen.contraction.driver import BATCH_WORDS, HEADER
 from duograph.codegen.contraction.epilogue import Epilogue, emit_epilogue_function, emit_epilogue_launch, may_run_hot
 from duograph.codegen.contraction.library import library_dtype, symbol_of
@@ -73,6 +74,8 @@ class _Lowering:
         batch, m, n, k = kernel.batch, kernel.m, kernel.n, kernel.k
         if any(isinstance(extent, int) and extent == 0 for extent in (*batch, *m, *n)):
             return CompiledKernel(())
+        if self._direct():
+            return CompiledKernel(tuple(self.launches), tuple(self.temporaries))
         a = self._walked_a() or self._copied(_Matrix(0, kernel.a_strides), (*batch, *m, *k), len(k), last=True)
         b = self._walked_b() or self._copied(_Matrix(1, kernel.b_strides), (*batch, *k, *n), len(k), last=False)
         direct = self._writable()
@@ -84,6 +87,27 @@ class _Lowering:
         if epilogue is not None and not hot:
             self.launches += emit_epilogue_launch(self.module, self.target, f"{self.symbol}_epilogue", epilogue)
         return CompiledKernel(tuple(self.launches), tuple(self.temporaries))
+
+    def _direct(self) -> bool:
+        """The launches of a direct convolution, if the contraction is one."""
+        kernel = self.kernel
+        form = direct_form(kernel) if kernel.direct else None
+        if form is None:
+            return False
+        shape, packed = tile_shape(self.dtype, self.target.level), len(kernel.operands)
+        pack, size = packing(form, self.dtype, shape, packed)
+        self.temporaries.append(size)
+        self.temporary_dtypes.append(kernel.dtype)
+        self.kernel = images_first(kernel)
+        epilogue = self._epilogue(_Matrix(2, self.kernel.c_strides))
+        args = (1, packed, 2, *range(3, len(kernel.operands))) if epilogue else (1, packed, 2)
+        launch = product_launch(form, self.dtype, shape, args, len(args) if epilogue else 0)
+        if epilogue is not None:
+            functions = (f"{self.symbol}_epilogue",)
+            sizes = emit_epilogue_function(self.module, self.target, functions[0], epilogue, args, launch.size_exprs)
+            launch = launch._replace(size_exprs=sizes, functions=functions)
+        self.launches += [pack, launch]
+        return True
 
     # ---- operands ----
 

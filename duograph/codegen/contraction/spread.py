@@ -62,7 +62,7 @@ def _function(module: Module, shape: TileShape, name: str, parameters: tuple[tup
     return f
 
 
-class _Walk:
+class WalkedDims:
     """The dims of one axis: a run is as far as its last dim goes."""
 
     def __init__(self, f: TileFunction, dims: str, count: Value) -> None:
@@ -84,14 +84,14 @@ class _Walk:
         place = f.add(start, at)
         number = f.udiv(place, self.extent)
         within = f.sub(place, f.mul(number, self.extent))
-        offset = f.add(self._outer(number), f.mul(within, self.step))
+        offset = f.add(self.outer(number), f.mul(within, self.step))
         count = f.umin(f.sub(self.extent, within), f.sub(length, at))
         body(str(offset), at, count)
         f.store("i64", f.add(at, count), slot)
         f.br(head)
         f.place(done)
 
-    def _outer(self, number: Value) -> str:
+    def outer(self, number: Value) -> str:
         """The byte offset of run ``number``."""
         f = self.f
         left, total = f.variable("i64", number), f.variable("i64", 0)
@@ -116,7 +116,7 @@ def _walks(f: TileFunction) -> tuple[str, str, str, str, str, str]:
 def _offsets(module: Module, shape: TileShape) -> TileFunction:
     """The byte offsets of a range of positions."""
     f = _function(module, shape, "spread_offsets", _OFFSETS)
-    walk = _Walk(f, "%dims", "%count")
+    walk = WalkedDims(f, "%dims", "%count")
 
     def fill(offset: str, at: str, count: Value) -> None:
         out = f.gep("%out", at, 8)
@@ -141,7 +141,7 @@ def _pack(module: Module, shape: TileShape) -> TileFunction:
     """A block of B to panels, by the longer of what lies side by side: a run of columns or of k."""
     f = _function(module, shape, "spread_pack", PACK_B)
     _, _, k_dims, k_count, n_dims, n_count = _walks(f)
-    k, n = _Walk(f, k_dims, k_count), _Walk(f, n_dims, n_count)
+    k, n = WalkedDims(f, k_dims, k_count), WalkedDims(f, n_dims, n_count)
     by_k, by_n = f.icmp("eq", k.step, shape.size), f.icmp("eq", n.step, shape.size)
     longer = f.op(f"or i1 {f.icmp('uge', n.extent, k.extent)}, {f.op(f'xor i1 {by_k}, true')}")
     columns = f.op(f"and i1 {by_n}, {longer}")
@@ -228,7 +228,7 @@ def _pack_pieces(module: Module, shape: TileShape, name: str, apart: int) -> Til
         f.place(done)
 
     assert shape.vectors == 2, "a piece is one vector or two"
-    _Walk(f, n_dims, n_count).runs("%column0", "%columns", run)
+    WalkedDims(f, n_dims, n_count).runs("%column0", "%columns", run)
     return f
 
 
@@ -243,7 +243,7 @@ def _pack_turned(module: Module, shape: TileShape) -> TileFunction:
     _, offsets = _tables(f)
     _fill_table(f, n_dims, n_count, "%column0", "%columns", offsets)
     places, last = f.alloca("i64", 64, lanes), f.sub("%columns", 1)
-    walk = _Walk(f, k_dims, k_count)
+    walk = WalkedDims(f, k_dims, k_count)
     with f.loop(0, "%columns", lanes) as column:
         for i in range(lanes):  # columns past the end repeat the last one
             f.store("i64", f.load("i64", f.gep(offsets, f.umin(f.add(column, i), last), 8)), f.gep(places, 8 * i))
@@ -285,7 +285,7 @@ def _copy(module: Module, shape: TileShape) -> TileFunction:
     """Rows of A, ``step`` apart, to rows ``pitch`` apart with their k side by side. Writes up to a vector past the last k."""
     f = _function(module, shape, "spread_copy", COPY_A)
     dims, count, *_ = _walks(f)
-    walk = _Walk(f, dims, count)
+    walk = WalkedDims(f, dims, count)
     beside, backwards = f.icmp("eq", walk.step, shape.size), f.icmp("eq", walk.step, -shape.size)
     whole = (1 << shape.lanes) - 1
     # Runs are often pages apart, in no hardware prefetcher's reach.

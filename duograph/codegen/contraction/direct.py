@@ -1,0 +1,174 @@
+"""Direct convolutions: a tile is some pixels of a row by some kernels, so windows are not copied, only kernels are.
+
+``pack`` puts the kernels into panels, ``run`` makes the products. A chunk of ``pack`` is a panel; one of ``run`` is a strip of
+pixels of an image by a group of panels that stays in the second level cache, strips numbered fastest. All of k is summed in
+one tile, so C is written once, and the epilogue runs on each strip. Each element is the chain that it is in `block`.
+"""
+
+from __future__ import annotations
+
+from duograph.codegen.contraction.direct_tile import (
+    AHEAD,
+    STEP_BYTES,
+    TABLE,
+    TILE,
+    TURN,
+    add_direct_tiles,
+    sums_bytes,
+)
+from duograph.codegen.contraction.driver import ABI, stop_flag
+from duograph.codegen.contraction.pack import PACK_B, add_packers
+from duograph.codegen.contraction.shape import BLOCK_UNIT, TileFunction, TileShape, next_heights
+from duograph.codegen.contraction.spread import WalkedDims
+from duograph.codegen.kernel import Extent
+from duograph.codegen.llvm import Module, Value
+from duograph.ir.dim import ceildiv
+
+PART = "direct"
+# The words of ``pack``; strides in elements.
+PACK_HEADER = ("kernels", "k", "w_kernel", "panel")
+# The words of ``run``; then (extent, stride in elements) of each dim of k, and of the pixels of an image, outer to inner.
+# "panel": bytes of a panel; "group": panels in a group; "strip": pixels in one.
+HEADER = (
+    *("images", "kernels", "k", "pixels", "x_image", "c_image", "c_kernel"),
+    *("panel", "group", "strip", "epilogue", "k_dims", "pixel_dims"),
+)
+_DIM = 16
+_HEIGHTS = "direct_heights"
+
+
+def panel_bytes(shape: TileShape, k: Extent) -> Extent:
+    """Bytes of a panel of packed kernels: whole squares of it are written."""
+    return ceildiv(k, shape.lanes) * (shape.lanes * shape.vectors * shape.vector_bytes)
+
+
+def scratch_bytes(shape: TileShape, k: Extent) -> Extent:
+    """What ``run`` needs."""
+    return sums_bytes(shape) + (k + AHEAD) * STEP_BYTES
+
+
+def add_direct(module: Module, shape: TileShape) -> None:
+    """The part: its two launch functions."""
+    add_packers(module, shape)
+    add_direct_tiles(module, shape)
+    heights = next_heights(shape, shape.all_heights)
+    module.table(_HEIGHTS, "i64", [str(rows) for rows in heights], align=8)
+    _add_pack(module, shape)
+    _add_run(module, shape, len(heights) - 1)
+
+
+def _words(f: TileFunction, names: tuple[str, ...]) -> dict[str, str]:
+    return {name: f.load("i64", f.gep("%sizes", 8 * i)) for i, name in enumerate(names)}
+
+
+def _add_pack(module: Module, shape: TileShape) -> None:
+    f = TileFunction(module, "pack", ABI)
+    f.shape = shape
+    w = _words(f, PACK_HEADER)
+    source, panels = (f.load("ptr", f.gep("%args", 8 * i)) for i in range(2))
+    step = f.mul(w["w_kernel"], shape.size)
+    with f.loop("%begin", "%end") as panel:
+        first = f.mul(panel, shape.width)
+        count = f.umin(f.sub(w["kernels"], first), shape.width)
+        target = f.gep(panels, f.mul(panel, w["panel"]))
+        values: list[Value] = [f.gep(source, f.mul(first, step)), 0, step, target, w["panel"], w["k"], count]
+        f.call("pack_columns", [(type, value) for (type, _), value in zip(PACK_B, values)])
+    module.add(f)
+
+
+def _add_run(module: Module, shape: TileShape, most: int) -> None:
+    f = TileFunction(module, "run", ABI)
+    f.shape = shape
+    w = _words(f, HEADER)
+    x, packed, c = (f.load("ptr", f.gep("%args", 8 * i)) for i in range(3))
+    stop = stop_flag(f)
+    of_k = f.gep("%sizes", 8 * len(HEADER))
+    pixels = WalkedDims(f, f.gep(of_k, f.mul(w["k_dims"], _DIM)), w["pixel_dims"])
+    sums, steps = "%scratch", f.gep("%scratch", sums_bytes(shape))
+    ahead = _fill_steps(f, WalkedDims(f, of_k, w["k_dims"]), w["k"], steps)
+    blocks = f.ceildiv(w["k"], shape.longest_block)
+    block = f.and_(f.add(f.ceildiv(w["k"], blocks), BLOCK_UNIT - 1), -BLOCK_UNIT)
+    panels = f.ceildiv(w["kernels"], shape.width)
+    strips = f.ceildiv(w["pixels"], w["strip"])
+    each = f.mul(w["images"], strips)
+    c_kernel = f.mul(w["c_kernel"], shape.size)
+    indices, slot = f.alloca("i64"), f.variable("i64", 0)
+    function = f.load("ptr", f.gep("%args", w["epilogue"], 8))
+
+    with f.loop("%begin", "%end") as chunk:
+        _leave_if(f, stop)
+        group = f.udiv(chunk, each)
+        rest = f.sub(chunk, f.mul(group, each))
+        image = f.udiv(rest, strips)
+        low = f.mul(f.sub(rest, f.mul(image, strips)), w["strip"])
+        high = f.umin(f.add(low, w["strip"]), w["pixels"])
+        first = f.mul(group, w["group"])
+        end = f.umin(f.add(first, w["group"]), panels)
+        from_x = f.gep(x, f.mul(f.mul(image, w["x_image"]), shape.size))
+        to_c = f.gep(c, f.mul(f.mul(image, w["c_image"]), shape.size))
+        f.store("i64", low, slot)
+        head, inside, done = f.label("tiles"), f.label("tile"), f.label("strip")
+        f.br(head)
+        f.place(head)
+        pixel = f.load("i64", slot)
+        f.cond_br(f.icmp("ult", pixel, high), inside, done)
+        f.place(inside)
+        number = f.udiv(pixel, pixels.extent)
+        within = f.sub(pixel, f.mul(number, pixels.extent))
+        left = f.umin(f.sub(pixels.extent, within), f.sub(high, pixel))
+        rows = f.load("i64", f.gep(f"@{_HEIGHTS}", f.umin(left, most), 8))
+        a = f.gep(from_x, f.add(pixels.outer(number), f.mul(within, pixels.step)))
+        tile = f.load("ptr", f.gep(f"@{TABLE}", rows, 8))
+        with f.loop(first, end) as panel:
+            b = f.gep(packed, f.mul(panel, w["panel"]))
+            _call(f, tile, TILE, [a, pixels.step, steps, ahead, b, w["k"], block, sums])
+            kernel = f.mul(panel, shape.width)
+            place = f.gep(f.gep(to_c, f.mul(kernel, c_kernel)), pixel, shape.size)
+            count = f.umin(f.sub(w["kernels"], kernel), shape.width)
+            _call(f, "@turn", TURN, [sums, place, c_kernel, rows, count])
+        f.store("i64", f.add(pixel, rows), slot)
+        f.br(head)
+        f.place(done)
+        with f.when(f.icmp("ne", w["epilogue"], 0)):
+            f.store("i64", image, indices)
+            kernel = f.mul(first, shape.width)
+            count = f.sub(f.umin(f.mul(end, shape.width), w["kernels"]), kernel)
+            values = ["ptr %args", "ptr %sizes", f"ptr {indices}"]
+            values += [f"i64 {value}" for value in (kernel, count, low, f.sub(high, low))]
+            f.emit(f"call void {function}({', '.join(values)})")
+    module.add(f)
+
+
+def _call(f: TileFunction, function: str, parameters: tuple[tuple[str, str], ...], values: list[Value]) -> None:
+    text = ", ".join(f"{type} {value}" for (type, _), value in zip(parameters, values))
+    f.emit(f"call void {function}({text})")
+
+
+def _leave_if(f: TileFunction, stop: str) -> None:
+    leave, stay = f.label("leave"), f.label("stay")
+    f.cond_br(f.icmp("ne", f.op(f"load volatile i32, ptr {stop}"), 0, "i32"), leave, stay)
+    f.place(leave)
+    f.ret()
+    f.place(stay)
+
+
+def _fill_steps(f: TileFunction, walk: WalkedDims, k: str, out: str) -> Value:
+    """The bytes from each k to the next, 0 from the last one on; returns the byte offset of k number `AHEAD`."""
+
+    def place(i: Value) -> str:
+        return f.gep(out, i, STEP_BYTES)
+
+    def fill(offset: str, at: Value, count: Value) -> None:
+        with f.loop(0, count) as i:
+            value = f.op(f"trunc i64 {f.add(offset, f.mul(i, walk.step))} to i32")
+            f.store("i32", value, place(f.add(at, i)))
+
+    walk.runs(0, k, fill)
+    ahead = f.load("i32", place(f.select(f.icmp("ugt", k, AHEAD), AHEAD, 0)))
+    last = f.sub(k, 1)
+    with f.loop(0, last) as i:
+        here = place(i)
+        f.store("i32", f.op(f"sub i32 {f.load('i32', f.gep(here, STEP_BYTES))}, {f.load('i32', here)}"), here)
+    with f.loop(last, f.add(k, AHEAD)) as i:
+        f.store("i32", 0, place(i))
+    return f.op(f"sext i32 {ahead} to i64")

@@ -1,0 +1,149 @@
+"""Which contractions are direct convolutions, and their launches: see `direct`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from duograph.codegen.contraction.direct import HEADER, PART, panel_bytes, scratch_bytes
+from duograph.codegen.contraction.epilogue import may_run_hot
+from duograph.codegen.contraction.parts import TILED, library_name
+from duograph.codegen.contraction.shape import TileShape
+from duograph.codegen.dtypes import DTYPES
+from duograph.codegen.kernel import Address, ContractionKernel, Extent, Instr, Launch, Philox, Walk
+from duograph.codegen.walks import walk_of
+from duograph.ir.dim import ceildiv, floordiv, known_le, maximum, minimum, product
+
+_GROUP_BYTES = 768 << 10  # of panels: they stay in the second level cache while windows pass by
+_STRIP = 64  # pixels, about: what a strip makes is in the first level cache or near it for the epilogue
+_MOST_OFFSET = 1 << 31
+# Kernels are packed for each product: it pays where so many pixels share each.
+_PIXELS_PER_KERNEL = 2
+_PANEL, _FEWEST = 32, 7  # kernels in a panel, pixels in a row
+_MOST_UNUSED = 5  # of what is computed, a share of 1 / this
+
+
+class Direct(NamedTuple):
+    """The sizes of a direct convolution; strides in elements."""
+
+    images: Extent
+    kernels: Extent
+    k: Extent
+    k_walk: Walk
+    pixels: Extent
+    pixel_walk: Walk
+    w_kernel: Extent
+    x_image: Extent
+    c_image: Extent
+    c_kernel: Extent
+
+
+def direct_form(kernel: ContractionKernel) -> Direct | None:
+    """The sizes if a contraction has the form of one: kernels that lie side by side, an image or a batch of images."""
+    if kernel.dtype not in TILED or len(kernel.m) != 1 or not 1 <= len(kernel.n) <= 2 or kernel.batch:
+        return None
+    if any(operand.dtype != kernel.dtype for operand in kernel.operands[:3]) or kernel.operands[2].role != "out":
+        return None
+    pixels = kernel.columns or walk_of(kernel.n[-1:], kernel.b_strides[-1:])
+    k = product(list(kernel.k))
+    beside = len(kernel.a_walk) == 1 and kernel.a_walk[0][1] == 1
+    if not beside or kernel.c_strides[-1] != 1 or not may_run_hot(kernel.epilogue):
+        return None
+    several = len(kernel.n) == 2
+    return Direct(
+        kernel.n[0] if several else 1,
+        kernel.m[0],
+        k,
+        kernel.b_walk,
+        product([extent for extent, _ in pixels]),
+        pixels,
+        kernel.a_strides[0],
+        kernel.b_strides[-2] if several else 0,
+        kernel.c_strides[1] if several else 0,
+        kernel.c_strides[0],
+    )
+
+
+def pays(kernel: ContractionKernel) -> bool:
+    """Whether a contraction is a direct convolution: of windows, with enough pixels in a row and for each kernel.
+
+    All sizes but the number of images must be known for it. No bit depends on the answer.
+    """
+    d = direct_form(kernel)
+    if d is None or (len(d.pixel_walk) == 1 and len(d.k_walk) == 1):
+        return False
+    if not all(isinstance(word, int) for word in (d.kernels, d.k, d.pixels, *_numbers(d.k_walk), *_numbers(d.pixel_walk))):
+        return False
+    unused = -d.kernels % _PANEL
+    reach = sum(extent * maximum(stride, -stride) for extent, stride in d.k_walk)
+    facts = (
+        (unused * _MOST_UNUSED, d.kernels),
+        (_FEWEST, d.pixel_walk[-1][0]),
+        (_PIXELS_PER_KERNEL * d.kernels, maximum(d.images, 1) * d.pixels),
+        (DTYPES[kernel.dtype].size * reach, _MOST_OFFSET),
+    )
+    return all(known_le(low, high) for low, high in facts)
+
+
+def _numbers(walk: Walk) -> list[Extent]:
+    return [word for dim in walk for word in dim]
+
+
+def packing(d: Direct, dtype: str, shape: TileShape, packed: int) -> tuple[Launch, Extent]:
+    """The launch that packs the kernels of operand 0 into operand ``packed``, and how many bytes that needs."""
+    panel = panel_bytes(shape, d.k)
+    panels = ceildiv(d.kernels, shape.width)
+    size = panels * panel
+    symbol = f"{library_name(dtype, PART)}:pack"
+    return Launch(symbol, (0, packed), (d.kernels, d.k, d.w_kernel, panel), panels, 0, 2 * size), size
+
+
+def product_launch(d: Direct, dtype: str, shape: TileShape, args: tuple[int, ...], epilogue: int) -> Launch:
+    """The launch of the products: args are x, the panels, C and what the epilogue loads. Its sizes are those of `direct`."""
+    panel = panel_bytes(shape, d.k)
+    panels = ceildiv(d.kernels, shape.width)
+    group = maximum(minimum(floordiv(_GROUP_BYTES, panel), panels), 1)
+    width = d.pixel_walk[-1][0]
+    strip = minimum(width * maximum(floordiv(_STRIP, width), 1), d.pixels)
+    words: dict[str, Extent] = {
+        "images": d.images,
+        "kernels": d.kernels,
+        "k": d.k,
+        "pixels": d.pixels,
+        "x_image": d.x_image,
+        "c_image": d.c_image,
+        "c_kernel": d.c_kernel,
+        "panel": panel,
+        "group": group,
+        "strip": strip,
+        "epilogue": epilogue,
+        "k_dims": len(d.k_walk),
+        "pixel_dims": len(d.pixel_walk),
+    }
+    sizes: tuple[Extent, ...] = tuple(words[name] for name in HEADER)
+    sizes += (*_numbers(d.k_walk), *_numbers(d.pixel_walk))
+    chunks = ceildiv(panels, group) * d.images * ceildiv(d.pixels, strip)
+    cost = floordiv(d.images * d.pixels * d.kernels * d.k, 2)
+    symbol = f"{library_name(dtype, PART)}:run"
+    return Launch(symbol, args, sizes, chunks, scratch_bytes(shape, d.k), cost, whole=True)
+
+
+def images_first(kernel: ContractionKernel) -> ContractionKernel:
+    """The kernel with the outer dim of n as its batch; its operands' strides are no longer of use."""
+    if len(kernel.n) < 2:
+        return kernel
+
+    def turned(strides: tuple[Extent, ...]) -> tuple[Extent, ...]:
+        return (strides[1], strides[0], *strides[2:])
+
+    def moved(instr: Instr) -> Instr:
+        attr = instr.attr
+        if instr.op == "index":
+            assert isinstance(attr, int)
+            return instr._replace(attr=(1, 0, 2)[attr])
+        if isinstance(attr, Address):
+            mask = tuple(((1, 0, 2)[d], low, high) for d, low, high in attr.mask)
+            return instr._replace(attr=attr._replace(strides=turned(attr.strides), mask=mask))
+        return instr._replace(attr=attr._replace(strides=turned(attr.strides))) if isinstance(attr, Philox) else instr
+
+    epilogue = tuple(map(moved, kernel.epilogue))
+    return kernel._replace(batch=kernel.n[:1], n=kernel.n[1:], c_strides=turned(kernel.c_strides), epilogue=epilogue)

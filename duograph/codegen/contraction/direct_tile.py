@@ -1,0 +1,129 @@
+"""The tile of a direct convolution: pixels by kernels, the windows read where they lie through a table of steps.
+
+Each sum is what `tile` makes: a chain of multiply-adds over a block of k, the blocks added in order.
+"""
+
+from __future__ import annotations
+
+from duograph.codegen.contraction.pack import transpose
+from duograph.codegen.contraction.shape import TileFunction, TileShape
+from duograph.codegen.llvm import Module, Value
+
+# ``a``: the first pixel's window, ``a_row`` bytes from pixel to pixel; ``steps``: i32, bytes from each k to the next;
+# ``ahead``: to the k that is prefetched first; ``b``: a panel of kernels; ``block``: the most k in one chain; ``sums``: rows of
+# a tile's width.
+TILE = (
+    ("ptr", "a"),
+    ("i64", "a_row"),
+    ("ptr", "steps"),
+    ("i64", "ahead"),
+    ("ptr", "b"),
+    ("i64", "k"),
+    ("i64", "block"),
+    ("ptr", "sums"),
+)
+# ``c``: of the first pixel and kernel, ``c_kernel`` bytes from kernel to kernel.
+TURN = (("ptr", "sums"), ("ptr", "c"), ("i64", "c_kernel"), ("i64", "rows"), ("i64", "kernels"))
+STEP_BYTES = 4
+AHEAD = 24  # k: windows are prefetched so far ahead, and the table goes on so far behind the last k
+_GROUP = 3  # rows reached from one pointer: by 0, 1 or 2 times the step
+TABLE = "direct_tiles"
+
+
+def sums_bytes(shape: TileShape) -> int:
+    """Scratch for a tile's sums, whole squares of which are turned."""
+    rows = -(-shape.rows // shape.lanes) * shape.lanes
+    return rows * shape.vectors * shape.vector_bytes
+
+
+def add_direct_tiles(module: Module, shape: TileShape) -> None:
+    """A table of tiles by their rows, and ``turn``."""
+    for rows in shape.all_heights:
+        _add_tile(module, shape, rows)
+    module.table(TABLE, "ptr", ["null", *(f"@direct_{rows}" for rows in shape.all_heights)], align=8)
+    _add_turn(module, shape)
+
+
+def _add_tile(module: Module, shape: TileShape, rows: int) -> None:
+    f = TileFunction(module, f"direct_{rows}", TILE, linkage="internal")
+    f.shape = shape
+    vectors = shape.vectors
+    bases = ["%a"]
+    while len(bases) * _GROUP < rows:
+        bases.append(f.gep(bases[-1], f.mul("%a_row", _GROUP)))
+    two_rows = f.shl("%a_row", 1)
+    scales: tuple[Value, ...] = (0, "%a_row", two_rows)
+    farthest = f.gep(f.gep(bases[-1], scales[(rows - 1) % _GROUP]), "%ahead")
+    pointers = ["%steps", farthest, "%b", *bases]
+    types = [*["ptr"] * len(pointers), *[shape.vector] * (rows * vectors)]
+
+    def step(_: str, values: list[str]) -> list[str]:
+        steps, ahead, b, *groups = values[: len(pointers)]
+        sums = values[len(pointers) :]
+        f.prefetch(ahead)
+        columns = [f.load_vector(f.gep(b, j * shape.vector_bytes)) for j in range(vectors)]
+        added = []
+        for i in range(rows):
+            a = f.broadcast(f.gep(groups[i // _GROUP], scales[i % _GROUP]))
+            added += [f.multiply_add(a, columns[j], sums[i * vectors + j]) for j in range(vectors)]
+        here = _step(f, steps)
+        moved = [f.gep(ahead, _step(f, f.gep(steps, AHEAD * STEP_BYTES))), f.gep(b, vectors * shape.vector_bytes)]
+        return [f.gep(steps, STEP_BYTES), *moved, *(f.gep(group, here) for group in groups), *added]
+
+    places = [f.gep("%sums", (i * vectors + j) * shape.vector_bytes) for i in range(rows) for j in range(vectors)]
+
+    def block(k0: str, values: list[str]) -> list[str]:
+        count = f.umin(f.sub("%k", k0), "%block")
+        start: list[tuple[str, Value]] = list(zip(types, [*values, *["zeroinitializer"] * (rows * vectors)]))
+        made = f.carried_loop(0, count, 1, start, step)
+        _add_up(f, k0, places, made[len(pointers) :])
+        return made[: len(pointers)]
+
+    f.carried_loop(0, "%k", "%block", [("ptr", pointer) for pointer in pointers], block)
+    module.add(f)
+
+
+def _step(f: TileFunction, place: str) -> str:
+    return f.op(f"sext i32 {f.load('i32', place)} to i64")
+
+
+def _add_up(f: TileFunction, k0: str, places: list[str], sums: list[str]) -> None:
+    """The sums of one block to what the blocks before made."""
+    type = f.shape.vector
+    sums = [f.op(f"fadd {type} zeroinitializer, {value}") for value in sums]  # -0 is +0, as in `tile`
+    adding, plain, done = f.label("add"), f.label("plain"), f.label("done")
+    f.cond_br(f.icmp("ne", k0, 0), adding, plain)
+    for label in (adding, plain):
+        f.place(label)
+        for place, value in zip(places, sums):
+            f.store_vector(f.op(f"fadd {type} {f.load_vector(place)}, {value}") if label == adding else value, place)
+        f.br(done)
+    f.place(done)
+
+
+def _add_turn(module: Module, shape: TileShape) -> None:
+    """``turn``: a tile's sums to C, where pixels lie side by side."""
+    f = TileFunction(module, "turn", TURN, linkage="internal")
+    f.shape = shape
+    lanes, row_bytes = shape.lanes, shape.vectors * shape.vector_bytes
+    never = f.icmp("eq", "%rows", 0)
+    whole, part, done = f.label("whole"), f.label("part"), f.label("done")
+    f.cond_br(f.icmp("eq", "%kernels", shape.width), whole, part)
+    f.place(whole)
+    for first in range(0, shape.rows, lanes):
+        mask = f.low_mask(lanes, f.umin(f.smax(f.sub("%rows", first), 0), lanes))
+        for j in range(shape.vectors):
+            at = first * row_bytes + j * shape.vector_bytes
+            lines = [f.load_vector(f.gep("%sums", at + i * row_bytes)) for i in range(lanes)]
+            place = f.gep(f.gep("%c", first * shape.size), f.mul("%c_kernel", j * lanes))
+            for line in transpose(f, lines, never):
+                f.store_vector(line, place, mask)
+                place = f.gep(place, "%c_kernel")
+    f.br(done)
+    f.place(part)
+    with f.loop(0, "%kernels") as kernel, f.loop(0, "%rows") as row:
+        value = f.load(shape.element, f.gep(f.gep("%sums", f.mul(row, row_bytes)), kernel, shape.size), shape.size)
+        f.store(shape.element, value, f.gep(f.gep("%c", f.mul(kernel, "%c_kernel")), row, shape.size), shape.size)
+    f.br(done)
+    f.place(done)
+    module.add(f)
