@@ -313,11 +313,22 @@ class Body:
             part = part if step == 1 else v.mul(part, v.splat("i64", step))
             offset = part if offset is None else v.add(offset, part)
         assert offset is not None
+        if v.lanes > 1 and info.size >= 4 and self.frame.target.gathers:
+            return self._gather_at(pointer, stride, offset, valid, instr.dtype, scope)
         pointers = []
         for lane in range(v.lanes):
             start = f.gep(pointer, f.mul(lane, stride), info.size)
             pointers.append(f.gep(start, v.extract(offset, lane), info.size))
         return self._load_lanes(pointers, valid, instr.dtype, scope)
+
+    def _gather_at(self, pointer: str, stride: Value, offset: Vec, valid: Vec | None, dtype: str, scope: Scope) -> Vec:
+        f, v, info = self.frame.function, scope.v, DTYPES[dtype]
+        if stride != 0:
+            offset = v.add(offset, v.mul(v.iota("i64"), v.splat("i64", stride)))
+        places = f.op(f"getelementptr {info.storage}, ptr {pointer}, {offset.type} {offset.ref}")
+        mask = v.const("i1", True) if valid is None else v.widen(valid)
+        ref = f.masked_gather(f"<{v.lanes} x {info.storage}>", places, mask.ref, info.size)
+        return self.to_value(v, Vec(ref, info.storage, v.lanes), dtype)
 
     def raw_value(self, number: int, scope: Scope) -> Vec:
         """A value as it is, one lane wide if it does not vary along the vector."""

@@ -292,6 +292,13 @@ class Function:
         self.module.declare(name, type, ["ptr", lanes, type])
         return self.op(f"call {type} @{name}(ptr align {align} {pointer}, {lanes} {mask}, {type} {other})")
 
+    def masked_gather(self, type: str, pointers: str, mask: str, align: int) -> str:
+        """Elements from anywhere; 0 where the mask is false."""
+        lanes, places = vector_type(_lanes(type), "i1"), vector_type(_lanes(type), "ptr")
+        name = f"llvm.masked.gather.{mangle(type)}.v{_lanes(type)}p0"
+        self.module.declare(name, type, [places, lanes, type])
+        return self.op(f"call {type} @{name}({places} align {align} {pointers}, {lanes} {mask}, {type} zeroinitializer)")
+
     def masked_store(self, type: str, value: str, pointer: str, mask: str, align: int) -> None:
         lanes = vector_type(_lanes(type), "i1")
         name = f"llvm.masked.store.{mangle(type)}.p0"

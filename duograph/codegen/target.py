@@ -25,6 +25,9 @@ LEVELS = tuple(name for name, _ in _LEVELS)
 _HALVED = ("znver4",)
 
 
+# CPUs that load 16 elements from anywhere by one instruction sooner than one by one. Earlier ones of the same maker do so
+# no longer since their microcode guards against "Downfall" (CVE-2022-40982).
+_GATHERING = ("sapphirerapids", "emeraldrapids", "graniterapids", "diamondrapids")
 # CPUs whose hardware prefetchers lose sight of sixteen streams at once.
 _FEW_STREAMS = "znver"
 
@@ -68,6 +71,11 @@ class Target:
     def follows_streams(self) -> bool:
         """Reading from many places in turn needs no prefetching by instruction, which only costs."""
         return not self.cpu.startswith(_FEW_STREAMS)
+
+    @property
+    def gathers(self) -> bool:
+        """Elements from anywhere are loaded into a vector by instruction."""
+        return self.cpu.startswith(_GATHERING) and self.vector_bytes == 64
 
     @property
     def light_attributes(self) -> str:
