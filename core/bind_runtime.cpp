@@ -323,8 +323,7 @@ void bind_threads(nb::module_& m) {
       },
       nb::arg("mode"),
       "Whether numbers too small for full precision count as 0, in the operators that this thread calls.\n\n"
-      "Off at first, as in PyTorch. Many processors calculate with such (denormal) numbers a hundred times as slowly: "
-      "they\n"
+      "Off at first, as in PyTorch. Many processors take a hundred times as long for such (denormal) numbers, which\n"
       "appear where gradients fade, as through many steps of a recurrent network.\n\n"
       "Args:     mode  bool\n"
       "Returns:  bool, whether the processor can do so: True\n\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sysconfig
+import types
 
 from duograph._stack import MODELS_FOLDER, PACKAGE_FOLDER
 
@@ -25,3 +26,7 @@ def is_user_file(file: str) -> bool:
     if file.startswith(_STDLIB):
         return _SITE in file and not any(name in file for name in _FOREIGN)
     return not any(name in file for name in _FOREIGN)
+
+
+def is_user_module(module: types.ModuleType) -> bool:
+    return is_user_file(getattr(module, "__file__", None) or "")

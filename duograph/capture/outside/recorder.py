@@ -23,7 +23,7 @@ from duograph.ir.builder import active, current
 from ..control.growing import grows
 from ..control.growing import item as item_of_growing
 from ..conversion.special import SpecialMethods
-from ..conversion.user_files import is_user_file
+from ..conversion.user_files import is_user_module
 from ..memory.borrowed import no_use
 from ..values.numbers import LiveNumber, Postfix, is_live
 from ..values.sizes import CallSizes
@@ -244,7 +244,7 @@ class Recorder(Journal):
             return value
         if isinstance(holder, types.ModuleType):
             value = getattr(holder, name)
-            if _user_module(holder) and name in holder.__dict__:
+            if is_user_module(holder) and name in holder.__dict__:
                 return self.observe(value, "item", holder.__dict__, name, base)
             return value
         if is_module(holder):
@@ -497,7 +497,3 @@ class Recorder(Journal):
 
 def _same_values(array: Any, values: Any) -> bool:
     return array.shape == values.shape and bool(((array == values) | ((array != array) & (values != values))).all())
-
-
-def _user_module(module: types.ModuleType) -> bool:
-    return is_user_file(getattr(module, "__file__", None) or "")
