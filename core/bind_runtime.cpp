@@ -1,5 +1,6 @@
 // The runtime as Python sees it: memory, threads, random state, code loading, programs.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
@@ -345,6 +346,9 @@ void bind_random(nb::module_& m) {
     return nb::make_tuple(state.key, state.counter);
   });
   m.def("set_rng_state", [](uint64_t key, uint64_t counter) { rng_set_state({key, counter}); });
+  m.def("set_rng_state", [](std::pair<uint64_t, uint64_t> state) { rng_set_state({state.first, state.second}); });
+  m.def("rng_use",
+        [](uintptr_t state) { return reinterpret_cast<uintptr_t>(rng_use(reinterpret_cast<RngState*>(state))); });
   m.def("rng_reserve", [](int64_t count) {
     const RngState state = rng_reserve(count);
     return nb::make_tuple(state.key, state.counter);

@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include <mutex>
+#include <utility>
 
 namespace dg {
 
@@ -10,6 +11,7 @@ namespace {
 
 std::mutex mutex;
 RngState state{0, 0};
+thread_local RngState* borrowed = nullptr;
 
 // A fork while another thread draws would leave the child's lock held for ever.
 const int fork_handlers = pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); }, [] { mutex.unlock(); });
@@ -19,20 +21,32 @@ const int fork_handlers = pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock
 void rng_seed(uint64_t key) { rng_set_state({key, 0}); }
 
 RngState rng_state() {
+  if (borrowed) return *borrowed;
   std::lock_guard lock(mutex);
   return state;
 }
 
 void rng_set_state(RngState next) {
+  if (borrowed) {
+    *borrowed = next;
+    return;
+  }
   std::lock_guard lock(mutex);
   state = next;
 }
 
-RngState rng_reserve(int64_t count) {
-  std::lock_guard lock(mutex);
-  const RngState reserved = state;
-  if (count > 0) state.counter += static_cast<uint64_t>(count);
+static RngState reserved_of(RngState* from, int64_t count) {
+  const RngState reserved = *from;
+  if (count > 0) from->counter += static_cast<uint64_t>(count);
   return reserved;
 }
+
+RngState rng_reserve(int64_t count) {
+  if (borrowed) return reserved_of(borrowed, count);
+  std::lock_guard lock(mutex);
+  return reserved_of(&state, count);
+}
+
+RngState* rng_use(RngState* other) { return std::exchange(borrowed, other); }
 
 }  // namespace dg

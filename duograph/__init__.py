@@ -87,6 +87,8 @@ if TYPE_CHECKING:
     from .linalg.solutions import cholesky_solve as cholesky_solve
     from .linalg.systems import inverse as inverse
     from .ops import *
+    from .ops.randomness.generators import Generator as Generator
+    from .ops.randomness.generators import default_generator as default_generator
     from .serialization import load as load
     from .serialization import save as save
     from .tensors.creation import *  # type: ignore[has-type]  # over the operators of the same names
@@ -132,6 +134,7 @@ _LAZY = {
     "models": (),
     "nn": (),
     "ops": (),
+    "ops.randomness.generators": ("Generator", "default_generator"),
     "optim": (),
     "serialization": ("load", "save"),
     "special": (),

@@ -17,7 +17,7 @@ HOOKS = {
     "compile_gradient": "duograph.runtime.compile:compile_gradient",
     "trace_op": "duograph.ops.tracing:trace_op",
     "python_gradient": "duograph.ops.gradient:python_gradient",
-    "raise_error": "duograph.ops.tracing:raise_error",
+    "raise_error": "duograph.ops.failed_checks:raise_error",
     "getitem": "duograph.tensors.indexing:getitem",
     "setitem": "duograph.tensors.indexing:setitem",
     "tensor_repr": "duograph.tensors.text:tensor_repr",

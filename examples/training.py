@@ -41,7 +41,7 @@ def load_checkpoint(path: str, model: dg.nn.Module, optimizer: Any) -> int:
     state = dg.load(path)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
-    dg.set_rng_state(*state["random"])
+    dg.set_rng_state(state["random"])
     return int(state["step"])
 
 

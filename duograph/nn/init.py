@@ -8,6 +8,7 @@ from .. import _core as core
 from ..autograd import no_grad
 from ..errors import DomainError, ShapeError
 from ..ops.elementwise.choice import where
+from ..ops.randomness.generators import Generator
 from ..tensors import creation
 
 Tensor = core.Tensor
@@ -55,34 +56,36 @@ def _correct_fan(tensor: Tensor, mode: str) -> int:
     return fan_in if mode.lower() == "fan_in" else fan_out
 
 
-def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Draws from the uniform distribution on [a, b)."""
     with no_grad():
-        tensor.uniform_(a, b)
+        tensor.uniform_(a, b, generator=generator)
     return tensor
 
 
-def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Draws from the normal distribution."""
     with no_grad():
-        tensor.normal_(mean, std)
+        tensor.normal_(mean, std, generator=generator)
     return tensor
 
 
-def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Tensor:
+def trunc_normal_(
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Generator | None = None
+) -> Tensor:
     """Draws from the normal distribution, redrawing what falls outside [a, b]."""
     if not a < b:
         raise DomainError(f"trunc_normal_: the bounds must satisfy a < b, got a = {a}, b = {b}")
     if mean + 8 * std < a or mean - 8 * std > b:
         raise DomainError(f"trunc_normal_: N({mean}, {std}) almost never falls into [{a}, {b}]")
     with no_grad():
-        drawn = creation.randn(tensor.shape, dtype=tensor.dtype) * std + mean
+        drawn = creation.randn(tensor.shape, dtype=tensor.dtype, generator=generator) * std + mean
         while True:
             outside = (drawn < a) | (drawn > b)
             if not outside.any():
                 tensor.copy_(drawn)
                 return tensor
-            again = creation.randn(tensor.shape, dtype=tensor.dtype) * std + mean
+            again = creation.randn(tensor.shape, dtype=tensor.dtype, generator=generator) * std + mean
             drawn = where(outside, again, drawn)
 
 
@@ -126,46 +129,50 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     return tensor
 
 
-def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01) -> Tensor:
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None) -> Tensor:
     """Normal around 0 with a standard deviation, but for so large a share of zeros in each column (Martens 2010)."""
     if tensor.dim() != 2:
         raise ShapeError(f"sparse_: takes a matrix, the tensor is {list(tensor.shape)}")
     rows, columns = tensor.shape
     zeros = math.ceil(sparsity * rows)
-    normal_(tensor, 0.0, std)
+    normal_(tensor, 0.0, std, generator)
     with no_grad():
         for column in range(columns):
-            tensor[creation.randperm(rows)[:zeros], column] = 0
+            tensor[creation.randperm(rows, generator=generator)[:zeros], column] = 0
     return tensor
 
 
-def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Uniform with variance gain²·2/(fan in + fan out) (Glorot and Bengio 2010)."""
     bound = gain * math.sqrt(6.0 / max(sum(fans(tensor)), 1))
-    return uniform_(tensor, -bound, bound)
+    return uniform_(tensor, -bound, bound, generator)
 
 
-def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal with variance gain²·2/(fan in + fan out) (Glorot and Bengio 2010)."""
-    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / max(sum(fans(tensor)), 1)))
+    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / max(sum(fans(tensor)), 1)), generator)
 
 
-def kaiming_uniform_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
+def kaiming_uniform_(
+    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Generator | None = None
+) -> Tensor:
     """Uniform with variance gain²/fan (He et al. 2015); `a` is the slope of a leaky_relu."""
     if 0 in tensor.shape:
         return tensor
     bound = calculate_gain(nonlinearity, a) * math.sqrt(3.0 / _correct_fan(tensor, mode))
-    return uniform_(tensor, -bound, bound)
+    return uniform_(tensor, -bound, bound, generator)
 
 
-def kaiming_normal_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
+def kaiming_normal_(
+    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Generator | None = None
+) -> Tensor:
     """Normal with variance gain²/fan (He et al. 2015); `a` is the slope of a leaky_relu."""
     if 0 in tensor.shape:
         return tensor
-    return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(_correct_fan(tensor, mode)))
+    return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(_correct_fan(tensor, mode)), generator)
 
 
-def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Orthonormal rows or columns, whichever are fewer, of all dimensions but the first as one (Saxe et al. 2013)."""
     if tensor.dim() < 2:
         raise ShapeError(f"orthogonal_: needs at least 2 dimensions, the tensor is {list(tensor.shape)}")
@@ -174,7 +181,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
     with no_grad():
         wide = core.float64 if tensor.dtype is core.float64 else core.float32
-        drawn = creation.randn(max(rows, columns), min(rows, columns), dtype=wide)
+        drawn = creation.randn(max(rows, columns), min(rows, columns), dtype=wide, generator=generator)
         q, r = qr(drawn)
         q = q * r.diagonal().sign()  # makes the distribution uniform
         tensor.copy_((q.T if rows < columns else q).reshape(tuple(tensor.shape)) * gain)

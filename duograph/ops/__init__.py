@@ -116,7 +116,7 @@ if TYPE_CHECKING:
 
 for _name, _hook in (
     ("trace_op", "duograph.ops.tracing:trace_op"),
-    ("raise_error", "duograph.ops.tracing:raise_error"),
+    ("raise_error", "duograph.ops.failed_checks:raise_error"),
     ("python_gradient", "duograph.ops.gradient:python_gradient"),
     ("view_gradient", "duograph.ops.regions:view_gradient"),
     ("gradient_needs", "duograph.runtime.compile:gradient_needs"),

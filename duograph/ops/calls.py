@@ -8,7 +8,7 @@ from duograph import _core as core
 from duograph.errors import ArgumentError, DTypeError, GradError
 
 from .arguments import refuse_deprecated, rename, renamed
-from .definition import FLAG_INPLACE, FLAG_NONDIFFERENTIABLE, OPERAND_KINDS, TENSOR, VIEW, Definition, copy_of
+from .definition import FLAG_INPLACE, FLAG_NONDIFFERENTIABLE, OPERAND_KINDS, RANDOM, TENSOR, VIEW, Definition, copy_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +24,10 @@ def misfit(op: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     if "out" in keywords:
         out = keywords.pop("out")
         return op(*args, **keywords) if out is None else call_into(op, out, args, keywords)
+    if "generator" in keywords and definition.kind == RANDOM:
+        from .randomness.generators import drawn_from
+
+        return drawn_from(keywords.pop("generator"), op, *args, **keywords)
     if "memory_format" in keywords:
         order = keywords.pop("memory_format")
         made = op(*args, **keywords)

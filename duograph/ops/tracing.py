@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from duograph import _core as core
 from duograph._recorded import state
 from duograph.errors import DTypeError, Error, InternalError, ShapeError
-from duograph.ir.builder import Builder, active, current
+from duograph.ir.builder import active, current
 from duograph.ir.dim import Dim
 from duograph.ir.graph import Value
 from duograph.ir.primitives import PRIMITIVES
@@ -470,36 +470,3 @@ def update_values(definition: Definition, args: Sequence[Any]) -> list[tuple[Ten
         for targets, news in zip(lists, results, strict=True)
         for target, new in zip(targets, news, strict=True)
     ]
-
-
-# Errors
-
-
-def raise_error(op: Any, args: Sequence[Any], message_code: int) -> None:
-    """Hook of the core: a check of a compiled program failed. The rules, run on the real sizes, say what is wrong."""
-    definition: Definition = op.definition
-    with Builder(definition.name):
-        symbolic = [_sizes_only(kind, value) for (_, kind, _), value in zip(definition.params, args)]
-        if definition.base is not None:
-            in_place_value(definition, symbolic)
-        elif definition.writes:
-            update_values(definition, symbolic)
-        else:
-            trace(definition, symbolic)
-    operands = [describe(p[0], x) for p, x in zip(definition.params, args) if isinstance(x, core.Tensor)]
-    if definition.kind == VIEW and not args[0].is_contiguous():
-        raise ShapeError(
-            f"{definition.name}: no view of a tensor with strides {tuple(args[0].stride())} has that shape",
-            operands,
-            hint="use reshape, which copies where it must",
-        )
-    raise InternalError(f"{definition.name}: check {message_code} failed, but its shape rule accepts the arguments", operands)
-
-
-def _sizes_only(kind: int, value: Any) -> Any:
-    """A traced stand-in of an argument, with its real sizes."""
-    if kind == TENSOR_LIST:
-        return [_sizes_only(TENSOR, x) for x in value]
-    if isinstance(value, core.Tensor):
-        return wrap(current().input(TensorType(value.dtype, tuple(value.shape))))
-    return value

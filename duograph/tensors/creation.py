@@ -14,6 +14,7 @@ from ..errors import ArgumentError, CaptureError, DomainError, DTypeError, Shape
 from ..ops import creation as ops
 from ..ops import random
 from ..ops.arguments import checked
+from ..ops.randomness.generators import drawn_from
 from ..ops.shapes.copying import cast, clone
 from ..ops.shapes.joining import stack
 from ..ops.tracing import is_weak
@@ -288,26 +289,32 @@ def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Any
 
 
 @checked
-def rand(*size: Shape, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def rand(
+    *size: Shape, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, generator: Any = None
+) -> Tensor:
     """Numbers drawn uniformly from [0, 1).
 
     >>> rand(2, 3).shape
     duograph.Size([2, 3])
     """
     check_device("rand", device)
-    made = random.rand(_sizes("rand", size), as_dtype("rand", dtype) or core.get_default_dtype())
+    wanted = as_dtype("rand", dtype) or core.get_default_dtype()
+    made = drawn_from(generator, random.rand, _sizes("rand", size), wanted)
     return _with_grad("rand", made, requires_grad)
 
 
 @checked
-def randn(*size: Shape, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def randn(
+    *size: Shape, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, generator: Any = None
+) -> Tensor:
     """Numbers drawn from the normal distribution with mean 0 and variance 1.
 
     >>> randn(2, 3).shape
     duograph.Size([2, 3])
     """
     check_device("randn", device)
-    made = random.randn(_sizes("randn", size), as_dtype("randn", dtype) or core.get_default_dtype())
+    wanted = as_dtype("randn", dtype) or core.get_default_dtype()
+    made = drawn_from(generator, random.randn, _sizes("randn", size), wanted)
     return _with_grad("randn", made, requires_grad)
 
 
@@ -320,6 +327,7 @@ def randint(
     dtype: DType | None = None,
     device: Any = None,
     requires_grad: bool = False,
+    generator: Any = None,
 ) -> Tensor:
     """Integers drawn uniformly from low (0 in `randint(high, size)`) to high − 1.
 
@@ -337,12 +345,15 @@ def randint(
         )
     if isinstance(low, int) and isinstance(high, int) and low >= high:
         raise DomainError(f"randint: low must be below high, got low = {low}, high = {high}")
-    made = random.randint(low, high, _sizes("randint", (size,)), as_dtype("randint", dtype) or core.int64)
+    wanted = as_dtype("randint", dtype) or core.int64
+    made = drawn_from(generator, random.randint, low, high, _sizes("randint", (size,)), wanted)
     return _with_grad("randint", made, requires_grad)
 
 
 @checked
-def randperm(n: int, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def randperm(
+    n: int, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, generator: Any = None
+) -> Tensor:
     """The numbers 0 … n − 1 in random order. The order is drawn in Python, so a static graph takes it as an argument."""
     check_device("randperm", device)
     if core.tracing():
@@ -352,21 +363,25 @@ def randperm(n: int, *, dtype: DType | None = None, device: Any = None, requires
         )
     if isinstance(n, int) and n < 0:
         raise DomainError(f"randperm: n must be at least 0, got {n}")
-    return _with_grad("randperm", random.randperm(n, as_dtype("randperm", dtype) or core.int64), requires_grad)
+    return _with_grad("randperm", random.randperm(n, as_dtype("randperm", dtype) or core.int64, generator), requires_grad)
 
 
 @checked
-def rand_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def rand_like(
+    input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, generator: Any = None
+) -> Tensor:
     """Numbers drawn uniformly from [0, 1), in the size and dtype of another tensor."""
     _checked_tensor("rand_like", input)
-    return rand(input.shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    return rand(input.shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad, generator=generator)
 
 
 @checked
-def randn_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def randn_like(
+    input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, generator: Any = None
+) -> Tensor:
     """Numbers drawn from the normal distribution, in the size and dtype of another tensor."""
     _checked_tensor("randn_like", input)
-    return randn(input.shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    return randn(input.shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad, generator=generator)
 
 
 # Arguments ----------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from ..errors import ArgumentError, DomainError, DTypeError, ShapeError
 from ..ops.arguments import checked
 from ..ops.dtypes import DIMENSIONED, WEAK, ZERO_DIMENSIONAL, OperandType, weak_dtype
 from ..ops.dtypes import result_type as joined
+from ..ops.randomness.generators import default_generator
 from ..ops.tracing import broadcast_shapes as joined_shapes
 from ..ops.tracing import is_weak
 from . import creation
@@ -457,11 +458,7 @@ def range(start: float, end: float, step: float = 1, *, dtype: DType | None = No
 
 def seed() -> int:
     """Sets a seed that nobody can foresee, and returns it."""
-    from secrets import randbits
-
-    made = randbits(63)
-    core.manual_seed(made)
-    return made
+    return default_generator.seed()
 
 
 def initial_seed() -> int:

@@ -20,6 +20,7 @@ from ..elementwise.unary import exp, log1p, tan
 from ..reduction.reductions import sum
 from ..shapes.creation import zeros_like
 from ..tracing import broadcast_shapes, user_operator
+from .generators import drawn_from
 from .random import _as, _normal, _uniform, _wide, randint, randn
 
 if TYPE_CHECKING:
@@ -152,7 +153,9 @@ def normal_around(mean: Operand, std: Operand, dtype: DType) -> Tensor:
 
 
 @function(method=False, differentiable=False, samples=lambda m: [(m(3), 0.0), (m.of([1, 2]), m.of([0, 0]))] if m.is_float else [])
-def normal(mean: Tensor | float, std: Tensor | float = 1.0, size: Any = None, dtype: DType | None = None) -> Tensor:
+def normal(
+    mean: Tensor | float, std: Tensor | float = 1.0, size: Any = None, dtype: DType | None = None, generator: Any = None
+) -> Tensor:
     """Numbers drawn from normal distributions of these means and standard deviations, of which one may be a tensor.
 
     Shapes:   mean [*S], std [*T] → [*broadcast(S, T)], or [*size] for two numbers
@@ -170,9 +173,10 @@ def normal(mean: Tensor | float, std: Tensor | float = 1.0, size: Any = None, dt
     given = [x for x in (mean, std) if isinstance(x, core.Tensor)]
     if not given and size is None:
         raise ArgumentError("normal: a size is needed where mean and std are numbers", hint="normal(0, 1, size=(2, 3))")
-    if size is not None:
-        return randn((size,) if isinstance(size, int) else tuple(size), dtype) * std + mean
-    return normal_around(mean, std, dtype or given[0].dtype)
+    if size is None:
+        return drawn_from(generator, normal_around, mean, std, dtype or given[0].dtype)  # type: ignore[no-any-return]
+    drawn: Tensor = drawn_from(generator, randn, (size,) if isinstance(size, int) else tuple(size), dtype)
+    return drawn * std + mean
 
 
 def _checked_weights(x: Any) -> Any:
@@ -241,7 +245,7 @@ def drawn_once(x: Tensor, count: Size) -> Tensor:
     differentiable=False,
     samples=lambda m: [(m.of([0, 1, 0]), 1), (m.of([[1, 0], [0, 1]]), 4, True)] if m.is_float else [],
 )
-def multinomial(x: Tensor, num_samples: int, replacement: bool = False) -> Tensor:
+def multinomial(x: Tensor, num_samples: int, replacement: bool = False, generator: Any = None) -> Tensor:
     """Indices drawn with probabilities in proportion to the weights in x, each at most once unless `replacement`.
 
     Shapes:   x [n] or [m, n] → [num_samples] or [m, num_samples]
@@ -264,11 +268,11 @@ def multinomial(x: Tensor, num_samples: int, replacement: bool = False) -> Tenso
         raise DomainError(f"multinomial: {num_samples} samples of {x.shape[-1]} weights need replacement=True")
     if x.shape[-1] == 0:
         raise DomainError("multinomial: there are no weights to draw by")
-    return (drawn_again if replacement else drawn_once)(x, num_samples)
+    return drawn_from(generator, drawn_again if replacement else drawn_once, x, num_samples)  # type: ignore[no-any-return]
 
 
 @function(method=False, differentiable=False, samples=lambda m: [(m(3), 1), (m(2, 2), 4, 5)] if m.kind != "b" else [])
-def randint_like(x: Tensor, low: int, high: int | None = None, dtype: DType | None = None) -> Tensor:
+def randint_like(x: Tensor, low: int, high: int | None = None, dtype: DType | None = None, generator: Any = None) -> Tensor:
     """Whole numbers drawn from low (0 if only one number is given) up to high, which is not drawn, in x's shape.
 
     Shapes:   x [*S] → [*S]
@@ -283,7 +287,7 @@ def randint_like(x: Tensor, low: int, high: int | None = None, dtype: DType | No
     first, last = (0, low) if high is None else (low, high)
     if first >= last:
         raise DomainError(f"randint_like: low must be below high, got {first} and {last}")
-    return randint(first, last, tuple(x.shape), dtype or x.dtype)
+    return drawn_from(generator, randint, first, last, tuple(x.shape), dtype or x.dtype)  # type: ignore[no-any-return]
 
 
 @op(kind=RANDOM, public=False, inplace="random_between_", method=False)
@@ -315,7 +319,7 @@ _MANTISSA = {core.float16: 2**11, core.bfloat16: 2**8, core.float32: 2**24, core
 
 
 @function(method="random_", public=False)
-def random_(x: Tensor, low: int | None = None, high: int | None = None) -> Tensor:
+def random_(x: Tensor, low: int | None = None, high: int | None = None, generator: Any = None) -> Tensor:
     """Fills x with whole numbers drawn uniformly: from low to high - 1, below low, or all that the dtype holds exactly.
 
     Shapes:   x [*S] → [*S]
@@ -335,11 +339,13 @@ def random_(x: Tensor, low: int | None = None, high: int | None = None) -> Tenso
         low, high = 0, low
     if low >= high:
         raise DomainError(f"random_: low must be below high, got {low} and {high}")
-    made: Tensor = REGISTRY["random_between_"].op(x, low, high)
+    made: Tensor = drawn_from(generator, REGISTRY["random_between_"].op, x, low, high)
     return made
 
 
-def _drawn_by_numpy(name: str, shape: Any, dtype: DType, given: Sequence[Tensor], draw: Callable[..., Any]) -> Tensor:
+def _drawn_by_numpy(
+    name: str, shape: Any, dtype: DType, given: Sequence[Tensor], draw: Callable[..., Any], generator: Any
+) -> Tensor:
     """Numbers of NumPy's generator on this stream: drawn in Python, as their count of trials is not known before."""
 
     def run(*tensors: Tensor) -> tuple[Tensor]:
@@ -352,18 +358,21 @@ def _drawn_by_numpy(name: str, shape: Any, dtype: DType, given: Sequence[Tensor]
         return (core.from_numpy(numpy.asarray(draw(generator, *arrays), "float64")).to(dtype),)
 
     if not core.tracing():
-        return run(*given)[0]
+        made: Tensor = drawn_from(generator, run, *given)[0]
+        return made
+    if generator is not None:
+        raise CaptureError(f"{name}: draws from the default generator only in a static function", hint="leave generator out")
     recorder = state.recorder
     if recorder is None:
         raise CaptureError(
             f"{name}: the numbers would be drawn once, for all examples", hint=f"call {name} outside of the function"
         )
-    made: Tensor = recorder.hosts.call(run, list(given), [TensorType(dtype, tuple(shape))])[0]
-    return made
+    drawn: Tensor = recorder.hosts.call(run, list(given), [TensorType(dtype, tuple(shape))])[0]
+    return drawn
 
 
 @function(differentiable=False, method=False, samples=lambda m: [(m.of([0, 0]),)] if m.is_float else [])
-def poisson(x: Tensor) -> Tensor:
+def poisson(x: Tensor, generator: Any = None) -> Tensor:
     """Numbers drawn from Poisson distributions of these rates. They are drawn in Python, by a static program too.
 
     Shapes:   x [*S] → [*S]
@@ -383,11 +392,11 @@ def poisson(x: Tensor) -> Tensor:
             raise DomainError("poisson: a rate is negative or NaN")
         return generator.poisson(rates)
 
-    return _drawn_by_numpy("poisson", x.shape, x.dtype, [x], draw)
+    return _drawn_by_numpy("poisson", x.shape, x.dtype, [x], draw, generator)
 
 
 @function(differentiable=False, method=False, samples=lambda m: [(m.of([3, 4]), m.of([0, 1]))] if m.is_float else [])
-def binomial(count: Tensor, prob: Tensor) -> Tensor:
+def binomial(count: Tensor, prob: Tensor, generator: Any = None) -> Tensor:
     """How many of `count` trials succeed that each do so with probability `prob`.
 
     The numbers are drawn in Python, by a static program too.
@@ -411,4 +420,4 @@ def binomial(count: Tensor, prob: Tensor) -> Tensor:
             raise DomainError("binomial: a count is negative, or a probability is not between 0 and 1")
         return generator.binomial(counts.astype("int64"), probs)
 
-    return _drawn_by_numpy("binomial", shape, count.dtype, [count, prob], draw)
+    return _drawn_by_numpy("binomial", shape, count.dtype, [count, prob], draw, generator)

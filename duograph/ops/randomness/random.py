@@ -17,6 +17,7 @@ from ..elementwise.unary import cos, log1p, sqrt
 from ..shapes.creation import zeros_like
 from ..shapes.movement import broadcast_to
 from ..tracing import broadcast_shapes, cast_value, emit, is_weak, value_of, wrap
+from .generators import drawn_from, random_key
 
 if TYPE_CHECKING:
     from duograph._core import DType, Tensor
@@ -29,8 +30,7 @@ def _uniform(shape: tuple[Any, ...], dtype: DType) -> Tensor:
     for size in shape:
         if isinstance(size, int) and size < 0:
             raise ShapeError(f"rand: a size must not be negative, got {size} in {shape}")
-    key = emit("random_key", [], core.uint64, (2,), count=product(shape))
-    return emit("random_uniform", [key], dtype, shape)
+    return emit("random_uniform", [random_key(product(shape))], dtype, shape)
 
 
 def _wide(dtype: DType) -> DType:
@@ -107,7 +107,7 @@ def randint(low: Number, high: Number, size: Sizes, dtype: DType | None = None) 
 
 
 @function(method=False, differentiable=False)
-def randperm(n: int, dtype: DType | None = None) -> Tensor:
+def randperm(n: int, dtype: DType | None = None, generator: Any = None) -> Tensor:
     """The numbers 0 … n - 1 in random order.
 
     Shapes:   [n]
@@ -121,7 +121,7 @@ def randperm(n: int, dtype: DType | None = None) -> Tensor:
     """
     if n < 0:
         raise DomainError(f"randperm: n must not be negative, got {n}")
-    found = core.random_order(n)
+    found: Tensor = drawn_from(generator, core.random_order, n)
     return found if dtype in (None, core.int64) else found.to(dtype)
 
 

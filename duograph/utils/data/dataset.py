@@ -91,11 +91,12 @@ class ConcatDataset(Dataset[Any]):
         return sum(len(dataset) for dataset in self.datasets)
 
 
-def random_split(dataset: Any, lengths: Sequence[float]) -> list[Subset]:
-    """Splits a dataset into parts that do not overlap, in an order drawn from the default generator.
+def random_split(dataset: Any, lengths: Sequence[float], generator: Any = None) -> list[Subset]:
+    """Splits a dataset into parts that do not overlap, in an order drawn at random.
 
     Args:
         lengths: counts that sum to `len(dataset)`, or fractions that sum to 1 (what is left over goes to the first parts).
+        generator: what the order is drawn from; by default the default generator.
     """
     count = len(dataset)
     given = list(lengths)
@@ -109,7 +110,7 @@ def random_split(dataset: Any, lengths: Sequence[float]) -> list[Subset]:
             raise DomainError(
                 f"random_split: the lengths {given} must sum to {count}, the length of the dataset, or be fractions that sum to 1"
             )
-    order = randperm(count).tolist()
+    order = randperm(count, generator=generator).tolist()
     parts = []
     start = 0
     for size in counts:

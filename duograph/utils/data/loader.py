@@ -7,6 +7,7 @@ from typing import Any
 
 from ... import _core as core
 from ...errors import ArgumentError, DomainError, DTypeError, ShapeError
+from ...ops.randomness.generators import Generator
 from ...ops.shapes.joining import stack
 from ...tensors.creation import randint, randperm, tensor
 from .dataset import TensorDataset
@@ -30,8 +31,11 @@ class SequentialSampler:
 class RandomSampler:
     """Positions in random order; with `replacement`, drawn independently."""
 
-    def __init__(self, data_source: Any, replacement: bool = False, num_samples: int | None = None) -> None:
+    def __init__(
+        self, data_source: Any, replacement: bool = False, num_samples: int | None = None, generator: Generator | None = None
+    ) -> None:
         self.data_source = data_source
+        self.generator = generator
         self.replacement = replacement
         self.num_samples = num_samples
         if num_samples is not None and (not isinstance(num_samples, int) or num_samples <= 0):
@@ -40,10 +44,10 @@ class RandomSampler:
     def __iter__(self) -> Iterator[int]:
         count, wanted = len(self.data_source), len(self)
         if self.replacement:
-            yield from randint(0, count, (wanted,)).tolist()
+            yield from randint(0, count, (wanted,), generator=self.generator).tolist()
             return
         while wanted > 0:
-            yield from randperm(count).tolist()[:wanted]
+            yield from randperm(count, generator=self.generator).tolist()[:wanted]
             wanted -= count
 
     def __len__(self) -> int:
@@ -86,6 +90,7 @@ class DataLoader:
         num_workers: only 0 so far: data is loaded in this process.
         collate_fn: makes a batch of a list of items; by default equal fields are stacked.
         drop_last: leaves out an incomplete last batch.
+        generator: what orders are drawn from instead of the default generator.
 
     >>> import duograph as dg
     >>> for (x,) in DataLoader(TensorDataset(dg.arange(5)), batch_size=2): print(x)
@@ -105,6 +110,7 @@ class DataLoader:
         collate_fn: Collate | None = None,
         pin_memory: bool = False,
         drop_last: bool = False,
+        generator: Generator | None = None,
     ) -> None:
         if num_workers != 0:
             raise ArgumentError(f"DataLoader: num_workers must be 0 so far, got {num_workers!r}: data is loaded in this process")
@@ -117,6 +123,7 @@ class DataLoader:
         self.drop_last = drop_last
         self.collate_fn = collate_fn
         self.num_workers = num_workers
+        self.generator = generator
         self.sampler: Iterable[int] | None = None
         self.batch_sampler: Iterable[list[int]] | None = batch_sampler
         self._by_position = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
@@ -131,7 +138,7 @@ class DataLoader:
                 BatchSampler((), batch_size, drop_last)
             return
         if batch_sampler is None:
-            self.sampler = sampler or (RandomSampler(dataset) if shuffle else SequentialSampler(dataset))
+            self.sampler = sampler or (RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset))
             if batch_size is not None:
                 self.batch_sampler = BatchSampler(self.sampler, batch_size, drop_last)
 
