@@ -13,7 +13,7 @@ from benchmarks import harness, peers
 GROUPS = (
     "eager", "inference", "fused", "rows", "matmul", "contraction", "training", "startup",
     "loops", "rnn", "recurrent", "sizes", "compile", "guards", "memory", "threads",
-    "convolution", "operators",
+    "convolution", "networks", "operators",
 )  # fmt: skip
 
 

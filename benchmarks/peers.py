@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from types import ModuleType
@@ -100,3 +101,30 @@ def openvino_matmul(a: Any, b: Any, constant_b: bool, transpose_a: bool = False,
     if not constant_b:
         request.set_input_tensor(1, openvino.Tensor(b, shared_memory=True))
     return request.infer
+
+
+def openvino_module(module: Any, x: Any) -> Any:
+    """A PyTorch module as an OpenVINO model in float32 for one input: a callable that runs it once."""
+    openvino = load("openvino")
+    if openvino is None:
+        return None
+    model = openvino.convert_model(module, example_input=x, input=[list(x.shape)])
+    config = {"INFERENCE_NUM_THREADS": int(os.environ["OMP_NUM_THREADS"]), "INFERENCE_PRECISION_HINT": "f32"}
+    request = openvino.Core().compile_model(model, "CPU", config).create_infer_request()
+    request.set_input_tensor(0, openvino.Tensor(x.numpy(), shared_memory=True))
+    return lambda: (request.infer(), request.get_output_tensor(0).data)[1]
+
+
+def onnxruntime_module(module: Any, x: Any) -> Any:
+    """A PyTorch module, exported as ONNX, in onnxruntime: a callable that runs it once."""
+    torch, onnxruntime = load("torch"), load("onnxruntime")
+    if torch is None or onnxruntime is None:
+        return None
+    file = io.BytesIO()
+    torch.onnx.export(module, (x,), file, dynamo=False)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = int(os.environ["OMP_NUM_THREADS"])
+    session = onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
+    (given,) = session.get_inputs()
+    array = x.numpy()
+    return lambda: session.run(None, {given.name: array})[0]

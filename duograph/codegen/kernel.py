@@ -162,7 +162,8 @@ class ContractionKernel(NamedTuple):
 
     ``a_walk`` and ``b_walk`` say in how few dims A and B alone are walked along k, ``columns`` that C and the epilogue have
     the last of several dims of n side by side as one, and how B is walked along it; its strides then have a 0 there. They
-    are filled by `walks.with_walks`. ``direct``: it is made as a direct convolution, see `contraction.direct_lower`.
+    are filled by `walks.with_walks`. ``direct``: whether it is made as a direct convolution (see
+    `contraction.direct_lower`); None if the sizes of a run decide.
     """
 
     name: str
@@ -179,7 +180,7 @@ class ContractionKernel(NamedTuple):
     a_walk: Walk = ()
     b_walk: Walk = ()
     columns: Walk = ()
-    direct: bool = False
+    direct: bool | None = False
 
 
 @dataclass(frozen=True)

@@ -157,8 +157,8 @@ def compile_unit(kernels: Sequence[Kernel]) -> CompiledUnit:
 
 def _chosen(kernel: ContractionKernel) -> ContractionKernel:
     """The kernel with what its sizes decide."""
-    direct: bool = import_module("duograph.codegen.contraction.direct_lower").pays(kernel)
-    return kernel._replace(direct=direct) if direct else kernel
+    direct: bool | None = import_module("duograph.codegen.contraction.direct_lower").is_direct(kernel)
+    return kernel._replace(direct=direct)
 
 
 def _with_sizes(compiled: CompiledKernel, sizes: dict[Dim, Expr]) -> CompiledKernel:

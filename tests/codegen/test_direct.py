@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import duograph as dg
-from duograph.codegen.contraction import direct_lower
+from duograph.codegen.contraction import direct_lower, lower
 from duograph.codegen.contraction.library import build_library
 from duograph.codegen.target import get_target
 
@@ -45,46 +45,55 @@ def network(case: Any) -> Any:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """The answers of `pays`; nothing comes from the object cache, which would not ask."""
-    answers: list[bool] = []
-    pays = direct_lower.pays
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[bool | None]:
+    """The answers of `is_direct`; nothing comes from the object cache, which would not ask."""
+    answers: list[bool | None] = []
+    is_direct = direct_lower.is_direct
 
-    def noted(kernel: Any) -> bool:
-        answers.append(pays(kernel))
+    def noted(kernel: Any) -> bool | None:
+        answers.append(is_direct(kernel))
         return answers[-1]
 
-    monkeypatch.setattr(direct_lower, "pays", noted)
+    monkeypatch.setattr(direct_lower, "is_direct", noted)
     monkeypatch.setattr("duograph.runtime.cache.folder", lambda: None)
     return answers
 
 
+def as_products(monkeypatch: pytest.MonkeyPatch, run: Any, *given: Any) -> Any:
+    """What the function gives where no contraction is a direct convolution."""
+    with monkeypatch.context() as patch:
+        patch.setattr(direct_lower, "is_direct", lambda kernel: False)
+        return dg.static(run, strict=True)(*given)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_bits_are_those_of_dynamic_mode(case: Any, dtype: str, asked: list[bool]) -> None:
+def test_bits_are_those_of_products(case: Any, dtype: str, asked: list[bool | None], monkeypatch: pytest.MonkeyPatch) -> None:
     given, run = operands(case, dtype), network(case)
     with dg.no_grad():
         made = dg.static(run, strict=True)(*given)
         assert asked == [True, True]
-        for one, other in zip(made, run(*given)):
-            assert np.array_equal(one.numpy(), other.numpy())
+        for one, other, dynamic in zip(made, as_products(monkeypatch, run, *given), run(*given)):
+            assert np.array_equal(one.numpy(), other.numpy()) and np.array_equal(one.numpy(), dynamic.numpy())
+    assert None in asked  # dynamic mode asks the sizes of each call
 
 
-def test_bits_on_two_threads_and_in_a_batch_of_any_size(asked: list[bool]) -> None:
+def test_bits_on_two_threads_and_in_a_batch_of_any_size(asked: list[bool | None], monkeypatch: pytest.MonkeyPatch) -> None:
     case = (5, 20, (30, 30), 64, (3, 3), 1, 1, 1)
     (x, w, b), run = operands(case, "float32"), network(case)
     static = dg.static(run, strict=True)
     threads = dg.get_num_threads()
     with dg.no_grad():
+        wanted = [each.numpy() for each in as_products(monkeypatch, run, x, w, b)]
         try:
             for count in (1, 2):
                 dg.set_num_threads(count)
                 for batch in (2, 5, 1):
-                    wanted = run(x[:batch], w, b)
-                    assert all(np.array_equal(one.numpy(), other.numpy()) for one, other in zip(static(x[:batch], w, b), wanted))
+                    for function in (static, run):
+                        for one, other in zip(function(x[:batch], w, b), wanted):
+                            assert np.array_equal(one.numpy(), other[:batch])
         finally:
             dg.set_num_threads(threads)
-    assert all(asked[-2:])
 
 
 @pytest.mark.parametrize(
@@ -96,7 +105,7 @@ def test_bits_on_two_threads_and_in_a_batch_of_any_size(asked: list[bool]) -> No
         ((1, 16, (16, 16), 12, (3, 3), 1, 1, 1), "few kernels"),
     ],
 )
-def test_others_are_products_of_matrices(case: Any, reason: str, asked: list[bool]) -> None:
+def test_others_are_products_of_matrices(case: Any, reason: str, asked: list[bool | None]) -> None:
     given, run = operands(case, "float32"), network(case)
     with dg.no_grad():
         dg.static(run, strict=True)(*given)
@@ -107,3 +116,32 @@ def test_others_are_products_of_matrices(case: Any, reason: str, asked: list[boo
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_compiles_for_levels(isa: str, dtype: str) -> None:
     assert build_library(f"contraction-{dtype}-direct", get_target(isa))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("size", [5, 40])
+def test_a_product_of_several_images_ends_in_one_launch(
+    size: int, groups: int, asked: list[bool | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The epilogue runs image by image, also where images are multiplied together: no second pass over the result."""
+    launches: list[list[str]] = []
+    run = lower._Lowering.run
+
+    def noted(self: Any) -> Any:
+        made = run(self)
+        launches.append([launch.symbol for launch in made.launches])
+        return made
+
+    monkeypatch.setattr(lower._Lowering, "run", noted)
+    rng = np.random.default_rng(0)
+    shapes = (3, 8, size, size), (10, 8 // groups, 3, 3), (10,), (3, 10, size, size)
+    x, w, b, other = (dg.from_numpy(rng.standard_normal(shape).astype("float32")) for shape in shapes)
+
+    def network(x: Any, w: Any, b: Any, other: Any) -> Any:
+        return dg.relu(dg.nn.functional.conv2d(x, w, b, padding=1, groups=groups) + other)
+
+    with dg.no_grad():
+        made = dg.static(network, strict=True)(x, w, b, other)
+        if groups == 1:
+            assert launches == [["contraction-float32:run"]]
+        assert np.array_equal(made.numpy(), network(x, w, b, other).numpy())

@@ -46,7 +46,8 @@ def direct_form(kernel: ContractionKernel) -> Direct | None:
     pixels = kernel.columns or walk_of(kernel.n[-1:], kernel.b_strides[-1:])
     k = product(list(kernel.k))
     beside = len(kernel.a_walk) == 1 and kernel.a_walk[0][1] == 1
-    if not beside or kernel.c_strides[-1] != 1 or not may_run_hot(kernel.epilogue):
+    windows = len(pixels) > 1 or len(kernel.b_walk) > 1
+    if not beside or not windows or kernel.c_strides[-1] != 1 or not may_run_hot(kernel.epilogue):
         return None
     several = len(kernel.n) == 2
     return Direct(
@@ -63,25 +64,40 @@ def direct_form(kernel: ContractionKernel) -> Direct | None:
     )
 
 
-def pays(kernel: ContractionKernel) -> bool:
-    """Whether a contraction is a direct convolution: of windows, with enough pixels in a row and for each kernel.
+def is_direct(kernel: ContractionKernel) -> bool | None:
+    """Whether a contraction is a direct convolution; None where that depends on sizes that only a run knows.
 
-    All sizes but the number of images must be known for it. No bit depends on the answer.
+    It is one of windows, with enough pixels in a row and for each kernel. No bit depends on the answer.
     """
     d = direct_form(kernel)
-    if d is None or (len(d.pixel_walk) == 1 and len(d.k_walk) == 1):
+    if d is None:
         return False
-    if not all(isinstance(word, int) for word in (d.kernels, d.k, d.pixels, *_numbers(d.k_walk), *_numbers(d.pixel_walk))):
-        return False
-    unused = -d.kernels % _PANEL
-    reach = sum(extent * maximum(stride, -stride) for extent, stride in d.k_walk)
-    facts = (
+    facts = _facts(d, kernel.dtype)
+    if all(known_le(low, high) for low, high in facts):
+        return True
+    return False if any(known_le(high + 1, low) for low, high in facts) else None
+
+
+def pays(d: Direct, dtype: str) -> Extent:
+    """1 if a contraction is a direct convolution, else 0."""
+    answer: Extent = 1
+    for low, high in _facts(d, dtype):
+        answer = minimum(answer, maximum(high - low + 1, 0))
+    return answer
+
+
+def _facts(d: Direct, dtype: str) -> list[tuple[Extent, Extent]]:
+    """What must be at most how much."""
+    unused = ceildiv(d.kernels, _PANEL) * _PANEL - d.kernels
+    reach: Extent = 0
+    for extent, stride in d.k_walk:
+        reach = reach + extent * maximum(stride, -1 * stride)
+    return [
         (unused * _MOST_UNUSED, d.kernels),
         (_FEWEST, d.pixel_walk[-1][0]),
         (_PIXELS_PER_KERNEL * d.kernels, maximum(d.images, 1) * d.pixels),
-        (DTYPES[kernel.dtype].size * reach, _MOST_OFFSET),
-    )
-    return all(known_le(low, high) for low, high in facts)
+        (DTYPES[dtype].size * reach, _MOST_OFFSET),
+    ]
 
 
 def _numbers(walk: Walk) -> list[Extent]:
@@ -128,22 +144,24 @@ def product_launch(d: Direct, dtype: str, shape: TileShape, args: tuple[int, ...
 
 
 def images_first(kernel: ContractionKernel) -> ContractionKernel:
-    """The kernel with the outer dim of n as its batch; its operands' strides are no longer of use."""
-    if len(kernel.n) < 2:
+    """The kernel with the outer of two dims of n as the last of its batch; only C and the epilogue are told."""
+    if len(kernel.m) != 1 or len(kernel.n) != 2:
         return kernel
+    first = len(kernel.batch)
+    order = (*range(first), first + 1, first, first + 2)
 
     def turned(strides: tuple[Extent, ...]) -> tuple[Extent, ...]:
-        return (strides[1], strides[0], *strides[2:])
+        return tuple(strides[d] for d in order)
 
     def moved(instr: Instr) -> Instr:
         attr = instr.attr
         if instr.op == "index":
             assert isinstance(attr, int)
-            return instr._replace(attr=(1, 0, 2)[attr])
+            return instr._replace(attr=order[attr])
         if isinstance(attr, Address):
-            mask = tuple(((1, 0, 2)[d], low, high) for d, low, high in attr.mask)
+            mask = tuple((order[d], low, high) for d, low, high in attr.mask)
             return instr._replace(attr=attr._replace(strides=turned(attr.strides), mask=mask))
         return instr._replace(attr=attr._replace(strides=turned(attr.strides))) if isinstance(attr, Philox) else instr
 
-    epilogue = tuple(map(moved, kernel.epilogue))
-    return kernel._replace(batch=kernel.n[:1], n=kernel.n[1:], c_strides=turned(kernel.c_strides), epilogue=epilogue)
+    batch, n, epilogue = (*kernel.batch, kernel.n[0]), kernel.n[1:], tuple(map(moved, kernel.epilogue))
+    return kernel._replace(batch=batch, n=n, c_strides=turned(kernel.c_strides), epilogue=epilogue)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from duograph.codegen.analysis import analyse
 from duograph.codegen.contraction.block import scratch_bytes
-from duograph.codegen.contraction.direct_lower import direct_form, images_first, packing, product_launch
+from duograph.codegen.contraction.direct_lower import Direct, direct_form, images_first, packing, pays, product_launch
 from duograph.codegen.contraction.driver import BATCH_WORDS, HEADER
 from duograph.codegen.contraction.epilogue import Epilogue, emit_epilogue_function, emit_epilogue_launch, may_run_hot
 from duograph.codegen.contraction.library import library_dtype, symbol_of
@@ -71,43 +71,54 @@ class _Lowering:
 
     def run(self) -> CompiledKernel:
         kernel = self.kernel
-        batch, m, n, k = kernel.batch, kernel.m, kernel.n, kernel.k
-        if any(isinstance(extent, int) and extent == 0 for extent in (*batch, *m, *n)):
+        if any(isinstance(extent, int) and extent == 0 for extent in (*kernel.batch, *kernel.m, *kernel.n)):
             return CompiledKernel(())
-        if self._direct():
-            return CompiledKernel(tuple(self.launches), tuple(self.temporaries))
+        form = None if kernel.direct is False else direct_form(kernel)
+        if form is None:
+            self._product()
+        elif kernel.direct:
+            self._direct(form, 1)
+        else:  # the sizes of a run decide
+            answer = pays(form, kernel.dtype)
+            self._direct(form, answer)
+            count = len(self.launches)
+            self._product()
+            answers = [answer] * count + [1 - answer] * (len(self.launches) - count)
+            self.launches = [_only_if(launch, answer) for launch, answer in zip(self.launches, answers)]
+        return CompiledKernel(tuple(self.launches), tuple(self.temporaries))
+
+    def _product(self) -> None:
+        """The launches of a product of matrices."""
+        kernel = self.kernel
+        batch, m, n, k = kernel.batch, kernel.m, kernel.n, kernel.k
         a = self._walked_a() or self._copied(_Matrix(0, kernel.a_strides), (*batch, *m, *k), len(k), last=True)
         b = self._walked_b() or self._copied(_Matrix(1, kernel.b_strides), (*batch, *k, *n), len(k), last=False)
         direct = self._writable()
         c = _Matrix(2, kernel.c_strides) if direct else self._temporary((*batch, *m, *n), kernel.dtype)
         adds = direct and self._adds()
-        epilogue = None if adds else self._epilogue(c)
-        hot = epilogue is not None and direct and len(m) <= 1 and len(n) <= 1 and may_run_hot(kernel.epilogue)
+        direct = direct and may_run_hot(kernel.epilogue)
+        ended = images_first(kernel) if direct else kernel
+        epilogue = None if adds else self._epilogue(ended, _Matrix(2, ended.c_strides) if direct else c)
+        hot = epilogue is not None and direct and len(ended.m) <= 1 and len(ended.n) <= 1
         self._launch(a, b, c, epilogue if hot else None, adds)
         if epilogue is not None and not hot:
             self.launches += emit_epilogue_launch(self.module, self.target, f"{self.symbol}_epilogue", epilogue)
-        return CompiledKernel(tuple(self.launches), tuple(self.temporaries))
 
-    def _direct(self) -> bool:
-        """The launches of a direct convolution, if the contraction is one."""
-        kernel = self.kernel
-        form = direct_form(kernel) if kernel.direct else None
-        if form is None:
-            return False
-        shape, packed = tile_shape(self.dtype, self.target.level), len(kernel.operands)
+    def _direct(self, form: Direct, answer: Extent) -> None:
+        """The launches of a direct convolution; no memory for its kernels where the answer is 0."""
+        shape, packed = tile_shape(self.dtype, self.target.level), len(self.kernel.operands)
         pack, size = packing(form, self.dtype, shape, packed)
-        self.temporaries.append(size)
-        self.temporary_dtypes.append(kernel.dtype)
-        self.kernel = images_first(kernel)
-        epilogue = self._epilogue(_Matrix(2, self.kernel.c_strides))
+        self.temporaries.append(size * answer)
+        self.temporary_dtypes.append(self.kernel.dtype)
+        kernel = images_first(self.kernel)
+        epilogue = self._epilogue(kernel, _Matrix(2, kernel.c_strides))
         args = (1, packed, 2, *range(3, len(kernel.operands))) if epilogue else (1, packed, 2)
         launch = product_launch(form, self.dtype, shape, args, len(args) if epilogue else 0)
         if epilogue is not None:
-            functions = (f"{self.symbol}_epilogue",)
+            functions = (f"{self.symbol}_strip",)
             sizes = emit_epilogue_function(self.module, self.target, functions[0], epilogue, args, launch.size_exprs)
             launch = launch._replace(size_exprs=sizes, functions=functions)
         self.launches += [pack, launch]
-        return True
 
     # ---- operands ----
 
@@ -184,9 +195,8 @@ class _Lowering:
             raise ValueError("a contraction writes sums over what its epilogue reads")
         return True
 
-    def _epilogue(self, c: _Matrix) -> Epilogue | None:
+    def _epilogue(self, kernel: ContractionKernel, c: _Matrix) -> Epilogue | None:
         """None if the sums in C are already the result."""
-        kernel = self.kernel
         if c.position == 2 and len(kernel.epilogue) <= 1:
             return None
         space = (*kernel.batch, *(kernel.m or (1,)), *(kernel.n or (1,)))
@@ -272,6 +282,11 @@ class _Lowering:
         strides = b.strides[len(kernel.batch) + 1 :]
         k = b.k or ((product(list(kernel.k)), b.strides[len(kernel.batch)]),)
         return a.k, k, ((kernel.n[-2], strides[-2]), *(b.columns or ((kernel.n[-1], strides[-1]),)))
+
+
+def _only_if(launch: Launch, answer: Extent) -> Launch:
+    """The launch where the answer is 1, nothing where it is 0."""
+    return launch._replace(chunks=launch.chunks * answer, cost=launch.cost * answer, scratch=launch.scratch * answer)
 
 
 def _same_bits(dtype: str, accumulator: str) -> bool:
