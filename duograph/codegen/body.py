@@ -363,6 +363,14 @@ class Body:
         assert isinstance(instr.attr, (bool, int, float))
         return scope.v.const(DTYPES[instr.dtype].element, instr.attr)
 
+    def parameter(self, instr: Instr, scope: Scope) -> Vec:
+        attr, element = instr.attr, DTYPES[instr.dtype].element
+        assert attr is not None and not isinstance(attr, (str, float, Address, Gather, Philox))
+        one = scope.v.narrowed(1)
+        bits = one.splat("i64", self.frame.fixed((id(instr), "bits"), attr))
+        bits = bits if element == "double" else one.convert("trunc", bits, "i32")
+        return scope.v.widen(one.convert("bitcast", bits, element))
+
     def index(self, instr: Instr, scope: Scope) -> Vec:
         assert isinstance(instr.attr, int)
         return self._index(scope, instr.attr)
@@ -397,6 +405,7 @@ _HANDLERS: dict[str, Callable[[Body, Instr, Scope], Vec | None]] = {
     "gather": Body.gather,
     "number": Body.number,
     "const": Body.constant,
+    "parameter": Body.parameter,
     "index": Body.index,
     "size": Body.size,
     "philox": Body.philox,

@@ -91,6 +91,7 @@ class Instr(NamedTuple):
     | load | Address | the element |
     | number | operand position | the element of a 0-d operand |
     | const | bool, int or float | it |
+    | parameter | Extent | the float whose bits it is, as a signed integer |
     | index | dim | the loop index of that dim, int64 |
     | size | Extent | it, int64 |
     | gather | Gather | the element |

@@ -7,6 +7,7 @@ pipeline runs on the text, so what is written here is what instruction selection
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -32,12 +33,24 @@ _MINMAX: dict[str, Callable[[int, int], int]] = {"umin": min, "umax": max, "smin
 
 def float_literal(value: float, type: str = "float") -> str:
     """The LLVM literal of a float32 ("float") or float64 ("double") constant, rounded to it."""
-    if type == "float":
-        try:
-            value = struct.unpack("<f", struct.pack("<f", value))[0]
-        except OverflowError:
-            value = float("inf") if value > 0 else float("-inf")
-    return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
+    return f"0x{struct.unpack('<Q', struct.pack('<d', _rounded(value, type)))[0]:016X}"
+
+
+def float_bits(value: float, type: str = "float") -> int:
+    """The bits of a float32 ("float") or float64 ("double") constant, as a signed integer."""
+    kinds = ("<i", "<f") if type == "float" else ("<q", "<d")
+    bits: int = struct.unpack(kinds[0], struct.pack(kinds[1], _rounded(value, type)))[0]
+    return bits
+
+
+def _rounded(value: float, type: str) -> float:
+    if type != "float":
+        return value
+    try:
+        result: float = struct.unpack("<f", struct.pack("<f", value))[0]
+    except OverflowError:
+        result = float("inf") if value > 0 else float("-inf")
+    return result
 
 
 def vector_type(lanes: int, element: str) -> str:
@@ -117,6 +130,8 @@ class Function:
         self._refuted: set[str] = set()
         signature = ", ".join(f"{type} %{parameter}" for type, parameter in parameters)
         self._head = f"define {linkage}{' ' if linkage else ''}{result} @{name}({signature}) nounwind"
+        self._end = ["ret void"] if result == "void" else []
+        self.written: Counter[str] = Counter()  # functions of single values, how often each is written out or called
         # dropped where an instruction is asked for by name that has registers of its own width
         self.attributes = attributes
 
@@ -179,8 +194,8 @@ class Function:
         self._lines.append(f"ret {value}")
 
     def text(self) -> str:
-        """The finished function; falls off the end into ``ret void``."""
-        return "\n".join([f"{self._head} {self.attributes} {{", "entry:", *self._allocas, *self._lines, "ret void", "}"])
+        """The finished function; one without a result falls off the end into ``ret void``."""
+        return "\n".join([f"{self._head} {self.attributes} {{", "entry:", *self._allocas, *self._lines, *self._end, "}"])
 
     # ---- i64 arithmetic with folding ----
 

@@ -18,7 +18,9 @@ def must_run(node: Node) -> bool:
 
 def calls_host(node: Node) -> bool:
     """Whether a node calls into Python: nothing that can be seen from there may cross it."""
-    return node.op == "host_call" or any(calls_host(inner) for region in node.regions for inner in region.nodes)
+    if not node.regions:
+        return node.op == "host_call"
+    return any(calls_host(inner) for region in node.regions for inner in region.nodes)
 
 
 def commits(node: Node) -> bool:

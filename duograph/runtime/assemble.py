@@ -34,7 +34,7 @@ from duograph.passes.fusion.schedule import (
 from duograph.passes.lowering.scheduling import schedule
 from duograph.passes.memory.plan_memory import Plan, most, plan_memory, results_bytes, room
 from duograph.passes.memory.recompute import Fitted, Planner, Recomputation, fit, greatest_peak, planned_peak, too_small
-from duograph.passes.memory.trim import trim
+from duograph.passes.memory.trim import ready, trim
 from duograph.passes.pipeline import Options, keep_rows, simplified
 from duograph.passes.rewriting.hoist import may_fail
 from duograph.passes.rewriting.segment_loops import Cut, by_default, cost, in_parts, nowhere
@@ -85,6 +85,7 @@ def assemble(graph: Graph, options: Options, optimised: bool, views: bool) -> As
     again = cost(graph) if not optimised else None
     if not optimised:
         graph = keep_rows(graph, options)
+    graph = ready(graph) if options.fuse else graph
     plan = schedule(graph, options.fuse, views)
     trimmed = trim(graph, plan, _planner(options, views)) if options.fuse else None
     if trimmed is not None:
@@ -154,7 +155,7 @@ class _Loops:
 
     def unbudgeted(self) -> int:
         """The planned peak of the program that is made without a budget."""
-        graph = self.cut(by_default)
+        graph = ready(self.cut(by_default))
         trimmed = trim(graph, self.planner(graph, {})[0], self.planner) if self.options.fuse else None
         return self.peak(by_default) if trimmed is None else trimmed.report.after
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
@@ -66,6 +67,12 @@ class _Maker:
 
     def key(self, lines: bool) -> str:
         """Everything that decides the program; the user's lines, too, or only which nodes have one."""
+        if not lines:
+            return self._key
+        return cache.key("lines", self._key, [str(node.location) for node in self.arguments[0].walk()])
+
+    @cached_property
+    def _key(self) -> str:
         from duograph.ir.late import late_symbols
         from duograph.ir.substitution import symbols
         from duograph.ir.text import print_graph
@@ -75,7 +82,7 @@ class _Maker:
         sizes += [stride for argument in graph.arguments for stride in argument.strides or ()]
         bounds = {str(symbol): symbol.bounds() for size in (*sizes, *graph.sizes) for symbol in symbols(size)}
         bounds |= {str(symbol): symbol.bounds() for symbol in late_symbols(graph)}
-        return cache.key("graph", print_graph(graph, lines), bounds, graph.equal, self.arguments[1:])
+        return cache.key("graph", print_graph(graph, locations=False), bounds, graph.equal, self.arguments[1:])
 
 
 def build(

@@ -1,4 +1,4 @@
-"""Compiling kernel specs once per structure: kernels that differ only in run-time sizes share one function."""
+"""Compiling kernel specs once per structure: kernels that differ only in sizes and constants share one function."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ from duograph.codegen.kernel import (
 from duograph.codegen.target import get_target
 from duograph.ir.dim import Dim, Expr, symbol
 from duograph.ir.substitution import substitute
+
+from .constants import share_constants
 
 
 class _Canonical:
@@ -138,7 +140,7 @@ def _key(kernel: Kernel) -> str:
 def compile_unit(kernels: Sequence[Kernel]) -> CompiledUnit:
     """Compile kernels, one function for all that have one structure."""
     numbers: dict[str, int] = {}
-    distinct: list[Kernel] = []
+    forms: list[Kernel] = []
     uses: list[tuple[int, dict[Dim, Expr]]] = []
     for kernel in kernels:
         if isinstance(kernel, ContractionKernel):
@@ -148,11 +150,13 @@ def compile_unit(kernels: Sequence[Kernel]) -> CompiledUnit:
         key = _key(form)
         number = numbers.get(key)
         if number is None:
-            number = numbers[key] = len(distinct)
-            distinct.append(form)
+            number = numbers[key] = len(forms)
+            forms.append(form)
         uses.append((number, {place: value for value, place in canonical.places.items()}))
+    distinct, shared = share_constants(forms)
     unit = compile_kernels(distinct, get_target())
-    return CompiledUnit(unit.object, tuple(_with_sizes(unit.kernels[number], sizes) for number, sizes in uses))
+    made = ((unit.kernels[shared[number][0]], sizes | shared[number][1]) for number, sizes in uses)
+    return CompiledUnit(unit.object, tuple(_with_sizes(kernel, sizes) for kernel, sizes in made))
 
 
 def _chosen(kernel: ContractionKernel) -> ContractionKernel:

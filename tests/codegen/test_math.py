@@ -8,8 +8,10 @@ import mpmath
 import numpy as np
 import pytest
 from kernel_harness import ALL_LEVELS, run
-from kernel_specs import elementwise
+from kernel_specs import elementwise, store
 
+from duograph.codegen.emit import emit_module
+from duograph.codegen.kernel import Instr, LoopKernel, Operand
 from duograph.codegen.target import get_target
 
 LIMIT = 2.0
@@ -381,3 +383,19 @@ def test_float32_sweep(op):
         got = call(op, x)
         error, at = worst_wide(got, wide_reference(op, x))
         assert error <= LIMIT, (error, x[at], got[at])
+
+
+@pytest.mark.parametrize("isa", ALL_LEVELS)
+def test_a_function_of_many_single_values_is_written_once_and_called(isa):
+    count = 9
+    outputs = tuple(Operand("float32", "out") for _ in range(count))
+    body = [Instr("number", (), "float32", i) for i in range(2 * count)]
+    body += [Instr("pow", (i, count + i), "float32") for i in range(count)]
+    body += [store(2 * count + i, 2 * count + i) for i in range(count)]
+    kernel = LoopKernel("powers", (), frozenset(), (*[Operand("float32")] * (2 * count), *outputs), tuple(body))
+    text = emit_module([kernel, kernel._replace(name="again")], get_target(isa))[0].text()
+    assert text.count("define internal <1 x float> @power") == 1
+    x, y = np.linspace(0.5, 9, count).astype("float32"), np.linspace(-3, 3, count).astype("float32")
+    made = run(kernel, [*x[:, None], *y[:, None], *np.zeros((count, 1), "float32")], isa=isa)[2 * count :]
+    (one,) = run(elementwise("pow", ["float32"] * 2, "float32"), [x, y, np.zeros(count, "float32")], {"n": count}, isa=isa)[2:]
+    assert np.concatenate(made).tobytes() == one.tobytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 import duograph as dg
 from duograph.codegen.kernel import ContractionKernel, LoopKernel
@@ -216,6 +217,47 @@ def test_same_structure_of_other_sizes_shares_code() -> None:
     )
     assert len(built.spec["symbols"]) == 1
     assert len(built.spec["steps"]) == 2
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_constants_that_differ_share_code(dtype: str) -> None:
+    factors = (0.375, -0.0, np.inf, np.nan, 7.0)
+    sizes = range(9, 9 + len(factors))
+    lines = "".join(
+        f"""  %a{n}: {dtype}[] = constant() {{value={factor}}}
+  %b{n}: {dtype}[{n}] = broadcast(%a{n})
+  %c{n}: {dtype}[{n}] = mul(%x{n}, %b{n})
+  %d{n}: {dtype}[] = constant() {{value=-1.5}}
+  %e{n}: {dtype}[{n}] = broadcast(%d{n})
+  %f{n}: {dtype}[{n}] = maximum(%c{n}, %e{n})
+"""
+        for n, factor in zip(sizes, factors)
+    )
+    inputs, outputs = ", ".join(f"%x{n}: {dtype}[{n}]" for n in sizes), ", ".join(f"%f{n}" for n in sizes)
+    built = build(parse_graph(f"graph g({inputs}) {{\n{lines}  return {outputs}\n}}\n"))
+    assert len(built.spec["symbols"]) == 1
+    assert len(built.spec["steps"]) == len(factors)
+    arrays = [np.linspace(-2, 2, n).astype(dtype) for n in sizes]
+    made = built.program.run([dg.from_numpy(x) for x in arrays], [], [])
+    for result, x, factor in zip(made, arrays, factors):
+        with np.errstate(invalid="ignore"):
+            np.testing.assert_array_equal(result.numpy(), np.maximum(x * np.array(factor, dtype), np.array(-1.5, dtype)))
+
+
+def test_reductions_met_again_count_once() -> None:
+    lines = "".join(f"  %y{n}: float32[n, m] = mul(%y{n - 1}, %centred)\n" for n in range(1, 20))
+    (kernel,) = kernels(
+        f"""graph g(%x: float32[n, m]) {{
+  %0: float32[n] = reduce(%x) {{kind='sum', dims=(1,)}}
+  %1: float32[n, 1] = reshape(%0)
+  %2: float32[n, m] = broadcast(%1)
+  %centred: float32[n, m] = sub(%x, %2)
+  %y0: float32[n, m] = exp(%centred)
+{lines}  return %y19
+}}
+"""
+    )
+    assert ops(kernel).count("reduce") == 1
 
 
 SWAP = """graph swap(%a: cell float32[5], %b: cell float32[5]) {

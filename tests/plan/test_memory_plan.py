@@ -80,7 +80,7 @@ def check_contents(steps: list[Step], plan: Plan) -> None:
                 (where, low, high), (other_where, other_low, other_high) = place[buffer], place[operand]
                 if where is other_where and low < other_high and other_low < high:
                     assert operand not in written, "two results of a kernel overlap"
-                    assert operand in _replaceable(step, buffer), "an operand is overwritten while it is read"
+                    assert operand in _replaceable(step, [buffer])[buffer], "an operand is overwritten while it is read"
                     assert low == other_low, "an operand is overwritten at another element"
         for buffer in step.buffers:
             owner = buffer.owner

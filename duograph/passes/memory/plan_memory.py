@@ -7,6 +7,7 @@ element of a dying buffer only to write the same element of a new one, the new o
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -188,9 +189,10 @@ class _Walk:
             self.use(buffer)
         for buffer in self.extra.get(id(step), ()):
             self.use(buffer)
-        for buffer in fresh:
+        replaceable = _replaceable(step, fresh) if fresh else {}
+        for buffer, overlaid in replaceable.items():
             if buffer in self.lives:
-                self.lives[buffer].inherits = {old for old in _replaceable(step, buffer) if old in self.lives}
+                self.lives[buffer].inherits = {old for old in overlaid if old in self.lives}
 
     def branches(self, step: CondStep) -> None:
         """What either branch writes and somebody reads later is alive through both."""
@@ -232,30 +234,34 @@ def lifetimes(steps: Sequence[Step], extra: Mapping[int, Sequence[Buffer]]) -> l
     return sorted(walk.lives.values(), key=lambda life: life.first)
 
 
-def _replaceable(step: KernelStep, written: Buffer) -> list[Buffer]:
-    """Operands of a kernel that `written` may overlay: each element is read exactly where it is written."""
+def _replaceable(step: KernelStep, written: Sequence[Buffer]) -> dict[Buffer, list[Buffer]]:
+    """Operands of a kernel that each of `written` may overlay: each element is read exactly where it is written."""
     kernel = step.kernel
     if not isinstance(kernel, LoopKernel) or _reads_twice(kernel):
-        return []
-    addresses: dict[int, list[Address]] = {}
+        return {}
+    loads: dict[int, list[Address]] = {}
     stores: dict[int, list[Address]] = {}
     gathered: set[int] = set()
     for instr in kernel.body:
         if isinstance(instr.attr, Gather):
             gathered.add(instr.attr.address.arg)
         elif isinstance(instr.attr, Address):
-            (stores if instr.op == "store" else addresses).setdefault(instr.attr.arg, []).append(instr.attr)
-    position = next(i for i, buffer in enumerate(step.buffers) if buffer.owner is written)
-    if len(stores.get(position, ())) != 1:
-        return []
-    target = stores[position][0]
-    found = []
-    for arg, loads in addresses.items():
-        buffer = step.buffers[arg]
-        same = all(load.strides == target.strides and load.offset == target.offset and not load.mask for load in loads)
-        alone = arg not in stores and arg not in gathered and sum(b.owner is buffer.owner for b in step.buffers) == 1
-        if same and alone and buffer.dtype.itemsize == written.dtype.itemsize and buffer.base is None:
-            found.append(buffer.owner)
+            (stores if instr.op == "store" else loads).setdefault(instr.attr.arg, []).append(instr.attr)
+    owners = [buffer.owner for buffer in step.buffers]
+    uses = Counter(owners)
+    read: list[tuple[Buffer, Address]] = []  # what is read at one place only, and which
+    for arg, addresses in loads.items():
+        buffer, first = step.buffers[arg], addresses[0]
+        alone = arg not in stores and arg not in gathered and uses[buffer.owner] == 1 and buffer.base is None
+        if alone and not any(load.mask or load.strides != first.strides or load.offset != first.offset for load in addresses):
+            read.append((buffer, first))
+    found = {}
+    for buffer in written:
+        targets = stores.get(owners.index(buffer), ())
+        if len(targets) == 1:
+            size, (target,) = buffer.dtype.itemsize, targets
+            same = [old for old, place in read if place.strides == target.strides and place.offset == target.offset]
+            found[buffer] = [old.owner for old in same if old.dtype.itemsize == size]
     return found
 
 

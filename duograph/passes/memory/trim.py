@@ -15,11 +15,12 @@ from typing import NamedTuple
 from duograph.codegen.kernel import ContractionKernel, LoopKernel
 from duograph.ir.dim import product
 from duograph.ir.graph import Graph, Value
+from duograph.ir.late import late_symbols
 from duograph.ir.primitives import ELEMENTWISE, MOVEMENT, NULLARY, PRIMITIVES, REDUCE
 
 from ..fusion.groups import Buffer
 from ..fusion.schedule import KernelStep, Schedule, Step
-from .plan_memory import Life, Plan, lifetimes
+from .plan_memory import Life, Plan, lifetimes, plan_memory
 from .recompute import Fitted, Planner, Recomputation, planned_peak
 from .steps import BYTES_PER_SECOND, FLOPS_PER_SECOND, Emitter, Segment, Timeline, without_reads_of_writes
 
@@ -30,16 +31,20 @@ ROUNDS = 3
 LONGEST = 64  # nodes of what is computed again at once
 
 
+def ready(graph: Graph) -> Graph:
+    """The graph as `trim` takes it, where that may do something."""
+    return without_reads_of_writes(graph) if _is_straight(graph) else graph
+
+
 def trim(graph: Graph, schedule: Schedule, planner: Planner) -> Fitted | None:
-    """The program with cheap values computed again, if that lowers its planned peak."""
-    if any(node.regions or node.op == "host_call" for node in graph.nodes) or not _may_help(schedule.steps):
+    """The program with cheap values computed again, if that lowers its planned peak; the graph must be `ready`."""
+    if not _is_straight(graph) or not _may_help(schedule.steps):
         return None
-    whole = without_reads_of_writes(graph)
-    schedule, plan = planner(whole, {})
+    plan = plan_memory(schedule.steps, late=list(late_symbols(graph)))
     before = planned_peak(plan)
     if not isinstance(before, int):
         return None
-    search = _Search(whole, schedule, plan)
+    search = _Search(graph, schedule, plan)
     chosen = search.chosen()
     if not chosen:
         return None
@@ -53,6 +58,11 @@ def trim(graph: Graph, schedule: Schedule, planner: Planner) -> Fitted | None:
     size = sum(search.timeline.held[value].size for value in evicted)
     operations = sum(option.segment.flops for option in chosen)
     return Fitted(made, schedule, plan, Recomputation(None, before, after, len(evicted), size, operations))
+
+
+def _is_straight(graph: Graph) -> bool:
+    """Whether a program has no branches, loops and calls into Python."""
+    return not any(node.regions or node.op == "host_call" for node in graph.nodes)
 
 
 def _may_help(steps: Sequence[Step]) -> bool:

@@ -92,23 +92,23 @@ def _joined(graph: Graph, epilogues: set[Value]) -> set[Value]:
 
 
 def _many_reductions(graph: Graph) -> set[Value]:
-    """Values in memory so that no kernel has many reductions: the longest sums below a limit."""
+    """Values in memory so that no kernel has many reductions: those made of most, below a limit."""
     found: set[Value] = set()
-    counts: dict[Value, int] = {}
+    made_of: dict[Value, frozenset[Value]] = {}
     for node in graph.nodes:
         row = PRIMITIVES[node.op]
         if node.op == "reduce":
-            counts[node.outputs[0]] = 1
+            made_of[node.outputs[0]] = frozenset(node.outputs)
         elif row.kind == ELEMENTWISE or row.kind == MOVEMENT:
-            inputs = dict.fromkeys(value for value in node.inputs if value in counts)
-            total = sum(counts[value] for value in inputs)
-            if total > MAX_REDUCTIONS:
-                most = max(inputs, key=counts.__getitem__)
+            parts = {value: made_of[value] for value in node.inputs if value in made_of}
+            together = frozenset().union(*parts.values())
+            if len(together) > MAX_REDUCTIONS:
+                most = max(parts, key=lambda value: len(parts[value]))
                 found.add(most)
-                total -= counts[most]
-                counts[most] = 0
-            if total:
-                counts[node.outputs[0]] = total
+                del made_of[most], parts[most]
+                together = frozenset().union(*parts.values())
+            if together:
+                made_of[node.outputs[0]] = together
     return found
 
 

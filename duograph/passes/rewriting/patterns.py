@@ -70,6 +70,8 @@ class Op(Pattern):
     def __init__(self, op: str, *operands: Pattern | float) -> None:
         self.op = op
         self.operands = tuple(operand if isinstance(operand, Pattern) else Number(operand) for operand in operands)
+        # in the order of matching: what matches anything comes last
+        self.choosy = sorted(enumerate(self.operands), key=lambda pair: pair[1].__class__ is Var)
 
     def match(self, value: Value, found: dict[str, Value]) -> bool:
         return value.node is not None and self.match_node(value.node, found)
@@ -78,15 +80,15 @@ class Op(Pattern):
         """Whether the node matches; names in the pattern are then bound in `found`."""
         if node.op != self.op or len(node.inputs) != len(self.operands):
             return False
-        orders: list[tuple[Value, ...]] = [node.inputs]
-        if node.op in ("add", "mul"):
-            orders.append(node.inputs[::-1])
-        for order in orders:
-            trial = dict(found)
-            if all(pattern.match(operand, trial) for pattern, operand in zip(self.operands, order)):
-                found.update(trial)
-                return True
-        return False
+        return self._bind(node.inputs, found) or (node.op in ("add", "mul") and self._bind(node.inputs[::-1], found))
+
+    def _bind(self, operands: Sequence[Value], found: dict[str, Value]) -> bool:
+        trial = dict(found)
+        for place, pattern in self.choosy:
+            if not pattern.match(operands[place], trial):
+                return False
+        found.update(trial)
+        return True
 
 
 class Match:
@@ -147,7 +149,7 @@ class Rules:
         graph = in_regions(graph, lambda region: self._sweep(region, by_op))
         last = ""
 
-        def visit(rewriter: Rewriter, node: Node, old: Node) -> Sequence[Value] | None:
+        def replaced(rewriter: Rewriter, node: Node) -> Value | None:
             nonlocal last
             for rule in by_op.get(node.op, ()):
                 found: dict[str, Value] = {}
@@ -156,8 +158,19 @@ class Rules:
                     if value is not None:
                         self.counts[rule.name] += 1
                         last = rule.name
-                        return [value]
+                        return value
             return None
+
+        def visit(rewriter: Rewriter, node: Node, old: Node) -> Sequence[Value] | None:
+            value = replaced(rewriter, node)
+            if value is None:
+                return None
+            for _ in range(MAX_SWEEPS):  # what took its place may match at once: its users then see the end of it
+                again = None if value.node is None else replaced(rewriter, value.node)
+                if again is None:
+                    return [value]
+                value = again
+            raise InternalError(f"rule {last!r} of {self.name} matches its own results")
 
         for _ in range(MAX_SWEEPS):
             after = Rewriter().run(graph, visit)
