@@ -41,14 +41,14 @@ class Hook(NamedTuple):
 class HookHandle:
     """What a `register_*_hook` returns: `remove()` takes the hook away again; also a context manager."""
 
-    def __init__(self, module: Module, kind: str, key: int) -> None:
+    def __init__(self, module: Any, kind: str, key: int) -> None:
         self._module = module
         self._kind = kind
         self._key = key
 
     @classmethod
     def add(
-        cls, module: Module, kind: str, function: Any, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
+        cls, module: Any, kind: str, function: Any, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
     ) -> HookHandle:
         """Registers a hook behind those already there, or in front of them."""
         if not callable(function):

@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 from .. import _core as core
 from .._recorded import callee, set_attribute
 from ..autograd import no_grad
-from ..errors import ArgumentError, Error
-from .hooks import ACTIVE, HookHandle, registering, run_with_hooks
+from ..errors import ArgumentError, DomainError, Error
+from .hooks import ACTIVE, registering, run_with_hooks
 from .parameter import Buffer, Parameter
-from .state import LoadResult, collect_state, load_into
+from .registration import Hooked
+from .state import LoadResult, StateError, collect_state, load_into
 
 Self = TypeVar("Self", bound="Module")
 Tensor = core.Tensor
@@ -31,7 +32,7 @@ class RegistrationError(Error, AttributeError, KeyError, TypeError):
     __str__ = Error.__str__
 
 
-class Module:
+class Module(Hooked):
     """Base class of networks: subclass it, create members in `__init__`, compute in `forward`.
 
     >>> import duograph as dg
@@ -223,6 +224,18 @@ class Module:
             raise RegistrationError(f"{type(owner).__name__} has no buffer {name!r} (of {target!r}); there are: {known}")
         return buffer
 
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Puts a module at a dotted path; with `strict` there must be one."""
+        path, _, name = target.rpartition(".")
+        if not target:
+            raise DomainError(f"{type(self).__name__}.set_submodule: the path must not be empty")
+        if not isinstance(module, Module):
+            raise RegistrationError(f"{type(self).__name__}: {target!r} must be a Module, got {type(module).__name__}")
+        owner = self.get_submodule(path)
+        if (strict or hasattr(owner, name)) and owner._modules.get(name) is None:
+            owner.get_submodule(name)
+        setattr(owner, name, module)
+
     # Walking the tree --------------------------------------------------------------------------------------------------
 
     def named_modules(
@@ -312,9 +325,9 @@ class Module:
         fn(self)
         return self
 
-    def _apply(self: Self, fn: Callable[[Tensor], Tensor]) -> Self:
+    def _apply(self: Self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Replaces the values of all parameters, gradients and buffers by `fn` of them; the parameters keep their identity."""
-        for module in self.modules():
+        for module in self.modules() if recurse else (self,):
             for parameter in module._parameters.values():
                 if parameter is None:
                     continue
@@ -346,6 +359,12 @@ class Module:
             return (target if fits else target._replace(format=None)).apply(tensor, dtype)
 
         return self._apply(convert)
+
+    def to_empty(self: Self, *, device: object = None, recurse: bool = True) -> Self:
+        """Gives all parameters and buffers memory of their own that nothing was written to; returns the module."""
+        from ..tensors.creation import empty_like
+
+        return self._apply(lambda tensor: empty_like(tensor, device=device), recurse)
 
     def type(self: Self, dtype: core.DType) -> Self:
         """Converts all parameters and buffers to a dtype."""
@@ -409,62 +428,13 @@ class Module:
         """
         return load_into(self, state_dict, strict, assign)
 
-    # Hooks -------------------------------------------------------------------------------------------------------------------
+    def get_extra_state(self) -> Any:
+        """What a subclass keeps in the state dict beside tensors, as `_extra_state`; it defines `set_extra_state`, too."""
+        raise StateError(f"{type(self).__name__} defines set_extra_state but not get_extra_state")
 
-    def register_forward_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
-    ) -> HookHandle:
-        """Calls `hook(module, args, output)` after each forward; a result that is not None replaces the output.
-
-        Args:
-            prepend: in front of the hooks already there.
-            with_kwargs: the hook gets the keyword arguments too: `hook(module, args, kwargs, output)`.
-            always_call: also when forward fails, with None as output.
-        """
-        return HookHandle.add(self, "forward", hook, prepend, with_kwargs, always_call)
-
-    def register_forward_pre_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
-    ) -> HookHandle:
-        """Calls `hook(module, args)` before each forward; a result that is not None replaces the arguments.
-
-        Args:
-            prepend: in front of the hooks already there.
-            with_kwargs: the hook is `hook(module, args, kwargs)`, and its result `(args, kwargs)` or None.
-        """
-        return HookHandle.add(self, "before", hook, prepend, with_kwargs)
-
-    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
-        """Calls `hook(module, grad_input, grad_output)` in backward, when the gradients of the inputs are there.
-
-        Both are tuples, `grad_input` with one entry per positional argument (None where there is no gradient). A result that
-        is not None replaces `grad_input`.
-        """
-        return HookHandle.add(self, "backward", hook, prepend)
-
-    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
-        """Calls `hook(module, grad_output)` in backward, before the module's own; a result replaces the gradients."""
-        return HookHandle.add(self, "backward_before", hook, prepend)
-
-    def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
-        """Calls `hook(module, prefix, keep_vars)` before `state_dict` takes this module's members."""
-        return HookHandle.add(self, "state_before", hook)
-
-    def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> HookHandle:
-        """Calls `hook(module, state_dict, prefix, local_metadata)` with the module's members in the dict, which it may change."""
-        return HookHandle.add(self, "state_after", hook)
-
-    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
-        """Calls a hook before loading.
-
-        It is `hook(module, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)`.
-        `state_dict` is a copy that the hook may change, for names of older versions, say; what it adds to the lists counts.
-        """
-        return HookHandle.add(self, "load_before", hook)
-
-    def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> HookHandle:
-        """Calls `hook(module, incompatible_keys)` after loading; with strict=True, names it takes off the lists are no error."""
-        return HookHandle.add(self, "load_after", hook)
+    def set_extra_state(self, state: Any) -> None:
+        """Takes what `get_extra_state` gave; called by `load_state_dict`."""
+        raise StateError(f"{type(self).__name__} defines get_extra_state but not set_extra_state")
 
     # Text --------------------------------------------------------------------------------------------------------------------
 

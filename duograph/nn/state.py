@@ -40,9 +40,9 @@ def load_into(module: Module, state: Mapping[str, Any], strict: bool, assign: bo
         )
     told: tuple[list[str], list[str], list[str]] = ([], [], [])
     state = _prepared(module, state, strict, told)
-    slots = _slots(module)
-    missing = [*told[0], *(name for name in slots if name not in state)]
-    unexpected = [*told[1], *(name for name in state if name not in slots)]
+    slots, extras = _slots(module), _extras(module)
+    missing = [*told[0], *(name for name in (*slots, *extras) if name not in state)]
+    unexpected = [*told[1], *(name for name in state if name not in slots and name not in extras)]
     later = any(registered(owner, "load_after") for owner in module.modules())  # who may forgive what is missing
     problems = [] if later else _misfits(missing, unexpected, strict)
     problems += told[2]
@@ -63,6 +63,9 @@ def load_into(module: Module, state: Mapping[str, Any], strict: bool, assign: bo
                 _assign(owner, local, current, state[name])
             else:
                 current.copy_(state[name])
+    for name, owner in extras.items():
+        if name in state:
+            owner.set_extra_state(state[name])
     result = LoadResult(missing, unexpected)
     if later:
         _tell_loaded(module, result)
@@ -119,6 +122,8 @@ def collect_state(module: Module, state: dict[str, Any], prefix: str, keep_vars:
     for name, buffer in module._buffers.items():
         if buffer is not None and name not in module._transient:
             state[prefix + name] = buffer if keep_vars else buffer.detach()
+    if _overrides(module, "get_extra_state"):
+        state[f"{prefix}_extra_state"] = module.get_extra_state()
     for name, child in module._modules.items():
         if child is not None:
             child.state_dict(destination=state, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
@@ -139,6 +144,16 @@ def _slots(module: Module) -> dict[str, tuple[Module, str, core.Tensor]]:
             if buffer is not None and local not in owner._transient:
                 slots[start + local] = (owner, local, buffer)
     return slots
+
+
+def _overrides(module: Module, method: str) -> bool:
+    return bool(getattr(type(module), method).__module__ != f"{__package__}.module")
+
+
+def _extras(module: Module) -> dict[str, Module]:
+    """The names of what modules keep beside tensors, with the modules that take it."""
+    paths = ((path, owner) for path, owner in module.named_modules(remove_duplicate=False))
+    return {f"{path}." * bool(path) + "_extra_state": owner for path, owner in paths if _overrides(owner, "set_extra_state")}
 
 
 def _assign(owner: Module, local: str, current: core.Tensor, value: core.Tensor) -> None:
