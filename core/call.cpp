@@ -5,6 +5,7 @@
 #include <iterator>
 #include <limits>
 
+#include "autocast.h"
 #include "count.h"
 #include "dtype_object.h"
 #include "entry_compile.h"
@@ -221,8 +222,21 @@ void choose_sources(Call& call, const NeedsRow* row, Sources* sources) {
   return result.release();
 }
 
-// Null after a compilation: Python ran meanwhile, so what was read of the operands may no longer be so.
-PyObject* try_call(Call& call) {
+void run_outputs(const Call& call, const Inputs& in, Program* program, TensorList* made) {
+  SmallVector<RunOutput, 2> outputs;
+  outputs.resize(program->n_outputs);
+  run_program(call, in, program, outputs.data());
+  OutputGuard guard{outputs.data(), 0, outputs.size()};
+  const bool joint = call.op->flags & kElementwise;
+  while (guard.begin < guard.end) {
+    RunOutput& out = outputs[guard.begin++];
+    made->tensors.push_back(make_output(call, out, joint ? &in.space : nullptr, in.operands.data()));
+  }
+}
+
+// Null after a compilation: Python ran meanwhile, so what was read of the operands may no longer be so. `known`: the
+// result, if it need not be computed.
+PyObject* try_call(Call& call, const TensorObject* known) {
   OpObject* op = call.op;
   if (op->flags & (kInplace | kInplaceLists)) prepare_inplace(call);
   Operands& operands = call.operands;
@@ -253,25 +267,21 @@ PyObject* try_call(Call& call) {
     choose_sources(call, row, &sources);
   }
 
-  SmallVector<RunOutput, 2> outputs;
-  outputs.resize(program->n_outputs);
-  run_program(call, in, program, outputs.data());
-  OutputGuard guard{outputs.data(), 0, outputs.size()};
   TensorList made;
-  while (guard.begin < guard.end) {
-    RunOutput& out = outputs[guard.begin++];
-    made.tensors.push_back(make_output(call, out, joint ? &in.space : nullptr, in.operands.data()));
-  }
+  if (known)
+    made.tensors.push_back(make_detached(known));
+  else
+    run_outputs(call, in, program, &made);
   if (recorded)
     record_compiled(op, entry, operands.data(), count, sources.data(), call.sizes.data(), call.sizes.size(),
                     made.tensors.data(), made.tensors.size(), row);
   return results_of(call, &made);
 }
 
-PyObject* run_call(Call& call) {
+PyObject* run_call(Call& call, const TensorObject* known = nullptr) {
   const size_t structure = call.key.size();
   while (true) {
-    if (PyObject* result = try_call(call)) return result;
+    if (PyObject* result = try_call(call, known)) return result;
     call.key.resize(structure);
   }
 }
@@ -432,6 +442,20 @@ Ref watched(OpObject* op, PyObject* const* values, size_t count, PyObject* resul
 }  // namespace
 
 PyObject* call_op(OpObject* op, PyObject* const* values, size_t count) {
+  if (op->autocast != AutocastPolicy::None && mode.autocast.enabled) return call_autocast(op, values, count);
+  return call_as_given(op, values, count);
+}
+
+PyObject* call_known(OpObject* op, PyObject* const* values, size_t count, const TensorObject* result) {
+  Call call;
+  call.op = op;
+  call.values.resize(count);
+  std::copy(values, values + count, call.values.begin());
+  flatten(call);
+  return run_call(call, result);
+}
+
+PyObject* call_as_given(OpObject* op, PyObject* const* values, size_t count) {
   if (mode.tracing) return trace_call(op, values, count);
   if (!watcher) return run_op(op, values, count);
   Ref result = owned(run_op(op, values, count));

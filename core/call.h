@@ -27,6 +27,10 @@ using Operands = SmallVector<Operand, 8>;
 PyObject* call_vector(PyObject* self, PyObject* const* args, size_t flagged_count, PyObject* keyword_names);
 // Calls with one value per parameter. New reference, or ErrorSet.
 PyObject* call_op(OpObject* op, PyObject* const* values, size_t count);
+// The same, with the tensors in the dtypes they have whatever autocast says.
+PyObject* call_as_given(OpObject* op, PyObject* const* values, size_t count);
+// A concrete call of an operator with one result, which is known: nothing but the recording is left to do.
+PyObject* call_known(OpObject* op, PyObject* const* values, size_t count, const TensorObject* result);
 // Calls with leading positional values and defaults for the rest.
 PyObject* call_positional(OpObject* op, PyObject* const* values, size_t count);
 

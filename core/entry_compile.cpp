@@ -66,12 +66,14 @@ Ref attribute_tuple(const Call& call) {
 }  // namespace
 
 void explain_failure(OpObject* op, PyObject* args, int64_t code) {
+  WithoutAutocast rules;
   Ref code_object = owned(PyLong_FromLongLong(code));
   PyObject* parameters[] = {reinterpret_cast<PyObject*>(op), args, code_object.get()};
   owned(PyObject_Vectorcall(hook(Hook::RaiseError), parameters, 3, nullptr));
 }
 
 Entry* compile_entry(Call& call) {
+  WithoutAutocast body;
   auto entry = std::make_unique<Entry>();
   entry->op = call.op;
   entry->key.assign(call.key.begin(), call.key.end());

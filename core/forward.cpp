@@ -208,6 +208,7 @@ void python_tangents(Node* node, TensorObject* const* tangents, Gradients* resul
     PyTuple_SET_ITEM(metas.get(), i, Ref::borrow(node->extra->metas[i]).release());
   RunningNode running(node);
   PyObject* parameters[] = {view.get(), given.get(), metas.get(), node->extra->python, Py_None, Py_True};
+  WithoutAutocast rules;
   take_tangents(node, owned(PyObject_Vectorcall(hook(Hook::PythonGradient), parameters, 6, nullptr)).get(), results);
 }
 

@@ -4,6 +4,9 @@
 
 #include <cstddef>
 
+#include "autocast.h"
+#include "mode.h"
+
 namespace dg {
 namespace {
 
@@ -12,6 +15,7 @@ struct FunctionObject {
   PyObject* function;
   PyObject* explain;
   PyObject* dict;
+  AutocastPolicy autocast;
 };
 
 FunctionObject* as_function(PyObject* object) { return reinterpret_cast<FunctionObject*>(object); }
@@ -43,21 +47,28 @@ PyObject* replace_error(FunctionObject* self, PyObject* const* args, size_t n, P
 
 PyObject* call(PyObject* object, PyObject* const* args, size_t flagged, PyObject* keyword_names) {
   FunctionObject* self = as_function(object);
-  PyObject* result = PyObject_Vectorcall(self->function, args, flagged, keyword_names);
+  PyObject* result = self->autocast != AutocastPolicy::None && mode.autocast.enabled
+                         ? call_function_autocast(self->function, self->autocast, args, flagged, keyword_names)
+                         : PyObject_Vectorcall(self->function, args, flagged, keyword_names);
   if (result || !PyErr_ExceptionMatches(PyExc_Exception)) return result;
   return guarded(
       [&] { return replace_error(self, args, static_cast<size_t>(PyVectorcall_NARGS(flagged)), keyword_names); });
 }
 
 PyObject* function_new(PyTypeObject* type, PyObject* args, PyObject*) {
-  PyObject *function, *explain;
-  if (!PyArg_ParseTuple(args, "OO:Function", &function, &explain)) return nullptr;
-  auto* self = reinterpret_cast<FunctionObject*>(type->tp_alloc(type, 0));
-  if (!self) return nullptr;
-  self->vectorcall = call;
-  self->function = Ref::borrow(function).release();
-  self->explain = Ref::borrow(explain).release();
-  return reinterpret_cast<PyObject*>(self);
+  return guarded([&] {
+    PyObject *function, *explain;
+    int autocast = 0;
+    if (!PyArg_ParseTuple(args, "OO|i:Function", &function, &explain, &autocast)) throw ErrorSet{};
+    const AutocastPolicy policy = read_policy(autocast);
+    PyObject* made = checked(type->tp_alloc(type, 0));
+    FunctionObject* self = as_function(made);
+    self->vectorcall = call;
+    self->function = Ref::borrow(function).release();
+    self->explain = Ref::borrow(explain).release();
+    self->autocast = policy;
+    return made;
+  });
 }
 
 int function_traverse(PyObject* object, visitproc visit, void* arg) {

@@ -5,7 +5,7 @@
 
 namespace dg {
 
-// Adds Function(function, explain) to the module.
+// Adds Function(function, explain, autocast policy) to the module.
 void bind_function(PyObject* module);
 
 }  // namespace dg

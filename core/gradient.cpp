@@ -110,6 +110,7 @@ Ref call_rule(Node* node, PyObject* given, bool create_graph, bool forward) {
   PyObject* parameters[] = {reinterpret_cast<PyObject*>(node->op), given, outs.get(), args.get(), wanted.get(),
                             forward ? Py_True : Py_False};
   RawSizes raw;
+  WithoutAutocast rules;
   Ref found = owned(PyObject_Vectorcall(hook(Hook::PythonGradient), parameters, 6, nullptr));
   if (check) check_not_read(node, check.get(), note.get(), found.get());
   return found;

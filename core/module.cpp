@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 
+#include "autocast.h"
 #include "call.h"
 #include "count.h"
 #include "dtype_object.h"
@@ -68,6 +69,12 @@ void bind_modes(nb::module_& m) {
       "set_inference_mode", [](bool on) { return std::exchange(mode.inference, on); }, nb::arg("on"),
       "Sets inference mode; gives the old one.");
   m.def("is_inference_mode_enabled", [] { return mode.inference; });
+  m.def(
+      "set_autocast", [](nb::object state) { return nb::steal(set_autocast(state.ptr()).release()); }, nb::arg("state"),
+      "Sets (enabled, dtype, keeps casts, depth); gives those before.");
+  m.def(
+      "autocast", [] { return nb::steal(autocast_state().release()); },
+      "(enabled, dtype, whether casts of parameters are kept, how many contexts are open) of this thread.");
   m.def(
       "set_saved_hooks", [](nb::object hooks) { return nb::steal(set_saved_hooks(hooks.ptr()).release()); },
       nb::arg("hooks").none(), "(pack, unpack) for the values that gradients need; gives those before. None: none.");

@@ -120,6 +120,7 @@ GradientEntry* compile_gradient(Node* node, const Feed& feed, const Mask& needs,
   PyObject* parameters[] = {
       reinterpret_cast<PyObject*>(op), operands.get(), outs.get(),   given.get(),
       node->entry->attrs.get(),        n_sizes.get(),  wanted.get(), forward ? Py_True : Py_False};
+  WithoutAutocast rules;
   Ref compiled = owned(PyObject_Vectorcall(hook(Hook::CompileGradient), parameters, 8, nullptr));
   if (PyTuple_Check(compiled.get()) && PyTuple_GET_SIZE(compiled.get()) == 2) {
     PyObject* targets = PyTuple_GET_ITEM(compiled.get(), 1);

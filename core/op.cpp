@@ -53,11 +53,11 @@ bool is_plain(const OpObject* op) {
 
 PyObject* op_new(PyTypeObject* type, PyObject* args, PyObject* keywords) {
   return guarded([&]() -> PyObject* {
-    static const char* names[] = {"name", "params", "flags", "definition", "inplace_of", "writes", nullptr};
+    static const char* names[] = {"name", "params", "flags", "definition", "inplace_of", "writes", "autocast", nullptr};
     PyObject *name, *params, *definition = Py_None, *inplace_of = Py_None, *writes = nullptr;
-    int flags = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "UO!|iOOO!", const_cast<char**>(names), &name, &PyTuple_Type,
-                                     &params, &flags, &definition, &inplace_of, &PyTuple_Type, &writes))
+    int flags = 0, autocast = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "UO!|iOOO!i", const_cast<char**>(names), &name, &PyTuple_Type,
+                                     &params, &flags, &definition, &inplace_of, &PyTuple_Type, &writes, &autocast))
       throw ErrorSet{};
     Ref self = owned(type->tp_alloc(type, 0));
     OpObject* op = as_op(self.get());
@@ -68,6 +68,7 @@ PyObject* op_new(PyTypeObject* type, PyObject* args, PyObject* keywords) {
     op->definition = Ref::borrow(definition).release();
     op->inplace_of = Ref::borrow(inplace_of).release();
     op->flags = flags;
+    op->autocast = read_policy(autocast);
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(params); ++i)
       op->params->push_back(read_param(PyTuple_GET_ITEM(params, i)));
     while (op->n_positional_tensors < static_cast<int>(op->params->size()) &&
@@ -204,6 +205,12 @@ PyType_Spec spec = {"duograph._core.Op", sizeof(OpObject), 0,
                     slots};
 
 }  // namespace
+
+AutocastPolicy read_policy(int code) {
+  if (code < 0 || code >= static_cast<int>(AutocastPolicy::Count))
+    raise_error("ArgumentError", "there is no autocast policy %d", code);
+  return static_cast<AutocastPolicy>(code);
+}
 
 const char* op_name(const OpObject* op) {
   const char* text = PyUnicode_AsUTF8(op->name);

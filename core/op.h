@@ -34,6 +34,17 @@ enum OpFlags : int {
   kInplaceLists = 64,  // the tensor lists named by `writes` are written; nothing is returned
 };
 
+// What autocast makes of a call: its tensors are converted first, to
+enum class AutocastPolicy : uint8_t {
+  None,
+  Lower,  // the lower dtype
+  Float32,
+  Promote,  // the widest among them
+  AsGiven,  // what they are; a function's operators, which have policies of their own, take them so
+  Count
+};
+AutocastPolicy read_policy(int code);  // raises ArgumentError
+
 struct Param {
   PyObject* name;  // interned
   ParamKind kind;
@@ -49,6 +60,7 @@ struct OpObject {
   PyObject* weak_references;
   std::vector<Param>* params;
   int flags;
+  AutocastPolicy autocast;
   uint64_t writes;           // bit i: parameter i is a list that is written
   int n_positional_tensors;  // leading parameters of kind Tensor
   bool plain;                // elementwise over one or two tensors and nothing else: the short path

@@ -1,7 +1,7 @@
 // One capture of a static function: when it applies (leaves, reads, guards), what its program is fed with, and what
 // the caller gets and finds changed. Parsed once from a plain dict that `duograph.capture` writes:
 //
-//  program, grad_mode, default_dtype, n_positional, kwnames
+//  program, grad_mode, default_dtype, autocast, n_positional, kwnames
 //  leaves   one per argument: ("tensor", slot, dtype, shape, strides | None, requires_grad | None, type)
 //           a size or stride None is any; what it must be is for the guards to say
 //           ("same", slot) · ("number", slot, type) · ("const", object, "is" | "eq")
@@ -219,6 +219,8 @@ struct StaticEntry {
   Program* program = nullptr;
   bool grad_mode = true;
   DType default_dtype = DType::Float32;
+  bool autocast = false;
+  DType autocast_dtype = DType::BFloat16;
   size_t n_positional = 0;
   std::vector<PyObject*> keywords;
   std::vector<Leaf> leaves;

@@ -312,11 +312,16 @@ void call_host(StaticCall* call) {
   }
 }
 
+bool modes_fit(const StaticEntry* entry) {
+  return entry->grad_mode == mode.records() && entry->default_dtype == default_dtype() &&
+         entry->autocast == mode.autocast.enabled && entry->autocast_dtype == mode.autocast.dtype;
+}
+
 }  // namespace
 
 bool matches(StaticEntry* entry, PyObject* const* args, size_t n_positional, PyObject* keyword_names, bool fresh,
              StaticCall* call) {
-  if (!fresh && (entry->grad_mode != mode.records() || entry->default_dtype != default_dtype())) return false;
+  if (!fresh && !modes_fit(entry)) return false;
   if (!match_arguments(entry, args, n_positional, keyword_names, call) || !fetch_all(call)) return false;
   if (!fresh)
     for (Guard& guard : entry->guards)

@@ -433,6 +433,10 @@ StaticEntry* StaticEntry::parse(PyObject* description) {
     malformed("program");
   entry->grad_mode = get("grad_mode") == Py_True;
   entry->default_dtype = require_dtype(get("default_dtype"), "static entry");
+  PyObject* autocast = get("autocast");  // (enabled, dtype, …)
+  if (!PyTuple_Check(autocast) || PyTuple_GET_SIZE(autocast) < 2) malformed("autocast");
+  entry->autocast = PyTuple_GET_ITEM(autocast, 0) == Py_True;
+  entry->autocast_dtype = require_dtype(PyTuple_GET_ITEM(autocast, 1), "static entry");
   entry->n_positional = static_cast<size_t>(integer(get("n_positional")));
   rows("kwnames", [&](PyObject* row) { entry->keywords.push_back(row); });
   rows("leaves", [&](PyObject* row) { entry->leaves.push_back(read_leaf(row, entry.get())); });

@@ -256,6 +256,7 @@ NeedsRow* needs_row(Entry* entry, const Mask& needs, size_t n_operands, size_t n
   Ref wanted = mask_to_int(needs.data(), needs.size());
   PyObject* parameters[] = {reinterpret_cast<PyObject*>(entry->op), entry->specs.get(), entry->attrs.get(),
                             wanted.get()};
+  WithoutAutocast rules;
   Ref masks = owned(PyObject_Vectorcall(hook(Hook::GradientNeeds), parameters, 4, nullptr));
   if (!PyTuple_Check(masks.get()) || PyTuple_GET_SIZE(masks.get()) != 2)
     raise_error("InternalError", "%s: gradient_needs must give (input_mask, output_mask)", op_name(entry->op));

@@ -78,7 +78,11 @@ PyObject* trace_call(OpObject* op, PyObject* const* values, size_t count) {
   // What the tape needs of the target is its value before the write, a copy.
   if (target && mode.grad && hook_or_null(Hook::Lift)) owned(PyObject_CallOneArg(hook(Hook::Lift), Py_None));
   Ref before = target && mode.grad ? traced_arguments(args.get()) : Ref();
-  Ref result = owned(PyObject_Vectorcall(hook(Hook::TraceOp), parameters, 2, nullptr));
+  Ref result;
+  {
+    WithoutAutocast body;
+    result = owned(PyObject_Vectorcall(hook(Hook::TraceOp), parameters, 2, nullptr));
+  }
   if (target && is_tensor(result.get()) && result.get() != as_object(target)) {
     TensorObject* value = as_tensor(result.get());
     if (target->traced && value->traced) Py_SETREF(target->traced, Ref::borrow(value->traced).release());

@@ -173,6 +173,7 @@ Ref layout_of(const Saved& tensor, const Saved& base) {
 
 Ref ask(const char* task, PyObject* a, PyObject* b, PyObject* c, PyObject* d) {
   Ref name = owned(PyUnicode_FromString(task));
+  WithoutAutocast rules;
   Ref made = owned(PyObject_CallFunctionObjArgs(hook(Hook::ViewGradient), name.get(), a, b, c, d, nullptr));
   require_tensor(made.get(), task);
   return made;

@@ -48,6 +48,7 @@ TYPE_CHECKING = False  # as typing's, whose import takes longer than all of the 
 if TYPE_CHECKING:
     from typing import Any
 
+    from . import amp as amp
     from . import autograd as autograd
     from . import cuda as cuda
     from . import errors as errors
@@ -60,6 +61,15 @@ if TYPE_CHECKING:
     from . import optim as optim
     from . import special as special
     from . import utils as utils
+    from .amp import GradScaler as GradScaler
+    from .amp import autocast as autocast
+    from .amp import clear_autocast_cache as clear_autocast_cache
+    from .amp import get_autocast_dtype as get_autocast_dtype
+    from .amp import is_autocast_cache_enabled as is_autocast_cache_enabled
+    from .amp import is_autocast_enabled as is_autocast_enabled
+    from .amp import set_autocast_cache_enabled as set_autocast_cache_enabled
+    from .amp import set_autocast_dtype as set_autocast_dtype
+    from .amp import set_autocast_enabled as set_autocast_enabled
     from .autograd import enable_grad as enable_grad
     from .autograd import inference_mode as inference_mode
     from .autograd import is_grad_enabled as is_grad_enabled
@@ -113,6 +123,10 @@ newaxis = None
 
 # Where names come from that are imported when first asked for. All others are operators.
 _LAZY = {
+    "amp": (
+        "GradScaler", "autocast", "clear_autocast_cache", "get_autocast_dtype", "is_autocast_cache_enabled",
+        "is_autocast_enabled", "set_autocast_cache_enabled", "set_autocast_dtype", "set_autocast_enabled",
+    ),
     "autograd": (
         "enable_grad", "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "set_grad_enabled", "tape",
     ),

@@ -9,7 +9,14 @@ from types import CodeType, FrameType
 from typing import NamedTuple
 
 PACKAGE_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
-MODELS_FOLDER = f"{PACKAGE_FOLDER}models{os.sep}"  # written as users write: a capture follows it as it does their code
+# Written as users write: a capture follows these as it does their code.
+FOLLOWED = (f"{PACKAGE_FOLDER}models{os.sep}", f"{PACKAGE_FOLDER}amp{os.sep}grad_scaler.py")
+_FOLLOWED_MODULES = ("duograph.models.", "duograph.amp.grad_scaler")
+
+
+def is_followed(module: str) -> bool:
+    """Whether what a module defines is written as users write."""
+    return module.startswith(_FOLLOWED_MODULES)
 
 
 class Location(NamedTuple):

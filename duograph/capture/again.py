@@ -85,6 +85,7 @@ class Again:
         self.outputs = outputs
         self.count = count
         self.effects = effects
+        self.autocast = core.autocast()
 
     def __call__(self, arguments: tuple[Any, ...], call: Any) -> tuple[Any, ...]:
         """The differentiable outputs; None for one that is not found again.
@@ -93,7 +94,7 @@ class Again:
             call: what is known of it (the core's StaticGradient); None where another capture is under way.
         """
         args, kwargs = arguments[: self.n_positional], dict(zip(self.keywords, arguments[self.n_positional :]))
-        old = core.set_grad_enabled(True)
+        old, autocast = core.set_grad_enabled(True), core.set_autocast(self.autocast)
         core.set_dynamic_mode(True)
         try:
             if call is None:
@@ -103,6 +104,7 @@ class Again:
             return self._as_at(call, lambda: self._run(lambda: self.target(*args, **kwargs)))
         finally:
             core.set_dynamic_mode(False)
+            core.set_autocast(autocast)
             core.set_grad_enabled(old)
 
     def _run(self, run: Callable[[], Any]) -> tuple[Any, ...]:

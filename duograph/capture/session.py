@@ -57,7 +57,7 @@ class Session:
         self.recorder = Recorder()
         self.recorder.single_path = single_path
         self.builder = CaptureBuilder(name, care)
-        self.grad_enabled = core.is_grad_enabled()
+        self.grad_enabled, self.autocast = core.is_grad_enabled(), core.autocast()
         self.grad_mode = self.grad_enabled and not core.is_inference_mode_enabled()
         self.differentiable = differentiable and self.grad_mode
         self.builder.call_sizes = self.recorder.sizes
@@ -147,10 +147,10 @@ class Session:
             core.set_grad_journal(None)
             self._restore_gradients()
             core.set_grad_journal(journal)
-            state.recorder = outer
-            refusals.found = refused
+            state.recorder, refusals.found = outer, refused
             core.set_tracing(tracing)
             core.set_grad_enabled(self.grad_enabled)
+            core.set_autocast(self.autocast)
             self.recorder.roll_back()
         return self._captured(leaves, len(args), tuple(kwargs), outputs, effects, backward, epoch)
 
@@ -294,6 +294,7 @@ class Session:
         description = {
             "grad_mode": self.grad_mode,
             "default_dtype": core.get_default_dtype(),
+            "autocast": self.autocast[:2],
             "n_positional": n_positional,
             "kwnames": list(keywords),
             "leaves": leaves,

@@ -6,7 +6,7 @@ import linecache
 import sys
 from types import CodeType
 
-from duograph._stack import MODELS_FOLDER, is_internal
+from duograph._stack import FOLLOWED, is_internal
 from duograph.ir.location import Location
 
 _internal_codes: dict[CodeType, bool] = {}
@@ -14,7 +14,7 @@ _locations: dict[tuple[CodeType, int], Location] = {}
 
 
 def _is_internal(file: str) -> bool:
-    return file.startswith("<frozen") or (is_internal(file) and not file.startswith(MODELS_FOLDER))
+    return file.startswith("<frozen") or (is_internal(file) and not file.startswith(FOLLOWED))
 
 
 def user_location() -> Location | None:

@@ -21,6 +21,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 OPERATORS: set[str] = set()  # the names of all, which errors begin with
+# What `autocast` makes of the tensors of an operator or function, by the core's numbers: the lower dtype, float32, the
+# widest among them, nothing (and nothing of those of the operators that a function calls).
+AUTOCAST = {"": 0, "lower": 1, "float32": 2, "promote": 3, "as given": 4}
 FAULTS = (TypeError, AttributeError, OverflowError, ValueError, KeyError, IndexError)
 
 
@@ -109,11 +112,12 @@ def refuse_deprecated(name: str, keywords: Container[str], parameters: Container
         )
 
 
-def checked(function: Callable[P, R], name: str | None = None, names: str = "") -> Callable[P, R]:
+def checked(function: Callable[P, R], name: str | None = None, names: str = "", autocast: str = "") -> Callable[P, R]:
     """The function, with arguments of the wrong kind reported by name.
 
     Args:
-        name: what the user calls it; names: parameters that PyTorch calls otherwise, "theirs=ours".
+        name: what the user calls it; names: parameters that PyTorch calls otherwise, "theirs=ours";
+            autocast: a key of AUTOCAST.
     """
 
     called = name or function.__name__
@@ -138,7 +142,7 @@ def checked(function: Callable[P, R], name: str | None = None, names: str = "") 
             return error
         return mistake(function, args, kwargs, name) or error
 
-    made = cast("Callable[P, R]", core.Function(function, explain))
+    made = cast("Callable[P, R]", core.Function(function, explain, AUTOCAST[autocast]))
     return made
 
 

@@ -62,7 +62,7 @@ def call_into(op: Any, out: Any, args: Sequence[Any], keywords: dict[str, Any]) 
     targets = _targets(name, out, args, keywords)
     form = _into_form(op.definition)
     if out is not targets[0] or form is None or (out._traced is None and out.numel() == 0):
-        return _copied_into(name, out, op(*args, **keywords))
+        return _copied_into(name, out, _as_given(op, args, keywords))
     form(out, *args, **keywords)
     return out
 
@@ -72,7 +72,17 @@ def function_into(function: Any, name: str, out: Any, args: Sequence[Any], keywo
     if out is None:
         return function(*args, **keywords)
     _targets(name, out, args, keywords)
-    return _copied_into(name, out, function(*args, **keywords))
+    return _copied_into(name, out, _as_given(function, args, keywords))
+
+
+def _as_given(function: Any, args: Sequence[Any], keywords: dict[str, Any]) -> Any:
+    """The result of a call in the dtypes of its arguments, whatever autocast says."""
+    state = core.autocast()
+    core.set_autocast((False, *state[1:]))
+    try:
+        return function(*args, **keywords)
+    finally:
+        core.set_autocast(state)
 
 
 def _targets(name: str, out: Any, args: Sequence[Any], keywords: dict[str, Any]) -> Sequence[Any]:
@@ -106,7 +116,7 @@ def _into_form(definition: Definition) -> Any:
         form.name = f"{definition.name}_out"
         form.params = (("out", TENSOR, core.REQUIRED), *definition.params)
         form.flags = definition.flags | FLAG_INPLACE | FLAG_NONDIFFERENTIABLE
-        form.base, form.receives = definition, True
+        form.base, form.receives, form.autocast = definition, True, ""
         form.op = core.Op(form.name, form.params, form.flags, form, inplace_of=definition.op)
         definition.into = form.op
     return definition.into

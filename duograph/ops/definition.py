@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar, c
 
 from duograph import _core as core
 
-from .arguments import OPERATORS, checked, names_of
+from .arguments import AUTOCAST, OPERATORS, checked, names_of
 from .shape_changes import in_place_view
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ class Definition:
 
     __slots__ = (
         "aliases",
+        "autocast",
         "base",
         "dtypes",
         "exported",
@@ -153,6 +154,7 @@ class Definition:
     slot: str | None
     space: str | None  # the name by which it is in a namespace of its own: "special.i0e"
     aliases: tuple[str, ...]
+    autocast: str  # a key of AUTOCAST
     method: bool | str  # or the name of the method
     public: bool
     functional: bool  # whether it is in `nn.functional`
@@ -248,6 +250,7 @@ def op(
     names: str = "",
     over: str | None = None,
     writes: tuple[str, ...] = (),
+    autocast: str = "",
 ) -> Callable[[Callable[..., R]], Operator[R]]:
     """Make an operator of a typed function. See this module's docstring for what signature and body say.
 
@@ -269,6 +272,8 @@ def op(
         names: parameters that PyTorch calls otherwise, "mat1=a mat2=b"; it takes them by both names. The first two operands
             are `input` and `other` without a word.
         over: the operator whose calls it takes where their arguments are not that operator's but this one's, also in place.
+        autocast: what it computes in under `dg.autocast`: "lower", "float32" (its tensors are converted first), or
+            "promote" (to the widest among them); in-place forms and `out=` take what they are given.
     """
 
     def make(function: Callable[..., R]) -> Operator[R]:
@@ -280,7 +285,7 @@ def op(
         definition.reference, definition.torch = reference, torch
         definition.samples, definition.tolerance = samples, tolerance
         definition.inplace = definition.name + "_" if inplace is True else inplace or None
-        definition.slot, definition.aliases = slot, aliases
+        definition.slot, definition.aliases, definition.autocast = slot, aliases, autocast
         definition.method, definition.public = (False, False) if over or space else (method, public)
         definition.functional, definition.space = functional, space
         definition.writes, definition.names = writes, names_of(names)
@@ -292,7 +297,7 @@ def op(
 def _enter(definition: Definition, over: str | None, inplace_slot: str | None) -> Any:
     """Make the operator of a finished definition, and put it where users, symbols and other operators find it."""
     written = tuple(i for i, parameter in enumerate(definition.params) if parameter[0] in definition.writes)
-    definition.op = definition.exported = _documented(definition, writes=written)
+    definition.op = definition.exported = _documented(definition, writes=written, autocast=AUTOCAST[definition.autocast])
     _register(definition)
     if definition.slot:
         core.bind_slot(definition.slot, definition.op)
@@ -329,6 +334,7 @@ def _define(function: Callable[..., Any], kind: str) -> Definition:
     definition.into = definition.wider = None
     definition.lowers = definition.receives = definition.functional = False
     definition.writes = ()
+    definition.autocast = ""
     definition.names = {}
     return definition
 
@@ -358,7 +364,7 @@ def _add_in_place_form(base: Definition, name: str, over: str | None, slot: str 
     form.base = base
     form.aliases = tuple(alias + "_" for alias in base.aliases)
     form.flags = base.flags | FLAG_INPLACE
-    form.wider = None
+    form.wider, form.autocast = None, ""
     form.op = form.exported = _documented(form, inplace_of=base.op)
     form.method = not over and bool(base.method or not base.functional)
     _register(form)
@@ -383,15 +389,17 @@ def function(
     names: str = "",
     over: str | None = None,
     slot: str | None = None,
+    autocast: str = "",
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Register a plain Python function that picks among operators by its arguments; documented and tested like one.
 
     With `over` it takes the place of the operator of that name in the namespace and as a method (it takes further
     arguments that the operator has not), the operator keeps its symbol; `slot` gives the function the symbol.
+    `autocast` is as for operators; without it those that the function calls decide, with "as given" they do not.
     """
 
     def make(body: Callable[P, R]) -> Callable[P, R]:
-        f = checked(body, over or body.__name__.rstrip("_"), names)
+        f = checked(body, over or body.__name__.rstrip("_"), names, autocast)
         if slot:
             setattr(core.Tensor, slot, f)
         if over:

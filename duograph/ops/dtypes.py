@@ -159,6 +159,13 @@ def _floats(name: str, operands: Sequence[OperandType]) -> Signature:
     return Signature(compute_dtype(result), result)
 
 
+def _floats_of_first(name: str, operands: Sequence[OperandType]) -> Signature:
+    first, rest = operands[0].dtype, operands[1:]
+    if first.kind == "f" and first.itemsize == 2 and all(o.dtype is core.float32 for o in rest):
+        return Signature(core.float32, first)
+    return _floats(name, operands)
+
+
 def _same(name: str, operands: Sequence[OperandType]) -> Signature:
     _require_same(name, operands)
     result = operands[0].dtype
@@ -210,6 +217,7 @@ counting = Rule("promote; bool becomes int64", _counting)
 no_bool = Rule("promote; no operand may be bool", _no_bool)
 float_promote = Rule("floats promote, integers become the default float", _float_promote)
 floats = Rule("floats promote, others are rejected", _floats)
+floats_of_first = Rule("floats promote, others are rejected; to 16-bit floats with float32 parameters", _floats_of_first)
 wide_floats = Rule("float32 and float64 promote, others are rejected", _wide_floats)
 double_compute = Rule("floats promote, integers become the default float; computed in float64", _double_compute)
 doubles = Rule("any, result float64", _doubles)

@@ -44,6 +44,7 @@ class _Region:
         self.args = [_keep(a) for a in args]
         self.kwargs = {name: _keep(a) for name, a in kwargs.items()}
         self.rng_state = core.get_rng_state() if preserve_rng else None
+        self.autocast = core.autocast()
         self.early_stop = early_stop
         self.saved: list[tuple[Any, tuple[int, ...]]] = []  # dtype and shape of each value that was saved
         self.values: dict[int, Any] = {}
@@ -72,6 +73,7 @@ class _Region:
                 raise _Stop
             return tensor
 
+        autocast = core.set_autocast(self.autocast)
         rng_state, grad, inference = core.get_rng_state(), core.set_grad_enabled(True), core.set_inference_mode(False)
         if self.rng_state is not None:
             core.set_rng_state(*self.rng_state)
@@ -81,6 +83,7 @@ class _Region:
         except _Stop:
             pass
         finally:
+            core.set_autocast(autocast)
             core.set_inference_mode(inference)
             core.set_grad_enabled(grad)
             if self.rng_state is not None:

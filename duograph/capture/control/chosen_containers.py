@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from duograph import _core as core
 from duograph._recorded import state
-from duograph._stack import MODELS_FOLDER, Location, is_internal, user_location
+from duograph._stack import FOLLOWED, Location, is_internal, user_location
 from duograph.errors import CaptureError
 
 from ..conversion.scopes import HELPER
@@ -75,7 +75,7 @@ def _is_reached(source: Any, variables: Variables) -> bool:
     frame: Any = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
-        if not is_internal(code.co_filename) or code.co_filename.startswith(MODELS_FOLDER):
+        if not is_internal(code.co_filename) or code.co_filename.startswith(FOLLOWED):
             own = code.co_qualname.partition(f".<locals>.{HELPER}")[0]
             function = function or own
             for name, value in frame.f_locals.items():

@@ -6,7 +6,7 @@ import os
 import sysconfig
 import types
 
-from duograph._stack import MODELS_FOLDER, PACKAGE_FOLDER
+from duograph._stack import FOLLOWED, PACKAGE_FOLDER
 
 _STDLIB = tuple(
     {os.path.realpath(p) + os.sep for p in (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")) if p}
@@ -19,7 +19,7 @@ _FOREIGN = tuple(f"{_SITE}{name}{os.sep}" for name in ("numpy", "_pytest", "plug
 
 def is_user_file(file: str) -> bool:
     """Whether code of this file is the user's, or as theirs: not the package's own, not Python's library."""
-    if file.startswith(MODELS_FOLDER):
+    if file.startswith(FOLLOWED):
         return True
     if not file or file.startswith((PACKAGE_FOLDER, "<frozen")):
         return False

@@ -5,6 +5,8 @@ from __future__ import annotations
 import types
 from typing import Any
 
+from duograph._stack import is_followed
+
 _HEAP_TYPE = 1 << 9  # made by a class statement
 _LIBRARIES = ("duograph", "builtins", "typing", "enum", "numpy", "collections")
 
@@ -44,8 +46,7 @@ def is_user_class(cls: type) -> bool:
     """Whether methods of the class may be the user's."""
     if cls.__module__ == "builtins":  # also that of a class which `exec` made in a namespace without a name
         return bool(cls.__flags__ & _HEAP_TYPE)
-    package, _, rest = cls.__module__.partition(".")
-    return package not in _LIBRARIES or (package == "duograph" and rest.startswith("models."))
+    return cls.__module__.partition(".")[0] not in _LIBRARIES or is_followed(cls.__module__)
 
 
 def is_descriptor(found: Any) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from duograph._stack import is_followed
+
 _TABLES = ("_parameters", "_buffers", "_modules")
 MISSING = object()
 _NUMBERS = (int, float, bool, str)
@@ -22,7 +24,7 @@ def library_code_reads(cls: type) -> bool:
 
 
 def _is_converted(cls: type) -> bool:
-    return cls.__name__ == "Module" or cls.__module__.startswith("duograph.models.")
+    return cls.__name__ == "Module" or is_followed(cls.__module__)
 
 
 def _same(now: Any, then: Any) -> bool:

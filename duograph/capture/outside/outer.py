@@ -56,6 +56,7 @@ _SETTINGS = frozenset(
     (
         "manual_seed", "manual_seed_all", "seed", "initial_seed", "set_rng_state", "get_rng_state", "set_num_threads",
         "set_default_dtype", "set_flush_denormal", "memory_stats", "empty_cache",
+        "set_autocast_enabled", "set_autocast_dtype", "set_autocast_cache_enabled",
     )
 )  # fmt: skip
 

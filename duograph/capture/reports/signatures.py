@@ -140,6 +140,10 @@ def difference(entry: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Dif
         return Difference(0, "an object that cannot be compared", f"comparing raised {type(error).__name__}", "object")
 
 
+def _autocast(state: tuple[Any, ...]) -> str:
+    return f"autocast was on, to {state[1].name}" if state[0] else "autocast was off"
+
+
 class _Comparison:
     """A call beside a capture, in the order in which the core looks."""
 
@@ -158,6 +162,8 @@ class _Comparison:
         if d["default_dtype"] is not core.get_default_dtype():
             text = f"the default dtype was {d['default_dtype'].name}, is {core.get_default_dtype().name}"
             return Difference(0, "the default dtype", text, "mode")
+        if d["autocast"] != core.autocast()[:2]:
+            return Difference(0, "autocast", f"{_autocast(d['autocast'])}, {_autocast(core.autocast())} now", "mode")
         if len(args) != d["n_positional"] or list(kwargs) != list(d["kwnames"]):
             text = f"the arguments were ({', '.join(self.names.words.names)})"
             text += f", now {len(args)} by position and {list(kwargs)} by name" if kwargs else f", now {len(args)}"

@@ -86,6 +86,7 @@ def _spread_out(
         (m(3, 5), m(3, 1, 4), m(3), 1, "same", 1, 3),
         (m(0, 2, 5), m(3, 2, 2)),
     ],
+    autocast="lower",
 )
 def conv1d(
     x: Tensor,
@@ -124,6 +125,7 @@ def conv1d(
         (m(2, 3, 4, 4), m(6, 1, 3, 3), None, 2, 1, 1, 3),
         (m(2, 4, 5), m(3, 2, 1, 1), m(3)),
     ],
+    autocast="lower",
 )
 def conv2d(
     x: Tensor,
@@ -163,6 +165,7 @@ def conv2d(
         (m(1, 2, 3, 4, 3), m(2, 2, 2, 2, 2), m(2), 1, 1),
         (m(2, 3, 4, 3), m(4, 1, 1, 2, 2), m(4), (1, 2, 1), 0, 1, 2),
     ],
+    autocast="lower",
 )
 def conv3d(
     x: Tensor,
@@ -202,6 +205,7 @@ def conv3d(
         (m(3, 3), m(3, 1, 2), m(3), 2, 0, 1, 3),
         (m(0, 2, 3), m(2, 3, 2)),
     ],
+    autocast="lower",
 )
 def conv_transpose1d(
     x: Tensor,
@@ -243,6 +247,7 @@ def conv_transpose1d(
         (m(1, 2, 3, 3), m(2, 2, 3, 5), None, (3, 4), 1, 2),
         (m(2, 3, 3), m(2, 1, 1, 1), m(2), 2, 0, 1, 2),
     ],
+    autocast="lower",
 )
 def conv_transpose2d(
     x: Tensor,
@@ -282,6 +287,7 @@ def conv_transpose2d(
         (m(1, 2, 2, 3, 2), m(2, 2, 2, 2, 2), m(2), 1, 1),
         (m(2, 2, 3, 2), m(2, 1, 1, 2, 2), m(2), (1, 2, 1), 0, 0, 2),
     ],
+    autocast="lower",
 )
 def conv_transpose3d(
     x: Tensor,

@@ -316,6 +316,7 @@ def _slopes(weight: Any, x: Any) -> Any:
     dtypes=floats,
     functional=True,
     samples=lambda m: [(m(3, 5), m(1)), (m(2, 4, 3), m(4)), (m(6), m(1)), (m(0, 3), m(3))],
+    autocast="lower",
 )
 def prelu(x: Tensor, weight: Tensor) -> Tensor:
     """x where positive, else weight * x, with one weight or one per channel (dimension 1).

@@ -166,6 +166,7 @@ def _np_attention(np: Any, q: Any, k: Any, v: Any, mask: Any = None, scale: floa
     tolerance=4.0,
     samples=_attention_samples,
     reference=_np_attention,
+    autocast="lower",
 )
 def attend(
     query: Tensor,
@@ -210,7 +211,7 @@ def _(g: Any, out: Any, query: Any, key: Any, value: Any, mask: Any, scale: Any,
     return scored.to_a(to_products, key, query), scored.to_b(to_products, query, key), to_value, to_mask
 
 
-@op(kind=RANDOM, dtypes=same.on("query", "key", "value"), method=False, public=False)
+@op(kind=RANDOM, dtypes=same.on("query", "key", "value"), method=False, public=False, autocast="lower")
 def attend_dropped(
     query: Tensor,
     key: Tensor,
@@ -308,6 +309,7 @@ def _grouped(query: Any, key: Any, value: Any, mask: Any) -> tuple[Any, Any, Any
         if m.is_float
         else []
     ),
+    autocast="lower",
 )
 def scaled_dot_product_attention(
     query: Tensor,

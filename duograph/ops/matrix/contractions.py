@@ -99,7 +99,15 @@ def _matmul_samples(m: Any) -> Any:
     ]
 
 
-@op(kind=CONTRACTION, dtypes=same, reference="numpy.matmul", samples=_matmul_samples, slot="__matmul__", tolerance=4.0)
+@op(
+    kind=CONTRACTION,
+    dtypes=same,
+    reference="numpy.matmul",
+    samples=_matmul_samples,
+    slot="__matmul__",
+    tolerance=4.0,
+    autocast="lower",
+)
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     """The matrix product. 1-d operands are a row on the left, a column on the right, and lose that dimension again.
 
@@ -174,6 +182,7 @@ def _np_linear(np: Any, x: Any, weight: Any, bias: Any = None) -> Any:
         (m(0, 4), m(5, 4), m(5)),
         (m(19, 33), m(34, 33), m(34)),
     ],
+    autocast="lower",
 )
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x · weightᵀ + bias.
@@ -259,7 +268,7 @@ def bmm(a: Tensor, b: Tensor) -> Tensor:
     return matmul(a, b)
 
 
-@function(reference="numpy.matmul", samples=lambda m: [(m(3, 4), m(4))], names="vec=b")
+@function(reference="numpy.matmul", samples=lambda m: [(m(3, 4), m(4))], names="vec=b", autocast="as given")
 def mv(a: Tensor, b: Tensor) -> Tensor:
     """The product of a matrix and a vector. See `matmul`.
 
@@ -276,7 +285,7 @@ def mv(a: Tensor, b: Tensor) -> Tensor:
     return matmul(a, b)
 
 
-@function(reference="numpy.dot", samples=lambda m: [(m(5), m(5))], names="tensor=b")
+@function(reference="numpy.dot", samples=lambda m: [(m(5), m(5))], names="tensor=b", autocast="as given")
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """The sum of products of two vectors. See `matmul`.
 

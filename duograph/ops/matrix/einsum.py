@@ -146,6 +146,7 @@ def _einsum_samples(m: Any) -> Any:
     tolerance=4.0,
     torch=lambda torch, operands, equation, path=(): torch.einsum(equation, *operands),
     samples=lambda m: [] if m.kind == "b" else _einsum_samples(m),
+    autocast="lower",
 )
 def contract(operands: Sequence[Tensor], equation: str, path: tuple[int, ...] = ()) -> Tensor:
     """The sum of products that an einsum equation names; `path` are the numbers of the operands to join, pair by pair.
@@ -252,6 +253,7 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
         if m.kind == "b"
         else [(m(3, 4, 5), m(4, 3, 2), (1, 0), (0, 1)), (m(2, 3), m(4), (), ()), (m(3, 2), m(2, 4), (-1,), (0,))]
     ),
+    autocast="lower",
 )
 def tensordot_over(a: Tensor, b: Tensor, first: tuple[int, ...], second: tuple[int, ...]) -> Tensor:
     """The sum of products over pairs of dimensions.

@@ -64,6 +64,7 @@ def _sums(shapes: tuple[tuple[int, ...], ...]) -> Any:
     torch=lambda torch, x, a, b, beta=1, alpha=1: torch.addmm(x, a, b, beta=beta, alpha=alpha),
     samples=_sums(((3, 5), (3, 4), (4, 5))),
     names="mat1=a mat2=b",
+    autocast="lower",
 )
 def addmm(x: Tensor, a: Tensor, b: Tensor, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """beta * x + alpha * (a @ b) for matrices a and b.
@@ -138,6 +139,7 @@ def addr(x: Tensor, a: Tensor, b: Tensor, beta: Number = 1, alpha: Number = 1) -
     torch=lambda torch, x, a, b, beta=1, alpha=1: torch.baddbmm(x, a, b, beta=beta, alpha=alpha),
     samples=_sums(((2, 3, 5), (2, 3, 4), (2, 4, 5))),
     names="batch1=a batch2=b",
+    autocast="lower",
 )
 def baddbmm(x: Tensor, a: Tensor, b: Tensor, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """beta * x + alpha * (a @ b) for batches of matrices.
@@ -164,6 +166,7 @@ def baddbmm(x: Tensor, a: Tensor, b: Tensor, beta: Number = 1, alpha: Number = 1
     torch=lambda torch, x, a, b, beta=1, alpha=1: torch.addbmm(x, a, b, beta=beta, alpha=alpha),
     samples=_sums(((3, 5), (2, 3, 4), (2, 4, 5))),
     names="batch1=a batch2=b",
+    autocast="lower",
 )
 def addbmm(x: Tensor, a: Tensor, b: Tensor, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """beta * x + alpha times the sum of a batch of matrix products.
@@ -185,7 +188,7 @@ def addbmm(x: Tensor, a: Tensor, b: Tensor, beta: Number = 1, alpha: Number = 1)
 # Vectors
 
 
-@function(samples=lambda m: [] if m.kind == "b" else [(m(5), m(5)), (m(0), m(0))], tolerance=4.0)
+@function(samples=lambda m: [] if m.kind == "b" else [(m(5), m(5)), (m(0), m(0))], tolerance=4.0, autocast="as given")
 def vdot(a: Tensor, b: Tensor) -> Tensor:
     """The sum of products of two vectors: `dot`, as numbers here are real.
 
@@ -206,6 +209,7 @@ def vdot(a: Tensor, b: Tensor) -> Tensor:
     dtypes=same,
     tolerance=4.0,
     samples=lambda m: [] if m.kind == "b" else [(m(3, 4), m(5, 4)), (m(4), m(4)), (m(2, 3, 4), m(4)), (m(), m(3, 2))],
+    autocast="lower",
 )
 def inner(a: Tensor, b: Tensor) -> Tensor:
     """The sums of products over the last dimensions of both; with a 0-d operand the product.
@@ -306,7 +310,7 @@ def cross(a: Tensor, b: Tensor, dim: int | None = None) -> Tensor:
 # Matrices
 
 
-@op(kind=COMPOSITION, samples=lambda m: [(m(3, 4),), (m(4, 3),), (m(0, 2),)])
+@op(kind=COMPOSITION, samples=lambda m: [(m(3, 4),), (m(4, 3),), (m(0, 2),)], autocast="float32")
 def trace(x: Tensor) -> Tensor:
     """The sum of the diagonal of a matrix.
 
@@ -327,6 +331,7 @@ def trace(x: Tensor) -> Tensor:
     kind=CONTRACTION,
     tolerance=32.0,
     samples=lambda m: [] if m.kind == "b" else [(m(3, 3), n) for n in (0, 1, 2, 5)] + [(m(2, 3, 3), 3)],
+    autocast="lower",
 )
 def matrix_power(x: Tensor, n: int) -> Tensor:
     """A square matrix times itself, n in all, by repeated squaring.
@@ -381,6 +386,7 @@ def _chain_order(sizes: tuple[int, ...]) -> tuple[tuple[int, int, int], ...]:
     public=False,
     tolerance=16.0,
     samples=lambda m: [] if m.kind == "b" else [([m(3, 4), m(4, 2), m(2, 5)], ((0, 1, 0), (1, 2, 1), (0, 2, 0)))],
+    autocast="lower",
 )
 def chained(matrices: Sequence[Tensor], order: tuple[tuple[int, int, int], ...]) -> Tensor:
     """The product of several matrices; `order` has (first, last, where to split) of runs of them, one after the other if not.

@@ -101,7 +101,12 @@ def _(g: Any, out: Any, x1: Any, x2: Any) -> Any:
     return unbroadcast(to_x1, x1.shape), unbroadcast(to_x2, x2.shape)
 
 
-@function(method=False, tolerance=8.0, samples=lambda m: [*_distance_samples(m), (m(30, 4), m(28, 4))] if m.is_float else [])
+@function(
+    method=False,
+    tolerance=8.0,
+    samples=lambda m: [*_distance_samples(m), (m(30, 4), m(28, 4))] if m.is_float else [],
+    autocast="float32",
+)
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
     """The distances of order p of all pairs of rows.
 

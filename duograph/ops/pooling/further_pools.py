@@ -179,6 +179,7 @@ def lp_pool2d(
     samples=_samples(3, (2.0, 2), (3.0, (2, 3, 2), 2, True)),
     torch="torch.nn.functional.lp_pool3d",
     tolerance=4,
+    autocast="float32",
 )
 def lp_pool3d(
     input: Tensor,
@@ -253,6 +254,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int] | None) 
     samples=_samples(3, (2,), ((3, None, 2),), (1,)),
     torch="torch.nn.functional.adaptive_avg_pool3d",
     tolerance=4,
+    autocast="float32",
 )
 def adaptive_avg_pool3d(input: Tensor, output_size: int | Sequence[int] | None) -> Tensor:
     """The means of as many windows over the last three dimensions as output_size says; None keeps a size.
@@ -319,6 +321,7 @@ def adaptive_max_pool2d(input: Tensor, output_size: int | Sequence[int] | None, 
     functional=True,
     samples=_samples(3, (2,), ((3, None, 2),), (1,)),
     torch="torch.nn.functional.adaptive_max_pool3d",
+    autocast="float32",
 )
 def adaptive_max_pool3d(input: Tensor, output_size: int | Sequence[int] | None, return_indices: bool = False) -> Any:
     """The greatest of as many windows over the last three dimensions as output_size says; with return_indices also where.
@@ -335,7 +338,14 @@ def adaptive_max_pool3d(input: Tensor, output_size: int | Sequence[int] | None, 
     return _adaptive_max(3, input, output_size, return_indices)
 
 
-@function(method=False, public=False, functional=True, samples=_unpool_samples(1), torch="torch.nn.functional.max_unpool1d")
+@function(
+    method=False,
+    public=False,
+    functional=True,
+    samples=_unpool_samples(1),
+    torch="torch.nn.functional.max_unpool1d",
+    autocast="float32",
+)
 def max_unpool1d(
     input: Tensor,
     indices: Tensor,
@@ -360,7 +370,14 @@ def max_unpool1d(
     return _unpooled(1, input, indices, kernel_size, stride, padding, output_size)  # type: ignore[no-any-return]
 
 
-@function(method=False, public=False, functional=True, samples=_unpool_samples(2), torch="torch.nn.functional.max_unpool2d")
+@function(
+    method=False,
+    public=False,
+    functional=True,
+    samples=_unpool_samples(2),
+    torch="torch.nn.functional.max_unpool2d",
+    autocast="float32",
+)
 def max_unpool2d(
     input: Tensor,
     indices: Tensor,
@@ -385,7 +402,14 @@ def max_unpool2d(
     return _unpooled(2, input, indices, kernel_size, stride, padding, output_size)  # type: ignore[no-any-return]
 
 
-@function(method=False, public=False, functional=True, samples=_unpool_samples(3), torch="torch.nn.functional.max_unpool3d")
+@function(
+    method=False,
+    public=False,
+    functional=True,
+    samples=_unpool_samples(3),
+    torch="torch.nn.functional.max_unpool3d",
+    autocast="float32",
+)
 def max_unpool3d(
     input: Tensor,
     indices: Tensor,

@@ -135,6 +135,7 @@ def max_pool2d(
     functional=True,
     samples=_samples(3, (2,), ((2, 3, 2), 2, 1, 1, True), (2, 1, 0, 2), (3, 2, 1, 1, False, True)),
     torch="torch.nn.functional.max_pool3d",
+    autocast="float32",
 )
 def max_pool3d(
     input: Tensor,
@@ -232,6 +233,7 @@ def avg_pool2d(
     functional=True,
     samples=_samples(3, (2,), ((2, 3, 2), 2, 1, True), (3, 2, 1, True, False), (3, 2, 1, False, True, 5)),
     torch="torch.nn.functional.avg_pool3d",
+    autocast="float32",
 )
 def avg_pool3d(
     input: Tensor,

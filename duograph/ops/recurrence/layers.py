@@ -117,6 +117,7 @@ def _states(h: Any, c: Any) -> list[Any]:
     dtypes=same.on("x", "h", "c", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"),
     method=False,
     public=False,
+    autocast="lower",
 )
 def recurrent_layer(
     mode: str,
@@ -223,7 +224,13 @@ def _walked(mode: str, states: Any, weights: Sequence[Any]) -> tuple[Any, Any]:
     return after, kept
 
 
-@op(kind=COMPOSITION, dtypes=same.on("x", "h", "c", "weight_ih", "weight_hh", "bias_ih", "bias_hh"), method=False, public=False)
+@op(
+    kind=COMPOSITION,
+    dtypes=same.on("x", "h", "c", "weight_ih", "weight_hh", "bias_ih", "bias_hh"),
+    method=False,
+    public=False,
+    autocast="promote",
+)
 def recurrent_cell(
     mode: str,
     x: Tensor,

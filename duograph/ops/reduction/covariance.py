@@ -55,6 +55,7 @@ def _check_weights(name: str, weights: Tensor, observations: Any) -> None:
         if m.is_float
         else []
     ),
+    autocast="lower",
 )
 def cov(x: Tensor, correction: Number = 1, fweights: Tensor | None = None, aweights: Tensor | None = None) -> Tensor:
     """The covariances of variables, one in each row, each column an observation.
@@ -100,7 +101,9 @@ def cov(x: Tensor, correction: Number = 1, fweights: Tensor | None = None, aweig
     return result
 
 
-@op(kind=REDUCTION, dtypes=floats, tolerance=16.0, samples=lambda m: [(m(3, 6),), (m(5),)] if m.is_float else [])
+@op(
+    kind=REDUCTION, dtypes=floats, tolerance=16.0, samples=lambda m: [(m(3, 6),), (m(5),)] if m.is_float else [], autocast="lower"
+)
 def corrcoef(x: Tensor) -> Tensor:
     """The correlation coefficients of variables, one in each row, each column an observation.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from duograph.errors import ShapeError
 
 from ..definition import COMPOSITION, op
-from ..dtypes import floats
+from ..dtypes import floats_of_first
 from ..elementwise.unary import rsqrt
 from ..tracing import require_equal, user_operator
 from .reductions import sum
@@ -48,7 +48,7 @@ def _standardised(x: Any, dims: tuple[int, ...], eps: Any) -> tuple[Any, Any]:
 @op(
     functional=True,
     kind=COMPOSITION,
-    dtypes=floats.on("x", "weight", "bias"),
+    dtypes=floats_of_first.on("x", "weight", "bias"),
     reference=_np_layer_norm,
     method=False,
     tolerance=2.0,
@@ -65,7 +65,7 @@ def layer_norm(
     """x standardised over its last dimensions, times weight plus bias.
 
     Shapes:   x [*S, *N], normalized_shape N, weight and bias [*N] → [*S, *N]
-    Dtypes:   floats; others are rejected
+    Dtypes:   floats promote; 16-bit floats with float32 parameters stay what they are
     Gradient: to x, weight and bias
     Errors:   ShapeError unless N are the last sizes of x; DTypeError
     Source:   Ba, Kiros and Hinton 2016; torch.nn.functional.layer_norm
@@ -100,7 +100,7 @@ def _np_rms_norm(np: Any, x: Any, shape: Any, weight: Any = None, eps: float | N
 @op(
     functional=True,
     kind=COMPOSITION,
-    dtypes=floats.on("x", "weight"),
+    dtypes=floats_of_first.on("x", "weight"),
     reference=_np_rms_norm,
     method=False,
     samples=lambda m: [(m(3, 5), (5,)), (m(3, 5), (5,), m(5), 1e-6), (m(2, 3, 4), (3, 4), m(3, 4), 1e-3)],
@@ -111,7 +111,7 @@ def rms_norm(x: Tensor, normalized_shape: Sizes, weight: Tensor | None = None, e
     Left out, eps is the gap between 1 and the next number of the dtype (float32's for 16-bit floats).
 
     Shapes:   x [*S, *N], normalized_shape N, weight [*N] → [*S, *N]
-    Dtypes:   floats; others are rejected
+    Dtypes:   floats promote; 16-bit floats with float32 parameters stay what they are
     Gradient: to x and weight
     Errors:   ShapeError unless N are the last sizes of x; DTypeError
     Source:   Zhang and Sennrich 2019; torch.nn.functional.rms_norm

@@ -90,7 +90,14 @@ def _between(ordered: Any, place: Any, interpolation: str) -> Tensor:
     return where(low == high, below, below + (above - below) * weight)
 
 
-@op(kind=REDUCTION, dtypes=floats.on("x"), tolerance=4.0, samples=_quantile_samples, reference=_np_quantile(False))
+@op(
+    kind=REDUCTION,
+    dtypes=floats.on("x"),
+    tolerance=4.0,
+    samples=_quantile_samples,
+    reference=_np_quantile(False),
+    autocast="float32",
+)
 def quantile(x: Tensor, q: Operand, dim: int | None = None, keepdim: bool = False, interpolation: str = "linear") -> Tensor:
     """The values below which the shares q of the elements lie; NaN if there is one.
 
@@ -106,7 +113,14 @@ def quantile(x: Tensor, q: Operand, dim: int | None = None, keepdim: bool = Fals
     return _quantile("quantile", x, q, dim, keepdim, interpolation, False)
 
 
-@op(kind=REDUCTION, dtypes=floats.on("x"), tolerance=4.0, samples=_quantile_samples, reference=_np_quantile(True))
+@op(
+    kind=REDUCTION,
+    dtypes=floats.on("x"),
+    tolerance=4.0,
+    samples=_quantile_samples,
+    reference=_np_quantile(True),
+    autocast="float32",
+)
 def nanquantile(x: Tensor, q: Operand, dim: int | None = None, keepdim: bool = False, interpolation: str = "linear") -> Tensor:
     """The values below which the shares q of what is no NaN lie.
 

@@ -120,6 +120,7 @@ def _(g: Any, out: Any, x: Any, dim: Any, keepdim: bool, dtype: Any) -> Any:
     tolerance=4.0,
     samples=lambda m: [call if call[0].size < 200 else (m(33, low=0.9, high=1.1),) for call in _samples(m)],
     reference=lambda np, x, dim=None, keepdim=False: np.prod(x, np_dims(dim), keepdims=keepdim),
+    autocast="float32",
 )
 def prod(x: Tensor, dim: Dims = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
     """The product over dimensions.

@@ -133,6 +133,7 @@ def _samples(m: Any) -> Any:
     samples=_samples,
     torch="torch.nn.functional.grid_sample",
     tolerance=50,
+    autocast="float32",
 )
 def grid_sample(
     x: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool | None = None
@@ -186,6 +187,7 @@ def _torch_grid(torch: Any, theta: Any, size: Any, align_corners: bool = False) 
     samples=lambda m: [(m(2, 2, 3), (3, 4)), (m(2, 2, 3), (1, 5), True), (m(1, 3, 4), (2, 3, 4))],
     torch=_torch_grid,
     tolerance=4,
+    autocast="lower",
 )
 def affine_points(theta: Tensor, size: Sizes, align_corners: bool = False) -> Tensor:
     """The points of planes of a size under affine maps: where `grid_sample` looks for a plane that is turned or scaled.

@@ -212,6 +212,7 @@ def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, alpha: Number 
     inplace=True,
     torch="torch.index_copy",
     samples=lambda m: [(m(5, 4), 0, m.numpy.asarray([3, 1]), m(2, 4)), (m(5, 4), 1, m.numpy.asarray([0, 2, 3]), m(5, 3))],
+    autocast="promote",
 )
 def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """x with its slices at the indices replaced by those of source; of equal indices the last one stays.

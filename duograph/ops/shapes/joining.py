@@ -34,6 +34,7 @@ def _pieces(name: str, tensors: Sequence[Any]) -> None:
     aliases=("concat", "concatenate"),
     reference=lambda np, tensors, dim=0: np.concatenate(tensors, dim),
     samples=lambda m: [([m(2, 3), m(4, 3)],), ([m(2, 3), m(2, 1), m(2, 0)], 1), ([m(5)],), ([m(2, 3), m(2, 3)], -1)],
+    autocast="promote",
 )
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The tensors one after another along a dimension.
@@ -103,6 +104,7 @@ def _(g: Any, out: Any, tensors: Any, dim: int) -> Any:
     method=False,
     reference=lambda np, tensors, dim=0: np.stack(tensors, dim),
     samples=lambda m: [([m(2, 3), m(2, 3)],), ([m(2, 3), m(2, 3), m(2, 3)], 1), ([m(), m()], -1), ([m(0)], 1)],
+    autocast="promote",
 )
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The tensors, all of one shape, along a new dimension.

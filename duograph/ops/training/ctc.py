@@ -313,7 +313,7 @@ def _samples(m: Any) -> Any:
     ]
 
 
-@function(functional=True, method=False, samples=_samples, tolerance=4.0)
+@function(functional=True, method=False, samples=_samples, tolerance=4.0, autocast="float32")
 def ctc_loss(
     log_probs: Tensor,
     targets: Tensor,

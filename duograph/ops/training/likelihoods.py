@@ -42,6 +42,7 @@ def _shares(m: Any, low: float = 0.1, high: float = 0.9) -> Any:
     functional=True,
     method=False,
     samples=lambda m: [*_pairs(m), (m(3, 5), m(3, 5), "none", 0.5), (m(4), m(4), "mean", 0.0)],
+    autocast="float32",
 )
 def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: Number = 1.0) -> Tensor:
     """Half the squared distance over beta where it is below beta, else the distance less half of beta.
@@ -68,6 +69,7 @@ def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta:
     functional=True,
     method=False,
     samples=lambda m: [*_pairs(m), (m(3, 5), m(3, 5), "none", 0.5)],
+    autocast="float32",
 )
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: Number = 1.0, weight: Tensor | None = None
@@ -103,6 +105,7 @@ def huber_loss(
         (_shares(m), _shares(m), m(5, low=0.5), "sum"),
         (_shares(m), _shares(m), None, "none"),
     ],
+    autocast="float32",
 )
 def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean") -> Tensor:
     """-(target * log(input) + (1 - target) * log(1 - input)), the logarithms counted as -100 at least.
@@ -145,6 +148,7 @@ def _(g: Any, out: Any, input: Any, target: Any, weight: Any, reduction: str) ->
     functional=True,
     method=False,
     samples=lambda m: [(m(3, 5, high=-0.1), _shares(m), r) for r in ("batchmean", "sum", "none")] + [(m(4), m(4), "sum", True)],
+    autocast="float32",
 )
 def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """The divergence target * (log(target) - input) of log-probabilities from probabilities (log_target: log-probabilities).
@@ -177,6 +181,7 @@ def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: b
         (m(7), m(7), True, False, 1e-8, "none"),
     ],
     tolerance=2,
+    autocast="float32",
 )
 def poisson_nll_loss(
     input: Tensor, target: Tensor, log_input: bool = True, full: bool = False, eps: Number = 1e-8, reduction: str = "mean"
@@ -244,7 +249,7 @@ def gaussian_nll_loss(
     return _reduced(loss, reduction, "gaussian_nll_loss")  # type: ignore[no-any-return]
 
 
-@op(kind=LOSS, dtypes=floats, functional=True, method=False, samples=_pairs)
+@op(kind=LOSS, dtypes=floats, functional=True, method=False, samples=_pairs, autocast="float32")
 def soft_margin_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """log(1 + exp(-target * input)), for targets 1 and -1.
 

@@ -65,6 +65,7 @@ def _same_shape(name: str, x: Any, target: Any) -> None:
     method=False,
     samples=_pair_samples,
     reference=lambda np, x, y, reduction="mean": _np_reduced(np, (x - y) ** 2, reduction),
+    autocast="float32",
 )
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """(input - target)², reduced.
@@ -96,6 +97,7 @@ def _(g: Any, out: Any, input: Any, target: Any, reduction: str) -> Any:
     method=False,
     samples=_pair_samples,
     reference=lambda np, x, y, reduction="mean": _np_reduced(np, np.abs(x - y), reduction),
+    autocast="float32",
 )
 def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """|input - target|, reduced.
@@ -255,7 +257,15 @@ def _nll_samples(m: Any) -> Any:
     ]
 
 
-@op(functional=True, kind=LOSS, dtypes=floats.on("input", "weight"), method=False, reference=_np_nll, samples=_nll_samples)
+@op(
+    functional=True,
+    kind=LOSS,
+    dtypes=floats.on("input", "weight"),
+    method=False,
+    reference=_np_nll,
+    samples=_nll_samples,
+    autocast="float32",
+)
 def nll_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: Number = -100, reduction: str = "mean"
 ) -> Tensor:
@@ -322,6 +332,7 @@ def _entropy_samples(m: Any) -> Any:
     public=False,
     reference=_np_cross_entropy,
     samples=_entropy_samples,
+    autocast="float32",
 )
 def cross_entropy_of(
     input: Tensor,
@@ -403,6 +414,7 @@ def _(g: Any, out: Any, input: Any, target: Any, weight: Any, ignore_index: Any,
             x, target, weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing
         )
     ),
+    autocast="float32",
 )
 def cross_entropy(
     input: Tensor,
@@ -447,6 +459,7 @@ def _np_bce(np: Any, x: Any, y: Any, weight: Any = None, pos: Any = None, reduct
         (m(3, 5), m(3, 5, low=0, high=1), None, m(5, low=0.5), "none"),
         (m(4), m(4, low=0, high=1), m(4, low=0.5), m(4, low=0.5)),
     ],
+    autocast="float32",
 )
 def binary_cross_entropy_with_logits(
     input: Tensor, target: Tensor, weight: Tensor | None = None, pos_weight: Tensor | None = None, reduction: str = "mean"

@@ -42,6 +42,7 @@ def _signs(m: Any, *shape: int) -> Any:
     samples=lambda m: (
         [(m(3, 5), _signs(m, 3, 5)), (m(7), _signs(m, 7), 2.0, "none"), (m(7), _signs(m, 7), 0.5, "sum")] if m.is_float else []
     ),
+    autocast="float32",
 )
 def hinge_embedding_loss(input: Tensor, target: Tensor, margin: Number = 1.0, reduction: str = "mean") -> Tensor:
     """input where target is 1, and max(0, margin - input) where it is -1.
@@ -65,6 +66,7 @@ def hinge_embedding_loss(input: Tensor, target: Tensor, margin: Number = 1.0, re
     functional=True,
     method=False,
     samples=lambda m: [(m(7), m(7), _signs(m, 7)), (m(3, 5), m(3, 5), _signs(m, 3, 5), 0.5, "none")] if m.is_float else [],
+    autocast="float32",
 )
 def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: Number = 0.0, reduction: str = "mean") -> Tensor:
     """max(0, margin - target * (input1 - input2)): target 1 wants input1 above input2, -1 below.
@@ -92,6 +94,7 @@ def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: 
         else []
     ),
     tolerance=4,
+    autocast="float32",
 )
 def cosine_embedding_loss(
     input1: Tensor, input2: Tensor, target: Tensor, margin: Number = 0.0, reduction: str = "mean"
@@ -123,6 +126,7 @@ def cosine_embedding_loss(
     method=False,
     samples=lambda m: [(m(4, 5), m(4, 5), m(4, 5)), (m(4, 5), m(4, 5), m(4, 5), 0.5, 1.0, 1e-6, True, "none")],
     tolerance=4,
+    autocast="float32",
 )
 def triplet_margin_loss(
     anchor: Tensor,
@@ -201,7 +205,15 @@ def _class_samples(m: Any) -> Any:
     ]
 
 
-@op(kind=LOSS, dtypes=floats.on("input", "weight"), functional=True, method=False, samples=_class_samples, tolerance=2)
+@op(
+    kind=LOSS,
+    dtypes=floats.on("input", "weight"),
+    functional=True,
+    method=False,
+    samples=_class_samples,
+    tolerance=2,
+    autocast="float32",
+)
 def multi_margin_loss(
     input: Tensor, target: Tensor, p: int = 1, margin: Number = 1.0, weight: Tensor | None = None, reduction: str = "mean"
 ) -> Tensor:
@@ -235,7 +247,7 @@ def _label_samples(m: Any) -> Any:
     return [(m(3, 4), labels), (m(3, 4), labels, "none"), (m(4), labels[0], "sum")]
 
 
-@op(kind=LOSS, dtypes=floats.on("input"), functional=True, method=False, samples=_label_samples, tolerance=2)
+@op(kind=LOSS, dtypes=floats.on("input"), functional=True, method=False, samples=_label_samples, tolerance=2, autocast="float32")
 def multilabel_margin_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """The sum of max(0, 1 - input[label] + input[i]) over the labels and the classes i that are none, over the number of classes.
 
