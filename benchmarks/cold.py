@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import peers, works
+from benchmarks import jax_resnet, networks, peers, works
 
 MLP, DEEP = (784, 512, 512, 10), (128,) * 51
 STEADY = 5
@@ -49,6 +49,16 @@ def _one(*shapes: tuple[int, ...]) -> Callable[[str], Iterator[tuple[Any, ...]]]
     return calls
 
 
+def _images(library: str) -> Iterator[tuple[Any, Any]]:
+    rng = np.random.default_rng(0)
+    yield rng.random((8, 3, 224, 224), dtype=np.float32), rng.integers(0, jax_resnet.CLASSES, 8)
+
+
+def _resnet_step(library: Any) -> Callable[[Any, Any], Any]:
+    model = library.models.resnet18() if hasattr(library, "models") else networks.torch_resnet18(library.nn)
+    return networks.make_step(library, model)
+
+
 # work → (the function for duograph or torch, its JAX form or None, the arguments of the calls)
 WORKS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any] | None, Callable[[str], Iterator[tuple[Any, ...]]]]] = {
     "sizes": (lambda lib: works.mlp_step(lib, MLP), lambda jax: works.jax_mlp_step(jax, MLP), _mlp_calls),
@@ -56,6 +66,7 @@ WORKS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any] | None, Callab
     "depth": (works.random_depth_step, None, _one((64, 1000), (64, 10))),
     "deep": (lambda lib: works.mlp_step(lib, DEEP), lambda jax: works.jax_mlp_step(jax, DEEP), _one((64, 128), (64, 128))),
     "rnn": (works.rnn_gradients, works.jax_rnn, _one((100, 16, 128))),
+    "resnet": (_resnet_step, jax_resnet.resnet18_step, _images),
 }
 
 
