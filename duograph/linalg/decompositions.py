@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from .. import _core as core
 from ..autograd import Function
 from ..errors import ArgumentError, GradError, ShapeError
-from ..ops.arguments import checked
+from ..ops.arguments import under_autocast
 from .host import check, lapack, transposed
 from .systems import identity, inv, solve
 
@@ -70,7 +70,7 @@ def cholesky_gradient(low: Any, g: Any) -> Any:
     return (half + transposed(half)) * 0.5
 
 
-@checked
+@under_autocast("float32")
 def cholesky(x: Tensor, *, upper: bool = False) -> Tensor:
     """The lower triangular matrix whose product with its transpose is x, or that transpose (upper).
 
@@ -116,7 +116,7 @@ class _QR(Function):
         return transposed(solve(r, transposed(g_q + q @ inner)))
 
 
-@checked
+@under_autocast("float32")
 def qr(x: Tensor, mode: str = "reduced") -> QR:
     """An orthogonal Q and an upper triangular R whose product is x: mode "reduced", "complete" or "r" (Q is empty).
 
@@ -144,7 +144,7 @@ def qr(x: Tensor, mode: str = "reduced") -> QR:
 _eigh = lapack("eigh", lambda numpy, x: tuple(numpy.linalg.eigh(x)), (lambda x: x.sum(-1), "x"))
 
 
-@checked
+@under_autocast("float32")
 def householder_product(x: Tensor, tau: Tensor) -> Tensor:
     """The first columns of a product of reflections I - tau_i v_i v_iᵀ, v_i being column i below its 1 on the diagonal.
 
@@ -199,7 +199,7 @@ def _over_gaps(x: Any, values: Any) -> Any:
     return x / gaps * (1 - one)
 
 
-@checked
+@under_autocast("float32")
 def eigh(x: Tensor, UPLO: str = "L") -> Eigh:
     """The eigenvalues of symmetric matrices in ascending order, and their orthonormal eigenvectors as columns.
 
@@ -221,7 +221,7 @@ def eigh(x: Tensor, UPLO: str = "L") -> Eigh:
     return Eigh(*_Eigh.apply(x if UPLO == "L" else transposed(x)))
 
 
-@checked
+@under_autocast("float32")
 def eigvalsh(x: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues of symmetric matrices in ascending order; see `eigh`.
 
@@ -278,7 +278,7 @@ class _SVD(Function):
         return made if rest is None else made + rest
 
 
-@checked
+@under_autocast("float32")
 def svd(x: Tensor, full_matrices: bool = True) -> SVD:
     """Singular values in descending order, with their left singular vectors as columns and right ones as rows.
 
@@ -302,7 +302,7 @@ def svd(x: Tensor, full_matrices: bool = True) -> SVD:
     return SVD(*_full_svd(x))
 
 
-@checked
+@under_autocast("float32")
 def svdvals(x: Tensor) -> Tensor:
     """Singular values in descending order; see `svd`. Their gradient is there also where some are equal.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import _core as core
 from ..autograd import Function
-from ..ops.arguments import checked
+from ..ops.arguments import under_autocast
 from .decompositions import svd
 from .host import check, lapack, transposed
 from .systems import identity, inv
@@ -36,7 +36,7 @@ class _Determinant(Function):
         return g[..., None, None] * signs * (u * others[..., None, :]) @ v
 
 
-@checked
+@under_autocast("float32")
 def det(x: Tensor) -> Tensor:
     """The determinants of square matrices; 1 for those without rows.
 
@@ -68,7 +68,7 @@ class _LogDeterminant(Function):
         return g[..., None, None] * transposed(inv(x))
 
 
-@checked
+@under_autocast("float32")
 def slogdet(x: Tensor) -> tuple[Tensor, Tensor]:
     """The sign of the determinants of square matrices and the logarithm of their size: 0 and -inf for singular ones.
 
@@ -87,7 +87,7 @@ def slogdet(x: Tensor) -> tuple[Tensor, Tensor]:
     return sign, size
 
 
-@checked
+@under_autocast("float32")
 def logdet(x: Tensor) -> Tensor:
     """The logarithm of the determinants of square matrices: NaN for negative ones, -inf for 0.
 

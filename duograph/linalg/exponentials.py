@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import _core as core
 from ..autograd import Function
-from ..ops.arguments import checked
+from ..ops.arguments import under_autocast
 from ..ops.shapes.joining import cat
 from .host import check, lapack, transposed
 
@@ -63,7 +63,7 @@ class _MatrixExponential(Function):
         return _MatrixExponential.apply(cat([upper, lower], -2))[..., :n, n:]
 
 
-@checked
+@under_autocast("float32")
 def matrix_exp(x: Tensor) -> Tensor:
     """The exponential of square matrices: the sum of x^k / k!.
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from .. import _core as core
 from ..autograd import Function
 from ..errors import ArgumentError, GradError, ShapeError
-from ..ops.arguments import checked
+from ..ops.arguments import under_autocast
 from ..tensors.creation import arange, eye, zeros
 from .host import LinAlgError, check, lapack, transposed
 from .systems import solve
@@ -131,7 +131,7 @@ def _check_pivot(name: str, pivot: bool) -> None:
         raise ArgumentError(f"linalg.{name}: rows are always exchanged here", hint="leave pivot out")
 
 
-@checked
+@under_autocast("float32")
 def lu_factor_ex(x: Tensor, *, pivot: bool = True, check_errors: bool = False) -> CheckedFactors:
     """`lu_factor` that says in `info` where U's diagonal is 0, instead of raising an error (unless check_errors).
 
@@ -151,7 +151,7 @@ def lu_factor_ex(x: Tensor, *, pivot: bool = True, check_errors: bool = False) -
     return made
 
 
-@checked
+@under_autocast("float32")
 def lu_factor(x: Tensor, *, pivot: bool = True) -> Factors:
     """Both triangles of x = P @ L @ U in one matrix, and the exchanges of rows, as `lu_solve` takes them.
 
@@ -169,7 +169,7 @@ def lu_factor(x: Tensor, *, pivot: bool = True) -> Factors:
     return Factors(*lu_factor_ex(x, pivot=pivot)[:2])
 
 
-@checked
+@under_autocast("float32")
 def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True) -> LU:
     """P, L and U of what `lu_factor` gave.
 
@@ -187,7 +187,7 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
     return LU(_permutation(LU_data, LU_pivots) if unpack_pivots else empty, low, up)
 
 
-@checked
+@under_autocast("float32")
 def lu(x: Tensor, *, pivot: bool = True) -> LU:
     """The permutation P and the triangles L and U whose product is x.
 
@@ -206,7 +206,7 @@ def lu(x: Tensor, *, pivot: bool = True) -> LU:
     return lu_unpack(*lu_factor_ex(x)[:2])
 
 
-@checked
+@under_autocast("float32")
 def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False) -> Tensor:
     """The solution X of A @ X = B (not left: of X @ A = B; adjoint: with A transposed) by the factors of A.
 

@@ -8,7 +8,7 @@ from typing import Any
 from .. import _core as core
 from .. import ops as _ops
 from ..errors import ArgumentError, DimensionError, ShapeError
-from ..ops.arguments import checked
+from ..ops.arguments import checked, under_autocast
 from .decompositions import svdvals
 from .systems import inv
 
@@ -102,7 +102,7 @@ def norm(x: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, 
     return matrix_norm(x, ord, (0, 1) if dim is None else dim, keepdim, dtype=dtype)
 
 
-@checked
+@under_autocast("float32")
 def cond(x: Tensor, p: Any = None) -> Tensor:
     """How much a matrix magnifies relative errors: the ratio of its extreme singular values, or (p) of norms.
 
@@ -176,7 +176,7 @@ def matrix_power(x: Tensor, n: int) -> Tensor:
     return ops.matrix_power(inv(x), -n)  # type: ignore[no-any-return]
 
 
-@checked
+@under_autocast("lower")
 def vecdot(a: Tensor, b: Tensor, *, dim: int = -1) -> Tensor:
     """The sum of products along a dimension.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import _core as core
 from ..autograd import Function
-from ..ops.arguments import checked
+from ..ops.arguments import under_autocast
 from ..tensors.functions import finfo
 from .decompositions import svdvals
 from .host import check, lapack, transposed
@@ -20,7 +20,7 @@ _pinv = lapack(
 )
 
 
-@checked
+@under_autocast("float32")
 def matrix_rank(x: Tensor, *, atol: float | None = None, rtol: float | None = None) -> Tensor:
     """How many singular values are above max(atol, rtol * the greatest); rtol is max(m, n) times the dtype's precision.
 
@@ -58,7 +58,7 @@ class _PseudoInverse(Function):
         return first + second - across @ g @ across, None
 
 
-@checked
+@under_autocast("float32")
 def pinv(
     x: Tensor, rcond: float | Tensor | None = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None
 ) -> Tensor:

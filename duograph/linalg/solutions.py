@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from .. import _core as core
 from ..errors import ShapeError
-from ..ops.arguments import checked
+from ..ops.arguments import under_autocast
 from ..tensors.creation import empty
 from .host import check, transposed
 from .ranks import matrix_rank, pinv
@@ -24,7 +24,7 @@ class LeastSquares(NamedTuple):
     singular_values: Any
 
 
-@checked
+@under_autocast("float32")
 def lstsq(a: Tensor, b: Tensor, rcond: float | None = None, *, driver: str | None = None) -> LeastSquares:
     """The x of least norm among those for which |a @ x - b| is least.
 
@@ -55,7 +55,7 @@ def lstsq(a: Tensor, b: Tensor, rcond: float | None = None, *, driver: str | Non
     return LeastSquares(found.squeeze(-1) if vector else found, residuals, rank, empty(0, dtype=a.dtype))
 
 
-@checked
+@under_autocast("float32")
 def cholesky_solve(b: Tensor, factor: Tensor, upper: bool = False) -> Tensor:
     """The solution of a @ x = b, given the factor of `cholesky(a)`.
 
@@ -74,7 +74,7 @@ def cholesky_solve(b: Tensor, factor: Tensor, upper: bool = False) -> Tensor:
     return solve(transposed(low), solve(low, b))
 
 
-@checked
+@under_autocast("float32")
 def cholesky_inverse(factor: Tensor, upper: bool = False) -> Tensor:
     """The inverse of a, given the factor of `cholesky(a)`.
 
@@ -87,7 +87,7 @@ def cholesky_inverse(factor: Tensor, upper: bool = False) -> Tensor:
     return back @ transposed(back)  # type: ignore[no-any-return]
 
 
-@checked
+@under_autocast("float32")
 def tensorinv(x: Tensor, ind: int = 2) -> Tensor:
     """The inverse of what `tensordot` with x does: the first `ind` dimensions of x are those of the results.
 
@@ -101,7 +101,7 @@ def tensorinv(x: Tensor, ind: int = 2) -> Tensor:
     return inv(x.flatten(0, ind - 1).flatten(1)).reshape(columns + rows)  # type: ignore[no-any-return]
 
 
-@checked
+@under_autocast("float32")
 def tensorsolve(a: Tensor, b: Tensor, dims: tuple[int, ...] | None = None) -> Tensor:
     """The x for which tensordot(a, x, x.dim()) is b; `dims` of a are moved to its end first.
 

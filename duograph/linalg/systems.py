@@ -7,7 +7,7 @@ from typing import Any
 from .. import _core as core
 from ..autograd import Function
 from ..errors import ShapeError
-from ..ops.arguments import checked
+from ..ops.arguments import under_autocast
 from ..tensors.creation import eye
 from ..tensors.functions import broadcast_shapes
 from .host import check, lapack, transposed
@@ -38,7 +38,7 @@ class _Inverse(Function):
         return -(across @ g @ across)
 
 
-@checked
+@under_autocast("float32")
 def inv(x: Tensor) -> Tensor:
     """The inverse of square matrices.
 
@@ -83,7 +83,7 @@ def systems(name: str, a: Any, b: Any) -> tuple[Any, Any, bool]:
     return a.expand(*batch, *a.shape[-2:]), b.expand(*batch, *b.shape[-2:]), vector
 
 
-@checked
+@under_autocast("float32")
 def solve(a: Tensor, b: Tensor, *, left: bool = True) -> Tensor:
     """The solution x of a @ x = b, or (not left) of x @ a = b.
 
@@ -104,7 +104,7 @@ def solve(a: Tensor, b: Tensor, *, left: bool = True) -> Tensor:
     return made.squeeze(-1) if vector else made  # type: ignore[no-any-return]
 
 
-@checked
+@under_autocast("float32")
 def solve_triangular(a: Tensor, b: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
     """The solution x of a @ x = b (not left: of x @ a = b), where only one triangle of a counts.
 

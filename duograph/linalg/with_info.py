@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from .. import _core as core
 from ..autograd import Function
 from ..errors import DTypeError
-from ..ops.arguments import checked
+from ..ops.arguments import under_autocast
 from .decompositions import cholesky_gradient
 from .host import LinAlgError, check, lapack, transposed
 from .lu import eliminated, flattened
@@ -115,7 +115,7 @@ def _raise(name: str, info: Any, fault: str, check_errors: bool) -> None:
         raise LinAlgError(f"linalg.{name}: {fault}")
 
 
-@checked
+@under_autocast("float32")
 def cholesky_ex(x: Tensor, *, upper: bool = False, check_errors: bool = False) -> Cholesky:
     """`cholesky` that says in `info` which matrices have no factor (it is NaN), instead of raising an error.
 
@@ -133,7 +133,7 @@ def cholesky_ex(x: Tensor, *, upper: bool = False, check_errors: bool = False) -
     return Cholesky(transposed(made) if upper else made, info)
 
 
-@checked
+@under_autocast("float32")
 def solve_ex(a: Tensor, b: Tensor, *, left: bool = True, check_errors: bool = False) -> Solution:
     """`solve` that says in `info` which matrices are singular (their solutions are NaN), instead of raising an error.
 
@@ -156,7 +156,7 @@ def solve_ex(a: Tensor, b: Tensor, *, left: bool = True, check_errors: bool = Fa
     return Solution(made, info)
 
 
-@checked
+@under_autocast("float32")
 def inv_ex(x: Tensor, *, check_errors: bool = False) -> Inverse:
     """`inv` that says in `info` which matrices are singular (their inverses are NaN), instead of raising an error.
 

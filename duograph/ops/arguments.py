@@ -146,6 +146,11 @@ def checked(function: Callable[P, R], name: str | None = None, names: str = "", 
     return made
 
 
+def under_autocast(policy: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorator: `checked`, with what autocast makes of the tensors (a key of AUTOCAST)."""
+    return lambda function: checked(function, autocast=policy)
+
+
 def _with_our_names(
     function: Callable[..., Any], names: str, args: Sequence[Any], kwargs: dict[str, Any]
 ) -> tuple[Sequence[Any], dict[str, Any]] | None:

@@ -388,3 +388,26 @@ def test_normalisations_of_16_bits_with_float32_parameters():
         assert found == names == ["bfloat16", "float32"]
         for value, want in zip(values, expected):
             np.testing.assert_allclose(value, want, atol=0.02 * np.abs(want).max())
+
+
+AS_IN_TORCH = ("cholesky", "qr", "eigh", "eigvalsh", "svd", "svdvals", "inv", "cond", "inv_ex", "cholesky_ex")
+
+
+def test_linear_algebra_computes_in_float32():
+    matrix = X[:, :4] @ X[:, :4].T + 4 * np.eye(4, dtype=np.float32)
+
+    def names(lib, function, *args):
+        with lib.autocast("cpu", dtype=lib.bfloat16):
+            found = getattr(lib.linalg, function)(*(lib.tensor(x).to(lib.bfloat16) for x in args))
+        return [name(x) for x in (found if isinstance(found, tuple) else (found,))]
+
+    for function in AS_IN_TORCH:
+        assert names(dg, function, matrix) == names(torch, function, matrix), function
+    for function in ("lu", "lu_factor", "pinv", "det", "slogdet", "matrix_exp"):
+        assert names(dg, function, matrix)[0] == "float32", function
+    for function in ("solve", "vecdot"):
+        assert names(dg, function, matrix, matrix) == names(torch, function, matrix, matrix), function
+    with dg.autocast("cpu"):
+        assert name(dg.linalg.matrix_power(dg.tensor(matrix), 2)) == "bfloat16"
+        found = dg.linalg.pinv(dg.tensor(matrix))  # nothing inside is rounded to 16 bits
+    np.testing.assert_allclose(found.numpy(), np.linalg.pinv(matrix), rtol=1e-3, atol=1e-4)
