@@ -36,9 +36,10 @@ bool is_cast(const TensorObject* tensor, DType dtype) {
   return is_floating(tensor->dtype) && tensor->dtype != DType::Float64 && tensor->dtype != dtype;
 }
 
+// Outside of contexts nothing would say when to forget it.
 bool is_kept(const TensorObject* tensor) {
-  return mode.autocast.keeps_casts && !mode.tracing && tensor->buffer && !tensor->node && !tensor->base &&
-         tensor->dtype == DType::Float32 && requires_grad(tensor);
+  return mode.autocast.keeps_casts && mode.autocast.depth > 0 && !mode.tracing && tensor->buffer && !tensor->node &&
+         !tensor->base && tensor->dtype == DType::Float32 && requires_grad(tensor);
 }
 
 TensorObject* kept_cast(OpObject* op, PyObject* const* values) {

@@ -192,6 +192,17 @@ def test_casts_are_freed_at_the_end(cache):
     assert (inside - dg.memory_stats()["allocated"] >= 2_000_000) == cache
 
 
+def test_nothing_is_kept_where_no_context_ends():
+    x, before = dg.rand(1, 1000), dg.memory_stats()["allocated"]
+    try:
+        dg.set_autocast_enabled("cpu", True)
+        dg.nn.functional.linear(x, dg.rand(1000, 1000, requires_grad=True))
+    finally:
+        held = dg.memory_stats()["allocated"]
+        dg.set_autocast_enabled("cpu", False)
+    assert held - before < 1_000_000
+
+
 def test_a_thread_has_its_own():
     found = []
     with dg.autocast("cpu"):
