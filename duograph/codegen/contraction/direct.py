@@ -1,14 +1,14 @@
 """Direct convolutions: a tile is some pixels of a row by some kernels, so windows are not copied, only kernels are.
 
-``pack`` puts the kernels into panels, ``run`` makes the products. A chunk of ``pack`` is a panel; one of ``run`` is a strip of
-pixels of an image by a group of panels that stays in the second level cache, strips numbered fastest. All of k is summed in
-one tile, so C is written once, and the epilogue runs on each strip. Each element is the chain that it is in `block`.
+A chunk is a strip of pixels of an image by a group of kernels, strips numbered fastest. A worker packs the kernels of a group
+when it comes to one, into panels in scratch that stay in the second level cache; meanwhile tiles prefetch those of the next
+group. All of k is summed in one tile, so C is written once, and the epilogue runs on each strip. Each element is the chain
+that it is in `block`.
 """
 
 from __future__ import annotations
 
 from duograph.codegen.contraction.direct_tile import (
-    AHEAD,
     STEP_BYTES,
     TABLE,
     TILE,
@@ -25,15 +25,13 @@ from duograph.codegen.llvm import Module, Value
 from duograph.ir.dim import ceildiv
 
 PART = "direct"
-# The words of ``pack``; strides in elements.
-PACK_HEADER = ("kernels", "k", "w_kernel", "panel")
-# The words of ``run``; then (extent, stride in elements) of each dim of k, and of the pixels of an image, outer to inner.
+# The words of a launch; then (extent, stride in elements) of each dim of k, and of the pixels of an image, outer to inner.
 # "panel": bytes of a panel; "group": panels in a group; "strip": pixels in one.
 HEADER = (
-    *("images", "kernels", "k", "pixels", "x_image", "c_image", "c_kernel"),
+    *("images", "kernels", "k", "pixels", "w_kernel", "x_image", "c_image", "c_kernel"),
     *("panel", "group", "strip", "epilogue", "k_dims", "pixel_dims"),
 )
-_DIM = 16
+_DIM, _LINE = 16, 64
 _HEIGHTS = "direct_heights"
 
 
@@ -42,50 +40,70 @@ def panel_bytes(shape: TileShape, k: Extent) -> Extent:
     return ceildiv(k, shape.lanes) * (shape.lanes * shape.vectors * shape.vector_bytes)
 
 
-def scratch_bytes(shape: TileShape, k: Extent) -> Extent:
-    """What ``run`` needs."""
-    return sums_bytes(shape) + (k + AHEAD) * STEP_BYTES
+def before_panels(shape: TileShape, k: Extent) -> Extent:
+    """Scratch for sums and steps."""
+    return sums_bytes(shape) + ceildiv(k * STEP_BYTES, _LINE) * _LINE
 
 
 def add_direct(module: Module, shape: TileShape) -> None:
-    """The part: its two launch functions."""
+    """The part: its launch function."""
     add_packers(module, shape)
     add_direct_tiles(module, shape)
     heights = next_heights(shape, shape.all_heights)
     module.table(_HEIGHTS, "i64", [str(rows) for rows in heights], align=8)
-    _add_pack(module, shape)
     _add_run(module, shape, len(heights) - 1)
 
 
-def _words(f: TileFunction, names: tuple[str, ...]) -> dict[str, str]:
-    return {name: f.load("i64", f.gep("%sizes", 8 * i)) for i, name in enumerate(names)}
+class _Panels:
+    """The packed kernels of the group at hand, and how far those of the next one are prefetched."""
 
+    def __init__(self, f: TileFunction, words: dict[str, str], source: str, at: str) -> None:
+        self.f, self.w, self.source, self.at = f, words, source, at
+        self.row = f.mul(words["w_kernel"], f.shape.size)
+        self.group = f.variable("i64", -1)
+        self.coming, self.end = f.variable("ptr", source), f.variable("ptr", source)
 
-def _add_pack(module: Module, shape: TileShape) -> None:
-    f = TileFunction(module, "pack", ABI)
-    f.shape = shape
-    w = _words(f, PACK_HEADER)
-    source, panels = (f.load("ptr", f.gep("%args", 8 * i)) for i in range(2))
-    step = f.mul(w["w_kernel"], shape.size)
-    with f.loop("%begin", "%end") as panel:
-        first = f.mul(panel, shape.width)
-        count = f.umin(f.sub(w["kernels"], first), shape.width)
-        target = f.gep(panels, f.mul(panel, w["panel"]))
-        values: list[Value] = [f.gep(source, f.mul(first, step)), 0, step, target, w["panel"], w["k"], count]
-        f.call("pack_columns", [(type, value) for (type, _), value in zip(PACK_B, values)])
-    module.add(f)
+    def pack(self, group: Value) -> None:
+        """All panels of a group, unless they are there."""
+        f, w, width = self.f, self.w, self.f.shape.width
+        with f.when(f.icmp("ne", group, f.load("i64", self.group))):
+            f.store("i64", group, self.group)
+            size = f.mul(w["group"], width)
+            first = f.mul(group, size)
+            count = f.umin(f.sub(w["kernels"], first), size)
+            with f.loop(0, count, width) as kernel:
+                target = f.gep(self.at, f.mul(f.udiv(kernel, width), w["panel"]))
+                columns = f.umin(f.sub(count, kernel), width)
+                place = f.gep(self.source, f.mul(f.add(first, kernel), self.row))
+                values: list[Value] = [place, 0, self.row, target, w["panel"], w["k"], columns]
+                f.call("pack_columns", [(type, value) for (type, _), value in zip(PACK_B, values)])
+            following = f.add(first, count)
+            last = f.umin(f.add(following, size), w["kernels"])
+            f.store("ptr", f.gep(self.source, f.mul(following, self.row)), self.coming)
+            f.store("ptr", f.gep(self.source, f.mul(last, self.row)), self.end)
+
+    def walk(self, idle: str) -> list[Value]:
+        """What a tile prefetches, a line with each k; it stays where it is when all is done."""
+        f = self.f
+        coming = f.load("ptr", self.coming)
+        busy = f.icmp("ult", coming, f.load("ptr", self.end), "ptr")
+        step = f.select(busy, _LINE, 0)
+        f.store("ptr", f.gep(coming, f.mul(step, self.w["k"])), self.coming)
+        return [f.select(busy, coming, idle, "ptr"), step]
 
 
 def _add_run(module: Module, shape: TileShape, most: int) -> None:
     f = TileFunction(module, "run", ABI)
     f.shape = shape
-    w = _words(f, HEADER)
-    x, packed, c = (f.load("ptr", f.gep("%args", 8 * i)) for i in range(3))
+    w = {name: f.load("i64", f.gep("%sizes", 8 * i)) for i, name in enumerate(HEADER)}
+    x, kernels, c = (f.load("ptr", f.gep("%args", 8 * i)) for i in range(3))
     stop = stop_flag(f)
     of_k = f.gep("%sizes", 8 * len(HEADER))
     pixels = WalkedDims(f, f.gep(of_k, f.mul(w["k_dims"], _DIM)), w["pixel_dims"])
     sums, steps = "%scratch", f.gep("%scratch", sums_bytes(shape))
-    ahead = _fill_steps(f, WalkedDims(f, of_k, w["k_dims"]), w["k"], steps)
+    _fill_steps(f, WalkedDims(f, of_k, w["k_dims"]), w["k"], steps)
+    lines = f.ceildiv(f.mul(w["k"], STEP_BYTES), _LINE)
+    packed = _Panels(f, w, kernels, f.gep(steps, f.mul(lines, _LINE)))
     blocks = f.ceildiv(w["k"], shape.longest_block)
     block = f.and_(f.add(f.ceildiv(w["k"], blocks), BLOCK_UNIT - 1), -BLOCK_UNIT)
     panels = f.ceildiv(w["kernels"], shape.width)
@@ -98,6 +116,7 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
     with f.loop("%begin", "%end") as chunk:
         _leave_if(f, stop)
         group = f.udiv(chunk, each)
+        packed.pack(group)
         rest = f.sub(chunk, f.mul(group, each))
         image = f.udiv(rest, strips)
         low = f.mul(f.sub(rest, f.mul(image, strips)), w["strip"])
@@ -120,8 +139,8 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
         a = f.gep(from_x, f.add(pixels.outer(number), f.mul(within, pixels.step)))
         tile = f.load("ptr", f.gep(f"@{TABLE}", rows, 8))
         with f.loop(first, end) as panel:
-            b = f.gep(packed, f.mul(panel, w["panel"]))
-            _call(f, tile, TILE, [a, pixels.step, steps, ahead, b, w["k"], block, sums])
+            b = f.gep(packed.at, f.mul(f.sub(panel, first), w["panel"]))
+            _call(f, tile, TILE, [a, pixels.step, steps, b, w["k"], block, sums, *packed.walk(b)])
             kernel = f.mul(panel, shape.width)
             place = f.gep(f.gep(to_c, f.mul(kernel, c_kernel)), pixel, shape.size)
             count = f.umin(f.sub(w["kernels"], kernel), shape.width)
@@ -152,8 +171,8 @@ def _leave_if(f: TileFunction, stop: str) -> None:
     f.place(stay)
 
 
-def _fill_steps(f: TileFunction, walk: WalkedDims, k: str, out: str) -> Value:
-    """The bytes from each k to the next, 0 from the last one on; returns the byte offset of k number `AHEAD`."""
+def _fill_steps(f: TileFunction, walk: WalkedDims, k: str, out: str) -> None:
+    """The bytes from each k to the next, 0 from the last one on."""
 
     def place(i: Value) -> str:
         return f.gep(out, i, STEP_BYTES)
@@ -164,11 +183,8 @@ def _fill_steps(f: TileFunction, walk: WalkedDims, k: str, out: str) -> Value:
             f.store("i32", value, place(f.add(at, i)))
 
     walk.runs(0, k, fill)
-    ahead = f.load("i32", place(f.select(f.icmp("ugt", k, AHEAD), AHEAD, 0)))
     last = f.sub(k, 1)
     with f.loop(0, last) as i:
         here = place(i)
         f.store("i32", f.op(f"sub i32 {f.load('i32', f.gep(here, STEP_BYTES))}, {f.load('i32', here)}"), here)
-    with f.loop(last, f.add(k, AHEAD)) as i:
-        f.store("i32", 0, place(i))
-    return f.op(f"sext i32 {ahead} to i64")
+    f.store("i32", 0, place(last))

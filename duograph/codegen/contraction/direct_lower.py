@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from duograph.codegen.contraction.direct import HEADER, PART, panel_bytes, scratch_bytes
+from duograph.codegen.contraction.direct import HEADER, PART, before_panels, panel_bytes
 from duograph.codegen.contraction.epilogue import may_run_hot
 from duograph.codegen.contraction.parts import TILED, library_name
 from duograph.codegen.contraction.shape import TileShape
@@ -16,7 +16,7 @@ from duograph.ir.dim import ceildiv, floordiv, known_le, maximum, minimum, produ
 _GROUP_BYTES = 768 << 10  # of panels: they stay in the second level cache while windows pass by
 _STRIP = 64  # pixels, about: what a strip makes is in the first level cache or near it for the epilogue
 _MOST_OFFSET = 1 << 31
-# Kernels are packed for each product: it pays where so many pixels share each.
+# Kernels are packed in each call: it pays where so many pixels share each.
 _PIXELS_PER_KERNEL = 2
 _PANEL, _FEWEST = 32, 7  # kernels in a panel, pixels in a row
 _MOST_UNUSED = 5  # of what is computed, a share of 1 / this
@@ -93,6 +93,7 @@ def _facts(d: Direct, dtype: str) -> list[tuple[Extent, Extent]]:
     for extent, stride in d.k_walk:
         reach = reach + extent * maximum(stride, -1 * stride)
     return [
+        (1, d.k),
         (unused * _MOST_UNUSED, d.kernels),
         (_FEWEST, d.pixel_walk[-1][0]),
         (_PIXELS_PER_KERNEL * d.kernels, maximum(d.images, 1) * d.pixels),
@@ -104,17 +105,8 @@ def _numbers(walk: Walk) -> list[Extent]:
     return [word for dim in walk for word in dim]
 
 
-def packing(d: Direct, dtype: str, shape: TileShape, packed: int) -> tuple[Launch, Extent]:
-    """The launch that packs the kernels of operand 0 into operand ``packed``, and how many bytes that needs."""
-    panel = panel_bytes(shape, d.k)
-    panels = ceildiv(d.kernels, shape.width)
-    size = panels * panel
-    symbol = f"{library_name(dtype, PART)}:pack"
-    return Launch(symbol, (0, packed), (d.kernels, d.k, d.w_kernel, panel), panels, 0, 2 * size), size
-
-
 def product_launch(d: Direct, dtype: str, shape: TileShape, args: tuple[int, ...], epilogue: int) -> Launch:
-    """The launch of the products: args are x, the panels, C and what the epilogue loads. Its sizes are those of `direct`."""
+    """The launch: args are x, the kernels, C and what the epilogue loads. Its sizes are those of `direct`."""
     panel = panel_bytes(shape, d.k)
     panels = ceildiv(d.kernels, shape.width)
     group = maximum(minimum(floordiv(_GROUP_BYTES, panel), panels), 1)
@@ -125,6 +117,7 @@ def product_launch(d: Direct, dtype: str, shape: TileShape, args: tuple[int, ...
         "kernels": d.kernels,
         "k": d.k,
         "pixels": d.pixels,
+        "w_kernel": d.w_kernel,
         "x_image": d.x_image,
         "c_image": d.c_image,
         "c_kernel": d.c_kernel,
@@ -140,7 +133,7 @@ def product_launch(d: Direct, dtype: str, shape: TileShape, args: tuple[int, ...
     chunks = ceildiv(panels, group) * d.images * ceildiv(d.pixels, strip)
     cost = floordiv(d.images * d.pixels * d.kernels * d.k, 2)
     symbol = f"{library_name(dtype, PART)}:run"
-    return Launch(symbol, args, sizes, chunks, scratch_bytes(shape, d.k), cost, whole=True)
+    return Launch(symbol, args, sizes, chunks, before_panels(shape, d.k) + group * panel, cost, whole=True)
 
 
 def images_first(kernel: ContractionKernel) -> ContractionKernel:

@@ -10,22 +10,22 @@ from duograph.codegen.contraction.shape import TileFunction, TileShape
 from duograph.codegen.llvm import Module, Value
 
 # ``a``: the first pixel's window, ``a_row`` bytes from pixel to pixel; ``steps``: i32, bytes from each k to the next;
-# ``ahead``: to the k that is prefetched first; ``b``: a panel of kernels; ``block``: the most k in one chain; ``sums``: rows of
-# a tile's width.
+# ``b``: a panel of kernels; ``block``: the most k in one chain; ``sums``: rows of a tile's width; ``next``: what is prefetched
+# to L2, ``next_step`` bytes on with each k.
 TILE = (
     ("ptr", "a"),
     ("i64", "a_row"),
     ("ptr", "steps"),
-    ("i64", "ahead"),
     ("ptr", "b"),
     ("i64", "k"),
     ("i64", "block"),
     ("ptr", "sums"),
+    ("ptr", "next"),
+    ("i64", "next_step"),
 )
 # ``c``: of the first pixel and kernel, ``c_kernel`` bytes from kernel to kernel.
 TURN = (("ptr", "sums"), ("ptr", "c"), ("i64", "c_kernel"), ("i64", "rows"), ("i64", "kernels"))
 STEP_BYTES = 4
-AHEAD = 24  # k: windows are prefetched so far ahead, and the table goes on so far behind the last k
 _GROUP = 3  # rows reached from one pointer: by 0, 1 or 2 times the step
 TABLE = "direct_tiles"
 
@@ -53,21 +53,20 @@ def _add_tile(module: Module, shape: TileShape, rows: int) -> None:
         bases.append(f.gep(bases[-1], f.mul("%a_row", _GROUP)))
     two_rows = f.shl("%a_row", 1)
     scales: tuple[Value, ...] = (0, "%a_row", two_rows)
-    farthest = f.gep(f.gep(bases[-1], scales[(rows - 1) % _GROUP]), "%ahead")
-    pointers = ["%steps", farthest, "%b", *bases]
+    pointers = ["%steps", "%next", "%b", *bases]
     types = [*["ptr"] * len(pointers), *[shape.vector] * (rows * vectors)]
 
     def step(_: str, values: list[str]) -> list[str]:
-        steps, ahead, b, *groups = values[: len(pointers)]
+        steps, following, b, *groups = values[: len(pointers)]
         sums = values[len(pointers) :]
-        f.prefetch(ahead)
+        f.prefetch(following, locality=2)
         columns = [f.load_vector(f.gep(b, j * shape.vector_bytes)) for j in range(vectors)]
         added = []
         for i in range(rows):
             a = f.broadcast(f.gep(groups[i // _GROUP], scales[i % _GROUP]))
             added += [f.multiply_add(a, columns[j], sums[i * vectors + j]) for j in range(vectors)]
-        here = _step(f, steps)
-        moved = [f.gep(ahead, _step(f, f.gep(steps, AHEAD * STEP_BYTES))), f.gep(b, vectors * shape.vector_bytes)]
+        here = f.op(f"sext i32 {f.load('i32', steps)} to i64")
+        moved = [f.gep(following, "%next_step"), f.gep(b, vectors * shape.vector_bytes)]
         return [f.gep(steps, STEP_BYTES), *moved, *(f.gep(group, here) for group in groups), *added]
 
     places = [f.gep("%sums", (i * vectors + j) * shape.vector_bytes) for i in range(rows) for j in range(vectors)]
@@ -81,10 +80,6 @@ def _add_tile(module: Module, shape: TileShape, rows: int) -> None:
 
     f.carried_loop(0, "%k", "%block", [("ptr", pointer) for pointer in pointers], block)
     module.add(f)
-
-
-def _step(f: TileFunction, place: str) -> str:
-    return f.op(f"sext i32 {f.load('i32', place)} to i64")
 
 
 def _add_up(f: TileFunction, k0: str, places: list[str], sums: list[str]) -> None:

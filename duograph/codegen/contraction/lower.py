@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from duograph.codegen.analysis import analyse
 from duograph.codegen.contraction.block import scratch_bytes
-from duograph.codegen.contraction.direct_lower import Direct, direct_form, images_first, packing, pays, product_launch
+from duograph.codegen.contraction.direct_lower import Direct, direct_form, images_first, pays, product_launch
 from duograph.codegen.contraction.driver import BATCH_WORDS, HEADER
 from duograph.codegen.contraction.epilogue import Epilogue, emit_epilogue_function, emit_epilogue_launch, may_run_hot
 from duograph.codegen.contraction.library import library_dtype, symbol_of
@@ -77,10 +77,10 @@ class _Lowering:
         if form is None:
             self._product()
         elif kernel.direct:
-            self._direct(form, 1)
+            self._direct(form)
         else:  # the sizes of a run decide
             answer = pays(form, kernel.dtype)
-            self._direct(form, answer)
+            self._direct(form)
             count = len(self.launches)
             self._product()
             answers = [answer] * count + [1 - answer] * (len(self.launches) - count)
@@ -104,21 +104,17 @@ class _Lowering:
         if epilogue is not None and not hot:
             self.launches += emit_epilogue_launch(self.module, self.target, f"{self.symbol}_epilogue", epilogue)
 
-    def _direct(self, form: Direct, answer: Extent) -> None:
-        """The launches of a direct convolution; no memory for its kernels where the answer is 0."""
-        shape, packed = tile_shape(self.dtype, self.target.level), len(self.kernel.operands)
-        pack, size = packing(form, self.dtype, shape, packed)
-        self.temporaries.append(size * answer)
-        self.temporary_dtypes.append(self.kernel.dtype)
-        kernel = images_first(self.kernel)
+    def _direct(self, form: Direct) -> None:
+        """The launch of a direct convolution."""
+        shape, kernel = tile_shape(self.dtype, self.target.level), images_first(self.kernel)
         epilogue = self._epilogue(kernel, _Matrix(2, kernel.c_strides))
-        args = (1, packed, 2, *range(3, len(kernel.operands))) if epilogue else (1, packed, 2)
+        args = (1, 0, 2, *range(3, len(kernel.operands))) if epilogue else (1, 0, 2)
         launch = product_launch(form, self.dtype, shape, args, len(args) if epilogue else 0)
         if epilogue is not None:
             functions = (f"{self.symbol}_strip",)
             sizes = emit_epilogue_function(self.module, self.target, functions[0], epilogue, args, launch.size_exprs)
             launch = launch._replace(size_exprs=sizes, functions=functions)
-        self.launches += [pack, launch]
+        self.launches.append(launch)
 
     # ---- operands ----
 
