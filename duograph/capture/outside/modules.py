@@ -24,7 +24,8 @@ def library_code_reads(cls: type) -> bool:
 
 
 def _is_converted(cls: type) -> bool:
-    return cls.__name__ == "Module" or is_followed(cls.__module__)
+    nn = sys.modules.get("duograph.nn.module")
+    return (nn is not None and issubclass(nn.Module, cls)) or is_followed(cls.__module__)
 
 
 def _same(now: Any, then: Any) -> bool:
