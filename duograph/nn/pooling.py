@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import _core as core
+from ..errors import DomainError
 from . import functional
 from .module import Module
 
@@ -258,3 +259,39 @@ class MaxUnpool3d(_MaxUnpool):
 
     operator: Callable[..., Any] = staticmethod(functional.max_unpool3d)
     dims = 3
+
+
+class _FractionalMaxPool(Module):
+    operator: Callable[..., Any]
+    _random_samples: Tensor | None
+
+    def __init__(
+        self,
+        kernel_size: Numbers,
+        output_size: Numbers | None = None,
+        output_ratio: float | Sequence[float] | None = None,
+        return_indices: bool = False,
+        _random_samples: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        if (output_size is None) == (output_ratio is None):
+            raise DomainError(f"{type(self).__name__}: give either output_size or output_ratio")
+        self.kernel_size, self.output_size, self.output_ratio = kernel_size, output_size, output_ratio
+        self.return_indices = return_indices
+        self.register_buffer("_random_samples", _random_samples)
+
+    def forward(self, input: Tensor) -> Any:
+        size = self.kernel_size, self.output_size, self.output_ratio
+        return self.operator(input, *size, self.return_indices, self._random_samples)
+
+
+class FractionalMaxPool2d(_FractionalMaxPool):
+    """The greatest elements of windows that begin at random places of a plane; with return_indices also where they lie."""
+
+    operator: Callable[..., Any] = staticmethod(functional.fractional_max_pool2d)
+
+
+class FractionalMaxPool3d(_FractionalMaxPool):
+    """The greatest elements of windows that begin at random places of a block; with return_indices also where they lie."""
+
+    operator: Callable[..., Any] = staticmethod(functional.fractional_max_pool3d)

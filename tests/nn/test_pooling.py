@@ -200,3 +200,42 @@ def test_mistakes() -> None:
     ):
         with pytest.raises(error, match=message):
             call()
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("ratio", [False, True])
+def test_fractional_max_pool(dims, ratio):
+    shape, share = (2, 3, 9, 8, 7)[: 2 + dims], torch.rand(2, 3, dims, generator=torch.Generator().manual_seed(1))
+    data = torch.rand(shape, generator=torch.Generator().manual_seed(2))
+    made = []
+    for lib in (dg, torch):
+        x = lib.tensor(data.tolist(), requires_grad=True)
+        size = {"output_ratio": (0.5, 0.4, 0.3)[:dims]} if ratio else {"output_size": (4, 3, 2)[:dims]}
+        pool = getattr(lib.nn.functional, f"fractional_max_pool{dims}d")
+        both = pool(x, 2, **size, return_indices=True, _random_samples=lib.tensor(share.tolist()))
+        (both[0] * lib.arange(1.0, both[0].numel() + 1).reshape(both[0].shape)).sum().backward()
+        layer = getattr(lib.nn, f"FractionalMaxPool{dims}d")(2, **size, _random_samples=lib.tensor(share[:1].tolist()))
+        single = layer(x[0].detach())
+        made.append([both[0].tolist(), both[1].tolist(), x.grad.tolist(), single.tolist()])
+    for ours, theirs in zip(*made):
+        torch.testing.assert_close(torch.tensor(ours), torch.tensor(theirs))
+    plain = dg.nn.functional.fractional_max_pool2d(dg.tensor(data[:, :, :, :, 0].tolist() if dims == 3 else data.tolist()), 2, 3)
+    assert plain.shape == (2, 3, 3, 3)
+
+
+def test_what_fractional_max_pool_refuses():
+    pool = dg.nn.functional.fractional_max_pool2d
+    with pytest.raises(dg.errors.DomainError, match="give either output_size or output_ratio"):
+        pool(dg.ones(1, 1, 5, 5), 2)
+    with pytest.raises(dg.errors.DomainError, match="4 windows of 3 do not fit into a dimension of 5"):
+        pool(dg.ones(1, 1, 5, 5), 3, 4)
+
+
+@pytest.mark.parametrize("name", ["max_pool1d", "max_pool2d", "max_pool3d"])
+def test_pools_that_give_indices(name):
+    dims = int(name[-2])
+    x = dg.rand((2, 3, 7, 6, 5)[: 2 + dims])
+    for ours, arguments in ((name, (2,)), (f"adaptive_{name}", ((3,) * dims,))):
+        found = getattr(dg.nn.functional, f"{ours}_with_indices")(x, *arguments)
+        expected = getattr(dg.nn.functional, ours)(x, *arguments, return_indices=True)
+        assert [a.tolist() for a in found] == [a.tolist() for a in expected]

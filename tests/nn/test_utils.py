@@ -245,3 +245,34 @@ def test_to_empty():
     weight, pointer = net.weight, net.weight.data_ptr()
     assert net.to_empty(device="cpu") is net and net.weight is weight
     assert weight.data_ptr() != pointer and net.running_mean.shape == (3,)
+
+
+def test_adaptive_log_softmax():
+    made = []
+    for lib in LIBRARIES:
+        layer = filled(lib, lib.nn.AdaptiveLogSoftmaxWithLoss(8, 12, [3, 7], div_value=2.0, head_bias=True))
+        x = lib.arange(40.0).reshape(5, 8) / 20 - 1
+        target = lib.tensor([0, 11, 4, 2, 7])
+        output, loss = layer(x, target)
+        loss.backward()
+        single = layer(x[0], target[1])
+        gradients = [values(p.grad) for p in layer.parameters()]
+        made.append([values(output), values(loss), values(layer.log_prob(x)), values(layer.predict(x)), *gradients])
+        made[-1] += [values(single.output), values(single.loss), np.asarray(sorted(layer.state_dict()))]
+        with pytest.raises((IndexError, RuntimeError)):
+            layer(x, lib.tensor([0, 12, 4, 2, 7]))
+        with pytest.raises(ValueError, match="cutoffs"):
+            lib.nn.AdaptiveLogSoftmaxWithLoss(8, 12, [7, 3])
+    for ours, theirs in zip(*made, strict=True):
+        if ours.dtype.kind == "U":
+            assert ours.tolist() == theirs.tolist()
+        else:
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_adaptive_log_softmax_in_static_functions():
+    layer = filled(dg, dg.nn.AdaptiveLogSoftmaxWithLoss(8, 12, [3, 7], div_value=2.0))
+    static = dg.static(lambda x, target: layer(x, target).output)
+    for targets in ([0, 11, 4, 2, 7], [0, 1, 2, 2, 1], [8, 8, 9, 4, 4]):
+        x, target = dg.arange(40.0).reshape(5, 8) / 20 - 1, dg.tensor(targets)
+        np.testing.assert_allclose(values(static(x, target)), values(layer(x, target).output), rtol=1e-6)
