@@ -32,7 +32,7 @@ from .elementwise import (  # noqa: F401
     zeta,
 )
 from .matrix import attention, contractions, einsum, heads, products, row_distances  # noqa: F401
-from .pooling import adaptive, fractional, further_pools, greatest, pools, sums, unpooling  # noqa: F401
+from .pooling import adaptive, fractional, further_pools, greatest, pools, sums, unpooling, with_indices  # noqa: F401
 from .randomness import drawing, dropping, random  # noqa: F401
 from .recurrence import layers  # noqa: F401
 from .reduction import (  # noqa: F401

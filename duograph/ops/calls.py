@@ -61,10 +61,15 @@ def call_into(op: Any, out: Any, args: Sequence[Any], keywords: dict[str, Any]) 
     name = op.name
     targets = _targets(name, out, args, keywords)
     form = _into_form(op.definition)
-    if out is not targets[0] or form is None or (out._traced is None and out.numel() == 0):
+    if out is not targets[0] or form is None or _is_empty(out):
         return _copied_into(name, out, _as_given(op, args, keywords))
     form(out, *args, **keywords)
     return out
+
+
+def _is_empty(x: Any) -> bool:
+    """Whether a target surely has no elements, so that it takes the result's shape."""
+    return any(type(size) is int and size == 0 for size in x.shape)
 
 
 def function_into(function: Any, name: str, out: Any, args: Sequence[Any], keywords: dict[str, Any]) -> Any:
@@ -133,7 +138,7 @@ def _copied_into(name: str, out: Any, result: Any) -> Any:
         order = "buif"
         if order.index(value.dtype.kind) > order.index(target.dtype.kind):
             raise DTypeError(f"{name}: the result is {value.dtype.name} and cannot be written into a {target.dtype.name} tensor")
-        if target._traced is None and target.numel() == 0 and tuple(target.shape) != tuple(value.shape):
+        if _is_empty(target) and tuple(target.shape) != tuple(value.shape):
             target.data = value.to(target.dtype)
         else:
             target.copy_(value)

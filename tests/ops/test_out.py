@@ -77,3 +77,19 @@ def test_static_functions_write_into_their_arguments():
     run(given(dg), dynamic)
     dg.static(run)(given(dg), static)
     assert static.tolist() == dynamic.tolist() != dg.zeros(2, 2).tolist()
+
+
+def test_empty_targets_take_the_shape_in_static_functions_too():
+    def sums(x):
+        out, (values, places) = dg.empty(0), (dg.empty(0), dg.empty(0, dtype=dg.int64))
+        dg.add(x, 1, out=out)
+        dg.max(x, dim=0, out=(values, places))
+        return out * 2, values, places
+
+    expected = sums(dg.arange(6.0).reshape(2, 3))
+    static = dg.static(sums)
+    for found, wanted in zip(static(dg.arange(6.0).reshape(2, 3)), expected):
+        assert found.tolist() == wanted.tolist()
+    assert static(dg.arange(8.0).reshape(2, 4))[0].shape == (2, 4)
+    with pytest.raises(dg.errors.CaptureError, match="outside"):
+        dg.static(lambda x, out: dg.add(x, 1, out=out))(dg.ones(3), dg.empty(0))

@@ -180,6 +180,8 @@ def _np_linear(np: Any, x: Any, weight: Any, bias: Any = None) -> Any:
         (m(2, 3, 4), m(5, 4), m(5)),
         (m(3, 4), m(5, 4)),
         (m(0, 4), m(5, 4), m(5)),
+        (m(2, 3, 4), m(4)),
+        (m(4), m(4)),
         (m(19, 33), m(34, 33), m(34)),
     ],
     autocast="lower",
@@ -187,7 +189,7 @@ def _np_linear(np: Any, x: Any, weight: Any, bias: Any = None) -> Any:
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x · weightᵀ + bias.
 
-    Shapes:   x [*S, k], weight [n, k], bias [n] → [*S, n]
+    Shapes:   x [*S, k], weight [n, k], bias [n] → [*S, n]; weight [k] without bias → [*S]
     Dtypes:   one dtype; 16-bit floats accumulate in float32
     Gradient: g · weight to x, gᵀ · x to weight, the sum of g over S to bias
     Errors:   ShapeError if sizes do not fit; DTypeError for two dtypes
@@ -197,6 +199,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     tensor([12.])
     """
     name = user_operator("linear")
+    if x.shape and len(weight.shape) == 1 and bias is None:
+        return matmul(x, weight)
     if not x.shape or len(weight.shape) != 2:
         raise ShapeError(f"{name}: needs x [*, k] and weight [n, k]", [describe("x", x), describe("weight", weight)])
     if isinstance(x.shape[-1], int) and isinstance(weight.shape[1], int) and x.shape[-1] != weight.shape[1]:
@@ -218,6 +222,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 @linear.vjp
 def _(g: Any, out: Any, x: Any, weight: Any, bias: Any) -> Any:
+    if len(weight.shape) == 1:
+        count = product(tuple(x.shape[:-1]))
+        rows, slopes = reshape(x, count, x.shape[-1]), reshape(g, count)
+        return reshape(contraction(slopes, weight, "m,k->mk"), x.shape), contraction(rows, slopes, "mk,m->k"), None
     flat = len(x.shape) == 2
     count = product(tuple(x.shape[:-1]))
     rows, slopes = (x, g) if flat else (reshape(x, count, x.shape[-1]), reshape(g, count, g.shape[-1]))

@@ -1,8 +1,8 @@
-"""Pooling of windows that begin at random places, and pooling that always says where its results lie."""
+"""Pooling of windows that begin at random places."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
@@ -20,10 +20,8 @@ from ..shapes.creation import full, iota
 from ..shapes.movement import reshape, unsqueeze
 from ..shapes.slicing import select
 from ..tracing import require, user_operator
-from .further_pools import adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d
 from .geometry import per_dimension
 from .greatest import put_back
-from .pools import max_pool1d, max_pool2d, max_pool3d
 
 if TYPE_CHECKING:
     from duograph._core import Tensor
@@ -125,79 +123,91 @@ def _fractional(dims: int, input: Any, kernel_size: Any, output_size: Any, outpu
     return found if input.dim() == dims + 2 else tuple(part.squeeze(0) for part in found)
 
 
-_FRACTIONAL = """The greatest elements of windows that begin at random places, {words}.
+@function(method=False, public=False, functional=True)
+def fractional_max_pool2d(
+    input: Tensor,
+    kernel_size: int | Sequence[int],
+    output_size: int | Sequence[int] | None = None,
+    output_ratio: float | Sequence[float] | None = None,
+    return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> Any:
+    """The greatest elements of windows that begin at random places; with return_indices also where they lie.
 
-    Each window's beginning is drawn between those of its neighbours, anew at each call.
+    Each window's beginning is drawn between those of its neighbours, anew at each call. Either the output's size is given, or its
+    ratio to the input's.
 
-    Shapes:   input [(N,) C, *L] → [(N,) C, *output_size], or int(L * output_ratio){both}
+    Shapes:   input [(N,) C, H, W] → the same with the output's size in the last dimensions
     Dtypes:   kept; indices int64
     Gradient: to the elements at the indices
     Errors:   DimensionError for other ranks; DomainError for windows that do not fit, and unless one of output_size and
               output_ratio is given; ShapeError
-    Source:   Graham 2014; torch.nn.functional.{name}
+    Source:   Graham 2014; torch.nn.functional.fractional_max_pool2d
 
-    >>> dg.nn.functional.{name}(dg.ones({shape}), 2, 2){take}.shape
-    duograph.Size([{result}])
+    >>> dg.nn.functional.fractional_max_pool2d(dg.ones(1, 5, 5), 2, 2).shape
+    duograph.Size([1, 2, 2])
     """
+    found = _fractional(2, input, kernel_size, output_size, output_ratio, _random_samples)
+    return found if return_indices else found[0]
 
 
-def _documented(dims: int, name: str, both: bool) -> Callable[[Any], Any]:
-    def add(body: Any) -> Any:
-        body.__name__ = body.__qualname__ = name
-        body.__doc__ = _FRACTIONAL.format(
-            name=name,
-            words="and where they lie" if both else "with return_indices also where they lie",
-            both=", twice" if both else "",
-            shape=", ".join("1" + "5" * dims),
-            result=", ".join("1" + "2" * dims),
-            take="[0]" if both else "",
-        )
-        return function(method=False, public=False, functional=True)(body)
+@function(method=False, public=False, functional=True)
+def fractional_max_pool2d_with_indices(
+    input: Tensor,
+    kernel_size: int | Sequence[int],
+    output_size: int | Sequence[int] | None = None,
+    output_ratio: float | Sequence[float] | None = None,
+    return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`fractional_max_pool2d` with return_indices=True: the greatest elements, and where they lie.
 
-    return add
-
-
-def _define(dims: int) -> None:
-    @_documented(dims, f"fractional_max_pool{dims}d_with_indices", True)
-    def with_indices(
-        input: Tensor,
-        kernel_size: int | Sequence[int],
-        output_size: int | Sequence[int] | None = None,
-        output_ratio: float | Sequence[float] | None = None,
-        return_indices: bool = False,
-        _random_samples: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        return _fractional(dims, input, kernel_size, output_size, output_ratio, _random_samples)  # type: ignore[no-any-return]
-
-    @_documented(dims, f"fractional_max_pool{dims}d", False)
-    def values(
-        input: Tensor,
-        kernel_size: int | Sequence[int],
-        output_size: int | Sequence[int] | None = None,
-        output_ratio: float | Sequence[float] | None = None,
-        return_indices: bool = False,
-        _random_samples: Tensor | None = None,
-    ) -> Any:
-        found = _fractional(dims, input, kernel_size, output_size, output_ratio, _random_samples)
-        return found if return_indices else found[0]
+    >>> dg.nn.functional.fractional_max_pool2d_with_indices(dg.ones(1, 3, 3), 2, 2)[1].shape
+    duograph.Size([1, 2, 2])
+    """
+    return _fractional(2, input, kernel_size, output_size, output_ratio, _random_samples)  # type: ignore[no-any-return]
 
 
-for _dims in (2, 3):
-    _define(_dims)
+@function(method=False, public=False, functional=True)
+def fractional_max_pool3d(
+    input: Tensor,
+    kernel_size: int | Sequence[int],
+    output_size: int | Sequence[int] | None = None,
+    output_ratio: float | Sequence[float] | None = None,
+    return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> Any:
+    """The greatest elements of windows that begin at random places; with return_indices also where they lie.
+
+    Each window's beginning is drawn between those of its neighbours, anew at each call. Either the output's size is given, or its
+    ratio to the input's.
+
+    Shapes:   input [(N,) C, D, H, W] → the same with the output's size in the last dimensions
+    Dtypes:   kept; indices int64
+    Gradient: to the elements at the indices
+    Errors:   DimensionError for other ranks; DomainError for windows that do not fit, and unless one of output_size and
+              output_ratio is given; ShapeError
+    Source:   Graham 2014; torch.nn.functional.fractional_max_pool3d
+
+    >>> dg.nn.functional.fractional_max_pool3d(dg.ones(1, 5, 5, 5), 2, 2).shape
+    duograph.Size([1, 2, 2, 2])
+    """
+    found = _fractional(3, input, kernel_size, output_size, output_ratio, _random_samples)
+    return found if return_indices else found[0]
 
 
-def _always_with_indices(plain: Any) -> None:
-    """`max_pool2d_with_indices` and its kin: the same with return_indices=True."""
-    kind = plain.__name__
+@function(method=False, public=False, functional=True)
+def fractional_max_pool3d_with_indices(
+    input: Tensor,
+    kernel_size: int | Sequence[int],
+    output_size: int | Sequence[int] | None = None,
+    output_ratio: float | Sequence[float] | None = None,
+    return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`fractional_max_pool3d` with return_indices=True: the greatest elements, and where they lie.
 
-    def body(input: Tensor, *args: Any, **keywords: Any) -> tuple[Tensor, Tensor]:
-        keywords["return_indices"] = True
-        return plain(input, *args, **keywords)  # type: ignore[no-any-return]
-
-    body.__name__ = body.__qualname__ = f"{kind}_with_indices"
-    body.__doc__ = f"`{kind}` with return_indices=True: the greatest elements, and where they lie."
-    function(method=False, public=False, functional=True)(body)
-
-
-for _plain in (max_pool1d, max_pool2d, max_pool3d, adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d):
-    _always_with_indices(_plain)
+    >>> dg.nn.functional.fractional_max_pool3d_with_indices(dg.ones(1, 3, 3, 3), 2, 2)[1].shape
+    duograph.Size([1, 2, 2, 2])
+    """
+    return _fractional(3, input, kernel_size, output_size, output_ratio, _random_samples)  # type: ignore[no-any-return]
