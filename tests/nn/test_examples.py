@@ -12,6 +12,7 @@ import pytest
 import duograph as dg
 
 PACKAGES = (
+    "duograph.amp",
     "duograph.linalg",
     "duograph.tensors",
     "duograph.autograd",
