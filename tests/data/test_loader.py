@@ -90,3 +90,39 @@ def test_composed_datasets() -> None:
 def test_mistakes(attempt: Any, message: str) -> None:
     with pytest.raises(dg.Error, match=message):
         attempt()
+
+
+def test_samplers_of_positions():
+    from duograph.utils.data import SubsetRandomSampler, WeightedRandomSampler
+
+    chosen = SubsetRandomSampler([3, 5, 8], generator=dg.Generator().manual_seed(2))
+    assert len(chosen) == 3 and sorted(chosen) == [3, 5, 8]
+    drawn = list(WeightedRandomSampler([0.0, 1.0, 3.0], 200, generator=dg.Generator().manual_seed(2)))
+    assert set(drawn) == {1, 2} and 110 < sum(i == 2 for i in drawn) < 185
+    assert sorted(WeightedRandomSampler(dg.ones(4), 4, replacement=False)) == [0, 1, 2, 3]
+    loader = DataLoader(TensorDataset(dg.arange(9)), batch_size=2, sampler=chosen)
+    assert sorted(int(i) for (batch,) in loader for i in batch) == [3, 5, 8]
+    with pytest.raises(dg.errors.DomainError, match="num_samples must be an int above 0"):
+        WeightedRandomSampler([1.0], 0)
+
+
+def test_datasets_that_only_iterate_and_stacked_ones():
+    from duograph.utils.data import ChainDataset, IterableDataset, StackDataset
+
+    class Counting(IterableDataset):
+        def __init__(self, end):
+            self.end = end
+
+        def __iter__(self):
+            return iter(range(self.end))
+
+        def __len__(self):
+            return self.end
+
+    chained = Counting(3) + Counting(2)
+    assert isinstance(chained, ChainDataset) and len(chained) == 5
+    assert [b.tolist() for b in DataLoader(chained, batch_size=2)] == [[0, 1], [2, 0], [1]]
+    pairs = StackDataset(TensorDataset(dg.arange(2)), ["a", "b"])
+    assert len(pairs) == 2 and pairs[1][1] == "b"
+    with pytest.raises(dg.errors.ShapeError, match="the same length"):
+        StackDataset([1], [2, 3])

@@ -16,13 +16,15 @@ import pytest
 import duograph as dg
 from duograph.ops.definition import REGISTRY, Definition
 
-TESTS = Path(__file__).parent.parent
-for folder in ("ops", "func", "errors"):
-    sys.path.insert(0, str(TESTS / folder))
+sys.path.insert(0, str(Path(__file__).parent.parent / "ops"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "func"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "errors"))
 import test_forward_mode_of_operators as forward_mode
 import test_names_of_operators as names
 import test_symbolic_sizes as sizes
 import test_vmap_of_operators as mapped
+
+ROOT = Path(__file__).parent.parent.parent
 
 FILE = '''"""Swings, outside of the package."""
 
@@ -66,7 +68,7 @@ def outside_swing(x: Tensor, rate: Number = 1.0) -> Tensor:
 
 
 def tool(name: str) -> ModuleType:
-    return loaded(name, TESTS.parent / "tools" / f"{name}.py")
+    return loaded(name, ROOT / "tools" / f"{name}.py")
 
 
 def loaded(name: str, path: Path) -> ModuleType:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 from ... import _core as core
 from ...errors import ArgumentError, DomainError, DTypeError, ShapeError
+from ...ops.randomness.drawing import multinomial
 from ...ops.randomness.generators import Generator
 from ...ops.shapes.joining import stack
 from ...tensors.creation import randint, randperm, tensor
-from .dataset import TensorDataset
+from .dataset import IterableDataset, TensorDataset
 
 Collate = Callable[[list[Any]], Any]
+T = TypeVar("T", covariant=True)
 
 
-class SequentialSampler:
+class Sampler(Generic[T]):
+    """Base of samplers: define `__iter__()` and, where it has one, `__len__()`."""
+
+    def __init__(self, data_source: Any = None) -> None:
+        pass
+
+    def __iter__(self) -> Iterator[T]:
+        raise NotImplementedError(f"{type(self).__name__} does not define __iter__()")
+
+
+class SequentialSampler(Sampler[int]):
     """0, 1, …, len(dataset) − 1."""
 
     def __init__(self, data_source: Any) -> None:
@@ -28,7 +40,7 @@ class SequentialSampler:
         return len(self.data_source)
 
 
-class RandomSampler:
+class RandomSampler(Sampler[int]):
     """Positions in random order; with `replacement`, drawn independently."""
 
     def __init__(
@@ -54,7 +66,42 @@ class RandomSampler:
         return len(self.data_source) if self.num_samples is None else self.num_samples
 
 
-class BatchSampler:
+class SubsetRandomSampler(Sampler[int]):
+    """The given positions in random order."""
+
+    def __init__(self, indices: Sequence[int], generator: Generator | None = None) -> None:
+        self.indices = indices
+        self.generator = generator
+
+    def __iter__(self) -> Iterator[int]:
+        for place in randperm(len(self.indices), generator=self.generator).tolist():
+            yield self.indices[place]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+class WeightedRandomSampler(Sampler[int]):
+    """Positions drawn by weights, each any number of times unless `replacement` is False."""
+
+    def __init__(self, weights: Any, num_samples: int, replacement: bool = True, generator: Generator | None = None) -> None:
+        if not isinstance(num_samples, int) or isinstance(num_samples, bool) or num_samples <= 0:
+            raise DomainError(f"WeightedRandomSampler: num_samples must be an int above 0, got {num_samples!r}")
+        self.weights = weights if isinstance(weights, core.Tensor) else tensor(list(weights), dtype=core.float64)
+        if self.weights.dim() != 1:
+            raise ShapeError(f"WeightedRandomSampler: weights must have one dimension, got {list(self.weights.shape)}")
+        self.num_samples = num_samples
+        self.replacement = replacement
+        self.generator = generator
+
+    def __iter__(self) -> Iterator[int]:
+        yield from multinomial(self.weights, self.num_samples, self.replacement, generator=self.generator).tolist()
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+
+class BatchSampler(Sampler[list[int]]):
     """Lists of positions of another sampler."""
 
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool) -> None:
@@ -126,7 +173,8 @@ class DataLoader:
         self.generator = generator
         self.sampler: Iterable[int] | None = None
         self.batch_sampler: Iterable[list[int]] | None = batch_sampler
-        self._by_position = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
+        only_iterates = isinstance(dataset, IterableDataset)
+        self._by_position = not only_iterates and hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
         if not self._by_position:
             if not hasattr(dataset, "__iter__"):
                 raise ArgumentError(
