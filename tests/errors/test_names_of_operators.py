@@ -103,6 +103,7 @@ def test_errors_bear_the_name_of_the_operator() -> None:
         (lambda a: dg.var_mean(a.long()), "var_mean: needs a floating-point dtype"),
         (lambda a: F.lp_pool2d(a, 2, 2), "lp_pool2d: x must have 3 or 4 dimensions"),
         (lambda a: dg.scatter(a, 0, dg.zeros(1, 3).long(), a[0]), "scatter: source has 1 dimensions, index 2"),
+        (lambda a: a.scatter(0, dg.zeros(1, 2).long(), a), "scatter: size 0 of source is 2, of index 1"),
         (lambda a: dg.trapezoid(a[0, 0]), "trapezoid: a 0-d tensor has no dimension 0"),
     ],
 )
@@ -110,6 +111,11 @@ def test_names(call, message, static) -> None:
     with pytest.raises(Error) as raised:
         (dg.static(call) if static else call)(dg.ones(2, 3))
     assert raised.value.message.startswith(message)
+
+
+def test_a_source_that_is_too_large() -> None:
+    with pytest.raises(dg.errors.ShapeError, match=r"hint: the part that the index has places for is source\[:1, :2\]"):
+        dg.zeros(2, 3).scatter_add_(0, dg.zeros(1, 2).long(), dg.ones(2, 3))
 
 
 def test_errors_of_functions_of_the_user_keep_their_names() -> None:

@@ -301,6 +301,12 @@ def scattered(name: str, x: Any, dim: int, index: Any, source: Any, **attrs: Any
             ranks = f"source has {len(given.shape)} dimensions, index {len(index.shape)}"
             raise ShapeError(f"{user_operator(name)}: {ranks}: they must have the same shape")
         for d, (have, want) in enumerate(zip(given.shape, index.shape)):
+            if isinstance(have, int) and isinstance(want, int) and have > want:
+                part = ", ".join(f":{size}" for size in index.shape)
+                message = f"size {d} of source is {have}, of index {want}"
+                raise ShapeError(
+                    f"{user_operator(name)}: {message}", hint=f"the part that the index has places for is source[{part}]"
+                )
             require_equal(user_operator(name), want, have, f"size {d} of source is {have}, of index {want}")
     return emit(name, [x, wrap(_indices(name, index)), given], x.dtype, tuple(x.shape), dim=dim, **attrs)
 
