@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-OPERATORS: set[str] = set()  # the names of all, which errors begin with
+OPERATORS: dict[str, str] = {}  # all names, which errors begin with, and which one of its names an operator has first
 # What `autocast` makes of the tensors of an operator or function, by the core's numbers: the lower dtype, float32, the
 # widest among them, nothing (and nothing of those of the operators that a function calls).
 AUTOCAST = {"": 0, "lower": 1, "float32": 2, "promote": 3, "as given": 4}
@@ -184,7 +184,7 @@ def _takes_out(function: Callable[..., Any]) -> bool:
 def rename(error: Error, called: str) -> None:
     """An error of an operator that the user called by another name, or by way of another: message and hint bear that name."""
     operator, colon, rest = error.message.partition(":")
-    if not colon or operator == called or operator not in OPERATORS:
+    if not colon or OPERATORS.get(operator, called) == called:
         return
     error.message = f"{called}:{rest}"
     error.hint = error.hint and error.hint.replace(f"{operator}(", f"{called}(", 1)

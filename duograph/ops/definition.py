@@ -342,7 +342,7 @@ def _define(function: Callable[..., Any], kind: str) -> Definition:
 def _register(definition: Definition) -> None:
     """Put it into the registry, and onto `Tensor` under its names."""
     REGISTRY[definition.name] = definition
-    OPERATORS.update((definition.name, *definition.aliases))
+    OPERATORS.update(dict.fromkeys((definition.name, *definition.aliases), definition.name))
     method = definition.method
     if method:
         for bound in (definition.name if method is True else method, *definition.aliases):
