@@ -15,7 +15,7 @@ from duograph.ir.graph import Node, Value
 from duograph.ir.primitives import CONTROL, ELEMENTWISE, INDEXING, LATE, MOVEMENT, PRIMITIVES, RANDOM, READS, ROWS, WINDOWS
 
 from ..rewriting.costs import CHEAP, LOAD_COST
-from .access import ZERO, Access, Split, divided, is_plain, linear, loop_index
+from .access import ZERO, Access, Mask, Split, divided, is_plain, linear, loop_index
 from .fusion_nodes import OwnNodes
 from .groups import Buffer, Group, Placement, Request, Target, reaches
 from .movement import through
@@ -124,7 +124,7 @@ class Fusion(OwnNodes):
                 raise InternalError("a reshaped value is written to two strided tensors")
         loads = []
         for group, request in requests:
-            if through(node, group, request) is None:
+            if self._followed(node, group, request) is None:
                 loads.append((group, request))
             else:
                 self._expand(node, group, request)
@@ -322,16 +322,21 @@ class Fusion(OwnNodes):
             request.operands = self._expand_gather(node, group, request)
 
     def _expand_movement(self, node: Node, group: Group, request: Request) -> None:
-        found = through(node, group, request)
-        while isinstance(found, Split):
-            if not group.split(found.loop, found.sizes):
-                raise InternalError("a loop under a padding mask was to be split")
-            found = through(node, group, request)
+        found = self._followed(node, group, request)
         if found is None:
             raise InternalError(f"{node.op}: the indices asked for cannot be followed")
         access, mask = found
         leaf = request.leaf or bool(mask)
         request.operands = [self.ask(group, node.inputs[0], access, mask, leaf, request.inner)]
+
+    def _followed(self, node: Node, group: Group, request: Request) -> tuple[Access, Mask] | None:
+        """The indices at a movement's operand, after the splits of loops that they ask for; None where nothing can say them."""
+        found = through(node, group, request)
+        while isinstance(found, Split):
+            if not group.split(found.loop, found.sizes):
+                raise InternalError("a loop under a padding mask was to be split")
+            found = through(node, group, request)
+        return found
 
     def _expand_gather(self, node: Node, group: Group, request: Request) -> list[Request]:
         table, index = node.inputs
