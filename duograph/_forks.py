@@ -17,16 +17,18 @@ if TYPE_CHECKING:
 capture_lock = RLock()  # one capture at a time; runs go in parallel
 compile_lock = RLock()  # late imports, code generation and LLVM, whose own lock a fork would not wait for
 _LOCKS = (capture_lock, compile_lock)
+_taken: list[RLock] = []  # by the thread that forks; none if the package was imported in the middle of a fork
 
 
 def _acquire() -> None:
     for lock in _LOCKS:
         lock.acquire()
+        _taken.append(lock)
 
 
 def _release() -> None:
-    for lock in reversed(_LOCKS):
-        lock.release()
+    while _taken:
+        _taken.pop().release()
 
 
 os.register_at_fork(before=_acquire, after_in_parent=_release, after_in_child=_release)

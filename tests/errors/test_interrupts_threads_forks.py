@@ -302,3 +302,19 @@ print("fine")
         DUOGRAPH_CACHE_DIR=str(tmp_path),
     )
     assert out == "fine\n"
+
+
+def test_a_package_that_a_fork_imports() -> None:
+    """Its locks are not taken yet when the fork gives them back: Python would print that on stderr and go on."""
+    program = """
+    import os, sys
+    sys.unraisablehook = lambda raised: print(raised.exc_value)
+    os.register_at_fork(before=lambda: __import__("duograph"))
+    for _ in range(2):
+        child = os.fork()
+        if not child:
+            print(__import__("duograph").ones(2).sum().item(), flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+    """
+    assert run(program) == "2.0\n2.0\n"
