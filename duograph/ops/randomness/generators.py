@@ -95,7 +95,14 @@ class Generator:
 
 
 class DefaultGenerator(Generator):
-    """The one that `manual_seed` seeds, and that all draw from that are given no other."""
+    """The one that `manual_seed` seeds, and that all draw from that are given no other. The core keeps its state."""
+
+    def __init__(self) -> None:
+        """Nothing is computed while the package is imported."""
+
+    @property
+    def device(self) -> Any:
+        return Generator().device
 
     def _with_state(self, do: Callable[[], Any]) -> Any:
         return do()
