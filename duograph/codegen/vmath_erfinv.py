@@ -119,7 +119,10 @@ def _of_double(v: Vectors, x: Vec) -> Vec:
     w = v.fneg(quick_log(v, rest))
     j = v.lshr(v.bits(v.mul_add(w, v.like(x, 2 / _FIRST), v.like(x, 2.0))), 50)
     t = v.fsub(w, lookup(v, "erfinv_centres", _CENTRES, j))
-    found = tabled_polynomial(v, "erfinv", _TABLE, j, t)
+    square = v.fmul(t, t)  # two chains, since one alone would be waited for
+    even = tabled_polynomial(v, "erfinv_even", _TABLE[1:-1:2], j, square)
+    slope = v.mul_add(tabled_polynomial(v, "erfinv_odd", _TABLE[:-1:2], j, square), t, even)
+    found = v.mul_add(slope, t, lookup(v, "erfinv_values", _TABLE[-1], j))
 
     def ends() -> Vec:
         return v.select(v.fcmp("oeq", rest, v.like(x, 0.0)), infinity, v.like(x, NAN))
