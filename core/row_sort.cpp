@@ -117,7 +117,7 @@ constexpr int64_t kLong = 1 << 14;     // from this on, digits are wider
 constexpr int64_t kMost = 0xffffffff;  // positions and counts of 32 bits
 
 template <int KeyBits, class R>
-R* sort_records(const RowWalk& walk, R* records, R* other, int64_t n, uint32_t* counts) {
+[[gnu::always_inline]] inline R* sort_records(const RowWalk& walk, R* records, R* other, int64_t n, uint32_t* counts) {
   if (n <= kShort) {
     insertion_sort(records, n);
     return records;
@@ -133,22 +133,23 @@ R* sort_records(const RowWalk& walk, R* records, R* other, int64_t n, uint32_t* 
 // The bytes that counts take, and room for records twice behind them.
 constexpr int64_t kCountBytes = 49152;
 
-// use(sorted records, position of the first, how many) for all of record(0) … record(n - 1), in one piece or in
-// several.
+// use(sorted records, position of the first, how many) for pieces of a long row that several threads sort.
+template <int KeyBits, class R, class Record, class Use>
+[[gnu::noinline]] void sort_in_pieces(const RowWalk& walk, R* records, int64_t n, Record record, Use use) {
+  SplitSort<R>(records, n).run(record, [&](R* bucket, int64_t first, int64_t count) {
+    uint32_t counts[kCountBytes / sizeof(uint32_t)];
+    if (!count || walk.stopped()) return;
+    use(sort_records<KeyBits>(walk, bucket, records + n + first, count, counts), first, count);
+  });
+}
+
+// The same for all of record(0) … record(n - 1), in one piece or in several.
 template <int KeyBits, class R, class Record, class Use>
 void sort_row(const RowWalk& walk, void* scratch, int64_t n, Record record, Use use) {
-  auto* counts = static_cast<uint32_t*>(scratch);
-  auto* records = reinterpret_cast<R*>(static_cast<char*>(scratch) + kCountBytes);
-  R* const other = records + n;
-  if (!SplitSort<R>::is_worth_it(n)) {
-    for (int64_t i = 0; i < n; ++i) records[i] = record(i);
-    use(sort_records<KeyBits>(walk, records, other, n, counts), 0, n);
-    return;
-  }
-  SplitSort<R>(records, n).run(record, [&](R* bucket, int64_t first, int64_t count) {
-    uint32_t own[kCountBytes / sizeof(uint32_t)];
-    if (count && !walk.stopped()) use(sort_records<KeyBits>(walk, bucket, other + first, count, own), first, count);
-  });
+  R* const records = reinterpret_cast<R*>(static_cast<char*>(scratch) + kCountBytes);
+  if (SplitSort<R>::is_worth_it(n)) return sort_in_pieces<KeyBits>(walk, records, n, record, use);
+  for (int64_t i = 0; i < n; ++i) records[i] = record(i);
+  use(sort_records<KeyBits>(walk, records, records + n, n, static_cast<uint32_t*>(scratch)), 0, n);
 }
 
 template <class T, class R>
