@@ -122,6 +122,8 @@ def _is_single(value: Any) -> bool:
 def _fill_masked(x: Tensor, mask: Tensor, value: Any) -> None:
     """`x[mask] = one value`: the same size whatever the mask holds, so that a static graph may do it."""
     _check_mask(x, mask, 0)
+    if mask.dim() == 0:
+        mask = mask.clone()  # as one truth value: it may be overwritten before the gradient is asked for
     mask = mask.reshape(tuple(mask.shape) + (1,) * (x.dim() - mask.dim()))
     x.masked_fill_(mask, value)
 

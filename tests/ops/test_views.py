@@ -109,3 +109,11 @@ def test_as_strided_scatter_of_many_elements_over_one_another() -> None:
     leaf = dg.zeros(40000, requires_grad=True)
     dg.as_strided_scatter(leaf, src, (200, 200), (200, 1)).sum().backward()
     assert leaf.grad is not None and leaf.grad.sum().item() == 0
+
+
+def test_dimensions_of_a_scalar_that_are_moved() -> None:
+    x = dg.tensor(1.0)
+    assert x.movedim(0, -1).shape == ()
+    for source, destination in ((0, 1), (-2, 0), ((0,), (0, 0))):
+        with pytest.raises(dg.errors.DimensionError, match="movedim"):
+            x.movedim(source, destination)

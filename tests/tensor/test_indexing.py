@@ -212,3 +212,13 @@ def test_empty_slices_beyond_the_only_element() -> None:
     y = dg.tensor([1.25])
     y[1:] = dg.tensor([])
     assert y.tolist() == [1.25]
+
+
+def test_one_truth_value_as_a_mask_may_be_overwritten() -> None:
+    x = dg.tensor([1.0, 2.0], requires_grad=True)
+    for truth in (True, False):
+        y, mask = x * 3, dg.tensor(truth)
+        y[mask] = 0.5
+        mask.logical_not_()
+        (gradient,) = dg.autograd.grad(y.sum(), x)
+        assert gradient.tolist() == ([0.0, 0.0] if truth else [3.0, 3.0])

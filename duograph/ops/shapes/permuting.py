@@ -183,7 +183,8 @@ def movedim(x: Tensor, source: int | Sequence[int], destination: int | Sequence[
     tensor([[1, 3],
             [2, 4]])
     """
-    return _permuted(x, _moved("movedim", len(x.shape), source, destination) if x.shape else ())
+    order = _moved("movedim", max(len(x.shape), 1), source, destination)
+    return _permuted(x, order if x.shape else ())
 
 
 @movedim.vjp
