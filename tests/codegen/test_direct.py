@@ -79,6 +79,36 @@ def test_bits_are_those_of_products(case: Any, dtype: str, asked: list[bool | No
     assert all(answer is None for answer in asked[2:])  # dynamic mode asks the sizes of each call
 
 
+# With strides a phase's taps of a kernel are every second or third.
+BACK = (
+    (1, 32, (15, 14), 16, (3, 3), 1, 1, 1),
+    (2, 61, (9, 23), 70, (3, 3), 1, 1, 1),
+    (3, 64, (33, 35), 5, (5, 3), 2, 2, 1),
+    (1, 57, (12, 12), 130, (2, 2), 1, 1, 2),
+    (2, 32, (20, 17), 900, (3, 2), 1, 0, 1),
+    (2, 60, (30, 34), 70, (4, 5), (2, 3), 1, 1),
+)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", BACK, ids=str)
+def test_gradients_to_images(case: Any, dtype: str, asked: list[bool | None], monkeypatch: pytest.MonkeyPatch) -> None:
+    *_, stride, padding, dilation = case
+    convolve = getattr(dg.nn.functional, f"conv{len(case[2])}d")
+    x, w, _ = operands(case, dtype)
+    g = dg.arange(convolve(x, w, None, stride, padding, dilation).numel(), dtype=x.dtype).sin()
+
+    def gradient(x: Any, w: Any, g: Any) -> Any:
+        made = convolve(x, w, None, stride, padding, dilation)
+        return dg.autograd.grad(made, x, g.reshape(made.shape))[0]
+
+    x.requires_grad_()
+    made = dg.static(gradient, strict=True)(x, w, g)
+    assert True in asked
+    for other in (as_products(monkeypatch, gradient, x, w, g), gradient(x, w, g)):
+        assert np.array_equal(made.numpy(), other.numpy())
+
+
 def test_bits_on_two_threads_and_in_a_batch_of_any_size(asked: list[bool | None], monkeypatch: pytest.MonkeyPatch) -> None:
     case = (5, 20, (30, 30), 64, (3, 3), 1, 1, 1)
     (x, w, b), run = operands(case, "float32"), network(case)

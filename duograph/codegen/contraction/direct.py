@@ -25,11 +25,11 @@ from duograph.codegen.llvm import Module, Value
 from duograph.ir.dim import ceildiv
 
 PART = "direct"
-# The words of a launch; then (extent, stride in elements) of each dim of k, and of the pixels of an image, outer to inner.
-# "panel": bytes of a panel; "group": panels in a group; "strip": pixels in one.
+# The words of a launch; then (extent, stride in elements) of each dim of k in x, of the pixels of an image, and of k in a
+# kernel, outer to inner. "panel": bytes of a panel; "group": panels in a group; "strip": pixels in one.
 HEADER = (
     *("images", "kernels", "k", "pixels", "w_kernel", "x_image", "c_image", "c_kernel"),
-    *("panel", "group", "strip", "epilogue", "k_dims", "pixel_dims"),
+    *("panel", "group", "strip", "epilogue", "k_dims", "pixel_dims", "w_dims"),
 )
 _DIM, _LINE = 16, 64
 _HEIGHTS = "direct_heights"
@@ -38,6 +38,11 @@ _HEIGHTS = "direct_heights"
 def panel_bytes(shape: TileShape, k: Extent) -> Extent:
     """Bytes of a panel of packed kernels: whole squares of it are written."""
     return ceildiv(k, shape.lanes) * (shape.lanes * shape.vectors * shape.vector_bytes)
+
+
+def behind_panels(shape: TileShape) -> int:
+    """Scratch behind all panels: the squares of a kernel's last piece begin anywhere."""
+    return shape.lanes * shape.vectors * shape.vector_bytes
 
 
 def before_panels(shape: TileShape, k: Extent) -> Extent:
@@ -57,8 +62,8 @@ def add_direct(module: Module, shape: TileShape) -> None:
 class _Panels:
     """The packed kernels of the group at hand, and how far those of the next one are prefetched."""
 
-    def __init__(self, f: TileFunction, words: dict[str, str], source: str, at: str) -> None:
-        self.f, self.w, self.source, self.at = f, words, source, at
+    def __init__(self, f: TileFunction, words: dict[str, str], source: str, walk: WalkedDims, at: str) -> None:
+        self.f, self.w, self.source, self.k, self.at = f, words, source, walk, at
         self.row = f.mul(words["w_kernel"], f.shape.size)
         self.group = f.variable("i64", -1)
         self.coming, self.end = f.variable("ptr", source), f.variable("ptr", source)
@@ -74,13 +79,30 @@ class _Panels:
             with f.loop(0, count, width) as kernel:
                 target = f.gep(self.at, f.mul(f.udiv(kernel, width), w["panel"]))
                 columns = f.umin(f.sub(count, kernel), width)
-                place = f.gep(self.source, f.mul(f.add(first, kernel), self.row))
-                values: list[Value] = [place, 0, self.row, target, w["panel"], w["k"], columns]
-                f.call("pack_columns", [(type, value) for (type, _), value in zip(PACK_B, values)])
+                self._pack_panel(f.gep(self.source, f.mul(f.add(first, kernel), self.row)), target, columns)
             following = f.add(first, count)
-            last = f.umin(f.add(following, size), w["kernels"])
+            many = f.umin(f.add(following, size), w["kernels"])
+            last = f.select(f.icmp("eq", w["w_dims"], 1), many, following)
             f.store("ptr", f.gep(self.source, f.mul(following, self.row)), self.coming)
             f.store("ptr", f.gep(self.source, f.mul(last, self.row)), self.end)
+
+    def _pack_panel(self, source: str, target: str, columns: Value) -> None:
+        """One panel, piece by piece of what lies side by side in a kernel, or at one distance."""
+        f, row_bytes = self.f, self.f.shape.vectors * self.f.shape.vector_bytes
+
+        def piece(offset: str, at: str, count: Value) -> None:
+            place, out = f.gep(source, offset), f.gep(target, f.mul(at, row_bytes))
+            values: list[Value] = [place, self.k.step, self.row, out, self.w["panel"], count, columns]
+            arguments = [(type, value) for (type, _), value in zip(PACK_B, values)]
+            beside, apart, done = f.label("beside"), f.label("apart"), f.label("packed")
+            f.cond_br(f.icmp("eq", self.k.step, f.shape.size), beside, apart)
+            for label, name in ((beside, "pack_columns"), (apart, "pack_any")):
+                f.place(label)
+                f.call(name, arguments)
+                f.br(done)
+            f.place(done)
+
+        self.k.runs(0, self.w["k"], piece)
 
     def walk(self, idle: str) -> list[Value]:
         """What a tile prefetches, a line with each k; it stays where it is when all is done."""
@@ -99,11 +121,13 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
     x, kernels, c = (f.load("ptr", f.gep("%args", 8 * i)) for i in range(3))
     stop = stop_flag(f)
     of_k = f.gep("%sizes", 8 * len(HEADER))
-    pixels = WalkedDims(f, f.gep(of_k, f.mul(w["k_dims"], _DIM)), w["pixel_dims"])
+    of_pixels = f.gep(of_k, f.mul(w["k_dims"], _DIM))
+    pixels = WalkedDims(f, of_pixels, w["pixel_dims"])
+    of_kernel = WalkedDims(f, f.gep(of_pixels, f.mul(w["pixel_dims"], _DIM)), w["w_dims"])
     sums, steps = "%scratch", f.gep("%scratch", sums_bytes(shape))
     _fill_steps(f, WalkedDims(f, of_k, w["k_dims"]), w["k"], steps)
     lines = f.ceildiv(f.mul(w["k"], STEP_BYTES), _LINE)
-    packed = _Panels(f, w, kernels, f.gep(steps, f.mul(lines, _LINE)))
+    packed = _Panels(f, w, kernels, of_kernel, f.gep(steps, f.mul(lines, _LINE)))
     blocks = f.ceildiv(w["k"], shape.longest_block)
     block = f.and_(f.add(f.ceildiv(w["k"], blocks), BLOCK_UNIT - 1), -BLOCK_UNIT)
     panels = f.ceildiv(w["kernels"], shape.width)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from duograph.codegen.contraction.direct import HEADER, PART, before_panels, panel_bytes
+from duograph.codegen.contraction.direct import HEADER, PART, before_panels, behind_panels, panel_bytes
 from duograph.codegen.contraction.epilogue import may_run_hot
 from duograph.codegen.contraction.parts import TILED, library_name
 from duograph.codegen.contraction.shape import TileShape
@@ -32,22 +32,22 @@ class Direct(NamedTuple):
     pixels: Extent
     pixel_walk: Walk
     w_kernel: Extent
+    w_walk: Walk
     x_image: Extent
     c_image: Extent
     c_kernel: Extent
 
 
 def direct_form(kernel: ContractionKernel) -> Direct | None:
-    """The sizes if a contraction has the form of one: kernels that lie side by side, an image or a batch of images."""
+    """The sizes if a contraction has the form of one: kernels by windows of an image or of a batch of images."""
     if kernel.dtype not in TILED or len(kernel.m) != 1 or not 1 <= len(kernel.n) <= 2 or kernel.batch:
         return None
     if any(operand.dtype != kernel.dtype for operand in kernel.operands[:3]) or kernel.operands[2].role != "out":
         return None
     pixels = kernel.columns or walk_of(kernel.n[-1:], kernel.b_strides[-1:])
     k = product(list(kernel.k))
-    beside = len(kernel.a_walk) == 1 and kernel.a_walk[0][1] == 1
     windows = len(pixels) > 1 or len(kernel.b_walk) > 1
-    if not beside or not windows or kernel.c_strides[-1] != 1 or not may_run_hot(kernel.epilogue):
+    if not windows or kernel.c_strides[-1] != 1 or not may_run_hot(kernel.epilogue):
         return None
     several = len(kernel.n) == 2
     return Direct(
@@ -58,6 +58,7 @@ def direct_form(kernel: ContractionKernel) -> Direct | None:
         product([extent for extent, _ in pixels]),
         pixels,
         kernel.a_strides[0],
+        kernel.a_walk,
         kernel.b_strides[-2] if several else 0,
         kernel.c_strides[1] if several else 0,
         kernel.c_strides[0],
@@ -127,13 +128,15 @@ def product_launch(d: Direct, dtype: str, shape: TileShape, args: tuple[int, ...
         "epilogue": epilogue,
         "k_dims": len(d.k_walk),
         "pixel_dims": len(d.pixel_walk),
+        "w_dims": len(d.w_walk),
     }
     sizes: tuple[Extent, ...] = tuple(words[name] for name in HEADER)
-    sizes += (*_numbers(d.k_walk), *_numbers(d.pixel_walk))
+    sizes += (*_numbers(d.k_walk), *_numbers(d.pixel_walk), *_numbers(d.w_walk))
     chunks = ceildiv(panels, group) * d.images * ceildiv(d.pixels, strip)
     cost = floordiv(d.images * d.pixels * d.kernels * d.k, 2)
     symbol = f"{library_name(dtype, PART)}:run"
-    return Launch(symbol, args, sizes, chunks, before_panels(shape, d.k) + group * panel, cost, whole=True)
+    scratch = before_panels(shape, d.k) + group * panel + behind_panels(shape)
+    return Launch(symbol, args, sizes, chunks, scratch, cost, whole=True)
 
 
 def images_first(kernel: ContractionKernel) -> ContractionKernel:
