@@ -373,7 +373,9 @@ class Draw:
             text = f"{name}.{call}({d})"
         else:
             dims = r.choice((f"{d}", f"({d},)"))
-            text = f"{name}.{call}({dims}{r.choice(('', '', ', keepdim=True'))})"
+            # One number has no variance but with the correction 0: PyTorch's second derivative of it depends on the rank.
+            freedom = ", correction=0" if call == "var" and t.dim() == 0 else ""
+            text = f"{name}.{call}({dims}{freedom}{r.choice(('', '', ', keepdim=True'))})"
         return f"{self.fresh()} = {text}"
 
 

@@ -12,6 +12,7 @@ from ..reduction.extrema import peak
 from ..reduction.reductions import sum
 from ..samples import unary
 from ..shapes.copying import cast
+from ..shapes.movement import axis
 from .arithmetic import abs
 from .choice import maximum, minimum, where
 from .unary import erf, exp, expm1, log, log1p, reciprocal, sigmoid, tanh
@@ -239,6 +240,7 @@ def softmax(x: Tensor, dim: int) -> Tensor:
     tensor([0.2689, 0.7311])
     """
     if not x.shape:
+        axis("softmax", dim, 0)
         return exp(x - x)
     e = exp(x - peak(x, dim, True))
     return e * reciprocal(sum(e, dim, True))  # one division per row
@@ -264,6 +266,7 @@ def log_softmax(x: Tensor, dim: int) -> Tensor:
     tensor([-1.3133, -0.3133])
     """
     if not x.shape:
+        axis("log_softmax", dim, 0)
         return x - x
     shifted = x - peak(x, dim, True)
     return shifted - log(sum(exp(shifted), dim, True))

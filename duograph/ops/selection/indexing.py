@@ -222,8 +222,15 @@ def gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
     tensor([[2],
             [3]])
     """
+    if len(x.shape) <= 1 and not (x.shape and index.shape):
+        return reshape(gather(as_line(x), dim, as_line(index)), tuple(index.shape))
     dim = _checked_gather("gather", x, dim, index)
     return emit("gather", [x, wrap(_indices("gather", index))], x.dtype, tuple(index.shape), dim=dim)
+
+
+def as_line(x: Any) -> Any:
+    """A scalar as a row of one element, others as they are."""
+    return x if x.shape else reshape(x, (1,))
 
 
 def _checked_gather(name: str, x: Any, dim: int, index: Any) -> int:
@@ -292,6 +299,9 @@ def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 
 
 def scattered(name: str, x: Any, dim: int, index: Any, source: Any, **attrs: Any) -> Tensor:
+    if len(x.shape) <= 1 and not (x.shape and index.shape):
+        source = as_line(source) if hasattr(source, "shape") else source
+        return reshape(scattered(name, as_line(x), dim, as_line(index), source, **attrs), tuple(x.shape))
     dim = _checked_gather(name, x, dim, index)
     given = wrap(cast_value(value_of(source), x.dtype))
     if not given.shape:

@@ -16,7 +16,7 @@ from ..shapes.creation import full, ones_like, zeros_like
 from ..shapes.movement import axis, broadcast_to, reshape
 from ..shapes.slicing import select_put, slice_put
 from ..tracing import broadcast_shapes, require_equal, user_operator
-from .indexing import add_along, gather, put_along, require_index, scatter, scatter_add, scattered, take_along
+from .indexing import add_along, as_line, gather, put_along, require_index, scatter, scatter_add, scattered, take_along
 from .masks import nonzero_rows
 
 if TYPE_CHECKING:
@@ -202,9 +202,11 @@ def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, alpha: Number 
     >>> index_add(tensor([0, 0]), 0, tensor([1, 1]), tensor([2, 3]))
     tensor([0, 5])
     """
+    if not x.shape:
+        return reshape(index_add(as_line(x), dim, index, as_line(source), alpha), ())
     at, index = _line("index_add", x, dim, index)
     scaled = source if source.dtype is core.bool else cast(source * alpha, x.dtype)
-    return add_along(x, index, scaled, at)
+    return add_along(x, index, as_line(scaled) if len(x.shape) == 1 else scaled, at)
 
 
 @op(
@@ -226,8 +228,10 @@ def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     >>> index_copy(tensor([0, 0]), 0, tensor([1]), tensor([2]))
     tensor([0, 2])
     """
+    if not x.shape:
+        return reshape(index_copy(as_line(x), dim, index, as_line(source)), ())
     at, index = _line("index_copy", x, dim, index)
-    return put_along(x, index, source, at)
+    return put_along(x, index, as_line(source) if len(x.shape) == 1 else source, at)
 
 
 @op(
@@ -289,7 +293,14 @@ def index_reduce(x: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str
     at, index = _line("index_reduce", x, dim, index)
     if reduce == "sum":
         raise ArgumentError(f"{user_operator('index_reduce')}: reduce must be prod, mean, amax or amin", hint="index_add adds")
+    if not x.shape:
+        return reshape(index_reduce(as_line(x), dim, index, as_line(source), reduce, include_self), ())
+    source = as_line(source) if len(x.shape) == 1 else source
     shape = tuple(source.shape)
+    if len(shape) != len(x.shape):
+        raise ShapeError(f"{user_operator('index_reduce')}: source must have {len(x.shape)} dimensions, got {len(shape)}")
+    sizes = f"size {at} of source is {shape[at]}, but there are {index.shape[0]} indices"
+    require_equal(user_operator("index_reduce"), index.shape[0], shape[at], sizes)
     wide = broadcast_to(reshape(index, tuple(index.shape[0] if d == at else 1 for d in range(len(shape)))), shape)
     return scatter_reduce(x, at, wide, source, reduce, include_self)
 
