@@ -99,6 +99,8 @@ class CaptureBuilder(SizedBuilder):
         self.differentiated: set[Any] = set()  # nodes of the tape from which branches and loops went backward
         self.open_regions: list[Region] = []  # those that are open while something is emitted before them
         self.inside: set[Any] = set()  # nodes and inputs of all regions
+        self.gradients_written: list[tuple[str, Any, Any]] = []  # by the call
+        self.moments: dict[Node, int] = {}  # how many of them when a node outside of regions was emitted
 
     # ---- regions
 
@@ -213,16 +215,16 @@ class CaptureBuilder(SizedBuilder):
     ) -> list[Value]:
         self.location = user_location()
         made = super().emit(op, inputs, attrs, types, regions)
-        if self.regions and made and made[0].node is not None:
-            self.regions[-1].members.add(made[0].node)
-            self.inside.add(made[0].node)
+        if self.regions and made:
+            self.regions[-1].members.add(self._nodes[-1][-1])
+            self.inside.add(self._nodes[-1][-1])
+        if self.gradients_written and len(self._nodes) == 1:
+            self.moments[self._nodes[0][-1]] = len(self.gradients_written)
         return made
 
     def check(self, relation: str, left: Expr, right: Expr, code: int = 0) -> None:
         """The code of a check is the number of the line that needs it."""
-        if self.trusting:
-            return
-        if self.required.check(relation, left, right):
+        if self.trusting or self.required.check(relation, left, right):
             return
         code, _ = self.check_lines.setdefault((relation, left, right), (len(self.check_lines) + 1, user_location()))
         super().check(relation, left, right, code)
@@ -315,8 +317,7 @@ class CaptureBuilder(SizedBuilder):
 
     def view_of(self, tensor: Any) -> View:
         """The view that a tensor is."""
-        handle = tensor._traced
-        if handle is None:
+        if (handle := tensor._traced) is None:
             return self.concrete(tensor)
         view = self.views.get(handle)
         if view is None:

@@ -10,7 +10,6 @@ from duograph import _core as core
 from duograph._recorded import state
 from duograph.errors import CaptureError, Error, refusals
 from duograph.ir.graph import Argument, Graph, Value
-from duograph.ir.primitives import LATE, PRIMITIVES
 
 from .backward import Backward, depends, differentiate
 from .builder import CaptureBuilder
@@ -19,6 +18,7 @@ from .conversion.convert import callee
 from .conversion.unseen import following
 from .memory.cells import contiguous
 from .memory.joined import Care, LookAgain
+from .outside.freed_gradients import freed_gradients
 from .outside.host_calls import HostCalls
 from .outside.recorder import Recorder
 from .reports.words import Words
@@ -67,7 +67,7 @@ class Session:
         self.results = Results(self.builder, self.recorder, self.arguments, self.differentiable, care.find)
         self.names: list[str] = []  # of the arguments
         self.result: Any = None
-        self.recorder.gradients_written = self.journal
+        self.recorder.gradients_written = self.builder.gradients_written = self.journal
         self.differentiating = False
         self.rebased: dict[int, tuple[int, int]] = {}  # by id of a tensor: the number of the input, and that of the result
         self.hosts = self.recorder.hosts = HostCalls(self)
@@ -132,6 +132,7 @@ class Session:
                 self.builder.borrowed.pairs.clear()  # results come after all uses
                 self.builder.aliases.sync_all()
                 gradients = self._gradients()
+                self.overwritten = [tensor for tensor, _ in gradients]
                 self._rebased()
                 self.results.note_sharing(result, *(row[-1]() for row in self.hosts.left()[1]))
                 self.result = result
@@ -209,7 +210,6 @@ class Session:
 
     def _effects(self, gradients: list[tuple[Any, Any]]) -> list[Row]:
         effects: list[Row] = []
-        self.overwritten = [tensor for tensor, _ in gradients]
         for tensor, grad in gradients:
             row = template(grad, self.results.own_row)
             condition = self.builder.presence.of(grad)
@@ -226,22 +226,6 @@ class Session:
             kept = [t for _, t in self.results.numbered() if t.retains_grad and not self._is_used(t.grad_fn)]
             effects += [("call", _retain_grad, [("output", self.results.numbers[id(t)])]) for t in kept]
         return effects
-
-    def _frees(self, effects: list[Row], graph: Graph) -> list[int]:
-        """Gradients that are None from the start of a run: the call overwrites them without a look, as `zero_grad` does.
-
-        A program that may fail keeps them, as what it leaves behind then depends on where it stopped.
-        """
-        from duograph.passes.rewriting.hoist import may_fail
-
-        primitives = [node for node in graph.walk() if node.op in PRIMITIVES]
-        if graph.checks or any(n.op == "host_call" or PRIMITIVES[n.op].kind == LATE or may_fail(n) for n in primitives):
-            return []
-        first: dict[int, str] = {}
-        for what, tensor, _ in self.journal:
-            first.setdefault(id(tensor), what)
-        count = sum(row[0] == "grad" for row in effects)  # they come first
-        return [i for i, tensor in enumerate(self.overwritten[:count]) if first[id(tensor)] == "write"]
 
     def _backward(self) -> Backward | None:
         """The gradient program of results that require gradients, when the call itself is to be differentiated."""
@@ -305,7 +289,7 @@ class Session:
             "parts": [row for row, _ in self.results.parts],
             "writes": [tensor_numbers[value] for value in written],
             "effects": effects,
-            "frees": self._frees(effects, graph),
+            "frees": freed_gradients(self.journal, self.overwritten, graph, builder.moments),
             "hosts": self.hosts.description([graph, *([] if backward is None else [backward.graph])]),
             "reads": recorder.reads,
             "guards": guards,

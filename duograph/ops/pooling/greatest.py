@@ -11,7 +11,7 @@ from ..dtypes import promote
 from ..elementwise.choice import maximum, minimum, where
 from ..elementwise.comparison import isnan
 from ..reduction.extrema import max_along
-from ..selection.indexing import gather, scatter_add
+from ..selection.indexing import gather, scatter_add_within
 from ..shapes.creation import full, iota
 from ..shapes.movement import broadcast_to, reshape
 from ..tracing import user_operator
@@ -106,7 +106,7 @@ def put_back(g: Any, places: Any, x: Any, dims: int) -> Tensor:
     shape = tuple(x.shape)
     lead, plane = shape[: len(shape) - dims], product(shape[len(shape) - dims :])
     flat = (*lead, product(tuple(g.shape)[len(shape) - dims :]))
-    made = scatter_add(full((*lead, plane), 0, g.dtype), len(lead), reshape(places, flat), reshape(g, flat))
+    made = scatter_add_within(full((*lead, plane), 0, g.dtype), len(lead), reshape(places, flat), reshape(g, flat))
     return reshape(made, shape)
 
 

@@ -298,6 +298,34 @@ def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     return scattered("scatter_add", x, dim, index, src)
 
 
+@op(
+    kind=INDEXING,
+    lowers=True,
+    method=False,
+    public=False,
+    reference=_np_scatter(True),
+    samples=lambda m: [(m(5, 4), 0, m.ints(3, 4, high=5), m(3, 4)), (m(6), -1, m.ints(9, high=6), m(9))],
+)
+def scatter_add_within(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """`scatter_add` of an index that cannot be out of range, since an operator has made it.
+
+    Shapes:   x [*S], index and src [*I] of the same rank → [*S]
+    Dtypes:   x's; index integers
+    Gradient: 1 to x; gathered to src
+    Errors:   ShapeError; DTypeError
+    Source:   torch.scatter_add
+
+    >>> dg.ops.scatter_add_within(tensor([0, 0]), 0, tensor([1, 1]), tensor([2, 3]))
+    tensor([0, 5])
+    """
+    return scattered("scatter_add", x, dim, index, src, within=True)
+
+
+@scatter_add_within.vjp
+def _(g: Any, out: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
+    return g, None, gather(g, dim, index)
+
+
 def scattered(name: str, x: Any, dim: int, index: Any, source: Any, **attrs: Any) -> Tensor:
     if len(x.shape) <= 1 and not (x.shape and index.shape):
         source = as_line(source) if hasattr(source, "shape") else source

@@ -11,7 +11,7 @@ from duograph.ir.late import late_symbols, mentions
 from duograph.ir.primitives import CONTRACTION, DEMANDS, ELEMENTWISE, INDEXING, MOVEMENT, NULLARY, PRIMITIVES, REDUCE
 
 from .costs import CHEAP, LOAD_COST
-from .rewrite import Rewriter, in_regions, scalar_constant
+from .rewrite import Rewriter, in_regions, scalar_constant, source
 
 _PURE = frozenset({ELEMENTWISE, NULLARY, MOVEMENT, REDUCE, CONTRACTION, INDEXING})
 _DIVISIONS = frozenset({"div", "floordiv", "mod", "pow"})  # of integers; they can fail
@@ -67,13 +67,22 @@ def _fixed(loop: Node) -> set[int]:
 def may_fail(node: Node) -> bool:
     """Whether a node can end the run, by its operands' values."""
     if PRIMITIVES[node.op].kind == INDEXING and node.op != "slice_update":
-        return True
+        return not node.attrs.get("within", False)
     if node.op in DEMANDS:
         return True
     if node.op not in _DIVISIONS or node.output.dtype.kind == "f":
         return False
-    divisor = scalar_constant(node.inputs[1])
+    divisor = _integer(node.inputs[1])
     return divisor is None or divisor <= 0
+
+
+def _integer(value: Value) -> int | None:
+    """The integer a value is everywhere, if it is a constant, converted or not."""
+    value = source(value)
+    while value.node is not None and value.node.op == "cast":
+        value = source(value.node.inputs[0])
+    number = scalar_constant(value)
+    return None if isinstance(number, float) else number
 
 
 def _invariant(region: Graph, fixed: set[int], surely: bool) -> dict[Value, Node]:
