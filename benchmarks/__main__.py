@@ -13,7 +13,7 @@ from benchmarks import harness, peers
 GROUPS = (
     "eager", "inference", "fused", "rows", "matmul", "contraction", "training", "startup",
     "loops", "rnn", "recurrent", "sizes", "compile", "guards", "memory", "threads",
-    "convolution", "networks", "operators",
+    "convolution", "small_networks", "networks", "operators",
 )  # fmt: skip
 
 
