@@ -121,6 +121,7 @@ class _Canonical:
             self.walk(kernel.b_walk),
             self.walk(kernel.columns),
             kernel.direct,
+            kernel.narrow,
         )
 
 
@@ -161,8 +162,8 @@ def compile_unit(kernels: Sequence[Kernel]) -> CompiledUnit:
 
 def _chosen(kernel: ContractionKernel) -> ContractionKernel:
     """The kernel with what its sizes decide."""
-    direct: bool | None = import_module("duograph.codegen.contraction.direct_lower").is_direct(kernel)
-    return kernel._replace(direct=direct)
+    decisions = import_module("duograph.codegen.contraction.direct_lower")
+    return kernel._replace(direct=decisions.is_direct(kernel), narrow=decisions.is_narrow(kernel))
 
 
 def _with_sizes(compiled: CompiledKernel, sizes: dict[Dim, Expr]) -> CompiledKernel:

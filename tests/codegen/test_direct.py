@@ -22,6 +22,9 @@ CASES = (
     (1, 9, (6, 5, 13), 32, (2, 3, 3), 1, 1, 1),
     (1, 40, (21, 8), 59, (1, 1), (1, 2), (0, 3), 1),
     (2, 900, (16, 15), 90, (3, 3), 1, 1, 1),  # several groups of kernels
+    (3, 16, (14, 14), 16, (3, 3), 1, 1, 1),  # panels of one vector
+    (2, 50, (9, 15), 6, (3, 3), 1, 0, 1),
+    (1, 70, (20, 40), 13, (3, 4), (1, 2), 1, 1),
 )
 
 
@@ -87,6 +90,7 @@ BACK = (
     (1, 57, (12, 12), 130, (2, 2), 1, 1, 2),
     (2, 32, (20, 17), 900, (3, 2), 1, 0, 1),
     (2, 60, (30, 34), 70, (4, 5), (2, 3), 1, 1),
+    (2, 6, (14, 14), 16, (5, 5), 1, 0, 1),
 )
 
 
@@ -133,7 +137,9 @@ def test_bits_on_two_threads_and_in_a_batch_of_any_size(asked: list[bool | None]
         ((1, 16, (6, 6), 64, (3, 3), 1, 1, 1), "rows of few pixels"),
         ((1, 16, (8, 8), 128, (3, 3), 1, 1, 1), "few pixels for each kernel"),
         ((1, 16, (16, 16), 40, (1, 1), 1, 0, 1), "no windows"),
-        ((1, 16, (16, 16), 12, (3, 3), 1, 1, 1), "few kernels"),
+        ((1, 16, (16, 16), 5, (3, 3), 1, 1, 1), "few kernels"),
+        ((1, 3, (16, 16), 12, (3, 3), 1, 1, 1), "few products of few kernels"),
+        ((1, 16, (16, 45), 9, (3, 3), 1, 1, 1), "few kernels for long rows"),
         ((1, 0, (16, 16), 32, (3, 3), 1, 1, 1), "no channels"),
     ],
 )
@@ -148,7 +154,8 @@ def test_others_are_products_of_matrices(case: Any, reason: str, asked: list[boo
 @pytest.mark.parametrize("isa", ["x86-64-v3", "x86-64-v4"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_compiles_for_levels(isa: str, dtype: str) -> None:
-    assert build_library(f"contraction-{dtype}-direct", get_target(isa))
+    for part in ("direct", "direct_narrow"):
+        assert build_library(f"contraction-{dtype}-{part}", get_target(isa))
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -167,7 +174,7 @@ def test_a_product_of_several_images_ends_in_one_launch(
 
     monkeypatch.setattr(lower._Lowering, "run", noted)
     rng = np.random.default_rng(0)
-    shapes = (3, 8, size, size), (10, 8 // groups, 3, 3), (10,), (3, 10, size, size)
+    shapes = (3, 8, size, size), (4, 8 // groups, 3, 3), (4,), (3, 4, size, size)
     x, w, b, other = (dg.from_numpy(rng.standard_normal(shape).astype("float32")) for shape in shapes)
 
     def network(x: Any, w: Any, b: Any, other: Any) -> Any:

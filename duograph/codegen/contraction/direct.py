@@ -8,6 +8,8 @@ that it is in `block`.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from duograph.codegen.contraction.direct_tile import (
     STEP_BYTES,
     TABLE,
@@ -24,7 +26,7 @@ from duograph.codegen.kernel import Extent
 from duograph.codegen.llvm import Module, Value
 from duograph.ir.dim import ceildiv
 
-PART = "direct"
+PART, NARROW_PART = "direct", "direct_narrow"
 # The words of a launch; then (extent, stride in elements) of each dim of k in x, of the pixels of an image, and of k in a
 # kernel, outer to inner. "panel": bytes of a panel; "group": panels in a group; "strip": pixels in one.
 HEADER = (
@@ -33,6 +35,11 @@ HEADER = (
 )
 _DIM, _LINE = 16, 64
 _HEIGHTS = "direct_heights"
+
+
+def narrow(shape: TileShape) -> TileShape:
+    """The tile for few kernels: one vector of them."""
+    return replace(shape, vectors=1)
 
 
 def panel_bytes(shape: TileShape, k: Extent) -> Extent:
@@ -48,6 +55,11 @@ def behind_panels(shape: TileShape) -> int:
 def before_panels(shape: TileShape, k: Extent) -> Extent:
     """Scratch for sums and steps."""
     return sums_bytes(shape) + ceildiv(k * STEP_BYTES, _LINE) * _LINE
+
+
+def add_narrow_direct(module: Module, shape: TileShape) -> None:
+    """The part for few kernels."""
+    add_direct(module, narrow(shape))
 
 
 def add_direct(module: Module, shape: TileShape) -> None:

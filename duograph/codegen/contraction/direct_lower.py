@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from duograph.codegen.contraction.direct import HEADER, PART, before_panels, behind_panels, panel_bytes
+from duograph.codegen.contraction.direct import (
+    HEADER,
+    NARROW_PART,
+    PART,
+    before_panels,
+    behind_panels,
+    narrow,
+    panel_bytes,
+)
 from duograph.codegen.contraction.epilogue import may_run_hot
 from duograph.codegen.contraction.parts import TILED, library_name
 from duograph.codegen.contraction.shape import TileShape
@@ -19,6 +27,10 @@ _MOST_OFFSET = 1 << 31
 # Kernels are packed in each call: it pays where so many pixels share each.
 _PIXELS_PER_KERNEL = 2
 _PANEL, _FEWEST = 32, 7  # kernels in a panel, pixels in a row
+# Kernels for which panels are one vector; below so many multiply-adds a pixel, turning tiles costs more than packing windows
+# does, and in long rows, which are packed quickly, lanes without a kernel do: so many kernels for 4 pixels up to a most.
+_FEWEST_KERNELS, _NARROW = 6, 16
+_FEWEST_PRODUCTS, _LONG = 400, 40
 _MOST_UNUSED = 5  # of what is computed, a share of 1 / this
 
 
@@ -73,21 +85,32 @@ def is_direct(kernel: ContractionKernel) -> bool | None:
     d = direct_form(kernel)
     if d is None:
         return False
-    facts = _facts(d, kernel.dtype)
+    answers = [_known(d, kernel.dtype, narrow) for narrow in (False, True)]
+    return True in answers or (None if None in answers else False)
+
+
+def is_narrow(kernel: ContractionKernel) -> bool | None:
+    """Whether it is one of few kernels, for which a panel is one vector."""
+    d = direct_form(kernel)
+    return False if d is None else _known(d, kernel.dtype, True)
+
+
+def _known(d: Direct, dtype: str, narrow: bool) -> bool | None:
+    facts = _facts(d, dtype, narrow)
     if all(known_le(low, high) for low, high in facts):
         return True
     return False if any(known_le(high + 1, low) for low, high in facts) else None
 
 
-def pays(d: Direct, dtype: str) -> Extent:
-    """1 if a contraction is a direct convolution, else 0."""
+def pays(d: Direct, dtype: str, narrow: bool) -> Extent:
+    """1 if a contraction is a direct convolution with such panels, else 0."""
     answer: Extent = 1
-    for low, high in _facts(d, dtype):
+    for low, high in _facts(d, dtype, narrow):
         answer = minimum(answer, maximum(high - low + 1, 0))
     return answer
 
 
-def _facts(d: Direct, dtype: str) -> list[tuple[Extent, Extent]]:
+def _facts(d: Direct, dtype: str, narrow: bool) -> list[tuple[Extent, Extent]]:
     """What must be at most how much."""
     unused = ceildiv(d.kernels, _PANEL) * _PANEL - d.kernels
     reach: Extent = 0
@@ -95,10 +118,19 @@ def _facts(d: Direct, dtype: str) -> list[tuple[Extent, Extent]]:
         reach = reach + extent * maximum(stride, -1 * stride)
     return [
         (1, d.k),
-        (unused * _MOST_UNUSED, d.kernels),
+        *(_facts_of_few(d) if narrow else [(unused * _MOST_UNUSED, d.kernels)]),
         (_FEWEST, d.pixel_walk[-1][0]),
         (_PIXELS_PER_KERNEL * d.kernels, maximum(d.images, 1) * d.pixels),
         (DTYPES[dtype].size * reach, _MOST_OFFSET),
+    ]
+
+
+def _facts_of_few(d: Direct) -> list[tuple[Extent, Extent]]:
+    return [
+        (_FEWEST_KERNELS, d.kernels),
+        (d.kernels, _NARROW),
+        (_FEWEST_PRODUCTS, d.k * d.kernels),
+        (minimum(d.pixel_walk[-1][0], _LONG), 4 * d.kernels),
     ]
 
 
@@ -106,8 +138,9 @@ def _numbers(walk: Walk) -> list[Extent]:
     return [word for dim in walk for word in dim]
 
 
-def product_launch(d: Direct, dtype: str, shape: TileShape, args: tuple[int, ...], epilogue: int) -> Launch:
+def product_launch(d: Direct, dtype: str, shape: TileShape, args: tuple[int, ...], epilogue: int, few: bool = False) -> Launch:
     """The launch: args are x, the kernels, C and what the epilogue loads. Its sizes are those of `direct`."""
+    shape = narrow(shape) if few else shape
     panel = panel_bytes(shape, d.k)
     panels = ceildiv(d.kernels, shape.width)
     group = maximum(minimum(floordiv(_GROUP_BYTES, panel), panels), 1)
@@ -134,7 +167,7 @@ def product_launch(d: Direct, dtype: str, shape: TileShape, args: tuple[int, ...
     sizes += (*_numbers(d.k_walk), *_numbers(d.pixel_walk), *_numbers(d.w_walk))
     chunks = ceildiv(panels, group) * d.images * ceildiv(d.pixels, strip)
     cost = floordiv(d.images * d.pixels * d.kernels * d.k, 2)
-    symbol = f"{library_name(dtype, PART)}:run"
+    symbol = f"{library_name(dtype, NARROW_PART if few else PART)}:run"
     scratch = before_panels(shape, d.k) + group * panel + behind_panels(shape)
     return Launch(symbol, args, sizes, chunks, scratch, cost, whole=True)
 

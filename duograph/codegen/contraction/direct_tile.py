@@ -102,23 +102,15 @@ def _add_turn(module: Module, shape: TileShape) -> None:
     f.shape = shape
     lanes, row_bytes = shape.lanes, shape.vectors * shape.vector_bytes
     never = f.icmp("eq", "%rows", 0)
-    whole, part, done = f.label("whole"), f.label("part"), f.label("done")
-    f.cond_br(f.icmp("eq", "%kernels", shape.width), whole, part)
-    f.place(whole)
     for first in range(0, shape.rows, lanes):
         mask = f.low_mask(lanes, f.umin(f.smax(f.sub("%rows", first), 0), lanes))
         for j in range(shape.vectors):
-            at = first * row_bytes + j * shape.vector_bytes
-            lines = [f.load_vector(f.gep("%sums", at + i * row_bytes)) for i in range(lanes)]
+            square = f.gep("%sums", first * row_bytes + j * shape.vector_bytes)
+            lines = [f.load_vector(f.gep(square, i * row_bytes)) for i in range(lanes)]
             place = f.gep(f.gep("%c", first * shape.size), f.mul("%c_kernel", j * lanes))
-            for line in transpose(f, lines, never):
-                f.store_vector(line, place, mask)
+            for i, line in enumerate(transpose(f, lines, never)):
+                made = f.icmp("ult", j * lanes + i, "%kernels")
+                # What no kernel made is written over what was read.
+                f.store_vector(line, str(f.select(made, place, square, "ptr")), mask)
                 place = f.gep(place, "%c_kernel")
-    f.br(done)
-    f.place(part)
-    with f.loop(0, "%kernels") as kernel, f.loop(0, "%rows") as row:
-        value = f.load(shape.element, f.gep(f.gep("%sums", f.mul(row, row_bytes)), kernel, shape.size), shape.size)
-        f.store(shape.element, value, f.gep(f.gep("%c", f.mul(kernel, "%c_kernel")), row, shape.size), shape.size)
-    f.br(done)
-    f.place(done)
     module.add(f)

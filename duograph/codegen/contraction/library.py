@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from duograph.codegen.contraction.direct import PART, add_direct
+from duograph.codegen.contraction.direct import NARROW_PART, PART, add_direct, add_narrow_direct
 from duograph.codegen.contraction.driver import RUN, add_driver
 from duograph.codegen.contraction.gemv import add_row, add_row_columns
 from duograph.codegen.contraction.pack import add_packers
@@ -29,7 +29,7 @@ def library_dtype(accumulator: str) -> str:
 
 def library_names() -> list[str]:
     """Of all libraries and all parts of them."""
-    parted = [library_name(dtype, part) for dtype in TILED for part in ("", *PARTS, PART)]
+    parted = [library_name(dtype, part) for dtype in TILED for part in ("", *PARTS, PART, NARROW_PART)]
     return parted + [library_name(dtype) for dtype in INTEGERS] + list(WINDOWS)
 
 
@@ -83,6 +83,7 @@ _TILED_PARTS = {
     "rows": _add_rows,
     "spread": add_spread,
     PART: add_direct,
+    NARROW_PART: add_narrow_direct,
 }
 
 

@@ -77,14 +77,13 @@ class _Lowering:
         if form is None:
             self._product()
         elif kernel.direct:
-            self._direct(form)
+            self.launches += self._direct(form, [kernel.narrow is True])
         else:  # the sizes of a run decide
-            answer = pays(form, kernel.dtype)
-            self._direct(form)
-            count = len(self.launches)
+            widths = [few for few in (False, True) if not few or kernel.narrow is None]
+            answers = [pays(form, kernel.dtype, few) for few in widths]
+            ways = [_only_if(launch, answer) for launch, answer in zip(self._direct(form, widths), answers)]
             self._product()
-            answers = [answer] * count + [1 - answer] * (len(self.launches) - count)
-            self.launches = [_only_if(launch, answer) for launch, answer in zip(self.launches, answers)]
+            self.launches = [*ways, *(_only_if(launch, 1 - sum(answers)) for launch in self.launches)]
         return CompiledKernel(tuple(self.launches), tuple(self.temporaries))
 
     def _product(self) -> None:
@@ -104,17 +103,19 @@ class _Lowering:
         if epilogue is not None and not hot:
             self.launches += emit_epilogue_launch(self.module, self.target, f"{self.symbol}_epilogue", epilogue)
 
-    def _direct(self, form: Direct) -> None:
-        """The launch of a direct convolution."""
+    def _direct(self, form: Direct, widths: Sequence[bool]) -> list[Launch]:
+        """The launches of a direct convolution with panels of these widths, True for few kernels."""
         shape, kernel = tile_shape(self.dtype, self.target.level), images_first(self.kernel)
         epilogue = self._epilogue(kernel, _Matrix(2, kernel.c_strides))
         args = (1, 0, 2, *range(3, len(kernel.operands))) if epilogue else (1, 0, 2)
-        launch = product_launch(form, self.dtype, shape, args, len(args) if epilogue else 0)
-        if epilogue is not None:
-            functions = (f"{self.symbol}_strip",)
-            sizes = emit_epilogue_function(self.module, self.target, functions[0], epilogue, args, launch.size_exprs)
-            launch = launch._replace(size_exprs=sizes, functions=functions)
-        self.launches.append(launch)
+        made = [product_launch(form, self.dtype, shape, args, len(args) if epilogue else 0, few) for few in widths]
+        if epilogue is None:
+            return made
+        functions, first = (f"{self.symbol}_strip",), made[0].size_exprs
+        # One function for all: it may read what is the same in each launch, and nothing is -1.
+        own = tuple(size if all(launch.size_exprs[i] == size for launch in made) else -1 for i, size in enumerate(first))
+        behind = emit_epilogue_function(self.module, self.target, functions[0], epilogue, args, own)[len(own) :]
+        return [launch._replace(size_exprs=(*launch.size_exprs, *behind), functions=functions) for launch in made]
 
     # ---- operands ----
 
