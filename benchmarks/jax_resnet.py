@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,26 +14,33 @@ RATE, MOMENTUM, KEPT = 0.01, 0.9, 0.9
 Tree = dict[str, Any]
 
 
-def _parameters() -> tuple[Tree, Tree]:
-    """(what is trained, the statistics of normalisations)."""
+def parameters(state: Mapping[str, np.ndarray] | None = None) -> tuple[Tree, Tree]:
+    """(what is trained, the statistics of normalisations), of a network with torchvision's names or drawn."""
     rng = np.random.default_rng(0)
     trained: Tree = {}
     kept: Tree = {}
 
-    def add(name: str, inputs: int, outputs: int, size: int) -> None:
+    def drawn(inputs: int, outputs: int, size: int) -> np.ndarray:
         deviation = (2 / (inputs * size * size)) ** 0.5
-        weight = rng.standard_normal((outputs, inputs, size, size), dtype=np.float32) * np.float32(deviation)
+        return rng.standard_normal((outputs, inputs, size, size), dtype=np.float32) * np.float32(deviation)
+
+    def add(name: str, inputs: int, outputs: int, size: int, given: str) -> None:
+        weight = drawn(inputs, outputs, size) if state is None else np.array(state[f"{given}.weight"])
         trained[name] = {"weight": weight, "scale": np.ones(outputs, np.float32), "shift": np.zeros(outputs, np.float32)}
         kept[name] = {"mean": np.zeros(outputs, np.float32), "variance": np.ones(outputs, np.float32)}
 
-    add("stem", 3, 64, 7)
+    add("stem", 3, 64, 7, "conv1")
     for number, (inputs, outputs, stride) in enumerate(LAYERS):
-        add(f"{number}.1", inputs, outputs, 3)
-        add(f"{number}.2", outputs, outputs, 3)
+        block = f"layer{number // 2 + 1}.{number % 2}"
+        add(f"{number}.1", inputs, outputs, 3, f"{block}.conv1")
+        add(f"{number}.2", outputs, outputs, 3, f"{block}.conv2")
         if stride != 1:
-            add(f"{number}.short", inputs, outputs, 1)
+            add(f"{number}.short", inputs, outputs, 1, f"{block}.downsample.0")
     weight = rng.standard_normal((512, CLASSES), dtype=np.float32) * np.float32(0.04)
-    trained["last"] = {"weight": weight, "shift": np.zeros(CLASSES, np.float32)}
+    last = (
+        (weight, np.zeros(CLASSES, np.float32)) if state is None else (np.array(state["fc.weight"]).T, np.array(state["fc.bias"]))
+    )
+    trained["last"] = {"weight": last[0], "shift": last[1]}
     return trained, kept
 
 
@@ -62,7 +69,7 @@ def _network(jax: Any, trained: Tree, kept: Tree, x: Any) -> tuple[Any, Tree]:
     return jnp.mean(x, (2, 3)) @ trained["last"]["weight"] + trained["last"]["shift"], renewed
 
 
-def resnet18_step(jax: Any) -> Callable[[Any, Any], Any]:
+def resnet18_step(jax: Any, state: Mapping[str, np.ndarray] | None = None) -> Callable[[Any, Any], Any]:
     jnp, tree = jax.numpy, jax.tree_util
 
     def loss_of(trained: Tree, kept: Tree, x: Any, y: Any) -> tuple[Any, Tree]:
@@ -76,7 +83,7 @@ def resnet18_step(jax: Any) -> Callable[[Any, Any], Any]:
         moving = tree.tree_map(lambda m, g: MOMENTUM * m + g, moving, slopes)
         return tree.tree_map(lambda p, m: p - RATE * m, trained, moving), moving, renewed, loss
 
-    trained, kept = (tree.tree_map(jnp.asarray, part) for part in _parameters())
+    trained, kept = (tree.tree_map(jnp.asarray, part) for part in parameters(state))
     moving = tree.tree_map(jnp.zeros_like, trained)
 
     def run(x: Any, y: Any) -> Any:

@@ -7,10 +7,12 @@ eager mode in the better of its two layouts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from benchmarks import jax_resnet, tensorflow_resnet
 from benchmarks.harness import OURS, Case
 from benchmarks.peers import load, onnxruntime_module, openvino_module
 
@@ -140,6 +142,13 @@ def _training_peers(model: Any, x: np.ndarray, y: np.ndarray) -> Calls:
             "torch.compile": (torch.compile(make_step(torch, twin(torch, model))), given),
         }
         calls = {name: lambda step=step, x=x: step(x, target) for name, (step, x) in steps.items()}  # type: ignore[misc]
+    state = {name: value.numpy() for name, value in model.state_dict().items()}
+    if jax := load("jax"):
+        calls["jax.jit"] = partial(jax_resnet.resnet18_step(jax, state), jax.numpy.asarray(x), jax.numpy.asarray(y))
+    if tf := load("tensorflow"):
+        images, labels = tf.constant(np.ascontiguousarray(x.transpose(0, 2, 3, 1))), tf.constant(y)
+        for name, xla in (("TF function", False), ("TF function, XLA", True)):
+            calls[name] = partial(tensorflow_resnet.resnet18_step(tf, state, xla), images, labels)
     return calls
 
 
