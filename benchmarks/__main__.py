@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from benchmarks import harness, peers
 GROUPS = (
     "eager", "inference", "fused", "rows", "matmul", "contraction", "training", "startup",
     "loops", "rnn", "recurrent", "sizes", "compile", "guards", "memory", "threads",
-    "convolution", "small_networks", "networks", "operators",
+    "convolution", "small_networks", "networks", "language", "operators",
 )  # fmt: skip
 
 
@@ -21,8 +22,13 @@ def _run_group(name: str, threads: int, only: str | None) -> None:
     peers.prepare(threads)
     peers.flush_denormals()
     group = importlib.import_module(f"benchmarks.{name}")
-    for case in group.cases():
-        if only is None or only in case.title:
+
+    def wanted(title: str) -> bool:
+        return only is None or only in title
+
+    chooses = "wanted" in inspect.signature(group.cases).parameters  # what is not wanted is not built
+    for case in group.cases(wanted) if chooses else group.cases():
+        if wanted(case.title):
             rounds, pause = getattr(group, "ROUNDS", 21), 0.2 if threads > 1 else 0.0
             harness.show(harness.measure(case, rounds=rounds, pause=pause))
             sys.stdout.flush()
