@@ -6,7 +6,8 @@ must be off (see `target`): it would turn the row addresses into one serial chai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from duograph.codegen.contraction.shape import TileFunction, TileShape
 from duograph.codegen.llvm import Module, Value
@@ -33,7 +34,18 @@ PARAMETERS = (
 _GROUP = 3
 # Rows of B are prefetched to L2 so many k ahead: in place they may be a page apart, which no hardware prefetcher follows.
 _AHEAD = 48
-_UNROLLED = 2  # k at once where A lies by rows and B in panels
+_UNROLLED = 2  # k at once where A lies by rows or by columns and B in panels
+
+
+class _Layout(NamedTuple):
+    """How a loop over several k at once reads A: by so many pointers, which it moves on by ``step``.
+
+    ``factors``: from the pointers and the number of the k to an element of each row, in all lanes.
+    """
+
+    pointers: int
+    step: Value
+    factors: Callable[[list[str], int], list[str]]
 
 
 def tile_name(rows: int, vectors: int) -> str:
@@ -53,8 +65,8 @@ def add_tile(module: Module, shape: TileShape, rows: int, vectors: int) -> None:
 def _multiply(f: TileFunction, rows: int, vectors: int, mask: str) -> list[str]:
     """The k loop; returns the sums row by row.
 
-    A load under a mask costs an arithmetic slot on some machines, so whole tiles have a loop without any. The most usual one,
-    over rows of A and a panel of B, has few instructions besides: a core that is shared decodes half as many.
+    A load under a mask costs an arithmetic slot on some machines, so whole tiles have a loop without any. The most usual ones,
+    over rows or columns of A and a panel of B, have few instructions besides: a core that is shared decodes half as many.
     """
     shape = f.shape
     bases = ["%a"]
@@ -85,23 +97,29 @@ def _multiply(f: TileFunction, rows: int, vectors: int, mask: str) -> list[str]:
         moved = [*(f.gep(p, "%a_k") for p in groups), f.gep(b, "%b_k")]
         return [f.gep(c, "%c_row"), f.gep(following, "%next_step"), *moved, *added]
 
-    def unrolled_step(_: str, values: list[str]) -> list[str]:
-        """The same for some k, which lie side by side in A; B comes by itself, and one line of each row of C is prefetched."""
+    def unrolled_step(values: list[str], lies: _Layout) -> list[str]:
+        """The same for some k; B comes by itself, and one line of each row of C is prefetched."""
         c, following, *rest = values
-        groups, b, sums = rest[: len(bases)], rest[len(bases)], rest[len(pointers) :]
+        groups, b, sums = rest[: lies.pointers], rest[lies.pointers], rest[lies.pointers + 1 :]
         for u in range(_UNROLLED):
             f.prefetch(f.gep(c, f.mul("%c_row", u)), write=True)
             f.prefetch(f.gep(following, f.mul("%next_step", u)), locality=2)
         for u in range(_UNROLLED):
             columns = [f.load_vector(f.gep(b, (u * vectors + j) * shape.vector_bytes)) for j in range(vectors)]
             added = []
-            for i in range(rows):
-                scale: Value = (0, "%a_row", two_rows)[i % _GROUP]
-                a = f.broadcast(f.gep(f.gep(groups[i // _GROUP], scale), u * shape.size))
+            for i, a in enumerate(lies.factors(groups, u)):
                 added += [f.multiply_add(a, columns[j], sums[i * vectors + j]) for j in range(vectors)]
             sums = added
-        moved = [*(f.gep(p, _UNROLLED * shape.size) for p in groups), f.gep(b, _UNROLLED * vectors * shape.vector_bytes)]
+        moved = [*(f.gep(p, lies.step) for p in groups), f.gep(b, _UNROLLED * vectors * shape.vector_bytes)]
         return [f.gep(c, f.mul("%c_row", _UNROLLED)), f.gep(following, f.mul("%next_step", _UNROLLED)), *moved, *sums]
+
+    def of_rows(groups: list[str], u: int) -> list[str]:
+        scales: list[Value] = [0, "%a_row", two_rows]
+        return [f.broadcast(f.gep(f.gep(groups[i // _GROUP], scales[i % _GROUP]), u * shape.size)) for i in range(rows)]
+
+    def of_columns(groups: list[str], u: int) -> list[str]:
+        column = f.gep(groups[0], f.mul("%a_k", u))
+        return [f.broadcast(f.gep(column, i * shape.size)) for i in range(rows)]
 
     types = [*["ptr"] * (1 + len(pointers)), *[shape.vector] * (rows * vectors)]
 
@@ -115,21 +133,26 @@ def _multiply(f: TileFunction, rows: int, vectors: int, mask: str) -> list[str]:
 
         return [str(value) for value in f.carried_loop(first, end, rows, list(zip(types, start)), walk)]
 
-    def unrolled(end: Value, start: Sequence[Value]) -> list[str]:
+    def unrolled(end: Value, start: Sequence[Value], lies: _Layout) -> list[Value]:
         """From k 0 on; each round prefetches a line of each row of C, by turns the first and the last."""
+        kinds = [*["ptr"] * (2 + lies.pointers), *[shape.vector] * (rows * vectors)]
         span = -(-rows // _UNROLLED) * _UNROLLED
         beyond = f.sub("%next_back", f.mul("%next_step", 1 + span - rows))
 
         def walk(k0: str, values: list[str]) -> list[str]:
             line, other, *rest = values
             most = f.umin(f.sub(end, k0), span)
-            carried: list[tuple[str, Value]] = [("ptr", line), *zip(types, rest)]
-            _, following, *rest = f.carried_loop(0, most, _UNROLLED, carried, unrolled_step)
+            carried: list[tuple[str, Value]] = [("ptr", line), *zip(kinds, rest)]
+            _, following, *rest = f.carried_loop(0, most, _UNROLLED, carried, lambda _, values: unrolled_step(values, lies))
             return [other, line, f.gep(following, beyond), *rest]
 
         last = f.gep("%c", vectors * shape.vector_bytes - 1)
         lines: list[tuple[str, Value]] = [("ptr", "%c"), ("ptr", last)]
-        return f.carried_loop(0, end, span, [*lines, *zip(types, start)], walk)[2:]
+        following, *groups = start[: 1 + len(bases)]
+        carried = [following, *groups[: lies.pointers], *start[1 + len(bases) :]]
+        following, *moved = f.carried_loop(0, end, span, [*lines, *zip(kinds, carried)], walk)[2:]
+        others = [f.gep(str(group), f.mul(end, "%a_k")) for group in groups[lies.pointers :]]
+        return [following, *moved[: lies.pointers], *others, *moved[lies.pointers :]]
 
     values: Sequence[Value] = ["%next", *pointers, *["zeroinitializer"] * (rows * vectors)]
     unmasked: Value = 0
@@ -139,9 +162,14 @@ def _multiply(f: TileFunction, rows: int, vectors: int, mask: str) -> list[str]:
     elif vectors == shape.vectors:
         unmasked = f.select(f.icmp("eq", "%lanes", shape.lanes), "%k", 0)
     if vectors == shape.vectors:
-        usual = f.op(f"and i1 {f.icmp('eq', '%a_k', shape.size)}, {f.icmp('eq', '%b_k', vectors * shape.vector_bytes)}")
-        done = f.and_(f.select(usual, unmasked, 0), -_UNROLLED)
-        values = unrolled(done, values)
+        panel = f.icmp("eq", "%b_k", vectors * shape.vector_bytes)
+        by_rows, by_columns = f.icmp("eq", "%a_k", shape.size), f.icmp("eq", "%a_row", shape.size)
+        by_columns = f.op(f"and i1 {by_columns}, {f.op(f'xor i1 {by_rows}, true')}")
+        ends = [f.and_(f.select(f.op(f"and i1 {panel}, {lies}"), unmasked, 0), -_UNROLLED) for lies in (by_rows, by_columns)]
+        layouts = _Layout(len(bases), _UNROLLED * shape.size, of_rows), _Layout(1, f.mul("%a_k", _UNROLLED), of_columns)
+        for end, lies in zip(ends, layouts):
+            values = unrolled(end, values, lies)
+        done = f.add(*ends)
     if unmasked != 0:
         values = loop(done, unmasked, values, None)
     if mask:
