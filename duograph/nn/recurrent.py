@@ -11,6 +11,7 @@ from .. import _core as core
 from ..errors import ArgumentError, DomainError, DTypeError, ShapeError
 from ..ir.builder import active
 from ..ir.dim import Dim
+from ..ops.arguments import checked
 from ..ops.recurrence.layers import recurrent_layer
 from ..ops.shapes.joining import cat, stack
 from ..tensors.creation import empty, zeros
@@ -21,6 +22,8 @@ from .utils.rnn import PackedSequence, steps_of
 
 Tensor = core.Tensor
 States: TypeAlias = "tuple[Tensor, ...]"  # h, or h and c
+
+_in_widest = checked(lambda mode, *operands: recurrent_layer(mode, *operands), "GRU", autocast="promote")
 
 _GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 
@@ -196,7 +199,7 @@ class RNNBase(Module):
                 hint=f"make it {owner}({have}, {self.hidden_size}), or give it inputs of {self.input_size} features",
             )
         weight = getattr(self, self._all_weights[0][0])
-        if input.dtype != weight.dtype:
+        if input.dtype != weight.dtype and not core.autocast()[0]:
             raise DTypeError(
                 f"{owner}: the input is {input.dtype.name}, the weights are {weight.dtype.name}",
                 hint=f"convert one of them: x.to(dg.{weight.dtype.name}), or the layer's .to(dg.{input.dtype.name})",
@@ -264,7 +267,8 @@ class RNNBase(Module):
         operands = [weights.get(name) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")]
         h, c = states if len(states) > 1 else (states[0], None)
         keep = kept([steps, *states, *operands])
-        made = recurrent_layer(self.mode.lower(), steps, h, c, *operands, live, backwards, keep)
+        run = _in_widest if self.mode == "GRU" else recurrent_layer  # as in PyTorch, whose GRU is no single operator
+        made = run(self.mode.lower(), steps, h, c, *operands, live, backwards, keep)
         return tuple(made[: 1 + len(states)])
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import _core as core
 from ..errors import ArgumentError, DomainError, ShapeError
+from ..ops.arguments import checked
 from ..ops.recurrence.layers import recurrent_cell
 from ..tensors.creation import empty, zeros
 from .module import Module
@@ -14,6 +15,8 @@ from .parameter import Parameter
 from .recurrent import check_size, draw, kept
 
 Tensor = core.Tensor
+
+_lowered = checked(lambda mode, *operands: recurrent_cell(mode, *operands), "RNNCell", autocast="lower")
 
 
 class RNNCellBase(Module):
@@ -66,7 +69,8 @@ class RNNCellBase(Module):
             states = states if batched else [s.unsqueeze(0) for s in states]
         weights = self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
         second = states[1] if count > 1 else None
-        found = recurrent_cell(mode, x, states[0], second, *weights, kept([x, *states, *weights]))
+        run = _lowered if mode.startswith("rnn") else recurrent_cell  # the others' states stay in float32
+        found = run(mode, x, states[0], second, *weights, kept([x, *states, *weights]))
         after = found[:count] if isinstance(found, tuple) else (found,)
         return after if batched else tuple(s.squeeze(0) for s in after)
 
