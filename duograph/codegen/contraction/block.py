@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from duograph.codegen.contraction import gemv, joined, pack, spread, tile
-from duograph.codegen.contraction.ahead import ComingB, walk_a
+from duograph.codegen.contraction.ahead import ComingB, NextBlock, walk_a
 from duograph.codegen.contraction.parts import PARTS, TABLE
 from duograph.codegen.contraction.shape import BLOCK_UNIT, IN_PLACE_TILES, TileFunction, TileShape, next_heights
 from duograph.codegen.llvm import Module, Value
@@ -41,7 +41,7 @@ PARAMETERS = (
     ("i64", "c_image"),
 )
 # A block of B: it stays in the second level cache while rows of A pass by.
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 19
 _NARROWEST, _WIDEST = 128, 2048
 # Copying A pays from so many panels on.
 _PANELS_PER_COPY = 2
@@ -52,6 +52,8 @@ _STACKED, _BALANCED = "stacked", "balanced"
 _NO_WALKS = "no_walks"
 # Rows of B so far apart are read once and packed, but for a single tile: each tile of rows would wait for them again.
 _PAGE = 4096
+# A B of more bytes leaves the second level cache between tiles of rows: more of these than so many, and it is packed.
+_SMALL_B, _TILES_OF_LARGE_B = 1 << 20, 2
 _PANEL_GAP = 128  # bytes between panels, so that no two share cache sets
 
 
@@ -132,6 +134,7 @@ def add_block(module: Module, shape: TileShape) -> None:
             last = f.icmp("uge", f.add(k0, kc), "%k")
             final = f.op(f"and i1 {last}, {f.icmp('uge', f.add(j0, columns), '%n')}")
             block = _Block(k0, kc, j0, columns, panels, slots[0], slots[1], slots[2], add, last, final, a_walks, b_walks, longest)
+            following = _next_block(f, block, depth, widest)
             leave_if_stopped(f)
             one, many, done = f.label("row"), f.label("rows"), f.label("next")
             f.cond_br(row, one, many)
@@ -140,7 +143,7 @@ def add_block(module: Module, shape: TileShape) -> None:
             f.br(done)
             f.place(many)
             _prepare_b(f, block, in_place, by_rows, by_columns)
-            _rows(f, block)
+            _rows(f, block, following)
             f.br(done)
             f.place(done)
     module.add(f)
@@ -158,14 +161,24 @@ def leave_if_stopped(f: TileFunction) -> None:
 def _in_place(f: TileFunction, by_rows: str) -> str:
     """Whether the tiles read B where it lies."""
     shape = f.shape
-    few = f.op(f"and i1 {by_rows}, {f.icmp('ule', '%m', IN_PLACE_TILES * shape.rows)}")
-    near = f.op(f"or i1 {f.icmp('ult', '%b_k', _PAGE)}, {f.icmp('ule', '%m', shape.rows)}")
-    few = f.op(f"and i1 {few}, {near}")
+    small = f.icmp("ule", f.mul(f.mul("%k", "%n"), shape.size), _SMALL_B)
+    most = f.select(small, IN_PLACE_TILES * shape.rows, _TILES_OF_LARGE_B * shape.rows)
+    most = f.select(f.icmp("ult", "%b_k", _PAGE), most, shape.rows)
+    few = f.op(f"and i1 {by_rows}, {f.icmp('ule', '%m', most)}")
     few = f.op(f"and i1 {few}, {f.icmp('eq', '%image', 0)}")
     if shape.masks:
         return few
     whole = f.icmp("eq", f.and_("%n", shape.lanes - 1), 0)
     return f.op(f"and i1 {few}, {whole}")
+
+
+def _next_block(f: TileFunction, block: _Block, depth: Value, widest: Value) -> NextBlock:
+    """The block that the loops come to after this one."""
+    j = f.select(block.last, f.add(block.j0, block.columns), block.j0)
+    k = f.select(block.last, 0, f.add(block.k0, block.kc))
+    place = f.gep("%b", f.add(f.mul(j, "%b_n"), f.mul(k, "%b_k")))
+    strided = f.op(f"xor i1 {block.b_walks}, true")
+    return NextBlock(place, f.umin(f.sub("%k", k), depth), f.umin(f.sub("%n", j), widest), strided)
 
 
 def _place_of_b(f: TileFunction, block: _Block) -> str:
@@ -229,14 +242,14 @@ def _prepare_b(f: TileFunction, block: _Block, in_place: str, by_rows: str, by_c
     f.place(done)
 
 
-def _rows(f: TileFunction, block: _Block) -> None:
+def _rows(f: TileFunction, block: _Block, next_block: NextBlock) -> None:
     """All tiles of rows; each goes through all panels of the block of B."""
     shape = f.shape
     last_panel = f.sub(block.panels, 1)
     lanes = f.lanes_of(block.columns)
     copies = _CopiesOfA(f, block)
     first, panel_step, b_k = f.load("ptr", block.b), f.load("i64", block.b_panel), f.load("i64", block.b_k)
-    coming = ComingB(f, block.kc, f.mul(f.ceildiv("%m", shape.rows), last_panel), block.final)
+    coming = ComingB(f, block.kc, f.mul(f.ceildiv("%m", shape.rows), last_panel), block.final, next_block)
     slot = f.variable("i64", 0)
     again, done = f.label("tile"), f.label("done")
     f.br(again)
