@@ -10,10 +10,13 @@ from collections.abc import Callable, Sequence
 
 from duograph.codegen.analysis import Facts, address_of, total_cost
 from duograph.codegen.body import Body, Scope
+from duograph.codegen.kernel import Address
 from duograph.codegen.llvm import Value
 from duograph.codegen.nest import LANES, Carried, vector_loop
+from duograph.codegen.vector import Vec
 
 _LIMIT = 40  # the body's cost from which on masks hardly count
+_SHORT = 64  # shorter runs are not cut
 _SMALL = 1 << 40  # constants below it add to positions without wrapping around
 _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
@@ -41,6 +44,10 @@ def emit_pieces(body: Body, row: Scope, dim: int, low: Value, high: Value, *, un
     """``step`` along ``dim`` over [low, high): whole vectors between two flips together, one by one where a flip is near."""
     f = body.frame.function
     numbers = comparisons(body.facts, dim)
+    if masked and not numbers:
+        with f.when(f.icmp("ult", f.sub(high, low), _SHORT)):
+            _emit_short(body, row, dim, low, high, step)
+        low = f.select(f.icmp("ult", f.sub(high, low), _SHORT), high, low)
     flips = [place for number in numbers for place in _flips(body, row, dim, number)] + _mask_flips(body, dim)
     slot = f.alloca("i64")
     f.store("i64", low, slot)
@@ -61,6 +68,42 @@ def emit_pieces(body: Body, row: Scope, dim: int, low: Value, high: Value, *, un
     f.store("i64", after, slot)
     f.br(head)
     f.place(done)
+
+
+def _emit_short(body: Body, row: Scope, dim: int, low: Value, high: Value, step: Step) -> None:
+    """A run of fewer than 64: the masks of its vectors are parts of one word each."""
+    f, v = body.frame.function, body.frame.vectors(LANES)
+    exist = f.sub(f.shl(1, f.sub(high, low)), 1)
+    inside = {}
+    for address in map(address_of, body.facts.body):
+        if address is not None and any(d == dim for d, _, _ in address.mask):
+            inside[id(address)] = _bits_inside(body, row, dim, low, address)
+
+    def vector(word: Value, i: Value) -> Vec:
+        part = f.op(f"trunc i64 {f.lshr(word, i)} to i{LANES}")
+        return Vec(f.op(f"bitcast i{LANES} {part} to <{LANES} x i1>"), "i1", LANES)
+
+    with f.loop(0, f.sub(high, low), LANES) as i:
+        scope = row.inner(v, dim, f.add(low, i), vector(exist, i))
+        scope.valid = {place: vector(bits, i) for place, bits in inside.items()}
+        step([scope], ())
+
+
+def _bits_inside(body: Body, row: Scope, dim: int, low: Value, address: Address) -> Value:
+    """A bit for each position from ``low`` on: whether the address's mask has it."""
+    f, bits = body.frame.function, None
+    holds: Value = -1
+    for d, first, end in address.mask:
+        bounds = [body.frame.fixed((id(address), d, side), x) for side, x in (("low", first), ("high", end))]
+        if d == dim:
+            places = [f.smin(f.smax(f.sub(bound, low), 0), _SHORT - 1) for bound in bounds]
+            bits = f.sub(f.shl(1, f.umax(*places)), f.shl(1, places[0]))
+        else:
+            position = row.index.get(d, 0)
+            one = f.op(f"and i1 {f.icmp('sge', position, bounds[0])}, {f.icmp('slt', position, bounds[1])}")
+            holds = f.and_(holds, f.op(f"sext i1 {one} to i64"))
+    assert bits is not None
+    return f.and_(bits, holds)
 
 
 def _coefficient(facts: Facts, number: int, dim: int) -> int | None:

@@ -25,6 +25,10 @@ CASES = (
     (3, 16, (14, 14), 16, (3, 3), 1, 1, 1),  # panels of one vector
     (2, 50, (9, 15), 6, (3, 3), 1, 0, 1),
     (1, 70, (20, 40), 13, (3, 4), (1, 2), 1, 1),
+    (1, 300, (7, 7), 90, (3, 3), 1, 1, 1),  # two rows in a tile
+    (3, 11, (8, 6), 64, (3, 1), 1, (1, 0), 1),
+    (2, 7, (3, 4, 5), 32, (2, 3, 3), 1, (1, 1, 1), 1),
+    (2, 40, (15, 13), 64, (3, 3), 2, 1, 1),
 )
 
 
@@ -134,8 +138,8 @@ def test_bits_on_two_threads_and_in_a_batch_of_any_size(asked: list[bool | None]
 @pytest.mark.parametrize(
     ("case", "reason"),
     [
-        ((1, 16, (6, 6), 64, (3, 3), 1, 1, 1), "rows of few pixels"),
-        ((1, 16, (8, 8), 128, (3, 3), 1, 1, 1), "few pixels for each kernel"),
+        ((1, 16, (9, 4), 64, (3, 3), 1, 1, 1), "rows of few pixels"),
+        ((1, 16, (5, 7), 64, (3, 3), 1, 1, 1), "few pixels"),
         ((1, 16, (16, 16), 40, (1, 1), 1, 0, 1), "no windows"),
         ((1, 16, (16, 16), 5, (3, 3), 1, 1, 1), "few kernels"),
         ((1, 3, (16, 16), 12, (3, 3), 1, 1, 1), "few products of few kernels"),

@@ -9,6 +9,7 @@ that it is in `block`.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from duograph.codegen.contraction.direct_tile import (
     STEP_BYTES,
@@ -168,20 +169,16 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
         pixel = f.load("i64", slot)
         f.cond_br(f.icmp("ult", pixel, high), inside, done)
         f.place(inside)
-        number = f.udiv(pixel, pixels.extent)
-        within = f.sub(pixel, f.mul(number, pixels.extent))
-        left = f.umin(f.sub(pixels.extent, within), f.sub(high, pixel))
-        rows = f.load("i64", f.gep(f"@{_HEIGHTS}", f.umin(left, most), 8))
-        a = f.gep(from_x, f.add(pixels.outer(number), f.mul(within, pixels.step)))
-        tile = f.load("ptr", f.gep(f"@{TABLE}", rows, 8))
+        choice = _choose(f, shape, pixels, pixel, high, most)
+        a = f.gep(from_x, choice.offset)
         with f.loop(first, end) as panel:
             b = f.gep(packed.at, f.mul(f.sub(panel, first), w["panel"]))
-            _call(f, tile, TILE, [a, pixels.step, steps, b, w["k"], block, sums, *packed.walk(b)])
+            _call(f, choice.tile, TILE, [a, choice.a_row, steps, b, w["k"], block, sums, *packed.walk(b)])
             kernel = f.mul(panel, shape.width)
             place = f.gep(f.gep(to_c, f.mul(kernel, c_kernel)), pixel, shape.size)
             count = f.umin(f.sub(w["kernels"], kernel), shape.width)
-            _call(f, "@turn", TURN, [sums, place, c_kernel, rows, count])
-        f.store("i64", f.add(pixel, rows), slot)
+            _call(f, "@turn", TURN, [sums, place, c_kernel, choice.pixels, count])
+        f.store("i64", f.add(pixel, choice.pixels), slot)
         f.br(head)
         f.place(done)
         with f.when(f.icmp("ne", w["epilogue"], 0)):
@@ -192,6 +189,35 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
             values += [f"i64 {value}" for value in (kernel, count, low, f.sub(high, low))]
             f.emit(f"call void {function}({', '.join(values)})")
     module.add(f)
+
+
+class _Choice(NamedTuple):
+    """The tile for the next pixels: where the first one's window is, and the tile's ``a_row``."""
+
+    tile: str
+    offset: Value
+    a_row: Value
+    pixels: Value
+
+
+def _choose(f: TileFunction, shape: TileShape, pixels: WalkedDims, pixel: Value, high: Value, most: int) -> _Choice:
+    """A tile of one row of pixels, or of two short rows."""
+    size = shape.size
+    number = f.udiv(pixel, pixels.extent)
+    within = f.sub(pixel, f.mul(number, pixels.extent))
+    left = f.umin(f.sub(pixels.extent, within), f.sub(high, pixel))
+    place = pixels.outer(number)
+    beside, second = f.icmp("eq", pixels.step, size), f.icmp("eq", pixels.step, 2 * size)
+    table = f.select(beside, f"@{TABLE}_1", f.select(second, f"@{TABLE}_2", f"@{TABLE}", "ptr"), "ptr")
+    rows = f.load("i64", f.gep(f"@{_HEIGHTS}", f.umin(left, most), 8))
+    twice = f.op(f"and i1 {beside}, {f.icmp('eq', within, 0)}")
+    twice = f.op(f"and i1 {twice}, {f.icmp('ule', pixels.extent, shape.rows // 2)}")
+    twice = f.op(f"and i1 {twice}, {f.icmp('uge', f.sub(high, pixel), f.shl(pixels.extent, 1))}")
+    table = f.select(twice, f"@{TABLE}_twice", table, "ptr")
+    tile = f.load("ptr", f.gep(str(table), f.select(twice, pixels.extent, rows), 8))
+    a_row = f.select(twice, f.sub(pixels.outer(f.add(number, 1)), place), pixels.step)
+    count = f.select(twice, f.shl(pixels.extent, 1), rows)
+    return _Choice(tile, f.add(place, f.mul(within, pixels.step)), a_row, count)
 
 
 def _call(f: TileFunction, function: str, parameters: tuple[tuple[str, str], ...], values: list[Value]) -> None:

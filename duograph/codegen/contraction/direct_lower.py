@@ -21,12 +21,14 @@ from duograph.codegen.kernel import Address, ContractionKernel, Extent, Instr, L
 from duograph.codegen.walks import walk_of
 from duograph.ir.dim import ceildiv, floordiv, known_le, maximum, minimum, product
 
-_GROUP_BYTES = 768 << 10  # of panels: they stay in the second level cache while windows pass by
+# Of panels, which stay in the second level cache while windows pass by: of few pixels, so that workers pack different ones.
+_GROUP_BYTES, _SMALLER = 768 << 10, 2
+_MANY_PIXELS = 2048
 _STRIP = 64  # pixels, about: what a strip makes is in the first level cache or near it for the epilogue
 _MOST_OFFSET = 1 << 31
-# Kernels are packed in each call: it pays where so many pixels share each.
-_PIXELS_PER_KERNEL = 2
-_PANEL, _FEWEST = 32, 7  # kernels in a panel, pixels in a row
+# Kernels are packed in each call: it pays where so many pixels share them, or, where they do not lie side by side, each.
+_FEWEST_PIXELS, _PIXELS_PER_KERNEL = 36, 2
+_PANEL, _FEWEST = 32, 5  # kernels in a panel, pixels in a row
 # Kernels for which panels are one vector; below so many multiply-adds a pixel, turning tiles costs more than packing windows
 # does, and in long rows, which are packed quickly, lanes without a kernel do: so many kernels for 4 pixels up to a most.
 _FEWEST_KERNELS, _NARROW = 6, 16
@@ -80,7 +82,7 @@ def direct_form(kernel: ContractionKernel) -> Direct | None:
 def is_direct(kernel: ContractionKernel) -> bool | None:
     """Whether a contraction is a direct convolution; None where that depends on sizes that only a run knows.
 
-    It is one of windows, with enough pixels in a row and for each kernel. No bit depends on the answer.
+    It is one of windows, with enough pixels, and in each row. No bit depends on the answer.
     """
     d = direct_form(kernel)
     if d is None:
@@ -113,6 +115,7 @@ def pays(d: Direct, dtype: str, narrow: bool) -> Extent:
 def _facts(d: Direct, dtype: str, narrow: bool) -> list[tuple[Extent, Extent]]:
     """What must be at most how much."""
     unused = ceildiv(d.kernels, _PANEL) * _PANEL - d.kernels
+    beside = len(d.w_walk) == 1 and d.w_walk[0][1] == 1
     reach: Extent = 0
     for extent, stride in d.k_walk:
         reach = reach + extent * maximum(stride, -1 * stride)
@@ -120,7 +123,7 @@ def _facts(d: Direct, dtype: str, narrow: bool) -> list[tuple[Extent, Extent]]:
         (1, d.k),
         *(_facts_of_few(d) if narrow else [(unused * _MOST_UNUSED, d.kernels)]),
         (_FEWEST, d.pixel_walk[-1][0]),
-        (_PIXELS_PER_KERNEL * d.kernels, maximum(d.images, 1) * d.pixels),
+        (_FEWEST_PIXELS if beside else _PIXELS_PER_KERNEL * d.kernels, maximum(d.images, 1) * d.pixels),
         (DTYPES[dtype].size * reach, _MOST_OFFSET),
     ]
 
@@ -143,7 +146,9 @@ def product_launch(d: Direct, dtype: str, shape: TileShape, args: tuple[int, ...
     shape = narrow(shape) if few else shape
     panel = panel_bytes(shape, d.k)
     panels = ceildiv(d.kernels, shape.width)
-    group = maximum(minimum(floordiv(_GROUP_BYTES, panel), panels), 1)
+    many = minimum(floordiv(d.images * d.pixels, _MANY_PIXELS), 1)
+    most = floordiv(_GROUP_BYTES, _SMALLER) * (1 + (_SMALLER - 1) * many)
+    group = maximum(minimum(floordiv(most, panel), panels), 1)
     width = d.pixel_walk[-1][0]
     strip = minimum(width * maximum(floordiv(_STRIP, width), 1), d.pixels)
     words: dict[str, Extent] = {

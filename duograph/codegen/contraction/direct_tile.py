@@ -5,6 +5,8 @@ Each sum is what `tile` makes: a chain of multiply-adds over a block of k, the b
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from duograph.codegen.contraction.pack import transpose
 from duograph.codegen.contraction.shape import TileFunction, TileShape
 from duograph.codegen.llvm import Module, Value
@@ -27,7 +29,19 @@ TILE = (
 TURN = (("ptr", "sums"), ("ptr", "c"), ("i64", "c_kernel"), ("i64", "rows"), ("i64", "kernels"))
 STEP_BYTES = 4
 _GROUP = 3  # rows reached from one pointer: by 0, 1 or 2 times the step
+_UNROLLED = 2  # k in a round: the fewer instructions besides multiply-adds, the better for a core that is shared
 TABLE = "direct_tiles"
+
+
+class TileKind(NamedTuple):
+    """Tiles whose pixels are ``step`` elements apart (None: ``a_row`` bytes), on so many lines, ``a_row`` bytes apart."""
+
+    name: str
+    step: int | None
+    lines: int = 1
+
+
+KINDS = (TileKind("", None), TileKind("_1", 1), TileKind("_2", 2), TileKind("_twice", 1, 2))
 
 
 def sums_bytes(shape: TileShape) -> int:
@@ -37,44 +51,70 @@ def sums_bytes(shape: TileShape) -> int:
 
 
 def add_direct_tiles(module: Module, shape: TileShape) -> None:
-    """A table of tiles by their rows, and ``turn``."""
-    for rows in shape.all_heights:
-        _add_tile(module, shape, rows)
-    module.table(TABLE, "ptr", ["null", *(f"@direct_{rows}" for rows in shape.all_heights)], align=8)
+    """Tables of tiles by their rows, one for each kind, and ``turn``."""
+    heights = shape.all_heights
+    for kind in KINDS:
+        names = ["null"]
+        for rows in heights:
+            pixels = rows * kind.lines
+            names.append(f"@direct{kind.name}_{rows}" if pixels <= shape.rows else "null")
+            if pixels <= shape.rows:
+                _add_tile(module, shape, kind, rows)
+        module.table(f"{TABLE}{kind.name}", "ptr", names, align=8)
     _add_turn(module, shape)
 
 
-def _add_tile(module: Module, shape: TileShape, rows: int) -> None:
-    f = TileFunction(module, f"direct_{rows}", TILE, linkage="internal")
+class _Windows:
+    """Where the windows of a tile's pixels are: few pointers, which all move from k to k by one step."""
+
+    def __init__(self, f: TileFunction, kind: TileKind, rows: int) -> None:
+        self.f, self.kind, self.rows = f, kind, rows
+        self.bases = ["%a"]
+        if kind.step is not None:
+            self.bases += [f.gep("%a", "%a_row")] * (kind.lines - 1)
+            return
+        while len(self.bases) * _GROUP < rows:
+            self.bases.append(f.gep(self.bases[-1], f.mul("%a_row", _GROUP)))
+        self.scales: tuple[Value, ...] = (0, "%a_row", f.shl("%a_row", 1))
+
+    def pixel(self, pointers: list[str], i: int) -> str:
+        if self.kind.step is None:
+            return self.f.gep(pointers[i // _GROUP], self.scales[i % _GROUP])
+        line, within = divmod(i, self.rows)
+        return self.f.gep(pointers[line], within * self.kind.step * self.f.shape.size)
+
+
+def _add_tile(module: Module, shape: TileShape, kind: TileKind, rows: int) -> None:
+    f = TileFunction(module, f"direct{kind.name}_{rows}", TILE, linkage="internal")
     f.shape = shape
-    vectors = shape.vectors
-    bases = ["%a"]
-    while len(bases) * _GROUP < rows:
-        bases.append(f.gep(bases[-1], f.mul("%a_row", _GROUP)))
-    two_rows = f.shl("%a_row", 1)
-    scales: tuple[Value, ...] = (0, "%a_row", two_rows)
-    pointers = ["%steps", "%next", "%b", *bases]
-    types = [*["ptr"] * len(pointers), *[shape.vector] * (rows * vectors)]
+    vectors, pixels = shape.vectors, rows * kind.lines
+    windows = _Windows(f, kind, rows)
+    pointers = ["%steps", "%next", "%b", *windows.bases]
+    types = [*["ptr"] * len(pointers), *[shape.vector] * (pixels * vectors)]
 
-    def step(_: str, values: list[str]) -> list[str]:
-        steps, following, b, *groups = values[: len(pointers)]
+    def some_k(count: int, values: list[str]) -> list[str]:
+        steps, following, b, *seen = values[: len(pointers)]
         sums = values[len(pointers) :]
-        f.prefetch(following, locality=2)
-        columns = [f.load_vector(f.gep(b, j * shape.vector_bytes)) for j in range(vectors)]
-        added = []
-        for i in range(rows):
-            a = f.broadcast(f.gep(groups[i // _GROUP], scales[i % _GROUP]))
-            added += [f.multiply_add(a, columns[j], sums[i * vectors + j]) for j in range(vectors)]
-        here = f.op(f"sext i32 {f.load('i32', steps)} to i64")
-        moved = [f.gep(following, "%next_step"), f.gep(b, vectors * shape.vector_bytes)]
-        return [f.gep(steps, STEP_BYTES), *moved, *(f.gep(group, here) for group in groups), *added]
+        for u in range(count):
+            f.prefetch(f.gep(following, f.mul("%next_step", u)), locality=2)
+            columns = [f.load_vector(f.gep(b, (u * vectors + j) * shape.vector_bytes)) for j in range(vectors)]
+            added = []
+            for i in range(pixels):
+                a = f.broadcast(windows.pixel(seen, i))
+                added += [f.multiply_add(a, columns[j], sums[i * vectors + j]) for j in range(vectors)]
+            here = f.op(f"sext i32 {f.load('i32', f.gep(steps, u * STEP_BYTES))} to i64")
+            sums, seen = added, [f.gep(pointer, here) for pointer in seen]
+        moved = [f.gep(following, f.mul("%next_step", count)), f.gep(b, count * vectors * shape.vector_bytes)]
+        return [f.gep(steps, count * STEP_BYTES), *moved, *seen, *sums]
 
-    places = [f.gep("%sums", (i * vectors + j) * shape.vector_bytes) for i in range(rows) for j in range(vectors)]
+    places = [f.gep("%sums", (i * vectors + j) * shape.vector_bytes) for i in range(pixels) for j in range(vectors)]
 
     def block(k0: str, values: list[str]) -> list[str]:
         count = f.umin(f.sub("%k", k0), "%block")
-        start: list[tuple[str, Value]] = list(zip(types, [*values, *["zeroinitializer"] * (rows * vectors)]))
-        made = f.carried_loop(0, count, 1, start, step)
+        whole = f.and_(count, -_UNROLLED)
+        start: list[tuple[str, Value]] = list(zip(types, [*values, *["zeroinitializer"] * (pixels * vectors)]))
+        made = f.carried_loop(0, whole, _UNROLLED, start, lambda _, values: some_k(_UNROLLED, values))
+        made = f.carried_loop(whole, count, 1, list(zip(types, made)), lambda _, values: some_k(1, values))
         _add_up(f, k0, places, made[len(pointers) :])
         return made[: len(pointers)]
 
