@@ -24,9 +24,11 @@ LONGEST_STRIP = 4096  # columns: the sums stay in L1
 CHAINS_AT_ONCE = 8  # of `row_columns`: pages of each column one after another, while the row stays in L1
 _ROWS = 8
 _VECTORS = 2
-# So many streams at once keep memory busy where the hardware follows them, which takes it more bytes than these in all.
+# So many streams at once keep memory busy where the hardware follows them, which takes it more bytes than these in all:
+# few where caches hold the columns, more where there are too many of them.
 _BUSY_STREAMS = 8
-_SHORT_BYTES = 16384
+_SHORT_BYTES, _SHORT_FROM_MEMORY = 16 << 10, 64 << 10
+_CACHED_BYTES = 6 << 20
 _LINE = 64
 
 
@@ -118,7 +120,9 @@ def add_row_columns(module: Module, shape: TileShape) -> None:
     last = f.sub("%columns", 1)
     bytes_of_block, length = lanes * lanes * shape.size, f.mul(f.and_("%k", -lanes), shape.size)
     followed = shape.follows_streams and lanes >= _BUSY_STREAMS
-    lost = f.icmp("ule", f.mul(length, lanes), _SHORT_BYTES) if followed else "true"
+    in_memory = f.icmp("ugt", f.mul(length, "%columns"), _CACHED_BYTES)
+    short = f.select(in_memory, _SHORT_FROM_MEMORY, _SHORT_BYTES)
+    lost = f.icmp("ule", f.mul(length, lanes), short) if followed else "true"
     with f.loop(0, "%columns", lanes) as column:
         for i in range(lanes):  # columns past the end repeat the last one
             f.store("i64", f.mul(f.umin(f.add(column, i), last), "%b_n"), f.gep(offsets, 8 * i))
