@@ -164,7 +164,8 @@ class ContractionKernel(NamedTuple):
     ``a_walk`` and ``b_walk`` say in how few dims A and B alone are walked along k, ``columns`` that C and the epilogue have
     the last of several dims of n side by side as one, and how B is walked along it; its strides then have a 0 there. They
     are filled by `walks.with_walks`. ``direct``: whether it is made as a direct convolution (see
-    `contraction.direct_lower`), ``narrow``: whether it is one of few kernels; None if the sizes of a run decide.
+    `contraction.direct_lower`), ``narrow``: whether it is one of few kernels, ``taps``: whether it is a gradient to kernels
+    (see `contraction.taps_lower`); None if the sizes of a run decide.
     """
 
     name: str
@@ -183,6 +184,7 @@ class ContractionKernel(NamedTuple):
     columns: Walk = ()
     direct: bool | None = False
     narrow: bool | None = False
+    taps: bool | None = False
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,7 @@ class _Canonical:
             self.walk(kernel.columns),
             kernel.direct,
             kernel.narrow,
+            kernel.taps,
         )
 
 
@@ -163,7 +164,8 @@ def compile_unit(kernels: Sequence[Kernel]) -> CompiledUnit:
 def _chosen(kernel: ContractionKernel) -> ContractionKernel:
     """The kernel with what its sizes decide."""
     decisions = import_module("duograph.codegen.contraction.direct_lower")
-    return kernel._replace(direct=decisions.is_direct(kernel), narrow=decisions.is_narrow(kernel))
+    taps = import_module("duograph.codegen.contraction.taps_lower").is_taps(kernel)
+    return kernel._replace(direct=decisions.is_direct(kernel), narrow=decisions.is_narrow(kernel), taps=taps)
 
 
 def _with_sizes(compiled: CompiledKernel, sizes: dict[Dim, Expr]) -> CompiledKernel:

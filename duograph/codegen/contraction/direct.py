@@ -34,7 +34,7 @@ HEADER = (
     *("images", "kernels", "k", "pixels", "w_kernel", "x_image", "c_image", "c_kernel"),
     *("panel", "group", "strip", "epilogue", "k_dims", "pixel_dims", "w_dims"),
 )
-_DIM, _LINE = 16, 64
+DIM, LINE = 16, 64
 _HEIGHTS = "direct_heights"
 
 
@@ -55,7 +55,7 @@ def behind_panels(shape: TileShape) -> int:
 
 def before_panels(shape: TileShape, k: Extent) -> Extent:
     """Scratch for sums and steps."""
-    return sums_bytes(shape) + ceildiv(k * STEP_BYTES, _LINE) * _LINE
+    return sums_bytes(shape) + ceildiv(k * STEP_BYTES, LINE) * LINE
 
 
 def add_narrow_direct(module: Module, shape: TileShape) -> None:
@@ -122,7 +122,7 @@ class _Panels:
         f = self.f
         coming = f.load("ptr", self.coming)
         busy = f.icmp("ult", coming, f.load("ptr", self.end), "ptr")
-        step = f.select(busy, _LINE, 0)
+        step = f.select(busy, LINE, 0)
         f.store("ptr", f.gep(coming, f.mul(step, self.w["k"])), self.coming)
         return [f.select(busy, coming, idle, "ptr"), step]
 
@@ -134,13 +134,13 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
     x, kernels, c = (f.load("ptr", f.gep("%args", 8 * i)) for i in range(3))
     stop = stop_flag(f)
     of_k = f.gep("%sizes", 8 * len(HEADER))
-    of_pixels = f.gep(of_k, f.mul(w["k_dims"], _DIM))
+    of_pixels = f.gep(of_k, f.mul(w["k_dims"], DIM))
     pixels = WalkedDims(f, of_pixels, w["pixel_dims"])
-    of_kernel = WalkedDims(f, f.gep(of_pixels, f.mul(w["pixel_dims"], _DIM)), w["w_dims"])
+    of_kernel = WalkedDims(f, f.gep(of_pixels, f.mul(w["pixel_dims"], DIM)), w["w_dims"])
     sums, steps = "%scratch", f.gep("%scratch", sums_bytes(shape))
-    _fill_steps(f, WalkedDims(f, of_k, w["k_dims"]), w["k"], steps)
-    lines = f.ceildiv(f.mul(w["k"], STEP_BYTES), _LINE)
-    packed = _Panels(f, w, kernels, of_kernel, f.gep(steps, f.mul(lines, _LINE)))
+    fill_steps(f, WalkedDims(f, of_k, w["k_dims"]), 0, w["k"], steps)
+    lines = f.ceildiv(f.mul(w["k"], STEP_BYTES), LINE)
+    packed = _Panels(f, w, kernels, of_kernel, f.gep(steps, f.mul(lines, LINE)))
     blocks = f.ceildiv(w["k"], shape.longest_block)
     block = f.and_(f.add(f.ceildiv(w["k"], blocks), BLOCK_UNIT - 1), -BLOCK_UNIT)
     panels = f.ceildiv(w["kernels"], shape.width)
@@ -151,7 +151,7 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
     function = f.load("ptr", f.gep("%args", w["epilogue"], 8))
 
     with f.loop("%begin", "%end") as chunk:
-        _leave_if(f, stop)
+        leave_if(f, stop)
         group = f.udiv(chunk, each)
         packed.pack(group)
         rest = f.sub(chunk, f.mul(group, each))
@@ -173,11 +173,11 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
         a = f.gep(from_x, choice.offset)
         with f.loop(first, end) as panel:
             b = f.gep(packed.at, f.mul(f.sub(panel, first), w["panel"]))
-            _call(f, choice.tile, TILE, [a, choice.a_row, steps, b, w["k"], block, sums, *packed.walk(b)])
+            call_through(f, choice.tile, TILE, [a, choice.a_row, steps, b, 0, w["k"], block, sums, *packed.walk(b)])
             kernel = f.mul(panel, shape.width)
             place = f.gep(f.gep(to_c, f.mul(kernel, c_kernel)), pixel, shape.size)
             count = f.umin(f.sub(w["kernels"], kernel), shape.width)
-            _call(f, "@turn", TURN, [sums, place, c_kernel, choice.pixels, count])
+            call_through(f, "@turn", TURN, [sums, place, c_kernel, choice.pixels, count])
         f.store("i64", f.add(pixel, choice.pixels), slot)
         f.br(head)
         f.place(done)
@@ -220,12 +220,12 @@ def _choose(f: TileFunction, shape: TileShape, pixels: WalkedDims, pixel: Value,
     return _Choice(tile, f.add(place, f.mul(within, pixels.step)), a_row, count)
 
 
-def _call(f: TileFunction, function: str, parameters: tuple[tuple[str, str], ...], values: list[Value]) -> None:
+def call_through(f: TileFunction, function: str, parameters: tuple[tuple[str, str], ...], values: list[Value]) -> None:
     text = ", ".join(f"{type} {value}" for (type, _), value in zip(parameters, values))
     f.emit(f"call void {function}({text})")
 
 
-def _leave_if(f: TileFunction, stop: str) -> None:
+def leave_if(f: TileFunction, stop: str) -> None:
     leave, stay = f.label("leave"), f.label("stay")
     f.cond_br(f.icmp("ne", f.op(f"load volatile i32, ptr {stop}"), 0, "i32"), leave, stay)
     f.place(leave)
@@ -233,8 +233,8 @@ def _leave_if(f: TileFunction, stop: str) -> None:
     f.place(stay)
 
 
-def _fill_steps(f: TileFunction, walk: WalkedDims, k: str, out: str) -> None:
-    """The bytes from each k to the next, 0 from the last one on."""
+def fill_steps(f: TileFunction, walk: WalkedDims, start: Value, k: Value, out: str) -> None:
+    """The bytes from each of k positions to the next, 0 from the last one on."""
 
     def place(i: Value) -> str:
         return f.gep(out, i, STEP_BYTES)
@@ -244,7 +244,7 @@ def _fill_steps(f: TileFunction, walk: WalkedDims, k: str, out: str) -> None:
             value = f.op(f"trunc i64 {f.add(offset, f.mul(i, walk.step))} to i32")
             f.store("i32", value, place(f.add(at, i)))
 
-    walk.runs(0, k, fill)
+    walk.runs(start, k, fill)
     last = f.sub(k, 1)
     with f.loop(0, last) as i:
         here = place(i)

@@ -26,14 +26,15 @@ _GROUP_BYTES, _SMALLER = 768 << 10, 2
 _MANY_PIXELS = 2048
 _STRIP = 64  # pixels, about: what a strip makes is in the first level cache or near it for the epilogue
 _MOST_OFFSET = 1 << 31
+_MOST_K = 12288  # a panel holds all of k
 # Kernels are packed in each call: it pays where so many pixels share them, or, where they do not lie side by side, each.
 _FEWEST_PIXELS, _PIXELS_PER_KERNEL = 36, 2
-_PANEL, _FEWEST = 32, 5  # kernels in a panel, pixels in a row
+PANEL, _FEWEST = 32, 5  # kernels in a panel, pixels in a row
 # Kernels for which panels are one vector; below so many multiply-adds a pixel, turning tiles costs more than packing windows
 # does, and in long rows, which are packed quickly, lanes without a kernel do: so many kernels for 4 pixels up to a most.
 _FEWEST_KERNELS, _NARROW = 6, 16
 _FEWEST_PRODUCTS, _LONG = 400, 40
-_MOST_UNUSED = 5  # of what is computed, a share of 1 / this
+MOST_UNUSED = 5  # of what is computed, a share of 1 / this
 
 
 class Direct(NamedTuple):
@@ -98,33 +99,48 @@ def is_narrow(kernel: ContractionKernel) -> bool | None:
 
 
 def _known(d: Direct, dtype: str, narrow: bool) -> bool | None:
-    facts = _facts(d, dtype, narrow)
+    return all_known(_facts(d, dtype, narrow))
+
+
+def pays(d: Direct, dtype: str, narrow: bool) -> Extent:
+    """1 if a contraction is a direct convolution with such panels, else 0."""
+    return holds(_facts(d, dtype, narrow))
+
+
+def all_known(facts: list[tuple[Extent, Extent]]) -> bool | None:
+    """Whether of each pair the first is at most the second; None where sizes of a run decide."""
     if all(known_le(low, high) for low, high in facts):
         return True
     return False if any(known_le(high + 1, low) for low, high in facts) else None
 
 
-def pays(d: Direct, dtype: str, narrow: bool) -> Extent:
-    """1 if a contraction is a direct convolution with such panels, else 0."""
+def holds(facts: list[tuple[Extent, Extent]]) -> Extent:
+    """1 if of each pair the first is at most the second, else 0."""
     answer: Extent = 1
-    for low, high in _facts(d, dtype, narrow):
+    for low, high in facts:
         answer = minimum(answer, maximum(high - low + 1, 0))
     return answer
 
 
+def reach_fact(walk: Walk, dtype: str) -> tuple[Extent, Extent]:
+    """How many bytes a walk goes, and how many steps can count."""
+    reach: Extent = 0
+    for extent, stride in walk:
+        reach = reach + extent * maximum(stride, -1 * stride)
+    return DTYPES[dtype].size * reach, _MOST_OFFSET
+
+
 def _facts(d: Direct, dtype: str, narrow: bool) -> list[tuple[Extent, Extent]]:
     """What must be at most how much."""
-    unused = ceildiv(d.kernels, _PANEL) * _PANEL - d.kernels
+    unused = ceildiv(d.kernels, PANEL) * PANEL - d.kernels
     beside = len(d.w_walk) == 1 and d.w_walk[0][1] == 1
-    reach: Extent = 0
-    for extent, stride in d.k_walk:
-        reach = reach + extent * maximum(stride, -1 * stride)
     return [
         (1, d.k),
-        *(_facts_of_few(d) if narrow else [(unused * _MOST_UNUSED, d.kernels)]),
+        (d.k, _MOST_K),
+        *(_facts_of_few(d) if narrow else [(unused * MOST_UNUSED, d.kernels)]),
         (_FEWEST, d.pixel_walk[-1][0]),
         (_FEWEST_PIXELS if beside else _PIXELS_PER_KERNEL * d.kernels, maximum(d.images, 1) * d.pixels),
-        (DTYPES[dtype].size * reach, _MOST_OFFSET),
+        reach_fact(d.k_walk, dtype),
     ]
 
 
@@ -137,7 +153,8 @@ def _facts_of_few(d: Direct) -> list[tuple[Extent, Extent]]:
     ]
 
 
-def _numbers(walk: Walk) -> list[Extent]:
+def words_of(walk: Walk) -> list[Extent]:
+    """What a launch says of a walk."""
     return [word for dim in walk for word in dim]
 
 
@@ -169,7 +186,7 @@ def product_launch(d: Direct, dtype: str, shape: TileShape, args: tuple[int, ...
         "w_dims": len(d.w_walk),
     }
     sizes: tuple[Extent, ...] = tuple(words[name] for name in HEADER)
-    sizes += (*_numbers(d.k_walk), *_numbers(d.pixel_walk), *_numbers(d.w_walk))
+    sizes += (*words_of(d.k_walk), *words_of(d.pixel_walk), *words_of(d.w_walk))
     chunks = ceildiv(panels, group) * d.images * ceildiv(d.pixels, strip)
     cost = floordiv(d.images * d.pixels * d.kernels * d.k, 2)
     symbol = f"{library_name(dtype, NARROW_PART if few else PART)}:run"

@@ -12,13 +12,15 @@ from duograph.codegen.contraction.shape import TileFunction, TileShape
 from duograph.codegen.llvm import Module, Value
 
 # ``a``: the first pixel's window, ``a_row`` bytes from pixel to pixel; ``steps``: i32, bytes from each k to the next;
-# ``b``: a panel of kernels; ``block``: the most k in one chain; ``sums``: rows of a tile's width; ``next``: what is prefetched
-# to L2, ``next_step`` bytes on with each k.
+# ``b``: a panel of kernels; ``start``: the first k, if not 0 with what ``sums`` holds, ``k``: the last one is before;
+# ``block``: the most k in one chain; ``sums``: rows of a tile's width; ``next``: what is prefetched to L2, ``next_step``
+# bytes on with each k.
 TILE = (
     ("ptr", "a"),
     ("i64", "a_row"),
     ("ptr", "steps"),
     ("ptr", "b"),
+    ("i64", "start"),
     ("i64", "k"),
     ("i64", "block"),
     ("ptr", "sums"),
@@ -118,7 +120,7 @@ def _add_tile(module: Module, shape: TileShape, kind: TileKind, rows: int) -> No
         _add_up(f, k0, places, made[len(pointers) :])
         return made[: len(pointers)]
 
-    f.carried_loop(0, "%k", "%block", [("ptr", pointer) for pointer in pointers], block)
+    f.carried_loop("%start", "%k", "%block", [("ptr", pointer) for pointer in pointers], block)
     module.add(f)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from duograph.codegen.contraction.direct import NARROW_PART, PART, add_direct, add_narrow_direct
+from duograph.codegen.contraction.direct import NARROW_PART, PART, add_narrow_direct
 from duograph.codegen.contraction.driver import RUN, add_driver
 from duograph.codegen.contraction.gemv import add_row, add_row_columns
 from duograph.codegen.contraction.pack import add_packers
@@ -11,6 +11,7 @@ from duograph.codegen.contraction.shape import TileShape, tile_shape
 from duograph.codegen.contraction.simple import add_simple_driver, integer_shape
 from duograph.codegen.contraction.spread import add_spread
 from duograph.codegen.contraction.tables import add_tiles
+from duograph.codegen.contraction.taps import add_direct_and_taps
 from duograph.codegen.llvm import Module
 from duograph.codegen.target import Target
 from duograph.codegen.windows.driver import LIBRARIES as WINDOWS
@@ -82,7 +83,7 @@ _TILED_PARTS = {
     "heights": _add_heights,
     "rows": _add_rows,
     "spread": add_spread,
-    PART: add_direct,
+    PART: add_direct_and_taps,
     NARROW_PART: add_narrow_direct,
 }
 

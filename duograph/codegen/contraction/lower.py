@@ -13,6 +13,7 @@ from duograph.codegen.contraction.epilogue import Epilogue, emit_epilogue_functi
 from duograph.codegen.contraction.library import library_dtype, symbol_of
 from duograph.codegen.contraction.parts import PARTS, TILED, part_symbols, parts_word
 from duograph.codegen.contraction.shape import tile_shape
+from duograph.codegen.contraction.taps_lower import Taps, taps_form, taps_launch, taps_pays
 from duograph.codegen.dtypes import DTYPES
 from duograph.codegen.kernel import (
     Address,
@@ -73,18 +74,33 @@ class _Lowering:
         kernel = self.kernel
         if any(isinstance(extent, int) and extent == 0 for extent in (*kernel.batch, *kernel.m, *kernel.n)):
             return CompiledKernel(())
+        taps = None if kernel.taps is False else taps_form(kernel)
         form = None if kernel.direct is False else direct_form(kernel)
-        if form is None:
+        if taps is not None and kernel.taps:
+            self.launches.append(taps_launch(taps, self.dtype, tile_shape(self.dtype, self.target.level)))
+        elif taps is None and form is None:
             self._product()
-        elif kernel.direct:
+        elif taps is None and form is not None and kernel.direct:
             self.launches += self._direct(form, [kernel.narrow is True])
         else:  # the sizes of a run decide
-            widths = [few for few in (False, True) if not few or kernel.narrow is None]
-            answers = [pays(form, kernel.dtype, few) for few in widths]
-            ways = [_only_if(launch, answer) for launch, answer in zip(self._direct(form, widths), answers)]
+            ways = self._ways(taps, form)
             self._product()
-            self.launches = [*ways, *(_only_if(launch, 1 - sum(answers)) for launch in self.launches)]
+            rest = 1 - sum(answer for _, answer in ways)
+            made = [_only_if(launch, answer) for launch, answer in ways]
+            self.launches = [*made, *(_only_if(launch, rest) for launch in self.launches)]
         return CompiledKernel(tuple(self.launches), tuple(self.temporaries))
+
+    def _ways(self, taps: Taps | None, form: Direct | None) -> list[tuple[Launch, Extent]]:
+        """The launches besides a product, and 1 for the one that is made, if any."""
+        kernel, first = self.kernel, taps_pays(taps, self.dtype) if taps is not None else 0
+        ways: list[tuple[Launch, Extent]] = []
+        if taps is not None:
+            ways.append((taps_launch(taps, self.dtype, tile_shape(self.dtype, self.target.level)), first))
+        if form is not None:
+            widths = [few for few in (False, True) if not few or kernel.narrow is None]
+            answers = [pays(form, kernel.dtype, few) * (1 - first) for few in widths]
+            ways += zip(self._direct(form, widths), answers)
+        return ways
 
     def _product(self) -> None:
         """The launches of a product of matrices."""

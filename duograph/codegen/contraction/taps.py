@@ -1,0 +1,149 @@
+"""Gradients of convolutions to their kernels: few kernels and columns, a sum over all pixels of all images.
+
+As a product of matrices, every tap of every window would be copied into panels. Here what is packed is the other operand, the
+gradient, once for all taps; windows are read where they lie, by the tiles of `direct`: a row of a tile is a channel (or a tap
+of a row), its columns are kernels. Of k as much is packed at a time as the second level cache holds; between such pieces sums
+wait in C. A chunk is a tile's rows at one place in the other dims of the columns. Each element is the chain that it is in
+`block`.
+"""
+
+from __future__ import annotations
+
+from duograph.codegen.contraction.direct import DIM, LINE, add_direct, call_through, fill_steps, leave_if
+from duograph.codegen.contraction.direct_tile import STEP_BYTES, TABLE, TILE, sums_bytes
+from duograph.codegen.contraction.driver import ABI, stop_flag
+from duograph.codegen.contraction.pack import PACK_B
+from duograph.codegen.contraction.shape import BLOCK_UNIT, TileFunction, TileShape
+from duograph.codegen.contraction.spread import WalkedDims
+from duograph.codegen.llvm import Module, Value
+
+FUNCTION = "taps"
+# The words of a launch; then (extent, stride in elements) of each dim of k in x, of k in the gradient, and of the columns
+# that are not rows of tiles, outer to inner. "row_x", "row_c": from row to row; "other_c": from one place in the other
+# columns to the next; "panel": bytes of a panel; "long": the most k that are packed at a time.
+HEADER = (
+    *("kernels", "k", "w_kernel", "rows", "row_x", "row_c", "others", "other_c", "c_kernel"),
+    *("panel", "long", "k_dims", "w_dims", "other_dims"),
+)
+# ``c``: of the first row and kernel; bytes from row to row and from kernel to kernel.
+_MOVE = (("ptr", "sums"), ("ptr", "c"), ("i64", "c_row"), ("i64", "c_kernel"), ("i64", "rows"), ("i64", "kernels"))
+
+
+def add_direct_and_taps(module: Module, shape: TileShape) -> None:
+    """The part of direct convolutions, and of gradients to their kernels."""
+    add_direct(module, shape)
+    _add_move(module, shape, "taps_read", reads=True)
+    _add_move(module, shape, "taps_write", reads=False)
+    _add_run(module, shape)
+
+
+def _add_move(module: Module, shape: TileShape, name: str, *, reads: bool) -> None:
+    """A tile's sums from C or to it."""
+    f = TileFunction(module, name, _MOVE, linkage="internal")
+    f.shape = shape
+    row_bytes = shape.vectors * shape.vector_bytes
+
+    def move(place: str, at: str) -> None:
+        source, target = (at, place) if reads else (place, at)
+        f.store(shape.element, f.load(shape.element, source, shape.size), target, shape.size)
+
+    whole, part, done = f.label("whole"), f.label("part"), f.label("done")
+    f.cond_br(f.icmp("eq", "%kernels", shape.width), whole, part)
+    f.place(whole)
+    with f.loop(0, "%rows") as row:
+        place, at = f.gep("%sums", f.mul(row, row_bytes)), f.gep("%c", f.mul(row, "%c_row"))
+        for kernel in range(shape.width):
+            move(f.gep(place, kernel * shape.size), at)
+            at = f.gep(at, "%c_kernel")
+    f.br(done)
+    f.place(part)
+    with f.loop(0, "%rows") as row, f.loop(0, "%kernels") as column:
+        place = f.gep(f.gep("%sums", f.mul(row, row_bytes)), column, shape.size)
+        move(place, f.gep(f.gep("%c", f.mul(row, "%c_row")), f.mul(column, "%c_kernel")))
+    f.br(done)
+    f.place(done)
+    module.add(f)
+
+
+class _Run:
+    """The launch function."""
+
+    def __init__(self, module: Module, shape: TileShape) -> None:
+        f = self.f = TileFunction(module, FUNCTION, ABI)
+        f.shape = shape
+        w = self.w = {name: f.load("i64", f.gep("%sizes", 8 * i)) for i, name in enumerate(HEADER)}
+        self.x, self.g, self.c = (f.load("ptr", f.gep("%args", 8 * i)) for i in range(3))
+        of_k = f.gep("%sizes", 8 * len(HEADER))
+        of_g = f.gep(of_k, f.mul(w["k_dims"], DIM))
+        of_others = f.gep(of_g, f.mul(w["w_dims"], DIM))
+        self.k, self.k_of_g = WalkedDims(f, of_k, w["k_dims"]), WalkedDims(f, of_g, w["w_dims"])
+        self.others = WalkedDims(f, of_others, w["other_dims"])
+        self.steps = f.gep("%scratch", sums_bytes(shape))
+        self.panels = f.gep(self.steps, f.mul(f.ceildiv(f.mul(w["long"], STEP_BYTES), LINE), LINE))
+        self.row_x, self.row_c, self.c_kernel = (f.mul(w[name], shape.size) for name in ("row_x", "row_c", "c_kernel"))
+        self.w_kernel = f.mul(w["w_kernel"], shape.size)
+        blocks = f.ceildiv(w["k"], shape.longest_block)
+        self.block = f.and_(f.add(f.ceildiv(w["k"], blocks), BLOCK_UNIT - 1), -BLOCK_UNIT)
+        self.tiles = f.ceildiv(w["rows"], shape.rows)
+
+    def emit(self) -> TileFunction:
+        f, w = self.f, self.w
+        stop = stop_flag(f)
+        with f.loop(0, w["k"], w["long"]) as start:
+            count = f.umin(f.sub(w["k"], start), w["long"])
+            fill_steps(f, self.k, start, count, self.steps)
+            with f.loop(0, w["kernels"], f.shape.width) as kernel:
+                self._pack(kernel, start, count)
+            first = f.gep(self.x, self._offset(self.k, start))
+            with f.loop("%begin", "%end") as chunk:
+                leave_if(f, stop)
+                tile = f.udiv(chunk, w["others"])
+                other = f.sub(chunk, f.mul(tile, w["others"]))
+                low, high = (f.udiv(f.mul(number, w["rows"]), self.tiles) for number in (tile, f.add(tile, 1)))
+                a = f.gep(f.gep(first, self._offset(self.others, other)), f.mul(low, self.row_x))
+                c = f.gep(f.gep(self.c, f.mul(other, w["other_c"]), f.shape.size), f.mul(low, self.row_c))
+                self._tiles(a, c, f.sub(high, low), start, count)
+        return f
+
+    def _offset(self, walk: WalkedDims, position: Value) -> str:
+        f = self.f
+        number: Value = f.udiv(position, walk.extent)
+        return str(f.add(walk.outer(number), f.mul(f.sub(position, f.mul(number, walk.extent)), walk.step)))
+
+    def _panel(self, kernel: Value) -> str:
+        return self.f.gep(self.panels, self.f.mul(self.f.udiv(kernel, self.f.shape.width), self.w["panel"]))
+
+    def _columns(self, kernel: Value) -> Value:
+        return self.f.umin(self.f.sub(self.w["kernels"], kernel), self.f.shape.width)
+
+    def _pack(self, kernel: Value, start: Value, count: Value) -> None:
+        f, row_bytes = self.f, self.f.shape.vectors * self.f.shape.vector_bytes
+        source, target = f.gep(self.g, f.mul(kernel, self.w_kernel)), self._panel(kernel)
+        columns = self._columns(kernel)
+
+        def piece(offset: str, at: str, length: Value) -> None:
+            out = f.gep(target, f.mul(at, row_bytes))
+            values: list[Value] = [f.gep(source, offset), 0, self.w_kernel, out, self.w["panel"], length, columns]
+            f.call("pack_columns", [(type, value) for (type, _), value in zip(PACK_B, values)])
+
+        self.k_of_g.runs(start, count, piece)
+
+    def _tiles(self, a: str, c: str, rows: Value, start: Value, count: Value) -> None:
+        """A tile for each panel."""
+        f = self.f
+        beside, second = f.icmp("eq", self.row_x, f.shape.size), f.icmp("eq", self.row_x, 2 * f.shape.size)
+        table = f.select(beside, f"@{TABLE}_1", f.select(second, f"@{TABLE}_2", f"@{TABLE}", "ptr"), "ptr")
+        tile = f.load("ptr", f.gep(str(table), rows, 8))
+        with f.loop(0, self.w["kernels"], f.shape.width) as kernel:
+            panel = self._panel(kernel)
+            place = f.gep(c, f.mul(kernel, self.c_kernel))
+            moved: list[Value] = ["%scratch", place, self.row_c, self.c_kernel, rows, self._columns(kernel)]
+            with f.when(f.icmp("ne", start, 0)):
+                call_through(f, "@taps_read", _MOVE, moved)
+            numbers: list[Value] = [start, f.add(start, count), self.block]
+            call_through(f, tile, TILE, [a, self.row_x, self.steps, panel, *numbers, "%scratch", panel, 0])
+            call_through(f, "@taps_write", _MOVE, moved)
+
+
+def _add_run(module: Module, shape: TileShape) -> None:
+    module.add(_Run(module, shape).emit())
