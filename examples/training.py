@@ -26,7 +26,7 @@ def parser(description: str | None, steps: int, batch: int, checkpoint: str) -> 
     made.add_argument("--small", action="store_true", help="a network of few channels, for a quick look")
     made.add_argument("--dynamic", action="store_true", help="run the step line by line, not as a static program")
     made.add_argument("--train-only", action="store_true", help="leave out what comes after the training")
-    made.add_argument("--plain", action="store_true", help="no progress bar")
+    made.add_argument("--plain", action="store_true", help="a line for each checkpoint, no progress bar")
     return made
 
 
@@ -45,6 +45,15 @@ def load_checkpoint(path: str, model: dg.nn.Module, optimizer: Any) -> int:
     return int(state["step"])
 
 
+def progress_bar(begin: int, end: int) -> Any:
+    """tqdm's, or None where it is not installed: then each checkpoint is a line."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    return tqdm(initial=begin, total=end, unit="step")
+
+
 def train(
     options: argparse.Namespace,
     model: dg.nn.Module,
@@ -53,7 +62,6 @@ def train(
     batch_of: Callable[[int], Batch],
 ) -> list[float]:
     """Trains up to `options.steps` steps; the losses of those done here. A batch depends on the number of its step alone."""
-    from tqdm import trange
 
     def step(*batch: dg.Tensor) -> dg.Tensor:
         loss = loss_of(model, *batch)
@@ -68,12 +76,18 @@ def train(
         begin = load_checkpoint(options.checkpoint, model, optimizer)
         print(f"going on from step {begin} of {options.checkpoint}")
     losses = []
-    with trange(begin, options.steps, initial=begin, total=options.steps, unit="step", disable=options.plain) as bar:
-        for number in bar:
-            losses.append(run(*batch_of(number)).item())
-            bar.set_postfix(loss=f"{losses[-1]:.4f}")
-            if (number + 1) % options.save_every == 0 or number + 1 == options.steps:
-                save_checkpoint(options.checkpoint, model, optimizer, number + 1)
+    bar = None if options.plain else progress_bar(begin, options.steps)
+    for number in range(begin, options.steps):
+        losses.append(run(*batch_of(number)).item())
+        if bar is not None:
+            bar.set_postfix(loss=f"{losses[-1]:.4f}", refresh=False)
+            bar.update()
+        if (number + 1) % options.save_every == 0 or number + 1 == options.steps:
+            save_checkpoint(options.checkpoint, model, optimizer, number + 1)
+            if bar is None:
+                print(f"step {number + 1} of {options.steps}: loss {losses[-1]:.4f}", flush=True)
+    if bar is not None:
+        bar.close()
     if losses:
         print(f"steps {begin + 1} to {options.steps}: loss {losses[0]:.4f} to {losses[-1]:.4f}, kept in {options.checkpoint}")
     return losses

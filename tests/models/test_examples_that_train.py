@@ -80,3 +80,13 @@ def test_a_step_without_a_static_program_and_further_options(example, capsys):
     with pytest.raises(SystemExit):
         example("autoencode", "--help")
     assert "file to keep the state in (default autoencoder.safetensors)" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_progress_with_and_without_tqdm(example, capsys, monkeypatch, installed):
+    if not installed:
+        monkeypatch.setitem(sys.modules, "tqdm", None)
+    example("autoencode", "--small", "--batch", "4", "--steps", "4", "--save-every", "2", "--train-only")
+    said, bar = capsys.readouterr()
+    assert ("step 2 of 4: loss" in said) != installed
+    assert ("4/4" in bar) == installed

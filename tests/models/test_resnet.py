@@ -19,7 +19,8 @@ def test_trains_as_in_torch(block, twin, layers):
     against_torch(
         lambda: models.ResNet(block, layers, num_classes=5, width=8),
         lambda: twins.ResNet(twin, layers, 5, 8),
-        images(10, 8, 64, 5),
+        images(10, 8, 64, 5, seed=2),
+        seed=2,
     )
 
 
@@ -57,7 +58,7 @@ def test_one_static_function_for_images_of_any_size():
         for size in (100, 64, 37, 28):
             enlarged = nn.functional.interpolate(digits[:8], size=size, mode="bilinear")
             assert classify(enlarged).tolist() == model(enlarged).argmax(1).tolist()
-    assert classify.compilations <= classify.captures <= 3
+    assert classify.compilations <= classify.captures == 2
 
 
 def test_names_and_counts_are_torchvisions():
