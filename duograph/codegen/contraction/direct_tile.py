@@ -91,6 +91,7 @@ def _add_tile(module: Module, shape: TileShape, kind: TileKind, rows: int) -> No
     f.shape = shape
     vectors, pixels = shape.vectors, rows * kind.lines
     windows = _Windows(f, kind, rows)
+    unrolled = _UNROLLED if kind.step is not None else 1  # with many pointers sums would no longer fit the registers
     pointers = ["%steps", "%next", "%b", *windows.bases]
     types = [*["ptr"] * len(pointers), *[shape.vector] * (pixels * vectors)]
 
@@ -113,10 +114,11 @@ def _add_tile(module: Module, shape: TileShape, kind: TileKind, rows: int) -> No
 
     def block(k0: str, values: list[str]) -> list[str]:
         count = f.umin(f.sub("%k", k0), "%block")
-        whole = f.and_(count, -_UNROLLED)
+        whole = f.and_(count, -unrolled)
         start: list[tuple[str, Value]] = list(zip(types, [*values, *["zeroinitializer"] * (pixels * vectors)]))
-        made = f.carried_loop(0, whole, _UNROLLED, start, lambda _, values: some_k(_UNROLLED, values))
-        made = f.carried_loop(whole, count, 1, list(zip(types, made)), lambda _, values: some_k(1, values))
+        made = f.carried_loop(0, whole, unrolled, start, lambda _, values: some_k(unrolled, values))
+        if unrolled > 1:
+            made = f.carried_loop(whole, count, 1, list(zip(types, made)), lambda _, values: some_k(1, values))
         _add_up(f, k0, places, made[len(pointers) :])
         return made[: len(pointers)]
 
