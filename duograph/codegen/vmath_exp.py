@@ -6,10 +6,11 @@ x = k ln 2 + r with |r| <= ln(2) / 2, and e**r - 1 = r + r**2 P(r); P is a minim
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from duograph.codegen.vector import Vec, Vectors
-from duograph.codegen.vmath_format import clamp, nearest, power_of_two, scale
+from duograph.codegen.vmath_format import clamp, nearest, power_of_two, scale, scales_by_instruction
 
 LOG2E = 1.4426950408889634
 LN2 = 0.6931471805599453
@@ -50,8 +51,25 @@ _DOUBLE = _Constants(
 )  # fmt: skip
 
 
+_FAR_BELOW = -1e5
+
+
 def _constants(x: Vec) -> _Constants:
     return _FLOAT if x.element == "float" else _DOUBLE
+
+
+def _scaled(v: Vectors, x: Vec, limits: tuple[float, float], power: Callable[[Vec], tuple[Vec, Vec, Vec]]) -> Vec:
+    """``power`` (a factor, k as float and as integer) of x where it is within the limits, 0 below them.
+
+    Results that underflow cost a processor a hundred times a multiplication, so none is computed for what is known to be 0, as
+    for masked scores: the instruction has no such trouble far below the limit, multiplications do without.
+    """
+    low, high = limits
+    if scales_by_instruction(v):
+        return scale(v, *power(clamp(v, x, _FAR_BELOW, high)))
+    zero, below = v.like(x, 0.0), v.fcmp("olt", x, v.like(x, low))
+    made = scale(v, *power(v.select(below, zero, v.fmin(v.like(x, high), x))))
+    return v.select(below, zero, made)
 
 
 def reduce(v: Vectors, x: Vec) -> tuple[Vec, Vec, Vec]:
@@ -68,19 +86,21 @@ def expm1_reduced(v: Vectors, r: Vec) -> Vec:
 
 
 def exp(v: Vectors, x: Vec) -> Vec:
-    if x.element == "float" and v.target.fma:
-        return _exp_fused(v, x)
-    r, whole, exponent = reduce(v, clamp(v, x, *_constants(x).exp_range))
-    return scale(v, v.fadd(expm1_reduced(v, r), v.like(x, 1.0)), whole, exponent)
+    fused = x.element == "float" and v.target.fma
+    return _scaled(v, x, _constants(x).exp_range, lambda x: _exp_fused(v, x) if fused else _exp_reduced(v, x))
 
 
-def _exp_fused(v: Vectors, x: Vec) -> Vec:
+def _exp_reduced(v: Vectors, x: Vec) -> tuple[Vec, Vec, Vec]:
+    r, whole, exponent = reduce(v, x)
+    return v.fadd(expm1_reduced(v, r), v.like(x, 1.0)), whole, exponent
+
+
+def _exp_fused(v: Vectors, x: Vec) -> tuple[Vec, Vec, Vec]:
     """2**(k + f) with k + f = x log2(e): shorter, but x log2(e) - k needs the product unrounded."""
-    x = clamp(v, x, *_FLOAT.exp_range)
     whole, exponent = nearest(v, x, _LOG2E_FLOAT[0])
     f = v.mul_add(x, v.like(x, _LOG2E_FLOAT[0]), v.fneg(whole))
     f = v.mul_add(x, v.like(x, _LOG2E_FLOAT[1]), f)
-    return scale(v, v.polynomial(f, _EXP2_FLOAT), whole, exponent)
+    return v.polynomial(f, _EXP2_FLOAT), whole, exponent
 
 
 def times_exp(v: Vectors, head: Vec, tail: Vec, x: Vec, low: Vec) -> Vec:
@@ -100,10 +120,12 @@ def times_exp(v: Vectors, head: Vec, tail: Vec, x: Vec, low: Vec) -> Vec:
 
 
 def exp2(v: Vectors, x: Vec) -> Vec:
-    x = clamp(v, x, *_constants(x).exp2_range)
-    whole, exponent = nearest(v, x, 1.0)
-    r = v.fmul(v.fsub(x, whole), v.like(x, LN2))
-    return scale(v, v.fadd(expm1_reduced(v, r), v.like(x, 1.0)), whole, exponent)
+    def power(x: Vec) -> tuple[Vec, Vec, Vec]:
+        whole, exponent = nearest(v, x, 1.0)
+        r = v.fmul(v.fsub(x, whole), v.like(x, LN2))
+        return v.fadd(expm1_reduced(v, r), v.like(x, 1.0)), whole, exponent
+
+    return _scaled(v, x, _constants(x).exp2_range, power)
 
 
 def expm1(v: Vectors, x: Vec) -> Vec:

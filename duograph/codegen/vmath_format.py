@@ -52,9 +52,13 @@ def power_of_two(v: Vectors, exponent: Vec) -> Vec:
     return v.floats(v.shl(v.add(exponent, v.like(exponent, fmt.bias)), fmt.mantissa))
 
 
+def scales_by_instruction(v: Vectors) -> bool:
+    return v.target.has("avx512f") and v.lanes == 16
+
+
 def scale(v: Vectors, x: Vec, whole: Vec, exponent: Vec) -> Vec:
     """x * 2**k, rounded once: into denormals, to zero, to infinity. k is given as float and as integer."""
-    if v.target.has("avx512f") and v.lanes == 16:
+    if scales_by_instruction(v):
         return _scale_by_instruction(v, x, whole)
     half = v.ashr(exponent, 1)
     return v.fmul(v.fmul(x, power_of_two(v, half)), power_of_two(v, v.sub(exponent, half)))
