@@ -14,6 +14,7 @@ import duograph as dg
 from duograph import models, nn
 
 SIZE = 32
+SIZES = (32, 32, 48, 32, 32, 64)  # of the images of the steps by turns: one static step serves them all
 SMALL: dict[str, dict[str, Any]] = {
     "resnet18": {"width": 8},
     "resnet50": {"width": 4},
@@ -57,8 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     places = shuffled(len(train_x), chosen.batch, chosen.seed)
 
     def batch_of(step: int) -> tuple[dg.Tensor, dg.Tensor]:
-        rows = places(step)
-        return dg.from_numpy(train_x[rows]), dg.from_numpy(train_y[rows])
+        rows, size = places(step), SIZES[step % len(SIZES)]
+        images = dg.from_numpy(train_x[rows])
+        if size != SIZE:
+            images = nn.functional.interpolate(images, size=size, mode="bilinear")
+        return images, dg.from_numpy(train_y[rows])
 
     train(chosen, model, optimizer, loss_of, batch_of)
     if chosen.train_only:
