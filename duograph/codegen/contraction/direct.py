@@ -36,6 +36,7 @@ HEADER = (
 )
 DIM, LINE = 16, 64
 _HEIGHTS = "direct_heights"
+_STEPS, _SOME_STEPS = 16, "<16 x i32>"
 
 
 def narrow(shape: TileShape) -> TileShape:
@@ -138,7 +139,7 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
     pixels = WalkedDims(f, of_pixels, w["pixel_dims"])
     of_kernel = WalkedDims(f, f.gep(of_pixels, f.mul(w["pixel_dims"], DIM)), w["w_dims"])
     sums, steps = "%scratch", f.gep("%scratch", sums_bytes(shape))
-    fill_steps(f, WalkedDims(f, of_k, w["k_dims"]), 0, w["k"], steps)
+    _fill_all_steps(f, of_k, w["k_dims"], w["k"], steps)
     lines = f.ceildiv(f.mul(w["k"], STEP_BYTES), LINE)
     packed = _Panels(f, w, kernels, of_kernel, f.gep(steps, f.mul(lines, LINE)))
     blocks = f.ceildiv(w["k"], shape.longest_block)
@@ -234,19 +235,41 @@ def leave_if(f: TileFunction, stop: str) -> None:
 
 
 def fill_steps(f: TileFunction, walk: WalkedDims, start: Value, k: Value, out: str) -> None:
-    """The bytes from each of k positions to the next, 0 from the last one on."""
-
-    def place(i: Value) -> str:
-        return f.gep(out, i, STEP_BYTES)
+    """The bytes from each of k positions to the next, 0 from the last one on. Writes up to a vector past the end."""
 
     def fill(offset: str, at: Value, count: Value) -> None:
         with f.loop(0, count) as i:
             value = f.op(f"trunc i64 {f.add(offset, f.mul(i, walk.step))} to i32")
-            f.store("i32", value, place(f.add(at, i)))
+            f.store("i32", value, f.gep(out, f.add(at, i), STEP_BYTES))
 
     walk.runs(start, k, fill)
+    _to_steps(f, k, out)
+
+
+def _fill_all_steps(f: TileFunction, dims: str, count: Value, k: Value, out: str) -> None:
+    """The same for all of k: from the last dim on, what is there once more for each other position along a dim."""
+    filled = f.variable("i64", 1)
+    f.store("i32", 0, out)
+    with f.loop(0, count) as i:
+        dim = f.gep(dims, f.mul(f.sub(f.sub(count, 1), i), DIM))
+        extent, step = f.load("i64", dim), f.mul(f.load("i64", f.gep(dim, 8)), f.shape.size)
+        before = f.load("i64", filled)
+        with f.loop(1, extent) as j:
+            far = f.splat(_STEPS, "i32", f.op(f"trunc i64 {f.mul(j, step)} to i32"))
+            target = f.gep(out, f.mul(j, before), STEP_BYTES)
+            with f.loop(0, before, _STEPS) as at:
+                value = f.load(_SOME_STEPS, f.gep(out, at, STEP_BYTES), STEP_BYTES)
+                f.store(_SOME_STEPS, f.op(f"add {_SOME_STEPS} {value}, {far}"), f.gep(target, at, STEP_BYTES), STEP_BYTES)
+        f.store("i64", f.mul(before, extent), filled)
+    _to_steps(f, k, out)
+
+
+def _to_steps(f: TileFunction, k: Value, out: str) -> None:
+    """Offsets to what is between them."""
     last = f.sub(k, 1)
-    with f.loop(0, last) as i:
-        here = place(i)
-        f.store("i32", f.op(f"sub i32 {f.load('i32', f.gep(here, STEP_BYTES))}, {f.load('i32', here)}"), here)
-    f.store("i32", 0, place(last))
+    with f.loop(0, last, _STEPS) as i:
+        here = f.gep(out, i, STEP_BYTES)
+        following = f.load(_SOME_STEPS, f.gep(here, STEP_BYTES), STEP_BYTES)
+        value = f.op(f"sub {_SOME_STEPS} {following}, {f.load(_SOME_STEPS, here, STEP_BYTES)}")
+        f.store(_SOME_STEPS, value, here, STEP_BYTES)
+    f.store("i32", 0, f.gep(out, last, STEP_BYTES))
