@@ -43,7 +43,10 @@ class TileKind(NamedTuple):
     lines: int = 1
 
 
-KINDS = (TileKind("", None), TileKind("_1", 1), TileKind("_2", 2), TileKind("_twice", 1, 2))
+KINDS = (
+    TileKind("", None),
+    *(TileKind(f"{name}_{step}", step, lines) for name, lines in (("", 1), ("_twice", 2)) for step in (1, 2)),
+)
 
 
 def sums_bytes(shape: TileShape) -> int:
