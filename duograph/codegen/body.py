@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from duograph.codegen import philox
-from duograph.codegen.analysis import Facts, is_zero
+from duograph.codegen.analysis import Facts, is_unit, is_zero
 from duograph.codegen.convert import pack, unpack
 from duograph.codegen.dtypes import DTYPES
 from duograph.codegen.frame import Frame
@@ -132,6 +132,15 @@ class Body:
         f = self.frame.function
         size = DTYPES[self.facts.operands[address.arg].dtype].size
         return f.gep(self.frame.pointer(address.arg), self.offset(address, scope, scope.vector_dim), size)
+
+    def prefetch(self, address: Address, scope: Scope, dim: int, ahead: int, write: bool) -> None:
+        """What an access reaches ``ahead`` further on along ``dim``, if neighbours along the vector dim lie side by side."""
+        assert scope.vector_dim is not None
+        if id(address) in self.staged or not is_unit(address.strides[scope.vector_dim]):
+            return
+        f, size = self.frame.function, DTYPES[self.facts.operands[address.arg].dtype].size
+        here = self._first(self._row(address, scope), scope, 1, size)
+        f.prefetch(f.gep(here, f.mul(self.stride(address, dim), ahead), size), write=write)
 
     def _start(self, scope: Scope) -> tuple[Value, int]:
         assert scope.vector_dim is not None

@@ -9,7 +9,7 @@ from duograph.codegen.analysis import Facts, address_of, item_bytes, plain_acces
 from duograph.codegen.body import Body, Scope
 from duograph.codegen.dtypes import DTYPES
 from duograph.codegen.frame import Frame
-from duograph.codegen.kernel import SUM_CHUNK, Launch
+from duograph.codegen.kernel import SUM_CHUNK, Address, Launch
 from duograph.codegen.llvm import Module, Value
 from duograph.codegen.nest import LANES, for_chunks, indices_at, step_indices
 from duograph.codegen.partials import CHUNK, CHUNKS, Block, Partials, group_reductions
@@ -21,6 +21,7 @@ from duograph.ir.dim import ceildiv, product
 
 VECTORS = 4  # vectors in a block
 WIDTH = VECTORS * LANES
+_ROWS_AHEAD = 16
 
 
 def emit_column(module: Module, target: Target, symbol: str, facts: Facts, dim: int) -> list[Launch]:
@@ -173,6 +174,7 @@ class Columns:
             inner.values = dict(line.values)
             scopes.append(inner)
         for j, scope in enumerate(scopes):
+            self._prefetch(across, scope)
             self._restore(stage, scope, k, j)
         self.body.emit(across, scopes)
         for j, scope in enumerate(scopes):
@@ -186,6 +188,12 @@ class Columns:
                     acc, value = block.load(rooms, item), scope.value(reduction.source)
                     following = reduction.step(scope.v, acc, value, lambda: row.v.narrowed(lanes).splat("i64", k), None)
                     block.store(rooms, item, following)
+
+    def _prefetch(self, numbers: Sequence[int], scope: Scope) -> None:
+        """Rows to come of what is loaded and stored: a page apart, no hardware prefetcher finds them."""
+        for instr in (self.facts.body[number] for number in numbers):
+            if isinstance(instr.attr, Address) and instr.op in ("load", "store"):
+                self.body.prefetch(instr.attr, scope, self.facts.reduce_dims[-1], _ROWS_AHEAD, instr.op == "store")
 
     # ---- values kept between passes ----
 
