@@ -247,3 +247,12 @@ def test_folding() -> None:
         nn.functional.fold(dg.zeros(1, 9, 4), 3, 2)
     with pytest.raises(dg.errors.DimensionError, match="unfold: x must be"):
         nn.functional.unfold(dg.zeros(3, 3), 2)
+
+
+@pytest.mark.parametrize(("low", "size"), [(0, 20), (1, 18), (2, 16), (3, 14)])
+def test_nothing_is_computed_that_padding_cuts_off(low: int, size: int) -> None:
+    x, w = dg.rand(1, 8, 10, 10), dg.rand(8, 8, 2, 2)
+    run = dg.static(lambda x, w: nn.functional.conv_transpose2d(x, w, stride=2, padding=low))
+    with dg.no_grad():
+        assert run.explain(x, w).static.flops == 2 * 8 * 8 * size**2
+        np.testing.assert_array_equal(run(x, w).numpy(), nn.functional.conv_transpose2d(x, w, stride=2, padding=low).numpy())

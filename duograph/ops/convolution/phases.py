@@ -16,7 +16,7 @@ from duograph.ir.dim import maximum as greater
 from ..shapes.affine_views import affine_view
 from ..shapes.creation import zeros_like
 from ..shapes.joining import cat
-from ..shapes.movement import reshape, unsqueeze
+from ..shapes.movement import reshape
 from ..shapes.padding import zero_pad
 from ..shapes.permuting import permute
 from ..shapes.view_forms import part
@@ -145,42 +145,68 @@ def gathered_back(
     dims = len(stride)
     batch = len(g.shape) - dims
     places = [spread(*along) for along in zip(g.shape[batch:], kernel, low, sizes, stride, dilation)]
-    if pads:
-        ends = [[*([0] * batch), *(getattr(place, end) for place in places)] for end in ("front", "behind")]
-        g = zero_pad(g, *map(tuple, ends))
     each = [phases(*along) for along in zip(kernel, stride, dilation)]
+
+    def padded(places: Sequence[Spread]) -> Any:
+        ends = [[*([0] * batch), *(getattr(place, end) for place in places)] for end in ("front", "behind")]
+        return zero_pad(g, *map(tuple, ends)) if pads else g
+
     if all(step == 1 for step in stride):
-        return of_phase(g, places, [along[0] for along in each])
+        return of_phase(padded(places), places, [along[0] for along in each])
+    starts = [front - place.start * step for front, place, step in zip(low, places, stride)]
     if product(stride) > most and all(hole == 1 for hole in dilation):
-        made = of_all(g, places, [Phase(0, 1, ceildiv(size, step), 0, 1) for size, step in zip(kernel, stride)])
-    else:
-        found: list[Any] = []
-        for numbered in combinations(*(range(step) for step in stride)):
-            chosen = [each[d][i] for d, i in enumerate(numbered)]
-            none = any(isinstance(phase.taps, int) and phase.taps == 0 for phase in chosen)
-            found.append(zeros_like(found[0]) if none else of_phase(g, places, chosen))
-        made = _stacked(found, stride)
-    return _interleaved(made, places, low, sizes, stride)
+        filled = [Phase(0, 1, ceildiv(size, step), 0, 1) for size, step in zip(kernel, stride)]
+        return _cut(_in_turn(of_all(padded(places), places, filled), dims), starts, sizes, stride)
+    turns = [_turns(*along) for along in zip(places, g.shape[batch:], low, sizes, stride)]
+    given = padded([along[0].place for along in turns])
+    found: list[Any] = []
+    for numbered in combinations(*turns):
+        chosen = [each[d][turn.phase] for d, turn in enumerate(numbered)]
+        none = any(isinstance(phase.taps, int) and phase.taps == 0 for phase in chosen)
+        found.append(None if none else of_phase(given, [turn.place for turn in numbered], chosen))
+    some = next(made for made in found if made is not None)
+    made = _woven([zeros_like(some) if made is None else made for made in found], stride)
+    known = [isinstance(front, int) for front in low]
+    return _cut(made, [0 if is_known else start for is_known, start in zip(known, starts)], sizes, stride)
 
 
-def _stacked(parts: list[Any], stride: Numbers) -> Any:
-    """[*B, *rounds, *stride] of the phases' results [*B, *rounds], the last dimension's fastest."""
-    for _ in stride:
-        parts = [unsqueeze(x, len(x.shape)) for x in parts]
-    rank = len(parts[0].shape)
-    for d in range(len(stride) - 1, -1, -1):
+class _Turn(NamedTuple):
+    """Along one dimension: every stride-th element of the result, as the phase that they are of, and where they lie."""
+
+    phase: int
+    place: Spread
+
+
+def _turns(place: Spread, count: Any, low: Any, size: Any, stride: int) -> list[_Turn]:
+    """One for each of the first elements: of the result, if it is known which phase begins, else of the first round."""
+    if not isinstance(low, int):
+        return [_Turn(phase, place) for phase in range(stride)]
+    rounds = ceildiv(size, stride)
+    place = place._replace(rounds=rounds, behind=greater((low + stride - 1) // stride + rounds - count, 0))
+    return [_Turn(first % stride, place._replace(start=first // stride)) for first in range(low, low + stride)]
+
+
+def _woven(parts: list[Any], stride: Numbers) -> Any:
+    """[*B, rounds, stride, rounds, stride …] of the phases' results [*B, *rounds], the last dimension's fastest."""
+    dims = len(stride)
+    batch = len(parts[0].shape) - dims
+    parts = [reshape(x, *x.shape[:batch], *(size for count in x.shape[batch:] for size in (count, 1))) for x in parts]
+    for d in range(dims - 1, -1, -1):
         step = stride[d]
         if step > 1:
-            parts = [cat(parts[i : i + step], rank - len(stride) + d) for i in range(0, len(parts), step)]
+            parts = [cat(parts[i : i + step], batch + 2 * d + 1) for i in range(0, len(parts), step)]
     return parts[0]
 
 
-def _interleaved(made: Any, places: Sequence[Spread], low: Sequence[Any], sizes: Sequence[Any], stride: Numbers) -> Any:
-    """[*B, *sizes] of [*B, *rounds, *stride]."""
+def _in_turn(made: Any, dims: int) -> Any:
+    """The same of [*B, *rounds, *stride]."""
+    batch = len(made.shape) - 2 * dims
+    return permute(made, *range(batch), *(batch + d + half * dims for d in range(dims) for half in (0, 1)))
+
+
+def _cut(made: Any, starts: Sequence[Any], sizes: Sequence[Any], stride: Numbers) -> Any:
+    """[*B, *sizes] of [*B, rounds, stride, rounds, stride …], from these places on."""
     dims = len(stride)
     batch = len(made.shape) - 2 * dims
-    order = [*range(batch), *(batch + d + half * dims for d in range(dims) for half in (0, 1))]
-    made = permute(made, *order)
-    made = reshape(made, *made.shape[:batch], *(place.rounds * step for place, step in zip(places, stride)))
-    starts = [front - place.start * step for front, place, step in zip(low, places, stride)]
+    made = reshape(made, *made.shape[:batch], *(made.shape[batch + 2 * d] * step for d, step in enumerate(stride)))
     return part(made, (*([0] * batch), *starts), (1,) * (batch + dims), (*made.shape[:batch], *sizes))
