@@ -3,6 +3,7 @@
 
 #include "geometry.h"
 #include "interop.h"
+#include "kept.h"
 #include "mode.h"
 
 namespace dg {
@@ -73,6 +74,7 @@ struct Export {
 template <class Managed>
 void delete_export(Managed* managed) {
   auto* exported = static_cast<Export<Managed>*>(managed->context);
+  close_buffer(exported->buffer);
   release(exported->buffer);
   delete exported;
 }
@@ -83,6 +85,7 @@ Managed* make_export(TensorObject* tensor) {
   std::memcpy(exported->dims, tensor->sizes, 2 * tensor->rank * sizeof(int64_t));
   retain(tensor->buffer);
   exported->buffer = tensor->buffer;
+  open_buffer(tensor->buffer);
   exported->managed.context = exported;
   exported->managed.deleter = delete_export<Managed>;
   DLTensor& dl = exported->managed.tensor;

@@ -5,6 +5,7 @@
 #include "dtype_object.h"
 #include "geometry.h"
 #include "interop.h"
+#include "kept.h"
 #include "mode.h"
 
 namespace dg {
@@ -24,7 +25,10 @@ int get_buffer(PyObject* self, Py_buffer* view, int flags) {
 
 void drop_memory(PyObject* self) {
   PyTypeObject* type = Py_TYPE(self);
-  if (Buffer* buffer = reinterpret_cast<MemoryObject*>(self)->buffer) release(buffer);
+  if (Buffer* buffer = reinterpret_cast<MemoryObject*>(self)->buffer) {
+    close_buffer(buffer);
+    release(buffer);
+  }
   type->tp_free(self);
   Py_DECREF(type);
 }
@@ -198,6 +202,7 @@ PyObject* to_numpy(TensorObject* tensor) {
   Ref keep(reinterpret_cast<PyObject*>(memory));
   retain(tensor->buffer);
   memory->buffer = tensor->buffer;
+  open_buffer(tensor->buffer);
   const auto size = static_cast<int64_t>(itemsize(tensor->dtype));
   Ref shape = owned(PyTuple_New(tensor->rank)), strides = owned(PyTuple_New(tensor->rank));
   for (int d = 0; d < tensor->rank; ++d) {

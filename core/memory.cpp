@@ -249,6 +249,8 @@ inline void count_release(ThreadCache& cache, size_t bytes) {
 }
 
 void free_small(Buffer* buffer) {
+  if (buffer->kept) [[unlikely]]
+    drop_kept(buffer);
   ThreadCache& cache = thread_cache();
   count_release(cache, buffer->bytes);
   const int size_class = buffer->size_class;
@@ -271,6 +273,8 @@ void evict_oldest(Pool& p) {
 }
 
 void free_large(Buffer* buffer) {
+  if (buffer->kept) [[unlikely]]
+    drop_kept(buffer);
   count_release(thread_cache(), buffer->bytes);
   Pool& p = pool();
   const size_t capacity = capacity_of(buffer->size_class);
@@ -341,6 +345,7 @@ inline Buffer* hand_out(Buffer* buffer, size_t bytes) {
   buffer->version.store(0, std::memory_order_relaxed);
   buffer->bytes = bytes;
   buffer->owner = nullptr;
+  buffer->parameter = false;
   return buffer;
 }
 
@@ -435,6 +440,7 @@ Buffer* adopt(void* data, size_t bytes, void* owner, void (*free)(Buffer*)) {
   buffer->data = data;
   buffer->bytes = bytes;
   buffer->owner = owner;
+  buffer->opened.store(1, std::memory_order_relaxed);  // for good
   buffer->free = free;
   pool().adopted.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed);
   return buffer;

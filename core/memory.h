@@ -11,15 +11,20 @@ namespace dg {
 
 constexpr size_t kAlignment = 64;
 
+struct Kept;  // see kept.h
+
 struct Buffer {
   std::atomic<int32_t> refs;
   uint8_t device;
   uint8_t size_class;             // of the pool; meaningless for adopted memory
+  bool parameter;                 // some Parameter's
   std::atomic<uint32_t> version;  // counts in-place writes
+  std::atomic<int32_t> opened;    // how often code that is not ours was given the address, see kept.h
   void* data;
   size_t bytes;           // as asked for
   void (*free)(Buffer*);  // called once, when the last reference goes
   void* owner;            // what an adopted buffer keeps alive; the free-list link of a pooled one
+  Kept* kept;             // what was made of the contents
 };
 
 // A new buffer with one reference, its contents undefined. Throws OutOfMemory.
@@ -27,6 +32,7 @@ Buffer* allocate(size_t bytes, uint8_t device = 0);
 // Wraps foreign memory (NumPy, DLPack). `free` must destroy `owner` and end with `drop_adopted(buffer)`.
 Buffer* adopt(void* data, size_t bytes, void* owner, void (*free)(Buffer*));
 void drop_adopted(Buffer* buffer);
+void drop_kept(Buffer* buffer);
 
 inline void retain(Buffer* buffer) { buffer->refs.fetch_add(1, std::memory_order_relaxed); }
 

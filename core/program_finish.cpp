@@ -69,7 +69,7 @@ class Finish {
     const Step& step = *p_.all_steps[0];
     return step.kind == StepKind::Kernel && std::all_of(p_.slots.begin(), p_.slots.end(), [](const ProgramSlot& slot) {
              return slot.kind == SlotKind::Input || slot.kind == SlotKind::Number || slot.kind == SlotKind::Output ||
-                    slot.kind == SlotKind::Symbol;
+                    slot.kind == SlotKind::Symbol || slot.kind == SlotKind::Kept;
            });
   }
 

@@ -171,6 +171,8 @@ class Parser {
         slot.data_offset = item[1].integer_below(data_bytes_ + 1, "data offset");
       } else if (kind == "row" || kind == "stack" || kind == "box") {
         slot.kind = kind == "row" ? SlotKind::Row : kind == "stack" ? SlotKind::Stack : SlotKind::Box;
+      } else if (kind == "kept") {
+        slot.kind = SlotKind::Kept;
       } else if (kind == "symbol") {
         slot.kind = SlotKind::Symbol;
         slot.function = function(item[1]);
@@ -301,6 +303,24 @@ class Parser {
       for (const int32_t arg : args) step.commits |= written_in_place(arg);
     }
     step.whole = item.size() > 9 && item[9].truth();
+    if (item.size() > 10) step.keep = keep(item[10], step);
+  }
+
+  int32_t keep(const Field& item, const Step& step) {
+    KeepSpec spec{};
+    spec.argument = item[int64_t{0}].integer_below(step.n_args, "argument");
+    const int32_t kept = p_.indices[static_cast<size_t>(step.args + spec.argument)];
+    if (p_.slots[static_cast<size_t>(kept)].kind != SlotKind::Kept) fail(item.where(), "expected a slot that is kept");
+    spec.input = item[1].integer_below(static_cast<int64_t>(p_.ranks.size()), "input");
+    spec.function = reinterpret_cast<KernelFunction>(function(item[2]));
+    std::vector<int32_t> sizes;
+    for (int64_t i = 0; i < limited(item[3]); ++i) sizes.push_back(reg(item[3][i]));
+    spec.n_sizes = static_cast<int32_t>(sizes.size());
+    spec.sizes = add_indices(sizes);
+    spec.chunks_reg = reg(item[4]);
+    spec.bytes_reg = reg(item[5]);
+    p_.keeps.push_back(spec);
+    return static_cast<int32_t>(p_.keeps.size()) - 1;
   }
 
   int32_t nested(const Field& steps, int depth) {

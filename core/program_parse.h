@@ -17,8 +17,8 @@ struct Check {
 
 // Row: the row of a stack that the present turn of a loop writes. Stack: rows of a loop whose turns nobody knew. Both
 // are set by their loop. Box: memory of a box, set by the step that asks for it. Late: of one of the other kinds (see
-// `Impl::late_slots`), resolved when a late size is known.
-enum class SlotKind : uint8_t { Input, Number, Output, Temp, View, Const, Symbol, Row, Stack, Box, Late };
+// `Impl::late_slots`), resolved when a late size is known. Kept: null, or what was made of an input (see `KeepSpec`).
+enum class SlotKind : uint8_t { Input, Number, Output, Temp, View, Const, Symbol, Row, Stack, Box, Late, Kept };
 
 struct ProgramSlot {
   SlotKind kind;
@@ -65,6 +65,7 @@ struct Step {
   int32_t box = 0;                                   // which of the steps that make boxes
   bool kept = false;                                 // what is boxed stays to the end of the run
   int64_t code = 0;                                  // of check
+  int32_t keep = -1;                                 // of a kernel: in Impl::keeps
 };
 
 // Rows of a loop's turns. Without `capacity_reg` the memory is the runner's own and grows.
@@ -73,6 +74,15 @@ struct StackSpec {
   int32_t bytes_reg;   // of a row
   int32_t capacity_reg = -1;
   int32_t row_views = 0, n_row_views = 0, stack_views = 0, n_stack_views = 0;  // ranges in Impl::indices: slots
+};
+
+// An argument of a kernel that is made of an input by another kernel, and kept with the input (see kept.h). The kernel
+// takes null for it, too.
+struct KeepSpec {
+  int32_t argument, input;
+  KernelFunction function = nullptr;  // its arguments: the input, and what it makes
+  int32_t sizes = 0, n_sizes = 0;     // range in Impl::indices: registers
+  int32_t chunks_reg, bytes_reg;      // no chunks: not wanted
 };
 
 // What a host call takes and gives: operands, then results.
@@ -124,6 +134,7 @@ struct Program::Impl {
   std::vector<bool> looks_up;             // per block: whether its steps say when interruptions are held
   std::vector<StackSpec> stacks;
   std::vector<HostSpec> hosts;
+  std::vector<KeepSpec> keeps;
   std::vector<LateSize> late;
   std::vector<ProgramSlot> late_slots;  // `slots` as they are once all sizes are known; empty without late sizes
   std::vector<int32_t> late_arenas;     // registers: bytes

@@ -101,6 +101,7 @@ class Run {
       args_[i] = slot.kind == SlotKind::Input    ? inputs_[slot.index].data
                  : slot.kind == SlotKind::Output ? output_data(slot.index)
                  : slot.kind == SlotKind::Symbol ? slot.function
+                 : slot.kind == SlotKind::Kept   ? nullptr
                                                  : const_cast<char*>(numbers[slot.index].bytes);
     }
     index = p_.indices.data() + step.sizes;
@@ -314,6 +315,7 @@ class Run {
         case SlotKind::Stack:
         case SlotKind::Box:
         case SlotKind::Late:
+        case SlotKind::Kept:
           *slot++ = nullptr;
           break;
       }
@@ -414,6 +416,7 @@ class Run {
     if (chunks <= 0) return Outcome::Fine;
     const int32_t* index = p_.indices.data() + step.args;
     for (int32_t i = 0; i < step.n_args; ++i) args_[i] = slots_[index[i]];
+    if (step.keep >= 0) args_[p_.keeps[static_cast<size_t>(step.keep)].argument] = kept(step.keep);
     index = p_.indices.data() + step.sizes;
     for (int32_t i = 0; i < step.n_sizes; ++i) sizes_[i] = regs_[index[i]];
     const int64_t cost = reg_or(step.cost_reg, 0);
@@ -427,6 +430,9 @@ class Run {
       return failed(step, result);
     return Outcome::Fine;
   }
+
+  // Defined in program_keep.cpp: the address of what is kept, or null.
+  void* kept(int32_t index);
 
   // Defined in program_chunks.cpp: work that may be split among threads.
   Outcome run_chunks(const Step& step, int64_t chunks, int workers, int64_t cost, int64_t scratch, InterruptPoll* poll);
@@ -454,6 +460,8 @@ class Run {
   RngState rng_before_{};
   BufferRef arena_;
   std::unique_ptr<LateMemory> late_;
+  std::unique_ptr<std::vector<BufferRef>> kept_;  // per keep, as this run found it first
+  std::vector<bool> looked_;
   // One frame: registers, then the sizes and arguments of the step that runs, then the addresses of the slots.
   static constexpr int64_t kLocalWords = 200;
   int64_t* regs_;

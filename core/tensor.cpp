@@ -210,6 +210,7 @@ TensorObject* make_subclass(PyTypeObject* type, const TensorObject* source) {
   if (type == tensor_type) return make_detached(source);
   auto* tensor = as_tensor(checked(type->tp_alloc(type, 0)));
   copy_contents(tensor, source);
+  if (tensor->buffer) tensor->buffer->parameter = true;
   return tensor;
 }
 
@@ -224,6 +225,7 @@ void show_as(TensorObject* target, const TensorObject* source) {
 void set_data(TensorObject* target, const TensorObject* source) {
   if (target == source) return;
   show_as(target, source);
+  if (target->buffer && Py_TYPE(as_object(target)) != tensor_type) target->buffer->parameter = true;
   Py_CLEAR(target->base);
 }
 

@@ -255,6 +255,23 @@ class WindowKernel(NamedTuple):
 Kernel: TypeAlias = "LoopKernel | ScatterKernel | ContractionKernel | FlowKernel | RowKernel | WindowKernel"
 
 
+# The position in a launch's args of what is kept with an operand, or null: see `Keep`.
+KEPT = -1
+
+
+class Keep(NamedTuple):
+    """What a launch makes of an operand alone, such as panels. A program keeps it with a parameter's memory.
+
+    ``args`` of the function are the operand and what it makes; no chunks: it is not wanted.
+    """
+
+    operand: int
+    symbol: str
+    size_exprs: tuple[Extent, ...]
+    chunks: Extent
+    bytes: Extent
+
+
 class Launch(NamedTuple):
     """One call of the kernel ABI ``(args, sizes, begin, end, scratch, status)`` for 0 <= begin <= end <= chunks.
 
@@ -264,7 +281,7 @@ class Launch(NamedTuple):
 
     ``symbol`` may be "LIBRARY:FUNCTION", a function of a shared library object. ``functions`` are functions of this
     unit whose addresses follow the args. ``whole``: each worker gets its share of the chunks in one call, and the
-    kernel itself watches the interrupt flag whose address is in status[3].
+    kernel itself watches the interrupt flag whose address is in status[3]. ``keep``: what the argument KEPT is, or null.
     """
 
     symbol: str
@@ -275,6 +292,7 @@ class Launch(NamedTuple):
     cost: Extent
     functions: tuple[str, ...] = ()
     whole: bool = False
+    keep: Keep | None = None
 
 
 class CompiledKernel(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.codegen.kernel import CompiledKernel, Launch
+from duograph.codegen.kernel import KEPT, CompiledKernel, Launch
 from duograph.ir.dim import Dim, Expr
 from duograph.ir.graph import Graph, Value
 from duograph.ir.late import late_symbols
@@ -257,6 +257,7 @@ class _SpecWriter:
     def write(self, plan: Schedule) -> Spec:
         """The spec of a schedule."""
         reg = self.registers
+        self.written = {result.inplace for result in plan.results if result.inplace is not None}
         # A late size that no node makes any more, because nobody needs it, is never wrong.
         known = [check for check in plan.checks if all(map(self._is_known, (check[1], check[2])))]
         checks = [[self._relation(relation, left, right), max(code, 1)] for relation, left, right, code in known]
@@ -394,12 +395,12 @@ class _SpecWriter:
 
     def _launch(self, launch: Launch, operands: Sequence[Buffer], writes: set[int], node: int) -> list[object]:
         reg = self.registers
-        slots = [self.slot(operands[position]) for position in launch.args]
+        slots = [self._kept() if position == KEPT else self.slot(operands[position]) for position in launch.args]
         committed = [self.slot(operands[position]) for position in launch.args if position in writes]
         for name in getattr(launch, "functions", ()):
             symbol = self.symbol(name)
             slots.append(self._slot(("symbol", symbol), ["symbol", symbol]))
-        return [
+        entry = [
             "kernel",
             self.symbol(launch.symbol),
             slots,
@@ -411,6 +412,24 @@ class _SpecWriter:
             committed,
             bool(getattr(launch, "whole", False)),
         ]
+        keep = launch.keep
+        if keep is None or not self._stays(operands[keep.operand]):
+            return entry
+        sizes = [reg(size) for size in keep.size_exprs]
+        source = self.position[operands[keep.operand].index]
+        return [
+            *entry,
+            [launch.args.index(KEPT), source, self.symbol(keep.symbol), sizes, reg(keep.chunks), reg(keep.bytes)],
+        ]
+
+    def _kept(self) -> int:
+        return self._slot("kept", ["kept"])
+
+    def _stays(self, buffer: Buffer) -> bool:
+        """Whether a buffer is a tensor that the program is given and does not write to."""
+        if buffer.kind != "input" or buffer.base is not None or self.graph.arguments[buffer.index].kind == "number":
+            return False
+        return buffer.index not in self.written
 
     # Results
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 
@@ -14,6 +14,7 @@ from duograph.codegen.kernel import (
     FlowKernel,
     Gather,
     Instr,
+    Keep,
     Kernel,
     Launch,
     LoopKernel,
@@ -184,6 +185,11 @@ def _with_sizes(compiled: CompiledKernel, sizes: dict[Dim, Expr]) -> CompiledKer
     return compiled._replace(launches=launches, temporaries=tuple(map(value, compiled.temporaries)))
 
 
+def _keep(keep: Keep, value: Callable[[Expr], Expr]) -> Keep:
+    sizes = tuple(map(value, keep.size_exprs))
+    return keep._replace(size_exprs=sizes, chunks=value(keep.chunks), bytes=value(keep.bytes))
+
+
 def _launch(launch: Launch, value: object) -> Launch:
     assert callable(value)
     placed = launch._replace(
@@ -191,6 +197,7 @@ def _launch(launch: Launch, value: object) -> Launch:
         chunks=value(launch.chunks),
         scratch=value(launch.scratch),
         cost=value(launch.cost),
+        keep=launch.keep and _keep(launch.keep, value),
     )
     if not placed.functions:
         return placed

@@ -13,7 +13,7 @@ import numpy as np
 
 from duograph.codegen.contraction import driver, emit_contraction, library
 from duograph.codegen.contraction.parts import PARTS, part_symbols, parts_word
-from duograph.codegen.kernel import CompiledKernel, ContractionKernel, Instr, Operand
+from duograph.codegen.kernel import KEPT, CompiledKernel, ContractionKernel, Instr, Launch, Operand
 from duograph.codegen.llvm import Module
 from duograph.codegen.target import get_target
 
@@ -64,7 +64,7 @@ def header(a: np.ndarray, b: np.ndarray, c: np.ndarray, chunk: tuple[int, int], 
     size = c.itemsize
     (m, k), n = a.shape[-2:], b.shape[-1]
     strides = [a.strides[-2], a.strides[-1], b.strides[-2], b.strides[-1], c.strides[-2]]
-    words = [m, n, k, *(s // size for s in strides), *chunk, epilogue, parts, 0, a.ndim - 2, 0, 0]
+    words = [m, n, k, *(s // size for s in strides), *chunk, epilogue, parts, 0, a.ndim - 2, 0, 0, 0, 0]
     for d in range(a.ndim - 2):
         words += [a.shape[d], a.strides[d] // size, b.strides[d] // size, c.strides[d] // size]
     return np.array(words, np.int64)
@@ -114,6 +114,22 @@ def product(
     return c
 
 
+def _panels(launch: Launch, arrays: Sequence[np.ndarray], isa: str) -> np.ndarray:
+    """What the launch finds kept with its operand, made in two pieces."""
+    keep = launch.keep
+    assert keep is not None
+    panels = np.full(int(keep.bytes) + 64, 99, np.uint8)
+    library_, _, name = keep.symbol.rpartition(":")
+    run = function(engine_of(library_.removeprefix("contraction-"), isa), name)
+    args = np.array([arrays[keep.operand].ctypes.data, panels.ctypes.data], np.uint64)
+    sizes, chunks = np.array(keep.size_exprs, np.int64), int(keep.chunks)
+    status, _ = new_status()
+    for begin, end in itertools.pairwise([0, chunks // 2, chunks]):
+        run(args.ctypes.data, sizes.ctypes.data, begin, end, 0, status.ctypes.data)
+    assert (panels[int(keep.bytes) :] == 99).all(), "wrote beyond the panels"
+    return panels
+
+
 def strides_of(x: np.ndarray) -> tuple[int, ...]:
     """In elements; 0 for extents of 1 would also do."""
     return tuple(s // x.itemsize for s in x.strides)
@@ -133,8 +149,12 @@ def contract(
     cuts: int = 1,
     isa: str = "native",
     types: Sequence[str] | None = None,
+    kept: bool = False,
 ) -> CompiledKernel:
-    """Lower and run C = A·B for numpy arrays: ``batch`` leading dims, then ``m`` dims and ``k`` dims of A."""
+    """Lower and run C = A·B for numpy arrays: ``batch`` leading dims, then ``m`` dims and ``k`` dims of A.
+
+    ``kept``: panels of B are made before, as of a parameter that stays as it is.
+    """
     names = list(types) if types else [str(x.dtype) for x in (a, b, c, *more)]
     operands = tuple(Operand(name, "out" if i == 2 else "in") for i, name in enumerate(names))
     accumulator = dtype or names[0]
@@ -158,7 +178,9 @@ def contract(
     arrays = [a, b, c, *more]
     room = [np.full(int(size) + 64, 99, np.uint8) for size in compiled.temporaries]
     for launch in compiled.launches:
-        addresses = [(arrays[i] if i < len(arrays) else room[i - len(arrays)]).ctypes.data for i in launch.args]
+        panels = _panels(launch, arrays, isa) if kept else None
+        given = [*arrays, *room]
+        addresses = [(given[i].ctypes.data if i != KEPT else 0 if panels is None else panels.ctypes.data) for i in launch.args]
         addresses += [address_of(name, isa) if ":" in name else engine.get_function_address(name) for name in launch.functions]
         args = np.array(addresses, np.uint64)
         library_, _, name = launch.symbol.rpartition(":")

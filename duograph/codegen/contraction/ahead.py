@@ -31,12 +31,12 @@ def walk_a(f: TileFunction, a: Value, rows: Value) -> Walk:
 
 
 class NextBlock(NamedTuple):
-    """The block of B after the one at hand: its first element, its k and columns, and whether it has strides."""
+    """The block of B after the one at hand: so many rows ``step`` bytes apart, each of so many bytes; or none."""
 
-    place: str
-    k: Value
-    columns: Value
-    strided: str
+    place: Value
+    rows: Value
+    step: Value
+    length: Value
 
 
 def _either(f: TileFunction, condition: str, one: Walk, other: Walk) -> Walk:
@@ -56,16 +56,15 @@ class ComingB:
     def __init__(self, f: TileFunction, k: Value, tiles: Value, final: str, block: NextBlock) -> None:
         size = f.shape.size
         by_rows = f.icmp("eq", "%b_n", size)
-        height, width = f.select(final, "%k", block.k), f.select(final, "%n", block.columns)
+        rows = f.select(by_rows, "%k", "%n")
+        length = f.mul(f.select(by_rows, "%n", "%k"), size)
+        useful = f.icmp("ult", f.sub(f.mul(rows, length), _LEAST), _MOST - _LEAST + 1)
+        known = f.op(f"and i1 {useful}, {f.op('icmp ne ptr %next_b, %b')}")
         self.start = f.select(final, "%next_b", block.place, "ptr")
-        self.rows = f.select(by_rows, height, width)
-        self.step = f.select(by_rows, "%b_k", "%b_n")
-        length = f.mul(f.select(by_rows, width, height), size)
+        self.rows = f.select(final, rows, block.rows)
+        self.step = f.select(final, f.select(by_rows, "%b_k", "%b_n"), block.step)
+        self.length = f.select(final, f.select(known, length, 0), block.length)
         self.lines = f.mul(f.umax(f.udiv(k, f.shape.rows), 1), _LINE)
-        useful = f.icmp("ult", f.sub(f.mul(self.rows, length), _LEAST), _MOST - _LEAST + 1)
-        other = f.op(f"and i1 {useful}, {f.op('icmp ne ptr %next_b, %b')}")
-        wanted = f.select(final, other, block.strided, "i1")
-        self.length = f.select(wanted, length, 0)
         pieces = f.mul(f.ceildiv(self.rows, f.shape.rows), f.ceildiv(self.length, self.lines))
         # Of another matrix, the last tiles do it: what comes early would be gone from L2 again. Of this one, all by turns.
         turns = f.umax(f.udiv(tiles, f.umax(pieces, 1)), 1)
@@ -85,7 +84,7 @@ class ComingB:
         ends = f.icmp("uge", following, self.rows)
         f.store("i64", f.select(ends, 0, following), self.row)
         f.store("i64", f.add(place, f.select(ends, self.lines, 0)), self.place)
-        first = f.gep(f.gep(self.start, f.mul(row, self.step)), place)
+        first = f.gep(f.gep(str(self.start), f.mul(row, self.step)), place)
         back = f.sub(_LINE, f.mul(f.sub(rows, 1), self.step))
         piece = _either(f, idles, (idle, 0, 0), (first, self.step, back))
         return _either(f, busy, otherwise, piece)

@@ -16,6 +16,7 @@ from duograph.codegen.llvm import Module, Value
 # is only prefetched. Then the tables of the parts (see `parts`), null for those that are not there; the walks over A and B
 # (see `spread`) or null, and which column of the matrix is the first. ``image``: 0, or so many columns of C lie side by side,
 # the next ones ``c_image`` further on (see `joined`).
+# ``kept``: B in panels of ``panel`` bytes (see `keep`), or null.
 PARAMETERS = (
     ("ptr", "a"),
     ("ptr", "b"),
@@ -39,6 +40,8 @@ PARAMETERS = (
     ("i64", "column"),
     ("i64", "image"),
     ("i64", "c_image"),
+    ("ptr", "kept"),
+    ("i64", "panel"),
 )
 # A block of B: it stays in the second level cache while rows of A pass by.
 _BLOCK_BYTES = 1 << 19
@@ -173,12 +176,28 @@ def _in_place(f: TileFunction, by_rows: str) -> str:
 
 
 def _next_block(f: TileFunction, block: _Block, depth: Value, widest: Value) -> NextBlock:
-    """The block that the loops come to after this one."""
+    """The block that the loops come to after this one; none where B is walked by several strides."""
+    size = f.shape.size
     j = f.select(block.last, f.add(block.j0, block.columns), block.j0)
-    k = f.select(block.last, 0, f.add(block.k0, block.kc))
-    place = f.gep("%b", f.add(f.mul(j, "%b_n"), f.mul(k, "%b_k")))
-    strided = f.op(f"xor i1 {block.b_walks}, true")
-    return NextBlock(place, f.umin(f.sub("%k", k), depth), f.umin(f.sub("%n", j), widest), strided)
+    k0 = f.select(block.last, 0, f.add(block.k0, block.kc))
+    k, columns = f.umin(f.sub("%k", k0), depth), f.umin(f.sub("%n", j), widest)
+    place = f.gep("%b", f.add(f.mul(j, "%b_n"), f.mul(k0, "%b_k")))
+    by_rows = f.icmp("eq", "%b_n", size)
+    rows, step = f.select(by_rows, k, columns), f.select(by_rows, "%b_k", "%b_n")
+    length = f.select(block.b_walks, 0, f.mul(f.select(by_rows, columns, k), size))
+    kept, row_bytes = is_kept(f), f.shape.vectors * f.shape.vector_bytes
+    panel = f.gep("%kept", f.add(f.mul(f.udiv(j, f.shape.width), "%panel"), f.mul(k0, row_bytes)))
+    return NextBlock(
+        f.select(kept, panel, place, "ptr"),
+        f.select(kept, f.ceildiv(columns, f.shape.width), rows),
+        f.select(kept, "%panel", step),
+        f.select(kept, f.mul(k, row_bytes), length),
+    )
+
+
+def is_kept(f: TileFunction) -> str:
+    """Whether B came in panels."""
+    return f.op("icmp ne ptr %kept, null")
 
 
 def _place_of_b(f: TileFunction, block: _Block) -> str:
@@ -209,7 +228,16 @@ def _prepare_b(f: TileFunction, block: _Block, in_place: str, by_rows: str, by_c
     row_bytes = shape.vectors * shape.vector_bytes
     packed = f.gep("%scratch", _a_bytes(shape))
     step = f.add(f.mul(block.kc, row_bytes), _PANEL_GAP)
+    kept, own = f.label("kept"), f.label("own")
     direct, packing, done = f.label("direct"), f.label("pack"), f.label("packed")
+    f.cond_br(is_kept(f), kept, own)
+    f.place(kept)
+    panel = f.mul(f.udiv(block.j0, shape.width), "%panel")
+    f.store("ptr", f.gep("%kept", f.add(panel, f.mul(block.k0, row_bytes))), block.b)
+    f.store("i64", "%panel", block.b_panel)
+    f.store("i64", row_bytes, block.b_k)
+    f.br(done)
+    f.place(own)
     f.cond_br(in_place, direct, packing)
     f.place(direct)
     f.store("ptr", source, block.b)

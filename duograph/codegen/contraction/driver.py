@@ -25,7 +25,9 @@ ABI = (("ptr", "args"), ("ptr", "sizes"), ("i64", "begin"), ("i64", "end"), ("pt
 HEADER = (
     *("m", "n", "k", "a_m", "a_k", "b_k", "b_n", "c_m"),
     *("rows_per_chunk", "columns_per_chunk", "epilogue", "parts", "add", "batch_dims", "spread", "joined"),
+    *("kept", "panel"),
 )
+# "kept": position in args of panels of B made before, or of null; 0 if there are none. "panel": bytes of one. See `keep`.
 BATCH_WORDS = 4
 MOST_BATCH_DIMS = 16
 # Matrices of so few columns are multiplied together where they have one A: it is read once, and panels are whole.
@@ -52,6 +54,8 @@ class Problem:
     batch_dims: Value
     spread: Value
     joined: Value
+    kept: Value
+    panel: Value
     swapped: str = "false"
 
 
@@ -83,6 +87,9 @@ def add_driver(module: Module, shape: TileShape) -> None:
     spread = f.icmp("ne", problem.spread, 0)
     walks = f.select(spread, f.gep("%sizes", problem.spread, 8), "null", "ptr")
 
+    given = f.op(f"and i1 {f.icmp('ne', problem.kept, 0)}, {f.op(f'xor i1 {problem.swapped}, true')}")
+    panels = str(f.select(given, f.load("ptr", f.gep("%args", problem.kept, 8)), "null", "ptr"))
+
     def product_of(a: str, b: str, c: str, rows: Value, columns: Value, more: list[Value]) -> None:
         finish = f.select(f.icmp("eq", problem.epilogue, 0), "null", frame, "ptr")
         p = problem
@@ -103,14 +110,17 @@ def add_driver(module: Module, shape: TileShape) -> None:
         f.br(done)
         f.place(product)
         following = f.select(spread, b, f.gep(b, steps[1]), "ptr")
-        product_of(a, b, c, rows, columns, [f.gep(a, steps[0]), following, *tables, walks, n0, 0, 0])
+        more = [f.gep(a, steps[0]), following, *tables, walks, n0, 0, 0]
+        first = f.gep(panels, f.mul(f.udiv(n0, shape.width), problem.panel))
+        kept = f.select(f.icmp("eq", panels, "null", "ptr"), "null", first, "ptr")
+        product_of(a, b, c, rows, columns, [*more, kept, problem.panel])
         f.br(done)
         f.place(done)
 
     def join(a: str, b: str, c: str, images: Value, c_image: Value) -> None:
         place_frame(f, frame, 0, 0)
         together = f.gep("%sizes", problem.joined, 8)
-        product_of(a, b, c, problem.m, f.mul(images, problem.n), [a, b, *tables, together, 0, problem.n, c_image])
+        product_of(a, b, c, problem.m, f.mul(images, problem.n), [a, b, *tables, together, 0, problem.n, c_image, "null", 0])
 
     over_rectangles(f, problem, frame, rectangle, join)
     module.add(f)
@@ -183,6 +193,8 @@ def _swap_column(f: TileFunction, p: Problem) -> Problem:
         batch_dims=p.batch_dims,
         spread=p.spread,
         joined=p.joined,
+        kept=p.kept,
+        panel=p.panel,
         swapped=swapped,
     )
 

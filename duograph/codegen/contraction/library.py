@@ -5,6 +5,7 @@ from __future__ import annotations
 from duograph.codegen.contraction.direct import NARROW_PART, PART, add_narrow_direct
 from duograph.codegen.contraction.driver import RUN, add_driver
 from duograph.codegen.contraction.gemv import add_row, add_row_columns
+from duograph.codegen.contraction.keep import add_keep
 from duograph.codegen.contraction.pack import add_packers
 from duograph.codegen.contraction.parts import PARTS, PREFIX, TABLE, TILED, library_name
 from duograph.codegen.contraction.shape import TileShape, tile_shape
@@ -60,6 +61,7 @@ def _add_main(module: Module, shape: TileShape) -> None:
     add_tiles(module, shape, shape.heights, (shape.vectors,))
     add_packers(module, shape)
     add_driver(module, shape)
+    add_keep(module, shape)
 
 
 def _add_narrow(module: Module, shape: TileShape) -> None:

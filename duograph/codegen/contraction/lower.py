@@ -10,18 +10,21 @@ from duograph.codegen.contraction.block import scratch_bytes
 from duograph.codegen.contraction.direct_lower import Direct, direct_form, images_first, pays, product_launch
 from duograph.codegen.contraction.driver import BATCH_WORDS, HEADER
 from duograph.codegen.contraction.epilogue import Epilogue, emit_epilogue_function, emit_epilogue_launch, may_run_hot
+from duograph.codegen.contraction.keep import keep_of
 from duograph.codegen.contraction.library import library_dtype, symbol_of
 from duograph.codegen.contraction.parts import PARTS, TILED, part_symbols, parts_word
 from duograph.codegen.contraction.shape import tile_shape
 from duograph.codegen.contraction.taps_lower import Taps, taps_form, taps_launch, taps_pays
 from duograph.codegen.dtypes import DTYPES
 from duograph.codegen.kernel import (
+    KEPT,
     Address,
     CompiledKernel,
     ContractionKernel,
     Extent,
     Gather,
     Instr,
+    Keep,
     Launch,
     LoopKernel,
     Operand,
@@ -228,9 +231,11 @@ class _Lowering:
         kernel = self.kernel
         args = (a.position, b.position, c.position, *range(3, len(kernel.operands))) if epilogue else None
         args = args or (a.position, b.position, c.position)
+        keep = self._keep(b)
+        args = (*args, KEPT) if keep else args
         tiled = self.dtype in TILED
         parts = parts_word(len(args) + (epilogue is not None), [True] * len(PARTS)) if tiled else 0
-        sizes, chunks, cost = self._sizes(a, b, c, len(args) if epilogue else 0, parts, adds)
+        sizes, chunks, cost = self._sizes(a, b, c, len(args) if epilogue else 0, parts, adds, keep)
         functions: tuple[str, ...] = ()
         if epilogue is not None:
             functions = (f"{self.symbol}_epilogue",)
@@ -238,11 +243,21 @@ class _Lowering:
         functions += part_symbols(self.dtype) if tiled else ()
         scratch = scratch_bytes(tile_shape(self.dtype, self.target.level)) if tiled else 0
         whole = tiled and not adds  # what an interrupt stops may start over, which would add twice
-        launch = Launch(symbol_of(self.dtype), args, sizes, chunks, scratch, cost, functions, whole=whole)
+        launch = Launch(symbol_of(self.dtype), args, sizes, chunks, scratch, cost, functions, whole=whole, keep=keep)
         self.launches.append(launch)
 
+    def _keep(self, b: _Matrix) -> Keep | None:
+        """Panels of B, if it is an operand that all of the product shares and has plain strides."""
+        kernel, first = self.kernel, len(self.kernel.batch)
+        k = product(list(kernel.k))
+        shared = all(stride == 0 for stride in b.strides[:first])
+        if self.dtype not in TILED or b.position != 1 or len(kernel.n) != 1 or not shared or b.k or b.columns or k == 0:
+            return None
+        b_k, b_n = b.strides[first:]
+        return keep_of(self.dtype, tile_shape(self.dtype, self.target), 1, (kernel.m or (1,))[-1], kernel.n[0], k, b_k, b_n)
+
     def _sizes(
-        self, a: _Matrix, b: _Matrix, c: _Matrix, epilogue: int, parts: int, adds: bool
+        self, a: _Matrix, b: _Matrix, c: _Matrix, epilogue: int, parts: int, adds: bool, keep: Keep | None
     ) -> tuple[tuple[Extent, ...], Extent, Extent]:
         """The header of `driver`, the chunks and the cost."""
         kernel = self.kernel
@@ -273,6 +288,8 @@ class _Lowering:
             "parts": parts,
             "add": int(adds),
             "batch_dims": len(batches),
+            "kept": (epilogue or 4) - 1 if keep else 0,
+            "panel": keep.size_exprs[-1] if keep else 0,
         }
         walked = bool(a.k or b.k)
         walks = (a.k, b.k, b.columns) if walked else ()
