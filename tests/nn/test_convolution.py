@@ -226,6 +226,8 @@ def test_a_bias_of_another_size_and_dtypes() -> None:
         nn.functional.conv2d(x, weight, dg.zeros(2))
     with pytest.raises(dg.errors.DTypeError, match="one dtype"):
         nn.functional.conv2d(x, weight.double())
+    with pytest.raises(dg.errors.ShapeError, match=r"conv_transpose2d: a size of the result would be -1"):
+        nn.ConvTranspose2d(2, 3, 3, padding=2)(dg.zeros(1, 2, 1, 1))
     for settings in ({"groups": 3}, {"padding_mode": "mirror"}, {"padding": "both"}, {"kernel_size": 0}):
         with pytest.raises(dg.Error, match="Conv2d: "):
             nn.Conv2d(4, 6, **{"kernel_size": 3, **settings})

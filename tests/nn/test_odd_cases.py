@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import twins
 
+import duograph as dg
+
 RANDOM = np.random.default_rng(11)
 
 
@@ -115,3 +117,12 @@ OTHERS: list[Case] = [
 )
 def test_as_in_torch(name: str, arguments: tuple[Any, ...], settings: dict[str, Any], shape: tuple[int, ...]) -> None:
     twins.compare(*twins.pair(name, *arguments, **settings), [numbers(*shape)])
+
+
+@pytest.mark.parametrize("padding", [(-2, -2), (-4, 0), (-4, 3)])
+def test_padding_that_cuts_more_than_there_is(padding: tuple[int, int]) -> None:
+    pad = dg.nn.functional.pad
+    for f in (pad, dg.static(pad)):
+        with pytest.raises(dg.errors.ShapeError, match=r"pad: a padding of -\d and -?\d cuts more than the size 3"):
+            f(dg.rand(1, 1, 3), padding)
+    assert pad(dg.rand(1, 1, 3), (-2, -1)).shape == (1, 1, 0)

@@ -308,3 +308,11 @@ def test_errors(number):
     with pytest.raises(dg.Error, match=text) as found:
         call()
     assert isinstance(found.value, error)
+
+
+@pytest.mark.parametrize("lengths", [[3, 0], [4, 1]])
+def test_lengths_out_of_range_in_static_functions(lengths):
+    static = dg.static(lambda x, lengths: rnn.pack_padded_sequence(x, lengths).data)
+    assert static(dg.ones(3, 2), dg.tensor([3, 1])).tolist() == [1, 1, 1, 1]
+    with pytest.raises(IndexError, match=r"index .* is out of range for a dimension of size 3"):
+        static(dg.ones(3, 2), dg.tensor(lengths))

@@ -14,6 +14,7 @@ from ...errors import ArgumentError, DomainError, ShapeError
 from ...ir.builder import active
 from ...ops.elementwise.choice import where
 from ...ops.reduction.scans import cumsum
+from ...ops.selection.indexing import gather
 from ...ops.selection.searching import searchsorted
 from ...ops.selection.sorting import argsort, sort
 from ...ops.shapes.joining import stack
@@ -130,12 +131,13 @@ def steps_of(packed: PackedSequence) -> tuple[Tensor, Tensor, Any]:
     return packed.data[index], live, batch
 
 
-def _check_lengths(lengths: Tensor, batch: Any, longest: Any, enforce_sorted: bool) -> None:
+def _checked_lengths(lengths: Tensor, batch: Any, longest: Any, enforce_sorted: bool) -> Tensor:
+    """The lengths; in a static program, where only the run knows them, one out of range ends it with an index's error."""
     owner = "pack_padded_sequence"
     if lengths.dim() != 1 or lengths.shape[0] != batch:
         raise ShapeError(f"{owner}: lengths must have one number for each of {batch} sequences, got {tuple(lengths.shape)}")
     if active():
-        return  # their values are the run's
+        return gather(arange(1, longest + 1), 0, lengths - 1)
     given = lengths.tolist()
     if not given or min(given) <= 0:
         raise DomainError(f"{owner}: each length must be at least 1, got {given}")
@@ -145,6 +147,7 @@ def _check_lengths(lengths: Tensor, batch: Any, longest: Any, enforce_sorted: bo
         raise DomainError(
             f"{owner}: lengths must not grow, got {given}", hint="pass enforce_sorted=False, and the sequences are sorted here"
         )
+    return lengths
 
 
 def pack_padded_sequence(input: Tensor, lengths: Any, batch_first: bool = False, enforce_sorted: bool = True) -> PackedSequence:
@@ -163,8 +166,7 @@ def pack_padded_sequence(input: Tensor, lengths: Any, batch_first: bool = False,
         raise ShapeError(f"pack_padded_sequence: the input needs time and batch, got {tuple(input.shape)}")
     steps = input.transpose(0, 1) if batch_first else input
     sizes = lengths if isinstance(lengths, core.Tensor) else tensor(list(lengths), dtype=core.int64)
-    sizes = sizes.to(core.int64)
-    _check_lengths(sizes, steps.shape[1], steps.shape[0], enforce_sorted)
+    sizes = _checked_lengths(sizes.to(core.int64), steps.shape[1], steps.shape[0], enforce_sorted)
     order = None
     if not enforce_sorted:
         sizes, order = sort(sizes, 0, True)

@@ -61,7 +61,6 @@ def _spread_out(
     dilation: Any,
     dims: int,
 ) -> Tensor:
-    name = user_operator(name)
     check_operands(name, x, weight, bias, dims, groups, transposed=True)
     steps, holes = numbers(name, "stride", stride, dims, 1), numbers(name, "dilation", dilation, dims, 1)
     pads = numbers(name, "padding", padding, dims, 0)
@@ -231,7 +230,7 @@ def conv_transpose1d(
     tensor([[ 1., -1.,  2., -2.]])
     """
     extra = numbers("conv_transpose1d", "output_padding", output_padding, 1, 0)
-    return _spread_out("conv_transpose1d", x, weight, bias, stride, padding, extra, groups, dilation, 1)
+    return _spread_out(user_operator("conv_transpose1d"), x, weight, bias, stride, padding, extra, groups, dilation, 1)
 
 
 @op(
@@ -273,7 +272,7 @@ def conv_transpose2d(
     tensor([2., 4., 2.])
     """
     extra = numbers("conv_transpose2d", "output_padding", output_padding, 2, 0)
-    return _spread_out("conv_transpose2d", x, weight, bias, stride, padding, extra, groups, dilation, 2)
+    return _spread_out(user_operator("conv_transpose2d"), x, weight, bias, stride, padding, extra, groups, dilation, 2)
 
 
 @op(
@@ -314,7 +313,7 @@ def conv_transpose3d(
     tensor([[[[1., 2., 1.]]]])
     """
     extra = numbers("conv_transpose3d", "output_padding", output_padding, 3, 0)
-    return _spread_out("conv_transpose3d", x, weight, bias, stride, padding, extra, groups, dilation, 3)
+    return _spread_out(user_operator("conv_transpose3d"), x, weight, bias, stride, padding, extra, groups, dilation, 3)
 
 
 @op(kind=CONTRACTION, dtypes=same, method=False, public=False)
@@ -337,5 +336,6 @@ def conv_transpose(
     Source:   torch.nn.functional.conv_transpose2d
     """
     dims = len(stride)
-    name = f"conv_transpose{dims}d"
+    name = user_operator("conv_transpose")
+    name = f"{name}{dims}d" if name == "conv_transpose" else name
     return _spread_out(name, x, weight, bias, stride, padding, output_padding, groups, dilation, dims)

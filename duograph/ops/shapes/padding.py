@@ -64,7 +64,7 @@ def pad(x: Tensor, pad: Integers, mode: str = "constant", value: Number = 0) -> 
         raise ArgumentError(f"{name}: {len(pad)} sizes for {rank} dimensions", hint="two for each dimension, the last one first")
     pairs = [(rank - 1 - i, pad[2 * i], pad[2 * i + 1]) for i in range(len(pad) // 2)]
     if mode == "constant":
-        return _constant_pad(x, pairs, value)
+        return _constant_pad(name, x, pairs, value)
     if mode not in ("reflect", "replicate", "circular"):
         raise ArgumentError(f"{name}: mode must be constant, reflect, replicate or circular, got {mode!r}")
     made = x
@@ -104,9 +104,11 @@ def _(g: Any, out: Any, x: Any, low: Any, high: Any) -> Any:
     return g
 
 
-def _constant_pad(x: Any, pairs: Sequence[tuple[int, Any, Any]], value: Any) -> Tensor:
+def _constant_pad(name: str, x: Any, pairs: Sequence[tuple[int, Any, Any]], value: Any) -> Tensor:
     rank = len(x.shape)
     for d, low, high in pairs:
+        cut = greater(-low, 0) + greater(-high, 0)
+        require("le", cut, x.shape[d], ShapeError, f"{name}: a padding of {low} and {high} cuts more than the size {x.shape[d]}")
         x = slice(x, d, greater(-low, 0), x.shape[d] - greater(-high, 0))
     lows: list[Any] = [0] * rank
     highs: list[Any] = [0] * rank

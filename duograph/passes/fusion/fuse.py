@@ -18,7 +18,7 @@ from ..rewriting.costs import CHEAP, LOAD_COST
 from .access import ZERO, Access, Mask, Split, divided, is_plain, linear, loop_index
 from .fusion_nodes import OwnNodes
 from .groups import Buffer, Group, Placement, Request, Target, reaches
-from .movement import through
+from .movement import is_read, through
 from .reductions import plan_reduction, reduce_operand
 
 MAX_STORES = 8
@@ -352,5 +352,19 @@ class Fusion(OwnNodes):
             before, after = list(access[:dim]), list(access[dim + rank :])
         position = self.ask(group, index, where, inner=request.inner)
         pseudo = group.computed_loop(position, table.shape[dim])
-        found = self.ask(group, table, (*before, loop_index(pseudo), *after), inner=request.inner)
-        return [position, found]
+        at = (*before, loop_index(pseudo), *after)
+        if is_read(table, dim):
+            return [position, self.ask(group, table, at, inner=request.inner)]
+        return [position, self._in_memory(group, table, at)]
+
+    def _in_memory(self, group: Group, table: Value, access: Access) -> Request:
+        """A request for what nothing would be loaded for: it is written first, since a load is what checks an index."""
+        if table not in self.tables:
+            self.tables[table] = Target(self.temporary(table))
+            self.targets.setdefault(table, []).append(self.tables[table])
+        found, _ = group.request(table, access, (), False, False)
+        found.placement = self.tables[table].placement
+        self.tables[table].waiters.append(group)
+        if self.late:
+            self._wait(group, table)
+        return found

@@ -42,6 +42,7 @@ class Requests:
         self.reshapes: dict[Value, list[Value]] = {}  # of placed values: what is read in their memory in another shape
         self.hosts: dict[Value, list[Group]] = {}
         self.copies: dict[Value, tuple[Placement, Group]] = {}
+        self.tables: dict[Value, Target] = {}  # that gathers read though they could be computed where they are wanted
         self.temporaries: list[Buffer] = []
         self.index: dict[Value, int] = {value: i for i, node in enumerate(graph.nodes) for value in node.outputs}
         self.costs = Costs(graph, list(targets))

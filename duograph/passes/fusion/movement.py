@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from duograph.ir.dim import ceildiv, contiguous_strides
-from duograph.ir.graph import Node
+from duograph.ir.graph import Node, Value
+from duograph.ir.primitives import ELEMENTWISE, MOVEMENT, NULLARY, PRIMITIVES, RANDOM
 
 from .access import (
     Access,
@@ -51,6 +52,45 @@ def through(node: Node, group: Group, request: Request) -> tuple[Access, Mask] |
     if node.op == "pad":
         return _through_pad(node, group, access, mask)
     return None
+
+
+def is_read(value: Value, dim: int) -> bool:
+    """Whether computing an element loads something at a place that its index along `dim` decides."""
+    pending: list[tuple[Value, int | None]] = [(value, dim)]  # None: any index
+    seen: set[tuple[Value, int | None]] = set()
+    while pending:
+        asked = pending.pop()
+        if asked in seen:
+            continue
+        seen.add(asked)
+        found = _computed_from(*asked)
+        if found is None:
+            return True
+        pending += found
+    return False
+
+
+def _computed_from(value: Value, dim: int | None) -> list[tuple[Value, int | None]] | None:
+    """The operands whose elements along which dimension a kernel needs for one of the value; None if it loads that."""
+    node = value.node
+    kind = None if node is None else PRIMITIVES[node.op].kind
+    if node is None or kind is None:
+        return None
+    if kind == ELEMENTWISE:
+        return [(operand, dim) for operand in node.inputs]
+    if node.op == "broadcast":
+        (operand,) = node.inputs
+        if dim is not None:
+            dim -= len(value.shape) - len(operand.shape)
+            if dim < 0 or operand.shape[dim] != value.shape[dim]:
+                return []
+        return [(operand, dim)]
+    if node.op == "reduce" or (kind == MOVEMENT and node.op != "concat"):
+        return [(node.inputs[0], None)]
+    if node.op in ("gather", "take"):
+        return [(node.inputs[1], None)]
+    is_array = node.op == "constant" and isinstance(node.attrs["value"], bytes)
+    return [] if kind in (NULLARY, RANDOM) and not is_array else None
 
 
 def _through_pad(node: Node, group: Group, access: Access, mask: Mask) -> tuple[Access, Mask] | None:
