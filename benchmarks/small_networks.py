@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.fused import ENVIRONMENTS as ENVIRONMENTS  # with page faults and without
 from benchmarks.harness import OURS, Case
 from benchmarks.peers import load
 
