@@ -172,9 +172,12 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
         f.place(inside)
         choice = _choose(f, shape, pixels, pixel, high, most)
         a = f.gep(from_x, choice.offset)
+        ahead = f.sub(_one_strip_on(f, w, pixels, pixel, low), choice.offset)
         with f.loop(first, end) as panel:
             b = f.gep(packed.at, f.mul(f.sub(panel, first), w["panel"]))
-            call_through(f, choice.tile, TILE, [a, choice.a_row, steps, b, 0, w["k"], block, sums, *packed.walk(b)])
+            numbers: list[Value] = [0, w["k"], block]
+            coming = [*packed.walk(b), f.select(f.icmp("eq", panel, first), ahead, 0)]
+            call_through(f, choice.tile, TILE, [a, choice.a_row, steps, b, *numbers, sums, *coming])
             kernel = f.mul(panel, shape.width)
             place = f.gep(f.gep(to_c, f.mul(kernel, c_kernel)), pixel, shape.size)
             count = f.umin(f.sub(w["kernels"], kernel), shape.width)
@@ -220,6 +223,16 @@ def _choose(f: TileFunction, shape: TileShape, pixels: WalkedDims, pixel: Value,
     a_row = f.select(twice, f.sub(pixels.outer(f.add(number, 1)), place), pixels.step)
     count = f.select(twice, f.shl(pixels.extent, 1), rows)
     return _Choice(tile, f.add(place, f.mul(within, pixels.step)), a_row, count)
+
+
+def _one_strip_on(f: TileFunction, w: dict[str, str], pixels: WalkedDims, pixel: Value, low: Value) -> Value:
+    """The byte offset of the window a strip behind ``pixel``; ``low``: the first pixel of its strip."""
+    over = f.icmp("uge", f.add(low, w["strip"]), w["pixels"])
+    place = f.select(over, f.sub(pixel, low), f.umin(f.add(pixel, w["strip"]), f.sub(w["pixels"], 1)))
+    number = f.udiv(place, pixels.extent)
+    within = f.sub(place, f.mul(number, pixels.extent))
+    offset = f.add(pixels.outer(number), f.mul(within, pixels.step))
+    return f.add(offset, f.select(over, f.mul(w["x_image"], f.shape.size), 0))
 
 
 def call_through(f: TileFunction, function: str, parameters: tuple[tuple[str, str], ...], values: list[Value]) -> None:

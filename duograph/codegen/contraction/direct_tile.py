@@ -14,7 +14,7 @@ from duograph.codegen.llvm import Module, Value
 # ``a``: the first pixel's window, ``a_row`` bytes from pixel to pixel; ``steps``: i32, bytes from each k to the next;
 # ``b``: a panel of kernels; ``start``: the first k, if not 0 with what ``sums`` holds, ``k``: the last one is before;
 # ``block``: the most k in one chain; ``sums``: rows of a tile's width; ``next``: what is prefetched to L2, ``next_step``
-# bytes on with each k.
+# bytes on with each k; ``ahead``: bytes to the windows that are prefetched as well, 0 for none.
 TILE = (
     ("ptr", "a"),
     ("i64", "a_row"),
@@ -26,6 +26,7 @@ TILE = (
     ("ptr", "sums"),
     ("ptr", "next"),
     ("i64", "next_step"),
+    ("i64", "ahead"),
 )
 # ``c``: of the first pixel and kernel, ``c_kernel`` bytes from kernel to kernel.
 TURN = (("ptr", "sums"), ("ptr", "c"), ("i64", "c_kernel"), ("i64", "rows"), ("i64", "kernels"))
@@ -103,6 +104,7 @@ def _add_tile(module: Module, shape: TileShape, kind: TileKind, rows: int) -> No
         sums = values[len(pointers) :]
         for u in range(count):
             f.prefetch(f.gep(following, f.mul("%next_step", u)), locality=2)
+            f.prefetch(f.gep(seen[0], "%ahead"), locality=2)
             columns = [f.load_vector(f.gep(b, (u * vectors + j) * shape.vector_bytes)) for j in range(vectors)]
             added = []
             for i in range(pixels):
