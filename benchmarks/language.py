@@ -28,7 +28,8 @@ Calls = dict[str, Callable[[], object]]
 Weights = dict[str, np.ndarray]
 
 
-def _model() -> Any:
+def make_model() -> Any:
+    """GPT-2 small without dropout."""
     import duograph as dg
 
     dg.manual_seed(0)
@@ -41,6 +42,12 @@ def _weights(model: Any) -> Weights:
 
 def _tokens(batch: int, count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, VOCABULARY, (batch, count))
+
+
+def text_and_next() -> tuple[np.ndarray, np.ndarray]:
+    """What a training step is given: tokens, and those that follow them."""
+    ids = _tokens(BATCH, TOKENS + 1)
+    return np.ascontiguousarray(ids[:, :-1]), np.ascontiguousarray(ids[:, 1:])
 
 
 def _same(calls: Calls, tolerance: float = 2e-3) -> Calls:
@@ -56,7 +63,7 @@ def _same(calls: Calls, tolerance: float = 2e-3) -> Calls:
 def _inference(static: bool) -> Case:
     import duograph as dg
 
-    model, ids = _model().eval(), _tokens(1, TOKENS)
+    model, ids = make_model().eval(), _tokens(1, TOKENS)
     given, run = dg.from_numpy(ids), dg.static(model) if static else model
 
     def ours() -> object:
@@ -99,9 +106,8 @@ def make_step(library: Any, model: Any) -> Callable[[Any, Any], Any]:
 def _training(static: bool) -> Case:
     import duograph as dg
 
-    ids = _tokens(BATCH, TOKENS + 1)
-    x, y = np.ascontiguousarray(ids[:, :-1]), np.ascontiguousarray(ids[:, 1:])
-    model = _model()
+    x, y = text_and_next()
+    model = make_model()
     calls: Calls = {}
     if torch := load("torch"):
         torch.set_grad_enabled(True)
@@ -119,7 +125,7 @@ def _training(static: bool) -> Case:
 def _generation(static: bool) -> Case:
     import duograph as dg
 
-    model, ids = _model().eval(), _tokens(1, GIVEN)
+    model, ids = make_model().eval(), _tokens(1, GIVEN)
     given, run = dg.from_numpy(ids), dg.static(model.generate) if static else model.generate
     calls: Calls = {OURS: lambda: run(given, max_new_tokens=MADE)}
     if torch := load("torch"):

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import networks, peers
+from benchmarks import language, networks, peers, torch_gpt2
 
 _STEPS = 3
 LAST = "torch, channels last"
-LIBRARIES = ("duograph", "duograph, dynamic", "torch", LAST, "torch.compile")
+LIBRARIES = ("duograph", "duograph, dynamic", "torch", LAST, "torch.compile")  # `LAST` where there are images
 
 
 def _resnet(library: Any, name: str) -> Callable[[], object]:
@@ -34,6 +34,13 @@ def _resnet(library: Any, name: str) -> Callable[[], object]:
     return lambda: step(x, y)
 
 
+def _gpt2(library: Any, name: str) -> Callable[[], object]:
+    model = language.make_model() if name.startswith("duograph") else torch_gpt2.fresh_gpt2(library)
+    x, y = (library.from_numpy(part) for part in language.text_and_next())
+    step = _as_asked(library, name, language.make_step(library, model))
+    return lambda: step(x, y)
+
+
 def _as_asked(library: Any, name: str, step: Callable[..., Any]) -> Callable[..., Any]:
     if name == "duograph":
         made: Callable[..., Any] = library.static(step)
@@ -42,7 +49,10 @@ def _as_asked(library: Any, name: str, step: Callable[..., Any]) -> Callable[...
 
 
 # work → how its step is made
-WORKS: dict[str, Callable[[Any, str], Callable[[], object]]] = {"ResNet-18, batch 8": _resnet}
+WORKS: dict[str, Callable[[Any, str], Callable[[], object]]] = {
+    "ResNet-18, batch 8": _resnet,
+    "GPT-2 small, batch 2 × 128 tokens": _gpt2,
+}
 
 
 def inside(work: str, name: str) -> None:

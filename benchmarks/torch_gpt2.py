@@ -11,7 +11,7 @@ BLOCKS, HEADS, WIDTH, VOCABULARY, POSITIONS = 12, 12, 768, 50257, 1024
 
 def torch_gpt2(torch: Any, weights: dict[str, np.ndarray]) -> Any:
     """The network with copies of the weights of ours, whose linear layers lie the other way round."""
-    network = _network(torch)
+    network = fresh_gpt2(torch)
     state = {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
     for name, value in state.items():
         if value.dim() == 2 and name.startswith("h."):
@@ -20,7 +20,8 @@ def torch_gpt2(torch: Any, weights: dict[str, np.ndarray]) -> Any:
     return network
 
 
-def _network(torch: Any) -> Any:
+def fresh_gpt2(torch: Any) -> Any:
+    """The network as PyTorch initialises it."""
     nn, functional = torch.nn, torch.nn.functional
 
     class Attention(nn.Module):  # type: ignore[misc]
