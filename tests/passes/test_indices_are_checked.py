@@ -14,6 +14,7 @@ TABLES = {
     "stretched rows": lambda x: x.unsqueeze(0).expand(3, 3) * 2,
     "a sum along another dimension": lambda x: dg.arange(3).unsqueeze(1).expand(3, 4).float().sum(1),
     "numbers by numbers": lambda x: dg.arange(3)[dg.arange(3)],
+    "numbers that stand beside": lambda x: dg.arange(3)[dg.arange(3) % 2] + dg.arange(3) * x,
     "beside what is loaded": lambda x: dg.arange(3).unsqueeze(1) * x,
     "read": lambda x: x * 2,
 }

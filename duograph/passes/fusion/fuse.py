@@ -85,7 +85,7 @@ class Fusion(OwnNodes):
             again = [pair for pair in inline if pair[0] is not host] if cheap else []
             loads = [pair for pair in requests if pair[0] is not host and pair not in again]
             self._load(value, loads, self._store(value, host, targets, bool(loads)), [host])
-            inline = again + [(host, request) for request in host.requests[value]]
+            inline = again + [(host, request) for request in host.requests[value] if request.placement is None]
         for group, request in inline:
             self._expand(node, group, request)
 
@@ -360,11 +360,12 @@ class Fusion(OwnNodes):
     def _in_memory(self, group: Group, table: Value, access: Access) -> Request:
         """A request for what nothing would be loaded for: it is written first, since a load is what checks an index."""
         if table not in self.tables:
-            self.tables[table] = Target(self.temporary(table))
-            self.targets.setdefault(table, []).append(self.tables[table])
-        found, _ = group.request(table, access, (), False, False)
-        found.placement = self.tables[table].placement
-        self.tables[table].waiters.append(group)
-        if self.late:
-            self._wait(group, table)
+            writer, along = self.map_group(table.shape)
+            target = Target(self.temporary(table))
+            self._write(writer, self.ask(writer, table, along), target)
+            writer.placed(self.index[table])
+            self.tables[table] = target.placement, writer
+        found = self.ask(group, table, access)
+        found.placement, writer = self.tables[table]
+        group.deps[writer] = None
         return found

@@ -42,7 +42,8 @@ class Requests:
         self.reshapes: dict[Value, list[Value]] = {}  # of placed values: what is read in their memory in another shape
         self.hosts: dict[Value, list[Group]] = {}
         self.copies: dict[Value, tuple[Placement, Group]] = {}
-        self.tables: dict[Value, Target] = {}  # that gathers read though they could be computed where they are wanted
+        # What gathers read in memory though it could be computed where it is wanted, and who writes it.
+        self.tables: dict[Value, tuple[Placement, Group]] = {}
         self.temporaries: list[Buffer] = []
         self.index: dict[Value, int] = {value: i for i, node in enumerate(graph.nodes) for value in node.outputs}
         self.costs = Costs(graph, list(targets))
@@ -107,7 +108,9 @@ class Requests:
         return Placement.contiguous(buffer, value.shape)
 
     def _requests(self, value: Value) -> list[tuple[Group, Request]]:
-        return [(group, request) for group in self.requesters.get(value, ()) for request in group.requests[value]]
+        """Those that nothing has been said about yet."""
+        found = ((group, request) for group in self.requesters.get(value, ()) for request in group.requests[value])
+        return [(group, request) for group, request in found if request.placement is None]
 
     def _write(self, host: Group, request: Request, target: Target) -> None:
         self._add_store(host, request, target.placement)
