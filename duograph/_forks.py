@@ -6,7 +6,7 @@ A module that another thread is importing is such a lock too, so the package's l
 from __future__ import annotations
 
 import os
-from _thread import RLock
+from _thread import RLock, _local
 
 TYPE_CHECKING = False  # as typing's, whose import takes longer than the rest
 if TYPE_CHECKING:
@@ -17,18 +17,20 @@ if TYPE_CHECKING:
 capture_lock = RLock()  # one capture at a time; runs go in parallel
 compile_lock = RLock()  # late imports, code generation and LLVM, whose own lock a fork would not wait for
 _LOCKS = (capture_lock, compile_lock)
-_taken: list[RLock] = []  # by the thread that forks; none if the package was imported in the middle of a fork
+_of_thread = _local()  # "taken": the locks, while this thread forks; none if the package was imported in the middle of a fork
 
 
 def _acquire() -> None:
+    _of_thread.taken = []
     for lock in _LOCKS:
         lock.acquire()
-        _taken.append(lock)
+        _of_thread.taken.append(lock)
 
 
 def _release() -> None:
-    while _taken:
-        _taken.pop().release()
+    taken = getattr(_of_thread, "taken", [])
+    while taken:
+        taken.pop().release()
 
 
 os.register_at_fork(before=_acquire, after_in_parent=_release, after_in_child=_release)

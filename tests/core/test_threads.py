@@ -434,3 +434,30 @@ def test_a_sleeping_worker_wakes_on_a_processor_that_the_caller_may_use_and_is_n
         worker, allowed = (set(part.strip(" []").split(", ")) for part in line.split("] ["))
         assert worker < allowed and len(worker) == 1, line
     assert len(found.stdout.splitlines()) == 5
+
+
+def test_a_fork_releases_what_its_own_thread_took() -> None:
+    from duograph import _forks
+
+    taken, done = threading.Event(), threading.Event()
+    failed: list[RuntimeError] = []
+
+    def fork_slowly() -> None:
+        _forks._acquire()
+        taken.set()
+        done.wait(10)
+        try:
+            _forks._release()
+        except RuntimeError as error:
+            failed.append(error)
+
+    other = threading.Thread(target=fork_slowly)
+    other.start()
+    assert taken.wait(10)
+    _forks._release()  # of a fork that began before the package was imported, or that another one overtook
+    assert not _forks.compile_lock.acquire(blocking=False)
+    done.set()
+    other.join()
+    assert not failed
+    assert _forks.compile_lock.acquire(blocking=False)
+    _forks.compile_lock.release()

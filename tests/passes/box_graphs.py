@@ -178,6 +178,8 @@ def rolling(step: int) -> Graph:
 
         def turn(j: Value, v: Value) -> Value:
             size = v.shape[0]
+            relation = {"relation": "le", "left": step, "right": size, "code": 7, "same": False}
+            b.emit("require", [], relation, [BOOL])
             rest = emit(b, "slice", [v], rows(size - step), starts=(step, 0), stops=(size, 3), steps=(1, 1))
             return appended(b, rest, last_row(b, v))
 
