@@ -51,6 +51,12 @@ def kept(tensors: Sequence[Tensor | None]) -> bool:
     return core.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
 
 
+def in_lower(states: Sequence[Tensor]) -> bool:
+    """Whether states have the dtype of autocast already: then a step that leaves states as they are is made in it."""
+    enabled, dtype = core.autocast()[:2]
+    return bool(enabled) and all(s.dtype == dtype for s in states)
+
+
 class Sequences(NamedTuple):
     """What a layer's loop goes over: steps [time, batch, features], which of them there are, how many sequences."""
 
@@ -267,7 +273,8 @@ class RNNBase(Module):
         operands = [weights.get(name) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")]
         h, c = states if len(states) > 1 else (states[0], None)
         keep = kept([steps, *states, *operands])
-        run = _in_widest if self.mode == "GRU" else recurrent_layer  # as in PyTorch, whose GRU is no single operator
+        # as in PyTorch, whose GRU is no single operator: products are lowered, states stay
+        run = _in_widest if self.mode == "GRU" and not in_lower(states) else recurrent_layer
         made = run(self.mode.lower(), steps, h, c, *operands, live, backwards, keep)
         return tuple(made[: 1 + len(states)])
 

@@ -12,7 +12,7 @@ from ..ops.recurrence.layers import recurrent_cell
 from ..tensors.creation import empty, zeros
 from .module import Module
 from .parameter import Parameter
-from .recurrent import check_size, draw, kept
+from .recurrent import check_size, draw, in_lower, kept
 
 Tensor = core.Tensor
 
@@ -69,7 +69,7 @@ class RNNCellBase(Module):
             states = states if batched else [s.unsqueeze(0) for s in states]
         weights = self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
         second = states[1] if count > 1 else None
-        run = _lowered if mode.startswith("rnn") else recurrent_cell  # the others' states stay in float32
+        run = _lowered if mode.startswith("rnn") or in_lower(states) else recurrent_cell  # the others' states stay as given
         found = run(mode, x, states[0], second, *weights, kept([x, *states, *weights]))
         after = found[:count] if isinstance(found, tuple) else (found,)
         return after if batched else tuple(s.squeeze(0) for s in after)
