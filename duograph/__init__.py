@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from .autograd import tape as tape
     from .capture.outside.callbacks import host_callback as host_callback
     from .capture.reports.compare import compare as compare
+    from .capture.tune import tune as tune
     from .capture.values.declared import Dim as Dim
     from .capture.values.declared import check_size as check_size
     from .errors import Error as Error
@@ -132,6 +133,7 @@ _LAZY = {
     ),
     "capture.outside.callbacks": ("host_callback",),
     "capture.reports.compare": ("compare",),
+    "capture.tune": ("tune",),
     "capture.values.declared": ("Dim", "check_size"),
     "cuda": (),
     "errors": ("Error",),

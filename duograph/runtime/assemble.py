@@ -39,7 +39,7 @@ from duograph.passes.pipeline import Options, keep_rows, simplified
 from duograph.passes.rewriting.hoist import may_fail
 from duograph.passes.rewriting.segment_loops import Cut, by_default, cost, in_parts, nowhere
 
-from .kernels import compile_unit
+from .kernels import Choose, compile_unit
 from .registers import Registers
 
 if TYPE_CHECKING:
@@ -75,13 +75,13 @@ class Assembled:
         return replace(report, peak=planned_peak(self.memory), recomputed=self.recomputed)
 
 
-def assemble(graph: Graph, options: Options, optimised: bool, views: bool) -> Assembled:
-    """Compile a graph; see `build.build`."""
+def assemble(graph: Graph, options: Options, optimised: bool, views: bool, choose: Choose | None = None) -> Assembled:
+    """Compile a graph; see `build.build`. `choose`: how contractions are made, None: by their sizes."""
     given = graph
     if not optimised:
         graph = simplified(graph, options)
     if options.budget is not None:
-        return _within_budget(graph, given, options, views)
+        return _within_budget(graph, given, options, views, choose)
     again = cost(graph) if not optimised else None
     if not optimised:
         graph = keep_rows(graph, options)
@@ -89,10 +89,10 @@ def assemble(graph: Graph, options: Options, optimised: bool, views: bool) -> As
     plan = schedule(graph, options.fuse, views)
     trimmed = trim(graph, plan, _planner(options, views)) if options.fuse else None
     if trimmed is not None:
-        made = _assemble(trimmed.graph, given, trimmed.schedule)
+        made = _assemble(trimmed.graph, given, trimmed.schedule, choose)
         made.recomputed = trimmed.report
         return made
-    made = _assemble(graph, given, plan)
+    made = _assemble(graph, given, plan, choose)
     if again is not None and again.turns:
         peak = planned_peak(made.memory)
         after = peak if isinstance(peak, int) else 0
@@ -110,7 +110,7 @@ def _planner(options: Options, views: bool) -> Planner:
     return planner
 
 
-def _within_budget(graph: Graph, given: Graph, options: Options, views: bool) -> Assembled:
+def _within_budget(graph: Graph, given: Graph, options: Options, views: bool, choose: Choose | None) -> Assembled:
     """The program that allocates no more than the options allow."""
     assert options.budget is not None
     loops = _Loops(graph, options, _planner(options, views))
@@ -119,7 +119,7 @@ def _within_budget(graph: Graph, given: Graph, options: Options, views: bool) ->
     reserve = 0  # for what kernels need beside their operands, which is known when they are compiled
     while True:
         found = loops.fit(budget, reserve)
-        made = _assemble(found.graph, given, found.schedule)
+        made = _assemble(found.graph, given, found.schedule, choose)
         peak = most(planned_peak(made.memory))
         done = found.report._replace(before=min(found.report.before, unbudgeted + reserve), after=peak)
         if peak <= budget:
@@ -183,10 +183,10 @@ class _Loops:
         return smallest
 
 
-def _assemble(graph: Graph, given: Graph, plan: Schedule) -> Assembled:
+def _assemble(graph: Graph, given: Graph, plan: Schedule, choose: Choose | None) -> Assembled:
     """Compile a schedule."""
-    steps = _kernel_steps(plan.steps)
-    unit = compile_unit([step.kernel for step in steps])
+    steps = kernel_steps(plan.steps)
+    unit = compile_unit([step.kernel for step in steps], choose)
     compiled = {id(step): kernel for step, kernel in zip(steps, unit.kernels)}
     temporaries = {
         key: [Buffer("temp", -1, core.uint8, (size,), "kernel temporary") for size in kernel.temporaries]
@@ -197,16 +197,16 @@ def _assemble(graph: Graph, given: Graph, plan: Schedule) -> Assembled:
     return Assembled(graph, plan, writer.write(plan), unit.object, compiled, memory)
 
 
-def _kernel_steps(steps: Sequence[Step]) -> list[KernelStep]:
+def kernel_steps(steps: Sequence[Step]) -> list[KernelStep]:
     """The kernels of steps and their regions, in order."""
     found: list[KernelStep] = []
     for step in steps:
         if isinstance(step, KernelStep):
             found.append(step)
         elif isinstance(step, CondStep):
-            found += _kernel_steps(step.then) + _kernel_steps(step.otherwise)
+            found += kernel_steps(step.then) + kernel_steps(step.otherwise)
         elif isinstance(step, WhileStep):
-            found += _kernel_steps(step.condition) + _kernel_steps(step.body)
+            found += kernel_steps(step.condition) + kernel_steps(step.body)
     return found
 
 

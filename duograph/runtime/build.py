@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from duograph.ir.graph import Graph
 
     from .assemble import Assembled
+    from .choices import Chooser
     from .report import PlanReport
 
 Spec = dict[str, Any]
@@ -46,13 +47,27 @@ class Built:
             self._report = self._make().report()
         return self._report
 
+    def assembled(self) -> Assembled:
+        """The program's parts, its steps among them."""
+        return self._make()
+
 
 class _Maker:
     """Compiles the graph once, when somebody needs more than the cache gave."""
 
-    def __init__(self, graph: Graph, strict: bool, fuse: bool, optimised: bool, views: bool, budget: int | float | None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        strict: bool,
+        fuse: bool,
+        optimised: bool,
+        views: bool,
+        budget: int | float | None,
+        chooser: Chooser | None,
+    ) -> None:
         self.arguments = (graph, strict, fuse, optimised, views, budget)
         self.made: Assembled | None = None
+        self.chooser = chooser
 
     def __call__(self) -> Assembled:
         if self.made is None:
@@ -62,14 +77,27 @@ class _Maker:
 
             graph, strict, fuse, optimised, views, budget = self.arguments
             with paused_collection():
-                self.made = assemble(graph, Options(strict=strict, fuse=fuse, budget=budget), optimised, views)
+                self.made = assemble(graph, Options(strict=strict, fuse=fuse, budget=budget), optimised, views, self.chooser)
+                if self.chooser is not None:
+                    cache.store(self._asked_key, list(self.chooser.asked), b"")
         return self.made
 
     def key(self, lines: bool) -> str:
         """Everything that decides the program; the user's lines, too, or only which nodes have one."""
-        if not lines:
-            return self._key
-        return cache.key("lines", self._key, [str(node.location) for node in self.arguments[0].walk()])
+        others = self.chooser.others(self.asked() or []) if self.chooser is not None else []
+        key = cache.key("chosen", self._key, others) if others else self._key
+        return cache.key("lines", key, [str(node.location) for node in self.arguments[0].walk()]) if lines else key
+
+    def asked(self) -> list[str] | None:
+        """The contractions that can be made in several ways, as any process found when it compiled the program; None: unknown."""
+        if self.made is not None and self.chooser is not None:
+            return list(self.chooser.asked)
+        found = cache.load(self._asked_key)
+        return found[0] if found is not None and isinstance(found[0], list) else None
+
+    @property
+    def _asked_key(self) -> str:
+        return cache.key("asked", self._key, core.get_num_threads())
 
     @cached_property
     def _key(self) -> str:
@@ -104,11 +132,13 @@ def build(
         cached: look in the object cache first, and keep the result there.
         budget: bytes the program may allocate, or (a float) a share of what it would; None: no limit.
     """
-    make = _Maker(graph, strict, fuse and config.fuse, optimised, views, budget)
+    chooser = None if strict else _chooser()
+    make = _Maker(graph, strict, fuse and config.fuse, optimised, views, budget, chooser)
     if not cached or cache.folder() is None:
         made = make()
         return Built(make, made.spec, made.code)
-    for lines in (False, True):
+    is_known = chooser is None or make.asked() is not None
+    for lines in (False, True) if is_known else ():
         found = cache.load(make.key(lines))
         if found is not None:
             built = Built(make, *found)
@@ -120,6 +150,13 @@ def build(
     made = make()
     cache.store(make.key(_names_lines(made.spec)), made.spec, made.code)
     return Built(make, made.spec, made.code)
+
+
+def _chooser() -> Chooser | None:
+    """How contractions are made, if somebody has tuned."""
+    from .choices import Chooser, table
+
+    return Chooser() if table() else None
 
 
 def _names_lines(spec: Spec) -> bool:

@@ -195,6 +195,13 @@ def trim(place: str, limit: int | None = None) -> None:
             return
 
 
+def remove(name: str) -> None:
+    """Keep nothing under a key any more."""
+    place = folder()
+    if place is not None:
+        _remove(os.path.join(place, name))
+
+
 def _remove(path: str) -> None:
     try:
         os.unlink(path)

@@ -140,14 +140,17 @@ def _key(kernel: Kernel) -> str:
     return repr(kernel)
 
 
-def compile_unit(kernels: Sequence[Kernel]) -> CompiledUnit:
-    """Compile kernels, one function for all that have one structure."""
+Choose = Callable[[ContractionKernel], ContractionKernel]
+
+
+def compile_unit(kernels: Sequence[Kernel], choose: Choose | None = None) -> CompiledUnit:
+    """Compile kernels, one function for all that have one structure. `choose`: how contractions are made; None: by sizes."""
     numbers: dict[str, int] = {}
     forms: list[Kernel] = []
     uses: list[tuple[int, dict[Dim, Expr]]] = []
     for kernel in kernels:
         if isinstance(kernel, ContractionKernel):
-            kernel = _chosen(kernel)
+            kernel = choose(kernel) if choose else _by_rule(kernel)
         canonical = _Canonical()
         form = canonical.kernel(kernel)
         key = _key(form)
@@ -162,11 +165,10 @@ def compile_unit(kernels: Sequence[Kernel]) -> CompiledUnit:
     return CompiledUnit(unit.object, tuple(_with_sizes(kernel, sizes) for kernel, sizes in made))
 
 
-def _chosen(kernel: ContractionKernel) -> ContractionKernel:
+def _by_rule(kernel: ContractionKernel) -> ContractionKernel:
     """The kernel with what its sizes decide."""
-    decisions = import_module("duograph.codegen.contraction.direct_lower")
-    taps = import_module("duograph.codegen.contraction.taps_lower").is_taps(kernel)
-    return kernel._replace(direct=decisions.is_direct(kernel), narrow=decisions.is_narrow(kernel), taps=taps)
+    chosen: ContractionKernel = import_module("duograph.codegen.contraction.algorithms").by_rule(kernel)
+    return chosen
 
 
 def _with_sizes(compiled: CompiledKernel, sizes: dict[Dim, Expr]) -> CompiledKernel:

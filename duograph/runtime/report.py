@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
+from duograph.codegen.contraction.algorithms import ways_of_symbols
 from duograph.codegen.kernel import (
     Address,
     CompiledKernel,
@@ -32,6 +33,7 @@ class KernelReport:
     """One kernel: its fused expression, the user's line, operations and bytes moved of a run, its symbols, its number.
 
     It runs `times` times; with `per_turn` in each turn of a loop whose number of turns is not known, besides.
+    `way`: how it is made, of a contraction.
     """
 
     expression: str
@@ -43,6 +45,7 @@ class KernelReport:
     step: int
     times: Expr = 1
     per_turn: bool = False
+    way: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ def describe(
             number,
             times,
             per_turn,
+            _way(step, compiled[id(step)]),
         )
         for number, (step, times, per_turn) in enumerate(steps)
     )
@@ -116,6 +120,11 @@ def describe(
     buffers = [result.buffer for result in plan.results if result.buffer is not None]
     variables += [Variable("result", buffer.name, buffer.bytes) for buffer in buffers]
     return PlanReport(kernels, tuple(variables), memory.arena, len(plan.results))
+
+
+def _way(step: KernelStep, compiled: CompiledKernel) -> str:
+    """How a contraction is made."""
+    return ways_of_symbols(launch.symbol for launch in compiled.launches) if isinstance(step.kernel, ContractionKernel) else ""
 
 
 def _places(memory: Plan) -> list[Expr]:

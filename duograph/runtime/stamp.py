@@ -83,3 +83,8 @@ def target_stamp() -> str:
     """The target and the compiler, in a line."""
     isa = os.environ.get("DUOGRAPH_ISA", "native") or "native"
     return f"{TRIPLE};{isa};{_NATIVE if isa == 'native' else ''};{_COMPILER}"
+
+
+def processor() -> str:
+    """The processor's model and features, in a line."""
+    return _NATIVE

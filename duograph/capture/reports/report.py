@@ -37,6 +37,7 @@ class KernelLine:
     microseconds: float | None = None
     times: int = 1  # how often it runs in a call
     per_turn: bool = False  # and that in each turn of a loop of unknown length
+    way: str = ""  # in which a contraction is made: see `dg.tune`
 
     @property
     def location(self) -> str:
@@ -111,13 +112,15 @@ class Report:
         timed = any(k.microseconds is not None for k in self.static.kernel_list)
         repeated = any(k.per_turn or _number(k.times) != "1" for k in self.static.kernel_list)
         width = min(60, max((len(k.expression) for k in self.static.kernel_list), default=0))
+        widest = max((len(k.way) for k in self.static.kernel_list), default=0)
         lines = []
         for kernel in self.static.kernel_list:
             time = f"{kernel.microseconds:9.1f} µs  " if timed and kernel.microseconds is not None else ""
             where = f"{os.path.basename(kernel.file)}:{kernel.line}    {kernel.text}" if kernel.file else ""
             often = "per turn" if kernel.per_turn else f"× {_number(kernel.times)}" if _number(kernel.times) != "1" else ""
             often = f"{often:<9} " if repeated else ""
-            lines.append(f"{time}{often}{kernel.expression:<{width}}  {where}".rstrip())
+            way = f"{kernel.way:<{widest}}  " if widest else ""
+            lines.append(f"{time}{often}{way}{kernel.expression:<{width}}  {where}".rstrip())
         return lines
 
     __repr__ = __str__
@@ -178,6 +181,7 @@ def static_side(built: Any) -> Side:
     for kernel in report.kernels:
         where = kernel.location
         line = KernelLine(kernel.expression, flops=kernel.flops, bytes=kernel.bytes, times=kernel.times, per_turn=kernel.per_turn)
+        line.way = kernel.way
         if where is not None:
             line.file, line.line, line.function, line.text = where.file, where.line, where.function, where.text
         side.kernel_list.append(line)

@@ -130,17 +130,20 @@ def reach_fact(walk: Walk, dtype: str) -> tuple[Extent, Extent]:
     return DTYPES[dtype].size * reach, _MOST_OFFSET
 
 
+def limits(d: Direct, dtype: str) -> list[tuple[Extent, Extent]]:
+    """What must be at most how much, so that it can be made at all."""
+    return [(1, d.k), (d.k, _MOST_K), reach_fact(d.k_walk, dtype)]
+
+
 def _facts(d: Direct, dtype: str, narrow: bool) -> list[tuple[Extent, Extent]]:
-    """What must be at most how much."""
+    """The same, so that it pays."""
     unused = ceildiv(d.kernels, PANEL) * PANEL - d.kernels
     beside = len(d.w_walk) == 1 and d.w_walk[0][1] == 1
     return [
-        (1, d.k),
-        (d.k, _MOST_K),
+        *limits(d, dtype),
         *(_facts_of_few(d) if narrow else [(unused * MOST_UNUSED, d.kernels)]),
         (_FEWEST, d.pixel_walk[-1][0]),
         (_FEWEST_PIXELS if beside else _PIXELS_PER_KERNEL * d.kernels, maximum(d.images, 1) * d.pixels),
-        reach_fact(d.k_walk, dtype),
     ]
 
 

@@ -79,8 +79,13 @@ def taps_pays(t: Taps, dtype: str) -> Extent:
     return holds(_facts(t, dtype))
 
 
+def taps_limits(t: Taps, dtype: str) -> list[tuple[Extent, Extent]]:
+    """What must be at most how much, so that it can be made at all."""
+    return [(1, t.k), reach_fact(t.k_walk, dtype)]
+
+
 def _facts(t: Taps, dtype: str) -> list[tuple[Extent, Extent]]:
-    """What must be at most how much."""
+    """The same, so that it pays."""
     unused = ceildiv(t.kernels, PANEL) * PANEL - t.kernels
     return [
         (_LEAST_K, t.k),
@@ -88,7 +93,7 @@ def _facts(t: Taps, dtype: str) -> list[tuple[Extent, Extent]]:
         (t.kernels, _MOST_KERNELS),
         (unused * MOST_UNUSED, t.kernels),
         (_FEWEST_ROWS, t.rows),
-        reach_fact(t.k_walk, dtype),
+        *taps_limits(t, dtype),
     ]
 
 

@@ -1,0 +1,151 @@
+"""`tune`: measures in which way each contraction of a static function is made the fastest, and remembers it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from duograph import _core as core
+from duograph._collection import paused_collection
+from duograph._forks import capture_lock, compile_lock
+from duograph._recorded import state
+from duograph.errors import ArgumentError, CaptureError
+
+from .reports.signatures import warn
+from .reports.tuning import Tuned, TuneReport
+
+if TYPE_CHECKING:
+    from duograph.codegen.kernel import ContractionKernel
+    from duograph.passes.fusion.schedule import KernelStep
+    from duograph.runtime.choices import Choice
+    from duograph.runtime.measure import Reach
+
+# Another way is taken if it is so much faster: what is less may be chance.
+_LEAST_GAIN = 1.03
+
+
+class Tuner:
+    """Measure how the products and convolutions of a static function are made the fastest here, and make them so.
+
+    Sizes, dtypes and the instruction level decide in which way a contraction is made: a convolution as a product of
+    matrices or directly, in panels of 32 or 16 kernels; its gradient to the kernels as a product, directly or tap by tap. That
+    decision comes from a model of processors. `dg.tune` runs all ways by turns on this one, each contraction by itself on
+    memory of its own: the function is captured, but not run. What is faster by at least 3 % is taken from then on by this
+    function, and by every static function with such a contraction that is captured later, in other processes too: choices
+    are kept beside the object cache, for these sizes, strides, dtype and number of threads, this processor, instruction level
+    and version of duograph. All ways give the same bits.
+
+    Functions with `strict=True` take no choices, nor does dynamic mode. Nor do contractions whose sizes are symbols, as
+    after calls with several sizes. Measure on a machine that does nothing else.
+
+    Args:
+        function: a static function.
+        args, kwargs: what it is called with.
+
+    `dg.tune.forget()` removes all choices.
+
+    Errors:   ArgumentError if the function is not static, or strict; CaptureError inside of a static function
+
+    >>> import duograph as dg
+    >>> net = dg.static(dg.nn.Conv2d(16, 16, 3, padding=1))
+    >>> report = dg.tune(net, dg.rand(1, 16, 14, 14))
+    >>> report.contractions[0].rule
+    'narrow direct'
+    """
+
+    def __call__(self, function: Any, /, *args: Any, **kwargs: Any) -> TuneReport:
+        if state.recorder is not None:
+            raise CaptureError("tune: it measures, which a static function cannot do", hint="call it outside")
+        if not isinstance(function, core.StaticFunction):
+            what = getattr(function, "__name__", type(function).__name__)
+            raise ArgumentError(f"tune: {what} is not a static function", hint="dg.tune(dg.static(function), *args)")
+        handler = function.handler
+        if handler.strict:
+            raise ArgumentError(f"tune: {handler.__name__} is strict, and strict functions take no choices")
+        with capture_lock, compile_lock, paused_collection():
+            report = _tune(handler, args, kwargs)
+            function.clear_captures()
+            handler.miss(args, kwargs)
+        return report
+
+    def forget(self) -> None:
+        """Remove all choices, also those that other processes made. Functions keep what they are until captured again."""
+        from duograph.runtime import choices
+
+        choices.forget()
+
+    def __repr__(self) -> str:
+        return "duograph.tune"
+
+
+tune = Tuner()
+
+
+def _tune(handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TuneReport:
+    from duograph.runtime import cache, choices
+
+    _, built = handler.capture(args, kwargs)
+    report = TuneReport(handler.__name__, core.get_num_threads())
+    steps: dict[str, list[KernelStep]] = {}
+    for step in _contractions(built):
+        if any(not isinstance(extent, int) for extent in (*step.kernel.batch, *step.kernel.m, *step.kernel.n, *step.kernel.k)):
+            report.unknown += 1
+        else:
+            steps.setdefault(choices.name_of(step.kernel), []).append(step)
+    known, new = choices.table(), {}
+    for name, alike in steps.items():
+        choice = known.get(name) or _measured(alike[0].kernel)  # type: ignore[arg-type]
+        if choice is None:
+            continue
+        if name not in known:
+            new[name] = choice
+        report.contractions.append(_row(alike, choice, name in new))
+    if choices.add(new):
+        report.folder = cache.folder()
+    elif new:
+        warn("tune: the folder of the object cache cannot be written to: what was measured is known to this process alone")
+    return report
+
+
+def _contractions(built: Sequence[Any]) -> list[Any]:
+    """The kernels of programs that are contractions."""
+    from duograph.codegen.kernel import ContractionKernel
+    from duograph.runtime.assemble import kernel_steps
+
+    steps = [step for each in built for step in kernel_steps(each.assembled().plan.steps)]
+    return [step for step in steps if isinstance(step.kernel, ContractionKernel)]
+
+
+def _measured(kernel: ContractionKernel) -> Choice | None:
+    """The fastest way; None if there is only one."""
+    from duograph.codegen.contraction import algorithms
+    from duograph.runtime.choices import Choice
+    from duograph.runtime.measure import Measured, race, reaches
+
+    ways = algorithms.ways(kernel)
+    if len(ways) == 1:
+        return None
+    rule = algorithms.way_of(algorithms.by_rule(kernel))
+    tensors = [_memory(reach) for reach in reaches(kernel)]
+    seconds = race({way: Measured(algorithms.made_as(kernel, way), tensors) for way in ways})
+    fastest = min(seconds, key=seconds.__getitem__)
+    return Choice(fastest if seconds[fastest] * _LEAST_GAIN < seconds[rule] else rule, rule, seconds)
+
+
+def _memory(reach: Reach) -> Any:
+    """A tensor for an operand, whose first element is at the operand's address."""
+    from duograph.tensors.creation import rand
+
+    memory = rand(reach.high - reach.low, dtype=core.float32).to(getattr(core, reach.dtype))
+    return memory[-reach.low :]
+
+
+def _row(steps: list[KernelStep], choice: Choice, is_new: bool) -> Tuned:
+    from duograph.runtime.report import expression
+
+    kernel, where = steps[0].kernel, steps[0].locations[-1] if steps[0].locations else None
+    location = f"{os.path.basename(where.file)}:{where.line}" if where is not None else ""
+    m, n, k = (" × ".join(map(str, sizes)) or "1" for sizes in (kernel.m, kernel.n, kernel.k))  # type: ignore[union-attr]
+    sizes = f"[{m}, {k}] @ [{k}, {n}]"
+    return Tuned(expression(steps[0]), sizes, location, choice.rule, choice.way, choice.seconds, len(steps), is_new)

@@ -1,0 +1,76 @@
+"""The ways in which a contraction can be made, by name. Each gives the same bits.
+
+Which one is taken is a function of sizes (`direct_lower`, `taps_lower`), unless somebody has measured (`runtime.choices`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from duograph.codegen.contraction import direct_lower, taps_lower
+from duograph.codegen.contraction.direct import NARROW_PART, PART
+from duograph.codegen.contraction.direct_lower import PANEL, all_known, direct_form
+from duograph.codegen.contraction.taps import FUNCTION
+from duograph.codegen.contraction.taps_lower import taps_form
+from duograph.codegen.kernel import ContractionKernel
+
+PRODUCT, DIRECT, NARROW, TAPS = "product", "direct", "narrow direct", "taps"
+# The kernel's fields `direct`, `narrow` and `taps`.
+FIELDS = {PRODUCT: (False, False, False), DIRECT: (True, False, False), NARROW: (True, True, False), TAPS: (False, False, True)}
+_SYMBOLS = {f"-{PART}:run": DIRECT, f"-{NARROW_PART}:run": NARROW, f"-{PART}:{FUNCTION}": TAPS}
+
+
+def by_rule(kernel: ContractionKernel) -> ContractionKernel:
+    """The kernel with what its sizes decide."""
+    direct, narrow, taps = direct_lower.is_direct(kernel), direct_lower.is_narrow(kernel), taps_lower.is_taps(kernel)
+    return kernel._replace(direct=direct, narrow=narrow, taps=taps)
+
+
+def made_as(kernel: ContractionKernel, way: str) -> ContractionKernel:
+    """The kernel, made in one of its `ways`."""
+    direct, narrow, taps = FIELDS[way]
+    return kernel._replace(direct=direct, narrow=narrow, taps=taps)
+
+
+def way_of(kernel: ContractionKernel) -> str:
+    """How a kernel is made whose sizes are known."""
+    if kernel.taps:
+        return TAPS
+    return NARROW if kernel.direct and kernel.narrow else DIRECT if kernel.direct else PRODUCT
+
+
+def ways(kernel: ContractionKernel) -> tuple[str, ...]:
+    """All ways in which a contraction can be made; one alone where only a run knows its sizes, or one is 0."""
+    if not _is_known(kernel):
+        return (PRODUCT,)
+    found = [PRODUCT]
+    direct, taps = direct_form(kernel), taps_form(kernel)
+    if direct is not None and all_known(direct_lower.limits(direct, kernel.dtype)):
+        over = direct.kernels % PANEL if isinstance(direct.kernels, int) else 0
+        found += [DIRECT, NARROW] if 0 < over <= PANEL // 2 else [DIRECT]
+    if taps is not None and all_known(taps_lower.taps_limits(taps, kernel.dtype)):
+        found.append(TAPS)
+    return tuple(found)
+
+
+def _is_known(kernel: ContractionKernel) -> bool:
+    extents = (*kernel.batch, *kernel.m, *kernel.n, *kernel.k)
+    walks = (number for walk in (kernel.a_walk, kernel.b_walk, kernel.columns) for dim in walk for number in dim)
+    strides = (*kernel.a_strides, *kernel.b_strides, *kernel.c_strides, *walks)
+    return all(isinstance(number, int) for number in (*extents, *strides)) and 0 not in extents
+
+
+def signature(kernel: ContractionKernel) -> str:
+    """What the speed of each way depends on: dtype, sizes and strides, but not what the epilogue computes."""
+    strides = kernel.a_strides, kernel.b_strides, kernel.c_strides
+    walks = kernel.a_walk, kernel.b_walk, kernel.columns
+    return repr((kernel.dtype, kernel.batch, kernel.m, kernel.n, kernel.k, strides, walks, len(kernel.operands)))
+
+
+def ways_of_symbols(symbols: Iterable[str]) -> str:
+    """How launches with these symbols make a contraction; where sizes of a run decide, all that they may do."""
+    found: dict[str, None] = {}
+    for symbol in symbols:
+        if symbol.startswith("contraction-"):
+            found.setdefault(next((way for ending, way in _SYMBOLS.items() if symbol.endswith(ending)), PRODUCT))
+    return " or ".join(found)
