@@ -151,6 +151,18 @@ class ScatterKernel(NamedTuple):
     value: int
 
 
+class Border(NamedTuple):
+    """B is zero where ``n * step + k * hole`` is below ``low`` or not below ``high``, by a position along a dim of n (extent
+    ``places``) and one of k (extent ``taps``)."""
+
+    places: Extent
+    taps: Extent
+    step: Extent
+    hole: Extent
+    low: Extent
+    high: Extent
+
+
 class ContractionKernel(NamedTuple):
     """``C[batch, m, n] = epilogue(sum over k of A[batch, m, k] * B[batch, k, n])``.
 
@@ -165,7 +177,8 @@ class ContractionKernel(NamedTuple):
     the last of several dims of n side by side as one, and how B is walked along it; its strides then have a 0 there. They
     are filled by `walks.with_walks`. ``direct``: whether it is made as a direct convolution (see
     `contraction.direct_lower`), ``narrow``: whether it is one of few kernels, ``taps``: whether it is a gradient to kernels
-    (see `contraction.taps_lower`); None if the sizes of a run decide.
+    (see `contraction.taps_lower`); None if the sizes of a run decide. ``borders``: what is known of zeros in B, which need not
+    be multiplied, along the last dims of an image.
     """
 
     name: str
@@ -182,6 +195,7 @@ class ContractionKernel(NamedTuple):
     a_walk: Walk = ()
     b_walk: Walk = ()
     columns: Walk = ()
+    borders: tuple[Border, ...] = ()
     direct: bool | None = False
     narrow: bool | None = False
     taps: bool | None = False

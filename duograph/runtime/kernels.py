@@ -9,6 +9,7 @@ from importlib import import_module
 from duograph.codegen.emit import compile_kernels
 from duograph.codegen.kernel import (
     Address,
+    Border,
     CompiledKernel,
     ContractionKernel,
     FlowKernel,
@@ -48,8 +49,15 @@ class _Canonical:
     def sizes(self, values: Sequence[Expr]) -> tuple[Expr, ...]:
         return tuple(self.size(value) for value in values)
 
+    def step(self, value: Expr) -> Expr:
+        """Placeholders stand for sizes: a step backwards is a fact."""
+        return value if value.__class__ is int and value < 0 else self.size(value)
+
     def walk(self, walk: Walk) -> Walk:
-        return tuple((self.size(extent), self.size(stride)) for extent, stride in walk)
+        return tuple((self.size(extent), self.step(stride)) for extent, stride in walk)
+
+    def border(self, border: Border) -> Border:
+        return Border(*map(self.step, border))
 
     def address(self, address: Address) -> Address:
         mask = tuple((dim, self.size(low), self.size(high)) for dim, low, high in address.mask)
@@ -121,6 +129,7 @@ class _Canonical:
             self.walk(kernel.a_walk),
             self.walk(kernel.b_walk),
             self.walk(kernel.columns),
+            tuple(map(self.border, kernel.borders)),
             kernel.direct,
             kernel.narrow,
             kernel.taps,

@@ -150,6 +150,35 @@ def test_a_static_step_that_writes_the_weights() -> None:
         assert static().equal(dynamic())
 
 
+def _convolution() -> tuple[Any, Any]:
+    dg.manual_seed(0)
+    return dg.nn.Conv2d(70, 90, 3, padding=1), dg.randn(2, 70, 14, 14)
+
+
+@pytest.mark.parametrize("mode", [0, 1], ids=["dynamic", "static"])
+@pytest.mark.parametrize("write", [_add, _add_to_a_view, _load, _exchange, _numpy])
+def test_of_convolutions(write: Callable[[Any], None], mode: int) -> None:
+    layer, x = _convolution()
+    call = (layer, dg.static(layer))[mode]
+
+    def expected() -> Any:
+        return dg.nn.functional.conv2d(x, layer.weight.detach().clone(), layer.bias, padding=1)
+
+    with dg.no_grad():
+        made = call(x)
+        made = call(x)
+        gc.collect()
+        before = _allocated()
+        for _ in range(RUNS):
+            made = call(x)
+        assert _allocated() - before >= layer.weight.nbytes
+        assert made.equal(expected())
+        write(layer)
+        assert not made.equal(expected())
+        for _ in range(RUNS):
+            assert call(x).equal(expected())
+
+
 def test_panels_go_with_their_parameter() -> None:
     layer, _, calls = _layer()
     with dg.no_grad():

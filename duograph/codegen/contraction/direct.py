@@ -1,9 +1,9 @@
 """Direct convolutions: a tile is some pixels of a row by some kernels, so windows are not copied, only kernels are.
 
 A chunk is a strip of pixels of an image by a group of kernels, strips numbered fastest. A worker packs the kernels of a group
-when it comes to one, into panels in scratch that stay in the second level cache; meanwhile tiles prefetch those of the next
-group. All of k is summed in one tile, so C is written once, and the epilogue runs on each strip. Each element is the chain
-that it is in `block`.
+when it comes to one, into panels in scratch that stay in the second level cache, or finds them kept; meanwhile tiles prefetch
+those of the next group. All of k is summed in one tile, so C is written once, and the epilogue runs on each strip. Each
+element is the chain that it is in `block`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
+from duograph.codegen.contraction.course import SLOTS, Courses
+from duograph.codegen.contraction.direct_rows import LEFT, RIGHT, add_row_tiles
+from duograph.codegen.contraction.direct_rows import TABLE as ROWS_TABLE
+from duograph.codegen.contraction.direct_rows import TILE as ROWS_TILE
 from duograph.codegen.contraction.direct_tile import (
     STEP_BYTES,
     TABLE,
@@ -29,10 +33,14 @@ from duograph.ir.dim import ceildiv
 
 PART, NARROW_PART = "direct", "direct_narrow"
 # The words of a launch; then (extent, stride in elements) of each dim of k in x, of the pixels of an image, and of k in a
-# kernel, outer to inner. "panel": bytes of a panel; "group": panels in a group; "strip": pixels in one.
+# kernel, outer to inner. "panel": bytes of a panel; "group": panels in a group; "strip": pixels in one; "kept": which of args
+# is null or all panels, kept with the kernels, 0 for none. "course": bytes of a course; "triples": whether rows of taps are
+# three side by side; "tap_rows" of them in a plane; "image_rows" of pixels. Tap row t of pixel row p lies on zeros if
+# p * "row_step" + t * "row_hole" is below "row_low" or not below "row_high". "spared": which ends of a row of pixels do.
 HEADER = (
     *("images", "kernels", "k", "pixels", "w_kernel", "x_image", "c_image", "c_kernel"),
-    *("panel", "group", "strip", "epilogue", "k_dims", "pixel_dims", "w_dims"),
+    *("panel", "group", "strip", "course", "triples", "tap_rows", "image_rows", "row_step", "row_hole", "row_low", "row_high"),
+    *("spared", "epilogue", "kept", "k_dims", "pixel_dims", "w_dims"),
 )
 DIM, LINE = 16, 64
 _HEIGHTS = "direct_heights"
@@ -42,11 +50,6 @@ _STEPS, _SOME_STEPS = 16, "<16 x i32>"
 def narrow(shape: TileShape) -> TileShape:
     """The tile for few kernels: one vector of them."""
     return replace(shape, vectors=1)
-
-
-def panel_bytes(shape: TileShape, k: Extent) -> Extent:
-    """Bytes of a panel of packed kernels: whole squares of it are written."""
-    return ceildiv(k, shape.lanes) * (shape.lanes * shape.vectors * shape.vector_bytes)
 
 
 def behind_panels(shape: TileShape) -> int:
@@ -68,37 +71,62 @@ def add_direct(module: Module, shape: TileShape) -> None:
     """The part: its launch function."""
     add_packers(module, shape)
     add_direct_tiles(module, shape)
+    add_row_tiles(module, shape)
     heights = next_heights(shape, shape.all_heights)
     module.table(_HEIGHTS, "i64", [str(rows) for rows in heights], align=8)
     _add_run(module, shape, len(heights) - 1)
 
 
 class _Panels:
-    """The packed kernels of the group at hand, and how far those of the next one are prefetched."""
+    """The panels of the group at hand, packed or kept, and how far those of the next one are prefetched."""
 
-    def __init__(self, f: TileFunction, words: dict[str, str], source: str, walk: WalkedDims, at: str) -> None:
-        self.f, self.w, self.source, self.k, self.at = f, words, source, walk, at
+    def __init__(self, f: TileFunction, words: dict[str, str], source: str, walk: WalkedDims, scratch: str) -> None:
+        self.f, self.w, self.source, self.k, self.scratch = f, words, source, walk, scratch
         self.row = f.mul(words["w_kernel"], f.shape.size)
         self.group = f.variable("i64", -1)
-        self.coming, self.end = f.variable("ptr", source), f.variable("ptr", source)
+        self.at, self.coming, self.end = (f.variable("ptr", scratch) for _ in range(3))
+        none = f.icmp("eq", words["kept"], 0)
+        given = f.load("ptr", f.gep("%args", words["kept"], 8))
+        self.kept = str(f.select(none, "null", given, "ptr"))
 
-    def pack(self, group: Value) -> None:
-        """All panels of a group, unless they are there."""
+    def enter(self, group: Value) -> str:
+        """The panels of a group, which are packed unless they are there."""
         f, w, width = self.f, self.w, self.f.shape.width
         with f.when(f.icmp("ne", group, f.load("i64", self.group))):
             f.store("i64", group, self.group)
             size = f.mul(w["group"], width)
             first = f.mul(group, size)
             count = f.umin(f.sub(w["kernels"], first), size)
-            with f.loop(0, count, width) as kernel:
-                target = f.gep(self.at, f.mul(f.udiv(kernel, width), w["panel"]))
-                columns = f.umin(f.sub(count, kernel), width)
-                self._pack_panel(f.gep(self.source, f.mul(f.add(first, kernel), self.row)), target, columns)
-            following = f.add(first, count)
-            many = f.umin(f.add(following, size), w["kernels"])
-            last = f.select(f.icmp("eq", w["w_dims"], 1), many, following)
-            f.store("ptr", f.gep(self.source, f.mul(following, self.row)), self.coming)
-            f.store("ptr", f.gep(self.source, f.mul(last, self.row)), self.end)
+            kept, own, done = f.label("kept"), f.label("own"), f.label("entered")
+            f.cond_br(f.op(f"icmp ne ptr {self.kept}, null"), kept, own)
+            f.place(kept)
+            self._find(group)
+            f.br(done)
+            f.place(own)
+            self._pack(first, count, size)
+            f.br(done)
+            f.place(done)
+        return f.load("ptr", self.at)
+
+    def _find(self, group: Value) -> None:
+        f, w = self.f, self.w
+        panels, first = f.ceildiv(w["kernels"], f.shape.width), f.mul(group, w["group"])
+        following = f.umin(f.add(first, w["group"]), panels)
+        last = f.umin(f.add(following, w["group"]), panels)
+        for variable, panel in ((self.at, first), (self.coming, following), (self.end, last)):
+            f.store("ptr", f.gep(self.kept, f.mul(panel, w["panel"])), variable)
+
+    def _pack(self, first: Value, count: Value, size: Value) -> None:
+        f, w, width = self.f, self.w, self.f.shape.width
+        with f.loop(0, count, width) as kernel:
+            target = f.gep(self.scratch, f.mul(f.udiv(kernel, width), w["panel"]))
+            columns = f.umin(f.sub(count, kernel), width)
+            self._pack_panel(f.gep(self.source, f.mul(f.add(first, kernel), self.row)), target, columns)
+        following = f.add(first, count)
+        many = f.umin(f.add(following, size), w["kernels"])
+        last = f.select(f.icmp("eq", w["w_dims"], 1), many, following)
+        f.store("ptr", f.gep(self.source, f.mul(following, self.row)), self.coming)
+        f.store("ptr", f.gep(self.source, f.mul(last, self.row)), self.end)
 
     def _pack_panel(self, source: str, target: str, columns: Value) -> None:
         """One panel, piece by piece of what lies side by side in a kernel, or at one distance."""
@@ -141,9 +169,11 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
     sums, steps = "%scratch", f.gep("%scratch", sums_bytes(shape))
     _fill_all_steps(f, of_k, w["k_dims"], w["k"], steps)
     lines = f.ceildiv(f.mul(w["k"], STEP_BYTES), LINE)
-    packed = _Panels(f, w, kernels, of_kernel, f.gep(steps, f.mul(lines, LINE)))
+    at_courses = f.gep(steps, f.mul(lines, LINE))
+    packed = _Panels(f, w, kernels, of_kernel, f.gep(at_courses, f.mul(w["course"], SLOTS)))
     blocks = f.ceildiv(w["k"], shape.longest_block)
     block = f.and_(f.add(f.ceildiv(w["k"], blocks), BLOCK_UNIT - 1), -BLOCK_UNIT)
+    courses = Courses(f, w, at_courses, steps, block)
     panels = f.ceildiv(w["kernels"], shape.width)
     strips = f.ceildiv(w["pixels"], w["strip"])
     each = f.mul(w["images"], strips)
@@ -154,7 +184,7 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
     with f.loop("%begin", "%end") as chunk:
         leave_if(f, stop)
         group = f.udiv(chunk, each)
-        packed.pack(group)
+        panels_at = packed.enter(group)
         rest = f.sub(chunk, f.mul(group, each))
         image = f.udiv(rest, strips)
         low = f.mul(f.sub(rest, f.mul(image, strips)), w["strip"])
@@ -170,14 +200,21 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
         pixel = f.load("i64", slot)
         f.cond_br(f.icmp("ult", pixel, high), inside, done)
         f.place(inside)
-        choice = _choose(f, shape, pixels, pixel, high, most)
+        choice = _choose(f, shape, pixels, pixel, high, most, courses)
         a = f.gep(from_x, choice.offset)
         ahead = f.sub(_one_strip_on(f, w, pixels, pixel, low), choice.offset)
         with f.loop(first, end) as panel:
-            b = f.gep(packed.at, f.mul(f.sub(panel, first), w["panel"]))
-            numbers: list[Value] = [0, w["k"], block]
+            b = f.gep(panels_at, f.mul(f.sub(panel, first), w["panel"]))
             coming = [*packed.walk(b), f.select(f.icmp("eq", panel, first), ahead, 0)]
-            call_through(f, choice.tile, TILE, [a, choice.a_row, steps, b, *numbers, sums, *coming])
+            by_rows, by_k, made = f.label("rows"), f.label("k"), f.label("made")
+            f.cond_br(choice.by_rows, by_rows, by_k)
+            f.place(by_rows)
+            call_through(f, choice.tile, ROWS_TILE, [a, choice.a_row, choice.course, blocks, b, sums, *coming])
+            f.br(made)
+            f.place(by_k)
+            call_through(f, choice.tile, TILE, [a, choice.a_row, steps, b, 0, w["k"], block, sums, *coming])
+            f.br(made)
+            f.place(made)
             kernel = f.mul(panel, shape.width)
             place = f.gep(f.gep(to_c, f.mul(kernel, c_kernel)), pixel, shape.size)
             count = f.umin(f.sub(w["kernels"], kernel), shape.width)
@@ -196,15 +233,19 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
 
 
 class _Choice(NamedTuple):
-    """The tile for the next pixels: where the first one's window is, and the tile's ``a_row``."""
+    """The tile for the next pixels: where the first one's window is, its ``a_row`` or ``line``, its course if it has one."""
 
     tile: str
     offset: Value
     a_row: Value
     pixels: Value
+    by_rows: str
+    course: str
 
 
-def _choose(f: TileFunction, shape: TileShape, pixels: WalkedDims, pixel: Value, high: Value, most: int) -> _Choice:
+def _choose(
+    f: TileFunction, shape: TileShape, pixels: WalkedDims, pixel: Value, high: Value, most: int, courses: Courses
+) -> _Choice:
     """A tile of one row of pixels, or of two short rows."""
     size = shape.size
     number = f.udiv(pixel, pixels.extent)
@@ -212,17 +253,32 @@ def _choose(f: TileFunction, shape: TileShape, pixels: WalkedDims, pixel: Value,
     left = f.umin(f.sub(pixels.extent, within), f.sub(high, pixel))
     place = pixels.outer(number)
     beside, second = f.icmp("eq", pixels.step, size), f.icmp("eq", pixels.step, 2 * size)
-    one, two = (f.select(beside, f"@{TABLE}{name}_1", f"@{TABLE}{name}_2", "ptr") for name in ("", "_twice"))
     near = f.op(f"or i1 {beside}, {second}")
+    by_rows = f.op(f"and i1 {near}, {f.icmp('ne', courses.words['triples'], 0)}")
     rows = f.load("i64", f.gep(f"@{_HEIGHTS}", f.umin(left, most), 8))
-    twice = f.op(f"and i1 {near}, {f.icmp('eq', within, 0)}")
-    twice = f.op(f"and i1 {twice}, {f.icmp('ule', pixels.extent, shape.rows // 2)}")
-    twice = f.op(f"and i1 {twice}, {f.icmp('uge', f.sub(high, pixel), f.shl(pixels.extent, 1))}")
-    table = f.select(twice, two, f.select(near, one, f"@{TABLE}", "ptr"), "ptr")
+    taps, taps_below = courses.rows_of(number), courses.rows_of(f.add(number, 1))
+    twice = near
+    for fact in (
+        f.icmp("eq", within, 0),
+        f.icmp("ule", pixels.extent, shape.rows // 2),
+        f.icmp("uge", f.sub(high, pixel), f.shl(pixels.extent, 1)),
+        f.op(f"or i1 {f.icmp('eq', taps, taps_below)}, {f.icmp('eq', courses.words['triples'], 0)}"),
+    ):
+        twice = f.op(f"and i1 {twice}, {fact}")
+
+    def kind(near_name: str, other: str) -> Value:
+        one, two = (f.select(twice, f"@{near_name.format(s, 2)}", f"@{near_name.format(s, 1)}", "ptr") for s in (1, 2))
+        return f.select(near, f.select(beside, one, two, "ptr"), f"@{other}", "ptr")
+
+    begins = f.select(f.icmp("eq", within, 0), f.and_(courses.words["spared"], LEFT), 0)
+    ends = f.select(f.icmp("eq", f.add(within, rows), pixels.extent), f.and_(courses.words["spared"], RIGHT), 0)
+    spared = f.select(twice, courses.words["spared"], f.or_(begins, ends))
+    of_rows = f.load("ptr", f.gep(str(kind(f"{ROWS_TABLE}_{{}}_{{}}", f"{ROWS_TABLE}_1_1")), spared, 8))
+    table = f.select(by_rows, of_rows, kind(f"{TABLE}_{{}}_{{}}", TABLE), "ptr")
     tile = f.load("ptr", f.gep(str(table), f.select(twice, pixels.extent, rows), 8))
     a_row = f.select(twice, f.sub(pixels.outer(f.add(number, 1)), place), pixels.step)
     count = f.select(twice, f.shl(pixels.extent, 1), rows)
-    return _Choice(tile, f.add(place, f.mul(within, pixels.step)), a_row, count)
+    return _Choice(tile, f.add(place, f.mul(within, pixels.step)), a_row, count, by_rows, courses.find(taps, by_rows))
 
 
 def _one_strip_on(f: TileFunction, w: dict[str, str], pixels: WalkedDims, pixel: Value, low: Value) -> Value:

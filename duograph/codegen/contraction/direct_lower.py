@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from duograph.codegen.contraction.direct import (
-    HEADER,
-    NARROW_PART,
-    PART,
-    before_panels,
-    behind_panels,
-    narrow,
-    panel_bytes,
-)
+from duograph.codegen.contraction.course import ROW, SLOTS, course_bytes
+from duograph.codegen.contraction.direct import HEADER, NARROW_PART, PART, before_panels, behind_panels, narrow
+from duograph.codegen.contraction.direct_rows import LEFT, RIGHT
 from duograph.codegen.contraction.epilogue import may_run_hot
+from duograph.codegen.contraction.keep import all_panels
 from duograph.codegen.contraction.parts import TILED, library_name
-from duograph.codegen.contraction.shape import TileShape
+from duograph.codegen.contraction.shape import TileShape, panel_bytes
 from duograph.codegen.dtypes import DTYPES
-from duograph.codegen.kernel import Address, ContractionKernel, Extent, Instr, Launch, Philox, Walk
+from duograph.codegen.kernel import Address, Border, ContractionKernel, Extent, Instr, Keep, Launch, Philox, Walk
 from duograph.codegen.walks import walk_of
 from duograph.ir.dim import ceildiv, floordiv, known_le, maximum, minimum, product
 
@@ -51,6 +46,7 @@ class Direct(NamedTuple):
     x_image: Extent
     c_image: Extent
     c_kernel: Extent
+    borders: tuple[Border, ...] = ()
 
 
 def direct_form(kernel: ContractionKernel) -> Direct | None:
@@ -77,6 +73,7 @@ def direct_form(kernel: ContractionKernel) -> Direct | None:
         kernel.b_strides[-2] if several else 0,
         kernel.c_strides[1] if several else 0,
         kernel.c_strides[0],
+        kernel.borders,
     )
 
 
@@ -162,7 +159,8 @@ def words_of(walk: Walk) -> list[Extent]:
 
 
 def product_launch(d: Direct, dtype: str, shape: TileShape, args: tuple[int, ...], epilogue: int, few: bool = False) -> Launch:
-    """The launch: args are x, the kernels, C and what the epilogue loads. Its sizes are those of `direct`."""
+    """The launch: args are x, the kernels, C, what the epilogue loads and what is kept. Its sizes are those of `direct`."""
+    keep = None if few else _keep(d, dtype, shape)
     shape = narrow(shape) if few else shape
     panel = panel_bytes(shape, d.k)
     panels = ceildiv(d.kernels, shape.width)
@@ -183,7 +181,10 @@ def product_launch(d: Direct, dtype: str, shape: TileShape, args: tuple[int, ...
         "panel": panel,
         "group": group,
         "strip": strip,
+        "course": course_bytes(shape.longest_block, d.k),
+        **_rows_of_taps(d),
         "epilogue": epilogue,
+        "kept": len(args) - 1 if keep else 0,
         "k_dims": len(d.k_walk),
         "pixel_dims": len(d.pixel_walk),
         "w_dims": len(d.w_walk),
@@ -193,8 +194,41 @@ def product_launch(d: Direct, dtype: str, shape: TileShape, args: tuple[int, ...
     chunks = ceildiv(panels, group) * d.images * ceildiv(d.pixels, strip)
     cost = floordiv(d.images * d.pixels * d.kernels * d.k, 2)
     symbol = f"{library_name(dtype, NARROW_PART if few else PART)}:run"
-    scratch = before_panels(shape, d.k) + group * panel + behind_panels(shape)
-    return Launch(symbol, args, sizes, chunks, scratch, cost, whole=True)
+    scratch = before_panels(shape, d.k) + SLOTS * words["course"] + group * panel + behind_panels(shape)
+    return Launch(symbol, args, sizes, chunks, scratch, cost, whole=True, keep=keep)
+
+
+def _rows_of_taps(d: Direct) -> dict[str, Extent]:
+    """The words about rows of taps: whether a row is three side by side, and which ones lie on zeros."""
+    taps, apart = d.k_walk[-1]
+    rows, columns = d.borders if len(d.borders) == 2 else (None, None)
+    words: dict[str, Extent] = {"triples": _is(taps, ROW, apart, 1)}
+    along = d.k_walk[-2][0] if len(d.k_walk) > 1 else 1
+    words |= {"tap_rows": along, "image_rows": 1, "row_step": 0, "row_hole": 1, "row_low": 0, "row_high": along, "spared": 0}
+    if rows is None or columns is None or len(d.k_walk) < 3 or len(d.pixel_walk) < 2:
+        return words
+    height, (width, step) = d.pixel_walk[-2][0], d.pixel_walk[-1]
+    known = _is(height, rows.places, along, rows.taps) * _is(width, columns.places, taps, columns.taps)
+    known = known * _is(step, columns.step, apart, columns.hole) * holds([(1, rows.hole)])
+    words |= {"image_rows": height, "row_step": rows.step * known, "row_hole": maximum(rows.hole, 1)}
+    words |= {"row_low": rows.low * known, "row_high": rows.high * known + along * (1 - known)}
+    beyond = (width - 1) * step + (ROW - 1) * apart - columns.high + 1
+    left, right = (minimum(maximum(amount, 0), 1) for amount in (columns.low, beyond))
+    return words | {"spared": (left * LEFT + right * RIGHT) * known}
+
+
+def _is(*pairs: Extent) -> Extent:
+    """1 if the first is the second, the third the fourth and so on, else 0."""
+    return holds([pair for a, b in zip(pairs[::2], pairs[1::2]) for pair in ((a, b), (b, a))])
+
+
+def is_keepable(d: Direct) -> bool:
+    """Whether the kernels' panels may be kept: a kernel's elements lie side by side."""
+    return len(d.w_walk) == 1 and d.w_walk[0][1] == 1
+
+
+def _keep(d: Direct, dtype: str, shape: TileShape) -> Keep | None:
+    return all_panels(dtype, shape, 0, d.kernels, d.k, 1, d.w_kernel) if is_keepable(d) else None
 
 
 def images_first(kernel: ContractionKernel) -> ContractionKernel:

@@ -46,7 +46,7 @@ class TileKind(NamedTuple):
 
 KINDS = (
     TileKind("", None),
-    *(TileKind(f"{name}_{step}", step, lines) for name, lines in (("", 1), ("_twice", 2)) for step in (1, 2)),
+    *(TileKind(f"_{step}_{lines}", step, lines) for lines in (1, 2) for step in (1, 2)),
 )
 
 
@@ -63,7 +63,7 @@ def add_direct_tiles(module: Module, shape: TileShape) -> None:
         names = ["null"]
         for rows in heights:
             pixels = rows * kind.lines
-            names.append(f"@direct{kind.name}_{rows}" if pixels <= shape.rows else "null")
+            names.append(f"@direct{kind.name}_of_{rows}" if pixels <= shape.rows else "null")
             if pixels <= shape.rows:
                 _add_tile(module, shape, kind, rows)
         module.table(f"{TABLE}{kind.name}", "ptr", names, align=8)
@@ -91,7 +91,7 @@ class _Windows:
 
 
 def _add_tile(module: Module, shape: TileShape, kind: TileKind, rows: int) -> None:
-    f = TileFunction(module, f"direct{kind.name}_{rows}", TILE, linkage="internal")
+    f = TileFunction(module, f"direct{kind.name}_of_{rows}", TILE, linkage="internal")
     f.shape = shape
     vectors, pixels = shape.vectors, rows * kind.lines
     windows = _Windows(f, kind, rows)
@@ -124,14 +124,14 @@ def _add_tile(module: Module, shape: TileShape, kind: TileKind, rows: int) -> No
         made = f.carried_loop(0, whole, unrolled, start, lambda _, values: some_k(unrolled, values))
         if unrolled > 1:
             made = f.carried_loop(whole, count, 1, list(zip(types, made)), lambda _, values: some_k(1, values))
-        _add_up(f, k0, places, made[len(pointers) :])
+        add_up(f, k0, places, made[len(pointers) :])
         return made[: len(pointers)]
 
     f.carried_loop("%start", "%k", "%block", [("ptr", pointer) for pointer in pointers], block)
     module.add(f)
 
 
-def _add_up(f: TileFunction, k0: str, places: list[str], sums: list[str]) -> None:
+def add_up(f: TileFunction, k0: str, places: list[str], sums: list[str]) -> None:
     """The sums of one block to what the blocks before made."""
     type = f.shape.vector
     sums = [f.op(f"fadd {type} zeroinitializer, {value}") for value in sums]  # -0 is +0, as in `tile`

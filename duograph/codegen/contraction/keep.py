@@ -8,7 +8,7 @@ from __future__ import annotations
 from duograph.codegen.contraction.driver import ABI
 from duograph.codegen.contraction.pack import PACK_B
 from duograph.codegen.contraction.parts import library_name
-from duograph.codegen.contraction.shape import TileFunction, TileShape
+from duograph.codegen.contraction.shape import TileFunction, TileShape, panel_bytes
 from duograph.codegen.kernel import Extent, Keep
 from duograph.codegen.llvm import Module
 from duograph.ir.dim import ceildiv, maximum, minimum
@@ -16,19 +16,19 @@ from duograph.ir.dim import ceildiv, maximum, minimum
 KEEP = "keep"
 # Fewer rows read B where it lies, or nearly as fast.
 _FEWEST_ROWS = 29
-_LEAST_BYTES = 64 << 10
-
-
-def panel_bytes(shape: TileShape, k: Extent) -> Extent:
-    """Whole squares of a panel are written."""
-    return ceildiv(k, shape.lanes) * (shape.lanes * shape.vectors * shape.vector_bytes)
 
 
 def keep_of(dtype: str, shape: TileShape, operand: int, m: Extent, n: Extent, k: Extent, b_k: Extent, b_n: Extent) -> Keep:
     """The panels of B, where enough rows share them. The sizes: k, n, strides in elements, bytes of a panel."""
-    panel, panels = panel_bytes(shape, k), ceildiv(n, shape.width)
     wanted = minimum(maximum(m - _FEWEST_ROWS + 1, 0), 1)
-    return Keep(operand, f"{library_name(dtype)}:{KEEP}", (k, n, b_k, b_n, panel), panels * wanted, panels * panel)
+    keep = all_panels(dtype, shape, operand, n, k, b_k, b_n)
+    return keep._replace(chunks=keep.chunks * wanted)
+
+
+def all_panels(dtype: str, shape: TileShape, operand: int, n: Extent, k: Extent, b_k: Extent, b_n: Extent) -> Keep:
+    """All panels of an operand."""
+    panel, panels = panel_bytes(shape, k), ceildiv(n, shape.width)
+    return Keep(operand, f"{library_name(dtype)}:{KEEP}", (k, n, b_k, b_n, panel), panels, panels * panel)
 
 
 def add_keep(module: Module, shape: TileShape) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from duograph.codegen.analysis import analyse
 from duograph.codegen.contraction.block import scratch_bytes
-from duograph.codegen.contraction.direct_lower import Direct, direct_form, images_first, pays, product_launch
+from duograph.codegen.contraction.direct_lower import Direct, direct_form, images_first, is_keepable, pays, product_launch
 from duograph.codegen.contraction.driver import BATCH_WORDS, HEADER
 from duograph.codegen.contraction.epilogue import Epilogue, emit_epilogue_function, emit_epilogue_launch, may_run_hot
 from duograph.codegen.contraction.keep import keep_of
@@ -126,7 +126,8 @@ class _Lowering:
         """The launches of a direct convolution with panels of these widths, True for few kernels."""
         shape, kernel = tile_shape(self.dtype, self.target.level), images_first(self.kernel)
         epilogue = self._epilogue(kernel, _Matrix(2, kernel.c_strides))
-        args = (1, 0, 2, *range(3, len(kernel.operands))) if epilogue else (1, 0, 2)
+        args: tuple[int, ...] = (1, 0, 2, *range(3, len(kernel.operands))) if epilogue else (1, 0, 2)
+        args = (*args, KEPT) if is_keepable(form) else args
         made = [product_launch(form, self.dtype, shape, args, len(args) if epilogue else 0, few) for few in widths]
         if epilogue is None:
             return made
@@ -316,7 +317,8 @@ class _Lowering:
 
 def _only_if(launch: Launch, answer: Extent) -> Launch:
     """The launch where the answer is 1, nothing where it is 0."""
-    return launch._replace(chunks=launch.chunks * answer, cost=launch.cost * answer, scratch=launch.scratch * answer)
+    keep = launch.keep and launch.keep._replace(chunks=launch.keep.chunks * answer)
+    return launch._replace(chunks=launch.chunks * answer, cost=launch.cost * answer, scratch=launch.scratch * answer, keep=keep)
 
 
 def _same_bits(dtype: str, accumulator: str) -> bool:

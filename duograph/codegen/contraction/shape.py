@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from duograph.codegen.kernel import Extent
 from duograph.codegen.llvm import Function, Value, mangle, vector_type
 from duograph.codegen.target import Target
+from duograph.ir.dim import ceildiv
 
 # A sum over k is one multiply-add chain inside a block of k, and the blocks are added in order. The block length is
 # part of the numeric contract: it depends on k and the dtype and on nothing else.
@@ -92,6 +94,11 @@ def count_tiles(shape: TileShape, heights: tuple[int, ...], rows: int) -> int:
         rows -= following[min(rows, len(following) - 1)]
         count += 1
     return count
+
+
+def panel_bytes(shape: TileShape, k: Extent) -> Extent:
+    """Bytes of a panel with all of k: whole squares of it are written."""
+    return ceildiv(k, shape.lanes) * (shape.lanes * shape.vectors * shape.vector_bytes)
 
 
 def tile_shape(dtype: str, target: Target) -> TileShape:

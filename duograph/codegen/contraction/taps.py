@@ -132,7 +132,7 @@ class _Run:
         """A tile for each panel."""
         f = self.f
         beside, second = f.icmp("eq", self.row_x, f.shape.size), f.icmp("eq", self.row_x, 2 * f.shape.size)
-        table = f.select(beside, f"@{TABLE}_1", f.select(second, f"@{TABLE}_2", f"@{TABLE}", "ptr"), "ptr")
+        table = f.select(beside, f"@{TABLE}_1_1", f.select(second, f"@{TABLE}_2_1", f"@{TABLE}", "ptr"), "ptr")
         tile = f.load("ptr", f.gep(str(table), rows, 8))
         with f.loop(0, self.w["kernels"], f.shape.width) as kernel:
             panel = self._panel(kernel)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from duograph.codegen.kernel import Address, ContractionKernel, Instr
+from duograph.codegen.kernel import Address, Border, ContractionKernel, Instr
 from duograph.ir.dim import Expr, product
 from duograph.ir.graph import Node
 
@@ -62,6 +62,7 @@ def lower_contraction(group: Group) -> KernelStep:
         lowering.strides(store.address()),
         lowering.operands(),
         tuple(lowering.body),
+        borders=_borders(right, group, n, k),
     )
     lowering.flops = lowering.flops + 2 * product([group.extents[loop] for loop in (*batch, *m, *n, *k)])
     traffic: Expr = lowering.traffic()
@@ -94,6 +95,22 @@ def _classes(group: Group, node: Node, anchor: Request, store: Store) -> _Classe
     strides = {term[0]: term[1] for term in store.address().terms}
     swapped = bool(m) and (not n or any(strides.get(loop) == 1 for loop in m))
     return _Classes(batch, n, m, k, True) if swapped else _Classes(batch, m, n, k, False)
+
+
+def _borders(request: Request, group: Group, n: Sequence[int], k: Sequence[int]) -> tuple[Border, ...]:
+    """What is known of zeros around an operand that was padded, along its last two dims."""
+    node = request.value.node
+    if node is None or node.op != "pad":
+        return ()
+    found = []
+    for index, low, size in zip(request.access[-2:], node.attrs["low"][-2:], node.inputs[0].shape[-2:]):
+        steps = {loop: step for loop, step, divisor, modulus in index.terms if divisor == 1 and modulus is None}
+        places, taps = [loop for loop in n if loop in steps], [loop for loop in k if loop in steps]
+        if not len(places) == len(taps) == 1 or len(index.terms) != 2:
+            return ()
+        (place,), (tap,), first = places, taps, low - index.offset
+        found.append(Border(group.extents[place], group.extents[tap], steps[place], steps[tap], first, first + size))
+    return tuple(found)
 
 
 def _strides(request: Request, loops: Sequence[int]) -> tuple[Expr, ...]:

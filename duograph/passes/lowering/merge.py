@@ -82,7 +82,7 @@ def merge_contraction(kernel: ContractionKernel) -> ContractionKernel:
     merged = ContractionKernel(
         kernel.name, kernel.dtype, batch, m, n, k, flat[0], flat[1], flat[2], kernel.operands, tuple(epilogue)
     )
-    return with_walks(merged)
+    return with_walks(merged._replace(borders=kernel.borders))
 
 
 def _cut(strides: Sequence[Expr], classes: str, extents: dict[str, list[Expr]]) -> dict[str, list[Expr]]:

@@ -1,0 +1,162 @@
+"""Courses: which rows of taps the windows of a row of pixels go through, and how far it is from each to the next.
+
+Windows at the border of an image lie on zeros partly. Where kernels have rows of three taps side by side, whole rows of them
+that lie on zeros are left out; the sums are the same. A course is made once for each range of rows and used by every tile
+(see `direct_rows`). A block of k may end within a row of taps: such a piece goes tap by tap.
+"""
+
+from __future__ import annotations
+
+from duograph.codegen.contraction.shape import TileFunction, TileShape
+from duograph.codegen.kernel import Extent
+from duograph.codegen.llvm import Module, Value
+from duograph.ir.dim import ceildiv
+
+# A course: its key (which rows), padded to LINE; for each block of k twice (taps one by one, then rows of taps); then moves
+# (of x, of panels: i32 bytes), one before each of these pieces, one behind the last.
+LINE, STRETCH, MOVE = 64, 16, 8
+ROW = 3  # taps
+SLOTS = 4  # courses at a time: all rows, without the first ones, without the last ones, without both
+# ``steps``: i32, bytes of x from each k to the next; ``row``: rows of taps in a plane, of which those from ``low`` to
+# ``high`` - 1 are gone through.
+MAKE = (
+    ("ptr", "out"),
+    ("ptr", "steps"),
+    ("i64", "k"),
+    ("i64", "block"),
+    ("i64", "rows"),
+    ("i64", "low"),
+    ("i64", "high"),
+)
+
+
+def course_bytes(longest_block: int, k: Extent) -> Extent:
+    """Of one course, whole lines."""
+    blocks = ceildiv(k, longest_block)
+    moves = ceildiv(k, ROW) + 3 * blocks + 2
+    return ceildiv(blocks * (2 * STRETCH) + moves * MOVE, LINE) * LINE + LINE
+
+
+def moves_of(f: TileFunction, course: str, blocks: Value) -> str:
+    return f.gep(course, f.add(f.mul(blocks, 2 * STRETCH), LINE))
+
+
+class Courses:
+    """The courses of a launch, made when they are asked for. ``words``: see `direct.HEADER`."""
+
+    def __init__(self, f: TileFunction, words: dict[str, str], at: str, steps: str, block: Value) -> None:
+        self.f, self.words, self.at, self.steps, self.block = f, words, at, steps, block
+        with f.loop(0, SLOTS) as slot:
+            f.store("i64", -1, self._slot(slot))
+
+    def rows_of(self, number: Value) -> str:
+        """Which rows of taps pixel row ``number`` goes through: the first one, and 2**32 times the last one and 1."""
+        f, w = self.f, self.words
+        row = f.mul(f.urem(number, w["image_rows"]), w["row_step"])
+
+        def taps(bound: str) -> Value:
+            distance = f.smax(f.sub(w[bound], row), 0)
+            return f.umin(f.ceildiv(distance, w["row_hole"]), w["tap_rows"])
+
+        low = taps("row_low")
+        return str(f.add(low, f.shl(f.umax(taps("row_high"), low), 32)))
+
+    def find(self, rows: str, wanted: str) -> str:
+        """The course through these rows; anything unless it is ``wanted``."""
+        f, w = self.f, self.words
+        low, high = f.and_(rows, (1 << 32) - 1), f.lshr(rows, 32)
+        late, early = f.icmp("ne", low, 0), f.icmp("ult", high, w["tap_rows"])
+        slot = self._slot(f.add(f.select(late, 1, 0), f.select(early, 2, 0)))
+        missing = f.op(f"and i1 {wanted}, {f.icmp('ne', rows, f.load('i64', slot))}")
+        with f.when(missing):
+            f.store("i64", rows, slot)
+            values: list[Value] = [slot, self.steps, w["k"], self.block, w["tap_rows"], low, high]
+            f.call("make_course", [(type, value) for (type, _), value in zip(MAKE, values)])
+        return slot
+
+    def _slot(self, number: Value) -> str:
+        return self.f.gep(self.at, self.f.mul(number, self.words["course"]))
+
+
+def add_make_course(module: Module, shape: TileShape) -> None:
+    """``make_course``, which writes all but the key."""
+    _Maker(module, shape).emit()
+
+
+class _Maker:
+    def __init__(self, module: Module, shape: TileShape) -> None:
+        self.module = module
+        f = self.f = TileFunction(module, "make_course", MAKE, linkage="internal")
+        f.shape = shape
+        self.width = shape.width * shape.size
+        blocks = f.ceildiv("%k", "%block")
+        self.move = f.variable("ptr", moves_of(f, "%out", blocks))
+        self.x, self.b = f.variable("i64", 0), f.variable("i64", 0)  # where a tile is when it makes the next move
+        self.row, self.row_x = f.variable("i64", 0), f.variable("i64", 0)  # the row of taps at hand and its place in x
+
+    def emit(self) -> None:
+        f = self.f
+        stretch = f.variable("ptr", f.gep("%out", LINE))
+        with f.loop(0, "%k", "%block") as start:
+            end = f.umin(f.add(start, "%block"), "%k")
+            first, last = f.ceildiv(start, ROW), f.udiv(end, ROW)
+            here = f.load("ptr", stretch)
+            begun = f.sub(f.mul(first, ROW), start)
+            f.store("i64", self._taps(begun, f.sub(ROW, begun)), here)
+            with f.when(f.icmp("ne", begun, 0)):
+                self._next_row()
+            f.store("i64", self._rows(first, last), f.gep(here, STRETCH // 2))
+            f.store("i64", self._taps(f.sub(end, f.mul(last, ROW)), 0), f.gep(here, STRETCH))
+            f.store("i64", 0, f.gep(here, STRETCH + STRETCH // 2))
+            f.store("ptr", f.gep(here, 2 * STRETCH), stretch)
+        self._go(f.load("i64", self.x), f.load("i64", self.b))
+        self.module.add(f)
+
+    def _taps(self, count: Value, first: Value) -> Value:
+        """Taps of the row at hand from ``first`` on, one by one; 0 if the row is left out."""
+        f = self.f
+        inside = f.op(f"and i1 {self._is_inside()}, {f.icmp('ne', count, 0)}")
+        x, b = f.load("i64", self.x), f.load("i64", self.b)
+        row = f.load("i64", self.row)
+        at_x = f.select(inside, f.add(f.load("i64", self.row_x), f.mul(first, f.shape.size)), x)
+        at_b = f.select(inside, f.mul(f.add(f.mul(row, ROW), first), self.width), b)
+        self._go(at_x, at_b)
+        made = f.select(inside, count, 0)
+        f.store("i64", f.add(at_x, f.mul(made, f.shape.size)), self.x)
+        f.store("i64", f.add(at_b, f.mul(made, self.width)), self.b)
+        return made
+
+    def _rows(self, first: Value, last: Value) -> Value:
+        f = self.f
+        count = f.variable("i64", 0)
+        with f.loop(first, last):
+            with f.when(self._is_inside()):
+                x, b = f.load("i64", self.row_x), f.mul(f.load("i64", self.row), ROW * self.width)
+                self._go(x, b)
+                f.store("i64", x, self.x)
+                f.store("i64", b, self.b)
+                f.store("i64", f.add(f.load("i64", count), 1), count)
+            self._next_row()
+        return f.load("i64", count)
+
+    def _is_inside(self) -> str:
+        f = self.f
+        within = f.urem(f.load("i64", self.row), "%rows")
+        return f.op(f"and i1 {f.icmp('uge', within, '%low')}, {f.icmp('ult', within, '%high')}")
+
+    def _go(self, x: Value, b: Value) -> None:
+        """A move from where the tile is to there."""
+        f = self.f
+        move = f.load("ptr", self.move)
+        for i, (target, place) in enumerate(((x, self.x), (b, self.b))):
+            f.store("i32", f.op(f"trunc i64 {f.sub(target, f.load('i64', place))} to i32"), f.gep(move, i * MOVE // 2))
+        f.store("ptr", f.gep(move, MOVE), self.move)
+
+    def _next_row(self) -> None:
+        f = self.f
+        row, x = f.load("i64", self.row), f.load("i64", self.row_x)
+        for i in range(ROW):
+            step = f.load("i32", f.gep(f.gep("%steps", f.mul(row, ROW), 4), 4 * i))
+            x = str(f.add(x, f.op(f"sext i32 {step} to i64")))
+        f.store("i64", x, self.row_x)
+        f.store("i64", f.add(row, 1), self.row)
