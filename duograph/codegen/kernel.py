@@ -177,8 +177,9 @@ class ContractionKernel(NamedTuple):
     the last of several dims of n side by side as one, and how B is walked along it; its strides then have a 0 there. They
     are filled by `walks.with_walks`. ``direct``: whether it is made as a direct convolution (see
     `contraction.direct_lower`), ``narrow``: whether it is one of few kernels, ``taps``: whether it is a gradient to kernels
-    (see `contraction.taps_lower`); None if the sizes of a run decide. ``borders``: what is known of zeros in B, which need not
-    be multiplied, along the last dims of an image.
+    (see `contraction.taps_lower`); None if the sizes of a run decide. ``winograd``: whether it is made in a way that gives
+    other bits (see `contraction.winograd`): never by sizes. ``borders``: what is known of zeros in B, which need not be
+    multiplied, along the last dims of an image.
     """
 
     name: str
@@ -199,6 +200,7 @@ class ContractionKernel(NamedTuple):
     direct: bool | None = False
     narrow: bool | None = False
     taps: bool | None = False
+    winograd: bool = False
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,7 @@ class _Canonical:
             kernel.direct,
             kernel.narrow,
             kernel.taps,
+            kernel.winograd,
         )
 
 

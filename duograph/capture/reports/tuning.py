@@ -37,6 +37,7 @@ class TuneReport:
     threads: int
     contractions: list[Tuned] = field(default_factory=list)
     unknown: int = 0  # contractions whose sizes only a run knows
+    unmeasured: int = 0  # contractions that Winograd's way is for, which was not asked for
     folder: str | None = None  # where the choices are kept; None: in this process alone
 
     def __str__(self) -> str:
@@ -47,6 +48,8 @@ class TuneReport:
         lines.append(f"on {self.threads} thread{'s' if self.threads > 1 else ''}; the choices are kept in {where}")
         if self.unknown:
             lines.append(f"{self.unknown} more have sizes that only a run knows: they are left as they are")
+        if self.unmeasured:
+            lines.append(f"winograd=True would measure one more way, with larger rounding errors, for {self.unmeasured} of them")
         return "\n".join([*lines, "", *self._table()]) if many else "\n".join(lines)
 
     def _table(self) -> list[str]:

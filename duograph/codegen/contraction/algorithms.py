@@ -1,4 +1,4 @@
-"""The ways in which a contraction can be made, by name. Each gives the same bits.
+"""The ways in which a contraction can be made, by name. All but Winograd's give the same bits.
 
 Which one is taken is a function of sizes (`direct_lower`, `taps_lower`), unless somebody has measured (`runtime.choices`).
 """
@@ -12,12 +12,16 @@ from duograph.codegen.contraction.direct import NARROW_PART, PART
 from duograph.codegen.contraction.direct_lower import PANEL, all_known, direct_form
 from duograph.codegen.contraction.taps import FUNCTION
 from duograph.codegen.contraction.taps_lower import taps_form
+from duograph.codegen.contraction.winograd import PART as WINOGRAD_PART
+from duograph.codegen.contraction.winograd import PREPARE
+from duograph.codegen.contraction.winograd_lower import is_winograd
 from duograph.codegen.kernel import ContractionKernel
 
-PRODUCT, DIRECT, NARROW, TAPS = "product", "direct", "narrow direct", "taps"
+PRODUCT, DIRECT, NARROW, TAPS, WINOGRAD = "product", "direct", "narrow direct", "taps", "winograd"
 # The kernel's fields `direct`, `narrow` and `taps`.
 FIELDS = {PRODUCT: (False, False, False), DIRECT: (True, False, False), NARROW: (True, True, False), TAPS: (False, False, True)}
-_SYMBOLS = {f"-{PART}:run": DIRECT, f"-{NARROW_PART}:run": NARROW, f"-{PART}:{FUNCTION}": TAPS}
+_SYMBOLS = {f"-{PART}:run": DIRECT, f"-{NARROW_PART}:run": NARROW, f"-{PART}:{FUNCTION}": TAPS, f"-{WINOGRAD_PART}:run": WINOGRAD}
+_PREPARES = f"-{WINOGRAD_PART}:{PREPARE}"
 
 
 def by_rule(kernel: ContractionKernel) -> ContractionKernel:
@@ -28,6 +32,8 @@ def by_rule(kernel: ContractionKernel) -> ContractionKernel:
 
 def made_as(kernel: ContractionKernel, way: str) -> ContractionKernel:
     """The kernel, made in one of its `ways`."""
+    if way == WINOGRAD:
+        return kernel._replace(winograd=True)
     direct, narrow, taps = FIELDS[way]
     return kernel._replace(direct=direct, narrow=narrow, taps=taps)
 
@@ -50,6 +56,8 @@ def ways(kernel: ContractionKernel) -> tuple[str, ...]:
         found += [DIRECT, NARROW] if 0 < over <= PANEL // 2 else [DIRECT]
     if taps is not None and all_known(taps_lower.taps_limits(taps, kernel.dtype)):
         found.append(TAPS)
+    if is_winograd(kernel):
+        found.append(WINOGRAD)
     return tuple(found)
 
 
@@ -63,7 +71,7 @@ def _is_known(kernel: ContractionKernel) -> bool:
 def signature(kernel: ContractionKernel) -> str:
     """What the speed of each way depends on: dtype, sizes and strides, but not what the epilogue computes."""
     strides = kernel.a_strides, kernel.b_strides, kernel.c_strides
-    walks = kernel.a_walk, kernel.b_walk, kernel.columns
+    walks = kernel.a_walk, kernel.b_walk, kernel.columns, kernel.borders
     return repr((kernel.dtype, kernel.batch, kernel.m, kernel.n, kernel.k, strides, walks, len(kernel.operands)))
 
 
@@ -71,6 +79,6 @@ def ways_of_symbols(symbols: Iterable[str]) -> str:
     """How launches with these symbols make a contraction; where sizes of a run decide, all that they may do."""
     found: dict[str, None] = {}
     for symbol in symbols:
-        if symbol.startswith("contraction-"):
+        if symbol.startswith("contraction-") and not symbol.endswith(_PREPARES):
             found.setdefault(next((way for ending, way in _SYMBOLS.items() if symbol.endswith(ending)), PRODUCT))
     return " or ".join(found)

@@ -5,6 +5,7 @@ Each sum is what `tile` makes: a chain of multiply-adds over a block of k, the b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from duograph.codegen.contraction.pack import transpose
@@ -49,6 +50,8 @@ KINDS = (
     *(TileKind(f"_{step}_{lines}", step, lines) for lines in (1, 2) for step in (1, 2)),
 )
 
+BESIDE = KINDS[1]  # pixels side by side
+
 
 def sums_bytes(shape: TileShape) -> int:
     """Scratch for a tile's sums, whole squares of which are turned."""
@@ -56,10 +59,10 @@ def sums_bytes(shape: TileShape) -> int:
     return rows * shape.vectors * shape.vector_bytes
 
 
-def add_direct_tiles(module: Module, shape: TileShape) -> None:
+def add_direct_tiles(module: Module, shape: TileShape, kinds: Sequence[TileKind] = KINDS) -> None:
     """Tables of tiles by their rows, one for each kind, and ``turn``."""
     heights = shape.all_heights
-    for kind in KINDS:
+    for kind in kinds:
         names = ["null"]
         for rows in heights:
             pixels = rows * kind.lines

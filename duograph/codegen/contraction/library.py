@@ -13,6 +13,8 @@ from duograph.codegen.contraction.simple import add_simple_driver, integer_shape
 from duograph.codegen.contraction.spread import add_spread
 from duograph.codegen.contraction.tables import add_tiles
 from duograph.codegen.contraction.taps import add_direct_and_taps
+from duograph.codegen.contraction.winograd import PART as WINOGRAD_PART
+from duograph.codegen.contraction.winograd import add_winograd
 from duograph.codegen.llvm import Module
 from duograph.codegen.target import Target
 from duograph.codegen.windows.driver import LIBRARIES as WINDOWS
@@ -32,6 +34,7 @@ def library_dtype(accumulator: str) -> str:
 def library_names() -> list[str]:
     """Of all libraries and all parts of them."""
     parted = [library_name(dtype, part) for dtype in TILED for part in ("", *PARTS, PART, NARROW_PART)]
+    parted.append(library_name("float32", WINOGRAD_PART))
     return parted + [library_name(dtype) for dtype in INTEGERS] + list(WINDOWS)
 
 
@@ -87,6 +90,7 @@ _TILED_PARTS = {
     "spread": add_spread,
     PART: add_direct_and_taps,
     NARROW_PART: add_narrow_direct,
+    WINOGRAD_PART: add_winograd,
 }
 
 

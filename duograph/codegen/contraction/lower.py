@@ -15,6 +15,7 @@ from duograph.codegen.contraction.library import library_dtype, symbol_of
 from duograph.codegen.contraction.parts import PARTS, TILED, part_symbols, parts_word
 from duograph.codegen.contraction.shape import tile_shape
 from duograph.codegen.contraction.taps_lower import Taps, taps_form, taps_launch, taps_pays
+from duograph.codegen.contraction.winograd_lower import memory_elements, prepare_launch, winograd_form, winograd_launch
 from duograph.codegen.dtypes import DTYPES
 from duograph.codegen.kernel import (
     KEPT,
@@ -77,6 +78,9 @@ class _Lowering:
         kernel = self.kernel
         if any(isinstance(extent, int) and extent == 0 for extent in (*kernel.batch, *kernel.m, *kernel.n)):
             return CompiledKernel(())
+        if kernel.winograd:
+            self._winograd()
+            return CompiledKernel(tuple(self.launches), tuple(self.temporaries))
         taps = None if kernel.taps is False else taps_form(kernel)
         form = None if kernel.direct is False else direct_form(kernel)
         if taps is not None and kernel.taps:
@@ -136,6 +140,21 @@ class _Lowering:
         own = tuple(size if all(launch.size_exprs[i] == size for launch in made) else -1 for i, size in enumerate(first))
         behind = emit_epilogue_function(self.module, self.target, functions[0], epilogue, args, own)[len(own) :]
         return [launch._replace(size_exprs=(*launch.size_exprs, *behind), functions=functions) for launch in made]
+
+    def _winograd(self) -> None:
+        """The launches of Winograd's convolution: the kernels' transform, then all else."""
+        form, shape, kernel = winograd_form(self.kernel), tile_shape(self.dtype, self.target.level), images_first(self.kernel)
+        if form is None:
+            raise ValueError("not a convolution that Winograd's way is for")
+        epilogue = self._epilogue(kernel, _Matrix(2, kernel.c_strides))
+        memory = self._temporary((memory_elements(form, shape),), kernel.dtype).position
+        args = (1, memory, 2, *range(3, len(kernel.operands))) if epilogue else (1, memory, 2)
+        launch = winograd_launch(form, shape, args, len(args) if epilogue else 0)
+        if epilogue is not None:
+            name, own = f"{self.symbol}_line", launch.size_exprs
+            sizes = emit_epilogue_function(self.module, self.target, name, epilogue, args, own)
+            launch = launch._replace(size_exprs=sizes, functions=(name,))
+        self.launches += [prepare_launch(form, shape, memory), launch]
 
     # ---- operands ----
 
