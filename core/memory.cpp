@@ -1,25 +1,20 @@
 #include "memory.h"
 
 #include <pthread.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
-#include <limits>
 #include <mutex>
-#include <vector>
 
 #include "device.h"
 #include "memory_limits.h"
+#include "pieces.h"
 #include "size_classes.h"
 
 namespace dg {
 
 namespace {
 
-constexpr int kMaxClassesUp = 2;  // how much larger than asked a reused block may be: a quarter
-constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kFreeCredit = size_t{16} << 20;  // what may be taken without asking how much is left
 constexpr size_t kMaxScratch = size_t{8} << 20;   // what a thread may keep as scratch
 constexpr int64_t kFlushBytes = 1 << 20;          // how far a thread's count may run ahead of the common one
@@ -69,16 +64,10 @@ struct ThreadCache {
   ThreadCache *next = nullptr, *previous = nullptr;
 };
 
-struct LargeBlock {
-  Buffer* buffer;
-  uint64_t freed_at;
-};
-
 struct Pool {
   std::mutex mutex;
   FreeList small[kFirstLarge];
-  std::vector<LargeBlock> large;  // few: searched linearly, oldest evicted first
-  uint64_t clock = 0;
+  FreePieces large;
   size_t cached = 0;  // bytes in `small` and `large`
   size_t limit = 0;
   size_t credit = kFreeCredit;  // bytes that may be taken from the system before asking again how much is left
@@ -107,8 +96,8 @@ size_t system_available() {
 void free_small(Buffer* buffer);
 void free_large(Buffer* buffer);
 
-Buffer* map_block(int size_class) {
-  const size_t capacity = capacity_of(size_class);
+// A block of `capacity` bytes that was not in use before; large ones are pieces. Null if the system has none.
+Buffer* map_block(int size_class, size_t capacity) {
   Buffer* buffer = nullptr;
   if (size_class < kFirstLarge) {
     char* block = static_cast<char*>(std::aligned_alloc(kAlignment, kHeader + capacity));
@@ -117,20 +106,8 @@ Buffer* map_block(int size_class) {
     buffer->data = block + kHeader;
     buffer->free = free_small;
   } else {
-    // Huge pages need 2 MiB alignment: map more, give the ends back.
-    const size_t alignment = capacity >= kHugePage ? kHugePage : 0;
-    void* mapped = mmap(nullptr, capacity + alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (mapped == MAP_FAILED) return nullptr;
-    char* begin = static_cast<char*>(mapped);
-    if (alignment) {
-      const size_t before = (kHugePage - reinterpret_cast<uintptr_t>(begin) % kHugePage) % kHugePage;
-      if (before) munmap(begin, before);
-      if (before < alignment) munmap(begin + before + capacity, alignment - before);
-      begin += before;
-      madvise(begin, capacity, MADV_HUGEPAGE);
-    }
-    buffer = new Buffer{};
-    buffer->data = begin;
+    buffer = map_piece(capacity);
+    if (!buffer) return nullptr;
     buffer->free = free_large;
   }
   buffer->device = kCpu;
@@ -139,16 +116,15 @@ Buffer* map_block(int size_class) {
   return buffer;
 }
 
-void unmap_block(Buffer* buffer) {
-  const size_t capacity = capacity_of(buffer->size_class);
-  pool().reserved.fetch_sub(static_cast<int64_t>(capacity), std::memory_order_relaxed);
-  if (buffer->size_class < kFirstLarge) {
-    buffer->~Buffer();
-    std::free(buffer);
-  } else {
-    munmap(buffer->data, capacity);
-    delete buffer;
-  }
+void unmap_small(Buffer* buffer) {
+  pool().reserved.fetch_sub(static_cast<int64_t>(capacity_of(buffer->size_class)), std::memory_order_relaxed);
+  buffer->~Buffer();
+  std::free(buffer);
+}
+
+void unmap_large(Piece* piece) {
+  pool().reserved.fetch_sub(static_cast<int64_t>(piece->capacity), std::memory_order_relaxed);
+  unmap_piece(piece);
 }
 
 // Adds to the common counts once a thread's own grew far enough; keeps the peak.
@@ -169,7 +145,7 @@ void give_back(Pool& p, FreeList& list, int size_class, uint32_t keep) {
   while (list.count > keep) {
     Buffer* buffer = list.pop();
     if (p.cached + capacity > p.limit) {
-      unmap_block(buffer);
+      unmap_small(buffer);
     } else {
       p.small[size_class].push(buffer);
       p.cached += capacity;
@@ -198,7 +174,7 @@ void end_thread(void* argument) {
 
 void prepare_pool() {
   Pool& p = pool();
-  p.large.reserve(1024);
+  p.large.prepare();
   p.limit = parse_bytes(std::getenv("DUOGRAPH_MEMORY_CACHE"), system_memory().total / 4);
   pthread_atfork([] { pool().mutex.lock(); }, [] { pool().mutex.unlock(); }, [] { pool().mutex.unlock(); });
 }
@@ -263,13 +239,11 @@ void free_small(Buffer* buffer) {
   }
 }
 
-void evict_oldest(Pool& p) {
-  auto oldest = std::min_element(p.large.begin(), p.large.end(),
-                                 [](const LargeBlock& a, const LargeBlock& b) { return a.freed_at < b.freed_at; });
-  p.cached -= capacity_of(oldest->buffer->size_class);
-  unmap_block(oldest->buffer);
-  *oldest = p.large.back();
-  p.large.pop_back();
+// Lock held.
+void drop_oldest(Pool& p) {
+  const size_t capacity = p.large.drop_oldest();
+  p.cached -= capacity;
+  p.reserved.fetch_sub(static_cast<int64_t>(capacity), std::memory_order_relaxed);
 }
 
 void free_large(Buffer* buffer) {
@@ -277,39 +251,19 @@ void free_large(Buffer* buffer) {
     drop_kept(buffer);
   count_release(thread_cache(), buffer->bytes);
   Pool& p = pool();
-  const size_t capacity = capacity_of(buffer->size_class);
+  auto* piece = static_cast<Piece*>(buffer);
   std::lock_guard lock(p.mutex);
-  if (capacity > p.limit) return unmap_block(buffer);
-  while (p.cached + capacity > p.limit && !p.large.empty()) evict_oldest(p);
-  if (p.cached + capacity > p.limit) return unmap_block(buffer);
-  p.large.push_back({buffer, p.clock++});
-  p.cached += capacity;
-}
-
-// A free block of the class, or of one up to a quarter larger; among equals the most recently freed, which is the
-// likeliest to be in cache. Lock held.
-Buffer* take_large(Pool& p, int size_class) {
-  LargeBlock* best = nullptr;
-  for (LargeBlock& block : p.large) {
-    const int found = block.buffer->size_class;
-    if (found < size_class || found > size_class + kMaxClassesUp) continue;
-    if (!best || found < best->buffer->size_class ||
-        (found == best->buffer->size_class && block.freed_at > best->freed_at))
-      best = &block;
-  }
-  if (!best) return nullptr;
-  Buffer* buffer = best->buffer;
-  *best = p.large.back();
-  p.large.pop_back();
-  p.cached -= capacity_of(buffer->size_class);
-  return buffer;
+  if (piece->capacity > p.limit) return unmap_large(piece);
+  while (p.cached + piece->capacity > p.limit && !p.large.empty()) drop_oldest(p);
+  if (p.cached + piece->capacity > p.limit) return unmap_large(piece);
+  p.cached += piece->capacity;
+  p.large.put(piece);
 }
 
 void release_cached(Pool& p) {
-  for (const LargeBlock& block : p.large) unmap_block(block.buffer);
-  p.large.clear();
+  while (!p.large.empty()) drop_oldest(p);
   for (FreeList& list : p.small)
-    while (list.head) unmap_block(list.pop());
+    while (list.head) unmap_small(list.pop());
   p.cached = 0;
 }
 
@@ -330,11 +284,12 @@ void check_available(Pool& p, size_t capacity, size_t bytes) {
 }
 
 Buffer* take_from_system(Pool& p, int size_class, size_t bytes) {
-  check_available(p, capacity_of(size_class), bytes);
-  Buffer* buffer = map_block(size_class);
+  const size_t capacity = size_class < kFirstLarge ? capacity_of(size_class) : piece_capacity(bytes);
+  check_available(p, capacity, bytes);
+  Buffer* buffer = map_block(size_class, capacity);
   if (!buffer) {
     release_cached(p);
-    buffer = map_block(size_class);
+    buffer = map_block(size_class, capacity);
   }
   if (!buffer) throw OutOfMemory(bytes, system_available());
   return buffer;
@@ -357,7 +312,10 @@ Buffer* allocate_slow(ThreadCache& cache, int size_class, size_t bytes) {
   {
     std::lock_guard lock(p.mutex);
     if (size_class >= kFirstLarge) {
-      buffer = take_large(p, size_class);
+      if (Piece* piece = p.large.take(bytes)) {
+        p.cached -= piece->capacity;
+        buffer = piece;
+      }
     } else if (p.small[size_class].head) {
       // Take several at once, so that a thread which frees elsewhere does not lock each time.
       const uint32_t wanted = std::max<uint32_t>(1, std::min<uint32_t>(16, thread_limit(size_class) / 2));

@@ -73,6 +73,48 @@ def test_large_blocks_serve_slightly_smaller_requests() -> None:
     assert core.memory_stats()["reserved"] <= reserved + 24 * MIB
 
 
+def test_large_blocks_are_cut_and_joined_again() -> None:
+    core.empty_cache()
+    address = core.Block(60 * MIB).address
+    reserved = core.memory_stats()["reserved"]
+    parts = [core.Block(10 * MIB) for _ in range(6)]
+    assert sorted(part.address - address for part in parts) == [i * 10 * MIB for i in range(6)]
+    assert core.memory_stats()["reserved"] == reserved
+    random.Random(0).shuffle(parts)
+    while parts:
+        parts.pop()
+    assert core.Block(60 * MIB).address == address
+
+
+def test_what_is_free_between_live_blocks_is_given_back() -> None:
+    core.empty_cache()
+    base = core.memory_stats()["reserved"]
+    core.Block(60 * MIB)
+    parts = [core.Block(10 * MIB) for _ in range(6)]
+    for number, part in enumerate(parts):
+        part.write(bytes([number]) * 100)
+    del parts[2], parts[3]
+    core.empty_cache()
+    assert core.memory_stats()["reserved"] <= base + 40 * MIB
+    assert [part.read()[0] for part in parts] == [0, 1, 3, 5]
+    del part, parts
+    core.empty_cache()
+    assert core.memory_stats()["reserved"] <= base
+
+
+def test_a_step_of_a_training_fits_into_the_memory_of_what_came_before() -> None:
+    """Large blocks before, such as draws for weights, then many smaller ones of other sizes, as activations are."""
+    core.empty_cache()
+    base = core.memory_stats()["reserved"]
+    core.Block(100 * MIB)
+    for _ in range(3):
+        activations = [core.Block((2 + i % 5) * MIB) for i in range(25)]
+        del activations[::2]
+        gradients = [core.Block((1 + i % 3) * MIB + 1) for i in range(15)]
+        assert core.memory_stats()["reserved"] <= base + 115 * MIB
+        del activations, gradients
+
+
 def test_counts_are_exact() -> None:
     base = core.memory_stats()
     core.reset_peak()
