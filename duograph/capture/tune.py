@@ -95,11 +95,14 @@ def _tune(handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any], winograd:
     _, built = handler.capture(args, kwargs)
     report = TuneReport(handler.__name__, core.get_num_threads())
     steps: dict[str, list[KernelStep]] = {}
-    for step in _contractions(built):
+    kept: dict[str, bool] = {}
+    for step, is_kept in _contractions(built):
         if any(not isinstance(extent, int) for extent in (*step.kernel.batch, *step.kernel.m, *step.kernel.n, *step.kernel.k)):
             report.unknown += 1
         else:
-            steps.setdefault(choices.name_of(step.kernel), []).append(step)
+            name = choices.name_of(step.kernel, is_kept)
+            steps.setdefault(name, []).append(step)
+            kept[name] = is_kept
     known, chosen = choices.table(), {}
     for name, alike in steps.items():
         kernel: Any = alike[0].kernel
@@ -109,7 +112,7 @@ def _tune(handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any], winograd:
             continue
         before = known.get(name)
         is_new = before is None or not set(ways) <= before.seconds.keys()
-        seconds = _measured(kernel, ways) if before is None or is_new else before.seconds
+        seconds = _measured(kernel, ways, kept[name]) if before is None or is_new else before.seconds
         chosen[name] = _choice(kernel, ways, seconds)
         report.contractions.append(_row(alike, chosen[name], is_new))
     new = {name: choice for name, choice in chosen.items() if known.get(name) != choice}
@@ -120,22 +123,32 @@ def _tune(handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any], winograd:
     return report
 
 
-def _contractions(built: Sequence[Any]) -> list[Any]:
-    """The kernels of programs that are contractions."""
+def _contractions(built: Sequence[Any]) -> list[tuple[Any, bool]]:
+    """The kernels of programs that are contractions, and whether what is made of their first operand may be kept with it."""
     from duograph.codegen.kernel import ContractionKernel
-    from duograph.runtime.assemble import kernel_steps
+    from duograph.runtime.assemble import kept_operands, kernel_steps
 
-    steps = [step for each in built for step in kernel_steps(each.assembled().plan.steps)]
-    return [step for step in steps if isinstance(step.kernel, ContractionKernel)]
+    found: list[tuple[Any, bool]] = []
+    for each in built:
+        made = each.assembled()
+        steps = [step for step in kernel_steps(made.plan.steps) if isinstance(step.kernel, ContractionKernel)]
+        found += zip(steps, kept_operands(steps, made.graph, made.plan))
+    return found
 
 
-def _measured(kernel: ContractionKernel, ways: Sequence[str]) -> dict[str, float]:
+def _measured(kernel: ContractionKernel, ways: Sequence[str], kept: bool) -> dict[str, float]:
     """Seconds of each way."""
     from duograph.codegen.contraction import algorithms
     from duograph.runtime import measure
 
     tensors = [_memory(reach) for reach in measure.reaches(kernel)]
+    if kept:
+        tensors[0] = core.as_subclass(tensors[0], _Parameter)
     return measure.race({way: measure.Measured(algorithms.made_as(kernel, way), tensors) for way in ways})
+
+
+class _Parameter(core.Tensor):
+    """A tensor that programs keep with what they make of it."""
 
 
 def _choice(kernel: ContractionKernel, ways: Sequence[str], seconds: dict[str, float]) -> Choice:

@@ -39,10 +39,11 @@ from duograph.passes.pipeline import Options, keep_rows, simplified
 from duograph.passes.rewriting.hoist import may_fail
 from duograph.passes.rewriting.segment_loops import Cut, by_default, cost, in_parts, nowhere
 
-from .kernels import Choose, compile_unit
+from .kernels import compile_unit
 from .registers import Registers
 
 if TYPE_CHECKING:
+    from .choices import Chooser
     from .report import PlanReport
 
 Spec = dict[str, Any]
@@ -75,13 +76,13 @@ class Assembled:
         return replace(report, peak=planned_peak(self.memory), recomputed=self.recomputed)
 
 
-def assemble(graph: Graph, options: Options, optimised: bool, views: bool, choose: Choose | None = None) -> Assembled:
-    """Compile a graph; see `build.build`. `choose`: how contractions are made, None: by their sizes."""
+def assemble(graph: Graph, options: Options, optimised: bool, views: bool, chooser: Chooser | None = None) -> Assembled:
+    """Compile a graph; see `build.build`. `chooser`: how contractions are made, None: by their sizes."""
     given = graph
     if not optimised:
         graph = simplified(graph, options)
     if options.budget is not None:
-        return _within_budget(graph, given, options, views, choose)
+        return _within_budget(graph, given, options, views, chooser)
     again = cost(graph) if not optimised else None
     if not optimised:
         graph = keep_rows(graph, options)
@@ -89,10 +90,10 @@ def assemble(graph: Graph, options: Options, optimised: bool, views: bool, choos
     plan = schedule(graph, options.fuse, views)
     trimmed = trim(graph, plan, _planner(options, views)) if options.fuse else None
     if trimmed is not None:
-        made = _assemble(trimmed.graph, given, trimmed.schedule, choose)
+        made = _assemble(trimmed.graph, given, trimmed.schedule, chooser)
         made.recomputed = trimmed.report
         return made
-    made = _assemble(graph, given, plan, choose)
+    made = _assemble(graph, given, plan, chooser)
     if again is not None and again.turns:
         peak = planned_peak(made.memory)
         after = peak if isinstance(peak, int) else 0
@@ -110,7 +111,7 @@ def _planner(options: Options, views: bool) -> Planner:
     return planner
 
 
-def _within_budget(graph: Graph, given: Graph, options: Options, views: bool, choose: Choose | None) -> Assembled:
+def _within_budget(graph: Graph, given: Graph, options: Options, views: bool, chooser: Chooser | None) -> Assembled:
     """The program that allocates no more than the options allow."""
     assert options.budget is not None
     loops = _Loops(graph, options, _planner(options, views))
@@ -119,7 +120,7 @@ def _within_budget(graph: Graph, given: Graph, options: Options, views: bool, ch
     reserve = 0  # for what kernels need beside their operands, which is known when they are compiled
     while True:
         found = loops.fit(budget, reserve)
-        made = _assemble(found.graph, given, found.schedule, choose)
+        made = _assemble(found.graph, given, found.schedule, chooser)
         peak = most(planned_peak(made.memory))
         done = found.report._replace(before=min(found.report.before, unbudgeted + reserve), after=peak)
         if peak <= budget:
@@ -183,10 +184,13 @@ class _Loops:
         return smallest
 
 
-def _assemble(graph: Graph, given: Graph, plan: Schedule, choose: Choose | None) -> Assembled:
+def _assemble(graph: Graph, given: Graph, plan: Schedule, chooser: Chooser | None) -> Assembled:
     """Compile a schedule."""
     steps = kernel_steps(plan.steps)
-    unit = compile_unit([step.kernel for step in steps], choose)
+    kernels = [step.kernel for step in steps]
+    if chooser is not None:
+        kernels = [chooser(kernel, kept) for kernel, kept in zip(kernels, kept_operands(steps, graph, plan))]
+    unit = compile_unit(kernels, decided=chooser is not None)
     compiled = {id(step): kernel for step, kernel in zip(steps, unit.kernels)}
     temporaries = {
         key: [Buffer("temp", -1, core.uint8, (size,), "kernel temporary") for size in kernel.temporaries]
@@ -208,6 +212,24 @@ def kernel_steps(steps: Sequence[Step]) -> list[KernelStep]:
         elif isinstance(step, WhileStep):
             found += kernel_steps(step.condition) + kernel_steps(step.body)
     return found
+
+
+def kept_operands(steps: Sequence[KernelStep], graph: Graph, plan: Schedule) -> list[bool]:
+    """Whether what a kernel makes of its first operand may be kept with that."""
+    written = _written(plan)
+    return [_stays(step.buffers[0], graph, written) for step in steps]
+
+
+def _written(plan: Schedule) -> set[int]:
+    """The inputs that a program writes to."""
+    return {result.inplace for result in plan.results if result.inplace is not None}
+
+
+def _stays(buffer: Buffer, graph: Graph, written: set[int]) -> bool:
+    """Whether a buffer is a tensor that the program is given and does not write to."""
+    if buffer.kind != "input" or buffer.base is not None or graph.arguments[buffer.index].kind == "number":
+        return False
+    return buffer.index not in written
 
 
 class _SpecWriter:
@@ -257,7 +279,7 @@ class _SpecWriter:
     def write(self, plan: Schedule) -> Spec:
         """The spec of a schedule."""
         reg = self.registers
-        self.written = {result.inplace for result in plan.results if result.inplace is not None}
+        self.written = _written(plan)
         # A late size that no node makes any more, because nobody needs it, is never wrong.
         known = [check for check in plan.checks if all(map(self._is_known, (check[1], check[2])))]
         checks = [[self._relation(relation, left, right), max(code, 1)] for relation, left, right, code in known]
@@ -426,10 +448,7 @@ class _SpecWriter:
         return self._slot("kept", ["kept"])
 
     def _stays(self, buffer: Buffer) -> bool:
-        """Whether a buffer is a tensor that the program is given and does not write to."""
-        if buffer.kind != "input" or buffer.base is not None or self.graph.arguments[buffer.index].kind == "number":
-            return False
-        return buffer.index not in self.written
+        return _stays(buffer, self.graph, self.written)
 
     # Results
 

@@ -10,12 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 from duograph import _core as core
+from duograph.codegen.kernel import ContractionKernel
 
 from . import cache
 from .stamp import processor
 
 if TYPE_CHECKING:
-    from duograph.codegen.kernel import ContractionKernel
+    from duograph.codegen.kernel import Kernel
 
 
 class Choice(NamedTuple):
@@ -65,10 +66,10 @@ def forget() -> None:
     cache.remove(_file())
 
 
-def name_of(kernel: ContractionKernel) -> str:
-    """What the choice for a contraction depends on besides the machine."""
+def name_of(kernel: ContractionKernel, kept: bool) -> str:
+    """What the choice for a contraction depends on besides the machine. `kept`: what is made of the first operand may be."""
     signature: str = import_module("duograph.codegen.contraction.algorithms").signature(kernel)
-    return f"{core.get_num_threads()} threads: {signature}"
+    return f"{core.get_num_threads()} threads{', kept' if kept else ''}: {signature}"
 
 
 class Chooser:
@@ -78,13 +79,15 @@ class Chooser:
         self.table = dict(table())
         self.asked: dict[str, ContractionKernel] = {}
 
-    def __call__(self, kernel: ContractionKernel) -> ContractionKernel:
+    def __call__(self, kernel: Kernel, kept: bool) -> Kernel:
+        if not isinstance(kernel, ContractionKernel):
+            return kernel
         algorithms = import_module("duograph.codegen.contraction.algorithms")
         made: ContractionKernel = algorithms.by_rule(kernel)
         ways = algorithms.ways(kernel)
         if len(ways) == 1:
             return made
-        name = name_of(kernel)
+        name = name_of(kernel, kept)
         self.asked[name] = kernel
         choice = self.table.get(name)
         if choice is not None and choice.way in ways:

@@ -150,17 +150,14 @@ def _key(kernel: Kernel) -> str:
     return repr(kernel)
 
 
-Choose = Callable[[ContractionKernel], ContractionKernel]
-
-
-def compile_unit(kernels: Sequence[Kernel], choose: Choose | None = None) -> CompiledUnit:
-    """Compile kernels, one function for all that have one structure. `choose`: how contractions are made; None: by sizes."""
+def compile_unit(kernels: Sequence[Kernel], decided: bool = False) -> CompiledUnit:
+    """Compile kernels, one function for all that have one structure. `decided`: they say how contractions are made."""
     numbers: dict[str, int] = {}
     forms: list[Kernel] = []
     uses: list[tuple[int, dict[Dim, Expr]]] = []
     for kernel in kernels:
-        if isinstance(kernel, ContractionKernel):
-            kernel = choose(kernel) if choose else _by_rule(kernel)
+        if isinstance(kernel, ContractionKernel) and not decided:
+            kernel = _by_rule(kernel)
         canonical = _Canonical()
         form = canonical.kernel(kernel)
         key = _key(form)

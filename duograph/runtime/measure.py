@@ -63,7 +63,7 @@ class Measured:
     """One way of making a kernel, ready to run on tensors that begin at its addresses."""
 
     def __init__(self, kernel: ContractionKernel, tensors: Sequence[Any]) -> None:
-        unit = compile_unit([kernel], lambda kernel: kernel)
+        unit = compile_unit([kernel], decided=True)
         self.tensors = tensors
         spec = _Writer(kernel, unit.kernels[0].temporaries).write(unit.kernels[0].launches)
         load_libraries(spec["symbols"])

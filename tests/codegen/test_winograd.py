@@ -20,6 +20,7 @@ CASES = (
     (3, 33, (12, 21), 64, 0),
     (5, 8, (7, 8), 12, 2),  # blocks of several images
     (2, 40, (40, 30), 70, 1),  # several blocks
+    (3, 9, (8, 9), 300, 1),  # several groups of kernels
     (1, 530, (6, 5), 33, 1),  # more channels than a chain has
 )
 # Of the largest result: see the docstring of `dg.tune`. Here as many as 530 channels are summed.

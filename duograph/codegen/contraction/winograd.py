@@ -2,9 +2,9 @@
 
 ``Y = A'[(G g G') * (B' d B)]A`` for tiles d of 6 × 6 elements that overlap by two (Lavin and Gray 2015, "Fast Algorithms for
 Convolutional Neural Networks"). Summed over channels the products of one of the 36 points are a product of matrices: tiles
-by kernels. A chunk is a block of lines, which are rows of tiles of an image: its tiles are transformed into scratch, a vector
-of tiles at once; 32 kernels at a time the products are made by the tiles of `direct_tile`, transformed back, a vector of kernels
-at once, and finished by the epilogue. Kernels are transformed before, by ``kernels``.
+by kernels. A chunk is a block of lines, which are rows of tiles of an image, by a group of kernels. The block's tiles are
+transformed into scratch, a vector of tiles at once; 32 kernels at a time the products are made by the tiles of `direct_tile`,
+transformed back, a vector of kernels at once, and finished by the epilogue. Kernels are transformed before, by ``kernels``.
 
 Tiles that reach over the edge read the last row or column again: it counts for none of the results that there are.
 """
@@ -25,11 +25,27 @@ RUN, KERNELS, PREPARE = "run", "kernels", "prepare"
 OUT, SIDE = 4, 6  # results and elements of x of a tile, each way
 POINTS = SIDE * SIDE
 # The words of a launch, strides in elements. "across", "down": tiles of an image; "lines": of all images, "block" of them in
-# a chunk; "pitch": bytes from channel to channel of transformed tiles; "plane": from point to point, "sums_plane" of products;
-# "sums", "steps", "table", "square": where they lie in scratch.
+# a chunk, with "group" panels of kernels: all, or one of several "groups"; "pitch": bytes from channel to channel of
+# transformed tiles; "plane": from point to point, "sums_plane" of products; "sums", "steps", "table", "square": where they
+# lie in scratch.
 HEADER = (
     *("kernels", "channels", "rows", "columns", "x_start", "x_image", "x_channel", "x_row", "c_image", "c_kernel"),
-    *("across", "down", "lines", "block", "pitch", "plane", "sums_plane", "sums", "steps", "table", "square", "epilogue"),
+    *(
+        "across",
+        "down",
+        "lines",
+        "block",
+        "group",
+        "groups",
+        "pitch",
+        "plane",
+        "sums_plane",
+        "sums",
+        "steps",
+        "table",
+        "square",
+        "epilogue",
+    ),
 )
 # The words of ``kernels`` and ``prepare``.
 KERNELS_HEADER = ("kernels", "channels", "w_start", "w_kernel", "w_channel", "w_row", "w_column")
@@ -241,25 +257,36 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
     with f.loop(0, w["channels"]) as k:
         f.store("i32", f.op(f"trunc i64 {w['pitch']} to i32"), f.gep(steps, k, STEP_BYTES))
     panels = f.ceildiv(w["kernels"], shape.width)
+    there = f.variable("i64", -1)  # the block whose transformed tiles are in scratch
     with f.loop("%begin", "%end") as chunk:
         leave_if(f, stop)
-        first = f.mul(chunk, w["block"])
+        block = f.udiv(chunk, w["groups"])
+        first = f.mul(block, w["block"])
         lines = f.umin(w["block"], f.sub(w["lines"], first))
         tiles = f.mul(lines, w["across"])
-        image = f.udiv(first, w["down"])
-        _fill_table(f, w, table, first, tiles, image)
-        from_x = f.gep(x, f.mul(f.add(f.mul(image, w["x_image"]), w["x_start"]), shape.size))
-        with f.loop(0, w["channels"]) as channel:
-            plane = f.gep(from_x, f.mul(f.mul(channel, w["x_channel"]), shape.size))
-            out = f.gep("%scratch", f.mul(channel, w["pitch"]))
-            with f.loop(0, tiles, shape.lanes) as tile:
-                offsets = f.gep(table, f.mul(tile, TABLE_ROWS * STEP_BYTES))
-                values: list[Value] = [plane, offsets, f.gep(out, tile, shape.size), w["plane"]]
-                call_through(f, "@winograd_input", _INPUT, values)
-        with f.loop(0, panels) as panel:
+        with f.when(f.icmp("ne", block, f.load("i64", there))):
+            f.store("i64", block, there)
+            _transform(f, w, x, table, first, tiles)
+        low = f.mul(f.sub(chunk, f.mul(block, w["groups"])), w["group"])
+        with f.loop(low, f.umin(f.add(low, w["group"]), panels)) as panel:
             _multiply(f, w, transformed, steps, panel, tiles, most)
             _finish(f, w, c, panel, first, lines)
     module.add(f)
+
+
+def _transform(f: TileFunction, w: dict[str, str], x: str, table: str, first: Value, tiles: Value) -> None:
+    """All tiles of a block."""
+    shape = f.shape
+    image = f.udiv(first, w["down"])
+    _fill_table(f, w, table, first, tiles, image)
+    from_x = f.gep(x, f.mul(f.add(f.mul(image, w["x_image"]), w["x_start"]), shape.size))
+    with f.loop(0, w["channels"]) as channel:
+        plane = f.gep(from_x, f.mul(f.mul(channel, w["x_channel"]), shape.size))
+        out = f.gep("%scratch", f.mul(channel, w["pitch"]))
+        with f.loop(0, tiles, shape.lanes) as tile:
+            offsets = f.gep(table, f.mul(tile, TABLE_ROWS * STEP_BYTES))
+            values: list[Value] = [plane, offsets, f.gep(out, tile, shape.size), w["plane"]]
+            call_through(f, "@winograd_input", _INPUT, values)
 
 
 def _fill_table(f: TileFunction, w: dict[str, str], table: str, first: Value, tiles: Value, image: Value) -> None:
@@ -304,10 +331,11 @@ def _multiply(f: TileFunction, w: dict[str, str], transformed: str, steps: str, 
         f.place(inside)
         rows = f.load("i64", f.gep(f"@{_HEIGHTS}", f.umin(f.sub(tiles, tile), most), 8))
         function = f.load("ptr", f.gep(f"@{TABLE}{BESIDE.name}", rows, 8))
-        ahead = f.gep(b, size)  # the next point's, a line for each k
+        # the next point's: all first halves of rows, then all second ones
+        ahead = f.gep(b, f.add(size, f.select(f.icmp("eq", tile, 0), 0, row_bytes // 2)))
         chain = f.umin(w["channels"], shape.longest_block)
         values: list[Value] = [f.gep(a, tile, shape.size), 0, steps, b, 0, w["channels"], chain]
-        values += [f.gep(out, f.mul(tile, row_bytes)), ahead, LINE, 0]
+        values += [f.gep(out, f.mul(tile, row_bytes)), ahead, row_bytes, 0]
         call_through(f, function, TILE, values)
         f.store("i64", f.add(tile, rows), slot)
         f.br(head)

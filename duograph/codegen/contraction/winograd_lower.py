@@ -132,7 +132,11 @@ def winograd_launch(form: Winograd, shape: TileShape, args: Sequence[int], epilo
     lines = form.images * down
     fitting = maximum(floordiv(_BLOCK_BYTES, POINTS * shape.size * form.channels * across), 1)
     wanted = maximum(ceildiv(_LEAST_TILES, across), floordiv(lines, _SHARES))
-    block = minimum(minimum(fitting, wanted), lines)
+    blocks = ceildiv(lines, minimum(minimum(fitting, wanted), lines))
+    block = ceildiv(lines, blocks)
+    panels = ceildiv(form.kernels, shape.width)
+    group = ceildiv(panels, minimum(maximum(floordiv(_SHARES, blocks), 1), panels))  # few blocks are shared by workers
+    count = ceildiv(panels, group)
     groups = ceildiv(block * across, shape.lanes)
     pitch = groups * shape.vector_bytes
     plane = form.channels * pitch + _LINE  # points do not share cache sets
@@ -144,6 +148,7 @@ def winograd_launch(form: Winograd, shape: TileShape, args: Sequence[int], epilo
         "square": shape.lanes * SQUARE_BYTES,
     }
     words: dict[str, Extent] = form._asdict() | {"across": across, "down": down, "lines": lines, "block": block}
+    words |= {"group": group, "groups": count}
     words |= {"pitch": pitch, "plane": plane, "sums_plane": sums_plane, "epilogue": epilogue}
     scratch: Extent = POINTS * plane
     for name, size in behind.items():
@@ -152,4 +157,4 @@ def winograd_launch(form: Winograd, shape: TileShape, args: Sequence[int], epilo
     sizes: tuple[Extent, ...] = tuple(words[name] for name in HEADER)
     cost = floordiv(lines * across * POINTS * form.kernels * form.channels, 2)
     symbol = f"{library_name('float32', PART)}:{RUN}"
-    return Launch(symbol, tuple(args), sizes, ceildiv(lines, block), scratch, cost, whole=True)
+    return Launch(symbol, tuple(args), sizes, ceildiv(lines, block) * count, scratch, cost, whole=True)
