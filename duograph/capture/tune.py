@@ -45,7 +45,8 @@ class Tuner:
         winograd: measure Winograd's way, too, for convolutions of float32 with 3 × 3 taps and a stride of 1, and their
             gradients to the image: F(4×4, 3×3), a quarter of the multiplications. Its rounding errors are larger: for
             normally distributed x and kernels the largest is 5e-6 (64 channels) to 2e-5 (256) of the largest result, where other
-            ways' is 5e-7; inf and NaN spread over the 36 elements of a tile. Temporaries hold 4 times the kernels' bytes.
+            ways' is 5e-7; inf and NaN spread over the 36 elements of a tile. Temporaries hold 4 times the kernels' bytes,
+            so functions with a `memory_budget` never take it.
 
     `dg.tune.forget()` removes all choices.
 
@@ -92,6 +93,7 @@ def _tune(handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any], winograd:
     from duograph.codegen.contraction import algorithms
     from duograph.runtime import cache, choices
 
+    winograd = winograd and handler.budget is None
     _, built = handler.capture(args, kwargs)
     report = TuneReport(handler.__name__, core.get_num_threads())
     steps: dict[str, list[KernelStep]] = {}

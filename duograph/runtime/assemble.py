@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.codegen.kernel import KEPT, CompiledKernel, Launch
+from duograph.codegen.kernel import KEPT, CompiledKernel, ContractionKernel, Launch
 from duograph.ir.dim import Dim, Expr
 from duograph.ir.graph import Graph, Value
 from duograph.ir.late import late_symbols
@@ -189,7 +189,8 @@ def _assemble(graph: Graph, given: Graph, plan: Schedule, chooser: Chooser | Non
     steps = kernel_steps(plan.steps)
     kernels = [step.kernel for step in steps]
     if chooser is not None:
-        kernels = [chooser(kernel, kept) for kernel, kept in zip(kernels, kept_operands(steps, graph, plan))]
+        for i, (kernel, kept) in enumerate(zip(kernels, kept_operands(steps, graph, plan))):
+            kernels[i] = chooser(kernel, kept) if isinstance(kernel, ContractionKernel) else kernel
     unit = compile_unit(kernels, decided=chooser is not None)
     compiled = {id(step): kernel for step, kernel in zip(steps, unit.kernels)}
     temporaries = {

@@ -132,7 +132,7 @@ def build(
         cached: look in the object cache first, and keep the result there.
         budget: bytes the program may allocate, or (a float) a share of what it would; None: no limit.
     """
-    chooser = None if strict else _chooser()
+    chooser = None if strict else _chooser(spare=budget is not None)
     make = _Maker(graph, strict, fuse and config.fuse, optimised, views, budget, chooser)
     if not cached or cache.folder() is None:
         made = make()
@@ -152,11 +152,11 @@ def build(
     return Built(make, made.spec, made.code)
 
 
-def _chooser() -> Chooser | None:
+def _chooser(spare: bool) -> Chooser | None:
     """How contractions are made, if somebody has tuned."""
     from .choices import Chooser, table
 
-    return Chooser() if table() else None
+    return Chooser(spare) if table() else None
 
 
 def _names_lines(spec: Spec) -> bool:

@@ -10,13 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 from duograph import _core as core
-from duograph.codegen.kernel import ContractionKernel
 
 from . import cache
 from .stamp import processor
 
 if TYPE_CHECKING:
-    from duograph.codegen.kernel import Kernel
+    from duograph.codegen.kernel import ContractionKernel
 
 
 class Choice(NamedTuple):
@@ -75,13 +74,13 @@ def name_of(kernel: ContractionKernel, kept: bool) -> str:
 class Chooser:
     """How a program's contractions are made, by what is known now. Notes what it was asked."""
 
-    def __init__(self) -> None:
-        self.table = dict(table())
+    def __init__(self, spare: bool = False) -> None:
+        """`spare`: leave out what needs memory."""
+        costly = import_module("duograph.codegen.contraction.algorithms").WINOGRAD if spare else None
+        self.table = {name: choice for name, choice in table().items() if choice.way != costly}
         self.asked: dict[str, ContractionKernel] = {}
 
-    def __call__(self, kernel: Kernel, kept: bool) -> Kernel:
-        if not isinstance(kernel, ContractionKernel):
-            return kernel
+    def __call__(self, kernel: ContractionKernel, kept: bool) -> ContractionKernel:
         algorithms = import_module("duograph.codegen.contraction.algorithms")
         made: ContractionKernel = algorithms.by_rule(kernel)
         ways = algorithms.ways(kernel)

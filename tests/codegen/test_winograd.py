@@ -126,6 +126,16 @@ def test_only_where_it_is_asked_for() -> None:
     assert not row.is_new and ways_of(function, x, w, b) == ["direct"]
 
 
+def test_a_memory_budget_does_without() -> None:
+    x, w, b = operands(CASES[0])
+    run = lambda x, w, b: dg.nn.functional.conv2d(x, w, b, padding=1)  # noqa: E731
+    budgeted = dg.static(run, memory_budget="1MB")
+    dg.tune(dg.static(run), x, w, b, winograd=True)
+    assert ways_of(budgeted, x, w, b) == ["direct"]
+    dg.tune(budgeted, x, w, b, winograd=True)
+    assert ways_of(budgeted, x, w, b) == ["direct"]
+
+
 @pytest.mark.parametrize(
     "options",
     [
