@@ -316,3 +316,23 @@ def test_lengths_out_of_range_in_static_functions(lengths):
     assert static(dg.ones(3, 2), dg.tensor([3, 1])).tolist() == [1, 1, 1, 1]
     with pytest.raises(IndexError, match=r"index .* is out of range for a dimension of size 3"):
         static(dg.ones(3, 2), dg.tensor(lengths))
+
+
+def test_static_sequences_padded_to_a_total_length():
+    """Unsorted lengths, a tensor or a list: values and gradients as PyTorch's; more steps than that are an index's error."""
+
+    def run(given, lengths, pack, pad):
+        padded, again = pad(pack(given, lengths, enforce_sorted=False), padding_value=-1.5, total_length=7)
+        (padded * padded).sum().backward()
+        return padded, again, given.grad
+
+    static = dg.static(lambda x, lengths: run(x, lengths, rnn.pack_padded_sequence, rnn.pad_packed_sequence))
+    there = torch.nn.utils.rnn
+    for steps, lengths in ((6, [2, 6, 3]), (5, [5, 1, 5]), (7, [7, 7, 2])):
+        x = torch.randn(steps, 3, 2, requires_grad=True)
+        expected = run(x, torch.tensor(lengths), there.pack_padded_sequence, there.pad_packed_sequence)
+        for given in (dg.tensor(lengths), lengths):
+            for a, b in zip(static(ours(x).requires_grad_(), given), expected, strict=True):
+                assert a.tolist() == b.tolist()
+    with pytest.raises(IndexError, match="index 7 is out of range for a dimension of size 7"):
+        static(dg.ones(8, 3, 2).requires_grad_(), dg.tensor([8, 1, 1]))

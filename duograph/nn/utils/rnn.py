@@ -20,7 +20,7 @@ from ...ops.selection.sorting import argsort, sort
 from ...ops.shapes.joining import stack
 from ...ops.shapes.padding import pad
 from ...ops.sizes_of_values import size_of
-from ...tensors.creation import arange, tensor
+from ...tensors.creation import arange, full, tensor
 
 Tensor = core.Tensor
 
@@ -191,18 +191,25 @@ def pad_packed_sequence(
             [3., 0.]]), tensor([2, 1]))
     """
     steps, live, _ = steps_of(sequence)
-    longest = sequence.batch_sizes.shape[0]
-    if total_length is not None and total_length < longest:
-        raise DomainError(f"pad_packed_sequence: total_length is {total_length}, the longest sequence has {longest} steps")
     shown = live.reshape(*live.shape, *(1 for _ in steps.shape[2:]))
     padded = where(shown, steps, padding_value)
-    if total_length is not None and total_length > longest:
-        after = [0, 0] * (padded.dim() - 1) + [0, total_length - longest]
-        padded = pad(padded, after, value=padding_value)
+    if total_length is not None:
+        padded = _lengthened(padded, total_length, padding_value)
     lengths = live.sum(0)
     if sequence.unsorted_indices is not None:
         padded, lengths = padded.index_select(1, sequence.unsorted_indices), lengths[sequence.unsorted_indices]
     return (padded.transpose(0, 1) if batch_first else padded), lengths
+
+
+def _lengthened(padded: Tensor, total: int, value: float) -> Tensor:
+    """With steps of a value behind; where only the run knows how many there are, too many end it with an index's error."""
+    longest = padded.shape[0]
+    if isinstance(longest > total, core.Tensor):
+        filled = full((total, *padded.shape[1:]), value, dtype=padded.dtype, device=padded.device)
+        return filled.index_copy(0, arange(longest), padded)
+    if total < longest:
+        raise DomainError(f"pad_packed_sequence: total_length is {total}, the longest sequence has {longest} steps")
+    return pad(padded, [0, 0] * (padded.dim() - 1) + [0, total - longest], value=value) if total > longest else padded
 
 
 def pad_sequence(
