@@ -27,8 +27,9 @@ constexpr int64_t kBatchNanoseconds = 1'000'000;
 constexpr int64_t kBatchGrowth = 16;  // from one timed batch to the next
 constexpr uint32_t kManyChunks = 64;  // a share of so many is taken in two calls: one more costs little
 constexpr int64_t kBytesPerWorker =
-    512 << 10;                            // some 20 µs of work: below this, waking a thread costs more than it brings
-constexpr uint64_t kSpinCycles = 60'000;  // about 20 us of waiting awake: the next kernel is usually near
+    512 << 10;  // some 20 µs of work: below this, waking a thread costs more than it brings
+constexpr int64_t kBytesPerAwake = 96 << 10;  // a thread that still waits awake starts within a microsecond
+constexpr uint64_t kSpinCycles = 60'000;      // about 20 us of waiting awake: the next kernel is usually near
 
 int64_t now_nanoseconds() {
   timespec time;
@@ -108,7 +109,7 @@ struct ThreadPool {
   std::mutex mutex;  // held by the thread whose job runs
   Job job;
   Worker workers[kMaxThreads];
-  int started = 1;  // workers that exist; worker 0 is the caller
+  std::atomic<int> started = 1;  // workers that exist; worker 0 is the caller
   alignas(64) std::atomic<uint32_t> pending{0};
   std::atomic<uint32_t> caller_sleeping{0};
 };
@@ -120,6 +121,16 @@ ThreadPool& pool() {
 }
 
 thread_local bool owns_pool = false;
+
+// How many threads, the caller among them, could start at once on a job, up to `wanted`.
+int64_t count_awake(int64_t wanted) {
+  const ThreadPool& p = pool();
+  int64_t count = 1;
+  while (count < std::min<int64_t>(wanted, p.started.load(std::memory_order_acquire)) &&
+         !p.workers[count].sleeping.load(std::memory_order_relaxed))
+    ++count;
+  return count;
+}
 
 // How many units to run next, after `done` of them took `nanoseconds`.
 int64_t next_batch(int64_t done, int64_t nanoseconds) {
@@ -247,7 +258,7 @@ int start_workers(ThreadPool& p, int workers) {
   }
   pthread_attr_destroy(&attributes);
   pthread_sigmask(SIG_SETMASK, &previous, nullptr);
-  return std::min(p.started, workers);
+  return std::min(p.started.load(), workers);
 }
 
 // A fork waits until no job runs. When a signal handler forks from inside a job of this very thread, the other workers
@@ -363,9 +374,10 @@ void set_num_threads(int count) { thread_count().store(std::clamp(count, 1, kMax
 int get_num_threads() { return thread_count().load(std::memory_order_relaxed); }
 
 int plan_workers(int64_t chunks, int64_t cost) {
-  const int64_t useful = std::min(chunks, cost / kBytesPerWorker);
-  if (useful < 2) return 1;
-  return static_cast<int>(std::min<int64_t>(useful, get_num_threads()));
+  const int64_t most = std::min<int64_t>(chunks, get_num_threads());
+  const int64_t woken = std::min(most, cost / kBytesPerWorker), wanted = std::min(most, cost / kBytesPerAwake);
+  if (wanted < 2) return 1;
+  return static_cast<int>(woken < wanted ? std::max(woken, count_awake(wanted)) : woken);
 }
 
 namespace {

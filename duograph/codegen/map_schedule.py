@@ -16,7 +16,8 @@ from duograph.codegen.target import Target
 from duograph.codegen.transpose import emit_tiles, tile_count, transposed_loads
 from duograph.ir.dim import ceildiv, maximum, product
 
-BLOCK = 8192  # elements of the vector dim in one chunk
+MOST_BLOCK, LEAST_BLOCK = 8192, 1024  # elements of the vector dim in one chunk: the cheaper, the more
+BLOCK_COST = 1 << 16  # about, in bytes touched
 STREAM_ELEMENTS = 1 << 22  # from here on results do not stay in the caches anyway: write them past
 STREAM_COST = 50
 LIGHT_COST = 24  # up to here a kernel waits for memory, not for arithmetic
@@ -49,16 +50,29 @@ def emit_map(module: Module, target: Target, symbol: str, facts: Facts) -> list[
         chunks = _emit_rows(body, outer, dim)
     else:
         _emit_flat(body, dim)
-        chunks = ceildiv(facts.extents[dim], BLOCK)
-    weight = max(item_bytes(facts), total_cost(facts, dim) // 4)
-    return [frame.finish(chunks, points * weight)]
+        chunks = ceildiv(facts.extents[dim], _block(facts, dim))
+    return [frame.finish(chunks, points * _weight(facts, dim))]
+
+
+def _weight(facts: Facts, dim: int) -> int:
+    """The cost of an element, in bytes touched."""
+    return max(item_bytes(facts), total_cost(facts, dim) // 4)
+
+
+def _block(facts: Facts, dim: int) -> int:
+    """How many elements of the vector dim make a chunk."""
+    block = MOST_BLOCK
+    while block > LEAST_BLOCK and block * _weight(facts, dim) > BLOCK_COST:
+        block //= 2
+    return block
 
 
 def _emit_flat(body: Body, dim: int) -> None:
     """One dim: the whole chunk range is one contiguous run."""
     f = body.frame.function
-    low = f.mul("%begin", BLOCK)
-    high = f.umin(f.mul("%end", BLOCK), body.extent(dim))
+    block = _block(body.facts, dim)
+    low = f.mul("%begin", block)
+    high = f.umin(f.mul("%end", block), body.extent(dim))
     row = Scope(body.frame.vectors(1), {})
     emit_run(body, row, dim, low, high, stream=_streams(body.facts, dim))
 
@@ -74,15 +88,16 @@ def _emit_rows(body: Body, outer: Sequence[int], dim: int) -> Extent:
     """Several dims: a chunk is a block of ``dim``, of as many rows next to each other as make up for a short one."""
     f, facts = body.frame.function, body.facts
     *far, near = outer
-    blocks, rows = ceildiv(facts.extents[dim], BLOCK), ceildiv(BLOCK, maximum(facts.extents[dim], 1))
+    block = _block(facts, dim)
+    blocks, rows = ceildiv(facts.extents[dim], block), ceildiv(block, maximum(facts.extents[dim], 1))
     groups = ceildiv(facts.extents[near], rows)
     counts = [body.frame.fixed("groups", groups), body.frame.fixed("blocks", blocks)]
 
     def chunk(indices: list[Value]) -> None:
         first = f.mul(indices[-2], body.frame.fixed("rows", rows))
         last = f.umin(f.add(first, body.frame.fixed("rows", rows)), body.extent(near))
-        low = f.mul(indices[-1], BLOCK)
-        high = f.umin(f.add(low, BLOCK), body.extent(dim))
+        low = f.mul(indices[-1], block)
+        high = f.umin(f.add(low, block), body.extent(dim))
         with f.loop(first, last) as index:
             emit_run(body, Scope(body.frame.vectors(1), {**dict(zip(far, indices)), near: index}), dim, low, high)
 

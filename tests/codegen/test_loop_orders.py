@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 import duograph as dg
+from duograph.codegen.emit import compile_kernels
+from duograph.codegen.kernel import Address, Instr, LoopKernel, Operand
+from duograph.codegen.target import get_target
 
 SIZES = [(1, 1), (3, 70), (17, 16), (40, 257), (130, 33)]
 
@@ -147,6 +150,18 @@ def test_short_and_long_rows_in_blocks(inner: int) -> None:
     np.testing.assert_array_equal(dg.tensor(x).repeat_interleave(2, 1).numpy(), x.repeat(2, 1))
     np.testing.assert_array_equal(dg.static(lambda x: x.permute(1, 0, 2) + 1)(dg.tensor(x)).numpy(), x.transpose(1, 0, 2) + 1)
     np.testing.assert_array_equal(dg.roll(dg.tensor(x), 3, 1).numpy(), np.roll(x, 3, 1))
+
+
+@pytest.mark.parametrize(("times", "chunks"), [(1, 1), (2, 1), (6, 4)])
+@pytest.mark.parametrize("gap", [0, 8])
+def test_costly_elements_make_smaller_chunks(times: int, chunks: int, gap: int) -> None:
+    shape, place = ((16, 256), (256, 1)) if gap else ((4096,), (1,))
+    target = Address(1, (place[0] + gap, 1) if gap else place)
+    functions = [Instr("tanh", (i,), "float32") for i in range(times)]
+    body = (Instr("load", (), "float32", Address(0, place)), *functions, Instr("store", (times,), "float32", target))
+    operands = (Operand("float32"), Operand("float32", "out"))
+    (compiled,) = compile_kernels([LoopKernel("k", shape, frozenset(), operands, body)], get_target()).kernels
+    assert compiled.launches[0].chunks == chunks
 
 
 @pytest.mark.parametrize("name", ["amax", "amin"])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from duograph.codegen.contraction.driver import HEADER
 from duograph.codegen.kernel import Address, ContractionKernel, Instr, Operand
 from duograph.codegen.walks import walk_of, with_walks
 from tests.codegen.contraction_calls import contract, product
@@ -164,3 +165,13 @@ def test_matrices_with_one_a_are_multiplied_together(walked: bool, isa: str) -> 
                     expected = (alone + bias[:, None, None]) * np.float32(3) if after else alone
                     np.testing.assert_array_equal(out[:, i], expected)
                 assert np.isnan(wide[count]).all() and np.isnan(wide[:, m]).all()
+
+
+@pytest.mark.parametrize(("m", "n", "joined"), [(16, 128, False), (28, 300, False), (29, 128, True), (16, 64, True)])
+def test_few_rows_read_matrices_side_by_side_where_they_lie(m: int, n: int, joined: bool) -> None:
+    a, b = RNG.standard_normal((m, 40)).astype("float32"), RNG.standard_normal((3, 40, n)).astype("float32")
+    out = np.empty((3, m, n), "float32")
+    compiled = contract(a, b.transpose(1, 0, 2), out.transpose(1, 0, 2), batch=0, m=1, k=1)
+    assert bool(compiled.launches[0].size_exprs[HEADER.index("joined")]) == joined
+    for i in range(3):
+        np.testing.assert_array_equal(out[i], product(a, b[i]))

@@ -72,6 +72,18 @@ done:
 }}
 """
 
+# Stores at the first of its chunks how many it was given.
+SHARE = f"""
+define void @share{SIGNATURE} {{
+entry:
+  %p = load ptr, ptr %args
+  %count = sub i64 %end, %begin
+  %q = getelementptr i64, ptr %p, i64 %begin
+  store i64 %count, ptr %q
+  ret void
+}}
+"""
+
 
 def spin_spec(cost: int = 1 << 30, inplace: bool = False) -> dict[str, object]:
     """One mark per chunk; sizes: rounds per chunk, number of chunks."""
@@ -130,6 +142,32 @@ def test_every_chunk_runs_exactly_once(threads: int) -> None:
         for _ in range(3):
             (out,) = program.run_raw([np.zeros(1, np.int64)], [], [10, chunks])
             np.testing.assert_array_equal(np.frombuffer(out["data"], np.int64), 1)
+
+
+def test_small_kernels_are_shared_with_workers_that_are_awake() -> None:
+    spec: dict[str, object] = {
+        "inputs": [1],
+        "n_sizes": 2,
+        "regs": [["const", 1 << 30], ["const", 256 << 10], ["const", 8], ["mul", 3, 6]],
+        "slots": [["output", 0], ["output", 1]],
+        "outputs": [[5, [3], None]] * 2,
+        "symbols": ["spin", "share"],
+    }
+    wake = ["kernel", 0, [0], [2], 3, None, None, 4]
+    share = [["zero", 1, 7], ["kernel", 1, [1], [], 3, None, None, 5]]
+    code = compile_object(SPIN + SHARE)
+    alone = core.Program({**spec, "steps": [["zero", 0, 7], *share]}, code)
+    behind = core.Program({**spec, "steps": [["zero", 0, 7], wake, *share]}, code)
+
+    def shares(program: core.Program) -> list[int]:
+        return list(np.frombuffer(program.run_raw([np.zeros(1, np.int64)], [], [10, 2])[1]["data"], np.int64))
+
+    core.set_num_threads(2)
+    assert [1, 1] in [shares(behind) for _ in range(100)]
+    time.sleep(0.05)  # the worker sleeps by now
+    assert shares(alone) == [2, 0]
+    core.set_num_threads(1)
+    assert all(shares(behind) == [2, 0] for _ in range(10))
 
 
 def test_uneven_sharing_many_callers() -> None:

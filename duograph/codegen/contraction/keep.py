@@ -14,13 +14,12 @@ from duograph.codegen.llvm import Module
 from duograph.ir.dim import ceildiv, maximum, minimum
 
 KEEP = "keep"
-# Fewer rows read B where it lies, or nearly as fast.
-_FEWEST_ROWS = 29
+MOST_IN_PLACE = 28  # so many rows, or fewer, read B where it lies, or nearly as fast
 
 
 def keep_of(dtype: str, shape: TileShape, operand: int, m: Extent, n: Extent, k: Extent, b_k: Extent, b_n: Extent) -> Keep:
     """The panels of B, where enough rows share them. The sizes: k, n, strides in elements, bytes of a panel."""
-    wanted = minimum(maximum(m - _FEWEST_ROWS + 1, 0), 1)
+    wanted = minimum(maximum(m - MOST_IN_PLACE, 0), 1)
     keep = all_panels(dtype, shape, operand, n, k, b_k, b_n)
     return keep._replace(chunks=keep.chunks * wanted)
 

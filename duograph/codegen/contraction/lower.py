@@ -10,7 +10,7 @@ from duograph.codegen.contraction.block import scratch_bytes
 from duograph.codegen.contraction.direct_lower import Direct, direct_form, images_first, is_keepable, pays, product_launch
 from duograph.codegen.contraction.driver import BATCH_WORDS, HEADER
 from duograph.codegen.contraction.epilogue import Epilogue, emit_epilogue_function, emit_epilogue_launch, may_run_hot
-from duograph.codegen.contraction.keep import keep_of
+from duograph.codegen.contraction.keep import MOST_IN_PLACE, keep_of
 from duograph.codegen.contraction.library import library_dtype, symbol_of
 from duograph.codegen.contraction.parts import PARTS, TILED, part_symbols, parts_word
 from duograph.codegen.contraction.shape import tile_shape
@@ -36,7 +36,7 @@ from duograph.codegen.llvm import Module
 from duograph.codegen.map_schedule import emit_map
 from duograph.codegen.target import Target
 from duograph.codegen.walks import walk_of, with_walks
-from duograph.ir.dim import ceildiv, contiguous_strides, floordiv, maximum, product
+from duograph.ir.dim import ceildiv, contiguous_strides, floordiv, maximum, minimum, product
 
 Strides = tuple[Extent, ...]
 
@@ -316,13 +316,19 @@ class _Lowering:
         joined = self._joined(a, b)
         words["spread"] = place = len(HEADER) + BATCH_WORDS * len(batches) if walked else 0
         place = place or len(HEADER) + BATCH_WORDS * len(batches)
-        words["joined"] = place + len(_words_of(walks)) if joined else 0
+        words["joined"] = (place + len(_words_of(walks))) * self._pays_to_join(b, m, n) if joined else 0
         matrices = product([extent for extent, *_ in batches])
         chunks = matrices * ceildiv(m, _ROWS) * ceildiv(n, _COLUMNS)
         # multiply-adds where rows and columns share what is read, else memory: a vector times a matrix reads it once
         cost = maximum(floordiv(matrices * m * n * k, 2), DTYPES[self.dtype].size * matrices * k * (m + n))
         header = [words[name] for name in HEADER]
         return (*header, *(word for dim in batches for word in dim), *_words_of(walks), *_words_of(joined)), chunks, cost
+
+    def _pays_to_join(self, b: _Matrix, m: Extent, n: Extent) -> Extent:
+        """1 where matrices along n are better multiplied as one, else 0: a B that few rows read where it lies is not packed."""
+        if b.k or b.columns or b.strides[-1] != 1:
+            return 1
+        return minimum(maximum(m - MOST_IN_PLACE, 0) + maximum(_COLUMNS - n, 0), 1)
 
     def _joined(self, a: _Matrix, b: _Matrix) -> tuple[Walk, ...]:
         """Walks by which the last outer dim of n is one with the columns; none where there is no such dim."""

@@ -206,7 +206,8 @@ def _lengthened(padded: Tensor, total: int, value: float) -> Tensor:
     longest = padded.shape[0]
     if isinstance(longest > total, core.Tensor):
         filled = full((total, *padded.shape[1:]), value, dtype=padded.dtype, device=padded.device)
-        return filled.index_copy(0, arange(longest), padded)
+        lengthened: Tensor = filled.index_copy(0, arange(longest), padded)
+        return lengthened
     if total < longest:
         raise DomainError(f"pad_packed_sequence: total_length is {total}, the longest sequence has {longest} steps")
     return pad(padded, [0, 0] * (padded.dim() - 1) + [0, total - longest], value=value) if total > longest else padded

@@ -51,8 +51,8 @@ def _parts(x: Any, count: int, size: Any) -> list[Any]:
 
 def _products(state: Any, weight: Any, count: int) -> list[Any]:
     """The state times each gate's weights."""
-    made = contraction(state, weight, "nk,gkh->ngh")
-    return [select(made, 1, i) for i in range(count)]
+    made = contraction(state, weight, "nk,gkh->gnh")
+    return [select(made, 0, i) for i in range(count)]
 
 
 def _plain(activation: Callable[[Any], Any], slope: Callable[[Any, Any], Any]) -> Cell:
