@@ -27,11 +27,15 @@ def _run_group(name: str, threads: int, only: str | None) -> None:
         return only is None or only in title
 
     chooses = "wanted" in inspect.signature(group.cases).parameters  # what is not wanted is not built
+    results = []
     for case in group.cases(wanted) if chooses else group.cases():
         if wanted(case.title):
             rounds, pause = getattr(group, "ROUNDS", 21), 0.2 if threads > 1 else 0.0
-            harness.show(harness.measure(case, rounds=rounds, pause=pause))
+            results.append(harness.measure(case, rounds=rounds, pause=pause))
+            harness.show(results[-1])
             sys.stdout.flush()
+    for line in getattr(group, "summary", lambda results: ())(results):
+        print(line)
 
 
 def main() -> None:

@@ -5,12 +5,14 @@ The floor is 2 * multiply-adds over the processor's peak, or the bytes of all op
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from statistics import geometric_mean
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.harness import OURS, Case
+from benchmarks.convolution_peers import LAST, TAPS_FIRST, jax_gradient, tensorflow_gradient
+from benchmarks.harness import OURS, Case, Result
 from benchmarks.peers import load
 
 THREADS = (1, 2)
@@ -73,7 +75,7 @@ def _forward(shape: Shape, batch: int) -> Case:
         contestants["torch, channels last"] = lambda: torch.nn.functional.conv2d(*last, *form)
     if jax := load("jax"):
         contestants["jax.jit"] = _jax(jax, shape, x, w)
-    return Case(f"forward, batch {batch}, {shape.title}", contestants, {"torch": 1.04})
+    return Case(_title(shape, batch, None), contestants, {"torch": 1.04})
 
 
 def _jax(jax: Any, shape: Shape, x: np.ndarray, w: np.ndarray) -> Callable[[], object]:
@@ -101,16 +103,50 @@ def _gradient(shape: Shape, batch: int, which: int) -> Case:
         last = [value.to(memory_format=torch.channels_last) for value in theirs]
         mask = [which == 0, which == 1, False]
         form_ = (None, (shape.stride,) * 2, low, (1, 1), False, (0, 0), shape.groups, mask)
-        contestants["torch"] = lambda: torch.ops.aten.convolution_backward(*theirs, *form_)
-        contestants["torch, channels last"] = lambda: torch.ops.aten.convolution_backward(*last, *form_)
-    title = f"gradient to the {('input', 'kernels')[which]}, batch {batch}, {shape.title}"
-    return Case(title, contestants, {"best": 1.1}, tuple(name for name in contestants if name != OURS))
+        contestants["torch"] = lambda: torch.ops.aten.convolution_backward(*theirs, *form_)[which]
+        contestants["torch, channels last"] = lambda: torch.ops.aten.convolution_backward(*last, *form_)[which]
+    contestants |= jax_gradient(shape, (x, w, g), which) | tensorflow_gradient(shape, (x, w, g), which)
+    _agree(contestants, which)
+    names = tuple(name for name in contestants if name != OURS)
+    return Case(_title(shape, batch, which), contestants, {"best": 1.1} if names else {}, names)
 
 
-def cases() -> Iterator[Case]:
+def _agree(contestants: dict[str, Callable[[], Any]], which: int) -> None:
+    """All give what we give, up to how it lies in memory."""
+    wanted = np.asarray(contestants[OURS]())
+    order = (LAST, TAPS_FIRST)[which]
+    for name, call in contestants.items():
+        found = np.asarray(call())
+        if name in ("jax.jit, channels last", "TF function"):
+            found = found.reshape([wanted.shape[axis] for axis in order]).transpose(np.argsort(order))
+        np.testing.assert_allclose(found, wanted, atol=1e-3 * np.abs(wanted).max(), err_msg=name)
+
+
+def _title(shape: Shape, batch: int, which: int | None) -> str:
+    work = "forward" if which is None else f"gradient to the {('input', 'kernels')[which]}"
+    return f"{work}, batch {batch}, {shape.title}"
+
+
+def cases(wanted: Callable[[str], bool] = lambda title: True) -> Iterator[Case]:
     for batch in BATCHES:
         for shape in SHAPES:
-            yield _forward(shape, batch)
+            if wanted(_title(shape, batch, None)):
+                yield _forward(shape, batch)
     for which in (0, 1):
         for shape in SHAPES:
-            yield _gradient(shape, BATCHES[-1], which)
+            if wanted(_title(shape, BATCHES[-1], which)):
+                yield _gradient(shape, BATCHES[-1], which)
+
+
+def summary(results: Iterable[Result]) -> Iterator[str]:
+    """Geometric means over the shapes of the best peer's time over ours."""
+    families: dict[str, list[float]] = {}
+    for result in results:
+        ratios = {peer: ratio for peer, ratio, _ in result.ratios()}
+        if ratios:
+            families.setdefault(result.title.rpartition(", ")[0], []).append(min(ratios.values()))
+    for family, best in families.items():
+        yield f"{family}: {len(best)} shapes, geometric mean {geometric_mean(best):.2f} × the best peer of each"
+    gradients = [ratio for family, best in families.items() if family.startswith("gradient") for ratio in best]
+    if gradients:
+        yield f"both gradients: geometric mean {geometric_mean(gradients):.2f} × the best peer of each   asked ≥ 1.1"

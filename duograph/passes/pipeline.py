@@ -15,6 +15,7 @@ from .rewriting.cleanup import merge_common
 from .rewriting.contract_fma import contract_fma
 from .rewriting.drop_dead import drop_dead
 from .rewriting.expand import expand
+from .rewriting.few_rows import few_rows
 from .rewriting.fold import fold_constants
 from .rewriting.hoist import hoist
 from .rewriting.join_loops import join_loops
@@ -58,6 +59,7 @@ TIDY: tuple[Pass, ...] = (  # until nothing changes
     ("drop_dead", lambda graph, options: drop_dead(graph)),
 )
 CONTRACT: tuple[Pass, ...] = (
+    ("few_rows", lambda graph, options: few_rows(graph)),
     ("contract_fma", lambda graph, options: graph if options.strict else contract_fma(graph)),
     ("lay_out_loops", lambda graph, options: lay_out_loops(graph)),
     ("drop_dead", lambda graph, options: drop_dead(graph)),
