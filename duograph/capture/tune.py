@@ -146,7 +146,8 @@ def _measured(kernel: ContractionKernel, ways: Sequence[str], kept: bool) -> dic
     tensors = [_memory(reach) for reach in measure.reaches(kernel)]
     if kept:
         tensors[0] = core.as_subclass(tensors[0], _Parameter)
-    return measure.race({way: measure.Measured(algorithms.made_as(kernel, way), tensors) for way in ways})
+    runnable = {way: measure.Measured(algorithms.made_as(kernel, way), tensors) for way in ways}
+    return measure.race(runnable, algorithms.way_of(algorithms.by_rule(kernel)))
 
 
 class _Parameter(core.Tensor):

@@ -32,7 +32,7 @@ def fastest(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[tuple[str, 
     measured: list[tuple[str, ...]] = []
 
     def make(way: str) -> list[tuple[str, ...]]:
-        def race(ways: dict[str, Any]) -> dict[str, float]:
+        def race(ways: dict[str, Any], rule: str) -> dict[str, float]:
             measured.append(tuple(ways))
             return {name: 1e-3 if name == way else 2e-3 for name in ways}
 
@@ -79,7 +79,7 @@ def test_the_fastest_way_is_taken_and_no_bit_changes(way: str, place: Path, fast
 
 def test_what_is_hardly_faster_is_not_taken(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, x, w = convolution()
-    monkeypatch.setattr(measure, "race", lambda ways: {name: 1.0 if name == "direct" else 0.98 for name in ways})
+    monkeypatch.setattr(measure, "race", lambda ways, rule: {name: 1.0 if name == "direct" else 0.98 for name in ways})
     (row,) = dg.tune(dg.static(run), x, w).contractions
     assert row.rule == row.way == "direct" and row.gain == 1.0
 
@@ -93,7 +93,7 @@ x, w = dg.ones(2, 16, 14, 14), dg.ones(40, 16, 3, 3)
 dg.set_num_threads(int(sys.argv[1]))
 if sys.argv[2] == "tune":
     from duograph.runtime import measure
-    measure.race = lambda ways: {name: 1.0 if name == "direct" else 2.0 for name in ways}
+    measure.race = lambda ways, rule: {name: 1.0 if name == "direct" else 2.0 for name in ways}
     dg.tune(run, x, w)
 print(run(x, w).sum().item(), "llvmlite" in sys.modules)
 print([kernel.way for kernel in run.explain(x, w).static.kernel_list if kernel.way], len(choices.table()))
