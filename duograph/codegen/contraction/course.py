@@ -16,14 +16,16 @@ from duograph.ir.dim import ceildiv
 # (of x, of panels: i32 bytes), one before each of these pieces, one behind the last.
 LINE, STRETCH, MOVE = 64, 16, 8
 ROW = 3  # taps
+FORTH, BACK = 1, 2  # which way the taps of a row go
 SLOTS = 4  # courses at a time: all rows, without the first ones, without the last ones, without both
-# ``steps``: i32, bytes of x from each k to the next; ``row``: rows of taps in a plane, of which those from ``low`` to
-# ``high`` - 1 are gone through.
+# ``steps``: i32, bytes of x from each k to the next, ``tap``: from tap to tap of a row; ``rows``: rows of taps in a plane, of
+# which those from ``low`` to ``high`` - 1 are gone through.
 MAKE = (
     ("ptr", "out"),
     ("ptr", "steps"),
     ("i64", "k"),
     ("i64", "block"),
+    ("i64", "tap"),
     ("i64", "rows"),
     ("i64", "low"),
     ("i64", "high"),
@@ -59,7 +61,11 @@ class Courses:
             return f.umin(f.ceildiv(distance, w["row_hole"]), w["tap_rows"])
 
         low = taps("row_low")
-        return str(f.add(low, f.shl(f.umax(taps("row_high"), low), 32)))
+        high = f.umax(taps("row_high"), low)
+        back = f.icmp("ne", w["rows_back"], 0)
+        first = f.select(back, f.sub(w["tap_rows"], high), low)
+        end = f.select(back, f.sub(w["tap_rows"], low), high)
+        return str(f.add(first, f.shl(end, 32)))
 
     def find(self, rows: str, wanted: str) -> str:
         """The course through these rows; anything unless it is ``wanted``."""
@@ -70,7 +76,8 @@ class Courses:
         missing = f.op(f"and i1 {wanted}, {f.icmp('ne', rows, f.load('i64', slot))}")
         with f.when(missing):
             f.store("i64", rows, slot)
-            values: list[Value] = [slot, self.steps, w["k"], self.block, w["tap_rows"], low, high]
+            tap = f.select(f.icmp("eq", w["triples"], BACK), -f.shape.size, f.shape.size)
+            values: list[Value] = [slot, self.steps, w["k"], self.block, tap, w["tap_rows"], low, high]
             f.call("make_course", [(type, value) for (type, _), value in zip(MAKE, values)])
         return slot
 
@@ -118,11 +125,11 @@ class _Maker:
         inside = f.op(f"and i1 {self._is_inside()}, {f.icmp('ne', count, 0)}")
         x, b = f.load("i64", self.x), f.load("i64", self.b)
         row = f.load("i64", self.row)
-        at_x = f.select(inside, f.add(f.load("i64", self.row_x), f.mul(first, f.shape.size)), x)
+        at_x = f.select(inside, f.add(f.load("i64", self.row_x), f.mul(first, "%tap")), x)
         at_b = f.select(inside, f.mul(f.add(f.mul(row, ROW), first), self.width), b)
         self._go(at_x, at_b)
         made = f.select(inside, count, 0)
-        f.store("i64", f.add(at_x, f.mul(made, f.shape.size)), self.x)
+        f.store("i64", f.add(at_x, f.mul(made, "%tap")), self.x)
         f.store("i64", f.add(at_b, f.mul(made, self.width)), self.b)
         return made
 

@@ -8,13 +8,14 @@ element is the chain that it is in `block`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from duograph.codegen.contraction.course import SLOTS, Courses
+from duograph.codegen.contraction.course import BACK, SLOTS, Courses
 from duograph.codegen.contraction.direct_rows import LEFT, RIGHT, add_row_tiles
-from duograph.codegen.contraction.direct_rows import TABLE as ROWS_TABLE
 from duograph.codegen.contraction.direct_rows import TILE as ROWS_TILE
+from duograph.codegen.contraction.direct_rows import table_name as rows_table
 from duograph.codegen.contraction.direct_tile import (
     STEP_BYTES,
     TABLE,
@@ -22,6 +23,7 @@ from duograph.codegen.contraction.direct_tile import (
     TURN,
     add_direct_tiles,
     sums_bytes,
+    table_name,
 )
 from duograph.codegen.contraction.driver import ABI, stop_flag
 from duograph.codegen.contraction.pack import PACK_B, add_packers
@@ -35,12 +37,13 @@ PART, NARROW_PART = "direct", "direct_narrow"
 # The words of a launch; then (extent, stride in elements) of each dim of k in x, of the pixels of an image, and of k in a
 # kernel, outer to inner. "panel": bytes of a panel; "group": panels in a group; "strip": pixels in one; "kept": which of args
 # is null or all panels, kept with the kernels, 0 for none. "course": bytes of a course; "triples": whether rows of taps are
-# three side by side; "tap_rows" of them in a plane; "image_rows" of pixels. Tap row t of pixel row p lies on zeros if
-# p * "row_step" + t * "row_hole" is below "row_low" or not below "row_high". "spared": which ends of a row of pixels do.
+# three side by side, and which way; "tap_rows" of them in a plane; "image_rows" of pixels. Tap row t of pixel row p, counted from
+# the last one if "rows_back", lies on zeros if p * "row_step" + t * "row_hole" is below "row_low" or not below "row_high".
+# "spared": which ends of a row of pixels do.
 HEADER = (
     *("images", "kernels", "k", "pixels", "w_kernel", "x_image", "c_image", "c_kernel"),
-    *("panel", "group", "strip", "course", "triples", "tap_rows", "image_rows", "row_step", "row_hole", "row_low", "row_high"),
-    *("spared", "epilogue", "kept", "k_dims", "pixel_dims", "w_dims"),
+    *("panel", "group", "strip", "course", "triples", "tap_rows", "image_rows", "row_step", "row_hole", "row_low"),
+    *("row_high", "rows_back", "spared", "epilogue", "kept", "k_dims", "pixel_dims", "w_dims"),
 )
 DIM, LINE = 16, 64
 _HEIGHTS = "direct_heights"
@@ -254,7 +257,8 @@ def _choose(
     place = pixels.outer(number)
     beside, second = f.icmp("eq", pixels.step, size), f.icmp("eq", pixels.step, 2 * size)
     near = f.op(f"or i1 {beside}, {second}")
-    by_rows = f.op(f"and i1 {near}, {f.icmp('ne', courses.words['triples'], 0)}")
+    back = f.icmp("eq", courses.words["triples"], BACK)
+    by_rows = f.op(f"and i1 {f.select(back, beside, near, 'i1')}, {f.icmp('ne', courses.words['triples'], 0)}")
     rows = f.load("i64", f.gep(f"@{_HEIGHTS}", f.umin(left, most), 8))
     taps, taps_below = courses.rows_of(number), courses.rows_of(f.add(number, 1))
     twice = near
@@ -266,15 +270,16 @@ def _choose(
     ):
         twice = f.op(f"and i1 {twice}, {fact}")
 
-    def kind(near_name: str, other: str) -> Value:
-        one, two = (f.select(twice, f"@{near_name.format(s, 2)}", f"@{near_name.format(s, 1)}", "ptr") for s in (1, 2))
-        return f.select(near, f.select(beside, one, two, "ptr"), f"@{other}", "ptr")
+    def kind(name: Callable[[int | str, int], str], step: int | str) -> Value:
+        return f.select(twice, f"@{name(step, 2)}", f"@{name(step, 1)}", "ptr")
 
+    forth = f.select(beside, kind(rows_table, 1), kind(rows_table, 2), "ptr")
+    of_rows = f.select(back, kind(rows_table, "back"), forth, "ptr")
+    of_k = f.select(near, f.select(beside, kind(table_name, 1), kind(table_name, 2), "ptr"), f"@{TABLE}", "ptr")
     begins = f.select(f.icmp("eq", within, 0), f.and_(courses.words["spared"], LEFT), 0)
     ends = f.select(f.icmp("eq", f.add(within, rows), pixels.extent), f.and_(courses.words["spared"], RIGHT), 0)
     spared = f.select(twice, courses.words["spared"], f.or_(begins, ends))
-    of_rows = f.load("ptr", f.gep(str(kind(f"{ROWS_TABLE}_{{}}_{{}}", f"{ROWS_TABLE}_1_1")), spared, 8))
-    table = f.select(by_rows, of_rows, kind(f"{TABLE}_{{}}_{{}}", TABLE), "ptr")
+    table = f.select(by_rows, f.load("ptr", f.gep(str(of_rows), spared, 8)), of_k, "ptr")
     tile = f.load("ptr", f.gep(str(table), f.select(twice, pixels.extent, rows), 8))
     a_row = f.select(twice, f.sub(pixels.outer(f.add(number, 1)), place), pixels.step)
     count = f.select(twice, f.shl(pixels.extent, 1), rows)

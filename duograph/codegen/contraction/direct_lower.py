@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from duograph.codegen.contraction.course import ROW, SLOTS, course_bytes
+from duograph.codegen.contraction.course import BACK, FORTH, ROW, SLOTS, course_bytes
 from duograph.codegen.contraction.direct import HEADER, NARROW_PART, PART, before_panels, behind_panels, narrow
 from duograph.codegen.contraction.direct_rows import LEFT, RIGHT
 from duograph.codegen.contraction.epilogue import may_run_hot
@@ -201,20 +201,30 @@ def product_launch(d: Direct, dtype: str, shape: TileShape, args: tuple[int, ...
 def _rows_of_taps(d: Direct) -> dict[str, Extent]:
     """The words about rows of taps: whether a row is three side by side, and which ones lie on zeros."""
     taps, apart = d.k_walk[-1]
-    rows, columns = d.borders if len(d.borders) == 2 else (None, None)
-    words: dict[str, Extent] = {"triples": _is(taps, ROW, apart, 1)}
+    backwards = isinstance(apart, int) and apart == -1
     along = d.k_walk[-2][0] if len(d.k_walk) > 1 else 1
-    words |= {"tap_rows": along, "image_rows": 1, "row_step": 0, "row_hole": 1, "row_low": 0, "row_high": along, "spared": 0}
-    if rows is None or columns is None or len(d.k_walk) < 3 or len(d.pixel_walk) < 2:
+    triples = _is(taps, ROW) * BACK if backwards else _is(taps, ROW, apart, 1) * FORTH
+    words: dict[str, Extent] = {"triples": triples, "tap_rows": along, "image_rows": 1, "row_step": 0, "row_hole": 1}
+    words |= {"row_low": 0, "row_high": along, "rows_back": 0, "spared": 0}
+    if len(d.borders) != 2 or len(d.k_walk) < 3 or len(d.pixel_walk) < 2:
         return words
+    (rows, rows_back), (columns, columns_back) = map(_forwards, d.borders)
     height, (width, step) = d.pixel_walk[-2][0], d.pixel_walk[-1]
-    known = _is(height, rows.places, along, rows.taps) * _is(width, columns.places, taps, columns.taps)
-    known = known * _is(step, columns.step, apart, columns.hole) * holds([(1, rows.hole)])
+    known = _is(height, rows.places, along, rows.taps, width, columns.places, taps, columns.taps, step, columns.step)
+    known = known * (int(columns.hole == 1) if columns_back else _is(apart, columns.hole)) * int(columns_back == backwards)
     words |= {"image_rows": height, "row_step": rows.step * known, "row_hole": maximum(rows.hole, 1)}
-    words |= {"row_low": rows.low * known, "row_high": rows.high * known + along * (1 - known)}
-    beyond = (width - 1) * step + (ROW - 1) * apart - columns.high + 1
+    words |= {"row_low": rows.low * known, "row_high": rows.high * known + along * (1 - known), "rows_back": int(rows_back)}
+    beyond = (width - 1) * step + (ROW - 1) - columns.high + 1
     left, right = (minimum(maximum(amount, 0), 1) for amount in (columns.low, beyond))
     return words | {"spared": (left * LEFT + right * RIGHT) * known}
+
+
+def _forwards(border: Border) -> tuple[Border, bool]:
+    """The border with taps counted from the first in x, and whether they were counted from the last."""
+    if not isinstance(border.hole, int) or border.hole > 0:
+        return border, False
+    span = (border.taps - 1) * -border.hole
+    return border._replace(hole=-border.hole, low=border.low + span, high=border.high + span), True
 
 
 def _is(*pairs: Extent) -> Extent:

@@ -30,16 +30,22 @@ LEFT, RIGHT = 1, 2  # the first window begins on a zero, the last one ends on on
 _LEAST_SPARING = 5  # pixels in a row below which nothing is left out
 
 
+def table_name(step: int | str, lines: int) -> str:
+    """Of the tiles whose pixels are ``step`` apart, or whose taps go "back"."""
+    return f"{TABLE}_{step}_{lines}"
+
+
 class RowKind(NamedTuple):
-    """Tiles whose pixels are ``step`` elements apart, on so many lines, and what they may leave out."""
+    """Tiles whose pixels are ``step`` elements apart, on so many lines, what they may leave out, and how far taps are apart."""
 
     step: int
     lines: int
     sparing: tuple[int, ...]
+    tap: int = 1
 
     @property
     def name(self) -> str:
-        return f"{TABLE}_{self.step}_{self.lines}"
+        return table_name(self.step if self.tap > 0 else "back", self.lines)
 
 
 KINDS = (
@@ -47,6 +53,8 @@ KINDS = (
     RowKind(1, 2, (0, LEFT | RIGHT)),
     RowKind(2, 1, (0, LEFT)),
     RowKind(2, 2, (0, LEFT)),
+    RowKind(1, 1, (0, LEFT, RIGHT, LEFT | RIGHT), -1),
+    RowKind(1, 2, (0, LEFT | RIGHT), -1),
 )
 
 
@@ -112,7 +120,7 @@ class _Tile:
         sums = self._multiplied(b, seen, values[self.fixed :], 0, 0)
         f.prefetch(following, locality=2)
         following, b = f.gep(following, "%next_step"), f.gep(b, self.row_bytes)
-        return [moves, following, b, *(f.gep(line, f.shape.size) for line in seen), *sums]
+        return [moves, following, b, *(f.gep(line, self.kind.tap * f.shape.size) for line in seen), *sums]
 
     def _row(self, values: list[str]) -> list[str]:
         f, (moves, following, b, *seen) = self.f, values[: self.fixed]
@@ -121,7 +129,7 @@ class _Tile:
         for tap in range(ROW):
             f.prefetch(following, locality=2)
             following = f.gep(following, "%next_step")
-            spared = self.spared & {0: LEFT, ROW - 1: RIGHT}.get(tap, 0)
+            spared = self.spared & {0: LEFT, ROW - 1: RIGHT}.get(tap if self.kind.tap > 0 else ROW - 1 - tap, 0)
             sums = self._multiplied(b, seen, sums, tap, spared)
         return [*self._moved([moves, following, b, *seen]), *sums]
 
@@ -135,7 +143,7 @@ class _Tile:
             line, within = divmod(i, self.rows)
             own = sums[i * self.vectors : (i + 1) * self.vectors]
             if within != without:
-                a = f.broadcast(f.gep(seen[line], (within * self.kind.step + tap) * f.shape.size))
+                a = f.broadcast(f.gep(seen[line], (within * self.kind.step + tap * self.kind.tap) * f.shape.size))
                 own = [f.multiply_add(a, column, value) for column, value in zip(columns, own)]
             added += own
         return added

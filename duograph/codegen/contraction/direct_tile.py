@@ -47,10 +47,15 @@ class TileKind(NamedTuple):
 
 KINDS = (
     TileKind("", None),
-    *(TileKind(f"_{step}_{lines}", step, lines) for lines in (1, 2) for step in (1, 2)),
+    *(TileKind(f"_{step}_{lines}", step, lines) for lines in (1, 2) for step in (1, 2)),  # as `table_name` says
 )
 
 BESIDE = KINDS[1]  # pixels side by side
+
+
+def table_name(step: int | str, lines: int) -> str:
+    """Of the tiles whose pixels are ``step`` apart."""
+    return f"{TABLE}_{step}_{lines}"
 
 
 def sums_bytes(shape: TileShape) -> int:
