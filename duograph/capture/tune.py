@@ -40,7 +40,7 @@ class Tuner:
     after calls with several sizes. Measure on a machine that does nothing else.
 
     Args:
-        function: a static function.
+        function: a static function or method, or a Module whose class is static.
         args, kwargs: what it is called with.
         winograd: measure Winograd's way, too, for convolutions of float32 with 3 × 3 taps and a stride of 1, and their
             gradients to the image: F(4×4, 3×3), a quarter of the multiplications. Its rounding errors are larger: for
@@ -64,6 +64,7 @@ class Tuner:
     def __call__(self, function: Any, /, *args: Any, winograd: bool = False, **kwargs: Any) -> TuneReport:
         if state.recorder is not None:
             raise CaptureError("tune: it measures, which a static function cannot do", hint="call it outside")
+        function, args = _found(function, args)
         if not isinstance(function, core.StaticFunction):
             what = getattr(function, "__name__", type(function).__name__)
             raise ArgumentError(f"tune: {what} is not a static function", hint="dg.tune(dg.static(function), *args)")
@@ -87,6 +88,16 @@ class Tuner:
 
 
 tune = Tuner()
+
+
+def _found(function: Any, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+    """The static function behind a method, or behind a Module whose class is static, and what it is called with."""
+    if isinstance(function, core.StaticFunction):
+        return function, args
+    method = getattr(function, "forward", function)
+    if isinstance(getattr(method, "__func__", None), core.StaticFunction):
+        return method.__func__, (method.__self__, *args)
+    return function, args
 
 
 def _tune(handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any], winograd: bool) -> TuneReport:

@@ -177,6 +177,25 @@ def test_a_training_step_is_tuned_without_being_run(place: Path) -> None:
     assert not np.array_equal(layer.weight.detach().numpy(), before.numpy())
 
 
+def test_methods_and_modules_of_static_classes(place: Path, fastest: Any) -> None:
+    @dg.static
+    class Network(dg.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = dg.nn.Conv2d(16, 40, 3)
+
+        def forward(self, x: Any) -> Any:
+            return self.layer(x)
+
+    network, x = Network(), dg.rand(2, 16, 9, 9)
+    fastest("direct")
+    with dg.no_grad():
+        before = network(x)
+        for given in (network, network.forward):
+            assert [row.way for row in dg.tune(given, x).contractions] == ["direct"]
+        assert np.array_equal(network(x).numpy(), before.numpy())
+
+
 def test_sizes_that_only_a_run_knows_are_left(place: Path) -> None:
     run, x, w = convolution()
     function = dg.static(run)
