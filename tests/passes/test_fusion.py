@@ -423,7 +423,7 @@ def test_zeros_are_written_right_before_what_is_added_to_them() -> None:
     ]
 
 
-def test_parts_whose_elements_lie_by_turns_are_written_by_one_kernel() -> None:
+def test_parts_by_turns_in_memory_or_of_shared_values_are_written_by_one_kernel() -> None:
     text = """graph g(%x: float32[n, SIZE], %y: float32[n, SIZE]) {
   %0: float32[n, SIZE] = add(%x, %y)
   %1: float32[n, SIZE] = sub(%x, %y)
@@ -433,7 +433,11 @@ def test_parts_whose_elements_lie_by_turns_are_written_by_one_kernel() -> None:
 """
     (kernel,) = kernels(text.replace("SIZE", "1").replace("TWICE", "2"))
     assert ops(kernel).count("load") == ops(kernel).count("store") == 2
-    assert len(kernels(text.replace("SIZE", "5").replace("TWICE", "10"))) == 2
+    (kernel,) = kernels(text.replace("SIZE", "5").replace("TWICE", "10"))  # computed of shared values
+    assert ops(kernel).count("load") == ops(kernel).count("store") == 2
+    apart = text.replace("add(%x, %y)", "abs(%x)").replace("sub(%x, %y)", "neg(%y)")
+    assert len(kernels(apart.replace("SIZE", "1").replace("TWICE", "2"))) == 1
+    assert len(kernels(apart.replace("SIZE", "5").replace("TWICE", "10"))) == 2
 
 
 def test_a_value_and_its_transpose_are_written_once_for_their_product() -> None:

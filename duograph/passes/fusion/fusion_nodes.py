@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from duograph.codegen.contraction.shape import most_in_a_chain
 from duograph.ir.dim import Expr, bounds, contiguous_strides, product
 from duograph.ir.effects import must_run
 from duograph.ir.graph import Node, Value
 from duograph.ir.late import late_symbol
-from duograph.ir.primitives import MOVEMENT, PRIMITIVES
+from duograph.ir.primitives import ELEMENTWISE, MOVEMENT, PRIMITIVES
 from duograph.ir.substitution import symbols
 
 from .access import ZERO, Access, Index, loop_index
@@ -15,6 +17,7 @@ from .fusion_requests import Requests
 from .groups import Buffer, Group, Placement, Request, Store, Target
 from .small_loops import is_small, operand_kinds
 
+MAX_OPERANDS = 48  # looked at to find out whether parts are computed of shared values
 MAX_TURNS = 8  # parts of a concatenation that one kernel writes by turns
 
 
@@ -128,12 +131,15 @@ class OwnNodes(Requests):
         return PRIMITIVES[value.node.op].kind != MOVEMENT and value.node.op != "constant"
 
     def _concat(self, node: Node, placement: Placement, writers: list[Group]) -> None:
-        """A kernel for each part; one for all where their elements lie by turns in memory, so that it is gone through once."""
+        """A kernel for each part; one for all where their elements lie by turns in memory, so that it is gone through once, or
+        where all are computed of shared values.
+        """
         dim = node.attrs["dim"]
         offset: Expr = placement.offset
         shape = node.inputs[0].shape
-        turns = self.share and self.fuse and 1 < len(node.inputs) <= MAX_TURNS and all(size == 1 for size in shape[dim:])
-        together = turns and all(part.shape == shape for part in node.inputs)
+        alike = 1 < len(node.inputs) <= MAX_TURNS and all(part.shape == shape for part in node.inputs)
+        turns = alike and (all(size == 1 for size in shape[dim:]) or _computed_together(node.inputs))
+        together = turns and self.share and self.fuse
         for part in node.inputs:
             if not (together and writers):
                 group, access = self.map_group(part.shape)
@@ -342,3 +348,22 @@ def _behind_movement(request: Request) -> Request:
     while request.operands and request.value.node is not None and PRIMITIVES[request.value.node.op].kind == MOVEMENT:
         (request,) = request.operands
     return request
+
+
+def _computed_together(values: Sequence[Value]) -> bool:
+    """Whether elementwise operations make each of the values, of something that others are made of, too."""
+    made_of = [_operands_of(value) for value in values]
+    return all(any(not own.isdisjoint(other) for j, other in enumerate(made_of) if i != j) for i, own in enumerate(made_of))
+
+
+def _operands_of(value: Value) -> set[Value]:
+    """What elementwise operations read on the way to a value, from the nearest ones on; at most a few dozen."""
+    found: set[Value] = set()
+    pending = [value]
+    while pending and len(found) < MAX_OPERANDS:
+        node = pending.pop().node
+        if node is not None and PRIMITIVES[node.op].kind == ELEMENTWISE:
+            fresh = [x for x in node.inputs if x not in found and (x.node is None or x.node.op != "constant")]
+            found.update(fresh)
+            pending += fresh
+    return found
