@@ -108,6 +108,7 @@ def measure(work: str, library: str) -> dict[str, list[float]]:
     """In a process of its own, with empty caches."""
     with tempfile.TemporaryDirectory() as cold:
         environment = os.environ | {"DUOGRAPH_CACHE_DIR": cold, "TORCHINDUCTOR_CACHE_DIR": cold}
+        environment.pop("JAX_COMPILATION_CACHE_DIR", None)
         command = [sys.executable, "-W", "ignore", "-m", "benchmarks.cold", work, library]
         done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     found: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])

@@ -1,4 +1,4 @@
-"""Bar 5: capture and compilation with a cold cache."""
+"""Capture and compilation with a cold cache: small steps (bar 5 of the switch), ResNet-18's (bar 10 of the networks)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ def main(rounds: int = 3) -> None:
         peers = ("duograph", "torch") if work == "depth" else ("duograph", "torch", "jax")
         found = measure_all(work, peers, rounds)
         times = {library: statistics.median(run["first"][0] for run in runs) for library, runs in found.items()}
-        _compare(f"first call, cold cache: {title}", times, ASKED)
+        _compare(f"bar 5: first call, cold cache: {title}", times, ASKED)
+    resnet(rounds)
+
+
+def resnet(rounds: int = 3) -> None:
     found = measure_all("resnet", ("duograph", "torch", "jax"), rounds)
     times = {library: statistics.median(run["first"][0] - run["steady"][0] for run in runs) for library, runs in found.items()}
-    _compare("first call less a later one, cold cache: ResNet-18's training step, batch 8", times, ASKED_OF_NETWORKS)
+    _compare("bar 10: first call less a later one, cold cache: ResNet-18's training step, batch 8", times, ASKED_OF_NETWORKS)
 
 
 def _compare(title: str, times: dict[str, float], asked: dict[str, float]) -> None:
     ours = times.pop("duograph")
-    print(f"bar 5: {title}: duograph {human(ours)}", flush=True)
+    print(f"{title}: duograph {human(ours)}", flush=True)
     for library, seconds in times.items():
         verdict(f"    {library}", human(seconds), seconds / ours, asked[library])

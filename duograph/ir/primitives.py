@@ -35,7 +35,8 @@ class Demand(NamedTuple):
 
 
 # Kernels and the core know them by their place in this order.
-_GREATEST, _LEAST, _INFINITE = 1.7976931348623157e308, 5e-324, float("inf")
+# The least is normal: kernels that flush denormal numbers to 0 take such a bound for 0.
+_GREATEST, _LEAST, _INFINITE = 1.7976931348623157e308, 2.2250738585072014e-308, float("inf")
 DEMANDS: dict[str, Demand] = {
     "probability": Demand("probabilities between 0 and 1", 0.0, 1.0),
     "weight": Demand("weights that are finite and not negative", 0.0, _GREATEST),

@@ -122,6 +122,8 @@ class GroupNorm(ScaleAndShift):
         bias: bool = True,
     ) -> None:
         super().__init__()
+        if num_groups < 1:
+            raise DomainError(f"GroupNorm: num_groups must be at least 1, got {num_groups}")
         if num_channels % num_groups:
             raise DomainError(f"GroupNorm: {num_channels} channels do not fall into {num_groups} groups")
         self.num_groups = num_groups

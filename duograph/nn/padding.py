@@ -20,7 +20,9 @@ class _Padding(Module):
 
     def __init__(self, padding: int | Sequence[int]) -> None:
         super().__init__()
-        given = (padding,) * (2 * self.dims) if isinstance(padding, int) else tuple(padding)
+        given = tuple(padding) if isinstance(padding, Sequence) else (padding,) * (2 * self.dims)
+        if not all(isinstance(size, int) for size in given):
+            raise ArgumentError(f"{type(self).__name__}: padding must be an integer or {2 * self.dims} of them, got {padding!r}")
         if len(given) != 2 * self.dims:
             raise ArgumentError(f"{type(self).__name__}: padding must be one number or {2 * self.dims}, got {padding!r}")
         self.padding = given

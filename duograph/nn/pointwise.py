@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import _core as core
-from ..errors import ShapeError
+from ..errors import DomainError, ShapeError
 from ..tensors.creation import full
 from . import functional
 from .applied import Applied
@@ -22,6 +22,8 @@ class Hardtanh(Applied):
     operator: Callable[..., Tensor] = staticmethod(functional.hardtanh)
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
+        if min_val >= max_val:
+            raise DomainError(f"Hardtanh: min_val must be below max_val, got {min_val} and {max_val}")
         super().__init__(min_val=min_val, max_val=max_val, inplace=inplace)
 
 

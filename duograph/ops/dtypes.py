@@ -163,6 +163,20 @@ def _floats_of_first(name: str, operands: Sequence[OperandType]) -> Signature:
     first, rest = operands[0].dtype, operands[1:]
     if first.kind == "f" and first.itemsize == 2 and all(o.dtype is core.float32 for o in rest):
         return Signature(core.float32, first)
+    if first.kind != "f":
+        raise DTypeError(f"{name}: needs a floating-point dtype, got {first.name}", hint="convert with .float()")
+    return _floats(name, operands)
+
+
+def _floats_like_first(name: str, operands: Sequence[OperandType]) -> Signature:
+    first, rest = operands[0].dtype, operands[1:]
+    if first.itemsize != 2 or any(o.dtype is not core.float32 for o in rest):
+        _require_same(name, operands)
+    return _floats_of_first(name, operands)
+
+
+def _one_float(name: str, operands: Sequence[OperandType]) -> Signature:
+    _require_same(name, operands)
     return _floats(name, operands)
 
 
@@ -218,6 +232,8 @@ no_bool = Rule("promote; no operand may be bool", _no_bool)
 float_promote = Rule("floats promote, integers become the default float", _float_promote)
 floats = Rule("floats promote, others are rejected", _floats)
 floats_of_first = Rule("floats promote, others are rejected; to 16-bit floats with float32 parameters", _floats_of_first)
+one_float = Rule("one float", _one_float)
+floats_like_first = Rule("one float; 16-bit floats also with float32 parameters", _floats_like_first)
 wide_floats = Rule("float32 and float64 promote, others are rejected", _wide_floats)
 double_compute = Rule("floats promote, integers become the default float; computed in float64", _double_compute)
 doubles = Rule("any, result float64", _doubles)

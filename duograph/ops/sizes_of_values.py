@@ -22,6 +22,8 @@ def with_sizes(definition: Definition, args: Sequence[Any]) -> Sequence[Any]:
         if kind not in (SIZES, SIZE, ATTR, ATTRS):
             continue
         items = value if isinstance(value, (tuple, list)) else (value,)
+        if kind in (SIZES, SIZE) and any(isinstance(item, float) for item in items):
+            raise ArgumentError(f"{definition.name}: {name} must be an integer or a sequence of integers, not float")
         if not any(isinstance(item, core.Tensor) for item in items):
             continue
         if kind != SIZES:

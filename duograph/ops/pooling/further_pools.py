@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import DomainError, ShapeError
+from duograph.errors import ArgumentError, DomainError, ShapeError
 
 from ..definition import function
 from ..elementwise.activations import relu
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 
 def _norms(dims: int, x: Any, norm: float, kernel: Any, stride: Any, ceil_mode: bool) -> Any:
+    if norm == 0:
+        raise DomainError(f"lp_pool{dims}d: norm_type must not be 0", hint="2 is the Euclidean norm")
     pool = (avg_pool1d, avg_pool2d, avg_pool3d)[dims - 1]
     means = pool(x**norm, kernel, stride, 0, ceil_mode)
     count = 1
@@ -36,6 +38,8 @@ def _norms(dims: int, x: Any, norm: float, kernel: Any, stride: Any, ceil_mode: 
 def _sizes(name: str, x: Any, dims: int, size: Any) -> Any:
     """The wanted size of each dimension; None keeps the input's."""
     check_input(name, x, dims)
+    if isinstance(size, (tuple, list)) and len(size) != dims:
+        raise ArgumentError(f"{name}: output_size must be one number or {dims}, got {size!r}")
     given = per_dimension(name, "output_size", size, dims)
     made = tuple(have if want is None else want for have, want in zip(x.shape[-dims:], given))
     if any(want < 0 for want in made):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from duograph.errors import ShapeError
 
 from ..definition import COMPOSITION, op
-from ..dtypes import floats_of_first
+from ..dtypes import floats_like_first, floats_of_first
 from ..elementwise.unary import rsqrt
 from ..tracing import require_equal, user_operator
 from .reductions import sum
@@ -48,7 +48,7 @@ def _standardised(x: Any, dims: tuple[int, ...], eps: Any) -> tuple[Any, Any]:
 @op(
     functional=True,
     kind=COMPOSITION,
-    dtypes=floats_of_first.on("x", "weight", "bias"),
+    dtypes=floats_like_first.on("x", "weight", "bias"),
     reference=_np_layer_norm,
     method=False,
     tolerance=2.0,
@@ -65,7 +65,7 @@ def layer_norm(
     """x standardised over its last dimensions, times weight plus bias.
 
     Shapes:   x [*S, *N], normalized_shape N, weight and bias [*N] → [*S, *N]
-    Dtypes:   floats promote; 16-bit floats with float32 parameters stay what they are
+    Dtypes:   one float; 16-bit floats with float32 parameters stay what they are
     Gradient: to x, weight and bias
     Errors:   ShapeError unless N are the last sizes of x; DTypeError
     Source:   Ba, Kiros and Hinton 2016; torch.nn.functional.layer_norm

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from duograph.errors import ShapeError
+from duograph.errors import DomainError, ShapeError
 
 from ..definition import COMPOSITION, op
 from ..dtypes import float_promote, floats
@@ -114,6 +114,8 @@ def local_response_norm(x: Tensor, size: int, alpha: Number = 1e-4, beta: Number
     """
     if len(x.shape) < 3:
         raise ShapeError(f"local_response_norm: x must have 3 dimensions at least, got {len(x.shape)}")
+    if size < 1:
+        raise DomainError(f"local_response_norm: size must be at least 1, got {size}")
     square = x * x
     channels = x.shape[1]
     padded = pad(square, (0, 0) * (len(x.shape) - 2) + (size // 2, (size - 1) // 2))

@@ -359,6 +359,12 @@ def group_norm(
     >>> dg.nn.functional.group_norm(tensor([[1.0, 2.0, 3.0, 5.0]]), 2)
     tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])
     """
+    if len(input.shape) > 1 and num_groups > 0 and input.numel() == num_groups:
+        raise ShapeError(
+            f"group_norm: there is one element in each group of one example: input has shape {tuple(input.shape)}, "
+            f"{num_groups} groups",
+            hint="one element has no variance: use fewer groups",
+        )
     return group_standardised(input, num_groups, weight, bias, eps)[0]
 
 

@@ -10,7 +10,7 @@ from duograph.ir.dim import maximum as greater
 from duograph.ir.dim import product
 
 from ..definition import INDEXING, function, op
-from ..dtypes import floats
+from ..dtypes import floats, one_float
 from ..elementwise.choice import maximum, minimum, where
 from ..elementwise.pairs import fmod
 from ..elementwise.rounding import floor, round
@@ -126,7 +126,7 @@ def _samples(m: Any) -> Any:
 
 @op(
     kind=INDEXING,
-    dtypes=floats,
+    dtypes=one_float,
     method=False,
     public=False,
     functional=True,
@@ -145,7 +145,7 @@ def grid_sample(
     border, or the plane mirrored ("reflection").
 
     Shapes:   x [N, C, *L], grid [N, *S, d] with d = 2 or 3 dimensions L and S → [N, C, *S]
-    Dtypes:   floats, kept
+    Dtypes:   one float
     Gradient: to x the weights; to the grid the slopes, none for "nearest"
     Errors:   ArgumentError for another mode; DimensionError; ShapeError unless the grid fits
     Source:   torch.nn.functional.grid_sample

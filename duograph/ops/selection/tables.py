@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import ArgumentError, DimensionError, DomainError, DTypeError, ShapeError
+from duograph.errors import ArgumentError, BoundsError, DimensionError, DomainError, DTypeError, ShapeError
 from duograph.ir.builder import current
 
 from ..definition import ELEMENTWISE, INDEXING, function, op
@@ -106,10 +106,15 @@ def one_hot(x: Tensor, num_classes: int = -1) -> Tensor:
     tensor([[1, 0, 0],
             [0, 0, 1]])
     """
+    require_index("one_hot", x, "x")
+    if num_classes < -1:
+        raise DomainError(f"one_hot: num_classes must not be negative, got {num_classes}", hint="-1: one more than the greatest")
     if num_classes == -1:
         if x.numel() == 0:
             raise ShapeError("one_hot: no elements tell how many classes there are", hint="give num_classes")
         num_classes = int(x.max().item()) + 1
+        if num_classes < 1:
+            raise BoundsError(f"one_hot: classes must not be negative, got {num_classes - 1}")
     return one_hot_of(x, num_classes)
 
 

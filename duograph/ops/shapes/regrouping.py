@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from duograph.errors import DimensionError, ShapeError
+from duograph.errors import DimensionError, DomainError, ShapeError
 
 from ..definition import MOVEMENT, op
 from ..tracing import require, user_operator
@@ -40,6 +40,7 @@ def pixel_shuffle(x: Tensor, upscale_factor: Size) -> Tensor:
     name, r = user_operator("pixel_shuffle"), upscale_factor
     if len(x.shape) < 3:
         raise DimensionError(f"{name}: needs at least three dimensions, got {len(x.shape)}")
+    require("le", 1, r, DomainError, f"{name}: upscale_factor must be at least 1, got {r}")
     *outer, channels, h, w = x.shape
     c = channels // (r * r)
     require("eq", c * r * r, channels, ShapeError, f"{name}: {channels} channels do not fall into blocks of {r} × {r}")
@@ -70,6 +71,7 @@ def pixel_unshuffle(x: Tensor, downscale_factor: Size) -> Tensor:
     name, r = user_operator("pixel_unshuffle"), downscale_factor
     if len(x.shape) < 3:
         raise DimensionError(f"{name}: needs at least three dimensions, got {len(x.shape)}")
+    require("le", 1, r, DomainError, f"{name}: downscale_factor must be at least 1, got {r}")
     *outer, c, tall, wide = x.shape
     h, w = tall // r, wide // r
     for size, part in ((tall, h), (wide, w)):
@@ -101,6 +103,7 @@ def channel_shuffle(x: Tensor, groups: Size) -> Tensor:
     name = user_operator("channel_shuffle")
     if len(x.shape) < 3:
         raise DimensionError(f"{name}: needs at least three dimensions, got {len(x.shape)}")
+    require("le", 1, groups, DomainError, f"{name}: groups must be at least 1, got {groups}")
     n, channels, *rest = x.shape
     each = channels // groups
     require("eq", each * groups, channels, ShapeError, f"{name}: {channels} channels do not fall into {groups} groups")

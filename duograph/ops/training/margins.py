@@ -22,7 +22,7 @@ from ..selection.indexing import gather
 from ..shapes.copying import cast
 from ..shapes.creation import iota
 from ..shapes.movement import reshape, unsqueeze
-from .losses import _reduced
+from .losses import _reduced, _same_shape
 
 if TYPE_CHECKING:
     from duograph._core import Tensor
@@ -228,6 +228,8 @@ def multi_margin_loss(
     >>> dg.nn.functional.multi_margin_loss(tensor([[0.5, 1.0, 0.2]]), tensor([1]))
     tensor(0.2333)
     """
+    if p not in (1, 2):
+        raise DomainError(f"multi_margin_loss: p must be 1 or 2, got {p!r}")
     if not input.shape:  # one class
         input = reshape(input, (1,))
     classes = input.shape[-1]
@@ -264,6 +266,7 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, reduction: str = "mean
     """
     if not input.shape:  # one class
         input, target = reshape(input, (1,)), reshape(target, (1,))
+    _same_shape("multilabel_margin_loss", input, target)
     classes = input.shape[-1]
     valid = cumprod(cast(target >= 0, core.int64), -1) > 0
     index = clamp(target, 0, None)
