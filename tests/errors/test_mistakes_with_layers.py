@@ -67,3 +67,30 @@ def test_refused_in_both_modes(call: str, message: str) -> None:
 def test_classes_below_zero() -> None:
     with pytest.raises(IndexError, match="one_hot: classes must not be negative, got -2"):
         dg.nn.functional.one_hot(dg.tensor([-2, -3]))
+
+
+SEVENS = dg.tensor([7, 7, 7])
+TABLE = dg.rand(5, 3)
+WHILE_RUNNING = {
+    "embedding: index 7 is out of range for a dimension of size 5": lambda: dg.nn.functional.embedding(SEVENS, TABLE),
+    "nll_loss: index 7 is out of range for a dimension of size 3": lambda: dg.nn.functional.nll_loss(TABLE[:3], SEVENS),
+    "index_add: index 7 is out of range for a dimension of size 5": lambda: TABLE.index_add(0, SEVENS, TABLE[:3]),
+    "binary_cross_entropy: needs an input between 0 and 1, got 7": lambda: dg.nn.functional.binary_cross_entropy(
+        dg.full((3,), 7.0), TABLE[0]
+    ),
+}
+
+
+@pytest.mark.parametrize("message", WHILE_RUNNING)
+def test_a_running_static_program_names_the_operator(message: str) -> None:
+    for function in (WHILE_RUNNING[message], dg.static(WHILE_RUNNING[message])):
+        with pytest.raises(dg.Error, match=f"^{re.escape(message)}\n  at {re.escape(__file__)}:"):
+            function()
+
+
+def test_two_operators_of_one_line_are_not_guessed_between() -> None:
+    def both(a: Any, b: Any) -> Any:
+        return dg.nn.functional.embedding(a, TABLE), TABLE.index_select(0, b)
+
+    with pytest.raises(IndexError, match=r"^both: index 7 is out of range for a dimension of size 5"):
+        dg.static(both)(SEVENS - 7, SEVENS)
