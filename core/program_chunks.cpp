@@ -10,6 +10,7 @@ namespace dg {
 namespace {
 
 constexpr int64_t kCopyChunk = 256 << 10;
+constexpr int64_t kPieces = 4;  // of a worker: fewer do not even out how much one core is slower than another
 
 // One kernel step as the workers see it.
 struct Launch {
@@ -64,14 +65,16 @@ Outcome Run::run_chunks(const Step& step, int64_t chunks, int workers, int64_t c
   if (scratch) memory.reset(allocate(static_cast<size_t>(launch.scratch_bytes) * static_cast<size_t>(workers)));
   launch.scratch = scratch ? static_cast<char*>(memory.get()->data) : nullptr;
   const bool is_long = poll && cost > kPollBytes;
-  const Split split = step.whole ? Split::Whole : is_long ? Split::Probed : Split::Balanced;
+  const int64_t grain = reg_or(step.grain_reg, 0);
+  const bool pieces = grain > 0 && chunks / grain >= kPieces * workers;
+  const Split split = step.whole ? (pieces ? Split::Halved : Split::Whole) : is_long ? Split::Probed : Split::Balanced;
   std::optional<SignalFlag> signal;
   if (step.whole && is_long && !poll->held()) signal.emplace();
   const std::atomic<int32_t>* flag = signal ? signal->flag() : SignalFlag::never();
   bool again;
   do {
     for (int w = 0; w < workers; ++w) launch.statuses[w] = {{0, 0, 0, reinterpret_cast<int64_t>(flag)}, 0};
-    parallel_for(workers, chunks, split, &Launch::call, &launch, poll, &launch.failed);
+    parallel_for(workers, chunks, split, &Launch::call, &launch, poll, &launch.failed, pieces ? grain : 1);
     // The kernel saw the flag and left. If Python's handler did not raise, the step starts over, and listens again:
     // it may be a loop without end, and the handler one that raises the second time.
     again = signal && flag->load(std::memory_order_relaxed) && !launch.failed.load(std::memory_order_relaxed) &&

@@ -303,7 +303,8 @@ class Parser {
       for (const int32_t arg : args) step.commits |= written_in_place(arg);
     }
     step.whole = item.size() > 9 && item[9].truth();
-    if (item.size() > 10) step.keep = keep(item[10], step);
+    if (item.size() > 10) step.grain_reg = optional_reg(item[10]);
+    if (item.size() > 11) step.keep = keep(item[11], step);
   }
 
   int32_t keep(const Field& item, const Step& step) {

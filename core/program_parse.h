@@ -48,7 +48,7 @@ struct Step {
   StepKind kind;
   bool commits = false;  // may write memory the caller sees: not interrupted half-way
   bool held = false;     // between such steps: no interruption now
-  bool whole = false;    // a worker's share goes to the kernel in one call or two; it watches the stop flag itself
+  bool whole = false;    // a worker's share goes to the kernel in few calls; it watches the stop flag itself
   int32_t id = 0;        // in the order of the text, for profiles
   int32_t node = -1;
   KernelFunction function = nullptr;
@@ -66,6 +66,7 @@ struct Step {
   bool kept = false;                                 // what is boxed stays to the end of the run
   int64_t code = 0;                                  // of check
   int32_t keep = -1;                                 // of a kernel: in Impl::keeps
+  int32_t grain_reg = -1;                            // how many chunks make a piece that a worker may take from another
 };
 
 // Rows of a loop's turns. Without `capacity_reg` the memory is the runner's own and grows.

@@ -142,6 +142,8 @@ uint32_t first_batch(Split split, uint32_t share) {
   switch (split) {
     case Split::Whole:
       return share < kManyChunks ? share : share - share / 4;
+    case Split::Halved:
+      return share - share / 2;
     case Split::Balanced:
       return share - share / 4;
     default:
@@ -400,7 +402,7 @@ void run_alone(int64_t chunks, ChunkFunction function, void* context, InterruptP
 }  // namespace
 
 void parallel_for(int workers, int64_t chunks, Split split, ChunkFunction function, void* context, InterruptPoll* poll,
-                  const std::atomic<bool>* stop) {
+                  const std::atomic<bool>* stop, int64_t unit) {
   if (chunks <= 0) return;
   if (workers <= 1 && (!poll || split != Split::Probed)) return function(context, 0, chunks, 0);
   static const int registered = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
@@ -420,7 +422,7 @@ void parallel_for(int workers, int64_t chunks, Split split, ChunkFunction functi
   job.function = function;
   job.context = context;
   job.chunks = chunks;
-  job.unit = (chunks >> 31) + 1;
+  job.unit = std::max(unit, (chunks >> 31) + 1);
   job.workers = workers;
   job.split = split;
   job.mxcsr = _mm_getcsr();

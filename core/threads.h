@@ -62,6 +62,7 @@ class SignalFlag {
 // How a worker goes through its contiguous share of the chunks.
 enum class Split {
   Whole,     // in one call, a long share in two: the function keeps something per call that is costly to make anew
+  Halved,    // half of what is left in each call, so that idle workers may steal: the function is cheap to call again
   Balanced,  // most of it in one call, the rest in shrinking pieces that idle workers may steal
   Probed,    // in pieces of a few milliseconds, found by timing, so that a long loop can be interrupted
 };
@@ -72,9 +73,9 @@ using ChunkFunction = void (*)(void* context, int64_t begin, int64_t end, int wo
 int plan_workers(int64_t chunks, int64_t cost);
 
 // Calls function(context, begin, end, worker) over disjoint ranges that cover [0, chunks), worker < workers, and
-// returns when all are done. Returns early when the poll says stop, or once a worker sets `stop`. `function` must not
-// throw. A caller that finds the pool busy runs the whole loop itself.
+// returns when all are done. Ranges begin at multiples of `unit`. Returns early when the poll says stop, or once a
+// worker sets `stop`. `function` must not throw. A caller that finds the pool busy runs the whole loop itself.
 void parallel_for(int workers, int64_t chunks, Split split, ChunkFunction function, void* context,
-                  InterruptPoll* poll = nullptr, const std::atomic<bool>* stop = nullptr);
+                  InterruptPoll* poll = nullptr, const std::atomic<bool>* stop = nullptr, int64_t unit = 1);
 
 }  // namespace dg

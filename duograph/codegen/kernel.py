@@ -297,7 +297,8 @@ class Launch(NamedTuple):
 
     ``symbol`` may be "LIBRARY:FUNCTION", a function of a shared library object. ``functions`` are functions of this
     unit whose addresses follow the args. ``whole``: each worker gets its share of the chunks in one call, and the
-    kernel itself watches the interrupt flag whose address is in status[3]. ``keep``: what the argument KEPT is, or null.
+    kernel itself watches the interrupt flag whose address is in status[3]. ``grain``: so many chunks, from a multiple of
+    them on, make a piece that costs little to be run by itself; 0: there is none. ``keep``: what the argument KEPT is, or null.
     """
 
     symbol: str
@@ -308,6 +309,7 @@ class Launch(NamedTuple):
     cost: Extent
     functions: tuple[str, ...] = ()
     whole: bool = False
+    grain: Extent = 0
     keep: Keep | None = None
 
 

@@ -434,6 +434,7 @@ class _SpecWriter:
             reg(launch.cost),
             committed,
             bool(getattr(launch, "whole", False)),
+            None if isinstance(launch.grain, int) and launch.grain == 0 else reg(launch.grain),
         ]
         keep = launch.keep
         if keep is None or not self._stays(operands[keep.operand]):

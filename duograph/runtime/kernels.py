@@ -206,6 +206,7 @@ def _launch(launch: Launch, value: object) -> Launch:
         chunks=value(launch.chunks),
         scratch=value(launch.scratch),
         cost=value(launch.cost),
+        grain=value(launch.grain),
         keep=launch.keep and _keep(launch.keep, value),
     )
     if not placed.functions:

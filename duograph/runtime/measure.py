@@ -144,7 +144,7 @@ class _Writer:
         sizes = [reg(size) for size in launch.size_exprs]
         entry = [
             *("kernel", self._symbol(launch.symbol), slots, sizes, reg(launch.chunks), reg(launch.scratch), 0, reg(launch.cost)),
-            *([], launch.whole),
+            *([], launch.whole, reg(launch.grain)),
         ]
         keep = launch.keep
         if keep is None:

@@ -99,6 +99,17 @@ def spin_spec(cost: int = 1 << 30, inplace: bool = False) -> dict[str, object]:
     }
 
 
+# Writes where the call ends to the place of its first chunk.
+ENDS = f"""
+define void @ends{SIGNATURE} {{
+  %p = load ptr, ptr %args
+  %q = getelementptr i64, ptr %p, i64 %begin
+  store i64 %end, ptr %q
+  ret void
+}}
+"""
+
+
 @pytest.fixture(autouse=True)
 def _same_thread_count() -> object:
     count = core.get_num_threads()
@@ -499,3 +510,24 @@ def test_a_fork_releases_what_its_own_thread_took() -> None:
     assert not failed
     assert _forks.compile_lock.acquire(blocking=False)
     _forks.compile_lock.release()
+
+
+@pytest.mark.parametrize("chunks", [7 * 12, 7 * 12 - 3])
+def test_pieces_of_a_loop_begin_at_multiples_of_its_grain(chunks: int) -> None:
+    """A kernel that wants few calls says which pieces cost little: workers take half of what is left, and may steal."""
+    core.set_num_threads(2)
+    spec = {
+        "inputs": [1],
+        "n_sizes": 1,
+        "regs": [["const", 1 << 30], ["const", 8], ["mul", 2, 4], ["const", 7]],
+        "slots": [["output", 0]],
+        "steps": [["zero", 0, 5], ["kernel", 0, [0], [], 2, None, None, 3, None, True, 6]],
+        "outputs": [[5, [2], None]],
+        "symbols": ["ends"],
+    }
+    program = core.Program(spec, compile_object(ENDS))
+    (out,) = program.run_raw([np.zeros(1, np.int64)], [], [chunks])
+    ends = np.frombuffer(out["data"], np.int64)
+    begins = np.flatnonzero(ends)
+    assert len(begins) > 4 and begins[0] == 0 and not (begins % 7).any()
+    assert ends[begins].tolist() == [*begins[1:].tolist(), chunks]

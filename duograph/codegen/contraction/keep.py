@@ -19,9 +19,13 @@ MOST_IN_PLACE = 28  # so many rows, or fewer, read B where it lies, or nearly as
 
 def keep_of(dtype: str, shape: TileShape, operand: int, m: Extent, n: Extent, k: Extent, b_k: Extent, b_n: Extent) -> Keep:
     """The panels of B, where enough rows share them. The sizes: k, n, strides in elements, bytes of a panel."""
-    wanted = minimum(maximum(m - MOST_IN_PLACE, 0), 1)
     keep = all_panels(dtype, shape, operand, n, k, b_k, b_n)
-    return keep._replace(chunks=keep.chunks * wanted)
+    return keep._replace(chunks=keep.chunks * has_many(m))
+
+
+def has_many(rows: Extent) -> Extent:
+    """1 where so many rows share panels that these pay, else 0."""
+    return minimum(maximum(rows - MOST_IN_PLACE, 0), 1)
 
 
 def all_panels(dtype: str, shape: TileShape, operand: int, n: Extent, k: Extent, b_k: Extent, b_n: Extent) -> Keep:

@@ -10,7 +10,7 @@ from duograph.codegen.contraction.block import scratch_bytes
 from duograph.codegen.contraction.direct_lower import Direct, direct_form, images_first, is_keepable, pays, product_launch
 from duograph.codegen.contraction.driver import BATCH_WORDS, HEADER
 from duograph.codegen.contraction.epilogue import Epilogue, emit_epilogue_function, emit_epilogue_launch, may_run_hot
-from duograph.codegen.contraction.keep import MOST_IN_PLACE, keep_of
+from duograph.codegen.contraction.keep import MOST_IN_PLACE, has_many, keep_of
 from duograph.codegen.contraction.library import library_dtype, symbol_of
 from duograph.codegen.contraction.parts import PARTS, TILED, part_symbols, parts_word
 from duograph.codegen.contraction.shape import tile_shape
@@ -41,7 +41,11 @@ from duograph.ir.dim import ceildiv, contiguous_strides, floordiv, maximum, mini
 Strides = tuple[Extent, ...]
 
 # A chunk of C. A worker's share comes in one call and is merged to rectangles: small chunks only share evenly.
-_ROWS, _COLUMNS = 32, 128
+_ROWS, _COLUMNS = 32, 64
+# Matrices of so many columns each are multiplied one by one where B is read in place.
+_FEWEST_APART = 128
+# Of so many rows, a piece is all rows of a chunk's columns; of more, which take longer to be read again, of more columns.
+_ROWS_OF_PIECE = 512
 # The epilogues that add what C holds.
 _ADDITIONS = (["accumulator", "load", "add"], ["load", "accumulator", "add"])
 
@@ -263,7 +267,8 @@ class _Lowering:
         functions += part_symbols(self.dtype) if tiled else ()
         scratch = scratch_bytes(tile_shape(self.dtype, self.target.level)) if tiled else 0
         whole = tiled and not adds  # what an interrupt stops may start over, which would add twice
-        launch = Launch(symbol_of(self.dtype), args, sizes, chunks, scratch, cost, functions, whole=whole, keep=keep)
+        grain = self._grain() if tiled else 0
+        launch = Launch(symbol_of(self.dtype), args, sizes, chunks, scratch, cost, functions, whole, grain, keep)
         self.launches.append(launch)
 
     def _keep(self, b: _Matrix) -> Keep | None:
@@ -328,7 +333,15 @@ class _Lowering:
         """1 where matrices along n are better multiplied as one, else 0: a B that few rows read where it lies is not packed."""
         if b.k or b.columns or b.strides[-1] != 1:
             return 1
-        return minimum(maximum(m - MOST_IN_PLACE, 0) + maximum(_COLUMNS - n, 0), 1)
+        return minimum(maximum(m - MOST_IN_PLACE, 0) + maximum(_FEWEST_APART - n, 0), 1)
+
+    def _grain(self) -> Extent:
+        """Chunks that share columns of B, made ready for all their rows at once; few rows read B where it lies, in long runs."""
+        kernel = self.kernel
+        m, n = (kernel.m or (1,))[-1], (kernel.n or (1,))[-1]
+        if len(kernel.n) > 1 or (isinstance(n, int) and n == 1):
+            return 0
+        return ceildiv(m, _ROWS) * ceildiv(m, _ROWS_OF_PIECE) * has_many(m)
 
     def _joined(self, a: _Matrix, b: _Matrix) -> tuple[Walk, ...]:
         """Walks by which the last outer dim of n is one with the columns; none where there is no such dim."""
