@@ -179,7 +179,7 @@ class ContractionKernel(NamedTuple):
     `contraction.direct_lower`), ``narrow``: whether it is one of few kernels, ``taps``: whether it is a gradient to kernels
     (see `contraction.taps_lower`); None if the sizes of a run decide. ``winograd``: whether it is made in a way that gives
     other bits (see `contraction.winograd`): never by sizes. ``borders``: what is known of zeros in B, which need not be
-    multiplied, along the last dims of an image.
+    multiplied, along the last dims of an image; ``beyond``: they are not there, so they must not be read.
     """
 
     name: str
@@ -197,6 +197,7 @@ class ContractionKernel(NamedTuple):
     b_walk: Walk = ()
     columns: Walk = ()
     borders: tuple[Border, ...] = ()
+    beyond: bool = False
     direct: bool | None = False
     narrow: bool | None = False
     taps: bool | None = False

@@ -18,12 +18,17 @@ def walk_of(extents: Sequence[Extent], strides: Sequence[Extent]) -> Walk:
     return tuple(dims) or ((1, 0),)
 
 
+def _walk(kernel: ContractionKernel, extents: Sequence[Extent], strides: Sequence[Extent]) -> Walk:
+    """How B is walked: where zeros around it are left out, rows are told apart."""
+    return tuple(zip(extents, strides)) if kernel.beyond else walk_of(extents, strides)
+
+
 def with_walks(kernel: ContractionKernel) -> ContractionKernel:
     """The kernel with its walks, and the last dims of n as one where C and the epilogue allow it and B may be walked."""
     batch, k = len(kernel.batch), len(kernel.k)
     kernel = kernel._replace(
         a_walk=walk_of(kernel.k, kernel.a_strides[batch + len(kernel.m) :]),
-        b_walk=walk_of(kernel.k, kernel.b_strides[batch : batch + k]),
+        b_walk=_walk(kernel, kernel.k, kernel.b_strides[batch : batch + k]),
     )
     is_walkable = kernel.dtype in ("float32", "float64") and kernel.operands[1].dtype == kernel.dtype
     return _join_columns(kernel) if is_walkable else kernel
@@ -43,7 +48,7 @@ def _join_columns(kernel: ContractionKernel) -> ContractionKernel:
     joined: Extent = 1
     for extent in n[first:]:
         joined = joined * extent
-    walk = walk_of(n[first:], _tail(kernel.b_strides, last)[first:])
+    walk = _walk(kernel, n[first:], _tail(kernel.b_strides, last)[first:])
 
     def shortened(strides: tuple[Extent, ...]) -> tuple[Extent, ...]:
         return (*strides[: len(strides) - last + first], strides[-1])

@@ -87,8 +87,9 @@ def assemble(graph: Graph, options: Options, optimised: bool, views: bool, choos
     if not optimised:
         graph = keep_rows(graph, options)
     graph = ready(graph) if options.fuse else graph
-    plan = schedule(graph, options.fuse, views)
-    trimmed = trim(graph, plan, _planner(options, views)) if options.fuse else None
+    around = options.fuse and chooser is None  # of ways that somebody may choose, only one can do without padded copies
+    plan = schedule(graph, options.fuse, views, around=around)
+    trimmed = trim(graph, plan, _planner(options, views, around)) if options.fuse else None
     if trimmed is not None:
         made = _assemble(trimmed.graph, given, trimmed.schedule, chooser)
         made.recomputed = trimmed.report
@@ -101,11 +102,11 @@ def assemble(graph: Graph, options: Options, optimised: bool, views: bool, choos
     return made
 
 
-def _planner(options: Options, views: bool) -> Planner:
+def _planner(options: Options, views: bool, around: bool = False) -> Planner:
     """Schedules a graph and plans its memory, but for what kernels need beside their operands."""
 
     def planner(graph: Graph, again: Mapping[Value, int]) -> tuple[Schedule, Plan]:
-        plan = schedule(graph, options.fuse, views, again)
+        plan = schedule(graph, options.fuse, views, again, around)
         return plan, plan_memory(plan.steps, late=list(late_symbols(graph)))
 
     return planner

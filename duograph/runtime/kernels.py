@@ -130,6 +130,7 @@ class _Canonical:
             self.walk(kernel.b_walk),
             self.walk(kernel.columns),
             tuple(map(self.border, kernel.borders)),
+            kernel.beyond,
             kernel.direct,
             kernel.narrow,
             kernel.taps,

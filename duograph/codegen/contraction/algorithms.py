@@ -30,6 +30,12 @@ def by_rule(kernel: ContractionKernel) -> ContractionKernel:
     return kernel._replace(direct=direct, narrow=narrow, taps=taps)
 
 
+def reads_around(kernel: ContractionKernel) -> bool:
+    """Whether sizes decide for a way that never reads the zeros around B."""
+    made, form = by_rule(kernel), direct_form(kernel)
+    return form is not None and made.direct is True and not made.taps and direct_lower.spares_all(form)
+
+
 def made_as(kernel: ContractionKernel, way: str) -> ContractionKernel:
     """The kernel, made in one of its `ways`."""
     if way == WINOGRAD:

@@ -219,6 +219,22 @@ def _rows_of_taps(d: Direct) -> dict[str, Extent]:
     return words | {"spared": (left * LEFT + right * RIGHT) * known}
 
 
+def spares_all(d: Direct) -> bool:
+    """Whether all of an image's zeros are left out, for sizes that are known: at most one beside each row."""
+    words = _rows_of_taps(d)
+    (width, step), spared = d.pixel_walk[-1], words["spared"]
+    if (
+        words["triples"] == 0
+        or words["row_step"] == 0
+        or not all(isinstance(word, int) for word in (*words.values(), width, step))
+    ):
+        return False
+    columns, _ = _forwards(d.borders[-1])
+    few = all_known([(columns.low, 1), ((width - 1) * step + ROW, columns.high + 1)])
+    both = (0, LEFT | RIGHT) if step == 1 else (0, LEFT) if step == 2 else ()
+    return few is True and spared in both and (step == 1 or words["triples"] == FORTH)
+
+
 def _forwards(border: Border) -> tuple[Border, bool]:
     """The border with taps counted from the first in x, and whether they were counted from the last."""
     if not isinstance(border.hole, int) or border.hole > 0:

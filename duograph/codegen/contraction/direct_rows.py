@@ -27,7 +27,6 @@ TILE = (
 )
 TABLE = "row_tiles"
 LEFT, RIGHT = 1, 2  # the first window begins on a zero, the last one ends on one
-_LEAST_SPARING = 5  # pixels in a row below which nothing is left out
 
 
 def table_name(step: int | str, lines: int) -> str:
@@ -69,12 +68,12 @@ def add_row_tiles(module: Module, shape: TileShape) -> None:
         module.table(kind.name, "ptr", [f"@{kind.name}_{wanted}" for wanted in range(4)], align=8)
         for rows in shape.all_heights:
             for spared in kind.sparing:
-                if rows * kind.lines <= shape.rows and (not spared or rows >= _LEAST_SPARING):
+                if rows * kind.lines <= shape.rows:
                     _Tile(module, shape, kind, rows, spared).emit()
 
 
 def _name(kind: RowKind, rows: int, spared: int) -> str:
-    return f"@{kind.name}_of_{rows}_{spared if rows >= _LEAST_SPARING else 0}"
+    return f"@{kind.name}_of_{rows}_{spared}"
 
 
 class _Tile:
@@ -96,17 +95,18 @@ class _Tile:
         def block(number: str, pointers: list[str]) -> list[str]:
             start: list[tuple[str, Value]] = list(zip(self.types, [*pointers, *zeros]))
             stretches = f.gep("%course", f.add(f.mul(number, 2 * STRETCH), LINE))
-            made = f.carried_loop(0, 2 * STRETCH, STRETCH, start, lambda at, values: self._stretch(f.gep(stretches, at), values))
+            made = f.carried_loop(0, 2 * STRETCH, STRETCH, start, lambda at, values: self._stretch(stretches, at, values))
             add_up(f, number, places, made[self.fixed :])
             return made[: self.fixed]
 
         f.carried_loop(0, "%blocks", 1, [("ptr", pointer) for pointer in pointers], block)
         self.module.add(f)
 
-    def _stretch(self, stretch: str, values: list[str]) -> list[str]:
-        f = self.f
+    def _stretch(self, stretches: str, at: str, values: list[str]) -> list[str]:
+        f, stretch = self.f, self.f.gep(stretches, at)
         taps, rows = f.load("i64", stretch), f.load("i64", f.gep(stretch, STRETCH // 2))
-        values = f.carried_loop(0, taps, 1, list(zip(self.types, values)), lambda _, values: self._tap(values))
+        first = f.select(f.icmp("eq", at, 0), f.sub(ROW, taps), 0)  # of a row of taps that the last block began, or of another
+        values = f.carried_loop(0, taps, 1, list(zip(self.types, values)), lambda i, values: self._tap(f.add(first, i), values))
         values = [*self._moved(values[: self.fixed]), *values[self.fixed :]]
         return f.carried_loop(0, rows, 1, list(zip(self.types, values)), lambda _, values: self._row(values))
 
@@ -115,12 +115,33 @@ class _Tile:
         x, panel = (f.op(f"sext i32 {f.load('i32', f.gep(moves, i * MOVE // 2))} to i64") for i in range(2))
         return [f.gep(moves, MOVE), following, f.gep(b, panel), *(f.gep(line, x) for line in seen)]
 
-    def _tap(self, values: list[str]) -> list[str]:
+    def _tap(self, tap: Value, values: list[str]) -> list[str]:
+        """One tap of all pixels; what it spares counts as zero."""
         f, (moves, following, b, *seen) = self.f, values[: self.fixed]
-        sums = self._multiplied(b, seen, values[self.fixed :], 0, 0)
+        columns = [f.load_vector(f.gep(b, j * f.shape.vector_bytes)) for j in range(self.vectors)]
+        sums = []
+        for i in range(self.pixels):
+            line, within = divmod(i, self.rows)
+            a = self._unless_spared(f.gep(seen[line], within * self.kind.step * f.shape.size), within, tap)
+            own = values[self.fixed + i * self.vectors : self.fixed + (i + 1) * self.vectors]
+            sums += [f.multiply_add(a, column, value) for column, value in zip(columns, own)]
         f.prefetch(following, locality=2)
         following, b = f.gep(following, "%next_step"), f.gep(b, self.row_bytes)
         return [moves, following, b, *(f.gep(line, self.kind.tap * f.shape.size) for line in seen), *sums]
+
+    def _unless_spared(self, place: str, within: int, tap: Value) -> str:
+        f, element = self.f, self.f.shape.element
+        first, last = (0, ROW - 1) if self.kind.tap > 0 else (ROW - 1, 0)
+        spares = [(LEFT, 0, first, f.shape.size), (RIGHT, self.rows - 1, last, -f.shape.size)]
+        outside = [
+            (f.icmp("eq", tap, at), inwards) for side, pixel, at, inwards in spares if self.spared & side and within == pixel
+        ]
+        for is_outside, inwards in outside:
+            place = str(f.select(is_outside, f.gep(place, inwards), place, "ptr"))
+        value = f.load(element, place, align=f.shape.size)
+        for is_outside, _ in outside:
+            value = str(f.select(is_outside, "0.0", value, element))
+        return f.splat(f.shape.lanes, element, value)
 
     def _row(self, values: list[str]) -> list[str]:
         f, (moves, following, b, *seen) = self.f, values[: self.fixed]

@@ -154,7 +154,7 @@ class Result:
 class Schedule:
     """A program: steps, the buffers they use besides inputs, and the results; values computed again, by segment.
 
-    `turns` says how many turns loops make, as far as it is known before they run.
+    `turns` says how many turns loops make, as far as it is known before they run; `around` is as for `scheduling.schedule`.
     """
 
     steps: tuple[Step, ...]
@@ -163,6 +163,7 @@ class Schedule:
     checks: list[tuple[str, Expr, Expr, int]] = field(default_factory=list)
     again: Mapping[Value, int] = field(default_factory=dict)
     turns: Mapping[Node, Expr] = field(default_factory=dict)
+    around: bool = False
 
 
 class Counted(NamedTuple):

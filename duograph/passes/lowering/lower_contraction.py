@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
+from duograph.codegen.contraction.algorithms import reads_around
 from duograph.codegen.kernel import Address, Border, ContractionKernel, Instr
 from duograph.ir.dim import Expr, product
 from duograph.ir.graph import Node
@@ -14,6 +16,7 @@ from ..fusion.schedule import KernelStep
 from .lower import Lowering
 from .merge import merge_contraction
 
+NONE: Mapping[Request, Request] = MappingProxyType({})
 _COMPUTED_IN_FLOAT32 = ("float16", "bfloat16")
 
 
@@ -27,8 +30,8 @@ class _Classes(NamedTuple):
     swapped: bool
 
 
-def lower_contraction(group: Group) -> KernelStep:
-    """A contraction with its epilogue."""
+def lower_contraction(group: Group, images: Mapping[Request, Request] = NONE) -> KernelStep:
+    """A contraction with its epilogue. `images`: operands that are padded copies, and what they are copies of."""
     node, anchor = group.node, group.anchor
     assert node is not None and anchor is not None
     (store,) = group.stores
@@ -68,6 +71,12 @@ def lower_contraction(group: Group) -> KernelStep:
     traffic: Expr = lowering.traffic()
     for value in (*node.inputs, store.request.value):
         traffic = traffic + value.type.bytes
+    if right in images:
+        image = images[right]
+        around = merge_contraction(kernel._replace(b_strides=_strides(image, [*batch, *k, *n]), beyond=True))
+        if reads_around(around):
+            lowering.buffers[1] = _start(image)
+            return lowering.step(around, traffic)
     return lowering.step(merge_contraction(kernel), traffic)
 
 

@@ -65,6 +65,8 @@ def merge_contraction(kernel: ContractionKernel) -> ContractionKernel:
     rows += [("bmn", instr.attr.strides) for instr in kernel.epilogue if isinstance(instr.attr, Address)]
     parts = [_cut(strides, classes, extents) for classes, strides in rows]
     for name, sizes in extents.items():
+        if kernel.beyond and name in "nk":  # rows are told apart, even where they lie one behind the other
+            continue
         for d in range(len(sizes) - 2, -1, -1):
             if all(part[name][d] == part[name][d + 1] * sizes[d + 1] for part in parts if name in part):
                 sizes[d : d + 2] = [sizes[d] * sizes[d + 1]]
@@ -82,7 +84,7 @@ def merge_contraction(kernel: ContractionKernel) -> ContractionKernel:
     merged = ContractionKernel(
         kernel.name, kernel.dtype, batch, m, n, k, flat[0], flat[1], flat[2], kernel.operands, tuple(epilogue)
     )
-    return with_walks(merged._replace(borders=kernel.borders))
+    return with_walks(merged._replace(borders=kernel.borders, beyond=kernel.beyond))
 
 
 def _cut(strides: Sequence[Expr], classes: str, extents: dict[str, list[Expr]]) -> dict[str, list[Expr]]:

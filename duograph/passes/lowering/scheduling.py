@@ -30,6 +30,7 @@ from ..fusion.schedule import (
 )
 from ..fusion.small_loops import lower_flow
 from ..rewriting.turns import turns
+from .around import images_of, without_copies
 from .lower import lower_loop, lower_scatter
 from .lower_contraction import lower_contraction
 from .lower_rows import lower_rows
@@ -39,11 +40,14 @@ from .parts import parted_steps
 from .views import view_of
 
 
-def schedule(graph: Graph, fuse: bool = True, views: bool = True, again: Mapping[Value, int] | None = None) -> Schedule:
+def schedule(
+    graph: Graph, fuse: bool = True, views: bool = True, again: Mapping[Value, int] | None = None, around: bool = False
+) -> Schedule:
     """The steps of a program.
 
     Without `fuse` every elementwise node is a kernel; without `views` only written inputs are results themselves, and
-    what is an input or a view of one is copied. `again` are values computed again, by segment (see recompute).
+    what is an input or a view of one is copied. `again` are values computed again, by segment (see recompute). `around`:
+    contractions may be made in ways that need no padded copy (see around).
     """
     cells: dict[Value, Value] = {}
     written: set[int] = set()
@@ -54,7 +58,7 @@ def schedule(graph: Graph, fuse: bool = True, views: bool = True, again: Mapping
         buffer = Buffer("input", i, value.dtype, value.shape, value.name)
         strides = contiguous_strides(value.shape) if argument.strides is None else argument.strides
         placements[value] = Placement(buffer, strides, number=argument.kind == "number")
-    plan = Schedule((), (), again=again or {}, turns=dict(turns(graph)))
+    plan = Schedule((), (), again=again or {}, turns=dict(turns(graph)), around=around)
     results: list[Result] = []
     targets: list[tuple[Value, Target]] = []
     for j, value in enumerate(graph.outputs):
@@ -185,8 +189,11 @@ def _fused_steps(
             continue
         break
     plan.buffers += fusion.temporaries
-    lowering = _GroupSteps(plan, fuse)
-    return (*checks, *(step for group in groups for step in lowering.steps(group)))
+    written = [target.cell for _, target in final if target.cell is not None]
+    images = images_of(groups, [placements[cell].buffer for cell in written]) if plan.around else {}
+    lowering = _GroupSteps(plan, fuse, images)
+    steps = [step for group in groups for step in lowering.steps(group)]
+    return (*checks, *(without_copies(steps, images, plan) if images else steps))
 
 
 def _fuse(
@@ -269,9 +276,10 @@ def _same_place(group: Group, request: Request, target: Target) -> bool:
 class _GroupSteps:
     """Steps of groups; regions become schedules of their own inside."""
 
-    def __init__(self, plan: Schedule, fuse: bool) -> None:
+    def __init__(self, plan: Schedule, fuse: bool, images: Mapping[Request, Request]) -> None:
         self.plan = plan
         self.fuse = fuse
+        self.images = images
 
     def steps(self, group: Group) -> list[Step]:
         if group.kind == "loop":
@@ -279,7 +287,7 @@ class _GroupSteps:
         if group.kind == "scatter":
             return [lower_scatter(group)]
         if group.kind == "contraction":
-            return [lower_contraction(group)]
+            return [lower_contraction(group, self.images)]
         if group.kind == "rows":
             return [lower_rows(group)]
         if group.kind == "windows":
