@@ -105,7 +105,8 @@ def _tune(handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any], winograd:
     from duograph.runtime import cache, choices
 
     winograd = winograd and handler.budget is None
-    _, built = handler.capture(args, kwargs)
+    with choices.measuring():
+        _, built = handler.capture(args, kwargs)
     report = TuneReport(handler.__name__, core.get_num_threads())
     steps: dict[str, list[KernelStep]] = {}
     kept: dict[str, bool] = {}

@@ -84,8 +84,9 @@ class _Maker:
 
     def key(self, lines: bool) -> str:
         """Everything that decides the program; the user's lines, too, or only which nodes have one."""
-        others = self.chooser.others(self.asked() or []) if self.chooser is not None else []
-        key = cache.key("chosen", self._key, others) if others else self._key
+        key = self._key
+        if self.chooser is not None:
+            key = cache.key("chosen", key, self.chooser.others(self.asked() or []))
         return cache.key("lines", key, [str(node.location) for node in self.arguments[0].walk()]) if lines else key
 
     def asked(self) -> list[str] | None:
@@ -154,9 +155,9 @@ def build(
 
 def _chooser(spare: bool) -> Chooser | None:
     """How contractions are made, if somebody has tuned."""
-    from .choices import Chooser, table
+    from .choices import Chooser, is_asked
 
-    return Chooser(spare) if table() else None
+    return Chooser(spare) if is_asked() else None
 
 
 def _names_lines(spec: Spec) -> bool:

@@ -6,6 +6,8 @@ sources. It is read when the first static program is built; where nobody has tun
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,6 +30,7 @@ class Choice(NamedTuple):
 
 Table = dict[str, Choice]  # by `name_of`
 
+_measuring: list[bool] = []
 _tables: dict[tuple[str | None, str], Table] = {}  # of this process, by folder and file
 
 
@@ -57,6 +60,21 @@ def add(new: Table) -> bool:
     known |= _read(file) | new  # what others have measured meanwhile, too
     cache.store(file, {name: tuple(choice) for name, choice in known.items()}, b"")
     return new.keys() <= _read(file).keys()
+
+
+@contextmanager
+def measuring() -> Iterator[None]:
+    """Programs are built of kernels that can be made in every way. Under the lock of compilation."""
+    _measuring.append(True)
+    try:
+        yield
+    finally:
+        _measuring.pop()
+
+
+def is_asked() -> bool:
+    """Whether choices decide how contractions are made, or are about to be found."""
+    return bool(_measuring) or bool(table())
 
 
 def forget() -> None:

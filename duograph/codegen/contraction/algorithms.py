@@ -52,7 +52,9 @@ def way_of(kernel: ContractionKernel) -> str:
 
 
 def ways(kernel: ContractionKernel) -> tuple[str, ...]:
-    """All ways in which a contraction can be made; one alone where only a run knows its sizes, or one is 0."""
+    """All ways in which a contraction can be made; one where only a run knows its sizes, one is 0, or B lacks its zeros."""
+    if kernel.beyond:  # others read the zeros
+        return (way_of(by_rule(kernel)),)
     if not _is_known(kernel):
         return (PRODUCT,)
     found = [PRODUCT]

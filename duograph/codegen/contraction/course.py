@@ -99,7 +99,8 @@ class _Maker:
         blocks = f.ceildiv("%k", "%block")
         self.move = f.variable("ptr", moves_of(f, "%out", blocks))
         self.x, self.b = f.variable("i64", 0), f.variable("i64", 0)  # where a tile is when it makes the next move
-        self.row, self.row_x = f.variable("i64", 0), f.variable("i64", 0)  # the row of taps at hand and its place in x
+        # The row of taps at hand, its place in x, and its number within a plane.
+        self.row, self.row_x, self.within = (f.variable("i64", 0) for _ in range(3))
 
     def emit(self) -> None:
         f = self.f
@@ -122,7 +123,7 @@ class _Maker:
     def _taps(self, count: Value, first: Value) -> Value:
         """Taps of the row at hand from ``first`` on, one by one; 0 if the row is left out."""
         f = self.f
-        inside = f.op(f"and i1 {self._is_inside()}, {f.icmp('ne', count, 0)}")
+        inside = f.op(f"and i1 {self._is_inside(f.load('i64', self.within))}, {f.icmp('ne', count, 0)}")
         x, b = f.load("i64", self.x), f.load("i64", self.b)
         row = f.load("i64", self.row)
         at_x = f.select(inside, f.add(f.load("i64", self.row_x), f.mul(first, "%tap")), x)
@@ -134,21 +135,36 @@ class _Maker:
         return made
 
     def _rows(self, first: Value, last: Value) -> Value:
+        """Whole rows; each is written where the next move belongs, which is further on only if the row is inside."""
         f = self.f
-        count = f.variable("i64", 0)
-        with f.loop(first, last):
-            with f.when(self._is_inside()):
-                x, b = f.load("i64", self.row_x), f.mul(f.load("i64", self.row), ROW * self.width)
-                self._go(x, b)
-                f.store("i64", x, self.x)
-                f.store("i64", b, self.b)
-                f.store("i64", f.add(f.load("i64", count), 1), count)
-            self._next_row()
-        return f.load("i64", count)
+        slots = (self.move, self.x, self.b, self.row_x, self.within)
+        types = ("ptr", "i64", "i64", "i64", "i64")
+        before = f.load("ptr", self.move)
 
-    def _is_inside(self) -> str:
+        def row(number: str, values: list[str]) -> list[Value]:
+            move, x, b, row_x, within = values
+            row_b = f.mul(number, ROW * self.width)
+            for i, distance in enumerate((f.sub(row_x, x), f.sub(row_b, b))):
+                f.store("i32", f.op(f"trunc i64 {distance} to i32"), f.gep(move, i * MOVE // 2))
+            inside = self._is_inside(within)
+            following = f.add(within, 1)
+            return [
+                f.select(inside, f.gep(move, MOVE), move, "ptr"),
+                f.select(inside, row_x, x),
+                f.select(inside, row_b, b),
+                self._beyond(number, row_x),
+                f.select(f.icmp("eq", following, "%rows"), 0, following),
+            ]
+
+        start = [(type, f.load(type, slot)) for type, slot in zip(types, slots)]
+        for type, slot, value in zip(types, slots, f.carried_loop(first, last, 1, start, row)):
+            f.store(type, value, slot)
+        f.store("i64", last, self.row)
+        made = f.sub(*(f.op(f"ptrtoint ptr {move} to i64") for move in (f.load("ptr", self.move), before)))
+        return f.lshr(made, 3)
+
+    def _is_inside(self, within: str) -> str:
         f = self.f
-        within = f.urem(f.load("i64", self.row), "%rows")
         return f.op(f"and i1 {f.icmp('uge', within, '%low')}, {f.icmp('ult', within, '%high')}")
 
     def _go(self, x: Value, b: Value) -> None:
@@ -161,9 +177,15 @@ class _Maker:
 
     def _next_row(self) -> None:
         f = self.f
-        row, x = f.load("i64", self.row), f.load("i64", self.row_x)
-        for i in range(ROW):
-            step = f.load("i32", f.gep(f.gep("%steps", f.mul(row, ROW), 4), 4 * i))
-            x = str(f.add(x, f.op(f"sext i32 {step} to i64")))
-        f.store("i64", x, self.row_x)
+        row, within = f.load("i64", self.row), f.add(f.load("i64", self.within), 1)
+        f.store("i64", self._beyond(row, f.load("i64", self.row_x)), self.row_x)
         f.store("i64", f.add(row, 1), self.row)
+        f.store("i64", f.select(f.icmp("eq", within, "%rows"), 0, within), self.within)
+
+    def _beyond(self, row: Value, x: Value) -> Value:
+        """Where the row behind one at ``x`` is."""
+        f = self.f
+        steps = f.gep("%steps", f.mul(row, ROW), 4)
+        for i in range(ROW):
+            x = f.add(x, f.op(f"sext i32 {f.load('i32', f.gep(steps, 4 * i))} to i64"))
+        return x
