@@ -1,4 +1,4 @@
-"""Convolutions of well-known networks: forward, and the gradients to the input and to the kernels.
+"""Convolutions of well-known networks: forward, and the gradients to the input and to the kernels. Ours are static functions.
 
 The floor is 2 * multiply-adds over the processor's peak, or the bytes of all operands over the bandwidth, whichever is more.
 """
@@ -65,8 +65,10 @@ def _forward(shape: Shape, batch: int) -> Case:
 
     x, w, _ = arrays(shape, batch)
     form = (None, shape.stride, shape.padding, 1, shape.groups)
-    ours = dg.from_numpy(x), dg.from_numpy(w)
-    contestants: dict[str, Callable[[], object]] = {OURS: lambda: dg.nn.functional.conv2d(*ours, *form)}
+    dg.autograd.set_grad_enabled(False)
+    static = dg.static(lambda x, w: dg.nn.functional.conv2d(x, w, *form))
+    ours = dg.tensor(x), dg.nn.Parameter(dg.tensor(w))
+    contestants: dict[str, Callable[[], object]] = {OURS: lambda: static(*ours)}
     if torch := load("torch"):
         torch.set_grad_enabled(False)
         theirs = [torch.from_numpy(value) for value in (x, w)]
@@ -90,13 +92,11 @@ def _gradient(shape: Shape, batch: int, which: int) -> Case:
 
     form = (shape.stride,) * 2, (1, 1), shape.groups, shape.padding > 0, shape.groups == shape.channels
     x, w, g = arrays(shape, batch)
-    dx, dw, dg_ = map(dg.from_numpy, (x, w, g))
     low = (shape.padding,) * 2
-    calls: tuple[Callable[[], object], ...] = (
-        lambda: dg.ops.correlate_back(dg_, dw, low, (shape.size,) * 2, *form),
-        lambda: dg.ops.correlate_taps(dx, dg_, low, (shape.taps,) * 2, *form),
-    )
-    contestants: dict[str, Callable[[], object]] = {OURS: calls[which]}
+    to_images = dg.static(lambda x, w, g: dg.ops.correlate_back(g, w, low, (shape.size,) * 2, *form))
+    to_kernels = dg.static(lambda x, w, g: dg.ops.correlate_taps(x, g, low, (shape.taps,) * 2, *form))
+    static, ours = (to_images, to_kernels)[which], tuple(map(dg.tensor, (x, w, g)))
+    contestants: dict[str, Callable[[], object]] = {OURS: lambda: static(*ours)}
     if torch := load("torch"):
         torch.set_grad_enabled(False)
         theirs = [torch.from_numpy(value) for value in (g, x, w)]
