@@ -389,6 +389,20 @@ class Function:
         self.br(head)
         self.place(done)
 
+    @contextmanager
+    def pieces(self, low: Value, high: Value) -> Iterator[tuple[str, str]]:
+        """``while (at < high) { ... }``, unsigned, from ``low`` on; yields (at, slot): the body stores there where to go on."""
+        slot = self.variable("i64", low)
+        head, inside, done = self.label("pieces"), self.label("piece"), self.label("done")
+        self.br(head)
+        self.place(head)
+        at = self.load("i64", slot)
+        self.cond_br(self.icmp("ult", at, high), inside, done)
+        self.place(inside)
+        yield at, slot
+        self.br(head)
+        self.place(done)
+
     def hot_loop(
         self,
         low: Value,

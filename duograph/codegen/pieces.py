@@ -49,25 +49,16 @@ def emit_pieces(body: Body, row: Scope, dim: int, low: Value, high: Value, *, un
             _emit_short(body, row, dim, low, high, step)
         low = f.select(f.icmp("ult", f.sub(high, low), _SHORT), high, low)
     flips = [place for number in numbers for place in _flips(body, row, dim, number)] + _mask_flips(body, dim)
-    slot = f.alloca("i64")
-    f.store("i64", low, slot)
-    head, inside, done = f.label("piece"), f.label("inside"), f.label("done")
-    f.br(head)
-    f.place(head)
-    start = f.load("i64", slot)
-    f.cond_br(f.icmp("ult", start, high), inside, done)
-    f.place(inside)
-    end: Value = high
-    for place in flips:
-        end = f.umin(end, f.select(f.icmp("sgt", place, start), place, high))
-    whole = f.add(start, f.and_(f.sub(end, start), -LANES))
-    piece = _settled(body, row, dim, start, numbers, LANES if masked else 1)
-    vector_loop(body, piece, dim, start, whole, unroll=unroll, masked=masked, step=step)  # nothing is left over
-    after = f.umin(f.add(whole, LANES), high)
-    vector_loop(body, row, dim, whole, after, unroll=1, masked=masked, step=step)
-    f.store("i64", after, slot)
-    f.br(head)
-    f.place(done)
+    with f.pieces(low, high) as (start, slot):
+        end: Value = high
+        for place in flips:
+            end = f.umin(end, f.select(f.icmp("sgt", place, start), place, high))
+        whole = f.add(start, f.and_(f.sub(end, start), -LANES))
+        piece = _settled(body, row, dim, start, numbers, LANES if masked else 1)
+        vector_loop(body, piece, dim, start, whole, unroll=unroll, masked=masked, step=step)  # nothing is left over
+        after = f.umin(f.add(whole, LANES), high)
+        vector_loop(body, row, dim, whole, after, unroll=1, masked=masked, step=step)
+        f.store("i64", after, slot)
 
 
 def _emit_short(body: Body, row: Scope, dim: int, low: Value, high: Value, step: Step) -> None:

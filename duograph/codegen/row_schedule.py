@@ -139,25 +139,16 @@ class Rows:
         """[k0, k1) as runs along the innermost reduce dim."""
         f, dims = self.frame.function, self.facts.reduce_dims
         slots = indices_at(self.body, dims, k0)
-        position = f.alloca("i64")
-        f.store("i64", k0, position)
-        head, inside, done = f.label("segments"), f.label("segment"), f.label("done")
-        f.br(head)
-        f.place(head)
-        at = f.load("i64", position)
-        f.cond_br(f.icmp("ult", at, k1), inside, done)
-        f.place(inside)
-        indices = [f.load("i64", slot) for slot in slots]
-        place = Scope(self.frame.vectors(1), {**row.index, **dict(zip(dims, indices))}, outer=row)
-        low = indices[-1]
-        high = f.umin(f.add(low, f.sub(k1, at)), self.body.extent(self.dim))
-        self._prepare(stage, place)
-        self._run(stage, place, low, high, at, ())
-        f.store("i64", f.add(at, f.sub(high, low)), position)
-        f.store("i64", 0, slots[-1])
-        step_indices(self.body, dims[:-1], slots[:-1])
-        f.br(head)
-        f.place(done)
+        with f.pieces(k0, k1) as (at, position):
+            indices = [f.load("i64", slot) for slot in slots]
+            place = Scope(self.frame.vectors(1), {**row.index, **dict(zip(dims, indices))}, outer=row)
+            low = indices[-1]
+            high = f.umin(f.add(low, f.sub(k1, at)), self.body.extent(self.dim))
+            self._prepare(stage, place)
+            self._run(stage, place, low, high, at, ())
+            f.store("i64", f.add(at, f.sub(high, low)), position)
+            f.store("i64", 0, slots[-1])
+            step_indices(self.body, dims[:-1], slots[:-1])
 
     def _run(self, stage: Stage, row: Scope, low: Value, high: Value, at: Value, carried: Carried) -> list[Vec]:
         """The pass along the innermost dim over [low, high); ``at`` is the logical position of ``low``."""

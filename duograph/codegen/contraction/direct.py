@@ -8,14 +8,13 @@ element is the chain that it is in `block`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from duograph.codegen.contraction.course import BACK, SLOTS, Courses
+from duograph.codegen.contraction.course import BACK, LINE, SLOTS, Courses
 from duograph.codegen.contraction.direct_rows import LEFT, RIGHT, add_row_tiles
+from duograph.codegen.contraction.direct_rows import TABLE as ROWS_TABLE
 from duograph.codegen.contraction.direct_rows import TILE as ROWS_TILE
-from duograph.codegen.contraction.direct_rows import table_name as rows_table
 from duograph.codegen.contraction.direct_tile import (
     STEP_BYTES,
     TABLE,
@@ -26,6 +25,7 @@ from duograph.codegen.contraction.direct_tile import (
     table_name,
 )
 from duograph.codegen.contraction.driver import ABI, stop_flag
+from duograph.codegen.contraction.epilogue import PARAMETERS as EPILOGUE
 from duograph.codegen.contraction.pack import PACK_B, add_packers
 from duograph.codegen.contraction.shape import BLOCK_UNIT, TileFunction, TileShape, next_heights
 from duograph.codegen.contraction.spread import WalkedDims
@@ -45,7 +45,7 @@ HEADER = (
     *("panel", "group", "strip", "course", "triples", "tap_rows", "image_rows", "row_step", "row_hole", "row_low"),
     *("row_high", "rows_back", "spared", "epilogue", "kept", "k_dims", "pixel_dims", "w_dims"),
 )
-DIM, LINE = 16, 64
+DIM = 16
 _HEIGHTS = "direct_heights"
 _STEPS, _SOME_STEPS = 16, "<16 x i32>"
 
@@ -181,7 +181,7 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
     strips = f.ceildiv(w["pixels"], w["strip"])
     each = f.mul(w["images"], strips)
     c_kernel = f.mul(w["c_kernel"], shape.size)
-    indices, slot = f.alloca("i64"), f.variable("i64", 0)
+    indices = f.alloca("i64")
     function = f.load("ptr", f.gep("%args", w["epilogue"], 8))
 
     with f.loop("%begin", "%end") as chunk:
@@ -196,42 +196,32 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
         end = f.umin(f.add(first, w["group"]), panels)
         from_x = f.gep(x, f.mul(f.mul(image, w["x_image"]), shape.size))
         to_c = f.gep(c, f.mul(f.mul(image, w["c_image"]), shape.size))
-        f.store("i64", low, slot)
-        head, inside, done = f.label("tiles"), f.label("tile"), f.label("strip")
-        f.br(head)
-        f.place(head)
-        pixel = f.load("i64", slot)
-        f.cond_br(f.icmp("ult", pixel, high), inside, done)
-        f.place(inside)
-        choice = _choose(f, shape, pixels, pixel, high, most, courses)
-        a = f.gep(from_x, choice.offset)
-        ahead = f.sub(_one_strip_on(f, w, pixels, pixel, low), choice.offset)
-        with f.loop(first, end) as panel:
-            b = f.gep(panels_at, f.mul(f.sub(panel, first), w["panel"]))
-            coming = [*packed.walk(b), f.select(f.icmp("eq", panel, first), ahead, 0)]
-            by_rows, by_k, made = f.label("rows"), f.label("k"), f.label("made")
-            f.cond_br(choice.by_rows, by_rows, by_k)
-            f.place(by_rows)
-            call_through(f, choice.tile, ROWS_TILE, [a, choice.a_row, choice.course, blocks, b, sums, *coming])
-            f.br(made)
-            f.place(by_k)
-            call_through(f, choice.tile, TILE, [a, choice.a_row, steps, b, 0, w["k"], block, sums, *coming])
-            f.br(made)
-            f.place(made)
-            kernel = f.mul(panel, shape.width)
-            place = f.gep(f.gep(to_c, f.mul(kernel, c_kernel)), pixel, shape.size)
-            count = f.umin(f.sub(w["kernels"], kernel), shape.width)
-            call_through(f, "@turn", TURN, [sums, place, c_kernel, choice.pixels, count])
-        f.store("i64", f.add(pixel, choice.pixels), slot)
-        f.br(head)
-        f.place(done)
+        with f.pieces(low, high) as (pixel, slot):
+            choice = _choose(f, shape, pixels, pixel, high, most, courses)
+            a = f.gep(from_x, choice.offset)
+            ahead = f.sub(_one_strip_on(f, w, pixels, pixel, low), choice.offset)
+            with f.loop(first, end) as panel:
+                b = f.gep(panels_at, f.mul(f.sub(panel, first), w["panel"]))
+                coming = [*packed.walk(b), f.select(f.icmp("eq", panel, first), ahead, 0)]
+                by_rows, by_k, made = f.label("rows"), f.label("k"), f.label("made")
+                f.cond_br(choice.by_rows, by_rows, by_k)
+                f.place(by_rows)
+                call_through(f, choice.tile, ROWS_TILE, [a, choice.a_row, choice.course, blocks, b, sums, *coming])
+                f.br(made)
+                f.place(by_k)
+                call_through(f, choice.tile, TILE, [a, choice.a_row, steps, b, 0, w["k"], block, sums, *coming])
+                f.br(made)
+                f.place(made)
+                kernel = f.mul(panel, shape.width)
+                place = f.gep(f.gep(to_c, f.mul(kernel, c_kernel)), pixel, shape.size)
+                count = f.umin(f.sub(w["kernels"], kernel), shape.width)
+                call_through(f, "@turn", TURN, [sums, place, c_kernel, choice.pixels, count])
+            f.store("i64", f.add(pixel, choice.pixels), slot)
         with f.when(f.icmp("ne", w["epilogue"], 0)):
             f.store("i64", image, indices)
             kernel = f.mul(first, shape.width)
             count = f.sub(f.umin(f.mul(end, shape.width), w["kernels"]), kernel)
-            values = ["ptr %args", "ptr %sizes", f"ptr {indices}"]
-            values += [f"i64 {value}" for value in (kernel, count, low, f.sub(high, low))]
-            f.emit(f"call void {function}({', '.join(values)})")
+            call_through(f, function, EPILOGUE, ["%args", "%sizes", indices, kernel, count, low, f.sub(high, low)])
     module.add(f)
 
 
@@ -270,12 +260,13 @@ def _choose(
     ):
         twice = f.op(f"and i1 {twice}, {fact}")
 
-    def kind(name: Callable[[int | str, int], str], step: int | str) -> Value:
-        return f.select(twice, f"@{name(step, 2)}", f"@{name(step, 1)}", "ptr")
+    def kind(table: str, step: int | str) -> Value:
+        one, two = (f"@{table_name(table, step, lines)}" for lines in (1, 2))
+        return f.select(twice, two, one, "ptr")
 
-    forth = f.select(beside, kind(rows_table, 1), kind(rows_table, 2), "ptr")
-    of_rows = f.select(back, kind(rows_table, "back"), forth, "ptr")
-    of_k = f.select(near, f.select(beside, kind(table_name, 1), kind(table_name, 2), "ptr"), f"@{TABLE}", "ptr")
+    forth = f.select(beside, kind(ROWS_TABLE, 1), kind(ROWS_TABLE, 2), "ptr")
+    of_rows = f.select(back, kind(ROWS_TABLE, "back"), forth, "ptr")
+    of_k = f.select(near, f.select(beside, kind(TABLE, 1), kind(TABLE, 2), "ptr"), f"@{TABLE}", "ptr")
     begins = f.select(f.icmp("eq", within, 0), f.and_(courses.words["spared"], LEFT), 0)
     ends = f.select(f.icmp("eq", f.add(within, rows), pixels.extent), f.and_(courses.words["spared"], RIGHT), 0)
     spared = f.select(twice, courses.words["spared"], f.or_(begins, ends))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from duograph.codegen.contraction.course import LINE, MOVE, ROW, STRETCH, add_make_course, moves_of
-from duograph.codegen.contraction.direct_tile import add_up
+from duograph.codegen.contraction.direct_tile import add_up, table_name
 from duograph.codegen.contraction.shape import TileFunction, TileShape
 from duograph.codegen.llvm import Module, Value
 
@@ -29,11 +29,6 @@ TABLE = "row_tiles"
 LEFT, RIGHT = 1, 2  # the first window begins on a zero, the last one ends on one
 
 
-def table_name(step: int | str, lines: int) -> str:
-    """Of the tiles whose pixels are ``step`` apart, or whose taps go "back"."""
-    return f"{TABLE}_{step}_{lines}"
-
-
 class RowKind(NamedTuple):
     """Tiles whose pixels are ``step`` elements apart, on so many lines, what they may leave out, and how far taps are apart."""
 
@@ -44,7 +39,7 @@ class RowKind(NamedTuple):
 
     @property
     def name(self) -> str:
-        return table_name(self.step if self.tap > 0 else "back", self.lines)
+        return table_name(TABLE, self.step if self.tap > 0 else "back", self.lines)
 
 
 KINDS = (

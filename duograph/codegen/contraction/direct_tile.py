@@ -40,22 +40,22 @@ TABLE = "direct_tiles"
 class TileKind(NamedTuple):
     """Tiles whose pixels are ``step`` elements apart (None: ``a_row`` bytes), on so many lines, ``a_row`` bytes apart."""
 
-    name: str
     step: int | None
     lines: int = 1
 
-
-KINDS = (
-    TileKind("", None),
-    *(TileKind(f"_{step}_{lines}", step, lines) for lines in (1, 2) for step in (1, 2)),  # as `table_name` says
-)
-
-BESIDE = KINDS[1]  # pixels side by side
+    @property
+    def table(self) -> str:
+        """The table of its tiles by their rows."""
+        return TABLE if self.step is None else table_name(TABLE, self.step, self.lines)
 
 
-def table_name(step: int | str, lines: int) -> str:
-    """Of the tiles whose pixels are ``step`` apart."""
-    return f"{TABLE}_{step}_{lines}"
+BESIDE = TileKind(1)
+KINDS = (TileKind(None), BESIDE, TileKind(2), TileKind(1, 2), TileKind(2, 2))
+
+
+def table_name(table: str, step: int | str, lines: int) -> str:
+    """Of the tiles of ``table`` whose pixels are ``step`` apart, on so many lines."""
+    return f"{table}_{step}_{lines}"
 
 
 def sums_bytes(shape: TileShape) -> int:
@@ -71,10 +71,10 @@ def add_direct_tiles(module: Module, shape: TileShape, kinds: Sequence[TileKind]
         names = ["null"]
         for rows in heights:
             pixels = rows * kind.lines
-            names.append(f"@direct{kind.name}_of_{rows}" if pixels <= shape.rows else "null")
+            names.append(f"@{kind.table}_of_{rows}" if pixels <= shape.rows else "null")
             if pixels <= shape.rows:
                 _add_tile(module, shape, kind, rows)
-        module.table(f"{TABLE}{kind.name}", "ptr", names, align=8)
+        module.table(kind.table, "ptr", names, align=8)
     _add_turn(module, shape)
 
 
@@ -99,7 +99,7 @@ class _Windows:
 
 
 def _add_tile(module: Module, shape: TileShape, kind: TileKind, rows: int) -> None:
-    f = TileFunction(module, f"direct{kind.name}_of_{rows}", TILE, linkage="internal")
+    f = TileFunction(module, f"{kind.table}_of_{rows}", TILE, linkage="internal")
     f.shape = shape
     vectors, pixels = shape.vectors, rows * kind.lines
     windows = _Windows(f, kind, rows)

@@ -74,22 +74,14 @@ class WalkedDims:
     def runs(self, start: Value, length: Value, body: Callable[[str, str, Value], None]) -> None:
         """``body(byte offset, first position from start on, positions)`` for each piece of a run in the range."""
         f = self.f
-        slot = f.variable("i64", 0)
-        head, inside, done = f.label("run"), f.label("piece"), f.label("end")
-        f.br(head)
-        f.place(head)
-        at = f.load("i64", slot)
-        f.cond_br(f.icmp("ult", at, length), inside, done)
-        f.place(inside)
-        place = f.add(start, at)
-        number = f.udiv(place, self.extent)
-        within = f.sub(place, f.mul(number, self.extent))
-        offset = f.add(self.outer(number), f.mul(within, self.step))
-        count = f.umin(f.sub(self.extent, within), f.sub(length, at))
-        body(str(offset), at, count)
-        f.store("i64", f.add(at, count), slot)
-        f.br(head)
-        f.place(done)
+        with f.pieces(0, length) as (at, slot):
+            place = f.add(start, at)
+            number = f.udiv(place, self.extent)
+            within = f.sub(place, f.mul(number, self.extent))
+            offset = f.add(self.outer(number), f.mul(within, self.step))
+            count = f.umin(f.sub(self.extent, within), f.sub(length, at))
+            body(str(offset), at, count)
+            f.store("i64", f.add(at, count), slot)
 
     def outer(self, number: Value) -> str:
         """The byte offset of run ``number``."""

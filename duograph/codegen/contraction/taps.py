@@ -9,8 +9,9 @@ wait in C. A chunk is a tile's rows at one place in the other dims of the column
 
 from __future__ import annotations
 
-from duograph.codegen.contraction.direct import DIM, LINE, add_direct, call_through, fill_steps, leave_if
-from duograph.codegen.contraction.direct_tile import STEP_BYTES, TABLE, TILE, sums_bytes
+from duograph.codegen.contraction.course import LINE
+from duograph.codegen.contraction.direct import DIM, add_direct, call_through, fill_steps, leave_if
+from duograph.codegen.contraction.direct_tile import STEP_BYTES, TABLE, TILE, sums_bytes, table_name
 from duograph.codegen.contraction.driver import ABI, stop_flag
 from duograph.codegen.contraction.pack import PACK_B
 from duograph.codegen.contraction.shape import BLOCK_UNIT, TileFunction, TileShape
@@ -132,7 +133,8 @@ class _Run:
         """A tile for each panel."""
         f = self.f
         beside, second = f.icmp("eq", self.row_x, f.shape.size), f.icmp("eq", self.row_x, 2 * f.shape.size)
-        table = f.select(beside, f"@{TABLE}_1_1", f.select(second, f"@{TABLE}_2_1", f"@{TABLE}", "ptr"), "ptr")
+        one, two = (f"@{table_name(TABLE, step, 1)}" for step in (1, 2))
+        table = f.select(beside, one, f.select(second, two, f"@{TABLE}", "ptr"), "ptr")
         tile = f.load("ptr", f.gep(str(table), rows, 8))
         with f.loop(0, self.w["kernels"], f.shape.width) as kernel:
             panel = self._panel(kernel)

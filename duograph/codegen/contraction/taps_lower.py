@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from duograph.codegen.contraction.course import LINE
 from duograph.codegen.contraction.direct import PART, behind_panels
 from duograph.codegen.contraction.direct_lower import MOST_UNUSED, PANEL, all_known, direct_form, holds, reach_fact, words_of
 from duograph.codegen.contraction.direct_tile import STEP_BYTES, sums_bytes
@@ -14,7 +15,6 @@ from duograph.codegen.kernel import ContractionKernel, Extent, Launch, Walk
 from duograph.ir.dim import ceildiv, floordiv, maximum, minimum, product
 
 _PACKED_BYTES = 768 << 10  # at a time: with the windows that pass by, they stay in the second level cache
-_LINE = 64
 # Sums wait in C between what is packed at a time, and go there one by one: that pays for many k and few kernels. Of more
 # kernels each shares the copies of windows that a product makes.
 _LEAST_K, _MOST_KERNELS = 1024, 160
@@ -123,7 +123,7 @@ def taps_launch(t: Taps, dtype: str, shape: TileShape) -> Launch:
         "other_dims": len(t.others),
     }
     sizes = (*(words[name] for name in HEADER), *words_of(t.k_walk), *words_of(t.w_walk), *words_of(t.others))
-    scratch = sums_bytes(shape) + ceildiv(long * STEP_BYTES, _LINE) * _LINE + panels * panel + behind_panels(shape)
+    scratch = sums_bytes(shape) + ceildiv(long * STEP_BYTES, LINE) * LINE + panels * panel + behind_panels(shape)
     cost = floordiv(t.kernels * t.columns * t.k, 2)
     symbol = f"{library_name(dtype, PART)}:{FUNCTION}"
     return Launch(symbol, (1, 0, 2), sizes, ceildiv(t.rows, shape.rows) * others, scratch, cost, whole=True)

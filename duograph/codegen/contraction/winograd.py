@@ -11,14 +11,14 @@ Tiles that reach over the edge read the last row or column again: it counts for 
 
 from __future__ import annotations
 
-import struct
-
-from duograph.codegen.contraction.direct import LINE, call_through, leave_if
-from duograph.codegen.contraction.direct_tile import BESIDE, STEP_BYTES, TABLE, TILE, add_direct_tiles
+from duograph.codegen.contraction.course import LINE
+from duograph.codegen.contraction.direct import call_through, leave_if
+from duograph.codegen.contraction.direct_tile import BESIDE, STEP_BYTES, TILE, add_direct_tiles
 from duograph.codegen.contraction.driver import ABI, stop_flag
+from duograph.codegen.contraction.epilogue import PARAMETERS as EPILOGUE
 from duograph.codegen.contraction.pack import transpose
 from duograph.codegen.contraction.shape import TileFunction, TileShape, next_heights
-from duograph.codegen.llvm import Module, Value, vector_type
+from duograph.codegen.llvm import Module, Value, float_literal, vector_type
 
 PART = "winograd"
 RUN, KERNELS, PREPARE = "run", "kernels", "prepare"
@@ -30,22 +30,8 @@ POINTS = SIDE * SIDE
 # lie in scratch.
 HEADER = (
     *("kernels", "channels", "rows", "columns", "x_start", "x_image", "x_channel", "x_row", "c_image", "c_kernel"),
-    *(
-        "across",
-        "down",
-        "lines",
-        "block",
-        "group",
-        "groups",
-        "pitch",
-        "plane",
-        "sums_plane",
-        "sums",
-        "steps",
-        "table",
-        "square",
-        "epilogue",
-    ),
+    *("across", "down", "lines", "block", "group", "groups", "pitch", "plane", "sums_plane", "sums", "steps", "table"),
+    *("square", "epilogue"),
 )
 # The words of ``kernels`` and ``prepare``.
 KERNELS_HEADER = ("kernels", "channels", "w_start", "w_kernel", "w_channel", "w_row", "w_column")
@@ -94,9 +80,7 @@ class _Vectors:
         return self.f.multiply_add(self._constant(factor), b, a)
 
     def _constant(self, value: float) -> str:
-        (single,) = struct.unpack("f", struct.pack("f", value))
-        (bits,) = struct.unpack("Q", struct.pack("d", single))
-        return "<" + ", ".join([f"float 0x{bits:016X}"] * self.f.shape.lanes) + ">"
+        return "<" + ", ".join([f"float {float_literal(value)}"] * self.f.shape.lanes) + ">"
 
     def x(self, d: list[str]) -> list[str]:
         """B' d"""
@@ -317,29 +301,20 @@ def _multiply(f: TileFunction, w: dict[str, str], transformed: str, steps: str, 
     shape = f.shape
     row_bytes = shape.vectors * shape.vector_bytes
     size, sums = f.mul(w["channels"], row_bytes), f.gep("%scratch", w["sums"])
-    slot = f.variable("i64", 0)
     with f.loop(0, POINTS) as point:
         a = f.gep("%scratch", f.mul(point, w["plane"]))
         b = f.gep(transformed, f.mul(f.add(f.mul(panel, POINTS), point), size))
         out = f.gep(sums, f.mul(point, w["sums_plane"]))
-        f.store("i64", 0, slot)
-        head, inside, done = f.label("tiles"), f.label("tile"), f.label("done")
-        f.br(head)
-        f.place(head)
-        tile = f.load("i64", slot)
-        f.cond_br(f.icmp("ult", tile, tiles), inside, done)
-        f.place(inside)
-        rows = f.load("i64", f.gep(f"@{_HEIGHTS}", f.umin(f.sub(tiles, tile), most), 8))
-        function = f.load("ptr", f.gep(f"@{TABLE}{BESIDE.name}", rows, 8))
-        # the next point's: all first halves of rows, then all second ones
-        ahead = f.gep(b, f.add(size, f.select(f.icmp("eq", tile, 0), 0, row_bytes // 2)))
-        chain = f.umin(w["channels"], shape.longest_block)
-        values: list[Value] = [f.gep(a, tile, shape.size), 0, steps, b, 0, w["channels"], chain]
-        values += [f.gep(out, f.mul(tile, row_bytes)), ahead, row_bytes, 0]
-        call_through(f, function, TILE, values)
-        f.store("i64", f.add(tile, rows), slot)
-        f.br(head)
-        f.place(done)
+        with f.pieces(0, tiles) as (tile, slot):
+            rows = f.load("i64", f.gep(f"@{_HEIGHTS}", f.umin(f.sub(tiles, tile), most), 8))
+            function = f.load("ptr", f.gep(f"@{BESIDE.table}", rows, 8))
+            # the next point's: all first halves of rows, then all second ones
+            ahead = f.gep(b, f.add(size, f.select(f.icmp("eq", tile, 0), 0, row_bytes // 2)))
+            chain = f.umin(w["channels"], shape.longest_block)
+            values: list[Value] = [f.gep(a, tile, shape.size), 0, steps, b, 0, w["channels"], chain]
+            values += [f.gep(out, f.mul(tile, row_bytes)), ahead, row_bytes, 0]
+            call_through(f, function, TILE, values)
+            f.store("i64", f.add(tile, rows), slot)
 
 
 def _finish(f: TileFunction, w: dict[str, str], c: str, panel: Value, first: Value, lines: Value) -> None:
@@ -368,6 +343,5 @@ def _finish(f: TileFunction, w: dict[str, str], c: str, panel: Value, first: Val
             call_through(f, "@winograd_output", _OUTPUT, values)
         with f.when(f.icmp("ne", w["epilogue"], 0)):
             f.store("i64", image, indices)
-            numbers = (kernel, count, low, f.mul(rows, w["columns"]))
-            given = ["ptr %args", "ptr %sizes", f"ptr {indices}", *(f"i64 {value}" for value in numbers)]
-            f.emit(f"call void {function}({', '.join(given)})")
+            numbers = [kernel, count, low, f.mul(rows, w["columns"])]
+            call_through(f, function, EPILOGUE, ["%args", "%sizes", indices, *numbers])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from duograph.codegen.contraction.course import LINE
 from duograph.codegen.contraction.direct_lower import direct_form
 from duograph.codegen.contraction.direct_tile import STEP_BYTES
 from duograph.codegen.contraction.parts import library_name
@@ -25,7 +26,6 @@ from duograph.codegen.kernel import KEPT, ContractionKernel, Extent, Keep, Launc
 from duograph.ir.dim import ceildiv, floordiv, maximum, minimum
 
 _TAPS = 3
-_LINE = 64
 _MOST_OFFSET = 1 << 31
 # Transformed tiles of a block stay in the second level cache; a block has so many tiles, and is so large a share, at least.
 _BLOCK_BYTES, _LEAST_TILES, _SHARES = 1 << 20, 28, 8
@@ -111,7 +111,7 @@ def transformed_bytes(form: Winograd, shape: TileShape) -> Extent:
 
 def memory_elements(form: Winograd, shape: TileShape) -> Extent:
     """Elements of the memory that `prepare` is given."""
-    return floordiv(_LINE + transformed_bytes(form, shape), shape.size)
+    return floordiv(LINE + transformed_bytes(form, shape), shape.size)
 
 
 def prepare_launch(form: Winograd, shape: TileShape, memory: int) -> Launch:
@@ -139,11 +139,11 @@ def winograd_launch(form: Winograd, shape: TileShape, args: Sequence[int], epilo
     count = ceildiv(panels, group)
     groups = ceildiv(block * across, shape.lanes)
     pitch = groups * shape.vector_bytes
-    plane = form.channels * pitch + _LINE  # points do not share cache sets
-    sums_plane = block * across * row_bytes + _LINE
+    plane = form.channels * pitch + LINE  # points do not share cache sets
+    sums_plane = block * across * row_bytes + LINE
     behind: dict[str, Extent] = {
         "sums": POINTS * sums_plane,
-        "steps": ceildiv((form.channels + 1) * STEP_BYTES, _LINE) * _LINE,
+        "steps": ceildiv((form.channels + 1) * STEP_BYTES, LINE) * LINE,
         "table": groups * (TABLE_ROWS * shape.lanes * STEP_BYTES),
         "square": shape.lanes * SQUARE_BYTES,
     }

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import NamedTuple
 
-from duograph.codegen.contraction.algorithms import reads_around
 from duograph.codegen.kernel import Address, Border, ContractionKernel, Instr
 from duograph.ir.dim import Expr, product
 from duograph.ir.graph import Node
@@ -16,7 +14,6 @@ from ..fusion.schedule import KernelStep
 from .lower import Lowering
 from .merge import merge_contraction
 
-NONE: Mapping[Request, Request] = MappingProxyType({})
 _COMPUTED_IN_FLOAT32 = ("float16", "bfloat16")
 
 
@@ -30,7 +27,7 @@ class _Classes(NamedTuple):
     swapped: bool
 
 
-def lower_contraction(group: Group, images: Mapping[Request, Request] = NONE) -> KernelStep:
+def lower_contraction(group: Group, images: Mapping[Request, Request]) -> KernelStep:
     """A contraction with its epilogue. `images`: operands that are padded copies, and what they are copies of."""
     node, anchor = group.node, group.anchor
     assert node is not None and anchor is not None
@@ -72,6 +69,8 @@ def lower_contraction(group: Group, images: Mapping[Request, Request] = NONE) ->
     for value in (*node.inputs, store.request.value):
         traffic = traffic + value.type.bytes
     if right in images:
+        from duograph.codegen.contraction.algorithms import reads_around
+
         image = images[right]
         around = merge_contraction(kernel._replace(b_strides=_strides(image, [*batch, *k, *n]), beyond=True))
         if reads_around(around):
