@@ -137,6 +137,14 @@ class DeviceError(Error, RuntimeError):
     """A device that is not there, or tensors on different devices."""
 
 
+class GraphError(Error, ValueError, RuntimeError):
+    """A define-and-run graph that is built or run in a way that has no meaning."""
+
+
+class UninitializedError(GraphError):
+    """A run reads a variable that has no value yet."""
+
+
 class FileError(Error, ValueError):
     """A file that cannot be read: damaged, truncated, or of another kind."""
 

@@ -1,0 +1,21 @@
+"""Define-and-run: a graph is built once, then fed, run, differentiated and looked at, under the names of TensorFlow 1.
+
+>>> import duograph.graph as tf
+>>> a, b = tf.placeholder(tf.float32), tf.placeholder(tf.float32)
+>>> slope = tf.gradients(a * b, a)
+>>> with tf.Session() as session:
+...     session.run(slope, feed_dict={a: [2.0], b: [5.0]})
+[array([5.], dtype=float32)]
+"""
+
+from .arrays import *
+from .building import *
+from .constants import *
+from .dtypes import *
+from .dtypes import bool as bool
+from .elements import *
+from .gradients import *
+from .math import *
+from .session import *
+from .shapes import *
+from .variables import *

@@ -1,0 +1,122 @@
+"""One kind of run: fetches and what is fed, made a static function once and replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from duograph import _core as core
+from duograph.autograd import enable_grad, no_grad
+from duograph.capture.static import Handler, make_static
+from duograph.tensors.creation import from_numpy
+
+from .definition import filled
+from .dtypes import numpy_dtype
+from .elements import Tensor
+from .gradients import _GRADIENT
+from .resolving import Run, as_tensor, needed
+from .state import State
+
+
+class Plan:
+    """How to run some fetches from some feeds in one session."""
+
+    def __init__(self, state: State, structure: Any, fetches: Sequence[Any], feeds: Sequence[Tensor]) -> None:
+        self.state = state
+        self.structure = structure
+        self.fetches = list(fetches)
+        self.feeds = list(feeds)
+        fed = dict.fromkeys(self.feeds)
+        self.nodes = needed(self.fetches, fed)
+        self.tensors = [x for x in dict.fromkeys(self.fetches) if isinstance(x, Tensor) and x not in fed]
+        self.gradients = any(node.definition is _GRADIENT for node in self.nodes)
+        self.leaves = {
+            node.inputs[slot.index] for node in self.nodes if node.definition is _GRADIENT for slot in node.attrs["xs"]
+        }
+        self.dtypes = [np.dtype(numpy_dtype(x.dtype)) for x in self.feeds]
+        self.single = len(self.fetches) == 1 and self.structure.__class__.__name__ == "Slot"
+        self.static: Any = None
+        self.epoch = state.epoch
+
+    def same(self, structure: Any, fetches: Sequence[Any], feeds: Sequence[Tensor]) -> bool:
+        """Whether it is for these fetches and feeds."""
+        return self.structure == structure and self.fetches == list(fetches) and self.feeds == list(feeds)
+
+    def evaluate(self, *values: Any) -> Any:
+        """The fetched tensors for what is fed: called with traced tensors by a capture, with real ones where nothing is kept."""
+        fed = dict(zip(self.feeds, values))
+        run = Run(self.state, {x: leaf_of(x, value, self.leaves) for x, value in fed.items()}, self.tensors, self.leaves)
+        with enable_grad() if self.gradients else no_grad():
+            run.go(self.nodes)
+        return tuple([_own(run.tensor(x), run) for x in self.tensors])
+
+    def run(self, values: Iterable[Any]) -> Any:
+        """The fetches' values as NumPy arrays."""
+        arguments = []
+        for tensor, dtype, value in zip(self.feeds, self.dtypes, values):
+            if value.__class__ is np.ndarray and value.dtype == dtype and tensor.type.sizes == value.shape:
+                arguments.append(from_numpy(value))
+            else:
+                arguments.append(argument(tensor, value))
+        if self.static is None:
+            results = self.first(arguments)
+        else:
+            results = self.static(*arguments)
+        if self.single and self.tensors:
+            return array_of(results[0])
+        arrays = dict(zip(self.tensors, map(array_of, results)))
+        for tensor, value in zip(self.feeds, arguments):
+            arrays[tensor] = array_of(value)
+        return filled(self.structure, [arrays.get(x) for x in self.fetches])
+
+    def first(self, arguments: Sequence[Any]) -> Any:
+        """The first run. One that gives variables their memory is made without a program: it is made once."""
+        if any(not self.state.has(x) for node in self.nodes for x in node.outputs if node.op == "VariableV2"):
+            results = self.evaluate(*arguments)
+            self.epoch = self.state.epoch
+            return results
+        if not self.tensors and not any(node.definition.stateful for node in self.nodes):
+            return ()
+        self.static = make_static(self.evaluate, Handler(self.evaluate, False))
+        return self.static(*arguments)
+
+
+def leaf_of(tensor: Tensor, value: Any, leaves: Any) -> Any:
+    """What is fed, as a tensor to differentiate with respect to where gradients are asked for."""
+    from .resolving import leaf
+
+    return leaf(value) if tensor in leaves else value
+
+
+def _own(value: Any, run: Run) -> Any:
+    """A result that shares memory with nothing that is fed or kept."""
+    value = as_tensor(value)
+    if not isinstance(value, core.Tensor):
+        return value
+    value = value.detach()
+    if value._is_view() or run.state.holds(value) or value._traced is None or any(value is x for x in run.fed.values()):
+        return value.clone()
+    return value
+
+
+def argument(tensor: Tensor, value: Any) -> Any:
+    """A fed value as a duograph tensor."""
+    from .session import fed_array
+
+    array = fed_array(tensor, value)
+    if isinstance(array, (core.Tensor, str, bytes)):
+        return array
+    made = from_numpy(np.ascontiguousarray(array))
+    return made.to(core.bfloat16) if tensor.dtype is core.bfloat16 else made
+
+
+def array_of(value: Any) -> Any:
+    """A result as NumPy has it: an array, or a number for a scalar."""
+    if not isinstance(value, core.Tensor):
+        return value
+    if value.dtype is core.bfloat16:
+        value = value.to(core.float32)
+    array = value.numpy()
+    return array if array.ndim else array[()]

@@ -1,0 +1,193 @@
+"""From a graph to a function of duograph: the operations that a fetch needs, called in the order in which they were built.
+
+The function runs on traced tensors when `dg.static` captures it, once for each combination of dtypes and ranks; after that the
+core replays it. It also runs as it is, on real tensors, where a run makes variables that did not exist before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import CodeType, FunctionType
+from typing import TYPE_CHECKING, Any
+
+from duograph import _core as core
+from duograph.errors import Error, GraphError
+from duograph.tensors.creation import tensor as make_tensor
+
+from .definition import TENSOR, TENSORS, Definition, filled, structure_of
+from .elements import Operation, Slot, Tensor
+from .inference import RunSizes
+from .state import Unset
+
+if TYPE_CHECKING:
+    from duograph.ir.graph import Graph as Region
+    from duograph.ir.location import Location
+
+    from .state import State
+
+_CALLING = "def call(function, arguments): return function(**arguments)"
+_callers: dict[Any, Callable[..., Any]] = {}
+
+
+def caller_at(location: Location | None) -> Callable[..., Any]:
+    """Calls a function in a frame that is the user's line: errors and the captured program name it."""
+    if location is None:
+        return lambda function, arguments: function(**arguments)
+    key = location[:3]
+    made = _callers.get(key)
+    if made is None:
+        module = compile(_CALLING, location.file, "exec")
+        code = next(c for c in module.co_consts if isinstance(c, CodeType))
+        named = code.replace(co_firstlineno=location.line, co_name=location.function, co_qualname=location.function)
+        made = _callers[key] = FunctionType(named, {"__builtins__": __builtins__})
+    return made
+
+
+def needed(fetches: Iterable[Any], fed: Mapping[Tensor, Any], region: Any = None) -> list[Operation]:
+    """The operations that fetches need, in the order in which they were built. `region`: only those that lie in it."""
+    found: set[Operation] = set()
+    waiting = [x if isinstance(x, Operation) else x.node for x in fetches if x not in fed]
+    while waiting:
+        node = waiting.pop()
+        if node in found or node.region is not region:
+            continue
+        found.add(node)
+        waiting.extend(x.node for x in (*node.inputs, *node.attrs.get("captures", ())) if x not in fed)
+        waiting.extend(node.control_inputs)
+    return sorted(found, key=lambda node: node.order)
+
+
+class Run:
+    """One evaluation: the values of tensors so far.
+
+    state      the session's variables
+    values     by tensor: a duograph tensor, a number of the run, or its sizes
+    """
+
+    def __init__(self, state: State, fed: dict[Tensor, Any], kept: Iterable[Tensor] = (), leaves: Iterable[Tensor] = ()) -> None:
+        self.state = state
+        self.values: dict[Any, Any] = dict(fed)
+        self.fed = fed
+        self.kept = frozenset(kept)  # fetched: a variable's value is copied when it is read
+        self.leaves = frozenset(leaves)  # gradients are asked with respect to these
+        self.outer: Run | None = None
+
+    def inner(self) -> Run:
+        """The same for the inside of a branch or a turn of a loop."""
+        made = Run(self.state, {}, (), self.leaves)
+        made.outer = self
+        return made
+
+    def value(self, tensor: Tensor) -> Any:
+        """The value of a tensor."""
+        run: Run | None = self
+        while run is not None:
+            if tensor in run.values:
+                found = run.values[tensor]
+                return self.state.read(found.variable) if found.__class__ is Unset else found
+            run = run.outer
+        raise GraphError(f"{tensor.name} is not computed where it is needed", [tensor.node.built_at])
+
+    def tensor(self, tensor: Tensor) -> Any:
+        """The value of a tensor as a duograph tensor."""
+        return as_tensor(self.value(tensor))
+
+    def go(self, nodes: Sequence[Operation]) -> None:
+        """Evaluate operations one after another."""
+        values = self.values
+        for node in nodes:
+            if node.outputs and all(output in values for output in node.outputs):
+                continue
+            try:
+                result = self.evaluate(node)
+            except Error as error:
+                note_operation(error, node)
+                raise
+            self.set(node, result)
+
+    def evaluate(self, node: Operation) -> Any:
+        """The operation's result on the values of its inputs."""
+        definition = node.definition
+        if definition.evaluate is not None:
+            return caller_at(node.location)(_evaluate, {"run": self, "node": node})
+        values = [self.value(x) for x in node.inputs]
+        if not definition.sizes:
+            _as_tensors(definition, node.attrs, values)
+        return caller_at(node.location)(definition.function, filled(node.attrs, values))
+
+    def set(self, node: Operation, result: Any) -> None:
+        """Make an operation's result the values of its outputs, but for those that are fed."""
+        outputs = node.outputs
+        if not outputs:
+            return
+        if (len(outputs) == 1 and not isinstance(result, (list, tuple))) or isinstance(result, RunSizes):
+            found = [result]
+        else:
+            found = []
+            structure_of(result, found, lambda x: not isinstance(x, (list, tuple, dict)) or isinstance(x, RunSizes))
+        for output, value in zip(outputs, found, strict=True):
+            if output in self.fed:
+                continue
+            if output in self.leaves:
+                value = leaf(as_tensor(value))
+            if output in self.kept and self.state.holds(value):
+                value = as_tensor(value).detach().clone()
+            self.values[output] = value
+
+    def region(self, region: Region, values: Sequence[Any], nodes: Sequence[Operation]) -> list[Any]:
+        """The outputs of a branch or a loop's body for values of its inputs."""
+        run = self.inner()
+        run.values.update(zip(region.inputs, values))
+        run.go(nodes)
+        return [run.value(x) for x in region.outputs]  # type: ignore[arg-type]
+
+
+def _evaluate(run: Run, node: Operation) -> Any:
+    assert node.definition.evaluate is not None
+    return node.definition.evaluate(run, node)
+
+
+def _as_tensors(definition: Definition, attrs: dict[str, Any], values: list[Any]) -> None:
+    """Sizes and numbers of the run become tensors where an operation takes tensors."""
+    for i, value in enumerate(values):
+        if isinstance(value, core.Tensor):
+            continue
+        for name, attribute in attrs.items():
+            if definition.kinds.get(name) in (TENSOR, TENSORS) and _mentions(attribute, i):
+                values[i] = as_tensor(value)
+
+
+def _mentions(template: Any, index: int) -> bool:
+    if isinstance(template, Slot):
+        return template.index == index
+    return isinstance(template, list) and any(_mentions(x, index) for x in template)
+
+
+def as_tensor(value: Any) -> Any:
+    """A tensor, of a number or of sizes too."""
+    if isinstance(value, (core.Tensor, str, bytes)):
+        return value
+    if isinstance(value, RunSizes):
+        return make_tensor(list(value), dtype=core.int32)
+    return make_tensor(value, dtype=core.float32 if isinstance(value, float) else core.int32)
+
+
+def leaf(value: Any) -> Any:
+    """A tensor with respect to which gradients can be taken."""
+    if not value.dtype.is_floating_point or value.requires_grad:
+        return value
+    value = value.detach()
+    value.requires_grad_()
+    return value
+
+
+def note_operation(error: Error, node: Operation) -> None:
+    """Names the operation and the line that built it in an error that came up while a graph ran."""
+    if getattr(error, "operation", None) is not None:
+        return
+    error.operation = node  # type: ignore[attr-defined]
+    where, line = error.location, node.location
+    if where is not None and line is not None and (where.file, where.line) == (line.file, line.line):
+        error.location = None
+    if node.built_at not in error.operands:
+        error.operands = (*error.operands, node.built_at)

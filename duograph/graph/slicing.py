@@ -1,0 +1,70 @@
+"""Slices of graph tensors, as NumPy writes them; bounds may be tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from duograph import _core as core
+
+from .definition import Numbers, Operand, operation
+from .elements import Tensor
+from .inference import RunSizes
+
+
+class SliceOf(tuple):  # type: ignore[type-arg]
+    """start, stop and step of a slice among an operation's arguments."""
+
+    __slots__ = ()
+
+
+@operation("StridedSlice", sizes=True)
+def strided_slice_(input: Operand, key: Numbers, name: str | None = None) -> Any:
+    """input[key], with slices in `key` as ("slice", start, stop, step)."""
+    parts = [slice(*part[1:]) if isinstance(part, tuple) and part[:1] == ("slice",) else part for part in key]
+    if isinstance(input, RunSizes):
+        found = tuple(input)[as_number(parts[0]) if not isinstance(parts[0], slice) else _numbered(parts[0])]
+        return RunSizes(found) if isinstance(found, tuple) else found
+    if not isinstance(input, core.Tensor):
+        return input
+    return input[tuple(_numbered(part) if isinstance(part, slice) else part for part in parts)]
+
+
+def _numbered(part: slice) -> slice:
+    return slice(*(None if bound is None else as_number(bound) for bound in (part.start, part.stop, part.step)))
+
+
+def as_number(value: Any) -> Any:
+    """A whole number that steers shapes: of a tensor, its value at the run."""
+    if isinstance(value, core.Tensor):
+        return value.item() if value._traced is None else value.reshape(()).item()
+    return value
+
+
+def as_numbers(value: Any) -> Any:
+    """Whole numbers that steer shapes, given as a list, as sizes of the run, or as a tensor."""
+    if value is None:
+        return None
+    if isinstance(value, core.Tensor):
+        if value.ndim == 0:
+            return as_number(value)
+        if value._traced is None:
+            return value.tolist()
+        return [as_number(value[i]) for i in range(int(value.shape[0]))]
+    if isinstance(value, (list, tuple)):
+        return [as_number(x) for x in value]
+    return value
+
+
+def getitem(tensor: Tensor, key: Any) -> Tensor:
+    """tensor[key]."""
+    from .arrays import boolean_mask, newaxis
+    from .variables import Variable
+
+    if isinstance(key, Tensor) and key.dtype.kind == "b":
+        masked: Tensor = boolean_mask(tensor, key)
+        return masked
+    parts = key if isinstance(key, tuple) else (key,)
+    made = [("slice", p.start, p.stop, p.step) if isinstance(p, slice) else None if p is newaxis else p for p in parts]
+    source = tensor.read_value() if isinstance(tensor, Variable) else tensor
+    found: Tensor = strided_slice_(source, made)
+    return found
