@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 import duograph as dg
 from duograph.codegen.contraction import direct_lower, lower
-from duograph.codegen.contraction.library import build_library
+from duograph.codegen.contraction.library import build_library, library_text
 from duograph.codegen.target import get_target
 
 # images, channels, size of an image, kernels, taps, stride, padding, dilation
@@ -105,6 +106,7 @@ BACK = (
     (2, 32, (20, 17), 900, (3, 2), 1, 0, 1),
     (2, 60, (30, 34), 70, (4, 5), (2, 3), 1, 1),
     (2, 6, (14, 14), 16, (5, 5), 1, 0, 1),
+    (2, 96, (7, 7), 20, (3, 3), 1, 1, 1),  # fewer than two pixels for each kernel
 )
 
 
@@ -170,6 +172,16 @@ def test_others_are_products_of_matrices(case: Any, reason: str, asked: list[boo
 def test_compiles_for_levels(isa: str, dtype: str) -> None:
     for part in ("direct", "direct_narrow"):
         assert build_library(f"contraction-{dtype}-{part}", get_target(isa))
+
+
+@pytest.mark.parametrize(("dtype", "lanes"), [("float32", 16), ("float64", 8)])
+def test_multiply_adds_read_pixels(dtype: str, lanes: int) -> None:
+    """Of AVX-512: some, by a pointer and a constant; through an index the read would be an operation of its own."""
+    target = get_target("x86-64-v4")
+    text = target.emit_assembly(library_text(f"contraction-{dtype}-direct", target))
+    reads = re.findall(rf"vfmadd231p[sd]\s+[^\n]*\(([^)]*)\){{1to{lanes}}}", text)
+    assert len(reads) > 1000
+    assert not any("," in place for place in reads)
 
 
 @pytest.mark.parametrize("groups", [1, 2])

@@ -22,8 +22,9 @@ _MANY_PIXELS = 2048
 _STRIP = 64  # pixels, about: what a strip makes is in the first level cache or near it for the epilogue
 _MOST_OFFSET = 1 << 31
 _MOST_K = 12288  # a panel holds all of k
-# Kernels are packed in each call: it pays where so many pixels share them, or, where they do not lie side by side, each.
-_FEWEST_PIXELS, _PIXELS_PER_KERNEL = 36, 2
+# Kernels are packed in each call: it pays where so many pixels share them, and, where they do not lie side by side, if there
+# are at most so many for each pixel.
+_FEWEST_PIXELS, _KERNELS_PER_PIXEL = 36, 2
 PANEL, _FEWEST = 32, 5  # kernels in a panel, pixels in a row
 # Kernels for which panels are one vector; below so many multiply-adds a pixel, turning tiles costs more than packing windows
 # does, and in long rows, which are packed quickly, lanes without a kernel do: so many kernels for 4 pixels up to a most.
@@ -136,11 +137,13 @@ def _facts(d: Direct, dtype: str, narrow: bool) -> list[tuple[Extent, Extent]]:
     """The same, so that it pays."""
     unused = ceildiv(d.kernels, PANEL) * PANEL - d.kernels
     beside = len(d.w_walk) == 1 and d.w_walk[0][1] == 1
+    pixels = maximum(d.images, 1) * d.pixels
     return [
         *limits(d, dtype),
         *(_facts_of_few(d) if narrow else [(unused * MOST_UNUSED, d.kernels)]),
         (_FEWEST, d.pixel_walk[-1][0]),
-        (_FEWEST_PIXELS if beside else _PIXELS_PER_KERNEL * d.kernels, maximum(d.images, 1) * d.pixels),
+        (_FEWEST_PIXELS, pixels),
+        (0 if beside else d.kernels, _KERNELS_PER_PIXEL * pixels),
     ]
 
 

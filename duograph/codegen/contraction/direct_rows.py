@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from duograph.codegen.contraction.course import LINE, MOVE, ROW, STRETCH, add_make_course, moves_of
-from duograph.codegen.contraction.direct_tile import add_up, table_name
+from duograph.codegen.contraction.direct_tile import add_pixel, add_up, pointers_of, table_name
 from duograph.codegen.contraction.shape import TileFunction, TileShape
 from duograph.codegen.llvm import Module, Value
 
 # ``line``: bytes to the second row of pixels, where there are two; the others as for `direct_tile.TILE`.
 TILE = (
     ("ptr", "a"),
+    ("ptr", "again"),
     ("i64", "line"),
     ("ptr", "course"),
     ("i64", "blocks"),
@@ -78,13 +79,13 @@ class _Tile:
         f.shape = shape
         self.vectors, self.pixels = shape.vectors, rows * kind.lines
         self.row_bytes = shape.vectors * shape.vector_bytes
-        self.fixed = 3 + kind.lines  # the pointers: moves, what is prefetched, the panel, x
+        self.lines = pointers_of(f, kind.lines, "%line")
+        self.fixed = 3 + len(self.lines)  # the pointers: moves, what is prefetched, the panel, x
         self.types = ["ptr"] * self.fixed + [shape.vector] * (self.pixels * self.vectors)
 
     def emit(self) -> None:
         f, zeros = self.f, ["zeroinitializer"] * (self.pixels * self.vectors)
-        lines = ["%a", *[f.gep("%a", "%line")] * (self.kind.lines - 1)]
-        pointers = self._moved([moves_of(f, "%course", "%blocks"), "%next", "%b", *lines])
+        pointers = self._moved([moves_of(f, "%course", "%blocks"), "%next", "%b", *self.lines])
         places = [f.gep("%sums", i * f.shape.vector_bytes) for i in range(len(zeros))]
 
         def block(number: str, pointers: list[str]) -> list[str]:
@@ -159,7 +160,7 @@ class _Tile:
             line, within = divmod(i, self.rows)
             own = sums[i * self.vectors : (i + 1) * self.vectors]
             if within != without:
-                a = f.broadcast(f.gep(seen[line], (within * self.kind.step + tap * self.kind.tap) * f.shape.size))
-                own = [f.multiply_add(a, column, value) for column, value in zip(columns, own)]
+                offset = (within * self.kind.step + tap * self.kind.tap) * f.shape.size
+                own = add_pixel(f, i, [f.gep(p, offset) for p in seen[line :: self.kind.lines]], columns, own)
             added += own
         return added

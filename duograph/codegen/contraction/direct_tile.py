@@ -12,12 +12,13 @@ from duograph.codegen.contraction.pack import transpose
 from duograph.codegen.contraction.shape import TileFunction, TileShape
 from duograph.codegen.llvm import Module, Value
 
-# ``a``: the first pixel's window, ``a_row`` bytes from pixel to pixel; ``steps``: i32, bytes from each k to the next;
-# ``b``: a panel of kernels; ``start``: the first k, if not 0 with what ``sums`` holds, ``k``: the last one is before;
-# ``block``: the most k in one chain; ``sums``: rows of a tile's width; ``next``: what is prefetched to L2, ``next_step``
-# bytes on with each k; ``ahead``: bytes to the windows that are prefetched as well, 0 for none.
+# ``a``: the first pixel's window, ``again``: the same, see `add_pixel`; ``a_row`` bytes from pixel to pixel; ``steps``: i32,
+# bytes from each k to the next; ``b``: a panel of kernels; ``start``: the first k, if not 0 with what ``sums`` holds, ``k``: the
+# last one is before; ``block``: the most k in one chain; ``sums``: rows of a tile's width; ``next``: what is prefetched to L2,
+# ``next_step`` bytes on with each k; ``ahead``: bytes to the windows that are prefetched as well, 0 for none.
 TILE = (
     ("ptr", "a"),
+    ("ptr", "again"),
     ("i64", "a_row"),
     ("ptr", "steps"),
     ("ptr", "b"),
@@ -34,6 +35,9 @@ TURN = (("ptr", "sums"), ("ptr", "c"), ("i64", "c_kernel"), ("i64", "rows"), ("i
 STEP_BYTES = 4
 _GROUP = 3  # rows reached from one pointer: by 0, 1 or 2 times the step
 _UNROLLED = 2  # k in a round: the fewer instructions besides multiply-adds, the better for a core that is shared
+# Pixels that each multiply-add reads by itself: two instructions instead of three for two vectors, but two loads. A core makes
+# as many loads as multiply-adds, and there are four besides: of a panel, and prefetches.
+_LOADS_BESIDES, _BROADCAST = 4, 3  # of so many pixels one is broadcast by an instruction of its own
 TABLE = "direct_tiles"
 
 
@@ -85,17 +89,35 @@ class _Windows:
         self.f, self.kind, self.rows = f, kind, rows
         self.bases = ["%a"]
         if kind.step is not None:
-            self.bases += [f.gep("%a", "%a_row")] * (kind.lines - 1)
+            self.bases = pointers_of(f, kind.lines, "%a_row")
             return
         while len(self.bases) * _GROUP < rows:
             self.bases.append(f.gep(self.bases[-1], f.mul("%a_row", _GROUP)))
         self.scales: tuple[Value, ...] = (0, "%a_row", f.shl("%a_row", 1))
 
-    def pixel(self, pointers: list[str], i: int) -> str:
+    def pixel(self, pointers: list[str], i: int) -> list[str]:
         if self.kind.step is None:
-            return self.f.gep(pointers[i // _GROUP], self.scales[i % _GROUP])
+            return [self.f.gep(pointers[i // _GROUP], self.scales[i % _GROUP])]
         line, within = divmod(i, self.rows)
-        return self.f.gep(pointers[line], within * self.kind.step * self.f.shape.size)
+        return [self.f.gep(p, within * self.kind.step * self.f.shape.size) for p in pointers[line :: self.kind.lines]]
+
+
+def pointers_of(f: TileFunction, lines: int, distance: str) -> list[str]:
+    """To the first pixels of ``lines`` lines, and where it pays once more by ``again``."""
+    starts = ["%a", "%again"] if f.shape.broadcasts and f.shape.vectors > 1 else ["%a"]
+    return [place for start in starts for place in [start, *[f.gep(start, distance)] * (lines - 1)]]
+
+
+def add_pixel(f: TileFunction, number: int, places: list[str], columns: list[str], sums: list[str]) -> list[str]:
+    """The sums of one pixel after another k. ``places``: where it is, by one pointer or by two.
+
+    An element that is read through two pointers, which nothing shows to be the same, has two uses of one load each: so each
+    becomes part of a multiply-add.
+    """
+    first = f.broadcast(places[0])
+    apart = len(places) > 1 and number >= _LOADS_BESIDES and number % _BROADCAST != 0
+    factors = [first, *(f.broadcast(places[-1]) if apart else first for _ in columns[1:])]
+    return [f.multiply_add(a, column, value) for a, column, value in zip(factors, columns, sums)]
 
 
 def _add_tile(module: Module, shape: TileShape, kind: TileKind, rows: int) -> None:
@@ -116,8 +138,8 @@ def _add_tile(module: Module, shape: TileShape, kind: TileKind, rows: int) -> No
             columns = [f.load_vector(f.gep(b, (u * vectors + j) * shape.vector_bytes)) for j in range(vectors)]
             added = []
             for i in range(pixels):
-                a = f.broadcast(windows.pixel(seen, i))
-                added += [f.multiply_add(a, columns[j], sums[i * vectors + j]) for j in range(vectors)]
+                # By one pointer only where it is reached by an index: such a load is an operation of its own again.
+                added += add_pixel(f, i, windows.pixel(seen, i)[: 2 - u], columns, sums[i * vectors : (i + 1) * vectors])
             here = f.op(f"sext i32 {f.load('i32', f.gep(steps, u * STEP_BYTES))} to i64")
             sums, seen = added, [f.gep(pointer, here) for pointer in seen]
         moved = [f.gep(following, f.mul("%next_step", count)), f.gep(b, count * vectors * shape.vector_bytes)]

@@ -67,6 +67,11 @@ class TileShape:
     def vector_bytes(self) -> int:
         return self.lanes * self.size
 
+    @property
+    def broadcasts(self) -> bool:
+        """Whether an instruction may read one element for all lanes: AVX-512."""
+        return self.vector_bytes == 64
+
 
 def most_in_a_chain(size: int) -> int:
     """The greatest k that is one block, by the size of an element in bytes."""

@@ -143,7 +143,7 @@ class _Run:
             with f.when(f.icmp("ne", start, 0)):
                 call_through(f, "@taps_read", _MOVE, moved)
             numbers: list[Value] = [start, f.add(start, count), self.block]
-            call_through(f, tile, TILE, [a, self.row_x, self.steps, panel, *numbers, "%scratch", panel, 0, 0])
+            call_through(f, tile, TILE, [a, a, self.row_x, self.steps, panel, *numbers, "%scratch", panel, 0, 0])
             call_through(f, "@taps_write", _MOVE, moved)
 
 

@@ -311,7 +311,8 @@ def _multiply(f: TileFunction, w: dict[str, str], transformed: str, steps: str, 
             # the next point's: all first halves of rows, then all second ones
             ahead = f.gep(b, f.add(size, f.select(f.icmp("eq", tile, 0), 0, row_bytes // 2)))
             chain = f.umin(w["channels"], shape.longest_block)
-            values: list[Value] = [f.gep(a, tile, shape.size), 0, steps, b, 0, w["channels"], chain]
+            first = f.gep(a, tile, shape.size)
+            values: list[Value] = [first, first, 0, steps, b, 0, w["channels"], chain]
             values += [f.gep(out, f.mul(tile, row_bytes)), ahead, row_bytes, 0]
             call_through(f, function, TILE, values)
             f.store("i64", f.add(tile, rows), slot)
