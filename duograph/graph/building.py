@@ -308,11 +308,22 @@ class Graph:
                 "the graph is finalized: nothing can be added to it", hint="build everything before graph.finalize()"
             )
 
-    def check_inputs(self, type: str, inputs: Sequence[Tensor]) -> None:
-        """Whether an operation that is built now may read these tensors."""
+    def check_inputs(self, type: str, inputs: Sequence[Tensor], host: bool = False) -> None:
+        """Whether an operation that is built now may read these tensors. `host`: it is made behind the program."""
         region = self._scopes.region
+        if host and region is not None:
+            raise GraphError(
+                f"{type}: is made when the program is done: it cannot be inside of a {region.owner}",
+                hint="return the tensor from the body, and build this of the result",
+            )
         for tensor in inputs:
             node = tensor.node
+            if node.definition.host is not None and not host:
+                raise GraphError(
+                    f"{type}: {tensor.name!r} is made when the program is done: no operation can read it",
+                    [node.built_at],
+                    hint="fetch it: session.run(…) gives its value",
+                )
             if node.graph is not self:
                 raise GraphError(
                     f"{type}: {tensor.name!r} belongs to another graph than the one that is built",

@@ -54,6 +54,7 @@ class Definition:
     evaluate   (run, node) -> its outputs, where the plain call of `function` will not do
     infer      (arguments) -> the outputs' types, where running `function` on types will not do
     sizes      whether `function` takes numbers of the run (sizes of shapes) where it says Tensor
+    host       (arguments, with NumPy's values for tensors) -> the output, made behind the program: for what is no tensor
     draws      it gives something else at each run
     differentiable  whether gradients go through it
     """
@@ -68,6 +69,7 @@ class Definition:
         differentiable: bool = True,
         stateful: bool = False,
         aliases: Mapping[str, str] | None = None,
+        host: Callable[..., Any] | None = None,
     ) -> None:
         self.type = type
         self.function = function
@@ -76,6 +78,7 @@ class Definition:
         self.sizes = sizes
         self.differentiable = differentiable
         self.stateful = stateful
+        self.host = host
         self.aliases = dict(aliases or {})
         parameters = inspect.signature(function).parameters
         annotations = function.__annotations__
@@ -194,7 +197,7 @@ class Packing:
 
         graph = self.graph or get_default_graph()
         inputs = tuple(self.inputs)
-        graph.check_inputs(self.definition.type, inputs)
+        graph.check_inputs(self.definition.type, inputs, self.definition.host is not None)
         types, structure = result_types(self.definition, self.attrs, inputs)
         node = graph.add(self.definition, inputs, self.attrs, types, name)
         return node if structure is None else filled(structure, node.outputs)

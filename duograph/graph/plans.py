@@ -10,13 +10,14 @@ import numpy as np
 from duograph import _core as core
 from duograph.autograd import enable_grad, no_grad
 from duograph.capture.static import Handler, make_static
+from duograph.errors import Error
 from duograph.tensors.creation import from_numpy
 
 from .definition import filled
-from .dtypes import numpy_dtype
-from .elements import Tensor
+from .dtypes import numpy_dtype, string
+from .elements import Operation, Tensor
 from .gradients import _GRADIENT
-from .resolving import Run, as_tensor, needed
+from .resolving import Run, as_tensor, needed, note_operation
 from .state import State
 
 
@@ -29,14 +30,17 @@ class Plan:
         self.fetches = list(fetches)
         self.feeds = list(feeds)
         fed = dict.fromkeys(self.feeds)
-        self.nodes = needed(self.fetches, fed)
-        self.tensors = [x for x in dict.fromkeys(self.fetches) if isinstance(x, Tensor) and x not in fed]
+        everything = needed(self.fetches, fed)
+        self.nodes = [node for node in everything if node.definition.host is None]
+        self.host = HostPart([node for node in everything if node.definition.host is not None])
+        results = dict.fromkeys([*self.fetches, *self.host.reads])
+        self.tensors = [x for x in results if isinstance(x, Tensor) and x not in fed and x not in self.host.gives]
         self.gradients = any(node.definition is _GRADIENT for node in self.nodes)
         self.leaves = {
             node.inputs[slot.index] for node in self.nodes if node.definition is _GRADIENT for slot in node.attrs["xs"]
         }
         self.dtypes = [np.dtype(numpy_dtype(x.dtype)) for x in self.feeds]
-        self.single = len(self.fetches) == 1 and self.structure.__class__.__name__ == "Slot"
+        self.single = len(self.fetches) == 1 and self.structure.__class__.__name__ == "Slot" and not self.host.nodes
         self.static: Any = None
         self.epoch = state.epoch
 
@@ -69,6 +73,8 @@ class Plan:
         arrays = dict(zip(self.tensors, map(array_of, results)))
         for tensor, value in zip(self.feeds, arguments):
             arrays[tensor] = array_of(value)
+        if self.host.nodes:
+            self.host.run(arrays)
         return filled(self.structure, [arrays.get(x) for x in self.fetches])
 
     def first(self, arguments: Sequence[Any]) -> Any:
@@ -81,6 +87,41 @@ class Plan:
             return ()
         self.static = make_static(self.evaluate, Handler(self.evaluate, False))
         return self.static(*arguments)
+
+
+class HostPart:
+    """Operations that are made of the program's results when it is done.
+
+    reads   tensors of the program that they take
+    gives   their outputs
+    """
+
+    def __init__(self, nodes: Sequence[Operation]) -> None:
+        self.nodes = nodes
+        self.gives = {x for node in nodes for x in node.outputs}
+        inputs = dict.fromkeys(x for node in nodes for x in node.inputs if x not in self.gives)
+        self.texts = {x: held_text(x) for x in inputs if x.dtype is string and x.node.op == "Const"}
+        self.reads = [x for x in inputs if x not in self.texts]
+
+    def run(self, arrays: dict[Tensor, Any]) -> None:
+        """Add their outputs to the values by tensor."""
+        found = {**self.texts, **arrays}
+        for node in self.nodes:
+            definition = node.definition
+            assert definition.host is not None
+            try:
+                value = definition.host(**filled(node.attrs, [found[x] for x in node.inputs]))
+            except Error as error:
+                note_operation(error, node)
+                raise
+            for output in node.outputs:
+                if output not in arrays:
+                    arrays[output] = found[output] = value
+
+
+def held_text(tensor: Tensor) -> Any:
+    """The texts of a constant: Python's, of which no program knows."""
+    return tensor.node.attrs["value"].value
 
 
 def leaf_of(tensor: Tensor, value: Any, leaves: Any) -> Any:
@@ -108,7 +149,7 @@ def argument(tensor: Tensor, value: Any) -> Any:
     array = fed_array(tensor, value)
     if isinstance(array, (core.Tensor, str, bytes)):
         return array
-    made = from_numpy(np.ascontiguousarray(array))
+    made = from_numpy(np.asarray(array, order="C"))
     return made.to(core.bfloat16) if tensor.dtype is core.bfloat16 else made
 
 

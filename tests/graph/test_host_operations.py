@@ -1,0 +1,60 @@
+"""Operations whose values are made behind the program, of its results."""
+
+import numpy as np
+import pytest
+
+import duograph.graph as tf
+from duograph.errors import GraphError
+from duograph.graph.definition import Definition
+from duograph.graph.shapes import PartialType
+
+PRINTED = Definition(
+    "Printed",
+    lambda text, values: None,
+    infer=lambda *types, **attrs: PartialType(tf.string, ()),
+    host=lambda text, values: text % tuple(values) if isinstance(values, list) else text % values,
+)
+PRINTED.kinds.update(values=1)
+JOINED = Definition(
+    "Joined",
+    lambda parts: None,
+    infer=lambda *types, **attrs: PartialType(tf.string, ()),
+    host=lambda parts: " and ".join(parts),
+)
+
+
+@pytest.fixture(autouse=True)
+def fresh_graph():
+    tf.reset_default_graph()
+
+
+def test_value_is_made_of_the_programs_results():
+    x = tf.placeholder(tf.float32, [])
+    text = PRINTED("%g", x * 2.0)
+    with tf.Session() as session:
+        assert session.run(text, {x: 1.0}) == "2"
+        assert session.run([text, x, x * 3.0], {x: 2.0}) == ["4", 2.0, 6.0]
+
+
+def test_host_operations_read_each_other_and_may_be_fed():
+    first, second = PRINTED("a=%d", tf.constant(1)), PRINTED("b=%d", tf.constant(2))
+    both = JOINED([first, second])
+    with tf.Session() as session:
+        assert session.run(both) == "a=1 and b=2"
+        assert session.run({"both": both, "first": first}) == {"both": "a=1 and b=2", "first": "a=1"}
+
+
+def test_other_operations_cannot_read_them():
+    text = PRINTED("%d", tf.constant(1))
+    with pytest.raises(GraphError, match="is made when the program is done: no operation can read it"):
+        tf.identity(text)
+
+
+def test_effects_of_the_same_run_happen():
+    count = tf.Variable(0)
+    with tf.get_default_graph().control_dependencies([count.assign_add(1)]):
+        text = PRINTED("%d", count.read_value())
+    with tf.Session() as session:
+        session.run(count.initializer)
+        assert [session.run(text), session.run(text)] == ["1", "2"]
+        assert np.asarray(session.run(count)) == 2
