@@ -84,3 +84,29 @@ def test_a_tied_tables_gradient_takes_no_second_table() -> None:
         optimizer.step()
 
     assert step.explain(dg.randint(0, 5000, (48,))).peak_bytes < 1.7 * table.numel() * 4
+
+
+PRODUCT = """graph g(%index: int64[5], %source: float32[5, 16], %a: float32[24, 3], %b: float32[3, 16]) {{
+  %number: float32[] = constant() {{value=0.0}}
+  %start: float32[24, 16] = broadcast(%number)
+  %0: float32[24, 16] = take_add(%start, %index, %source) {{dim=0}}
+  %1: float32[24, 16] = contraction(%a, %b) {{a="mk", b="kn", out="mn"}}
+  %2: float32[24, 16] = add({operands})
+  return {results}
+}}"""
+
+
+@pytest.mark.parametrize("operands", ["%0, %1", "%1, %0"])
+def test_a_product_gets_them_at_few_rows_alone(operands: str) -> None:
+    graph = few_rows(parse_graph(PRODUCT.format(operands=operands, results="%2")))
+    verify(graph)
+    (result,) = graph.outputs
+    assert result.node is not None and result.node.op == "take_add"
+    assert result.node.inputs[0].node is not None and result.node.inputs[0].node.op == "contraction"
+
+
+@pytest.mark.parametrize("results", ["%2, %1", "%2, %0"])
+def test_a_product_that_others_want_stays(results: str) -> None:
+    graph = few_rows(parse_graph(PRODUCT.format(operands="%0, %1", results=results)))
+    assert all(node.op != "contraction" for node in (value.node for value in graph.outputs[:1]) if node is not None)
+    assert graph.outputs[0].node is not None and graph.outputs[0].node.op == "add"

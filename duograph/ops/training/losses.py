@@ -385,19 +385,22 @@ def _(g: Any, out: Any, input: Any, target: Any, weight: Any, ignore_index: Any,
     likely = target.dtype.is_floating_point
     if likely:
         wanted = _soft_targets(input, target, weight, label_smoothing)
+        total = sum(wanted, dim, True)
         slope = g / count(sum(input, dim), None) if reduction == "mean" else g
     else:
         safe, kept, each = _target_weights(target, weight, ignore_index, input.dtype)
         slope = g / sum(each) if reduction == "mean" else g
         hot = (positions(input, dim) == unsqueeze(safe, dim)) & unsqueeze(kept, dim)
-        wanted = where(hot, unsqueeze(each, dim), 0.0)
+        total = unsqueeze(each, dim)
+        wanted = where(hot, total, 0.0)
         if label_smoothing is not None:
             share = label_smoothing / input.shape[dim]
             uniform = unsqueeze(cast(kept, input.dtype), dim) * share
             wanted = wanted * (1 - label_smoothing) + (uniform if weight is None else uniform * _along_classes(weight, input))
+            total = sum(wanted, dim, True)
     if len(slope.shape):
         slope = unsqueeze(slope, dim)
-    first = slope * (exp(logp) * sum(wanted, dim, True) - wanted)
+    first = slope * (exp(logp) * total - wanted)
     if not likely:
         return first, None, None
     second = -slope * logp if weight is None else -slope * logp * _along_classes(weight, input)

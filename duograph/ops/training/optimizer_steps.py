@@ -99,7 +99,7 @@ def adam_update_(
             new_greatest.append(seen)
         count = cast(step, core.float64)
         first_correction, second_correction = 1 - pow(beta1, count), 1 - pow(beta2, count)
-        denominator = sqrt(seen) / sqrt(second_correction) + eps
+        denominator = sqrt(seen) * (1 / sqrt(second_correction)) + eps  # one division for all elements, not one for each
         new_params.append(p - average / denominator * (lr / first_correction))
         new_first.append(average)
         new_second.append(squares)
@@ -298,7 +298,7 @@ def nadam_update_(
         product = cast(mu_products[i], core.float64) * mu
         average = _mean(exp_avgs[i], grad, beta1)
         squares = _mean_square(exp_avg_sqs[i], grad, beta2)
-        denominator = sqrt(squares / (1 - pow(beta2, count))) + eps
+        denominator = sqrt(squares * (1 / (1 - pow(beta2, count)))) + eps
         now = grad * (lr * (1 - mu) / (1 - product)) + average * (lr * mu_next / (1 - product * mu_next))
         new_params.append(p - now / denominator)
         new_first.append(average)
