@@ -11,6 +11,7 @@
 from .arrays import *
 from .building import *
 from .constants import *
+from .control_flow import *
 from .dtypes import *
 from .dtypes import bool as bool
 from .elements import *
@@ -18,4 +19,5 @@ from .gradients import *
 from .math import *
 from .session import *
 from .shapes import *
+from .tensor_arrays import *
 from .variables import *

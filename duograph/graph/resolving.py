@@ -71,11 +71,12 @@ class Run:
         self.kept = frozenset(kept)  # fetched: a variable's value is copied when it is read
         self.leaves = frozenset(leaves)  # gradients are asked with respect to these
         self.outer: Run | None = None
+        self.dry = False  # only shapes are looked for: nothing is written
 
     def inner(self) -> Run:
         """The same for the inside of a branch or a turn of a loop."""
         made = Run(self.state, {}, (), self.leaves)
-        made.outer = self
+        made.outer, made.dry = self, self.dry
         return made
 
     def value(self, tensor: Tensor) -> Any:
@@ -108,6 +109,8 @@ class Run:
     def evaluate(self, node: Operation) -> Any:
         """The operation's result on the values of its inputs."""
         definition = node.definition
+        if self.dry and definition.stateful and node.op != "VariableV2":
+            return self.value(node.inputs[0]) if node.inputs else None
         if definition.evaluate is not None:
             return caller_at(node.location)(_evaluate, {"run": self, "node": node})
         values = [self.value(x) for x in node.inputs]
