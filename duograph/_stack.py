@@ -10,7 +10,11 @@ from typing import NamedTuple
 
 PACKAGE_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
 # Written as users write: a capture follows these as it does their code.
-FOLLOWED = (f"{PACKAGE_FOLDER}models{os.sep}", f"{PACKAGE_FOLDER}amp{os.sep}grad_scaler.py", f"{PACKAGE_FOLDER}graph{os.sep}followed.py")
+FOLLOWED = (
+    f"{PACKAGE_FOLDER}models{os.sep}",
+    f"{PACKAGE_FOLDER}amp{os.sep}grad_scaler.py",
+    f"{PACKAGE_FOLDER}graph{os.sep}followed.py",
+)
 _FOLLOWED_MODULES = ("duograph.models.", "duograph.amp.grad_scaler", "duograph.graph.followed")
 
 

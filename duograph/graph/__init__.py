@@ -15,7 +15,9 @@ from .control_flow import *
 from .dtypes import *
 from .dtypes import bool as bool
 from .elements import *
+from .functional import *
 from .gradients import *
+from .host import *
 from .math import *
 from .session import *
 from .shapes import *

@@ -13,7 +13,7 @@ from duograph.tensors.creation import from_numpy
 from .building import get_default_graph
 from .definition import Definition, Operand, operation
 from .dtypes import as_dtype, dtype_of_array, numpy_dtype, string
-from .elements import Operation, Slot, Tensor
+from .elements import Held, Operation, Slot, Tensor
 from .shapes import PartialType, TensorShape
 
 __all__ = [
@@ -26,21 +26,6 @@ __all__ = [
     "placeholder_with_default",
     "stop_gradient",
 ]
-
-
-class Held:
-    """A value that an operation holds: equal to itself alone."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __repr__(self) -> str:
-        value = self.value
-        if isinstance(value, core.Tensor):
-            return repr(value.tolist()) if value.numel() <= 8 else f"<{value.numel()} numbers>"
-        return repr(value)
 
 
 def _held(value: Held) -> Any:

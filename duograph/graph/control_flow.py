@@ -108,13 +108,17 @@ def cond(
         return first() if pred else second()
     pred = convert_to_tensor(pred)
     if pred.dtype.kind != "b":
-        raise DTypeError(f"cond: pred is {pred.dtype.name}, it must be bool", [pred.node.built_at], hint="compare it with something")
+        raise DTypeError(
+            f"cond: pred is {pred.dtype.name}, it must be bool", [pred.node.built_at], hint="compare it with something"
+        )
     if pred.type.sizes not in (None, (), (1,)):
-        raise ShapeError(f"cond: pred has shape {pred.shape}, it must be a scalar", [pred.node.built_at], hint="tf.reduce_all or tf.reduce_any")
+        raise ShapeError(
+            f"cond: pred has shape {pred.shape}, it must be a scalar", [pred.node.built_at], hint="tf.reduce_all or tf.reduce_any"
+        )
     graph = pred.graph
     with graph.as_default(), graph.name_scope(name or "cond"):
         structures: list[Any] = []
-        sides: list[tuple[OpenRegion, list[Any], list[Operation]]] = []
+        sides: list[Any] = []
         for title, function in (("true", first), ("false", second)):
             with graph.region(title, "tf.cond") as region:
                 leaves: list[Any] = []
@@ -139,12 +143,20 @@ def _cond_of(graph: Graph, pred: Tensor, structures: list[Any], sides: Any, name
     pairs = [(a, b) for a, b in zip(first, second) if isinstance(a, Tensor) and isinstance(b, Tensor)]
     for a, b in pairs:
         if a.dtype is not b.dtype:
-            raise DTypeError(f"cond: true_fn gives {a.dtype.name} and false_fn {b.dtype.name}", [a.node.built_at, b.node.built_at], hint="tf.cast one of them")
+            raise DTypeError(
+                f"cond: true_fn gives {a.dtype.name} and false_fn {b.dtype.name}",
+                [a.node.built_at, b.node.built_at],
+                hint="tf.cast one of them",
+            )
     regions = [
         close(region, [pair[i] for pair in pairs], [x for x in ops if x is not None])
         for i, (region, ops) in enumerate(((then, effects), (otherwise, other_effects)))
     ]
-    captures = tuple(dict.fromkeys(x for region, outputs, _ in sides for x in captures_of(region, [t for t in outputs if isinstance(t, Tensor)])))
+    captures = tuple(
+        dict.fromkeys(
+            x for region, outputs, _ in sides for x in captures_of(region, [t for t in outputs if isinstance(t, Tensor)])
+        )
+    )
     types = [PartialType(a.dtype, common_sizes(a.type.sizes, b.type.sizes)) for a, b in pairs]
     graph.check_inputs("cond", (pred,))
     scope = graph.get_name_scope()
@@ -298,8 +310,12 @@ def _bounded(
     """The loop with one more variable, that counts turns."""
     from .math import logical_and
 
-    call = (lambda function, variables: function(**variables)) if isinstance(loop_vars, dict) else (lambda function, variables: function(*variables))
-    given = lambda result: result if isinstance(result, (list, tuple, dict)) else [result]  # noqa: E731
+    def call(function: Any, variables: Any) -> Any:
+        return function(**variables) if isinstance(variables, dict) else function(*variables)
+
+    def given(result: Any) -> Any:
+        return result if isinstance(result, (list, tuple, dict)) else [result]
+
     _, found = while_loop(
         lambda turn, variables: logical_and(turn < most, call(cond, variables)),
         lambda turn, variables: (turn + 1, _structured(given(call(body, variables)), variables)),
@@ -342,7 +358,9 @@ class _Loop:
     def invariant(self, number: int, shape: Any) -> PartialType:
         have, wanted = self.initial[number], TensorShape(shape)
         if not wanted.is_compatible_with(have.shape):
-            raise ShapeError(f"while_loop: loop variable {number} has shape {have.shape}, its invariant is {wanted}", [have.node.built_at])
+            raise ShapeError(
+                f"while_loop: loop variable {number} has shape {have.shape}, its invariant is {wanted}", [have.node.built_at]
+            )
         return PartialType(have.dtype, wanted.sizes)
 
     def variables(self, region: OpenRegion) -> Any:
@@ -378,7 +396,12 @@ class _Loop:
             for t, o, v in zip(self.types, outputs, self.originals)
         ]
         graph.check_inputs("while_loop", self.initial)
-        attrs = {"variables": [Slot(i) for i in range(len(self.initial))], "rows": tuple(rows), "captures": captures, "back_prop": back_prop}
+        attrs = {
+            "variables": [Slot(i) for i in range(len(self.initial))],
+            "rows": tuple(rows),
+            "captures": captures,
+            "back_prop": back_prop,
+        }
         node = graph.add(_WHILE, tuple(self.initial), attrs, types, f"{graph.get_name_scope()}/", regions)
         return filled(self.structure, [_like(x, original) for x, original in zip(node.outputs, self.originals)])
 
@@ -399,7 +422,9 @@ class _Loop:
             if isinstance(leaf, TensorArray) != isinstance(original, TensorArray):
                 raise ArgumentError(f"while_loop: loop variable {i} is a TensorArray on one side of a turn and none on the other")
         return [
-            leaf.flow if isinstance(leaf, TensorArray) else convert_to_tensor(leaf, None if isinstance(leaf, Tensor) else type.dtype)
+            leaf.flow
+            if isinstance(leaf, TensorArray)
+            else convert_to_tensor(leaf, None if isinstance(leaf, Tensor) else type.dtype)
             for leaf, type in zip(leaves, self.types)
         ]
 
@@ -431,4 +456,3 @@ def _covers(wide: Any, narrow: Any) -> bool:
     if narrow is None or len(wide) != len(narrow):
         return False
     return all(a is None or a == b for a, b in zip(wide, narrow))
-

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
+from weakref import WeakValueDictionary
 
+from duograph import _core as core
 from duograph.errors import ArgumentError, CaptureError, DTypeError, ShapeError
 from duograph.ir.graph import Graph as Region
 from duograph.ir.graph import Node, Value
@@ -36,6 +38,34 @@ class Slot:
 
     def __hash__(self) -> int:
         return hash(("slot", self.index))
+
+
+class Held:
+    """A constant's value. Of a few whole numbers it is also known as Python's, also where a capture reads no values."""
+
+    __slots__ = ("__weakref__", "plain", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.plain: Any = None
+        if isinstance(value, core.Tensor) and value.dtype.kind in "iub" and value.numel() <= 64:
+            self.plain = value.tolist()
+            _held[id(value)] = self
+
+    def __repr__(self) -> str:
+        value = self.value
+        if isinstance(value, core.Tensor):
+            return repr(value.tolist()) if value.numel() <= 8 else f"<{value.numel()} numbers>"
+        return repr(value)
+
+
+_held: WeakValueDictionary[int, Held] = WeakValueDictionary()
+
+
+def known_value(tensor: Any) -> Any:
+    """The value of a constant of few whole numbers as Python has it; None for any other tensor."""
+    found = _held.get(id(tensor))
+    return found.plain if found is not None and found.value is tensor else None
 
 
 class Operation(Node):

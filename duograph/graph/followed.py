@@ -1,4 +1,4 @@
-"""Loops and branches of a graph, written as users write them: a capture follows this code, and makes them nodes of the program."""
+"""Loops and branches of a graph, written as users write them: a capture follows this code and makes nodes of them."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from duograph import _core as core
 from duograph.autograd import enable_grad, no_grad
 from duograph.capture.static import Handler, make_static
-from duograph.errors import Error
+from duograph.errors import CaptureError, CaptureWarning, Error
 from duograph.tensors.creation import from_numpy
 
 from .definition import filled
@@ -18,19 +19,30 @@ from .dtypes import numpy_dtype, string
 from .elements import Operation, Tensor
 from .gradients import _GRADIENT
 from .resolving import Run, as_tensor, needed, note_operation
+from .resolving import Run, as_tensor, needed
+from .stages import Stages
 from .state import State
 
 
 class Plan:
     """How to run some fetches from some feeds in one session."""
 
-    def __init__(self, state: State, structure: Any, fetches: Sequence[Any], feeds: Sequence[Tensor]) -> None:
+    def __init__(
+        self, state: State, structure: Any, fetches: Sequence[Any], feeds: Sequence[Tensor], done: Collection[Any] = ()
+    ) -> None:
         self.state = state
         self.structure = structure
         self.fetches = list(fetches)
         self.feeds = list(feeds)
         fed = dict.fromkeys(self.feeds)
-        everything = needed(self.fetches, fed)
+        everything = needed(self.fetches, fed, done=done)
+        self.given = len(self.feeds)
+        calls = [node for node in everything if node.op == "PyFunc"]
+        self.stages = Stages(state, calls, self.feeds) if calls else None
+        if self.stages is not None:
+            self.feeds = self.stages.feeds
+            fed = dict.fromkeys(self.feeds)
+            everything = needed(self.fetches, fed, done=self.stages.done)
         self.nodes = [node for node in everything if node.definition.host is None]
         self.host = HostPart([node for node in everything if node.definition.host is not None])
         results = dict.fromkeys([*self.fetches, *self.host.reads])
@@ -46,7 +58,7 @@ class Plan:
 
     def same(self, structure: Any, fetches: Sequence[Any], feeds: Sequence[Tensor]) -> bool:
         """Whether it is for these fetches and feeds."""
-        return self.structure == structure and self.fetches == list(fetches) and self.feeds == list(feeds)
+        return self.structure == structure and self.fetches == list(fetches) and self.feeds[: self.given] == list(feeds)
 
     def evaluate(self, *values: Any) -> Any:
         """The fetched tensors for what is fed: called with traced tensors by a capture, with real ones where nothing is kept."""
@@ -59,15 +71,14 @@ class Plan:
     def run(self, values: Iterable[Any]) -> Any:
         """The fetches' values as NumPy arrays."""
         arguments = []
-        for tensor, dtype, value in zip(self.feeds, self.dtypes, values):
+        for tensor, dtype, value in zip(self.feeds, self.dtypes, values):  # those of stages come behind
             if value.__class__ is np.ndarray and value.dtype == dtype and tensor.type.sizes == value.shape:
                 arguments.append(from_numpy(value))
             else:
                 arguments.append(argument(tensor, value))
-        if self.static is None:
-            results = self.first(arguments)
-        else:
-            results = self.static(*arguments)
+        if self.stages is not None:
+            arguments = self.stages.run(arguments)
+        results = self.results(arguments)
         if self.single and self.tensors:
             return array_of(results[0])
         arrays = dict(zip(self.tensors, map(array_of, results)))
@@ -76,6 +87,14 @@ class Plan:
         if self.host.nodes:
             self.host.run(arrays)
         return filled(self.structure, [arrays.get(x) for x in self.fetches])
+
+    def results(self, arguments: Sequence[Any]) -> Any:
+        """The fetched tensors that are not fed."""
+        return self.first(arguments) if self.static is None else self.static(*arguments)
+
+    def handed_on(self, start: int) -> list[Tensor]:
+        """What is fetched beyond the first so many."""
+        return [x for x in self.fetches[start:] if isinstance(x, Tensor)]
 
     def first(self, arguments: Sequence[Any]) -> Any:
         """The first run. One that gives variables their memory is made without a program: it is made once."""
@@ -86,7 +105,12 @@ class Plan:
         if not self.tensors and not any(node.definition.stateful for node in self.nodes):
             return ()
         self.static = make_static(self.evaluate, Handler(self.evaluate, False))
-        return self.static(*arguments)
+        try:
+            return self.static(*arguments)
+        except CaptureError as error:
+            warnings.warn(f"this run is made operation by operation, as no program can be made of it: {error}", CaptureWarning, 2)
+            self.static = self.evaluate
+            return self.evaluate(*arguments)
 
 
 class HostPart:

@@ -6,7 +6,7 @@ core replays it. It also runs as it is, on real tensors, where a run makes varia
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -43,13 +43,19 @@ def caller_at(location: Location | None) -> Callable[..., Any]:
     return made
 
 
-def needed(fetches: Iterable[Any], fed: Mapping[Tensor, Any], region: Any = None) -> list[Operation]:
-    """The operations that fetches need, in the order in which they were built. `region`: only those that lie in it."""
+def needed(
+    fetches: Iterable[Any], fed: Mapping[Tensor, Any], region: Any = None, done: Collection[Operation] = ()
+) -> list[Operation]:
+    """The operations that fetches need, in the order in which they were built.
+
+    Args:
+        region: only those that lie in it; done: what has happened before.
+    """
     found: set[Operation] = set()
     waiting = [x if isinstance(x, Operation) else x.node for x in fetches if x not in fed]
     while waiting:
         node = waiting.pop()
-        if node in found or node.region is not region:
+        if node in found or node.region is not region or node in done:
             continue
         found.add(node)
         waiting.extend(x.node for x in (*node.inputs, *node.attrs.get("captures", ())) if x not in fed)

@@ -7,7 +7,7 @@ from typing import Any
 from duograph import _core as core
 
 from .definition import Numbers, Operand, operation
-from .elements import Tensor
+from .elements import Tensor, known_value
 from .inference import RunSizes
 
 
@@ -35,9 +35,14 @@ def _numbered(part: slice) -> slice:
 
 def as_number(value: Any) -> Any:
     """A whole number that steers shapes: of a tensor, its value at the run."""
-    if isinstance(value, core.Tensor):
-        return value.item() if value._traced is None else value.reshape(()).item()
-    return value
+    if not isinstance(value, core.Tensor):
+        return value
+    known = known_value(value)
+    if known is not None:
+        return known[0] if isinstance(known, list) else known
+    if core.tracing():
+        return value.reshape(())
+    return value.item()
 
 
 def as_numbers(value: Any) -> Any:
@@ -45,9 +50,12 @@ def as_numbers(value: Any) -> Any:
     if value is None:
         return None
     if isinstance(value, core.Tensor):
+        known = known_value(value)
+        if known is not None:
+            return known
         if value.ndim == 0:
             return as_number(value)
-        if value._traced is None:
+        if not core.tracing():
             return value.tolist()
         return [as_number(value[i]) for i in range(int(value.shape[0]))]
     if isinstance(value, (list, tuple)):

@@ -57,7 +57,7 @@ def _write(run: Run, node: Operation) -> Any:
         array = array.made(tuple(value.shape))
     if value.dtype is not array.dtype:
         value = value.to(array.dtype)
-    place = as_number(index) if not isinstance(index, core.Tensor) or index._traced is None else index
+    place = as_number(index)
     if node.attrs["grows"]:
         array = _grown(array, place)
     changed = array.clone()
@@ -218,9 +218,15 @@ class TensorArray:
         with graph.as_default():
             element = convert_to_tensor(value, None if isinstance(value, Tensor) else self.dtype)
             if element.dtype is not self.dtype:
-                raise DTypeError(f"TensorArray.write: the array is {self.dtype.name}, the element {element.dtype.name}", [element.node.built_at])
+                raise DTypeError(
+                    f"TensorArray.write: the array is {self.dtype.name}, the element {element.dtype.name}",
+                    [element.node.built_at],
+                )
             if not self.element_shape.is_compatible_with(element.shape):
-                raise ArgumentError(f"TensorArray.write: elements have shape {self.element_shape}, this one {element.shape}", [element.node.built_at])
+                raise ArgumentError(
+                    f"TensorArray.write: elements have shape {self.element_shape}, this one {element.shape}",
+                    [element.node.built_at],
+                )
             inputs = (self.flow, convert_to_tensor(index), element)
             graph.check_inputs("TensorArray.write", inputs)
             attrs = {"flow": Slot(0), "index": Slot(1), "value": Slot(2), "grows": self.dynamic_size}
@@ -271,7 +277,9 @@ class TensorArray:
         """The array of parts of a tensor; all parts must be of one length."""
         parts = list(lengths) if isinstance(lengths, (list, tuple)) else lengths
         if not isinstance(parts, list) or len(set(parts)) != 1:
-            raise ArgumentError("TensorArray.split: the parts of an array are of one length here", hint="tf.split gives parts of any length")
+            raise ArgumentError(
+                "TensorArray.split: the parts of an array are of one length here", hint="tf.split gives parts of any length"
+            )
         return self.with_flow(_from_parts(convert_to_tensor(value), len(parts), name=name))
 
     def size(self, name: str | None = None) -> Tensor:
