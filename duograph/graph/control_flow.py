@@ -407,7 +407,8 @@ class _Loop:
 
     def results(self, result: Any) -> list[Tensor]:
         """What the body gives, in the structure of the loop variables."""
-        if _is_leaf(result):
+        one = isinstance(self.structure, (list, tuple)) and len(self.structure) == 1
+        if one and not (isinstance(result, (list, tuple)) and len(result) == 1):
             result = [result]
         leaves: list[Any] = []
         structure = structure_of(result, leaves, _is_leaf)

@@ -19,7 +19,6 @@ from .dtypes import numpy_dtype, string
 from .elements import Operation, Tensor
 from .gradients import _GRADIENT
 from .resolving import Run, as_tensor, needed, note_operation
-from .resolving import Run, as_tensor, needed
 from .stages import Stages
 from .state import State
 
@@ -33,6 +32,7 @@ class Plan:
         self.state = state
         self.structure = structure
         self.fetches = list(fetches)
+        self.fetched = {x for x in self.fetches if isinstance(x, Tensor)}
         self.feeds = list(feeds)
         fed = dict.fromkeys(self.feeds)
         everything = needed(self.fetches, fed, done=done)
@@ -83,7 +83,8 @@ class Plan:
             return array_of(results[0])
         arrays = dict(zip(self.tensors, map(array_of, results)))
         for tensor, value in zip(self.feeds, arguments):
-            arrays[tensor] = array_of(value)
+            if tensor in self.fetched:
+                arrays[tensor] = np.copy(array_of(value))[()]
         if self.host.nodes:
             self.host.run(arrays)
         return filled(self.structure, [arrays.get(x) for x in self.fetches])
