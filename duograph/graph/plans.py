@@ -161,10 +161,8 @@ def _own(value: Any, run: Run) -> Any:
     value = as_tensor(value)
     if not isinstance(value, core.Tensor):
         return value
-    value = value.detach()
-    if value._is_view() or run.state.holds(value) or value._traced is None or any(value is x for x in run.fed.values()):
-        return value.clone()
-    return value
+    shared = value._is_view() or run.state.holds(value) or any(value is x for x in run.fed.values())
+    return value.detach().clone() if shared or value._traced is None else value.detach()
 
 
 def argument(tensor: Tensor, value: Any) -> Any:

@@ -6,7 +6,6 @@ import pytest
 import duograph.graph as tf
 from duograph.errors import ArgumentError, CaptureWarning, DomainError, DTypeError, GraphError, ShapeError
 
-
 RANDOM = np.random.default_rng(0)
 
 
