@@ -19,7 +19,9 @@ from .functional import *
 from .gradients import *
 from .host import *
 from .math import *
+from .scopes import *
 from .session import *
 from .shapes import *
 from .tensor_arrays import *
+from .variable_scopes import *
 from .variables import *

@@ -103,6 +103,8 @@ class Graph:
         self._lock = threading.RLock()
         self._finalized = False
         self.seed: int | None = None
+        self.variables_by_name: dict[str, Any] = {}  # those made by `get_variable`
+        self.variable_scopes: dict[str, int] = {}  # how often each was opened
 
     # ---- what is in it
 

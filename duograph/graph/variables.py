@@ -51,6 +51,7 @@ class Variable(Tensor):
         collections: names of the collections it goes to; by default GraphKeys.GLOBAL_VARIABLES.
         name: of its operation.
         dtype: what the value is converted to.
+        constraint: a function of the variable that optimizers apply after each step.
 
     Errors:   a run that reads it before it has a value raises UninitializedError, which names it
 
@@ -62,9 +63,10 @@ class Variable(Tensor):
     np.int32(2)
     """
 
-    __slots__ = ("_initializer", "initial_value", "save_slice_info", "shared", "trainable")
+    __slots__ = ("_initializer", "constraint", "initial_value", "save_slice_info", "shared", "trainable")
 
     _initializer: Operation | None
+    constraint: Any
     initial_value: Any
     shared: Any
     trainable: bool
@@ -81,9 +83,12 @@ class Variable(Tensor):
         dtype: Any = None,
         expected_shape: Any = None,
         import_scope: str | None = None,
+        constraint: Any = None,
         **ignored: Any,
     ) -> Variable:
-        return make_variable(initial_value, trainable, collections, validate_shape, name, dtype)
+        made = make_variable(initial_value, trainable, collections, validate_shape, name, dtype)
+        made.constraint = constraint
+        return made
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """All is done by `__new__`."""
@@ -94,6 +99,7 @@ class Variable(Tensor):
         Tensor.__init__(made, type, node, index)
         made.shared = made.initial_value = made._initializer = None
         made.trainable = False
+        made.constraint = None
         return made
 
     @property
