@@ -55,6 +55,7 @@ class Definition:
     infer      (arguments) -> the outputs' types, where running `function` on types will not do
     sizes      whether `function` takes numbers of the run (sizes of shapes) where it says Tensor
     host       (arguments, with NumPy's values for tensors) -> the output, made behind the program: for what is no tensor
+    late       it runs when all is done that does not come behind it: it overwrites what others may read
     draws      it gives something else at each run
     differentiable  whether gradients go through it
     """
@@ -70,6 +71,7 @@ class Definition:
         stateful: bool = False,
         aliases: Mapping[str, str] | None = None,
         host: Callable[..., Any] | None = None,
+        late: bool = False,
     ) -> None:
         self.type = type
         self.function = function
@@ -79,6 +81,7 @@ class Definition:
         self.differentiable = differentiable
         self.stateful = stateful
         self.host = host
+        self.late = late
         self.aliases = dict(aliases or {})
         parameters = inspect.signature(function).parameters
         annotations = function.__annotations__

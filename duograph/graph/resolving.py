@@ -46,7 +46,7 @@ def caller_at(location: Location | None) -> Callable[..., Any]:
 def needed(
     fetches: Iterable[Any], fed: Mapping[Tensor, Any], region: Any = None, done: Collection[Operation] = ()
 ) -> list[Operation]:
-    """The operations that fetches need, in the order in which they were built.
+    """The operations that fetches need, in the order in which they run.
 
     Args:
         region: only those that lie in it; done: what has happened before.
@@ -60,7 +60,20 @@ def needed(
         found.add(node)
         waiting.extend(x.node for x in (*node.inputs, *node.attrs.get("captures", ())) if x not in fed)
         waiting.extend(node.control_inputs)
-    return sorted(found, key=lambda node: node.order)
+    order = sorted(found, key=lambda node: node.order)
+    return _late_ones_last(order) if any(node.definition.late for node in order) else order
+
+
+def _late_ones_last(nodes: Sequence[Operation]) -> list[Operation]:
+    """In the order in which they were built, but for the late ones: before each goes all that does not come behind one.
+
+    So two optimizers in one run take their gradients from the same values.
+    """
+    levels: dict[Operation, int] = {}  # how many late operations, one behind the other, a node comes behind
+    for node in nodes:
+        before = [x.node for x in (*node.inputs, *node.attrs.get("captures", ()))] + list(node.control_inputs)
+        levels[node] = max((levels[n] + n.definition.late for n in before if n in levels), default=0)
+    return sorted(nodes, key=lambda node: (levels[node], node.definition.late, node.order))
 
 
 class Run:
