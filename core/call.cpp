@@ -439,6 +439,19 @@ Ref watched(OpObject* op, PyObject* const* values, size_t count, PyObject* resul
   return owned(PyList_AsTuple(list.get()));
 }
 
+// Whether an object is of a class that takes calls itself: a tensor of a graph that is built.
+bool takes_calls(PyObject* value) {
+  return !is_tensor(value) &&
+         PyObject_HasAttrString(reinterpret_cast<PyObject*>(Py_TYPE(value)), "__duograph_function__");
+}
+
+// Whether an argument, or an item of it, is one.
+bool stands_for_later(PyObject* value) {
+  if (!PyList_CheckExact(value) && !PyTuple_CheckExact(value)) return takes_calls(value);
+  PyObject** items = PySequence_Fast_ITEMS(value);
+  return std::any_of(items, items + PySequence_Fast_GET_SIZE(value), takes_calls);
+}
+
 }  // namespace
 
 PyObject* call_op(OpObject* op, PyObject* const* values, size_t count) {
@@ -472,9 +485,10 @@ PyObject* call_positional(OpObject* op, PyObject* const* values, size_t count) {
 }
 
 PyObject* call_vector(PyObject* self, PyObject* const* args, size_t flagged_count, PyObject* keyword_names) {
-  return guarded([&]() -> PyObject* {
-    OpObject* op = as_op(self);
-    const size_t count = PyVectorcall_NARGS(flagged_count);
+  OpObject* op = as_op(self);
+  const size_t count = PyVectorcall_NARGS(flagged_count);
+  const size_t with_keywords = count + (keyword_names ? static_cast<size_t>(PyTuple_GET_SIZE(keyword_names)) : 0);
+  PyObject* result = guarded([&]() -> PyObject* {
     if (!keyword_names && count == static_cast<size_t>(op->n_positional_tensors) && count == op->params->size())
       return call_op(op, args, count);
     Bound bound;
@@ -482,6 +496,14 @@ PyObject* call_vector(PyObject* self, PyObject* const* args, size_t flagged_coun
     if (!misfit.empty()) return call_misfit(op, args, count, keyword_names, misfit);
     return call_op(op, bound.values.data(), bound.values.size());
   });
+  if (result) return result;
+  PyObject *type, *value, *traceback;
+  PyErr_Fetch(&type, &value, &traceback);
+  const bool later = std::any_of(args, args + with_keywords, stands_for_later);
+  PyErr_Restore(type, value, traceback);
+  if (!later) return nullptr;
+  PyErr_Clear();
+  return guarded([&] { return call_misfit(op, args, count, keyword_names, "is called with what has no value yet"); });
 }
 
 }  // namespace dg

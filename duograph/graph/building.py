@@ -105,6 +105,7 @@ class Graph:
         self.seed: int | None = None
         self.variables_by_name: dict[str, Any] = {}  # those made by `get_variable`
         self.variable_scopes: dict[str, int] = {}  # how often each was opened
+        self.shared: dict[int, Any] = {}  # the variables that are Parameters, by the Parameter's id
 
     # ---- what is in it
 

@@ -95,7 +95,7 @@ def _found(definition: Definition, attrs: dict[str, Any], types: Types) -> tuple
     failures: list[Error] = []
     ranks = _RANKS if any(t.sizes is None for t in types) else (0,)
     for rank in ranks:
-        for size in _TRIED:
+        for size in (*_TRIED, *_sizes_in(types)):
             sizes = [(size,) * rank if t.sizes is None else tuple(size if s is None else s for s in t.sizes) for t in types]
             try:
                 found.append(run_on(definition, attrs, [PartialType(t.dtype, s) for t, s in zip(types, sizes)]))
@@ -107,6 +107,12 @@ def _found(definition: Definition, attrs: dict[str, Any], types: Types) -> tuple
     if len(texts) == 1 and len(failures) > 1:  # the unknown sizes have nothing to do with it
         raise failures[0]
     return _of_rank_alone(definition, attrs, types)
+
+
+def _sizes_in(types: Types) -> list[int]:
+    """The sizes that are known, which unknown ones may have to equal."""
+    found = {size for t in types for size in t.sizes or () if size is not None and size > 1}
+    return sorted(found)[:4]
 
 
 def _of_rank_alone(definition: Definition, attrs: dict[str, Any], types: Types) -> tuple[Types, Any]:

@@ -176,6 +176,9 @@ def make_variable(
             "Variable: initial_value is missing", hint="a tensor, an array, a number or a function that gives one"
         )
     shared = initial_value if isinstance(initial_value, core.Tensor) and type(initial_value) is not core.Tensor else None
+    if shared is not None and id(shared) in graph.shared:
+        known: Variable = graph.shared[id(shared)]
+        return known
     name = name or "Variable"
     if graph._scopes.control or graph._scopes.region:
         graph_region, control = graph._scopes.region, graph._scopes.control
@@ -200,6 +203,8 @@ def make_variable(
             initial = convert_to_tensor(value, wanted, name="initial_value")
         node = _add(graph, PartialType(initial.dtype, initial.type.sizes if validate_shape else None), full + "/")
     variable: Variable = node.outputs[0]  # type: ignore[assignment]
+    if shared is not None:
+        graph.shared[id(shared)] = variable
     variable.shared, variable.trainable, variable.initial_value = shared, trainable, initial
     with graph.name_scope(f"{node.name}/"):
         variable._initializer = (

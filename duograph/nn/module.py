@@ -72,6 +72,8 @@ class Module(Hooked):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if "_hooks" in self.__dict__ or ACTIVE:
             return run_with_hooks(self, args, kwargs)
+        if args and hasattr(args[0].__class__, "__duograph_function__"):
+            return args[0].__duograph_function__(self, args, kwargs)
         if tracing():
             return callee(self.forward)(*args, **kwargs)
         return self.forward(*args, **kwargs)

@@ -123,6 +123,11 @@ def checked(function: Callable[P, R], name: str | None = None, names: str = "", 
     called = name or function.__name__
 
     def explain(function: Callable[..., Any], error: Exception, args: Any, kwargs: Any) -> Any:
+        from .calls import taken_by
+
+        later = taken_by(args, kwargs)
+        if later is not None:
+            return later(made, args, kwargs)
         if kwargs and isinstance(error, TypeError):
             refuse_deprecated(called, kwargs, function.__code__.co_varnames)
             call = _with_our_names(function, names, args, kwargs)

@@ -11,13 +11,16 @@ from .arguments import refuse_deprecated, rename, renamed
 from .definition import FLAG_INPLACE, FLAG_NONDIFFERENTIABLE, OPERAND_KINDS, RANDOM, TENSOR, VIEW, Definition, copy_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from duograph._core import Tensor
 
 
 def misfit(op: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     """Hook of the core: the result of a call that the parameter table refuses, or NotImplemented."""
+    later = taken_by(args, keywords)
+    if later is not None:
+        return later(op, args, keywords)
     definition: Definition | None = op.definition
     if definition is None:
         return NotImplemented
@@ -41,6 +44,15 @@ def misfit(op: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         wider = definition.base.wider if definition.base is not None else None
         return NotImplemented if wider is None else call_into(wider, args[0], args[1:], keywords)
     return NotImplemented if definition.wider is None else _call_wider(definition, args, keywords)
+
+
+def taken_by(args: Iterable[Any], keywords: dict[str, Any]) -> Any:
+    """What takes a call itself: the `__duograph_function__` of an argument, or of an item of one, that has one."""
+    for value in (*args, *keywords.values()):
+        for item in value if isinstance(value, (tuple, list)) else (value,):
+            if hasattr(type(item), "__duograph_function__"):
+                return item.__duograph_function__
+    return None
 
 
 def _call_wider(definition: Definition, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
