@@ -2,7 +2,9 @@
 
 from .adaptive import *
 from .averages import *
+from .checkpoints import *
 from .decays import *
 from .descent import *
 from .optimizer import *
+from .saver import *
 from .steps import *
