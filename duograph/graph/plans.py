@@ -52,6 +52,8 @@ class Plan:
             node.inputs[slot.index] for node in self.nodes if node.definition is _GRADIENT for slot in node.attrs["xs"]
         }
         self.dtypes = [np.dtype(numpy_dtype(x.dtype)) for x in self.feeds]
+        read = {x for node in self.nodes for x in node.inputs}
+        self.unread = {i for i, x in enumerate(self.feeds) if x.dtype is string and x not in read}
         self.single = len(self.fetches) == 1 and self.structure.__class__.__name__ == "Slot" and not self.host.nodes
         self.static: Any = None
         self.epoch = state.epoch
@@ -66,7 +68,7 @@ class Plan:
         run = Run(self.state, {x: leaf_of(x, value, self.leaves) for x, value in fed.items()}, self.tensors, self.leaves)
         with enable_grad() if self.gradients else no_grad():
             run.go(self.nodes)
-        return tuple([_own(run.tensor(x), run) for x in self.tensors])
+        return tuple([run.copies[x] if x in run.copies else _own(run.tensor(x), run) for x in self.tensors])
 
     def run(self, values: Iterable[Any]) -> Any:
         """The fetches' values as NumPy arrays."""
@@ -86,11 +88,13 @@ class Plan:
             if tensor in self.fetched:
                 arrays[tensor] = np.copy(array_of(value))[()]
         if self.host.nodes:
-            self.host.run(arrays)
+            self.host.run(arrays, dict(zip(self.feeds, map(array_of, arguments))))
         return filled(self.structure, [arrays.get(x) for x in self.fetches])
 
     def results(self, arguments: Sequence[Any]) -> Any:
         """The fetched tensors that are not fed."""
+        if self.unread:  # texts for the host: programs are made for each text that they read
+            arguments = ["" if i in self.unread else x for i, x in enumerate(arguments)]
         return self.first(arguments) if self.static is None else self.static(*arguments)
 
     def handed_on(self, start: int) -> list[Tensor]:
@@ -128,9 +132,9 @@ class HostPart:
         self.texts = {x: held_text(x) for x in inputs if x.dtype is string and x.node.op == "Const"}
         self.reads = [x for x in inputs if x not in self.texts]
 
-    def run(self, arrays: dict[Tensor, Any]) -> None:
+    def run(self, arrays: dict[Tensor, Any], fed: dict[Tensor, Any]) -> None:
         """Add their outputs to the values by tensor."""
-        found = {**self.texts, **arrays}
+        found = {**self.texts, **arrays, **fed}
         for node in self.nodes:
             definition = node.definition
             assert definition.host is not None

@@ -88,6 +88,7 @@ class Run:
         self.values: dict[Any, Any] = dict(fed)
         self.fed = fed
         self.kept = frozenset(kept)  # fetched: a variable's value is copied when it is read
+        self.copies: dict[Tensor, Any] = {}
         self.leaves = frozenset(leaves)  # gradients are asked with respect to these
         self.outer: Run | None = None
         self.dry = False  # only shapes are looked for: nothing is written
@@ -153,7 +154,7 @@ class Run:
             if output in self.leaves:
                 value = leaf(as_tensor(value))
             if output in self.kept and self.state.holds(value):
-                value = as_tensor(value).detach().clone()
+                self.copies[output] = as_tensor(value).detach().clone()
             self.values[output] = value
 
     def region(self, region: Region, values: Sequence[Any], nodes: Sequence[Operation]) -> list[Any]:

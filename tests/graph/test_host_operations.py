@@ -58,3 +58,13 @@ def test_effects_of_the_same_run_happen():
         session.run(count.initializer)
         assert [session.run(text), session.run(text)] == ["1", "2"]
         assert np.asarray(session.run(count)) == 2
+
+
+def test_texts_that_are_fed_make_no_new_programs():
+    text, number = tf.placeholder(tf.string, []), tf.placeholder(tf.float32, [])
+    both = JOINED([text, PRINTED("%g", number * 2.0)])
+    with tf.Session() as session:
+        for word in ("one", "two", "three"):
+            assert session.run([both, text], {text: word, number: 1.0}) == [f"{word} and 2", word]
+        (plan,) = set(session._plans.values())
+        assert plan.static.captures == 1

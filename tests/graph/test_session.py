@@ -217,3 +217,14 @@ def test_interactive_session_and_callables():
     session.close()
     with pytest.raises(GraphError, match="no session"):
         tf.constant(1.0).eval()
+
+
+def test_a_variable_is_fetched_beside_gradients_with_respect_to_it():
+    w = tf.Variable([1.0, 2.0])
+    (slope,) = tf.gradients(w * w, w)
+    behind = w.assign_sub(slope)
+    with tf.Session() as session:
+        session.run(w.initializer)
+        for expected in ([1.0, 2.0], [-1.0, -2.0]):
+            before, grad, after = session.run([w, slope, behind])
+            assert before.tolist() == expected and (grad == 2 * before).all() and (after == -before).all()
