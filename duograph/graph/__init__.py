@@ -8,6 +8,7 @@
 [array([5.], dtype=float32)]
 """
 
+from . import nn as nn
 from . import train as train
 from .arrays import *
 from .building import *

@@ -1,0 +1,10 @@
+"""Networks of graph tensors: TensorFlow 1's `tf.nn`."""
+
+from .activations import *
+from .convolutions import *
+from .ctc import *
+from .embeddings import *
+from .losses import *
+from .normalization import *
+from .pooling import *
+from .sampling import *
