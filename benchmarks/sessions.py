@@ -85,7 +85,7 @@ def recurrent_function(tensorflow: Any) -> Run:
 
 def mandelbrot(tf: Any) -> Run:
     """Turns until |z| > 2, for each point of a plane of complex numbers, as pairs of floats."""
-    ys, xs = np.mgrid[-1.3 : 1.3 : 1024j, -2 : 1 : 1024j].astype(np.float32)
+    ys, xs = np.mgrid[-1.3:1.3:1024j, -2:1:1024j].astype(np.float32)
     cx, cy = tf.constant(xs), tf.constant(ys)
 
     def turn(i: Any, x: Any, y: Any, count: Any) -> Any:

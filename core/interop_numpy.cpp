@@ -152,19 +152,10 @@ Ref tensor_from_array(PyObject* value) {
   return Ref();
 }
 
-PyObject* from_numpy(PyObject* array) {
-  if (!PyObject_CheckBuffer(array))
-    raise_error("ArgumentError", "from_numpy: expected a NumPy array, got %s", Py_TYPE(array)->tp_name);
-  auto view = std::make_unique<Py_buffer>();
-  if (PyObject_GetBuffer(array, view.get(), PyBUF_RECORDS) != 0) {
-    PyErr_Clear();
-    Ref copy = tensor_from_array(array);
-    if (!copy) raise_error("DTypeError", "from_numpy: arrays of this dtype cannot become Tensors");
-    check_status(PyErr_WarnEx(PyExc_UserWarning,
-                              "from_numpy: the array is read-only and was copied; writes to the Tensor do not reach it",
-                              2));
-    return copy.release();
-  }
+namespace {
+
+// A tensor over the memory of a buffer, which it takes over.
+PyObject* tensor_over(std::unique_ptr<Py_buffer> view) {
   ViewGuard guard{view.get()};
   const DType dtype = dtype_of_format(view->format, view->itemsize);
   if (dtype == DType::Count)
@@ -190,6 +181,55 @@ PyObject* from_numpy(PyObject* array) {
   return as_object(tensor);
 }
 
+// NumPy's array type and dtypes; looked up once, as they never change.
+struct NumpyTypes {
+  PyObject* array;
+  PyObject* dtypes[static_cast<size_t>(DType::Count)];
+};
+
+const NumpyTypes& numpy_types() {
+  static NumpyTypes* found = nullptr;
+  if (!found) {
+    auto types = std::make_unique<NumpyTypes>();
+    Ref numpy = owned(PyImport_ImportModule("numpy"));
+    Ref array = owned(PyObject_GetAttrString(numpy.get(), "ndarray"));
+    std::vector<Ref> dtypes;
+    for (const DTypeInfo& row : kDTypes)
+      dtypes.push_back(row.code == DType::BFloat16
+                           ? Ref()
+                           : owned(PyObject_CallMethod(numpy.get(), "dtype", "s", row.numpy_typestr)));
+    for (const DTypeInfo& row : kDTypes)
+      types->dtypes[static_cast<size_t>(row.code)] = dtypes[static_cast<size_t>(&row - &kDTypes[0])].release();
+    types->array = array.release();
+    found = types.release();
+  }
+  return *found;
+}
+
+}  // namespace
+
+PyObject* from_numpy(PyObject* array) {
+  if (!PyObject_CheckBuffer(array))
+    raise_error("ArgumentError", "from_numpy: expected a NumPy array, got %s", Py_TYPE(array)->tp_name);
+  auto view = std::make_unique<Py_buffer>();
+  if (PyObject_GetBuffer(array, view.get(), PyBUF_RECORDS) != 0) {
+    PyErr_Clear();
+    Ref copy = tensor_from_array(array);
+    if (!copy) raise_error("DTypeError", "from_numpy: arrays of this dtype cannot become Tensors");
+    check_status(PyErr_WarnEx(PyExc_UserWarning,
+                              "from_numpy: the array is read-only and was copied; writes to the Tensor do not reach it",
+                              2));
+    return copy.release();
+  }
+  return tensor_over(std::move(view));
+}
+
+PyObject* borrow_numpy(PyObject* array) {
+  auto view = std::make_unique<Py_buffer>();
+  if (PyObject_GetBuffer(array, view.get(), PyBUF_RECORDS_RO) != 0) throw ErrorSet{};
+  return tensor_over(std::move(view));
+}
+
 PyObject* to_numpy(TensorObject* tensor) {
   require_host(tensor, "numpy");
   if (requires_grad(tensor))
@@ -197,22 +237,27 @@ PyObject* to_numpy(TensorObject* tensor) {
                      "numpy: a Tensor that requires grad cannot be read by NumPy");
   if (tensor->dtype == DType::BFloat16)
     raise_error_hint("DTypeError", "convert it first: x.to(float32).numpy()", "numpy: NumPy has no bfloat16");
-  Ref numpy = owned(PyImport_ImportModule("numpy"));
+  const NumpyTypes& numpy = numpy_types();
   auto* memory = reinterpret_cast<MemoryObject*>(checked(memory_type->tp_alloc(memory_type, 0)));
   Ref keep(reinterpret_cast<PyObject*>(memory));
   retain(tensor->buffer);
   memory->buffer = tensor->buffer;
   open_buffer(tensor->buffer);
   const auto size = static_cast<int64_t>(itemsize(tensor->dtype));
-  Ref shape = owned(PyTuple_New(tensor->rank)), strides = owned(PyTuple_New(tensor->rank));
-  for (int d = 0; d < tensor->rank; ++d) {
+  Ref shape = owned(PyTuple_New(tensor->rank));
+  for (int d = 0; d < tensor->rank; ++d)
     PyTuple_SET_ITEM(shape.get(), d, checked(PyLong_FromLongLong(tensor->sizes[d])));
+  PyObject* arguments[] = {shape.get(), numpy.dtypes[static_cast<size_t>(tensor->dtype)], keep.get(), nullptr, nullptr};
+  if (tensor->numel == 0) return checked(PyObject_Vectorcall(numpy.array, arguments, 2, nullptr));
+  if (tensor->offset == 0 && is_contiguous(tensor))
+    return checked(PyObject_Vectorcall(numpy.array, arguments, 3, nullptr));
+  Ref strides = owned(PyTuple_New(tensor->rank));
+  for (int d = 0; d < tensor->rank; ++d)
     PyTuple_SET_ITEM(strides.get(), d, checked(PyLong_FromLongLong(tensor->strides[d] * size)));
-  }
-  if (tensor->numel == 0)
-    return checked(PyObject_CallMethod(numpy.get(), "empty", "Os", shape.get(), info(tensor->dtype).numpy_typestr));
-  return checked(PyObject_CallMethod(numpy.get(), "ndarray", "OsOLO", shape.get(), info(tensor->dtype).numpy_typestr,
-                                     keep.get(), static_cast<long long>(tensor->offset * size), strides.get()));
+  Ref offset = owned(PyLong_FromLongLong(tensor->offset * size));
+  arguments[3] = offset.get();
+  arguments[4] = strides.get();
+  return checked(PyObject_Vectorcall(numpy.array, arguments, 5, nullptr));
 }
 
 }  // namespace dg

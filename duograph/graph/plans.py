@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 
 from duograph import _core as core
+from duograph._core import borrow_numpy
 from duograph.autograd import enable_grad, no_grad
 from duograph.capture.static import Handler, make_static
 from duograph.errors import CaptureError, CaptureWarning, Error
-from duograph.tensors.creation import from_numpy
 
 from .definition import filled
 from .dtypes import numpy_dtype, string
-from .elements import Operation, Tensor
+from .elements import Operation, Slot, Tensor
 from .gradients import _GRADIENT
 from .resolving import Run, as_tensor, needed, note_operation
 from .stages import Stages
 from .state import State
+
+_ARRAY = np.ndarray
 
 
 class Plan:
@@ -51,10 +53,12 @@ class Plan:
         self.leaves = {
             node.inputs[slot.index] for node in self.nodes if node.definition is _GRADIENT for slot in node.attrs["xs"]
         }
-        self.dtypes = [np.dtype(numpy_dtype(x.dtype)) for x in self.feeds]
         read = {x for node in self.nodes for x in node.inputs}
         self.unread = {i for i, x in enumerate(self.feeds) if x.dtype is string and x not in read}
-        self.single = len(self.fetches) == 1 and self.structure.__class__.__name__ == "Slot" and not self.host.nodes
+        self.inputs = [Feed(x) for x in self.feeds[: self.given]]
+        # One tensor that NumPy knows is fetched, and nothing else: a run has nothing to arrange.
+        self.straight = structure.__class__ is Slot and len(self.tensors) == len(self.fetches) and self.stages is None
+        self.straight = self.straight and not (self.host.nodes or self.unread or self.tensors[0].dtype in (core.bfloat16, string))
         self.static: Any = None
         self.epoch = state.epoch
 
@@ -73,16 +77,20 @@ class Plan:
     def run(self, values: Iterable[Any]) -> Any:
         """The fetches' values as NumPy arrays."""
         arguments = []
-        for tensor, dtype, value in zip(self.feeds, self.dtypes, values):  # those of stages come behind
-            if value.__class__ is np.ndarray and value.dtype == dtype and tensor.type.sizes == value.shape:
-                arguments.append(from_numpy(value))
+        for feed, value in zip(self.inputs, values):
+            if value.__class__ is _ARRAY and value.dtype is feed.dtype and value.shape in feed.shapes:
+                arguments.append(borrow_numpy(value))
             else:
-                arguments.append(argument(tensor, value))
+                arguments.append(feed.take(value))
+        if self.straight and self.static is not None:
+            array = self.static(*arguments)[0].numpy()
+            return array if array.ndim else array[()]
         if self.stages is not None:
             arguments = self.stages.run(arguments)
-        results = self.results(arguments)
-        if self.single and self.tensors:
-            return array_of(results[0])
+        return self.arranged(self.results(arguments), arguments)
+
+    def arranged(self, results: Any, arguments: Sequence[Any]) -> Any:
+        """The program's results as NumPy arrays in the structure of the fetches."""
         arrays = dict(zip(self.tensors, map(array_of, results)))
         for tensor, value in zip(self.feeds, arguments):
             if tensor in self.fetched:
@@ -116,6 +124,24 @@ class Plan:
             warnings.warn(f"this run is made operation by operation, as no program can be made of it: {error}", CaptureWarning, 2)
             self.static = self.evaluate
             return self.evaluate(*arguments)
+
+
+class Feed:
+    """One tensor that is fed: what its values must be, and the shapes that were found to fit."""
+
+    __slots__ = ("dtype", "shapes", "tensor")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+        self.dtype = np.dtype(numpy_dtype(tensor.dtype)) if tensor.dtype is not core.bfloat16 else None
+        self.shapes: set[tuple[int, ...]] = set()
+
+    def take(self, value: Any) -> Any:
+        """The value as a duograph tensor. ShapeError, DTypeError if it does not fit."""
+        made = argument(self.tensor, value)
+        if isinstance(value, _ARRAY) and value.flags.c_contiguous and len(self.shapes) < 1000:
+            self.shapes.add(value.shape)
+        return made
 
 
 class HostPart:
@@ -176,7 +202,7 @@ def argument(tensor: Tensor, value: Any) -> Any:
     array = fed_array(tensor, value)
     if isinstance(array, (core.Tensor, str, bytes)):
         return array
-    made = from_numpy(np.asarray(array, order="C"))
+    made = borrow_numpy(np.asarray(array, order="C"))
     return made.to(core.bfloat16) if tensor.dtype is core.bfloat16 else made
 
 

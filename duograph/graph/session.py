@@ -159,13 +159,8 @@ class Session:
         Returns NumPy arrays (numbers of NumPy for scalars), in the structure of the fetches.
         """
         try:
-            key = (
-                (fetches if fetches.__class__ is not list else tuple(fetches), *feed_dict)
-                if feed_dict
-                else fetches
-                if fetches.__class__ is not list
-                else (None, *fetches)
-            )
+            asked = fetches if fetches.__class__ is not list else (list, *fetches)
+            key = (asked, *feed_dict) if feed_dict else (asked,)
             plan = self._plans.get(key)
         except TypeError:  # a fetch with a structure that has no hash
             plan = key = None
