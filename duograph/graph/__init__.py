@@ -9,6 +9,7 @@
 """
 
 from . import nn as nn
+from . import summary as summary
 from . import train as train
 from .arrays import *
 from .building import *
