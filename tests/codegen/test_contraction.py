@@ -316,6 +316,21 @@ def test_the_cost_of_one_row_is_the_memory_it_reads() -> None:
         assert launch.cost >= 300 * 400 * 4
 
 
+@pytest.mark.parametrize(
+    ("m", "n", "piece"), [(2000, 300, (112, 300)), (2000, 1200, (2000, 256)), (400, 100, (400, 64)), (2000, 60, None)]
+)
+def test_pieces_have_all_columns_of_tall_products_else_all_rows(m: int, n: int, piece: tuple[int, int] | None) -> None:
+    """A piece of many rows and few columns would read all of A for these; a few more columns than a chunk's are needed."""
+    a, b = matrices(m, n, 40)
+    (launch,) = contract(a, b, np.zeros((m, n), np.float32), batch=0).launches
+    rows, columns = (launch.size_exprs[HEADER.index(name)] for name in ("rows_per_chunk", "columns_per_chunk"))
+    assert isinstance(rows, int) and isinstance(columns, int) and isinstance(launch.grain, int)
+    down, across = -(-m // rows), -(-n // columns)
+    assert launch.chunks == down * across
+    if piece is not None:
+        assert piece == (min(rows * launch.grain, m), columns * max(1, launch.grain // down))
+
+
 @pytest.mark.parametrize("isa", RUNNABLE)
 def test_bits_do_not_depend_on_the_parts(isa: str) -> None:
     """All sizes near those of a tile, with each part that they may do without left out."""

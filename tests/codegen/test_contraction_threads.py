@@ -28,17 +28,20 @@ def numpy_product(a: dg.Tensor, b: dg.Tensor, threads: int) -> np.ndarray:
     return np.asarray(dg.matmul(a, b))
 
 
-@pytest.mark.parametrize("shape", [(1, 700, 900), (700, 1, 900), (64, 100, 1000), (200, 300, 520), (8, 768, 300)])
+@pytest.mark.parametrize(
+    "shape", [(1, 700, 900), (700, 1, 900), (64, 100, 1000), (200, 300, 520), (8, 768, 300), (1300, 130, 520)]
+)
 def test_same_bits_on_any_number_of_threads(shape: tuple[int, int, int]) -> None:
     m, n, k = shape
     x, y = RNG.standard_normal((m, k)).astype("f"), RNG.standard_normal((k, n)).astype("f")
     a, b = dg.from_numpy(x), dg.from_numpy(y)
-    b_columns = dg.from_numpy(np.ascontiguousarray(y.T)).transpose(0, 1)
+    a_columns, b_columns = (dg.from_numpy(np.ascontiguousarray(array.T)).transpose(0, 1) for array in (x, y))
     expected = numpy_product(a, b, 1)
     assert np.allclose(expected, x @ y, atol=1e-3)
     for threads in (2, 3, 7):
         assert np.array_equal(numpy_product(a, b, threads), expected)
         assert np.array_equal(numpy_product(a, b_columns, threads), expected)
+        assert np.array_equal(numpy_product(a_columns, b, threads), expected)
 
 
 def test_fused_bias_has_the_bits_of_two_operators() -> None:

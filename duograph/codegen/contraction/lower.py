@@ -46,6 +46,9 @@ _ROWS, _COLUMNS = 32, 64
 _FEWEST_APART = 128
 # Of so many rows, a piece is all rows of a chunk's columns; of more, which take longer to be read again, of more columns.
 _ROWS_OF_PIECE = 512
+# Tall products are cut along their rows, so that each worker reads a part of A alone: so many times as many as columns, and
+# rows of a chunk, which has all columns: of as many tiles as columns of A are copied for at once.
+_TALL, _ROWS_OF_SLAB = 2, 112
 # The epilogues that add what C holds.
 _ADDITIONS = (["accumulator", "load", "add"], ["load", "accumulator", "add"])
 
@@ -298,6 +301,7 @@ class _Lowering:
         ]
         m, n = (kernel.m or (1,))[-1], (kernel.n or (1,))[-1]
         k = product(list(kernel.k))
+        rows, columns = self._chunk()
         words = {
             "m": m,
             "n": n,
@@ -307,8 +311,8 @@ class _Lowering:
             "b_k": _last(b_k),
             "b_n": 1 if n == 1 else _last(b_n),
             "c_m": _last(c_m),
-            "rows_per_chunk": _ROWS,
-            "columns_per_chunk": _COLUMNS,
+            "rows_per_chunk": rows,
+            "columns_per_chunk": columns,
             "epilogue": epilogue,
             "parts": parts,
             "add": int(adds),
@@ -323,7 +327,7 @@ class _Lowering:
         place = place or len(HEADER) + BATCH_WORDS * len(batches)
         words["joined"] = (place + len(_words_of(walks))) * self._pays_to_join(b, m, n) if joined else 0
         matrices = product([extent for extent, *_ in batches])
-        chunks = matrices * ceildiv(m, _ROWS) * ceildiv(n, _COLUMNS)
+        chunks = matrices * ceildiv(m, rows) * ceildiv(n, columns)
         # multiply-adds where rows and columns share what is read, else memory: a vector times a matrix reads it once
         cost = maximum(floordiv(matrices * m * n * k, 2), DTYPES[self.dtype].size * matrices * k * (m + n))
         header = [words[name] for name in HEADER]
@@ -341,7 +345,20 @@ class _Lowering:
         m, n = (kernel.m or (1,))[-1], (kernel.n or (1,))[-1]
         if len(kernel.n) > 1 or (isinstance(n, int) and n == 1):
             return 0
-        return ceildiv(m, _ROWS) * ceildiv(m, _ROWS_OF_PIECE) * has_many(m)
+        tall = self._is_tall()
+        return ceildiv(m, _ROWS) * ceildiv(m, _ROWS_OF_PIECE) * has_many(m) * (1 - tall) + tall
+
+    def _chunk(self) -> tuple[Extent, Extent]:
+        """Rows and columns of a chunk."""
+        n, tall = (self.kernel.n or (1,))[-1], self._is_tall()
+        return _ROWS + (_ROWS_OF_SLAB - _ROWS) * tall, _COLUMNS + (n - _COLUMNS) * tall
+
+    def _is_tall(self) -> Extent:
+        """1 where there are many rows of few columns, but more than a chunk of these, else 0."""
+        m, n = (self.kernel.m or (1,))[-1], (self.kernel.n or (1,))[-1]
+        if len(self.kernel.n) != 1 or self.dtype not in TILED:
+            return 0
+        return _above(m, _ROWS_OF_PIECE) * _above(m, _TALL * n) * _above(n, _COLUMNS)
 
     def _joined(self, a: _Matrix, b: _Matrix) -> tuple[Walk, ...]:
         """Walks by which the last outer dim of n is one with the columns; none where there is no such dim."""
@@ -351,6 +368,11 @@ class _Lowering:
         strides = b.strides[len(kernel.batch) + 1 :]
         k = b.k or ((product(list(kernel.k)), b.strides[len(kernel.batch)]),)
         return a.k, k, ((kernel.n[-2], strides[-2]), *(b.columns or ((kernel.n[-1], strides[-1]),)))
+
+
+def _above(extent: Extent, limit: Extent) -> Extent:
+    """1 where an extent is above a limit, else 0."""
+    return minimum(maximum(extent - limit, 0), 1)
 
 
 def _only_if(launch: Launch, answer: Extent) -> Launch:
