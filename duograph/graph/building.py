@@ -164,6 +164,30 @@ class Graph:
 
         return graph_summary(self)
 
+    def as_function(self, inputs: Any, outputs: Any, session: Any = None) -> Any:
+        """A part of the graph as a function for dynamic code: of duograph tensors for `inputs`, giving `outputs`.
+
+        Args:
+            inputs: a tensor of the graph, or a list of them; any tensor can be one, as any can be fed.
+            outputs: what `Session.run` fetches, in any structure.
+            session: where variables have their values: by default the innermost `with tf.Session():`. The function reads and
+                writes the session's own memory, which are `nn.Parameter`s.
+
+        Gradient: through the function, to its arguments and to variables (`variable.parameter().grad`)
+
+        >>> import duograph as dg
+        >>> import duograph.graph as tf
+        >>> x = tf.placeholder(tf.float32, [None])
+        >>> square = tf.get_default_graph().as_function(x, x * x)
+        >>> value = dg.tensor([1.0, 3.0], requires_grad=True)
+        >>> square(value).sum().backward()
+        >>> value.grad
+        tensor([2., 6.])
+        """
+        from .bridges import as_function
+
+        return as_function(self, inputs, outputs, session)
+
     @property
     def finalized(self) -> bool:
         """Whether the graph can no longer be added to."""

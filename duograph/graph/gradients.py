@@ -41,7 +41,7 @@ def _evaluate(run: Run, node: Operation) -> Any:
                 [y for y, _ in pairs],
                 wanted,
                 [s for _, s in pairs],
-                create_graph=attrs["again"][0],
+                create_graph=attrs["again"][0] or run.again,
                 retain_graph=True,
                 allow_unused=True,
             )

@@ -91,12 +91,13 @@ class Run:
         self.copies: dict[Tensor, Any] = {}
         self.leaves = frozenset(leaves)  # gradients are asked with respect to these
         self.outer: Run | None = None
+        self.again = False  # gradients are recorded, to be differentiated by who called
         self.dry = False  # only shapes are looked for: nothing is written
 
     def inner(self) -> Run:
         """The same for the inside of a branch or a turn of a loop."""
         made = Run(self.state, {}, (), self.leaves)
-        made.outer, made.dry = self, self.dry
+        made.outer, made.dry, made.again = self, self.dry, self.again
         return made
 
     def value(self, tensor: Tensor) -> Any:

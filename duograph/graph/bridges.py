@@ -1,0 +1,83 @@
+"""From a graph to dynamic code: a part of it as a function of duograph tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from duograph import _core as core
+from duograph.autograd import enable_grad, is_grad_enabled
+from duograph.capture.static import Handler, make_static
+from duograph.errors import ArgumentError, GraphError
+
+from .definition import filled, structure_of
+from .elements import Operation, Tensor
+from .gradients import _GRADIENT
+from .plans import leaf_of
+from .resolving import Run, needed
+from .state import State
+from .variables import Variable
+
+if TYPE_CHECKING:
+    from .building import Graph
+    from .session import Session
+
+
+class GraphFunction:
+    """A part of a graph as a function: of tensors for `inputs`, giving `outputs` in their structure."""
+
+    def __init__(self, state: State, inputs: Sequence[Tensor], structure: Any, outputs: Sequence[Any]) -> None:
+        self.state = state
+        self.inputs = list(inputs)
+        self.structure = structure
+        self.outputs = list(outputs)
+        self.nodes = needed(self.outputs, dict.fromkeys(self.inputs))
+        gradients = [node for node in self.nodes if node.definition is _GRADIENT]
+        self.leaves = {node.inputs[slot.index] for node in gradients for slot in node.attrs["xs"]}
+        self.__name__ = "graph_function"
+
+    def __call__(self, *values: Any) -> Any:
+        if len(values) != len(self.inputs):
+            raise ArgumentError(f"{self.__name__}: takes {len(self.inputs)} tensors, got {len(values)}")
+        fed = dict(zip(self.inputs, values))
+        run = Run(self.state, {x: leaf_of(x, value, self.leaves) for x, value in fed.items()}, (), self.leaves)
+        run.again = is_grad_enabled() and any(x.requires_grad for x in values if isinstance(x, core.Tensor))
+        if self.leaves:
+            with enable_grad():
+                run.go(self.nodes)
+        else:
+            run.go(self.nodes)
+        found = [None if isinstance(x, Operation) else self._given(run, x) for x in self.outputs]
+        return filled(self.structure, found)
+
+    def _given(self, run: Run, tensor: Tensor) -> Any:
+        value = run.tensor(tensor)
+        return value.clone() if run.state.holds(value) else value
+
+
+def as_function(graph: Graph, inputs: Any, outputs: Any, session: Session | None = None) -> Callable[..., Any]:
+    """See `Graph.as_function`."""
+    from .session import get_default_session
+
+    given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    feeds = [graph.as_graph_element(x, allow_operation=False) for x in given]
+    leaves: list[Any] = []
+    structure = structure_of(outputs, leaves, lambda x: not isinstance(x, (list, tuple, dict)))
+    fetches = [graph.as_graph_element(x) for x in leaves]
+    for element in (*feeds, *fetches):
+        node = element if isinstance(element, Operation) else element.node
+        if node.region is not None:
+            raise GraphError(f"as_function: {element.name!r} is inside of a {node.region.owner}", [node.built_at])
+    default = get_default_session()
+    found = session or (default if default is not None and default.graph is graph else None)
+    nodes = needed(fetches, dict.fromkeys(feeds))
+    own = [x for node in nodes for x in node.outputs if isinstance(x, Variable) and x.shared is None]
+    if found is None and own:
+        raise GraphError(
+            f"as_function: variable {own[0].node.name!r} has its value in a session",
+            [own[0].node.built_at],
+            hint="give session=, or call it inside of `with tf.Session():`",
+        )
+    function = GraphFunction(State() if found is None else found.state, feeds, structure, fetches)
+    made: Callable[..., Any] = make_static(function, Handler(function, False))
+    return made
