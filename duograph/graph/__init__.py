@@ -26,5 +26,6 @@ from .scopes import *
 from .session import *
 from .shapes import *
 from .tensor_arrays import *
+from .variable_queries import *
 from .variable_scopes import *
 from .variables import *

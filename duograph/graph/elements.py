@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakValueDictionary
 
 from duograph import _core as core
-from duograph.errors import ArgumentError, CaptureError, DTypeError, ShapeError
+from duograph.errors import ArgumentError, CaptureError, DTypeError, GraphError, ShapeError
 from duograph.ir.graph import Graph as Region
 from duograph.ir.graph import Node, Value
 
@@ -249,6 +249,13 @@ class Tensor(Value):
         from .slicing import getitem
 
         return getitem(self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        raise GraphError(
+            f"{self.name}: elements of a tensor of a graph cannot be assigned",
+            [self.node.built_at],
+            hint="tf.where(mask, value, tensor) makes another tensor; variables have tf.scatter_update and assign",
+        )
 
     def __hash__(self) -> int:
         return id(self)

@@ -133,6 +133,12 @@ class Variable(Tensor):
         """The operation that subtracts from it; as a tensor, the difference."""
         return assign_sub(self, delta, name=name)
 
+    def count_up_to(self, limit: int) -> Tensor:
+        """The operation that adds one while it is less than `limit`; as a tensor, its value before."""
+        from .variable_queries import count_up_to
+
+        return count_up_to(self, limit)
+
     def load(self, value: Any, session: Any = None) -> None:
         """Gives it a value in a session, without adding to the graph."""
         from .session import session_for
@@ -305,12 +311,6 @@ _READ = Definition("ReadVariableOp", lambda ref: ref, evaluate=_read)
 def read(variable: Variable) -> Tensor:
     """A variable's value at this place of the program."""
     return variable.graph.add(_READ, (variable,), {"ref": Slot(0)}, [variable.type], "read").output
-
-
-def _initialized(run: Any, node: Operation) -> Any:
-    from duograph.tensors.creation import tensor
-
-    return tensor(run.state.has(node.inputs[0]))
 
 
 # ---- collections of variables

@@ -163,3 +163,11 @@ def test_savers_that_make_no_sense():
         tf.train.Saver().export_meta_graph("m.meta")
     with pytest.raises(GraphError, match="import_meta_graph: graphs cannot be read"):
         tf.train.import_meta_graph("m.meta")
+
+
+def test_a_graph_as_text(tmp_path):
+    tf.constant(1.0, name="one")
+    path = tf.train.write_graph(tf.get_default_graph(), tmp_path / "new", "graph.txt")
+    assert path == str(tmp_path / "new" / "graph.txt") and (tmp_path / "new" / "graph.txt").read_text().startswith("one = Const(")
+    binary = tf.train.write_graph(tf.get_default_graph(), tmp_path, "graph.pb", as_text=False)
+    assert binary == str(tmp_path / "graph.pb") and b"one" in (tmp_path / "graph.pb").read_bytes()

@@ -13,9 +13,17 @@ from duograph.serialization import save
 from ..building import GraphKeys, get_default_graph
 from ..elements import Tensor
 from ..variables import Variable
-from .checkpoints import checkpoint_exists, get_checkpoint_mtimes, like, loaded, remove_checkpoint, update_checkpoint_state
+from .checkpoints import (
+    checkpoint_exists,
+    get_checkpoint_mtimes,
+    like,
+    loaded,
+    remove_checkpoint,
+    update_checkpoint_state,
+    write_text,
+)
 
-__all__ = ["Saver", "export_meta_graph", "import_meta_graph"]
+__all__ = ["Saver", "export_meta_graph", "import_meta_graph", "write_graph"]
 
 
 class Saver:
@@ -272,3 +280,26 @@ def import_meta_graph(*args: Any, **kwargs: Any) -> NoReturn:
         "import_meta_graph: graphs cannot be read from files so far",
         hint="run the code that builds the graph, and restore the variables: tf.train.Saver().restore(session, path)",
     )
+
+
+def write_graph(graph_or_graph_def: Any, logdir: Any, name: str, as_text: bool = True) -> str:
+    """Writes a graph to a file, to be looked at: as text, or as a GraphDef in the form of protocol buffers.
+
+    Args:
+        graph_or_graph_def: a graph, or the text that `session.graph_def` is.
+        logdir: the directory; it is made if need be.
+
+    Returns the file's path.
+    """
+    os.makedirs(logdir, exist_ok=True)
+    path = os.path.join(os.fspath(logdir), name)
+    if as_text:
+        write_text(path, graph_or_graph_def if isinstance(graph_or_graph_def, str) else graph_or_graph_def.as_text() + "\n")
+        return path
+    if isinstance(graph_or_graph_def, str):
+        raise ArgumentError("write_graph: text is written as text", hint="give the graph, or as_text=True")
+    from ..events import graph_def
+
+    with open(path, "wb") as file:
+        file.write(graph_def(graph_or_graph_def).SerializeToString())
+    return path
