@@ -1,7 +1,7 @@
 """Write the reference pages of the operators: `make_docs.py OUTPUT`.
 
 One Markdown page for each family (a file of `duograph/ops`), made of the operators' own blocks: where each is found, its
-signature, its docstring. `index.md` lists them all.
+signature, its docstring. `index.md` lists them all; `graph-names.md` the names of `duograph.graph`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from duograph import ops
+from duograph import graph, ops
 from duograph.ops.definition import REGISTRY, Definition
 
 
@@ -53,8 +53,40 @@ def section(definition: Definition) -> str:
     return f"{head}```\nShapes:{rest}\n```\n\nFound as {names}.\n"
 
 
+def graph_names() -> Iterator[tuple[str, object]]:
+    """The public functions and classes of duograph.graph, with the names of their modules: "nn.relu"."""
+    for name, value in vars(graph).items():
+        if inspect.ismodule(value):
+            own = [
+                n for n, x in vars(value).items() if callable(x) and str(getattr(x, "__module__", "")).startswith(value.__name__)
+            ]
+            inner = [n for n in getattr(value, "__all__", own) if not n.startswith("_") and callable(getattr(value, n))]
+            if any(getattr(graph, each, None) is not getattr(value, each) for each in inner):  # a namespace of its own
+                yield from ((f"{name}.{each}", getattr(value, each)) for each in inner)
+        elif not name.startswith("_") and callable(value):
+            yield name, value
+
+
+def differences(text: str) -> str:
+    """What a docstring says of how it differs from TensorFlow's."""
+    _, found, rest = text.partition("Differs:")
+    return " ".join(rest.split("\n\n")[0].split()) if found else ""
+
+
+def graph_page() -> str:
+    """The table of names: ours, which are TensorFlow 1's, what each gives, what differs."""
+    lines = ["# Names of duograph.graph", "", "Each has TensorFlow 1's name: `import duograph.graph as tf`.", ""]
+    lines += ["| `tf.` | gives | differs from TensorFlow 1 |", "| --- | --- | --- |"]
+    for name, value in sorted(graph_names()):
+        text = inspect.getdoc(value) or ""
+        first = " ".join(text.split("\n\n")[0].split()).replace("|", "\\|")
+        lines.append(f"| `{name}` | {first} | {differences(text)} |")
+    return "\n".join(lines) + "\n"
+
+
 def main(output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
+    (output / "graph-names.md").write_text(graph_page(), encoding="utf-8")
     index = [f"# Operators\n\n{inspect.cleandoc(ops.__doc__ or '')}\n"]
     for module, definitions in documented().items():
         title = (sys.modules[module].__doc__ or module).strip().splitlines()[0]

@@ -24,5 +24,7 @@ def test_every_operator_has_a_section(tmp_path: Path) -> None:
     hardtanh = pages["gates"].partition("## hardtanh\n")[2].partition("\n## ")[0]
     assert "hardtanh(x: Tensor, min_val: Number = -1.0, max_val: Number = 1.0) -> Tensor" in hardtanh
     assert "Gradient: 1 inside" in hardtanh and "`duograph.nn.functional.hardtanh_`" in hardtanh
+    names = [line.split("|")[1:3] for line in pages["graph-names"].splitlines() if line.startswith("| `")]
+    assert len(names) >= 250 and all(gives.strip() for _, gives in names), [n for n, gives in names if not gives.strip()]
     add = pages["arithmetic"].partition("## add\n")[2].partition("\n## ")[0]
     assert "alpha: Number = 1" in add and "`Tensor.add_`" in add

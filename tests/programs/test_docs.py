@@ -1,4 +1,4 @@
-"""The programs in docs/switch.md run, with warnings as errors."""
+"""The programs in docs/switch.md and docs/define-and-run.md run, with warnings as errors."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import sys
 
 import pytest
 
-PAGE = pathlib.Path(__file__).parents[2] / "docs" / "switch.md"
-PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
+DOCS = pathlib.Path(__file__).parents[2] / "docs"
+PROGRAMS = [
+    program
+    for page in ("switch.md", "define-and-run.md")
+    for program in re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.S)
+]
 
 
 @pytest.mark.parametrize("number", range(len(PROGRAMS)))
@@ -24,4 +28,4 @@ def test_program_of_the_page(number, tmp_path):
 
 
 def test_there_are_programs():
-    assert len(PROGRAMS) == 4
+    assert len(PROGRAMS) == 10
