@@ -8,6 +8,8 @@
 [array([5.], dtype=float32)]
 """
 
+from . import layers as layers
+from . import losses as losses
 from . import nn as nn
 from . import summary as summary
 from . import train as train

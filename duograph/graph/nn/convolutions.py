@@ -243,7 +243,7 @@ def separable_conv2d(
 # ---- transposed
 
 
-def _transposed(
+def transposed(
     function: str, x: Any, kernel: Any, sizes: Sequence[Any], strides: Any, padding: Any, data_format: str | None, dilations: Any
 ) -> Any:
     """The gradient of a convolution of images of these sizes with respect to them."""
@@ -283,7 +283,7 @@ def _conv2d_transpose(
     name: str | None = None,
 ) -> Any:
     sizes = as_numbers(output_shape)
-    return _transposed("conv2d_transpose", value, filter, sizes, strides, padding, data_format, dilations)
+    return transposed("conv2d_transpose", value, filter, sizes, strides, padding, data_format, dilations)
 
 
 def conv2d_transpose(
@@ -342,7 +342,7 @@ def _conv3d_transpose(
     name: str | None = None,
 ) -> Any:
     sizes = as_numbers(output_shape)
-    return _transposed("conv3d_transpose", value, filter, sizes, strides, padding, data_format, dilations)
+    return transposed("conv3d_transpose", value, filter, sizes, strides, padding, data_format, dilations)
 
 
 def conv3d_transpose(
