@@ -164,6 +164,24 @@ class Graph:
 
         return graph_summary(self)
 
+    def draw(self, path: Any) -> None:
+        """Draws the graph into a file: .svg, .png or .pdf.
+
+        Operations lie below what they read; scopes are frames, and so are the insides of branches and loops; dashed arrows
+        are control dependencies. In a graph of more than 400 operations each outermost scope is one box.
+
+        Errors:   ArgumentError if networkx or matplotlib is missing (`pip install duograph[draw]`); FileError for another ending
+        """
+        from .drawing import draw
+
+        draw(self, path)
+
+    def _repr_svg_(self) -> str:
+        """The picture, for notebooks."""
+        from .drawing import svg
+
+        return svg(self)
+
     def as_function(self, inputs: Any, outputs: Any, session: Any = None) -> Any:
         """A part of the graph as a function for dynamic code: of duograph tensors for `inputs`, giving `outputs`.
 

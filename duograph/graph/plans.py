@@ -12,7 +12,7 @@ from duograph import _core as core
 from duograph._core import borrow_numpy
 from duograph.autograd import enable_grad, no_grad
 from duograph.capture.static import Handler, make_static
-from duograph.errors import CaptureError, CaptureWarning, Error
+from duograph.errors import CaptureError, CaptureWarning, Error, GraphError
 
 from .definition import filled
 from .dtypes import numpy_dtype, string
@@ -108,6 +108,15 @@ class Plan:
     def handed_on(self, start: int) -> list[Tensor]:
         """What is fetched beyond the first so many."""
         return [x for x in self.fetches[start:] if isinstance(x, Tensor)]
+
+    def explain(self, values: Iterable[Any], time: bool) -> Any:
+        """The report of the program for values to feed."""
+        arguments = [feed.take(value) for feed, value in zip(self.inputs, values)]
+        if self.stages is not None:
+            arguments = self.stages.run(arguments)
+        if any(not self.state.has(x) for node in self.nodes for x in node.outputs if node.op == "VariableV2"):
+            raise GraphError("explain: this run makes variables; it is made operation by operation, without a program")
+        return make_static(self.evaluate, Handler(self.evaluate, False)).explain(*arguments, time=time)
 
     def first(self, arguments: Sequence[Any]) -> Any:
         """The first run. One that gives variables their memory is made without a program: it is made once."""

@@ -172,6 +172,22 @@ class Session:
             _note_run(error)
             raise
 
+    def explain(self, fetches: Any, feed_dict: Any = None, time: bool = False) -> Any:
+        """What the program of a run does: its kernels with the lines that built them, memory, operations. Changes nothing.
+
+        Args:
+            fetches, feed_dict: as `run` takes them.
+            time: also run every kernel and give its microseconds.
+
+        Errors:   those of `run`; GraphError for a run that is made without a program
+        """
+        try:
+            plan = self._planned(None, fetches, feed_dict)
+            return plan.explain(feed_dict.values() if feed_dict else (), time)
+        except Error as error:
+            _note_run(error)
+            raise
+
     def _planned(self, key: Any, fetches: Any, feed_dict: Any) -> Plan:
         if self._closed:
             raise GraphError("the session is closed", hint="run inside of `with tf.Session() as session:`, or make a new session")

@@ -208,6 +208,19 @@ def test_shapes_are_found_while_building():
     assert x.shape[1].value == 4 and x.shape[0].value is None
 
 
+def test_what_a_run_does_is_explained():
+    x = tf.placeholder(tf.float32, [None])
+    v = tf.Variable(1.0)
+    step = v.assign_add(tf.gradients(x * v * v, v)[0])
+    with tf.Session() as session:
+        with pytest.raises(GraphError, match="makes variables"):
+            session.explain(tf.global_variables_initializer())
+        session.run(tf.global_variables_initializer())
+        report = str(session.explain(step, {x: [1.0, 2.0]}))
+        assert "static kernels" in report and "step = v.assign_add" in report
+        assert session.run(v) == 1.0
+
+
 def test_interactive_session_and_callables():
     session = tf.InteractiveSession()
     x = tf.placeholder(tf.float32, [])
