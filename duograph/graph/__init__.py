@@ -31,3 +31,9 @@ from .tensor_arrays import *
 from .variable_queries import *
 from .variable_scopes import *
 from .variables import *
+
+
+def __getattr__(name: str) -> object:
+    if name in ("Event", "Summary"):  # of the library that writes summaries, which is imported when it is needed
+        return getattr(summary, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,12 +10,14 @@ import importlib
 import itertools
 import os
 import socket
+import struct
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from duograph.errors import GraphError
+from duograph.errors import FileError, GraphError
 
 from .elements import Operation, Slot
 
@@ -48,7 +50,7 @@ class EventFile:
 
     def __init__(self, folder: str, suffix: str, max_queue: int, flush_secs: float) -> None:
         os.makedirs(folder, exist_ok=True)
-        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_numbers)}{suffix}"
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_numbers):05d}{suffix}"
         self.path = os.path.join(folder, name)
         self._records = _library("record_writer").RecordWriter(self.path)
         self._lock = threading.Lock()
@@ -72,6 +74,25 @@ class EventFile:
         with self._lock:
             self._records.flush()
             self._waiting, self._flushed = 0, time.monotonic()
+
+
+def summary_iterator(path: Any) -> Iterator[Any]:
+    """The events of a file, one after another; the end of a file that is still being written is left out.
+
+    Errors:   FileError where the file is damaged
+    """
+    masked_crc32c = _library("record_writer").masked_crc32c
+    with open(path, "rb") as file:
+        while len(head := file.read(12)) == 12:
+            length, check = struct.unpack("<QI", head)
+            if masked_crc32c(head[:8]) != check:
+                raise FileError(f"summary_iterator: {os.fspath(path)!r} is damaged, or no file of events")
+            record = file.read(length + 4)
+            if len(record) < length + 4:
+                return
+            if masked_crc32c(record[:-4]) != int.from_bytes(record[-4:], "little"):
+                raise FileError(f"summary_iterator: {os.fspath(path)!r} is damaged")
+            yield proto("event", "Event").FromString(record[:-4])
 
 
 # ---- graphs

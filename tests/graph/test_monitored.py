@@ -125,6 +125,28 @@ def test_step_functions():
     assert session.should_stop()
 
 
+def test_listeners_of_checkpoints(tmp_path):
+    calls = []
+
+    class Listener(tf.train.CheckpointSaverListener):
+        def before_save(self, session, step):
+            calls.append(f"before {step}")
+
+        def after_save(self, session, step):
+            calls.append(f"after {step} {tf.train.latest_checkpoint(tmp_path)[-1]}")
+            return step == 2
+
+        def end(self, session, step):
+            calls.append(f"end {step}")
+
+    _, _, step = training()
+    hook = tf.train.CheckpointSaverHook(tmp_path, save_steps=2, listeners=[Listener()])
+    with tf.train.MonitoredSession(hooks=[hook]) as session:
+        while not session.should_stop():
+            session.run(step)
+    assert calls == ["before 0", "after 0 0", "before 2", "after 2 2", "end 2"]
+
+
 def test_starts_that_make_no_sense(tmp_path):
     v = tf.Variable(1.0, name="v")
     with pytest.raises(UninitializedError, match="begins with variables that have no value: 'v'"):

@@ -171,3 +171,21 @@ def test_a_graph_as_text(tmp_path):
     assert path == str(tmp_path / "new" / "graph.txt") and (tmp_path / "new" / "graph.txt").read_text().startswith("one = Const(")
     binary = tf.train.write_graph(tf.get_default_graph(), tmp_path, "graph.pb", as_text=False)
     assert binary == str(tmp_path / "graph.pb") and b"one" in (tmp_path / "graph.pb").read_bytes()
+
+
+def test_initial_values_from_a_checkpoint(tmp_path):
+    save_file({"a/w": np.ones(2, np.float32), "a/b": np.full(3, 2.0, np.float32), "c": np.array(7)}, tmp_path / "m")
+    w, b = tf.Variable([0.0, 0.0], name="new/w"), tf.Variable([0.0, 0.0, 0.0], name="new/b")
+    other, third = tf.Variable([5.0, 5.0], name="other"), tf.Variable(0, name="third", dtype=tf.int64)
+    tf.train.init_from_checkpoint(tmp_path / "m", {"a/": "new/", "a/w": other, "c": "third"})
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        assert [x.tolist() for x in session.run([w, b, other, third])] == [[1.0, 1.0], [2.0, 2.0, 2.0], [1.0, 1.0], 7]
+    with pytest.raises(FileError, match=r"has no 'a/v', with which variable 'other' is to begin(.|\n)*it holds 'a/w'"):
+        tf.train.init_from_checkpoint(tmp_path / "m", {"a/v": other})
+    with pytest.raises(GraphError, match="the graph has no variable 'nothing'"):
+        tf.train.init_from_checkpoint(tmp_path / "m", {"a/w": "nothing"})
+    with pytest.raises(ShapeError, match=r"init_from_checkpoint: 'a/b' has shape \(3,\), variable 'other' \(2,\)"):
+        tf.train.init_from_checkpoint(tmp_path / "m", {"a/b": other})
+    with pytest.raises(DTypeError, match="init_from_checkpoint: 'c' is int64, variable 'count' int32"):
+        tf.train.init_from_checkpoint(tmp_path / "m", {"c": tf.Variable(0, name="count")})

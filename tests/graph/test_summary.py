@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import duograph.graph as tf
-from duograph.errors import ArgumentError, DomainError, GraphError, ShapeError
+from duograph.errors import ArgumentError, DomainError, FileError, GraphError, ShapeError
 from duograph.graph import events
 
 sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))  # TensorBoard then leaves TensorFlow alone
@@ -177,6 +177,23 @@ def test_summaries_made_by_hand(tmp_path):
     writer.close()
     assert len(list(tmp_path.glob("events.out.tfevents.*.test"))) == 2
     assert [(e.step, e.value) for e in read_back(tmp_path).Scalars("accuracy")] == [(3, 0.5), (4, 0.75)]
+    assert tf.Summary is tf.summary.Summary and not hasattr(tf, "nothing_of_this_name")
+
+
+def test_events_are_read_one_by_one(tmp_path):
+    with tf.summary.FileWriter(tmp_path) as writer:
+        for i in range(3):
+            writer.add_summary(tf.Summary(value=[tf.Summary.Value(tag="a", simple_value=i)]), i)
+    (path,) = tmp_path.iterdir()
+    first, *events = tf.train.summary_iterator(path)
+    assert first.file_version == "brain.Event:2"
+    assert [(e.step, e.summary.value[0].simple_value) for e in events] == [(0, 0.0), (1, 1.0), (2, 2.0)]
+    data = path.read_bytes()
+    path.write_bytes(data[:-3])
+    assert len(list(tf.train.summary_iterator(path))) == 3
+    path.write_bytes(data[:-6] + b"??" + data[-4:])
+    with pytest.raises(FileError, match="is damaged"):
+        list(tf.train.summary_iterator(path))
 
 
 def test_events_are_on_disk_when_they_should_be(tmp_path):

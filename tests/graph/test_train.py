@@ -25,7 +25,7 @@ def trajectory(make):
     x = tf.placeholder(tf.float32, [None, 2])
     product = tf.matmul(x, w)
     optimizer = make()
-    step = optimizer.minimize(product * product)
+    step = optimizer.minimize(product * product, tf.train.get_or_create_global_step())
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         found = []
@@ -97,6 +97,12 @@ def proximal_adagrad_step(w, g, kept, t):
     return shrunk(w - 0.1 / np.sqrt(a) * g, 0.1 / np.sqrt(a))
 
 
+def dual_step(w, g, kept, t):
+    total = kept["g"] = kept.get("g", 0) + g
+    squares = kept["s"] = kept.get("s", 0.1) + g * g
+    return -0.1 * np.sign(total) * np.maximum(np.abs(total) - 0.3 * t, 0) / (np.sqrt(squares) + 0.2 * t * 0.1)
+
+
 KINDS = {
     "plain": (lambda: tf.train.GradientDescentOptimizer(0.01), lambda w, g, kept, t: w - 0.01 * g, []),
     "momentum": (lambda: tf.train.MomentumOptimizer(0.01, 0.8), momentum_step(False), ["w/Momentum:0"]),
@@ -133,6 +139,11 @@ KINDS = {
         lambda: tf.train.ProximalGradientDescentOptimizer(0.01, 0.3, 0.2),
         lambda w, g, kept, t: shrunk(w - 0.01 * g, 0.01),
         [],
+    ),
+    "dual": (
+        lambda: tf.train.AdagradDAOptimizer(0.1, tf.train.get_or_create_global_step(), 0.1, 0.3, 0.2),
+        dual_step,
+        ["w/AdagradDA:0", "w/AdagradDA_1:0"],
     ),
     "proximal adagrad": (
         lambda: tf.train.ProximalAdagradOptimizer(0.1, 0.1, 0.3, 0.2), proximal_adagrad_step, ["w/ProximalAdagrad:0"]

@@ -13,7 +13,13 @@ from ..variables import Variable
 from .optimizer import Optimizer
 from .updates import is_number, update
 
-__all__ = ["GradientDescentOptimizer", "MomentumOptimizer", "ProximalAdagradOptimizer", "ProximalGradientDescentOptimizer"]
+__all__ = [
+    "AdagradDAOptimizer",
+    "GradientDescentOptimizer",
+    "MomentumOptimizer",
+    "ProximalAdagradOptimizer",
+    "ProximalGradientDescentOptimizer",
+]
 
 
 @update("ApplyGradientDescent")
@@ -158,6 +164,58 @@ class ProximalAdagradOptimizer(Optimizer):
     def _apply_dense(self, grad: Tensor, var: Variable) -> Any:
         kept = {"var": var, "accum": self.get_slot(var, "accumulator")}
         return _adagrad_proximally(kept, {"grad": grad, "lr": self._lr, **self._strengths})  # type: ignore[arg-type]
+
+
+@update("ApplyAdagradDA")
+def _adagrad_dual(var: Any, total: Any, squares: Any, grad: Any, lr: Any, l1: Any, l2: Any, step: Any) -> tuple[Any, ...]:
+    total, squares, count = total + grad, squares + grad * grad, step + 1.0
+    pulled = total
+    if not is_number(l1) or l1 > 0:
+        pulled = dg.sign(total) * dg.relu(dg.abs(total) - count * l1)
+    return pulled * -lr / (dg.sqrt(squares) + count * l2 * lr), total, squares
+
+
+class AdagradDAOptimizer(Optimizer):
+    """Adagrad by dual averaging (Duchi et al. 2011): the variable is made anew of the sum of all gradients at each step.
+
+    Args:
+        global_step: the number of steps, a variable that `minimize` counts up.
+
+    Source:   tf.compat.v1.train.AdagradDAOptimizer
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any,
+        global_step: Any,
+        initial_gradient_squared_accumulator_value: float = 0.1,
+        l1_regularization_strength: Any = 0.0,
+        l2_regularization_strength: Any = 0.0,
+        use_locking: bool = False,
+        name: str = "AdagradDA",
+    ) -> None:
+        super().__init__(use_locking, name)
+        initial = initial_gradient_squared_accumulator_value
+        check_positive(name, initial_gradient_squared_accumulator_value=initial)
+        check_strengths(name, l1_regularization_strength, l2_regularization_strength)
+        self._learning_rate, self._initial, self._global_step = learning_rate, initial, global_step
+        self._strengths = {"l1": l1_regularization_strength, "l2": l2_regularization_strength}
+
+    def _create_slots(self, var_list: Sequence[Variable]) -> None:
+        for var in var_list:
+            self._zeros_slot(var, "gradient_accumulator", self._name)
+            self._get_or_make_slot(var, self._initial, "gradient_squared_accumulator", self._name)
+
+    def _prepare(self) -> None:
+        self._lr = self._call_if_callable(self._learning_rate)
+
+    def _apply_dense(self, grad: Tensor, var: Variable) -> Any:
+        kept: Any = {
+            "var": var,
+            "total": self.get_slot(var, "gradient_accumulator"),
+            "squares": self.get_slot(var, "gradient_squared_accumulator"),
+        }
+        return _adagrad_dual(kept, {"grad": grad, "lr": self._lr, "step": self._global_step, **self._strengths})
 
 
 def check_positive(owner: str, **values: Any) -> None:

@@ -19,8 +19,10 @@ from .steps import get_global_step
 
 __all__ = [
     "CheckpointSaverHook",
+    "CheckpointSaverListener",
     "FeedFnHook",
     "FinalOpsHook",
+    "GlobalStepWaiterHook",
     "LoggingTensorHook",
     "NanLossDuringTrainingError",
     "NanTensorHook",
@@ -227,6 +229,22 @@ class NanTensorHook(SessionRunHook):
             run_context.request_stop()
 
 
+class CheckpointSaverListener:
+    """Does something when a `CheckpointSaverHook` saves. What is not overridden does nothing."""
+
+    def begin(self) -> None:
+        """Once, before the session is there."""
+
+    def before_save(self, session: Any, global_step_value: int) -> None:
+        """Before each checkpoint."""
+
+    def after_save(self, session: Any, global_step_value: int) -> Any:
+        """After each checkpoint. True ends the training."""
+
+    def end(self, session: Any, global_step_value: int) -> None:
+        """Once, behind the last checkpoint."""
+
+
 class CheckpointSaverHook(SessionRunHook):
     """Saves every so many steps or seconds, at the first step and at the end."""
 
@@ -244,9 +262,12 @@ class CheckpointSaverHook(SessionRunHook):
         self._path = os.path.join(self._folder, checkpoint_basename)
         self._timer = SecondOrStepTimer(save_secs, save_steps)
         self._saver, self._scaffold = saver, scaffold
+        self._listeners: list[CheckpointSaverListener] = list(listeners or ())
 
     def begin(self) -> None:
         self._global_step = step_of("CheckpointSaverHook")
+        for listener in self._listeners:
+            listener.begin()
 
     def after_create_session(self, session: Any, coord: Any) -> None:
         os.makedirs(self._folder, exist_ok=True)
@@ -256,18 +277,24 @@ class CheckpointSaverHook(SessionRunHook):
 
     def after_run(self, run_context: SessionRunContext, run_values: SessionRunValues) -> None:
         step = int(run_context.session.run(self._global_step))
-        if self._timer.should_trigger_for_step(step):
-            self._save(run_context.session, step)
+        if self._timer.should_trigger_for_step(step) and self._save(run_context.session, step):
+            run_context.request_stop()
 
     def end(self, session: Any) -> None:
         step = int(session.run(self._global_step))
         if step != self._timer.last_triggered_step():
             self._save(session, step)
+        for listener in self._listeners:
+            listener.end(session, step)
 
-    def _save(self, session: Any, step: int) -> None:
+    def _save(self, session: Any, step: int) -> bool:
+        """Save; whether a listener wants to stop."""
         assert self._saver is not None
         self._timer.update_last_triggered_step(step)
+        for listener in self._listeners:
+            listener.before_save(session, step)
         self._saver.save(session, self._path, global_step=step)
+        return any([listener.after_save(session, step) for listener in self._listeners])
 
 
 class SummarySaverHook(SessionRunHook):
@@ -348,6 +375,20 @@ class StepCounterHook(SessionRunHook):
             from ..summary_values import summary_bytes, value_of
 
             self._writer.add_summary(summary_bytes([value_of("global_step/sec", simple_value=steps / seconds)]), step)
+
+
+class GlobalStepWaiterHook(SessionRunHook):
+    """Waits for the global step to reach a number, for trainings in which another thread counts it up."""
+
+    def __init__(self, wait_until_step: int) -> None:
+        self._wait_until = wait_until_step
+
+    def begin(self) -> None:
+        self._global_step = step_of("GlobalStepWaiterHook")
+
+    def before_run(self, run_context: SessionRunContext) -> None:
+        while int(run_context.session.run(self._global_step)) < self._wait_until:
+            time.sleep(0.05)
 
 
 class FinalOpsHook(SessionRunHook):

@@ -24,7 +24,13 @@ REFUSED = {
          "replica_device_setter", "Supervisor", "SessionManager"),
         (_PROCESSES, "tf.train.MonitoredTrainingSession"),
     ),
-    "AdagradDAOptimizer": ("this optimizer is not there", "tf.train.ProximalAdagradOptimizer, tf.train.FtrlOptimizer"),
+    **dict.fromkeys(
+        ("BytesList", "Example", "Feature", "FeatureList", "FeatureLists", "Features", "FloatList", "Int64List",
+         "SequenceExample"),
+        ("records of examples are not there", _INPUTS),
+    ),
+    "basic_train_loop": ("there is no Supervisor", "tf.train.MonitoredTrainingSession"),
+    "warm_start": ("this is not there", "tf.train.init_from_checkpoint"),
     "Checkpoint": ("objects are not saved, variables are", "tf.train.Saver"),
     "CheckpointManager": ("objects are not saved, variables are", "tf.train.Saver(max_to_keep=…)"),
 }  # fmt: skip

@@ -30,6 +30,7 @@ __all__ = [
     "MonitoredSession",
     "MonitoredTrainingSession",
     "Scaffold",
+    "SessionCreator",
     "SingularMonitoredSession",
 ]
 
@@ -77,7 +78,15 @@ class Scaffold:
         return self
 
 
-class ChiefSessionCreator:
+class SessionCreator:
+    """Makes the session of a `MonitoredSession`."""
+
+    def create_session(self) -> Session:
+        """The session."""
+        raise GraphError(f"{type(self).__name__} does not say how it makes a session", hint="define create_session()")
+
+
+class ChiefSessionCreator(SessionCreator):
     """Makes a session whose variables have values: of the latest checkpoint, or their initial ones."""
 
     def __init__(
