@@ -149,6 +149,18 @@ def test_merge_common_keeps_the_first_and_its_line() -> None:
     assert body_of(after) == ["%0: float32[3, 4] = exp(%x)  # a.py:1", "%1: float32[3, 4] = add(%0, %0)", "return %1"]
 
 
+def test_merge_common_takes_the_operands_of_sums_in_either_order() -> None:
+    graph = parse(
+        """%0: float32[3, 4] = exp(%x)
+        %1: float32[3, 4] = add(%0, %x)
+        %2: float32[3, 4] = add(%x, %0)
+        %3: float32[3, 4] = sub(%0, %x)
+        %4: float32[3, 4] = sub(%x, %0)
+        return %1, %2, %3, %4"""
+    )
+    assert [node.op for node in merge_common(graph).nodes] == ["exp", "add", "sub", "sub"]
+
+
 def test_constants_merge_by_value_and_type() -> None:
     graph = parse(
         """%0: float32[] = constant() {value=0.0}

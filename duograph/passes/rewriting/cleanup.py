@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.primitives import ORDERED
 
 from .rewrite import Rewriter, in_regions
 
+_T = TypeVar("_T")
 _UNIQUE = ORDERED | {"copy"}
+# The same bits with the operands exchanged.
+_COMMUTATIVE = frozenset(("add", "mul", "eq", "ne", "logical_and", "logical_or", "logical_xor"))
 
 
 def key_of(node: Node) -> tuple[Any, ...]:
@@ -19,7 +22,12 @@ def key_of(node: Node) -> tuple[Any, ...]:
     if node.op == "constant":
         value = node.attrs["value"]
         attrs = (value.__class__, value if isinstance(value, bytes) else repr(value))
-    return (node.op, node.inputs, attrs, node.outputs[0].type)
+    return (node.op, in_one_order(node.op, node.inputs, id), attrs, node.outputs[0].type)
+
+
+def in_one_order(op: str, operands: Sequence[_T], key: Callable[[_T], int] | None = None) -> tuple[_T, ...]:
+    """The operands, those that may be exchanged in the order of a key."""
+    return tuple(sorted(operands, key=key)) if op in _COMMUTATIVE else tuple(operands)  # type: ignore[type-var, arg-type]
 
 
 def merge_common(graph: Graph) -> Graph:

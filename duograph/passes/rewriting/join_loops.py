@@ -19,7 +19,7 @@ from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.late import late_symbols, mentions
 from duograph.ir.primitives import ORDERED
 
-from .cleanup import key_of
+from .cleanup import in_one_order, key_of
 from .rewrite import in_regions
 
 _UNIQUE = ORDERED | {"copy"}
@@ -44,7 +44,7 @@ class Numbers:
 
     def _key(self, node: Node, values: dict[Value, int]) -> Hashable:
         op, inputs, attrs, type_ = key_of(node)
-        return op, tuple(values[v] for v in inputs), attrs, type_, tuple(self._region(r) for r in node.regions)
+        return op, in_one_order(op, [values[v] for v in inputs]), attrs, type_, tuple(self._region(r) for r in node.regions)
 
     def _region(self, region: Graph) -> Hashable:
         values = {value: self.of(("input", i, value.type)) for i, value in enumerate(region.inputs)}
