@@ -12,6 +12,7 @@ from duograph import _core as core
 from duograph.autograd import no_grad
 from duograph.errors import Error
 from duograph.ir.builder import Builder, suspended
+from duograph.ir.dim import Dim
 from duograph.ir.graph import Value
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
@@ -173,7 +174,9 @@ class RunSizes(tuple):  # type: ignore[type-arg]
 
 def _type_of(leaf: Any) -> PartialType:
     if isinstance(leaf, core.Tensor):
-        return PartialType(leaf.dtype, tuple(leaf.shape))
+        return PartialType(
+            leaf.dtype, tuple(None if isinstance(size, Dim) else size for size in leaf.shape)
+        )  # by values: unknown
     if isinstance(leaf, RunSizes):
         return PartialType(core.int32, (len(leaf),))
     return PartialType(core.float32 if isinstance(leaf, float) else core.int32, ())

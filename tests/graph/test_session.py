@@ -241,3 +241,11 @@ def test_a_variable_is_fetched_beside_gradients_with_respect_to_it():
         for expected in ([1.0, 2.0], [-1.0, -2.0]):
             before, grad, after = session.run([w, slope, behind])
             assert before.tolist() == expected and (grad == 2 * before).all() and (after == -before).all()
+
+
+def test_sizes_that_are_values_are_unknown_while_the_graph_is_built():
+    count = tf.placeholder(tf.int32, [])
+    made = tf.reshape(tf.constant([1.0, 2.0, 3.0, 4.0]), [count, 2])
+    assert made.shape.as_list() == [None, 2]
+    with tf.Session() as session:
+        assert session.run(made, {count: 2}).shape == (2, 2)
