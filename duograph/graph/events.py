@@ -127,7 +127,8 @@ def graph_def(graph: Graph) -> Any:
 
 def _node_def(node: Operation) -> Any:
     made = proto("node_def", "NodeDef")(name=node.name, op=node.op, device=node.device)
-    for x in dict.fromkeys((*node.inputs, *node.attrs.get("captures", ()))):
+    results = [y for region in node.regions for y in region.outputs]  # of branches and bodies, which are drawn as going in
+    for x in dict.fromkeys((*node.inputs, *node.attrs.get("captures", ()), *results)):
         made.input.append(x.node.name if x.index == 0 else x.name)
     made.input.extend([f"^{control.name}" for control in node.control_inputs])
     if node.outputs:

@@ -68,3 +68,8 @@ def test_texts_that_are_fed_make_no_new_programs():
             assert session.run([both, text], {text: word, number: 1.0}) == [f"{word} and 2", word]
         (plan,) = set(session._plans.values())
         assert plan.static.captures == 1
+
+
+def test_branches_cannot_hold_them():
+    with pytest.raises(GraphError, match=r"Printed: is made when the program is done: it cannot be inside of a tf.cond"):
+        tf.cond(tf.constant(True), lambda: PRINTED("%d", tf.constant(1)), lambda: tf.constant("no"))

@@ -159,6 +159,10 @@ def test_savers_that_make_no_sense():
         tf.train.Saver([tf.constant(1)])
     with pytest.raises(GraphError, match="belongs to another graph"):
         tf.train.Saver({"x": a, "y": b}).save(tf.Session(graph=tf.Graph()), "m")
+    closed = tf.Session()
+    closed.close()
+    with pytest.raises(GraphError, match="Saver: the session is closed"):
+        tf.train.Saver().save(closed, "m")
     with pytest.raises(GraphError, match="export_meta_graph: graphs cannot be written"):
         tf.train.Saver().export_meta_graph("m.meta")
     with pytest.raises(GraphError, match="import_meta_graph: graphs cannot be read"):

@@ -53,9 +53,9 @@ def test_a_training_is_read_back(tmp_path):
             losses.append(value)
     found = read_back(tmp_path / "logs")
     assert found.Tags()["scalars"] == ["training/loss"] and found.Tags()["distributions"] == ["training/w"]
-    events = found.Scalars("training/loss")
-    assert [e.step for e in events] == [0, 1, 2, 3] and losses[0] == 9.0
-    np.testing.assert_array_equal([e.value for e in events], losses)
+    written = found.Scalars("training/loss")
+    assert [e.step for e in written] == [0, 1, 2, 3] and losses[0] == 9.0
+    np.testing.assert_array_equal([e.value for e in written], losses)
     histogram = found.Histograms("training/w")[3].histogram_value
     assert histogram.num == 1 and histogram.min == histogram.max == pytest.approx(3.0 - 3.0 * 0.5**3)
     assert len(found.CompressedHistograms("training/w")) == 4
@@ -79,6 +79,16 @@ def test_the_graph_is_read_back(tmp_path):
     assert [d.size for d in product.attr["_output_shapes"].list.shape[0].dim] == [-1, 1]
     assert b"test_summary.py" in product.attr["built_at"].s
     assert list(nodes["behind"].input) == ["^less"]
+
+
+def test_a_graph_with_loops_holds_all_that_its_nodes_name():
+    x, w = tf.placeholder(tf.float32, []), tf.Variable(2.0)
+    _, power = tf.while_loop(lambda i, p: i < 3, lambda i, p: (i + 1, p * x * w), [0, tf.constant(1.0)])
+    chosen = tf.cond(x > 0.0, lambda: power * 2.0, lambda: w * 3.0)
+    tf.train.AdamOptimizer().minimize(chosen)
+    nodes = {node.name: node for node in events.graph_def(tf.get_default_graph()).node}
+    assert {x.lstrip("^").partition(":")[0] for node in nodes.values() for x in node.input} <= set(nodes)
+    assert [x for x in nodes["cond"].input if x.startswith("cond/")] == ["cond/Mul", "cond/Mul_1"]
 
 
 def test_histograms_count_every_element(tmp_path):

@@ -29,6 +29,9 @@ class Optimizer:
     Args:
         use_locking: taken for TensorFlow's sake: a run changes a variable at once.
         name: of the operations, and of what is kept for a variable: "w/Adam".
+
+    Differs: the gradient of a lookup is a whole tensor: momentum and means of rows that were not looked up go on, too. Steps of
+    several optimizers in one run take their gradients from the same values.
     """
 
     GATE_NONE, GATE_OP, GATE_GRAPH = 0, 1, 2

@@ -12,6 +12,7 @@ from duograph.serialization import save
 
 from ..building import GraphKeys, get_default_graph
 from ..elements import Tensor
+from ..session import Session
 from ..variables import Variable
 from .checkpoints import (
     checkpoint_exists,
@@ -260,8 +261,10 @@ def raw_session(sess: Any) -> Any:
     """The session inside of one that keeps an eye on it. ArgumentError for what is none."""
     inner = getattr(sess, "raw_session", None)
     session = sess if inner is None else inner()
-    if not hasattr(session, "state"):
+    if not isinstance(session, Session):
         raise ArgumentError(f"Saver: {sess!r} is no session")
+    if session._closed:
+        raise GraphError("Saver: the session is closed", hint="save inside of `with tf.Session() as session:`")
     return session
 
 
