@@ -10,20 +10,24 @@
 
 from . import layers as layers
 from . import losses as losses
+from . import math as math
 from . import nn as nn
 from . import summary as summary
 from . import train as train
+from .arithmetic import *
 from .arrays import *
+from .binary import *
 from .building import *
 from .constants import *
 from .control_flow import *
 from .dtypes import *
 from .dtypes import bool as bool
 from .elements import *
+from .elementwise import *
 from .functional import *
 from .gradients import *
 from .host import *
-from .math import *
+from .reductions import *
 from .scopes import *
 from .session import *
 from .shapes import *

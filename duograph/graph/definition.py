@@ -171,7 +171,7 @@ class Packing:
         element = getattr(value, "_as_graph_element", None)
         if element is not None:
             return self.slot(element())
-        from .constants import constant as make
+        from .constants import convert_to_tensor as make
 
         with (self.graph or get_default_graph()).as_default():
             return self.slot(make(value))

@@ -63,6 +63,16 @@ def as_numbers(value: Any) -> Any:
     return value
 
 
+def plain_numbers(value: Any) -> Any:
+    """A number or a tuple of numbers, of which shapes can be made without looking at values; None for what is none."""
+    if isinstance(value, RunSizes) or value.__class__ is int:
+        return value
+    if isinstance(value, core.Tensor):
+        known = known_value(value)
+        return None if known is None or value.ndim > 1 or value.dtype.kind == "b" else tuple(known) if value.ndim else known
+    return None if isinstance(value, (float, bool, str, bytes)) or value is None else value
+
+
 def getitem(tensor: Tensor, key: Any) -> Tensor:
     """tensor[key]."""
     from .arrays import boolean_mask, newaxis
