@@ -26,7 +26,32 @@ def strided_slice_(input: Operand, key: Numbers, name: str | None = None) -> Any
         return RunSizes(found) if isinstance(found, tuple) else found
     if not isinstance(input, core.Tensor):
         return input
-    return input[tuple(_numbered(part) if isinstance(part, slice) else part for part in parts)]
+    parts = [_numbered(part) if isinstance(part, slice) else part for part in parts]
+    if any(isinstance(part, slice) and isinstance(part.step, int) and part.step < 0 for part in parts):
+        input, parts = _turned(input, parts)
+    return input[tuple(parts)]
+
+
+def _turned(input: Any, parts: list[Any]) -> tuple[Any, list[Any]]:
+    """The same slices with steps above 0, of the tensor with those dimensions reversed."""
+    made = list(parts)
+    taken = [part is not None and part is not Ellipsis for part in parts]
+    for i, part in enumerate(parts):
+        if not (isinstance(part, slice) and isinstance(part.step, int) and part.step < 0):
+            continue
+        dim = sum(taken[:i]) if Ellipsis not in parts[:i] else input.ndim - sum(taken[i:])
+        size = input.shape[dim]
+        start, stop = (None if bound is None else _from_behind(bound, size) for bound in (part.start, part.stop))
+        input, made[i] = input.flip(dim), slice(start, stop, -part.step)
+    return input, made
+
+
+def _from_behind(bound: Any, size: Any) -> Any:
+    """A bound of a slice, counted from the end in a reversed dimension."""
+    if isinstance(bound, int) and bound < 0:
+        return min(-1 - bound, size)
+    place = size - 1 - bound
+    return max(place, 0) if isinstance(place, int) else place
 
 
 def _numbered(part: slice) -> slice:

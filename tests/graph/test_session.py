@@ -249,3 +249,23 @@ def test_sizes_that_are_values_are_unknown_while_the_graph_is_built():
     assert made.shape.as_list() == [None, 2]
     with tf.Session() as session:
         assert session.run(made, {count: 2}).shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        np.s_[:, ::-1],
+        np.s_[::-1, 0],
+        np.s_[..., ::-2],
+        np.s_[:, 3:0:-1],
+        np.s_[:, 10::-1],
+        np.s_[:, :-6:-1],
+        np.s_[None, -1:-4:-2],
+    ],
+)
+def test_slices_backwards(key):
+    x = tf.placeholder(tf.float32, [None, 5, 3])
+    data = np.arange(60, dtype=np.float32).reshape(4, 5, 3)
+    with tf.Session() as session:
+        for rows in (4, 2, 3):
+            assert session.run(x[key], {x: data[:rows]}).tolist() == data[:rows][key].tolist()
