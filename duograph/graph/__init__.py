@@ -11,6 +11,7 @@
 from . import layers as layers
 from . import losses as losses
 from . import math as math
+from . import metrics as metrics
 from . import nn as nn
 from . import summary as summary
 from . import train as train

@@ -7,12 +7,12 @@ from typing import Any
 from duograph.errors import ArgumentError
 
 from .. import nn
+from ..arithmetic import matmul
 from ..constants import identity
 from ..control_flow import cond
 from ..definition import Operand, operation
 from ..elements import Tensor
 from ..layer import Layer, known_size, zeros
-from ..math import matmul
 from ..shapes import TensorShape
 from .functions import function_of
 

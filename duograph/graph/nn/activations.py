@@ -11,6 +11,7 @@ from duograph.nn import functional as F
 
 from ..definition import Numbers, Operand, operation
 from ..elements import Tensor
+from ..elementwise import sigmoid, tanh
 from ..scopes import name_scope
 from ..slicing import as_number, as_numbers
 from .windows import channels_first
@@ -89,18 +90,6 @@ def softplus(features: Operand, name: str | None = None) -> Any:
 def softsign(features: Operand, name: str | None = None) -> Any:
     """features / (abs(features) + 1)."""
     return F.softsign(features)
-
-
-@operation("Sigmoid")
-def sigmoid(x: Operand, name: str | None = None) -> Any:
-    """1 / (1 + exp(-x))."""
-    return dg.sigmoid(x)
-
-
-@operation("Tanh")
-def tanh(x: Operand, name: str | None = None) -> Any:
-    """The hyperbolic tangent."""
-    return dg.tanh(x)
 
 
 @operation("Swish")
