@@ -46,16 +46,16 @@ def _library(module: str) -> Any:
 
 
 class EventFile:
-    """A file of events: they are on disk after `flush`, and when `max_queue` others or `flush_secs` went by."""
+    """A file of events: they are on disk after `flush`, and when the next comes `flush_secs` later."""
 
-    def __init__(self, folder: str, suffix: str, max_queue: int, flush_secs: float) -> None:
+    def __init__(self, folder: str, suffix: str, flush_secs: float) -> None:
         os.makedirs(folder, exist_ok=True)
         name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_numbers):05d}{suffix}"
         self.path = os.path.join(folder, name)
         self._records = _library("record_writer").RecordWriter(self.path)
         self._lock = threading.Lock()
-        self._max_queue, self._flush_secs = max_queue, flush_secs
-        self._waiting, self._flushed = 0, time.monotonic()
+        self._flush_secs = flush_secs
+        self._flushed = time.monotonic()
         self.close = weakref.finalize(self, self._records.close)
         self.add(proto("event", "Event")(wall_time=time.time(), file_version="brain.Event:2"))
         self.flush()
@@ -64,16 +64,14 @@ class EventFile:
         """Append an event."""
         with self._lock:
             self._records.write(event.SerializeToString())
-            self._waiting += 1
-            due = self._waiting > self._max_queue or time.monotonic() - self._flushed > self._flush_secs
-        if due:
+        if time.monotonic() >= self._flushed + self._flush_secs:
             self.flush()
 
     def flush(self) -> None:
         """Bring everything to disk."""
         with self._lock:
             self._records.flush()
-            self._waiting, self._flushed = 0, time.monotonic()
+            self._flushed = time.monotonic()
 
 
 def summary_iterator(path: Any) -> Iterator[Any]:

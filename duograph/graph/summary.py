@@ -205,7 +205,7 @@ class FileWriter:
     Args:
         logdir: the directory; it is made if need be.
         graph: is written first.
-        max_queue, flush_secs: how many events, and seconds, may pass before they are on disk.
+        flush_secs: how many seconds may pass before events are on disk. `max_queue` is taken: events do not wait for others.
         filename_suffix: what the file's name ends with.
 
     Errors:   GraphError if it is closed, or tensorboardX is not installed
@@ -228,7 +228,7 @@ class FileWriter:
         session: Any = None,
     ) -> None:
         self._logdir: str = os.fspath(logdir)
-        self._options = (filename_suffix or "", max_queue, flush_secs)
+        self._options = (filename_suffix or "", flush_secs)
         self._file: EventFile | None = EventFile(self._logdir, *self._options)
         self._seen: set[str] = set()
         graph = session.graph if graph is None and session is not None else graph

@@ -55,18 +55,19 @@ def bucket_limits() -> Any:
 
 def histogram_values(tag: str, values: Any) -> list[Any]:
     """How the elements are distributed. DomainError for NaN and infinities."""
-    array = np.asarray(values, np.float64).reshape(-1)
+    array = np.sort(np.asarray(values), axis=None).astype(np.float64)
     if not np.isfinite(array).all():
         found = ", ".join(sorted({str(x) for x in array[~np.isfinite(array)]}))
         raise DomainError(f"summary.histogram: {tag!r} holds {found}", hint="tf.check_numerics says where they come from")
     limits = bucket_limits()
-    buckets = np.minimum(np.searchsorted(limits, array, side="right"), len(limits) - 1)
-    counts = np.bincount(buckets, minlength=len(limits))
+    below = np.searchsorted(array, limits)  # how many elements are less than each limit
+    below[-1] = array.size
+    counts = np.diff(below, prepend=0)
     # of a run of empty buckets one is written
     kept = (counts > 0) | np.append(counts[1:] > 0, True)
     histogram = proto("summary", "HistogramProto")(
-        min=float(array.min()) if array.size else 0.0,
-        max=float(array.max()) if array.size else 0.0,
+        min=float(array[0]) if array.size else 0.0,
+        max=float(array[-1]) if array.size else 0.0,
         num=array.size,
         sum=float(array.sum()),
         sum_squares=float(array @ array),

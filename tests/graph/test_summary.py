@@ -207,12 +207,17 @@ def test_events_are_read_one_by_one(tmp_path):
 
 
 def test_events_are_on_disk_when_they_should_be(tmp_path):
-    writer = tf.summary.FileWriter(tmp_path, max_queue=2)
+    writer = tf.summary.FileWriter(tmp_path, flush_secs=0)
     for i in range(3):
         writer.add_summary(tf.summary.Summary(value=[tf.summary.Summary.Value(tag="a", simple_value=i)]), i)
     assert len(read_back(tmp_path).Scalars("a")) == 3
-    writer.flush()
     writer.close()
+    late = tf.summary.FileWriter(tmp_path / "late")
+    late.add_summary(tf.summary.Summary(value=[tf.summary.Summary.Value(tag="a", simple_value=1.0)]), 1)
+    assert "a" not in read_back(tmp_path / "late").Tags()["scalars"]
+    late.flush()
+    assert len(read_back(tmp_path / "late").Scalars("a")) == 1
+    late.close()
 
 
 def test_one_writer_for_each_directory(tmp_path):
