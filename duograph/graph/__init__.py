@@ -8,7 +8,13 @@
 [array([5.], dtype=float32)]
 """
 
+from . import app as app
+from . import compat as compat
+from . import errors as errors
+from . import flags as flags
+from . import gfile as gfile
 from . import layers as layers
+from . import logging as logging
 from . import losses as losses
 from . import math as math
 from . import metrics as metrics
@@ -19,6 +25,7 @@ from .arithmetic import *
 from .arrays import *
 from .binary import *
 from .building import *
+from .compat import *
 from .constants import *
 from .control_flow import *
 from .dtypes import *

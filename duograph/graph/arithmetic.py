@@ -97,7 +97,11 @@ def floormod(x: Operand, y: Operand, name: str | None = None) -> Any:
 
 @operation("RealDiv")
 def divide(x: Operand, y: Operand, name: str | None = None) -> Any:
-    """x / y; integers give floats."""
+    """x / y; integers give floats: float64, those of 8 and 16 bits float32."""
+    dtypes = [v.dtype for v in (x, y) if isinstance(v, core.Tensor)]
+    if all(d.kind in "iu" for d in dtypes) and not isinstance(x, float) and not isinstance(y, float):
+        wide = core.float64 if max(d.itemsize for d in dtypes) >= 4 else core.float32
+        x, y = (v.to(wide) if isinstance(v, core.Tensor) else v for v in (x, y))
     return dg.true_divide(x, y)
 
 
