@@ -263,8 +263,8 @@ def _without_last(labels: Operand, logits: Operand, name: str | None = None) -> 
 def _loss(title: str, made: Any, weights: Any, scope: str | None, collection: str | None, reduction: str) -> Tensor:
     """The one number of the losses that `made()` gives, in a scope of its own."""
     Reduction.validate(reduction)
-    with name_scope(scope, title):
-        return compute_weighted_loss(made(), weights, None, collection, reduction)
+    with name_scope(scope, title) as inner:
+        return compute_weighted_loss(made(), weights, inner, collection, reduction)
 
 
 def absolute_difference(

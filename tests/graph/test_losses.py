@@ -50,7 +50,7 @@ def test_values():
     ]  # fmt: skip
     close(run(fetches), [float(x) for x in wanted])
     assert losses.get_losses() == fetches
-    assert fetches[0].name.startswith("mean_squared_error/")
+    assert fetches[0].name == "mean_squared_error/value:0"
 
 
 def test_mean_pairwise_squared_error():

@@ -48,6 +48,7 @@ def test_means_over_batches():
     close(found, wanted)
     assert len(tf.local_variables()) == len(tf.get_collection(tf.GraphKeys.METRIC_VARIABLES)) == 16
     assert tf.local_variables()[0].name == "mean/total:0"
+    assert [x.name for x in metrics[-1]] == ["accuracy/value:0", "accuracy/update_op:0"]
 
 
 def test_confusion():

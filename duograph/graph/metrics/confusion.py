@@ -240,8 +240,8 @@ def auc(
         thresholds = [(i + 1.0) / (num_thresholds - 1) for i in range(num_thresholds - 2)]
     limits = (-1e-7, *map(float, thresholds), 1.0 + 1e-7)
 
-    def area(*counts: Any) -> Any:
-        return _area(*counts, curve, summation_method)
+    def area(*counts: Any, name: str) -> Any:
+        return _area(*counts, curve, summation_method, name)
 
     def sums() -> Any:
         return _counts(labels, predictions, weights, _KINDS, limits)

@@ -52,13 +52,13 @@ def measured(
 
     Args:
         sums: () -> for each of `names` what a batch adds to its variable.
-        result: (variables) -> the value.
+        result: (variables, name) -> the value.
     """
     with name_scope(name, title):
         added = sums()
         variables = [_variable(key, x.shape.as_list()) for key, x in zip(names, added)]
-        value = result(*variables)
-        update = result(*[assign_add(v, x) for v, x in zip(variables, added)])
+        value = result(*variables, name="value")
+        update = result(*[assign_add(v, x) for v, x in zip(variables, added)], name="update_op")
     for keys, tensor in zip(collections, (value, update)):
         if keys:
             get_default_graph().add_to_collections(keys, tensor)
