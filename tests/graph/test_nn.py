@@ -367,3 +367,11 @@ def test_ctc_loss():
         targets = torch.tensor(targets).long().clamp(0)
         wanted = F.ctc_loss(log, targets, torch.tensor([6, 5]), torch.tensor([3, 1]), blank, "none")
         close(value, wanted, 1e-4)
+
+
+def test_images_of_many_sizes_share_programs():
+    image = tf.placeholder(tf.float32, [None, None, None, 2])
+    made = tf.nn.max_pool(tf.nn.conv2d(image, numbers(3, 3, 2, 1), 2, "SAME"), 2, 2, "SAME")
+    with tf.Session() as session:
+        for size in range(8, 44, 4):  # one capture for each size would be a warning
+            assert session.run(made, {image: numbers(1, size, size, 2)}).shape == (1, size // 4, size // 4, 1)

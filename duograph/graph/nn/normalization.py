@@ -194,6 +194,8 @@ def fused_batch_norm(
     Gradient: of the first result
 
     The variance that is given back has been divided by one less than the count, the one that normalises by the count.
+
+    Differs:  in training, channels of a single element are a ShapeError
     """
     channels_first(data_format)
     if is_training:

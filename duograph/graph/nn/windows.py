@@ -93,8 +93,9 @@ def same_pads(size: Any, window: int, stride: int, dilation: int) -> tuple[Any, 
     reach = (window - 1) * dilation + 1
     if stride == 1:
         return (reach - 1) // 2, reach // 2
-    total = (-(-size // stride) - 1) * stride + reach - size
-    return (total // 2, total - total // 2) if total > 0 else (0, 0)
+    over = next(rest for rest in range(1, stride + 1) if size % stride == rest % stride)  # a number, whatever the size is
+    total = max(reach - over, 0)
+    return total // 2, total - total // 2
 
 
 def padded(x: Any, pads: Sequence[tuple[Any, Any]], value: float = 0.0) -> tuple[Any, list[Any]]:
