@@ -28,6 +28,7 @@ from .building import *
 from .compat import *
 from .constants import *
 from .control_flow import *
+from .creation import *
 from .dtypes import *
 from .dtypes import bool as bool
 from .elements import *

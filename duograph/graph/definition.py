@@ -179,7 +179,8 @@ class Packing:
     def pack(self, value: Any, kind: int = PLAIN) -> Any:
         """Any other argument, with the tensors in it."""
         if isinstance(value, Tensor):
-            return self.slot(value)
+            numbers = numbers_in(value) if kind == NUMBERS else None
+            return self.slot(value) if numbers is None else self.pack(numbers)
         if isinstance(value, (list, tuple)):
             made = [self.pack(x, kind) for x in value]
             return type(value)(*made) if hasattr(value, "_fields") else type(value)(made)
@@ -204,6 +205,31 @@ class Packing:
         types, structure = result_types(self.definition, self.attrs, inputs)
         node = graph.add(self.definition, inputs, self.attrs, types, name)
         return node if structure is None else filled(structure, node.outputs)
+
+
+def numbers_in(tensor: Tensor) -> Any:
+    """What a tensor of sizes was put together from: numbers, and tensors of one number; None where that is not seen.
+
+    So the sizes that are known stay known in the shapes of what is made with them.
+    """
+    node = tensor.node
+    if node.op == "Const":
+        return getattr(node.attrs["value"], "plain", None)
+    if node.op == "Pack" and node.attrs.get("axis", 0) == 0 and tensor.type.sizes is not None and len(tensor.type.sizes) == 1:
+        parts = node.attrs["values"]
+        return [node.inputs[x.index] if isinstance(x, Slot) else x for x in parts] if isinstance(parts, list) else None
+    if node.op == "ConcatV2" and isinstance(node.attrs["values"], list):
+        joined: list[Any] = []
+        for slot in node.attrs["values"]:
+            part = node.inputs[slot.index]
+            found = numbers_in(part)
+            if found is None and part.type.sizes not in (None, (None,)):
+                found = [part[i] for i in range(part.type.sizes[0])]
+            if not isinstance(found, list):
+                return None
+            joined.extend(found)
+        return joined
+    return None
 
 
 def filled(template: Any, values: Sequence[Any]) -> Any:

@@ -148,7 +148,7 @@ def gradients(
             _differentiates_again(ys)
             made = dict(zip(live, node.outputs))
         if unconnected_gradients == "zero":
-            from .arrays import zeros_like
+            from .creation import zeros_like
 
             for x in xs:
                 if x not in made:

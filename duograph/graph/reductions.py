@@ -28,7 +28,7 @@ _SHARED = """
         axis: one or several dimensions, from the end if negative; None: all.
         keepdims: whether these stay, with size 1.
 
-    Errors:   AxisError for an axis that is not there"""
+    Errors:   DimensionError for an axis that is not there"""
 
 
 def _reduction(

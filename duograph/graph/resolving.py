@@ -193,7 +193,8 @@ def as_tensor(value: Any) -> Any:
         return value
     if isinstance(value, RunSizes):
         return make_tensor(list(value), dtype=core.int32)
-    return make_tensor(value, dtype=core.float32 if isinstance(value, float) else core.int32)
+    kinds = {float: core.float32, bool: core.bool}
+    return make_tensor(value, dtype=kinds.get(value.__class__, core.int32))
 
 
 def leaf(value: Any) -> Any:

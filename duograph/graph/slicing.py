@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import duograph as dg
 from duograph import _core as core
 
 from .definition import Numbers, Operand, operation
@@ -96,6 +97,13 @@ def plain_numbers(value: Any) -> Any:
         known = known_value(value)
         return None if known is None or value.ndim > 1 or value.dtype.kind == "b" else tuple(known) if value.ndim else known
     return None if isinstance(value, (float, bool, str, bytes)) or value is None else value
+
+
+def counted(count: Any, dtype: Any) -> Any:
+    """The numbers 0 … count - 1; the count may be a number that only the run knows."""
+    if isinstance(count, core.Tensor):
+        return (dg.cumsum(dg.ones([count], dtype=core.int64), 0) - 1).to(dtype)
+    return dg.arange(count, dtype=dtype)
 
 
 def getitem(tensor: Tensor, key: Any) -> Tensor:
