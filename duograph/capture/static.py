@@ -175,6 +175,29 @@ class Handler:
 
             return explain(self, args, kwargs, time)
 
+    def graph(self, *args: Any, **kwargs: Any) -> Any:
+        """What is captured, as a `duograph.graph.Graph`: to look at, fetch from the middle of, and change.
+
+        Args:
+            args, kwargs: of a call, which is made; left out: the capture that was used last.
+
+        Arguments are placeholders (collection "inputs"), parameters variables that share their memory, results the collection
+        "outputs". What the function does besides (writes, calls of Python) is no part of it; gradients go through the function,
+        not through this graph.
+
+        Errors:   ArgumentError where nothing is captured yet
+
+        >>> import duograph as dg
+        >>> import duograph.graph as tf
+        >>> f = dg.static(lambda x: (x * 2).relu())
+        >>> graph = f.graph(dg.ones(2))
+        >>> [node.type for node in graph.get_operations()][-1]
+        'relu'
+        """
+        from importlib import import_module  # graphs lie above captures
+
+        return import_module("duograph.graph.captured").graph_of(self.function, args, kwargs)
+
     def signatures(self) -> Signatures:
         """What is captured, the last used first: the arguments each capture takes, what it assumed, why it was made."""
         return signatures(self.function)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import linecache
 import sys
 from types import CodeType
@@ -14,7 +15,7 @@ _locations: dict[tuple[CodeType, int], Location] = {}
 
 
 def _is_internal(file: str) -> bool:
-    return file.startswith("<frozen") or (is_internal(file) and not file.startswith(FOLLOWED))
+    return file.startswith("<frozen") or file == contextlib.__file__ or (is_internal(file) and not file.startswith(FOLLOWED))
 
 
 def user_location() -> Location | None:

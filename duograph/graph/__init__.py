@@ -24,6 +24,7 @@ from . import train as train
 from .arithmetic import *
 from .arrays import *
 from .binary import *
+from .bridges import *
 from .building import *
 from .compat import *
 from .constants import *

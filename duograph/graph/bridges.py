@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph.autograd import enable_grad, is_grad_enabled
 from duograph.capture.static import Handler, make_static
-from duograph.errors import ArgumentError, GraphError
+from duograph.errors import ArgumentError, DTypeError, GraphError
 
 from .definition import filled, structure_of
 from .elements import Operation, Tensor
@@ -21,6 +21,8 @@ from .variables import Variable
 if TYPE_CHECKING:
     from .building import Graph
     from .session import Session
+
+__all__ = ["graph_replace"]
 
 
 class GraphFunction:
@@ -81,3 +83,46 @@ def as_function(graph: Graph, inputs: Any, outputs: Any, session: Session | None
     function = GraphFunction(State() if found is None else found.state, feeds, structure, fetches)
     made: Callable[..., Any] = make_static(function, Handler(function, False))
     return made
+
+
+def graph_replace(target_ts: Any, replacement_ts: Mapping[Tensor, Tensor], name: str | None = None) -> Any:
+    """Copies of tensors that are computed from other tensors in the place of some: what lies between is copied.
+
+    Args:
+        target_ts: tensors, in any structure.
+        replacement_ts: for tensors that these are computed from, those to read instead.
+
+    Errors:   GraphError where a branch or loop reads a replaced tensor inside; DTypeError for another dtype
+
+    Source:   tf.contrib.graph_editor.graph_replace
+
+    >>> import duograph.graph as tf
+    >>> x = tf.constant(2.0)
+    >>> y = tf.identity(x * x + 1.0)
+    >>> with tf.Session() as session:
+    ...     session.run(tf.graph_replace(y, {x: tf.constant(3.0)}))
+    np.float32(10.0)
+    """
+    targets: list[Any] = []
+    structure = structure_of(target_ts, targets, lambda x: not isinstance(x, (list, tuple, dict)))
+    graph = targets[0].graph
+    made: dict[Tensor, Tensor] = {}
+    for old, new in replacement_ts.items():
+        if old.dtype is not new.dtype:
+            raise DTypeError(f"graph_replace: {old.name} is {old.dtype.name}, {new.name} is {new.dtype.name}")
+        made[old] = new
+    with graph.as_default(), graph.name_scope(name):
+        for node in needed(targets, made):
+            read = (*node.inputs, *node.attrs.get("captures", ()))
+            if not any(x in made for x in read) or any(x in made for x in node.outputs):
+                continue
+            if any(x in made for x in node.attrs.get("captures", ())) and node.regions:
+                raise GraphError("graph_replace: a branch or loop reads a tensor that is replaced", [node.built_at])
+            attrs = dict(node.attrs)
+            if "captures" in attrs:
+                attrs["captures"] = tuple(made.get(x, x) for x in attrs["captures"])
+            types = [x.type for x in node.outputs]
+            inputs = tuple(made.get(x, x) for x in node.inputs)
+            copy = graph.add(node.definition, inputs, attrs, types, node.name.rpartition("/")[2], node.regions)
+            made.update(zip(node.outputs, copy.outputs))
+    return filled(structure, [made.get(x, x) for x in targets])

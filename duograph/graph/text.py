@@ -21,7 +21,7 @@ def _line(node: Operation) -> str:
     while region is not None:
         depth, region = depth + 1, region.outer
     inputs = [x.name for x in node.inputs] + [f"^{c.name}" for c in node.control_inputs]
-    attrs = [f"{key}={_plain(value)}" for key, value in node.attrs.items() if not _only_slots(value)]
+    attrs = [f"{key}={_plain(value)}" for key, value in node.attrs.items() if not _only_slots(value) and key != "captured"]
     gives = ", ".join(repr(x.type) for x in node.outputs)
     where = f"    # {node.location.file}:{node.location.line}" if node.location else ""
     return f"{'  ' * depth}{node.name} = {node.op}({', '.join(inputs + attrs)})" + (f" : {gives}" if gives else "") + where
