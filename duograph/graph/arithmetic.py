@@ -12,6 +12,7 @@ from duograph import _core as core
 from .definition import Operand, operation
 from .elements import Tensor
 from .inference import RunSizes
+from .layout import any_layout
 from .resolving import as_tensor
 from .slicing import plain_numbers
 
@@ -66,18 +67,21 @@ _MOD = _of_numbers(dg.remainder, operator.mod)
 
 
 @operation("Add", sizes=True)
+@any_layout
 def add(x: Operand, y: Operand, name: str | None = None) -> Any:
     """x + y."""
     return _ADD(x, y)
 
 
 @operation("Sub", sizes=True)
+@any_layout
 def subtract(x: Operand, y: Operand, name: str | None = None) -> Any:
     """x - y."""
     return _SUB(x, y)
 
 
 @operation("Mul", sizes=True)
+@any_layout
 def multiply(x: Operand, y: Operand, name: str | None = None) -> Any:
     """x * y."""
     return _MUL(x, y)

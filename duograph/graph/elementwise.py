@@ -8,6 +8,7 @@ from typing import Any
 import duograph as dg
 
 from .definition import Operand, operation
+from .layout import any_layout
 
 __all__ = [
     "acos", "acosh", "asin", "asinh", "atan", "atanh", "bessel_i0", "bessel_i0e", "bessel_i1", "bessel_i1e", "ceil", "cos",
@@ -25,7 +26,7 @@ def _elementwise(type: str, function: Callable[[Any], Any], text: str, **options
 
     compute.__name__ = compute.__qualname__ = type.lower()
     compute.__doc__ = text
-    return operation(type, **options)(compute)
+    return operation(type, **options)(any_layout(compute))
 
 
 exp = _elementwise("Exp", dg.exp, "e to the power of x.")

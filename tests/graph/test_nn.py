@@ -375,3 +375,52 @@ def test_images_of_many_sizes_share_programs():
     with tf.Session() as session:
         for size in range(8, 44, 4):  # one capture for each size would be a warning
             assert session.run(made, {image: numbers(1, size, size, 2)}).shape == (1, size // 4, size // 4, 1)
+
+
+def test_images_stay_as_they_lie_between_convolutions():
+    import duograph as dg
+    from duograph.graph.layout import any_layout, channels_first, channels_last, source_of
+
+    first = dg.tensor(numbers(2, 3, 4, 5))
+    view = channels_last(first)
+    assert source_of(view) is first is channels_first(view)
+    bias = dg.tensor(numbers(3, seed=1))
+    other = dg.tensor(numbers(2, 4, 5, 3, seed=2))
+
+    @any_layout
+    def total(x, y):
+        return x + y
+
+    for x, y, kept in (
+        (view, bias, True),
+        (view, view, True),
+        (bias, view, True),
+        (view, 2.0, True),
+        (view, other, False),
+        (other, view, False),
+    ):
+        found = total(x=x, y=y)
+        close(found.numpy(), (x + y).numpy())
+        assert (source_of(found) is not None) == kept
+    assert source_of(other) is source_of(bias) is None
+    del view
+    assert source_of(dg.tensor(1.0)) is None
+
+
+def test_residual_networks_with_arithmetic():
+    x, w, b = numbers(2, 5, 5, 4), numbers(3, 3, 4, 4, seed=1), numbers(4, seed=2)
+    image, kernel = tf.constant(x), tf.constant(w)
+    inner = tf.nn.relu(tf.nn.conv2d(image, kernel, 1, "SAME") + b)
+    made = tf.tanh((tf.nn.conv2d(inner, kernel, 1, "SAME") + inner) * 0.1 - image)
+    found, *slopes = run([made, *tf.gradients(made, [image, kernel])])
+    a, k = torch.tensor(x, requires_grad=True), torch.tensor(w, requires_grad=True)
+
+    def conv(v):
+        return F.conv2d(v.permute(0, 3, 1, 2), k.permute(3, 2, 0, 1), padding=1).permute(0, 2, 3, 1)
+
+    hidden = F.relu(conv(a) + torch.tensor(b))
+    wanted = torch.tanh((conv(hidden) + hidden) * 0.1 - a)
+    wanted.sum().backward()
+    close(found, wanted.detach(), 1e-4)
+    close(slopes[0], a.grad, 1e-3)
+    close(slopes[1], k.grad, 1e-3)

@@ -12,6 +12,7 @@ from duograph.nn import functional as F
 from ..definition import Numbers, Operand, operation
 from ..elements import Tensor
 from ..elementwise import sigmoid, tanh
+from ..layout import any_layout
 from ..scopes import name_scope
 from ..slicing import as_number, as_numbers
 from .windows import channels_first
@@ -42,12 +43,14 @@ __all__ = [
 
 
 @operation("Relu")
+@any_layout
 def relu(features: Operand, name: str | None = None) -> Any:
     """max(features, 0)."""
     return F.relu(features)
 
 
 @operation("Relu6")
+@any_layout
 def relu6(features: Operand, name: str | None = None) -> Any:
     """min(max(features, 0), 6)."""
     return F.relu6(features)
@@ -63,36 +66,42 @@ def crelu(features: Operand, name: str | None = None, axis: int = -1) -> Any:
 
 
 @operation("Elu")
+@any_layout
 def elu(features: Operand, name: str | None = None) -> Any:
     """features where they are positive, exp(features) - 1 elsewhere."""
     return F.elu(features)
 
 
 @operation("Selu")
+@any_layout
 def selu(features: Operand, name: str | None = None) -> Any:
     """The exponential unit that keeps mean 0 and variance 1 (Klambauer et al., 2017)."""
     return F.selu(features)
 
 
 @operation("LeakyRelu")
+@any_layout
 def leaky_relu(features: Operand, alpha: Operand = 0.2, name: str | None = None) -> Any:
     """features where they are positive, alpha * features elsewhere."""
     return dg.where(features > 0, features, features * alpha)
 
 
 @operation("Softplus")
+@any_layout
 def softplus(features: Operand, name: str | None = None) -> Any:
     """log(exp(features) + 1)."""
     return F.softplus(features)
 
 
 @operation("Softsign")
+@any_layout
 def softsign(features: Operand, name: str | None = None) -> Any:
     """features / (abs(features) + 1)."""
     return F.softsign(features)
 
 
 @operation("Swish")
+@any_layout
 def swish(features: Operand, name: str | None = None) -> Any:
     """features * sigmoid(features)."""
     return F.silu(features)
@@ -178,7 +187,12 @@ def bias_add(value: Operand, bias: Operand, data_format: str | None = None, name
     channels = value.shape[1 if first else -1]
     if bias.ndim != 1 or bias.shape[0] != channels:
         raise ShapeError(f"bias_add: bias has shape {tuple(bias.shape)}, value {tuple(value.shape)} has {int(channels)} channels")
-    return value + (bias.reshape([-1] + [1] * (value.ndim - 2)) if first else bias)
+    return value + bias.reshape([-1] + [1] * (value.ndim - 2)) if first else _plus(x=value, y=bias)
+
+
+@any_layout
+def _plus(x: Any, y: Any) -> Any:
+    return x + y
 
 
 @operation("L2Loss")

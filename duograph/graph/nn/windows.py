@@ -11,6 +11,8 @@ from typing import Any
 from duograph.errors import ArgumentError, ShapeError
 from duograph.nn import functional as F
 
+from .. import layout
+
 
 def channels_first(data_format: str | None) -> bool:
     """Whether a data format such as "NCHW" has channels before the sizes."""
@@ -45,12 +47,12 @@ def per_size(function: str, what: str, values: Any, rank: int, data_format: str 
 
 def to_first(x: Any, data_format: str | None) -> Any:
     """Images with channels first."""
-    return x if channels_first(data_format) else x.permute([0, x.ndim - 1, *range(1, x.ndim - 1)])
+    return x if channels_first(data_format) else layout.channels_first(x)
 
 
 def from_first(x: Any, data_format: str | None) -> Any:
     """Images with channels where `data_format` has them."""
-    return x if channels_first(data_format) else x.permute([0, *range(2, x.ndim), 1])
+    return x if channels_first(data_format) else layout.channels_last(x)
 
 
 def check_rank(function: str, x: Any, rank: int) -> None:
