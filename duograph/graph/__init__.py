@@ -35,8 +35,10 @@ from .dtypes import bool as bool
 from .elements import *
 from .elementwise import *
 from .functional import *
+from .gathering import *
 from .gradients import *
 from .host import *
+from .parts import *
 from .reductions import *
 from .scopes import *
 from .session import *

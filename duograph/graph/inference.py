@@ -102,6 +102,8 @@ def _found(definition: Definition, attrs: dict[str, Any], types: Types) -> tuple
                 found.append(run_on(definition, attrs, [PartialType(t.dtype, s) for t, s in zip(types, sizes)]))
             except Error as error:
                 failures.append(error)
+            except IndexError:  # a dimension that this rank does not have
+                continue
     if found:
         return _in_common(found)
     texts = {(type(error), error.message) for error in failures}
