@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from duograph import _core as core
 from duograph._core import borrow_numpy
 from duograph.autograd import enable_grad, no_grad
 from duograph.capture.static import Handler, make_static
+from duograph.capture.values.declared import Dim
 from duograph.errors import CaptureError, CaptureWarning, Error, GraphError
 
 from .definition import filled
@@ -116,7 +118,19 @@ class Plan:
             arguments = self.stages.run(arguments)
         if any(not self.state.has(x) for node in self.nodes for x in node.outputs if node.op == "VariableV2"):
             raise GraphError("explain: this run makes variables; it is made operation by operation, without a program")
-        return make_static(self.evaluate, Handler(self.evaluate, False)).explain(*arguments, time=time)
+        return self.program().explain(*arguments, time=time)
+
+    def program(self) -> Any:
+        """The static function of this run. Sizes that placeholders leave open are symbols from the start."""
+
+        def evaluate(*values: Any) -> Any:
+            return self.evaluate(*values)
+
+        names = [f"values_{i}" for i in range(len(self.feeds))]
+        kind = inspect.Parameter.POSITIONAL_ONLY
+        evaluate.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])  # type: ignore[attr-defined]
+        sizes = {name: _declared(name, x.type.sizes) for name, x in zip(names, self.feeds) if None in (x.type.sizes or ())}
+        return make_static(evaluate, Handler(evaluate, False, sizes))
 
     def first(self, arguments: Sequence[Any]) -> Any:
         """The first run. One that gives variables their memory is made without a program: it is made once."""
@@ -126,13 +140,18 @@ class Plan:
             return results
         if not self.tensors and not any(node.definition.stateful for node in self.nodes):
             return ()
-        self.static = make_static(self.evaluate, Handler(self.evaluate, False))
+        self.static = self.program()
         try:
             return self.static(*arguments)
         except CaptureError as error:
             warnings.warn(f"this run is made operation by operation, as no program can be made of it: {error}", CaptureWarning, 2)
             self.static = self.evaluate
             return self.evaluate(*arguments)
+
+
+def _declared(name: str, sizes: Any) -> tuple[Any, ...]:
+    """The sizes of what is fed as `dg.static` takes them: those that are open have names."""
+    return tuple(Dim(f"{name}_{d}") if size is None else size for d, size in enumerate(sizes))
 
 
 class Feed:
