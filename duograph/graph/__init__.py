@@ -40,6 +40,7 @@ from .gradients import *
 from .host import *
 from .parts import *
 from .reductions import *
+from .scattering import *
 from .scopes import *
 from .session import *
 from .shapes import *

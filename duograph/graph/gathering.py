@@ -83,13 +83,14 @@ def batch_gather(params: Any, indices: Any, name: str | None = None) -> Tensor:
     return gather(params, indices, name=name, batch_dims=len(indices.shape) - 1)
 
 
-def _places(indices: Any) -> tuple[Any, ...]:
+def places_in(indices: Any) -> tuple[Any, ...]:
+    """The places that the rows of the last dimension name, as indices for each dimension."""
     return tuple(indices.select(-1, i) for i in range(int(indices.shape[-1])))
 
 
 @operation("GatherNd")
 def _gather_nd(params: Operand, indices: Operand, batch_dims: int, name: str | None = None) -> Any:
-    places = _places(indices)
+    places = places_in(indices)
     if batch_dims:
         rank = indices.ndim - 1
         lead = [dg.arange(params.shape[i]).reshape([-1 if j == i else 1 for j in range(rank)]) for i in range(batch_dims)]
@@ -142,7 +143,7 @@ def scatter_nd(indices: Operand, updates: Operand, shape: Numbers, name: str | N
 
 
 def _put(x: Any, indices: Any, updates: Any, accumulate: bool) -> Any:
-    return dg.index_put(x, _places(indices), updates, accumulate)
+    return dg.index_put(x, places_in(indices), updates, accumulate)
 
 
 @operation("TensorScatterUpdate")

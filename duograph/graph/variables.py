@@ -235,7 +235,8 @@ def _add(graph: Any, type: PartialType, name: str) -> Operation:
 # ---- operations on variables
 
 
-def _variable(type: str, x: Any) -> Any:
+def variable_of(type: str, x: Any) -> Any:
+    """The variable that an operation changes, given as such or as what another gave. GraphError if it is none."""
     while isinstance(x, Tensor) and not isinstance(x, Variable) and x.node.op.startswith(("Assign", "Scatter")):
         x = x.node.inputs[0]
     if not isinstance(x, Variable):
@@ -256,7 +257,7 @@ def assign(ref: Any, value: Any, validate_shape: bool = True, use_locking: bool 
 
     Errors:   GraphError if `ref` is no variable; ShapeError, DTypeError for a value that does not fit
     """
-    ref = _variable("assign", ref)
+    ref = variable_of("assign", ref)
     with ref.graph.as_default():
         value = convert_to_tensor(value) if isinstance(value, Tensor) else convert_to_tensor(value, ref.dtype)
         ref.graph.check_inputs("Assign", (ref, value))
@@ -283,7 +284,7 @@ _ASSIGN_SUB = Definition("AssignSub", lambda: None, evaluate=_changed, different
 
 
 def _assign_changed(definition: Definition, ref: Any, value: Any, name: str | None) -> Tensor:
-    ref = _variable(definition.type, ref)
+    ref = variable_of(definition.type, ref)
     with ref.graph.as_default():
         value = convert_to_tensor(value) if isinstance(value, Tensor) else convert_to_tensor(value, ref.dtype)
         ref.graph.check_inputs(definition.type, (ref, value))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import duograph.graph as tf
-from duograph.errors import ArgumentError, ShapeError
+from duograph.errors import ArgumentError, GraphError, ShapeError
 
 
 @pytest.fixture(autouse=True)
@@ -136,3 +136,64 @@ def test_mistakes_are_named():
         tf.slice(x, [0, 2], [1, 3])
     with pytest.raises(ArgumentError, match="x and y"):
         tf.where(x > 0.0, x)
+
+
+ROWS = np.arange(1.0, 9.0, dtype=np.float32).reshape(4, 2)
+EDGES = [[3.5, 3.5], [9.0, 0.0]]
+
+
+def put(places, values):
+    return lambda x: x.__setitem__(places, values)
+
+
+def changed(change):
+    value = ROWS.copy()
+    change(value)
+    return value
+
+
+SCATTERED = {
+    "update": (lambda v: tf.scatter_update(v, [0, 2], [[9.0, 9.0], [7.0, 7.0]]), put([0, 2], [[9, 9], [7, 7]])),
+    "add": (lambda v: tf.scatter_add(v, [1, 1], tf.ones([2, 2])), lambda x: np.add.at(x, [1, 1], 1)),
+    "add one row": (lambda v: tf.scatter_add(v, 1, [1.0, 2.0]), lambda x: np.add.at(x, 1, [1, 2])),
+    "sub": (lambda v: tf.scatter_sub(v, [[3], [0]], 2.0), lambda x: np.subtract.at(x, [3, 0], 2)),
+    "mul": (lambda v: tf.scatter_mul(v, [1, 1], [[2.0, 2.0], [3.0, 3.0]]), lambda x: np.multiply.at(x, 1, 6)),
+    "div": (lambda v: tf.scatter_div(v, [1], [[2.0, 4.0]]), lambda x: np.divide.at(x, 1, [2, 4])),
+    "max": (lambda v: tf.scatter_max(v, [1, 2], EDGES), lambda x: np.maximum.at(x, [1, 2], EDGES)),
+    "min": (lambda v: tf.scatter_min(v, [1, 2], EDGES), lambda x: np.minimum.at(x, [1, 2], EDGES)),
+    "nd update": (lambda v: tf.scatter_nd_update(v, [[1, 0], [3, 1]], [5.0, 6.0]), put(([1, 3], [0, 1]), [5, 6])),
+    "nd add": (lambda v: tf.scatter_nd_add(v, [[1], [1]], tf.ones([2, 2])), lambda x: np.add.at(x, [1, 1], 1)),
+    "nd sub": (lambda v: tf.scatter_nd_sub(v, [[1, 1]], [3.0]), lambda x: np.subtract.at(x, ([1], [1]), 3)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCATTERED)
+def test_variables_are_changed_in_places(name):
+    make, change = SCATTERED[name]
+    variable = tf.Variable(ROWS, name="rows")
+    made = make(variable)
+    wanted = changed(change)
+    assert made.shape.as_list() == [4, 2]
+    with tf.Session() as session:
+        session.run(variable.initializer)
+        np.testing.assert_allclose(session.run(made), wanted, rtol=1e-6)
+        np.testing.assert_allclose(session.run(variable), wanted, rtol=1e-6)
+        session.run(made)
+        change(wanted)
+        np.testing.assert_allclose(session.run(variable), wanted, rtol=1e-6)
+
+
+def test_rows_of_whole_numbers_are_counted():
+    count = tf.Variable([0, 0, 0], name="count")
+    which = tf.placeholder(tf.int32, [None])
+    step = tf.scatter_add(count, which, tf.ones_like(which))
+    with tf.Session() as session:
+        session.run(count.initializer)
+        for fed in ([0, 0], [1], [2, 1, 0, 0]):
+            session.run(step.op, {which: fed})
+        assert session.run(count).tolist() == [4, 2, 1]
+
+
+def test_only_variables_are_changed_in_places():
+    with pytest.raises(GraphError, match="is no variable"):
+        tf.scatter_add(tf.zeros([3]), [0], [1.0])
