@@ -26,7 +26,7 @@ $(VENV)/.examples: pyproject.toml | $(VENV)/.base
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/.examples
-	$(BIN)/pip install -q pytest pytest-timeout pytest-xdist mpmath torch==2.13.0 tensorboardX tensorboard
+	$(BIN)/pip install -q pytest pytest-timeout pytest-xdist mpmath torch==2.13.0 tensorboardX tensorboard networkx
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.test
