@@ -13,12 +13,15 @@ from . import compat as compat
 from . import errors as errors
 from . import flags as flags
 from . import gfile as gfile
+from . import initializers as initializers
 from . import layers as layers
+from . import linalg as linalg
 from . import logging as logging
 from . import losses as losses
 from . import math as math
 from . import metrics as metrics
 from . import nn as nn
+from . import random as random
 from . import summary as summary
 from . import train as train
 from .arithmetic import *
@@ -38,7 +41,10 @@ from .functional import *
 from .gathering import *
 from .gradients import *
 from .host import *
+from .initializers import *
+from .linear_algebra import *
 from .parts import *
+from .randoms import *
 from .reductions import *
 from .scattering import *
 from .scopes import *

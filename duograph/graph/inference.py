@@ -35,6 +35,8 @@ _LIMIT = 20_000
 class TypesBuilder(Builder):
     """Takes operators' nodes, of which only the types are looked at; nothing outside is written."""
 
+    only_types = True
+
     def __init__(self) -> None:
         super().__init__("types")
         self.lifted: dict[int, tuple[Any, Value]] = {}

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import duograph as dg
 from duograph import _core as core
 from duograph.errors import ArgumentError, DTypeError, GraphError, ShapeError
 
 from .building import Graph, GraphKeys, get_default_graph
-from .definition import Numbers, operation
 from .dtypes import as_dtype, float32
 from .elements import Tensor
 from .scopes import graph_of, outside_regions
@@ -434,28 +431,9 @@ def _required(function: Callable[..., Any]) -> list[str]:
 
 def default_initializer(dtype: Any) -> Any:
     """The initializer of variables for which nobody named one."""
-    try:
-        from .initializers import glorot_uniform_initializer, zeros_initializer  # type: ignore[import-untyped]
-    except ImportError:
-        return _glorot if dtype.is_floating_point else _zeros
+    from .initializers import glorot_uniform_initializer, zeros_initializer
+
     return glorot_uniform_initializer() if dtype.is_floating_point else zeros_initializer()
-
-
-@operation("RandomUniform", stateful=True)
-def _uniform(size: Numbers, dtype: Any, limit: float, name: str | None = None) -> Any:
-    return (dg.rand(size, dtype=dtype) * 2.0 - 1.0) * limit
-
-
-def _glorot(shape: Any, dtype: Any) -> Any:
-    fans = [1, 1, *shape]
-    area = math.prod(fans[:-2])
-    return _uniform(shape, dtype, math.sqrt(6.0 / (area * (fans[-2] + fans[-1]))))
-
-
-def _zeros(shape: Any, dtype: Any) -> Any:
-    from .constants import constant
-
-    return constant(0, dtype, shape)
 
 
 def get_local_variable(name: str, shape: Any = None, dtype: Any = None, initializer: Any = None, **options: Any) -> Variable:

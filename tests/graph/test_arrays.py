@@ -94,12 +94,12 @@ def test_created_with_sizes_of_the_run_by_one_program(name):
     x = tf.placeholder(tf.float32, [None, 5])
     made = function(tf.shape(x)[0])
     with tf.Session() as session:
-        for n in (3, 5, 7):
+        for n in (3, 5, 7, 9, 8):
             found = session.run(made, {x: np.ones((n, 5))})
             np.testing.assert_allclose(found, reference(n), rtol=1e-6)
             assert found.dtype == reference(n).dtype
         (plan,) = set(session._plans.values())
-        assert plan.static.captures == 1
+        assert plan.static.captures <= 2  # for the first size, and for all
         fixed = function(4)
         found = session.run(fixed)
         np.testing.assert_allclose(found, reference(4), rtol=1e-6)
