@@ -67,9 +67,9 @@ def _drawn(run: Run, node: Operation) -> Any:
         return node.definition.function(**filled(node.attrs, values))
 
 
-def random_operation(type: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def random_operation(type: str, differentiable: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator: an operation that draws numbers. Its function has a parameter `seeds`, the result of `get_seed`."""
-    return operation(type, evaluate=_drawn, differentiable=False)
+    return operation(type, evaluate=_drawn, differentiable=differentiable)
 
 
 def _sizes(shape: Any) -> list[Any]:

@@ -424,3 +424,18 @@ def test_residual_networks_with_arithmetic():
     close(found, wanted.detach(), 1e-4)
     close(slopes[0], a.grad, 1e-3)
     close(slopes[1], k.grad, 1e-3)
+
+
+def test_seeds_of_dropout_and_samplers():
+    x = np.ones((20, 20), np.float32)
+    made, other = (tf.nn.dropout(x, 0.5, seed=seed) for seed in (1, 2))
+    chosen = tf.nn.log_uniform_candidate_sampler([[0]], 1, 5, True, 100, seed=3).sampled_candidates
+    runs = []
+    for _ in range(2):
+        with tf.Session() as session:
+            runs.append([session.run([made, other, chosen]) for _ in range(2)])
+    for first, again in zip(*runs):
+        for a, b in zip(first, again):
+            assert (a == b).all()
+    assert (runs[0][0][0] != runs[0][1][0]).any()
+    assert (runs[0][0][0] != runs[0][0][1]).any()

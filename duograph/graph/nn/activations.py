@@ -13,7 +13,8 @@ from ..definition import Numbers, Operand, operation
 from ..elements import Tensor
 from ..elementwise import sigmoid, tanh
 from ..layout import any_layout
-from ..scopes import name_scope
+from ..randoms import random_operation
+from ..scopes import get_seed, name_scope
 from ..slicing import as_number, as_numbers
 from .windows import channels_first
 
@@ -142,8 +143,8 @@ def _axis(function: str, axis: int | None, dim: int | None) -> int:
     return -1 if found is None else found
 
 
-@operation("Dropout", stateful=True)
-def _dropout(x: Operand, keep_prob: Operand, noise_shape: Numbers, seed: Any, name: str | None = None) -> Any:
+@random_operation("Dropout", differentiable=True)
+def _dropout(x: Operand, keep_prob: Operand, noise_shape: Numbers, seeds: Any, name: str | None = None) -> Any:
     sizes = as_numbers(noise_shape)
     drawn = list(x.shape) if sizes is None else [n if s is None or s == -1 else s for n, s in zip(x.shape, sizes)]
     kept = dg.rand(drawn) < keep_prob
@@ -172,7 +173,7 @@ def dropout(
             from ..constants import convert_to_tensor
 
             return convert_to_tensor(x)
-    made: Tensor = _dropout(x, keep, noise_shape, seed, name or "dropout")
+    made: Tensor = _dropout(x, keep, noise_shape, get_seed(seed), name or "dropout")
     return made
 
 

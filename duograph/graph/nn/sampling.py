@@ -11,7 +11,8 @@ from duograph.errors import ArgumentError
 
 from ..definition import Operand, Operands, operation
 from ..elements import Tensor
-from ..scopes import name_scope
+from ..randoms import random_operation
+from ..scopes import get_seed, name_scope
 from .embeddings import rows_of
 from .losses import sigmoid_cross_entropy_with_logits, softmax_cross_entropy_with_logits_v2
 
@@ -39,9 +40,9 @@ def _probability(classes: Any, kind: str, range_max: int) -> Any:
     return dg.log1p(1.0 / (numbers + 1.0)) / math.log(range_max + 1.0)
 
 
-@operation("CandidateSampler", stateful=True, differentiable=False)
+@random_operation("CandidateSampler")
 def _sampled(
-    true_classes: Operand, num_sampled: int, unique: bool, range_max: int, kind: str, seed: Any, name: str | None = None
+    true_classes: Operand, num_sampled: int, unique: bool, range_max: int, kind: str, seeds: Any, name: str | None = None
 ) -> Any:
     tries: Any = float(num_sampled)
     if unique:
@@ -81,7 +82,7 @@ def _sampler(
         raise ArgumentError(f"{function}: {num_sampled} different classes of {range_max}", hint="unique=False")
     if num_sampled < 1 or range_max < 1:
         raise ArgumentError(f"{function}: num_sampled = {num_sampled}, range_max = {range_max}: both are at least 1")
-    made: SampledCandidates = _sampled(true_classes, num_sampled, unique, range_max, kind, seed, name or function)
+    made: SampledCandidates = _sampled(true_classes, num_sampled, unique, range_max, kind, get_seed(seed), name or function)
     return made
 
 
