@@ -39,6 +39,12 @@ CASES = (
     (2, 20, (16, 14), 64, (3, 3), 2, (0, 2), 1),
     (1, 70, (5, 40), 64, (2, 3), 1, (1, 3), (3, 1)),
     (2, 60, (50,), 64, (3,), 1, 1, 1),
+    # vectors of pixels
+    (2, 70, (9, 23), 5, (3, 3), 1, 1, 1),
+    (1, 130, (8, 112), 3, (3, 3), 1, 1, 1),
+    (3, 5, (20, 150), 4, (5, 3), (2, 1), (2, 0), (1, 2)),
+    (1, 9, (6, 5, 13), 2, (2, 3, 3), 1, 1, 1),
+    (2, 60, (200,), 2, (9,), 1, 0, 1),
 )
 
 
@@ -102,6 +108,7 @@ BACK = (
     (1, 32, (15, 14), 16, (3, 3), 1, 1, 1),
     (2, 61, (9, 23), 70, (3, 3), 1, 1, 1),
     (3, 64, (33, 35), 5, (5, 3), 2, 2, 1),
+    (2, 3, (44, 41), 20, (7, 7), 2, 3, 1),  # vectors of pixels
     (1, 57, (12, 12), 130, (2, 2), 1, 1, 2),
     (2, 32, (20, 17), 900, (3, 2), 1, 0, 1),
     (2, 60, (30, 34), 70, (4, 5), (2, 3), 1, 1),
@@ -153,7 +160,8 @@ def test_bits_on_two_threads_and_in_a_batch_of_any_size(asked: list[bool | None]
         ((1, 16, (9, 4), 64, (3, 3), 1, 1, 1), "rows of few pixels"),
         ((1, 16, (5, 7), 64, (3, 3), 1, 1, 1), "few pixels"),
         ((1, 16, (16, 16), 40, (1, 1), 1, 0, 1), "no windows"),
-        ((1, 16, (16, 16), 5, (3, 3), 1, 1, 1), "few kernels"),
+        ((1, 16, (16, 32), 5, (3, 3), (1, 2), 1, 1), "few kernels of pixels apart"),
+        ((1, 16, (16, 7), 5, (3, 3), 1, 1, 1), "few kernels of short rows"),
         ((1, 3, (16, 16), 12, (3, 3), 1, 1, 1), "few products of few kernels"),
         ((1, 16, (16, 45), 9, (3, 3), 1, 1, 1), "few kernels for long rows"),
         ((1, 0, (16, 16), 32, (3, 3), 1, 1, 1), "no channels"),
@@ -200,7 +208,7 @@ def test_a_product_of_several_images_ends_in_one_launch(
 
     monkeypatch.setattr(lower._Lowering, "run", noted)
     rng = np.random.default_rng(0)
-    shapes = (3, 8, size, size), (4, 8 // groups, 3, 3), (4,), (3, 4, size, size)
+    shapes = (3, 8, size, size), (20, 8 // groups, 3, 3), (20,), (3, 20, size, size)
     x, w, b, other = (dg.from_numpy(rng.standard_normal(shape).astype("float32")) for shape in shapes)
 
     def network(x: Any, w: Any, b: Any, other: Any) -> Any:

@@ -12,6 +12,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from duograph.codegen.contraction.course import BACK, LINE, SLOTS, Courses
+from duograph.codegen.contraction.direct_lines import FEW, add_line_tiles, line_of
+from duograph.codegen.contraction.direct_lines import TILE as LINE_TILE
 from duograph.codegen.contraction.direct_rows import LEFT, RIGHT, add_row_tiles
 from duograph.codegen.contraction.direct_rows import TABLE as ROWS_TABLE
 from duograph.codegen.contraction.direct_rows import TILE as ROWS_TILE
@@ -67,6 +69,7 @@ def before_panels(shape: TileShape, k: Extent) -> Extent:
 
 def add_narrow_direct(module: Module, shape: TileShape) -> None:
     """The part for few kernels."""
+    add_line_tiles(module, narrow(shape))
     add_direct(module, narrow(shape))
 
 
@@ -196,7 +199,13 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
         end = f.umin(f.add(first, w["group"]), panels)
         from_x = f.gep(x, f.mul(f.mul(image, w["x_image"]), shape.size))
         to_c = f.gep(c, f.mul(f.mul(image, w["c_image"]), shape.size))
-        with f.pieces(low, high) as (pixel, slot):
+        rest_of_strip: Value = low
+        if shape.vectors == 1:
+            by_lines = f.op(f"and i1 {f.icmp('ule', w['kernels'], FEW)}, {f.icmp('eq', pixels.step, shape.size)}")
+            rest_of_strip = f.select(by_lines, high, low)
+            with f.when(by_lines):
+                _lines(f, w, pixels, (low, high), (from_x, steps, panels_at, to_c), block)
+        with f.pieces(rest_of_strip, high) as (pixel, slot):
             choice = _choose(f, shape, pixels, pixel, high, most, courses)
             a = f.gep(from_x, choice.offset)
             ahead = f.sub(_one_strip_on(f, w, pixels, pixel, low), choice.offset)
@@ -223,6 +232,24 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
             count = f.sub(f.umin(f.mul(end, shape.width), w["kernels"]), kernel)
             call_through(f, function, EPILOGUE, ["%args", "%sizes", indices, kernel, count, low, f.sub(high, low)])
     module.add(f)
+
+
+def _lines(
+    f: TileFunction, w: dict[str, str], pixels: WalkedDims, strip: tuple[Value, Value], places: tuple[str, ...], block: Value
+) -> None:
+    """A strip by very few kernels: row by row, vectors of pixels."""
+    (low, high), (from_x, steps, panel, to_c) = strip, places
+    c_kernel = f.mul(w["c_kernel"], f.shape.size)
+    with f.pieces(low, high) as (pixel, slot):
+        number = f.udiv(pixel, pixels.extent)
+        within = f.sub(pixel, f.mul(number, pixels.extent))
+        line = line_of(f, w["kernels"], f.umin(f.sub(pixels.extent, within), f.sub(high, pixel)))
+        offset = f.add(pixels.outer(number), f.mul(within, pixels.step))
+        ahead = f.sub(_one_strip_on(f, w, pixels, pixel, low), offset)
+        c = f.gep(to_c, pixel, f.shape.size)
+        values: list[Value] = [f.gep(from_x, offset), steps, panel, w["k"], block, c, c_kernel, line.pixels, ahead]
+        call_through(f, line.tile, LINE_TILE, values)
+        f.store("i64", f.add(pixel, line.pixels), slot)
 
 
 class _Choice(NamedTuple):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from duograph.codegen.contraction.course import BACK, FORTH, ROW, SLOTS, course_bytes
 from duograph.codegen.contraction.direct import HEADER, NARROW_PART, PART, before_panels, behind_panels, narrow
+from duograph.codegen.contraction.direct_lines import FEW
 from duograph.codegen.contraction.direct_rows import LEFT, RIGHT
 from duograph.codegen.contraction.epilogue import may_run_hot
 from duograph.codegen.contraction.keep import all_panels
@@ -30,6 +31,7 @@ PANEL, _FEWEST = 32, 5  # kernels in a panel, pixels in a row
 # does, and in long rows, which are packed quickly, lanes without a kernel do: so many kernels for 4 pixels up to a most.
 _FEWEST_KERNELS, _NARROW = 6, 16
 _FEWEST_PRODUCTS, _LONG = 400, 40
+_SHORTEST_LINE = 8  # pixels, for vectors of them
 MOST_UNUSED = 5  # of what is computed, a share of 1 / this
 
 
@@ -148,12 +150,20 @@ def _facts(d: Direct, dtype: str, narrow: bool) -> list[tuple[Extent, Extent]]:
 
 
 def _facts_of_few(d: Direct) -> list[tuple[Extent, Extent]]:
+    by_lines, width = _by_lines(d), d.pixel_walk[-1][0]
+    others = 1 - by_lines
     return [
-        (_FEWEST_KERNELS, d.kernels),
+        (others * _FEWEST_KERNELS, d.kernels),
         (d.kernels, _NARROW),
-        (_FEWEST_PRODUCTS, d.k * d.kernels),
-        (minimum(d.pixel_walk[-1][0], _LONG), 4 * d.kernels),
+        (others * _FEWEST_PRODUCTS, d.k * d.kernels),
+        (others * minimum(width, _LONG), 4 * d.kernels),
+        (by_lines * _SHORTEST_LINE, width),
     ]
+
+
+def _by_lines(d: Direct) -> Extent:
+    """1 if a convolution of few kernels is made by vectors of pixels, else 0."""
+    return holds([(d.kernels, FEW), (1, d.pixel_walk[-1][1]), (d.pixel_walk[-1][1], 1)])
 
 
 def words_of(walk: Walk) -> list[Extent]:
@@ -227,7 +237,8 @@ def spares_all(d: Direct) -> bool:
     words = _rows_of_taps(d)
     (width, step), spared = d.pixel_walk[-1], words["spared"]
     if (
-        words["triples"] == 0
+        _by_lines(d) != 0  # they read all zeros
+        or words["triples"] == 0
         or words["row_step"] == 0
         or not all(isinstance(word, int) for word in (*words.values(), width, step))
     ):

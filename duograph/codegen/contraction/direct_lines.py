@@ -1,0 +1,130 @@
+"""Tiles of direct convolutions with few kernels: vectors are pixels, each kernel's element is one for all lanes.
+
+In panels most lanes would have no kernel. Pixels that lie side by side need no panel: a row of them is read as it lies, and
+written so, without being turned. Each sum is what `direct_tile` makes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from duograph.codegen.contraction.direct_tile import STEP_BYTES
+from duograph.codegen.contraction.shape import TileFunction, TileShape
+from duograph.codegen.llvm import Module, Value
+
+FEW = 5  # kernels
+# ``a``: the first pixel's window; ``steps``: i32, bytes from each k to the next; ``b``: a panel of kernels; ``block``: the most k
+# in one chain; ``c``: of the first pixel and kernel, ``c_kernel`` bytes from kernel to kernel; ``ahead``: bytes to the windows
+# that are prefetched.
+TILE = (
+    ("ptr", "a"),
+    ("ptr", "steps"),
+    ("ptr", "b"),
+    ("i64", "k"),
+    ("i64", "block"),
+    ("ptr", "c"),
+    ("i64", "c_kernel"),
+    ("i64", "pixels"),
+    ("i64", "ahead"),
+)
+_TABLE, _WIDTHS = "line_tiles", "line_vectors"
+_MOST = 8  # vectors in a tile
+_UNROLLED = 4
+
+
+def add_line_tiles(module: Module, shape: TileShape) -> None:
+    """Tables of tiles by kernels, vectors and whether the last vector is not full; and of the most vectors by kernels."""
+    names = ["null"] * (2 * (_MOST + 1))
+    for kernels in range(1, FEW + 1):
+        for vectors in range(_MOST + 1):
+            for partial in (False, True):
+                is_made = 0 < vectors <= _most_vectors(shape, kernels)
+                names.append(_Tile(module, shape, kernels, vectors, partial).emit() if is_made else "null")
+    module.table(_TABLE, "ptr", names, align=8)
+    widths = [str(_most_vectors(shape, kernels)) for kernels in range(1, FEW + 1)]
+    module.table(_WIDTHS, "i64", ["0", *widths], align=8)
+
+
+def _most_vectors(shape: TileShape, kernels: int) -> int:
+    registers = 32 if shape.broadcasts else 16
+    return min((registers - 1 - kernels) // kernels, _MOST)
+
+
+class Line(NamedTuple):
+    """A tile of a row of pixels, and how many there are in it."""
+
+    tile: str
+    pixels: Value
+
+
+def line_of(f: TileFunction, kernels: Value, left: Value) -> Line:
+    """The tile for the first of the ``left`` pixels of a row: of all tiles of the row about the same size."""
+    lanes = f.shape.lanes
+    vectors = f.ceildiv(left, lanes)
+    tiles = f.ceildiv(vectors, f.load("i64", f.gep(f"@{_WIDTHS}", kernels, 8)))
+    width = f.ceildiv(vectors, tiles)
+    pixels = f.umin(f.mul(width, lanes), left)
+    partial = f.select(f.icmp("eq", f.and_(pixels, lanes - 1), 0), 0, 1)
+    number = f.add(f.shl(f.add(f.mul(kernels, _MOST + 1), width), 1), partial)
+    return Line(f.load("ptr", f.gep(f"@{_TABLE}", number, 8)), pixels)
+
+
+class _Tile:
+    def __init__(self, module: Module, shape: TileShape, kernels: int, vectors: int, partial: bool) -> None:
+        self.module, self.kernels, self.vectors = module, kernels, vectors
+        self.name = f"line_tile_{kernels}x{vectors}" + ("_partial" if partial else "")
+        f = self.f = TileFunction(module, self.name, TILE, linkage="internal")
+        f.shape = shape
+        last = f.low_mask(shape.lanes, f.sub("%pixels", (vectors - 1) * shape.lanes)) if partial else None
+        self.masks = [*[None] * (vectors - 1), last]
+
+    def emit(self) -> str:
+        """The name of the tile."""
+        f = self.f
+        zeros = ["zeroinitializer"] * (self.kernels * self.vectors)
+        types = ["ptr"] * 3 + [f.shape.vector] * len(zeros)
+
+        def block(k0: str, pointers: list[str]) -> list[str]:
+            count = f.umin(f.sub("%k", k0), "%block")
+            whole = f.and_(count, -_UNROLLED)
+            start: list[tuple[str, Value]] = list(zip(types, [*pointers, *zeros]))
+            made = f.carried_loop(0, whole, _UNROLLED, start, lambda _, values: self._some_k(_UNROLLED, values))
+            made = f.carried_loop(whole, count, 1, list(zip(types, made)), lambda _, values: self._some_k(1, values))
+            self._store(k0, made[3:])
+            return made[:3]
+
+        f.carried_loop(0, "%k", "%block", [("ptr", pointer) for pointer in ("%steps", "%b", "%a")], block)
+        self.module.add(f)
+        return f"@{self.name}"
+
+    def _some_k(self, count: int, values: list[str]) -> list[str]:
+        f, shape = self.f, self.f.shape
+        steps, b, a, *sums = values
+        for u in range(count):
+            f.prefetch(f.gep(a, "%ahead"), locality=2)
+            factors = [f.broadcast(f.gep(b, u * shape.vector_bytes + r * shape.size)) for r in range(self.kernels)]
+            for v, mask in enumerate(self.masks):
+                pixels = f.load_vector(f.gep(a, v * shape.vector_bytes), mask)
+                for r, factor in enumerate(factors):
+                    at = r * self.vectors + v
+                    sums[at] = f.multiply_add(factor, pixels, sums[at])
+            a = f.gep(a, f.op(f"sext i32 {f.load('i32', f.gep(steps, u * STEP_BYTES))} to i64"))
+        return [f.gep(steps, count * STEP_BYTES), f.gep(b, count * shape.vector_bytes), a, *sums]
+
+    def _store(self, k0: str, sums: list[str]) -> None:
+        """The sums of one block to C, or to what the blocks before made."""
+        f, type = self.f, self.f.shape.vector
+        rows = ["%c"]
+        while len(rows) < self.kernels:
+            rows.append(f.gep(rows[-1], "%c_kernel"))
+        places = [(f.gep(row, v * f.shape.vector_bytes), mask) for row in rows for v, mask in enumerate(self.masks)]
+        sums = [f.op(f"fadd {type} zeroinitializer, {value}") for value in sums]  # -0 is +0, as in `tile`
+        adding, plain, done = f.label("add"), f.label("plain"), f.label("done")
+        f.cond_br(f.icmp("ne", k0, 0), adding, plain)
+        for label in (adding, plain):
+            f.place(label)
+            for (place, mask), value in zip(places, sums):
+                value = f.op(f"fadd {type} {f.load_vector(place, mask)}, {value}") if label == adding else value
+                f.store_vector(value, place, mask)
+            f.br(done)
+        f.place(done)
