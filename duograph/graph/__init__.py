@@ -29,6 +29,7 @@ from .arrays import *
 from .binary import *
 from .bridges import *
 from .building import *
+from .clipping import *
 from .compat import *
 from .constants import *
 from .control_flow import *
@@ -48,6 +49,7 @@ from .randoms import *
 from .reductions import *
 from .scattering import *
 from .scopes import *
+from .segments import *
 from .session import *
 from .shapes import *
 from .tensor_arrays import *

@@ -20,9 +20,9 @@ from .slicing import as_number, as_numbers, plain_numbers
 
 __all__ = [
     "bitcast", "boolean_mask", "broadcast_dynamic_shape", "broadcast_static_shape", "broadcast_to", "cast", "concat",
-    "expand_dims", "newaxis", "pad", "rank", "repeat", "reshape", "reverse", "reverse_v2", "roll", "saturate_cast", "shape",
-    "shape_n", "size", "split", "squeeze", "stack", "tile", "to_bfloat16", "to_double", "to_float", "to_int32", "to_int64",
-    "transpose", "unstack",
+    "expand_dims", "newaxis", "pad", "rank", "repeat", "reshape", "reverse", "reverse_sequence", "reverse_v2", "roll",
+    "saturate_cast", "shape", "shape_n", "size", "split", "squeeze", "stack", "tile", "to_bfloat16", "to_double", "to_float",
+    "to_int32", "to_int64", "transpose", "unstack",
 ]  # fmt: skip
 
 newaxis = None
@@ -378,6 +378,27 @@ def reverse(tensor: Operand, axis: Numbers, name: str | None = None) -> Any:
 
 
 reverse_v2 = reverse
+
+
+@operation("ReverseSequence", aliases={"batch_dim": "batch_axis", "seq_dim": "seq_axis"})
+def reverse_sequence(
+    input: Operand,
+    seq_lengths: Operand,
+    seq_axis: int | None = None,
+    batch_axis: int | None = None,
+    name: str | None = None,
+) -> Any:
+    """For each example with its length n, the first n elements along `seq_axis` the other way round.
+
+    Errors:   ArgumentError without seq_axis
+    """
+    if seq_axis is None:
+        raise ArgumentError("reverse_sequence: seq_axis is missing")
+    seq, batch = seq_axis % input.ndim, (batch_axis or 0) % input.ndim
+    places = dg.arange(input.shape[seq]).reshape([-1 if i == seq else 1 for i in range(input.ndim)])
+    lengths = seq_lengths.to(core.int64).reshape([-1 if i == batch else 1 for i in range(input.ndim)])
+    index = dg.where(places < lengths, lengths - 1 - places, places)
+    return dg.gather(input, seq, index.expand(input.shape))
 
 
 @operation("Roll")

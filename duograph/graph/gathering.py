@@ -22,6 +22,7 @@ __all__ = [
     "tensor_scatter_sub",
     "tensor_scatter_update",
     "where",
+    "where_v2",
 ]
 
 
@@ -134,6 +135,12 @@ def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None)
     condition = convert_to_tensor(condition)
     made: Tensor = _places_where(condition, name=name) if x is None else _select(condition, x, y, name=name)
     return made
+
+
+@operation("SelectV2")
+def where_v2(condition: Operand, x: Operand, y: Operand, name: str | None = None) -> Any:
+    """x where the condition is true, y elsewhere; shapes are stretched to fit each other."""
+    return dg.where(condition, x, y)
 
 
 @operation("ScatterNd")

@@ -4,3 +4,4 @@ from .arithmetic import *
 from .binary import *
 from .elementwise import *
 from .reductions import *
+from .segments import *
