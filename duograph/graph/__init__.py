@@ -27,6 +27,7 @@ from . import train as train
 from .arithmetic import *
 from .arrays import *
 from .binary import *
+from .blocks import *
 from .bridges import *
 from .building import *
 from .clipping import *
@@ -44,6 +45,7 @@ from .gradients import *
 from .host import *
 from .initializers import *
 from .linear_algebra import *
+from .ordering import *
 from .parts import *
 from .randoms import *
 from .reductions import *

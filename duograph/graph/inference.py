@@ -95,6 +95,7 @@ def _found(definition: Definition, attrs: dict[str, Any], types: Types) -> tuple
     if all(t.sizes is not None and None not in t.sizes for t in types):
         return run_on(definition, attrs, types)
     found: list[tuple[Types, Any]] = []
+    fitting: set[int] = set()
     failures: list[Error] = []
     ranks = _RANKS if any(t.sizes is None for t in types) else (0,)
     for rank in ranks:
@@ -102,12 +103,14 @@ def _found(definition: Definition, attrs: dict[str, Any], types: Types) -> tuple
             sizes = [(size,) * rank if t.sizes is None else tuple(size if s is None else s for s in t.sizes) for t in types]
             try:
                 found.append(run_on(definition, attrs, [PartialType(t.dtype, s) for t, s in zip(types, sizes)]))
+                fitting.add(size)
             except Error as error:
                 failures.append(error)
             except IndexError:  # a dimension that this rank does not have
                 continue
     if found:
-        return _in_common(found)
+        common, structure = _in_common(found)
+        return (common if len(fitting) > 1 else [_without(t, *fitting) for t in common]), structure
     texts = {(type(error), error.message) for error in failures}
     if len(texts) == 1 and len(failures) > 1:  # the unknown sizes have nothing to do with it
         raise failures[0]
@@ -124,6 +127,13 @@ def _of_rank_alone(definition: Definition, attrs: dict[str, Any], types: Types) 
     """Nothing fitted, but sizes that a run brings may: one output of which the dtype is guessed from the inputs."""
     floats = [t.dtype for t in types if t.dtype.is_floating_point]
     return (PartialType(floats[0] if floats else types[0].dtype, None),), Slot(0)
+
+
+def _without(type: PartialType, tried: int) -> PartialType:
+    """The only number that fitted says nothing of sizes that are that number: they may be the unknown one's."""
+    if type.sizes is None:
+        return type
+    return PartialType(type.dtype, tuple(None if size == tried else size for size in type.sizes))
 
 
 def _in_common(found: Sequence[tuple[Types, Any]]) -> tuple[Types, Any]:

@@ -49,6 +49,14 @@ def test_a_fed_array_is_not_shared_with_results():
     assert [f.ravel().tolist() for f in found] == [[1, 1]] * 3
 
 
+def test_a_size_that_only_fits_inside_says_nothing_of_the_others():
+    x = tf.placeholder(tf.float32, [None, None])
+    product = tf.matmul(x, tf.zeros([7, 3]))
+    assert product.shape.as_list() == [None, 3]
+    with tf.Session() as session:
+        assert session.run(product, {x: np.ones((2, 7))}).shape == (2, 3)
+
+
 def test_one_program_serves_all_sizes():
     x = tf.placeholder(tf.float32, [None, 3])
     y = tf.reshape(x, [tf.shape(x)[0] * 3]) * 2.0
