@@ -10,6 +10,7 @@
 
 from . import app as app
 from . import compat as compat
+from . import debugging as debugging
 from . import errors as errors
 from . import flags as flags
 from . import gfile as gfile

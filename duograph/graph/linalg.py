@@ -1,6 +1,7 @@
 """`tf.linalg`: matrices, by the names that they have there."""
 
 from .arithmetic import matmul as matmul
+from .clipping import global_norm as global_norm
 from .creation import eye as eye
 from .linear_algebra import *
 from .linear_algebra import diag as tensor_diag

@@ -56,6 +56,15 @@ def test_a_seed_of_an_operation_begins_anew_in_each_session():
     assert drawn(1, other)[0][0] != first[0][0]
 
 
+def test_dropout_takes_seeds_and_has_gradients():
+    x = tf.ones([100])
+    kept = tf.nn.dropout(x, 0.5, seed=3)
+    slope = tf.gradients(kept, x)[0]
+    first, again = drawn(2, kept, slope), drawn(2, kept, slope)
+    assert first == again and first[0] != first[1] and first[0][0] == first[0][1]
+    assert 20 < sum(v == 2.0 for v in first[0][0]) < 80
+
+
 def test_a_seed_of_a_graph():
     def draw(seed):
         with tf.Graph().as_default():
