@@ -17,7 +17,7 @@ from duograph.ir.graph import Value
 from duograph.ir.types import TensorType
 from duograph.ops.tracing import wrap
 
-from .definition import Definition, filled, structure_of
+from .definition import NUMBERS, Definition, filled, structure_of
 from .elements import Slot, Tensor
 from .shapes import PartialType, Sizes, TensorShape
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # A size that nearly everything divides; another one; a size that stretches.
 _TRIED = (5040, 10080, 1)
 _RANKS = (2, 1, 4, 3, 0, 5)
+# Of vectors of sizes, which make as many dimensions.
+_LENGTHS = (2, 1, 3)
 
 _known: dict[Any, tuple[Types, Any]] = {}
 _LIMIT = 20_000
@@ -98,9 +100,12 @@ def _found(definition: Definition, attrs: dict[str, Any], types: Types) -> tuple
     fitting: set[int] = set()
     failures: list[Error] = []
     ranks = _RANKS if any(t.sizes is None for t in types) else (0,)
+    steering = _steering(definition, attrs, types)
     for rank in ranks:
-        for size in (*_TRIED, *_sizes_in(types)):
+        for number, size in enumerate((*_TRIED, *_sizes_in(types))):
             sizes = [(size,) * rank if t.sizes is None else tuple(size if s is None else s for s in t.sizes) for t in types]
+            for i in steering:
+                sizes[i] = (_LENGTHS[number % len(_LENGTHS)],)
             try:
                 found.append(run_on(definition, attrs, [PartialType(t.dtype, s) for t, s in zip(types, sizes)]))
                 fitting.add(size)
@@ -115,6 +120,12 @@ def _found(definition: Definition, attrs: dict[str, Any], types: Types) -> tuple
     if len(texts) == 1 and len(failures) > 1:  # the unknown sizes have nothing to do with it
         raise failures[0]
     return _of_rank_alone(definition, attrs, types)
+
+
+def _steering(definition: Definition, attrs: dict[str, Any], types: Types) -> list[int]:
+    """The inputs that are vectors of sizes, axes or positions, how many is not known."""
+    slots = [x for name, x in attrs.items() if isinstance(x, Slot) and definition.kinds.get(name) == NUMBERS]
+    return [x.index for x in slots if types[x.index].sizes in (None, (None,))]
 
 
 def _sizes_in(types: Types) -> list[int]:

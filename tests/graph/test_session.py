@@ -57,6 +57,15 @@ def test_a_size_that_only_fits_inside_says_nothing_of_the_others():
         assert session.run(product, {x: np.ones((2, 7))}).shape == (2, 3)
 
 
+def test_a_shape_of_any_length_leaves_the_rank_open():
+    sizes = tf.placeholder(tf.int32, [None])
+    made = [tf.zeros(sizes), tf.reshape(tf.zeros([6]), sizes)]
+    assert [x.shape.ndims for x in made] == [None, None]
+    with tf.Session() as session:
+        for given in ([6], [2, 3], [3, 1, 2]):
+            assert [x.shape for x in session.run(made, {sizes: given})] == [tuple(given)] * 2
+
+
 def test_one_program_serves_all_sizes():
     x = tf.placeholder(tf.float32, [None, 3])
     y = tf.reshape(x, [tf.shape(x)[0] * 3]) * 2.0
