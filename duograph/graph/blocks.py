@@ -1,4 +1,4 @@
-"""Images and sequences with their elements in other places; tensors that pass together."""
+"""Images with their elements in other places; tensors that pass together."""
 
 from __future__ import annotations
 
@@ -19,48 +19,9 @@ __all__ = [
     "guarantee_const",
     "identity_n",
     "parallel_stack",
-    "reverse_sequence",
     "space_to_depth",
     "tuple",
 ]
-
-
-@operation("ReverseSequence")
-def _reversed(input: Operand, seq_lengths: Operand, seq_axis: int, batch_axis: int, name: str | None = None) -> Any:
-    rows = input.movedim([batch_axis, seq_axis], [0, 1])
-    places = dg.arange(rows.shape[1], dtype=seq_lengths.dtype)
-    lengths = seq_lengths.unsqueeze(1)
-    turned = dg.where(places < lengths, lengths - 1 - places, places)
-    batch = dg.arange(rows.shape[0]).unsqueeze(1)
-    return rows[batch, turned].movedim([0, 1], [batch_axis, seq_axis])
-
-
-def reverse_sequence(
-    input: Any,
-    seq_lengths: Any,
-    seq_axis: int | None = None,
-    batch_axis: int | None = None,
-    name: str | None = None,
-    seq_dim: int | None = None,
-    batch_dim: int | None = None,
-) -> Tensor:
-    """The first `seq_lengths[i]` elements of each row the other way round, the others as they are.
-
-    Args:
-        seq_axis: the dimension in which elements move; batch_axis: that of the rows, by default 0.
-
-    >>> import duograph.graph as tf
-    >>> with tf.Session() as session:
-    ...     session.run(tf.reverse_sequence([[1, 2, 3], [4, 5, 6]], [2, 3], seq_axis=1))
-    array([[2, 1, 3],
-           [6, 5, 4]], dtype=int32)
-    """
-    along = seq_dim if seq_axis is None else seq_axis
-    rows = batch_axis if batch_axis is not None else batch_dim or 0
-    if along is None:
-        raise ArgumentError("reverse_sequence: seq_axis is missing")
-    made: Tensor = _reversed(convert_to_tensor(input), convert_to_tensor(seq_lengths), along, rows, name=name)
-    return made
 
 
 def _channels_last(function: str, data_format: str) -> None:
