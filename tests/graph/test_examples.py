@@ -12,7 +12,10 @@ PROGRAMS = pathlib.Path(__file__).parents[2] / "examples" / "graph"
 LAST_LINES = {
     "softmax_regression": (["--steps", "300"], r"softmax regression: 9\d\.\d % of 360 unseen digits"),
     "convolutional": (["--steps", "300"], r"convolutional network: 9\d\.\d % of 360 unseen digits"),
-    "linear_regression": (["--steps", "150", "--logdir", "log"], r"linear regression: y = (3\.0\d|2\.9\d) x \+ .* 15 summaries, cost .*"),
+    "linear_regression": (
+        ["--steps", "150", "--logdir", "log"],
+        r"linear regression: y = (3\.0\d|2\.9\d) x \+ .* 15 summaries, cost .*",
+    ),
     "autoencoder": (["--steps", "1000"], r"autoencoder: 8 numbers a digit, mean squared error of unseen digits 0\.01\d+; .*"),
     "word2vec": (
         ["--steps", "1000"],
