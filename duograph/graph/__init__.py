@@ -27,6 +27,7 @@ from . import summary as summary
 from . import train as train
 from .arithmetic import *
 from .arrays import *
+from .assertions import *
 from .binary import *
 from .blocks import *
 from .bridges import *

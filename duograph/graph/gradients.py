@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from duograph import autograd
@@ -181,6 +181,21 @@ def _connected(ys: Sequence[Tensor], xs: Sequence[Tensor], stops: Sequence[Tenso
         if tensor in stopped or not node.definition.differentiable:
             continue
         waiting.extend(x for x in (*node.inputs, *node.attrs.get("captures", ())) if x.dtype.is_floating_point)
+    return found
+
+
+def passed_through(nodes: Sequence[Operation], fed: Iterable[Tensor]) -> set[Tensor]:
+    """The tensors that are fed and computed all the same, as gradients among `nodes` go through them."""
+    found: set[Tensor] = set()
+    for node in nodes:
+        if node.definition is not _GRADIENT:
+            continue
+        ys, xs, stops = ([node.inputs[slot.index] for slot in node.attrs[name]] for name in ("ys", "xs", "stop_gradients"))
+        for tensor in fed:
+            others = [x for x in xs if x is not tensor]
+            computed = tensor.dtype.is_floating_point and not tensor.node.op.startswith("Placeholder")
+            if computed and _connected(ys, [tensor], stops) and _connected([tensor], others, stops):
+                found.add(tensor)
     return found
 
 

@@ -154,6 +154,25 @@ def Assert(condition: Any, data: Sequence[Any], summarize: int | None = None, na
         return made
 
 
+def py_check(value: Tensor, holds: Callable[[Any], bool], words: str) -> Operation:
+    """An operation that ends the run with an error unless a function of a number says that it holds."""
+    made: Operation = value.graph.add(_PY_CHECK, (value,), {"value": Slot(0), "holds": holds, "words": words}, ())
+    return made
+
+
+def _py_checked(run: Run, node: Operation) -> Any:
+    holds, words = node.attrs["holds"], node.attrs["words"]
+
+    def check(value: Any) -> None:
+        if not holds(value.item()):
+            raise GraphError(f"{words} {value.item()}", [node.built_at], location=None)
+
+    dg.host_callback(check)(run.tensor(node.inputs[0]))
+
+
+_PY_CHECK = Definition("PyCheck", lambda: None, evaluate=_py_checked, differentiable=False, stateful=True)
+
+
 def _checked(run: Run, node: Operation) -> Any:
     value, message = run.tensor(node.inputs[0]), node.attrs["message"]
 

@@ -19,7 +19,7 @@ from duograph.errors import CaptureError, CaptureWarning, Error, GraphError
 from .definition import filled
 from .dtypes import numpy_dtype, string
 from .elements import Operation, Slot, Tensor
-from .gradients import _GRADIENT
+from .gradients import _GRADIENT, passed_through
 from .resolving import Run, as_tensor, needed, note_operation
 from .stages import Stages
 from .state import State
@@ -47,6 +47,11 @@ class Plan:
             self.feeds = self.stages.feeds
             fed = dict.fromkeys(self.feeds)
             everything = needed(self.fetches, fed, done=self.stages.done)
+        self.through = passed_through(everything, self.feeds)
+        if self.through:
+            computed = {x: None for x in fed if x not in self.through}
+            again = needed([*self.fetches, *self.through], computed, done=done if self.stages is None else self.stages.done)
+            everything = [node for node in again if node in set(everything) or not node.definition.stateful]
         self.nodes = [node for node in everything if node.definition.host is None]
         self.host = HostPart([node for node in everything if node.definition.host is not None])
         results = dict.fromkeys([*self.fetches, *self.host.reads])
@@ -72,6 +77,9 @@ class Plan:
         """The fetched tensors for what is fed: called with traced tensors by a capture, with real ones where nothing is kept."""
         fed = dict(zip(self.feeds, values))
         run = Run(self.state, {x: leaf_of(x, value, self.leaves) for x, value in fed.items()}, self.tensors, self.leaves)
+        run.through = frozenset(self.through)
+        for tensor in self.through:
+            del run.values[tensor]
         with enable_grad() if self.gradients else no_grad():
             run.go(self.nodes)
         return tuple([run.copies[x] if x in run.copies else _own(run.tensor(x), run) for x in self.tensors])

@@ -11,7 +11,8 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
-from duograph.errors import Error, GraphError
+from duograph.autograd import Function
+from duograph.errors import Error, GraphError, ShapeError
 from duograph.tensors.creation import tensor as make_tensor
 
 from .definition import TENSOR, TENSORS, Definition, filled, structure_of
@@ -90,6 +91,7 @@ class Run:
         self.kept = frozenset(kept)  # fetched: a variable's value is copied when it is read
         self.copies: dict[Tensor, Any] = {}
         self.leaves = frozenset(leaves)  # gradients are asked with respect to these
+        self.through: frozenset[Tensor] = frozenset()  # fed, but gradients go on to what they would be computed from
         self.outer: Run | None = None
         self.again = False  # gradients are recorded, to be differentiated by who called
         self.dry = False  # only shapes are looked for: nothing is written
@@ -150,7 +152,9 @@ class Run:
             found = []
             structure_of(result, found, lambda x: not isinstance(x, (list, tuple, dict)) or isinstance(x, RunSizes))
         for output, value in zip(outputs, found, strict=True):
-            if output in self.fed:
+            if output in self.through:
+                value = Given.apply(as_tensor(value), as_tensor(self.fed[output]))
+            elif output in self.fed:
                 continue
             if output in self.leaves:
                 value = leaf(as_tensor(value))
@@ -164,6 +168,23 @@ class Run:
         run.values.update(zip(region.inputs, values))
         run.go(nodes)
         return [run.value(x) for x in region.outputs]  # type: ignore[arg-type]
+
+
+class Given(Function):
+    """A value that is fed in the place of one that is computed: gradients go to the latter."""
+
+    @staticmethod
+    def forward(ctx: Any, computed: Any, given: Any) -> Any:
+        if tuple(computed.shape) != tuple(given.shape):
+            raise ShapeError(
+                f"feed: the value has shape {tuple(given.shape)}, what it stands for {tuple(computed.shape)}",
+                hint="gradients go through the tensor that is fed: give it the shape that it has when it is computed",
+            )
+        return given.clone()
+
+    @staticmethod
+    def backward(ctx: Any, slope: Any) -> Any:
+        return slope, None
 
 
 def _evaluate(run: Run, node: Operation) -> Any:

@@ -286,3 +286,16 @@ def test_slices_backwards(key):
     with tf.Session() as session:
         for rows in (4, 2, 3):
             assert session.run(x[key], {x: data[:rows]}).tolist() == data[:rows][key].tolist()
+
+
+def test_gradients_go_through_what_is_fed():
+    a, b = tf.placeholder(tf.float32, []), tf.placeholder(tf.float32, [])
+    c = a * b
+    d = c * c
+    slopes = tf.gradients(d, [a, b, c])
+    with tf.Session() as session:
+        assert session.run(slopes, {a: 2.0, b: 3.0}) == [36.0, 24.0, 12.0]
+        assert session.run([*slopes, d, c], {a: 2.0, b: 3.0, c: 10.0}) == [60.0, 40.0, 20.0, 100.0, 10.0]
+        assert session.run(tf.gradients(d, c), {c: 5.0}) == [10.0]
+        with pytest.raises(ShapeError, match=r"shape \(2,\)"):
+            session.run(tf.gradients(tf.placeholder_with_default([1.0], None) * d, a), {a: 2.0, b: 3.0, c: [1.0, 2.0]})
