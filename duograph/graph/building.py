@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -346,6 +346,17 @@ class Graph:
         finally:
             scopes.region, scopes.control = old
 
+    @contextmanager
+    def outermost(self) -> Iterator[None]:
+        """Inside, operations belong to no branch or loop, and wait for nothing: as variables do."""
+        scopes = self._scopes
+        old = scopes.region, scopes.control
+        scopes.region, scopes.control = None, []
+        try:
+            yield
+        finally:
+            scopes.region, scopes.control = old
+
     # ---- adding
 
     def _check_open(self) -> None:
@@ -391,7 +402,7 @@ class Graph:
         types: Sequence[PartialType],
         name: str | None = None,
         regions: tuple[Region, ...] = (),
-        kind: type[Tensor] | None = None,
+        kind: Callable[[PartialType, Operation, int], Tensor] | None = None,
         outside: bool = False,
     ) -> Operation:
         """Append an operation. `outside`: not in the region that is open, as variables are."""

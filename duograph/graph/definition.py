@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from duograph import _core as core
 from duograph.errors import ArgumentError
 
 from .building import get_default_graph
@@ -259,11 +258,6 @@ def structure_of(value: Any, leaves: list[Any], is_leaf: Callable[[Any], bool]) 
     if isinstance(value, dict):
         return {key: structure_of(x, leaves, is_leaf) for key, x in value.items()}
     return value
-
-
-def is_tensor(value: Any) -> bool:
-    """Whether a value is a tensor of duograph."""
-    return isinstance(value, core.Tensor)
 
 
 def operation(type: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

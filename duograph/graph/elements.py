@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakValueDictionary
 
@@ -95,7 +95,7 @@ class Operation(Node):
         types: Sequence[PartialType],
         location: Location | None,
         regions: tuple[Region, ...] = (),
-        kind: type[Tensor] | None = None,
+        kind: Callable[[PartialType, Operation, int], Tensor] | None = None,
     ) -> None:
         self.op = definition.type
         self.definition = definition

@@ -19,7 +19,7 @@ from duograph.ops.tracing import wrap
 
 from .definition import NUMBERS, Definition, filled, structure_of
 from .elements import Slot, Tensor
-from .shapes import PartialType, Sizes, TensorShape
+from .shapes import PartialType
 
 if TYPE_CHECKING:
     Types = Sequence[PartialType]
@@ -205,8 +205,3 @@ def _type_of(leaf: Any) -> PartialType:
     if isinstance(leaf, RunSizes):
         return PartialType(core.int32, (len(leaf),))
     return PartialType(core.float32 if isinstance(leaf, float) else core.int32, ())
-
-
-def shape_from(shape: Any) -> Sizes | None:
-    """A shape as a user gives it to a placeholder."""
-    return TensorShape(shape).sizes

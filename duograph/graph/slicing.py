@@ -12,12 +12,6 @@ from .elements import Tensor, known_value
 from .inference import RunSizes
 
 
-class SliceOf(tuple):  # type: ignore[type-arg]
-    """start, stop and step of a slice among an operation's arguments."""
-
-    __slots__ = ()
-
-
 @operation("StridedSlice", sizes=True)
 def strided_slice_(input: Operand, key: Numbers, name: str | None = None) -> Any:
     """input[key], with slices in `key` as ("slice", start, stop, step)."""

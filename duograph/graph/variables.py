@@ -10,7 +10,7 @@ import numpy as np
 from duograph import _core as core
 from duograph.errors import ArgumentError, GraphError
 
-from .building import GraphKeys, get_default_graph
+from .building import Graph, GraphKeys, get_default_graph
 from .constants import convert_to_tensor, group, no_op
 from .definition import Definition
 from .dtypes import as_dtype
@@ -181,41 +181,16 @@ def make_variable(
         raise ArgumentError(
             "Variable: initial_value is missing", hint="a tensor, an array, a number or a function that gives one"
         )
-    shared = initial_value if isinstance(initial_value, core.Tensor) and type(initial_value) is not core.Tensor else None
-    if shared is not None and id(shared) in graph.shared:
-        known: Variable = graph.shared[id(shared)]
+    is_parameter = isinstance(initial_value, core.Tensor) and type(initial_value) is not core.Tensor
+    if is_parameter and id(initial_value) in graph.shared:
+        known: Variable = graph.shared[id(initial_value)]
         return known
-    name = name or "Variable"
-    if graph._scopes.control or graph._scopes.region:
-        graph_region, control = graph._scopes.region, graph._scopes.control
-        graph._scopes.region, graph._scopes.control = None, []
-        try:
-            return make_variable(initial_value, trainable, collections, validate_shape, name, dtype)
-        finally:
-            graph._scopes.region, graph._scopes.control = graph_region, control
-    initial = None
-    if shared is not None:
-        type_ = PartialType(shared.dtype, tuple(shared.shape))
-        node = _add(graph, type_, name)
-    else:
-        full = name[:-1] if name.endswith("/") else graph.unique_name(name)
-        with graph.name_scope(f"{full}/Initializer/"):
-            value = initial_value() if callable(initial_value) and not isinstance(initial_value, Tensor) else initial_value
-            wanted = None if dtype is None else as_dtype(dtype)
-            if isinstance(value, Tensor) and wanted is not None and value.dtype is not wanted:
-                from .arrays import cast
-
-                value = cast(value, wanted)
-            initial = convert_to_tensor(value, wanted, name="initial_value")
-        node = _add(graph, PartialType(initial.dtype, initial.type.sizes if validate_shape else None), full + "/")
-    variable: Variable = node.outputs[0]  # type: ignore[assignment]
-    if shared is not None:
-        graph.shared[id(shared)] = variable
-    variable.shared, variable.trainable, variable.initial_value = shared, trainable, initial
-    with graph.name_scope(f"{node.name}/"):
-        variable._initializer = (
-            no_op("Assign") if initial is None else assign(variable, initial, validate_shape, name="Assign").op
-        )
+    with graph.outermost():
+        if is_parameter:
+            variable = _of_parameter(graph, initial_value, name or "Variable")
+        else:
+            variable = _of_value(graph, initial_value, name or "Variable", dtype, validate_shape)
+    variable.trainable = trainable
     names = [GraphKeys.GLOBAL_VARIABLES] if collections is None else list(collections)
     if trainable and GraphKeys.TRAINABLE_VARIABLES not in names:
         names.append(GraphKeys.TRAINABLE_VARIABLES)
@@ -223,13 +198,41 @@ def make_variable(
     return variable
 
 
-def _add(graph: Any, type: PartialType, name: str) -> Operation:
-    class Made:  # what `Operation` calls to make its output
-        def __new__(cls, type: PartialType, node: Operation, index: int) -> Variable:  # type: ignore[misc]
-            return Variable._output(type, node, index)
+def _of_parameter(graph: Graph, parameter: Any, name: str) -> Variable:
+    """The variable that is a Parameter, which has its value already."""
+    variable = _add(graph, PartialType(parameter.dtype, tuple(parameter.shape)), name)
+    variable.shared = parameter
+    graph.shared[id(parameter)] = variable
+    with graph.name_scope(f"{variable.node.name}/"):
+        variable._initializer = no_op("Assign")
+    return variable
 
-    made: Operation = graph.add(_VARIABLE, (), {}, [type], name, kind=Made, outside=True)
-    return made
+
+def _of_value(graph: Graph, value: Any, name: str, dtype: Any, validate_shape: bool) -> Variable:
+    """The variable whose initializer assigns a value."""
+    full = name[:-1] if name.endswith("/") else graph.unique_name(name)
+    with graph.name_scope(f"{full}/Initializer/"):
+        initial = _initial(value() if callable(value) and not isinstance(value, Tensor) else value, dtype)
+    variable = _add(graph, PartialType(initial.dtype, initial.type.sizes if validate_shape else None), full + "/")
+    variable.initial_value = initial
+    with graph.name_scope(f"{full}/"):
+        variable._initializer = assign(variable, initial, validate_shape, name="Assign").op
+    return variable
+
+
+def _initial(value: Any, dtype: Any) -> Tensor:
+    wanted = None if dtype is None else as_dtype(dtype)
+    if isinstance(value, Tensor) and wanted is not None and value.dtype is not wanted:
+        from .arrays import cast
+
+        value = cast(value, wanted)
+    return convert_to_tensor(value, wanted, name="initial_value")
+
+
+def _add(graph: Graph, type: PartialType, name: str) -> Variable:
+    made: Any = graph.add(_VARIABLE, (), {}, [type], name, kind=Variable._output, outside=True).output
+    variable: Variable = made
+    return variable
 
 
 # ---- operations on variables
