@@ -141,12 +141,14 @@ def _innermost(address: Address, candidates: Sequence[int]) -> int | None:
     return max((d for d in candidates if not is_zero(address.strides[d])), default=None)
 
 
-def plain_access(facts: Facts, vector_dim: int, staged: Container[int] = ()) -> bool:
+def plain_access(facts: Facts, vector_dim: int, staged: Container[int] = (), rows: set[int] | None = None) -> bool:
     """Every access along the vector dim is contiguous or constant (or a staged copy, or a load of every second element), so
-    that masks can handle tails."""
-    for instr in facts.body:
+    that masks can handle tails. What is stored once for each row, if ``rows`` are its dims, is stored behind the loop."""
+    for number, instr in enumerate(facts.body):
         address = address_of(instr)
         if id(address) in staged:
+            continue
+        if rows is not None and instr.op == "store" and not runs_along(facts, number, rows):
             continue
         if address is not None and not isinstance(address.strides[vector_dim], int):
             return False

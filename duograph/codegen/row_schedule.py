@@ -40,7 +40,7 @@ class Rows:
         self.body = Body(frame, facts)
         self.dim = facts.reduce_dims[-1]
         self.stages = plan_stages(facts, self.dim)
-        self.masked = frame.target.masks and plain_access(facts, self.dim)
+        self.masked = frame.target.masks and plain_access(facts, self.dim, rows=set(facts.reduce_dims))
         length = product([facts.extents[d] for d in facts.reduce_dims])
         self.flat = len(facts.reduce_dims) == 1
         self.length = self.body.extent(self.dim) if self.flat else frame.fixed("length", length)
