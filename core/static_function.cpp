@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstddef>
 
+#include "count.h"
 #include "dtype_object.h"
 #include "expansion.h"
 #include "frames.h"
@@ -30,6 +31,14 @@ constinit thread_local int dynamic_here = 0;
       static_cast<long long>(status.kernel_status[0]), static_cast<long long>(status.kernel_status[1]),
       static_cast<long long>(status.kernel_status[2]), static_cast<long long>(status.kernel_status[3]), status.node));
   raise_error("InternalError", "a static program failed without saying why");
+}
+
+void count_program(StaticFunctionObject* self, const SmallVector<RunInput, 32>& inputs, const Program* program,
+                   const SmallVector<RunOutput, 8>& results) {
+  Ref name = owned(PyObject_GetAttrString(self->handler, "__name__"));
+  const char* text = PyUnicode_AsUTF8(name.get());
+  if (!text) throw ErrorSet{};
+  count_run(text, inputs.data(), inputs.size(), program, results.data(), results.size());
 }
 
 PyObject* run(StaticFunctionObject* self, PyObject* entry_object, StaticCall* call) {
@@ -68,6 +77,7 @@ PyObject* run(StaticFunctionObject* self, PyObject* entry_object, StaticCall* ca
   StaticHost host(call);
   if (!program->run(inputs.data(), numbers.data(), sizes.data(), results.data(), &status, &host))
     failed(self, entry_object, status);
+  if (counting) count_program(self, inputs, program, results);
   call->outputs.resize(entry->n_results());
   for (PyObject*& output : call->outputs) output = nullptr;
   size_t made = 0;

@@ -165,17 +165,24 @@ class Graph:
 
         return graph_summary(self)
 
-    def draw(self, path: Any) -> None:
+    def draw(self, path: Any, run: Any = None) -> None:
         """Draws the graph into a file: .svg, .png or .pdf.
+
+        Args:
+            path: of the file.
+            run: the report of `session.explain(fetches, feed_dict)`. Then each operation bears the numbers of the kernels that
+                compute it, so that those with the same number are fused; the kernels are listed below, with where each writes:
+                bytes of the planned arena, a result, or state.
 
         Operations lie below what they read; scopes are frames, and so are the insides of branches and loops; dashed arrows
         are control dependencies. In a graph of more than 400 operations each outermost scope is one box.
 
-        Errors:   ArgumentError if networkx or matplotlib is missing (`pip install duograph[draw]`); FileError for another ending
+        Errors:   ArgumentError if networkx or matplotlib is missing (`pip install duograph[draw]`), or if `run` is no report;
+                  FileError for another ending
         """
         from .drawing import draw
 
-        draw(self, path)
+        draw(self, path, run)
 
     def _repr_svg_(self) -> str:
         """The picture, for notebooks."""

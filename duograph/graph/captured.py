@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from duograph import _core as core
+from duograph.capture.static import Handler, make_static
 from duograph.errors import ArgumentError, GraphError, ShapeError
 from duograph.ir.builder import active, current
 from duograph.ir.dim import Dim, Expr
@@ -143,7 +144,7 @@ def _made_again(run: Run, operation: Operation) -> Any:
             f"{node.op}: a captured node that calls Python, draws, or makes a size of its own is there to look at only"
         )
     if not active():
-        raise GraphError(f"{node.op}: nodes of a captured graph are computed in programs only")
+        return _by_itself(run, operation)
     values = {old: value_of(run.tensor(new)) for old, new in zip(read, operation.inputs)}
     sizes: dict[Dim, Expr] = {}
     for old, new in values.items():
@@ -152,6 +153,28 @@ def _made_again(run: Run, operation: Operation) -> Any:
         _bind(operation, given.node.attrs["captured"], value_of(run.tensor(given)), sizes)
     made = _again(node, values, sizes)
     return [wrap(x) for x in made] if len(made) != 1 else wrap(made[0])
+
+
+def _by_itself(run: Run, operation: Operation) -> Any:
+    """The node as a program of its own, where none is being captured: the dynamic side of `explain`."""
+    given = (*operation.inputs, *operation.attrs.get("captures", ()))
+
+    def evaluate(values: Sequence[Any]) -> Any:
+        return _made_again(Run(run.state, dict(zip(given, values))), operation)
+
+    if not core.in_dynamic_mode():
+        raise GraphError(f"{operation.op}: nodes of a captured graph are computed in programs only")
+    core.set_dynamic_mode(False)
+    try:
+        if core.in_dynamic_mode():
+            raise GraphError(
+                f"{operation.op}: nodes of a captured graph are computed in programs only",
+                hint="leave dynamic mode: DUOGRAPH_DYNAMIC, or an outer `dynamic_mode()`",
+            )
+        evaluate.__name__ = operation.op
+        return make_static(evaluate, Handler(evaluate, False))([run.tensor(x) for x in given])
+    finally:
+        core.set_dynamic_mode(True)
 
 
 def _is_apart(node: Node) -> bool:
@@ -203,7 +226,9 @@ def _region(region: Region, outer: dict[Value, Value], sizes: dict[Dim, Expr]) -
         regions = tuple(_region(inner, values, sizes) for inner in node.regions)
         attrs = {key: _substituted(x, sizes) for key, x in node.attrs.items()}
         types = tuple(x.type.substitute(sizes) for x in node.outputs)
-        made = Node(node.op, tuple(values[x] for x in node.inputs), attrs, types, regions, node.location, node.scope)
+        made = Node(
+            node.op, tuple(values[x] for x in node.inputs), attrs, types, regions, node.location, node.scope or current().scope
+        )
         values.update(zip(node.outputs, made.outputs))
         nodes.append(made)
     return region.replace(inputs=tuple(inputs), nodes=tuple(nodes), outputs=tuple(values[x] for x in region.outputs))

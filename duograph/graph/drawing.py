@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 from duograph.errors import ArgumentError, FileError
 
 from .elements import Operation
+from .overlay import Overlay
 
 if TYPE_CHECKING:
+    from duograph.capture.reports.report import Report
+
     from .building import Graph, OpenRegion
 
 MOST = 400  # operations that a picture shows; beyond that scopes are drawn as one box each
@@ -173,8 +176,9 @@ def _stack(layers: Sequence[Sequence[Block]]) -> tuple[float, float]:
     return whole + 2 * _MARGIN, y - _ROW + _MARGIN if layers else 2 * _MARGIN
 
 
-def figure(graph: Graph) -> Any:
-    """The picture as a figure of matplotlib."""
+def figure(graph: Graph, run: Report | None = None) -> Any:
+    """The picture as a figure of matplotlib; with the kernels of a run laid over it, if its report is given."""
+    overlay = None if run is None else Overlay(run)
     networkx, _ = load_libraries()
     from matplotlib.figure import Figure
 
@@ -182,10 +186,13 @@ def figure(graph: Graph) -> Any:
     of, boxes = boxes_of(nodes)
     edges = list(dict.fromkeys(edges_of(nodes, of)))
     whole = lay_out(boxes, edges, networkx)
-    made = Figure(figsize=(min(whole.width, 200), min(whole.height, 200)))
+    width, height = whole.width, whole.height
+    if overlay is not None:
+        width, height = max(width, overlay.width), height + overlay.height
+    made = Figure(figsize=(min(width, 200), min(height, 200)))
     axes = made.add_axes((0.0, 0.0, 1.0, 1.0))
-    axes.set_xlim(0, whole.width)
-    axes.set_ylim(whole.height, 0)
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
     axes.set_axis_off()
     for block in whole.inside:
         _draw_frames(axes, block)
@@ -193,6 +200,13 @@ def figure(graph: Graph) -> Any:
         _draw_edge(axes, source, target, control)
     for box in boxes:
         _draw_box(axes, box)
+    if overlay is not None:
+        names: dict[Box, list[str]] = {}
+        for node, box in of.items():
+            names.setdefault(box, []).append(node.name)
+        for box in boxes:
+            overlay.mark(axes, box, names[box], _WIDTH, _HEIGHT)
+        overlay.list_kernels(axes, _MARGIN, whole.height)
     return made
 
 
@@ -227,7 +241,7 @@ def _draw_box(axes: Any, box: Box) -> None:
     axes.text(box.x, box.y, text, ha="center", va="center", fontsize=7)
 
 
-def draw(graph: Graph, path: Any) -> None:
+def draw(graph: Graph, path: Any, run: Report | None = None) -> None:
     """See `Graph.draw`."""
     import os
     import tempfile
@@ -236,7 +250,7 @@ def draw(graph: Graph, path: Any) -> None:
     ending = os.path.splitext(target)[1][1:].lower()
     if ending not in ("svg", "png", "pdf"):
         raise FileError(f"draw: {target!r} ends neither in .svg nor in .png or .pdf")
-    made = figure(graph)
+    made = figure(graph, run)
     handle, temporary = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(target)), suffix=f".{ending}")
     os.close(handle)
     try:

@@ -6,13 +6,15 @@ core replays it. It also runs as it is, on real tensors, where a run makes varia
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph.autograd import Function
 from duograph.errors import Error, GraphError, ShapeError
+from duograph.ir.builder import active, current
 from duograph.tensors.creation import tensor as make_tensor
 
 from .definition import TENSOR, TENSORS, Definition, filled, structure_of
@@ -77,6 +79,20 @@ def _late_ones_last(nodes: Sequence[Operation]) -> list[Operation]:
     return sorted(nodes, key=lambda node: (levels[node], node.definition.late, node.order))
 
 
+@contextmanager
+def named(scope: str) -> Iterator[None]:
+    """The nodes that are captured inside say that they belong to this operation."""
+    builder = current() if active() else None
+    if builder is None:
+        yield
+        return
+    outer, builder.scope = builder.scope, scope
+    try:
+        yield
+    finally:
+        builder.scope = outer
+
+
 class Run:
     """One evaluation: the values of tensors so far.
 
@@ -123,7 +139,8 @@ class Run:
             if node.outputs and all(output in values for output in node.outputs):
                 continue
             try:
-                result = self.evaluate(node)
+                with named(node.name):
+                    result = self.evaluate(node)
             except Error as error:
                 note_operation(error, node)
                 raise

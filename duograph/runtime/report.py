@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from typing import NamedTuple
 
 from duograph.codegen.contraction.algorithms import ways_of_symbols
 from duograph.codegen.kernel import (
@@ -28,12 +29,23 @@ from duograph.passes.memory.plan_memory import Plan
 from duograph.passes.memory.recompute import Recomputation
 
 
+class Place(NamedTuple):
+    """Where a buffer lies: in the program's "arena" or in a "result", from this byte on, or in that of "state" and arguments."""
+
+    memory: str
+    offset: Expr
+    bytes: Expr
+
+    def __str__(self) -> str:
+        return f"{self.memory}[{self.offset}:{self.offset + self.bytes}]"
+
+
 @dataclass(frozen=True)
 class KernelReport:
     """One kernel: its fused expression, the user's line, operations and bytes moved of a run, its symbols, its number.
 
     It runs `times` times; with `per_turn` in each turn of a loop whose number of turns is not known, besides.
-    `way`: how it is made, of a contraction.
+    `way`: how it is made, of a contraction. `scopes`: those of the nodes that it computes. `writes`: where its results lie.
     """
 
     expression: str
@@ -46,6 +58,8 @@ class KernelReport:
     times: Expr = 1
     per_turn: bool = False
     way: str = ""
+    scopes: tuple[str, ...] = ()
+    writes: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,7 @@ def describe(
     graph: Graph, plan: Schedule, steps: Sequence[Counted], compiled: dict[int, CompiledKernel], memory: Plan
 ) -> PlanReport:
     """The report of a program."""
+    results = {result.buffer: number for number, result in enumerate(plan.results) if result.buffer is not None}
     kernels = tuple(
         KernelReport(
             expression(step),
@@ -107,6 +122,8 @@ def describe(
             times,
             per_turn,
             _way(step, compiled[id(step)]),
+            tuple(dict.fromkeys(node.scope for node in step.nodes if node.scope and node.op != "constant")),
+            tuple(_place(buffer, memory, results) for buffer in step.writes),
         )
         for number, (step, times, per_turn) in enumerate(steps)
     )
@@ -125,6 +142,17 @@ def describe(
 def _way(step: KernelStep, compiled: CompiledKernel) -> str:
     """How a contraction is made."""
     return ways_of_symbols(launch.symbol for launch in compiled.launches) if isinstance(step.kernel, ContractionKernel) else ""
+
+
+def _place(buffer: Buffer, memory: Plan, results: Mapping[Buffer, int]) -> Place:
+    """Where a kernel writes."""
+    home = memory.inside.get(buffer, buffer)
+    if home in results:
+        return Place(f"result {results[home]}", 0, buffer.bytes)
+    if home in memory.offsets:
+        late = memory.arenas.get(home)
+        return Place("arena" if late is None else f"late arena {late}", memory.offsets[home], buffer.bytes)
+    return Place("state", 0, buffer.bytes)
 
 
 def _places(memory: Plan) -> list[Expr]:

@@ -16,6 +16,7 @@ from ..values.size_history import SizeHistory
 
 if TYPE_CHECKING:
     from duograph.passes.memory.recompute import Recomputation
+    from duograph.runtime.report import Place
 
     from ..static import Handler
 
@@ -38,6 +39,8 @@ class KernelLine:
     times: int = 1  # how often it runs in a call
     per_turn: bool = False  # and that in each turn of a loop of unknown length
     way: str = ""  # in which a contraction is made: see `dg.tune`
+    scopes: tuple[str, ...] = ()  # of what it computes: in `duograph.graph`, the names of operations
+    writes: tuple[Place, ...] = ()  # where in memory its results lie
 
     @property
     def location(self) -> str:
@@ -181,7 +184,7 @@ def static_side(built: Any) -> Side:
     for kernel in report.kernels:
         where = kernel.location
         line = KernelLine(kernel.expression, flops=kernel.flops, bytes=kernel.bytes, times=kernel.times, per_turn=kernel.per_turn)
-        line.way = kernel.way
+        line.way, line.scopes, line.writes = kernel.way, kernel.scopes, kernel.writes
         if where is not None:
             line.file, line.line, line.function, line.text = where.file, where.line, where.function, where.text
         side.kernel_list.append(line)
