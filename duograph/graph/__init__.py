@@ -37,6 +37,7 @@ from .compat import *
 from .constants import *
 from .control_flow import *
 from .creation import *
+from .custom_gradients import *
 from .dtypes import *
 from .dtypes import bool as bool
 from .elements import *

@@ -87,7 +87,7 @@ def multiply(x: Operand, y: Operand, name: str | None = None) -> Any:
     return _MUL(x, y)
 
 
-@operation("FloorDiv", sizes=True)
+@operation("FloorDiv", sizes=True, called="floordiv")
 def floordiv(x: Operand, y: Operand, name: str | None = None) -> Any:
     """The quotient rounded towards minus infinity."""
     return _FLOORDIV(x, y)
@@ -99,7 +99,7 @@ def floormod(x: Operand, y: Operand, name: str | None = None) -> Any:
     return _MOD(x, y)
 
 
-@operation("RealDiv")
+@operation("RealDiv", called="truediv")
 def divide(x: Operand, y: Operand, name: str | None = None) -> Any:
     """x / y; integers give floats: float64, those of 8 and 16 bits float32."""
     dtypes = [v.dtype for v in (x, y) if isinstance(v, core.Tensor)]
@@ -200,19 +200,19 @@ def matmul(
 def _install() -> None:
     """The operators of Python on graph tensors."""
 
-    def both(function: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        return (lambda x, y: function(x, y)), (lambda x, y: function(y, x))
+    def both(function: Callable[..., Any], name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        return (lambda x, y: function(x, y, name=name)), (lambda x, y: function(y, x, name=name))
 
     table = {
         "add": add, "sub": subtract, "mul": multiply, "truediv": divide, "floordiv": floordiv, "mod": floormod, "pow": pow,
         "matmul": matmul, "and": logical_and, "or": logical_or, "xor": logical_xor,
     }  # fmt: skip
     for name, function in table.items():
-        forward, backward = both(function)
+        forward, backward = both(function, name)
         setattr(Tensor, f"__{name}__", forward)
         setattr(Tensor, f"__r{name}__", backward)
     for name, function in {"lt": less, "le": less_equal, "gt": greater, "ge": greater_equal}.items():
-        setattr(Tensor, f"__{name}__", both(function)[0])
+        setattr(Tensor, f"__{name}__", lambda x, y, function=function: function(x, y))
     for name, function in {"neg": negative, "invert": logical_not, "abs": abs}.items():
         setattr(Tensor, f"__{name}__", lambda x, function=function: function(x))
 

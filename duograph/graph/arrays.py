@@ -12,7 +12,7 @@ from duograph.errors import ArgumentError, DimensionError, DTypeError, ShapeErro
 from .constants import convert_to_tensor
 from .definition import Numbers, Operand, Operands, operation
 from .dtypes import as_dtype
-from .elements import Tensor
+from .elements import Slot, Tensor
 from .inference import RunSizes
 from .resolving import as_tensor
 from .shapes import PartialType, TensorShape, sizes_of
@@ -153,7 +153,14 @@ def broadcast_dynamic_shape(shape_x: Operand, shape_y: Operand, name: str | None
 # ---- shapes
 
 
-@operation("Reshape", sizes=True)
+def _reshaped_type(*types: PartialType, tensor: Slot, shape: Any) -> Any:
+    """A shape that is given in numbers is known whatever is known of the tensor."""
+    type = types[tensor.index]
+    given = isinstance(shape, (list, tuple)) and all(x.__class__ is int and x >= 0 for x in shape)
+    return PartialType(type.dtype, tuple(shape)) if given and None in (type.sizes or (None,)) else NotImplemented
+
+
+@operation("Reshape", sizes=True, infer=_reshaped_type)
 def reshape(tensor: Operand, shape: Numbers, name: str | None = None) -> Any:
     """The same elements in another shape; one size may be -1."""
     return as_tensor(tensor).reshape(as_numbers(shape))
@@ -184,7 +191,7 @@ def expand_dims(input: Operand, axis: Numbers = None, name: str | None = None, d
     return as_tensor(input).unsqueeze(where)
 
 
-@operation("Transpose", aliases={"x": "a"})
+@operation("Transpose", aliases={"x": "a"}, called="transpose")
 def transpose(a: Operand, perm: Numbers = None, name: str | None = "transpose", conjugate: bool = False) -> Any:
     """With the dimensions in another order: dimension i is dimension perm[i] of `a`. Without `perm`: the other way round."""
     order = as_numbers(perm)
@@ -220,7 +227,7 @@ def repeat(input: Operand, repeats: Operand, axis: Any = None, name: str | None 
 # ---- several tensors
 
 
-@operation("ConcatV2", sizes=True)
+@operation("ConcatV2", sizes=True, called="concat")
 def concat(values: Operands, axis: Numbers, name: str | None = "concat") -> Any:
     """Tensors one behind the other along a dimension.
 
@@ -238,7 +245,7 @@ def concat(values: Operands, axis: Numbers, name: str | None = "concat") -> Any:
     return dg.cat([as_tensor(x) for x in parts], as_number(axis))
 
 
-@operation("Pack", sizes=True)
+@operation("Pack", sizes=True, called="stack")
 def stack(values: Operands, axis: int = 0, name: str | None = "stack") -> Any:
     """Tensors of one shape along a new dimension."""
     parts = list(values) if isinstance(values, list) else list(as_tensor(values))
@@ -277,7 +284,7 @@ def unstack(value: Any, num: int | None = None, axis: int = 0, name: str = "unst
     return made
 
 
-@operation("Split", sizes=True)
+@operation("Split", sizes=True, called="split")
 def split(
     value: Operand, num_or_size_splits: Numbers, axis: Numbers = 0, num: int | None = None, name: str | None = "split"
 ) -> Any:

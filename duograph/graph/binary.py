@@ -70,7 +70,7 @@ minimum = _pairwise("Minimum", dg.minimum, "The smaller of x and y; NaN where on
 squared_difference = _pairwise("SquaredDifference", lambda x, y: (x - y) * (x - y), "(x - y) squared.")
 equal = _pairwise("Equal", dg.eq, "Where x and y are equal.", differentiable=False)
 not_equal = _pairwise("NotEqual", dg.ne, "Where x and y differ.", differentiable=False)
-div = _pairwise("Div", _divided, "x / y; of integers, the quotient rounded towards minus infinity.")
+div = _pairwise("Div", _divided, "x / y; of integers, the quotient rounded towards minus infinity.", called="div")
 div_no_nan = _pairwise("DivNoNan", _without_nan, "x / y, and 0 where y is 0; its gradient is 0 there, too.")
 truncatediv = _pairwise("TruncateDiv", _truncated, "The quotient rounded towards 0.")
 truncatemod = _pairwise("TruncateMod", dg.fmod, "The remainder that has the sign of x.")

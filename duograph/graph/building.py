@@ -42,6 +42,9 @@ class GraphKeys:
     TRAIN_OP = "train_op"
     GLOBAL_STEP = "global_step"
     INIT_OP = "init_op"
+    LOCAL_INIT_OP = "local_init_op"
+    SAVERS = "savers"
+    SUMMARY_OP = "summary_op"
     ASSERTS = "asserts"
     WEIGHTS = "weights"
     BIASES = "biases"
@@ -416,7 +419,7 @@ class Graph:
         if self._finalized:
             self._check_open()
         if name is None:
-            name = definition.type
+            name = definition.called
         elif not _VALID_NAME.match(name):
             raise ArgumentError(
                 f"{definition.type}: {name!r} is no name of an operation",

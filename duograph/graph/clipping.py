@@ -17,13 +17,13 @@ from .slicing import as_numbers
 __all__ = ["clip_by_average_norm", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "global_norm"]
 
 
-@operation("ClipByValue", aliases={"min": "clip_value_min", "max": "clip_value_max"})
+@operation("ClipByValue", aliases={"min": "clip_value_min", "max": "clip_value_max"}, called="clip_by_value")
 def clip_by_value(t: Operand, clip_value_min: Operand, clip_value_max: Operand, name: str | None = None) -> Any:
     """t with values below and above the bounds replaced by these; the gradient is 0 there."""
     return dg.clamp(t, clip_value_min, clip_value_max).to(t.dtype)
 
 
-@operation("ClipByNorm")
+@operation("ClipByNorm", called="clip_by_norm")
 def clip_by_norm(t: Operand, clip_norm: Operand, axes: Numbers = None, name: str | None = None) -> Any:
     """t made shorter so that its length, over all dimensions or over `axes`, is at most `clip_norm`."""
     dims = as_numbers(axes)

@@ -28,13 +28,13 @@ def _sizes(shape: Any) -> list[Any]:
     return list(found) if isinstance(found, (list, tuple)) else [found]
 
 
-@operation("Zeros")
+@operation("Zeros", called="zeros")
 def zeros(shape: Numbers, dtype: Any = core.float32, name: str | None = None) -> Any:
     """Zeros; sizes may be tensors."""
     return dg.zeros(_sizes(shape), dtype=as_dtype(dtype))
 
 
-@operation("Ones")
+@operation("Ones", called="ones")
 def ones(shape: Numbers, dtype: Any = core.float32, name: str | None = None) -> Any:
     """Ones; sizes may be tensors."""
     return dg.ones(_sizes(shape), dtype=as_dtype(dtype))
@@ -46,13 +46,13 @@ def fill(dims: Numbers, value: Operand, name: str | None = None, layout: Any = N
     return as_tensor(value).expand(_sizes(dims)).clone()
 
 
-@operation("ZerosLike", differentiable=False, aliases={"input": "tensor"})
+@operation("ZerosLike", differentiable=False, aliases={"input": "tensor"}, called="zeros_like")
 def zeros_like(tensor: Operand, dtype: Any = None, name: str | None = None, optimize: bool = True) -> Any:
     """Zeros of the shape of a tensor."""
     return dg.zeros_like(tensor, dtype=None if dtype is None else as_dtype(dtype))
 
 
-@operation("OnesLike", differentiable=False, aliases={"input": "tensor"})
+@operation("OnesLike", differentiable=False, aliases={"input": "tensor"}, called="ones_like")
 def ones_like(tensor: Operand, dtype: Any = None, name: str | None = None, optimize: bool = True) -> Any:
     """Ones of the shape of a tensor."""
     return dg.ones_like(tensor, dtype=None if dtype is None else as_dtype(dtype))
@@ -122,7 +122,7 @@ def eye(
     return made if batch_shape is None else made.expand([*_sizes(batch_shape), rows, columns]).clone()
 
 
-@operation("OneHot", differentiable=False)
+@operation("OneHot", differentiable=False, called="one_hot")
 def one_hot(
     indices: Operand,
     depth: Numbers,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -51,9 +52,10 @@ class Definition:
     """One type of operation.
 
     evaluate   (run, node) -> its outputs, where the plain call of `function` will not do
-    infer      (arguments) -> the outputs' types, where running `function` on types will not do
+    infer      (arguments) -> the outputs' types, where running `function` on types will not do; NotImplemented where it will
     sizes      whether `function` takes numbers of the run (sizes of shapes) where it says Tensor
     host       (arguments, with NumPy's values for tensors) -> the output, made behind the program: for what is no tensor
+    called     what an operation is called that is given no name
     late       it runs when all is done that does not come behind it: it overwrites what others may read
     draws      it gives something else at each run
     differentiable  whether gradients go through it
@@ -71,8 +73,10 @@ class Definition:
         aliases: Mapping[str, str] | None = None,
         host: Callable[..., Any] | None = None,
         late: bool = False,
+        called: str | None = None,
     ) -> None:
         self.type = type
+        self.called = called or type
         self.function = function
         self.evaluate = evaluate
         self.infer = infer
@@ -244,6 +248,8 @@ def filled(template: Any, values: Sequence[Any]) -> Any:
         return {key: filled(x, values) for key, x in template.items()}
     if isinstance(template, tuple):
         return kind(*[filled(x, values) for x in template])
+    if kind is OrderedDict:
+        return OrderedDict((key, filled(x, values)) for key, x in template.items())
     return template
 
 
@@ -256,7 +262,8 @@ def structure_of(value: Any, leaves: list[Any], is_leaf: Callable[[Any], bool]) 
         made = [structure_of(x, leaves, is_leaf) for x in value]
         return type(value)(*made) if hasattr(value, "_fields") else type(value)(made)
     if isinstance(value, dict):
-        return {key: structure_of(x, leaves, is_leaf) for key, x in value.items()}
+        found = {key: structure_of(x, leaves, is_leaf) for key, x in value.items()}
+        return OrderedDict(found) if isinstance(value, OrderedDict) else found
     return value
 
 

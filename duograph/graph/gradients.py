@@ -11,7 +11,7 @@ from duograph.errors import ArgumentError, GradError
 from .constants import convert_to_tensor
 from .definition import Definition
 from .elements import Operation, Slot, Tensor
-from .resolving import Run, needed
+from .resolving import Run, as_tensor, needed
 
 __all__ = ["UnconnectedGradients", "gradients", "hessians"]
 
@@ -32,7 +32,7 @@ def _evaluate(run: Run, node: Operation) -> Any:
     with autograd.enable_grad():
         values = [run.tensor(y) for y in ys]
         seeds = [run.tensor(g) for g in given] or [None] * len(values)
-        sources = [run.tensor(x) for x in xs]
+        sources = [as_tensor(run.held(x)) for x in xs]
         pairs = [(y, _seed(y, s)) for y, s in zip(values, seeds) if y.requires_grad]
         wanted = [x for x in sources if x.requires_grad]
         found: dict[int, Any] = {}
@@ -64,14 +64,14 @@ def _seed(y: Any, seed: Any) -> Any:
 def _stopped(run: Run, ys: Sequence[Tensor], xs: Sequence[Tensor], stops: Sequence[Tensor]) -> Run:
     """The values of `ys` once more, with `stops` as constants."""
     fed = {x: run.tensor(x).detach() for x in stops}
-    fed |= {x: run.tensor(x) for x in xs if x not in fed}
+    fed |= {x: as_tensor(run.held(x)) for x in xs if x not in fed}
     again = Run(run.state, fed, (), run.leaves)
     nodes = needed(ys, fed)
     for node in nodes:
         if not node.inputs and node.outputs and node.outputs[0] in run.values:
             again.values.update({output: run.values[output] for output in node.outputs if output in run.values})
     again.go(nodes)
-    again.values.update({x: run.value(x) for x in xs})
+    again.values.update({x: run.held(x) for x in xs})
     return again
 
 
@@ -182,6 +182,24 @@ def _connected(ys: Sequence[Tensor], xs: Sequence[Tensor], stops: Sequence[Tenso
             continue
         waiting.extend(x for x in (*node.inputs, *node.attrs.get("captures", ())) if x.dtype.is_floating_point)
     return found
+
+
+def written_before(nodes: Sequence[Operation]) -> frozenset[Tensor]:
+    """The variables that are written before gradients are taken, which may need the values that were read before."""
+    written: set[Tensor] = set()
+    found: set[Tensor] = set()
+    for node in nodes:
+        if node.definition is _GRADIENT:
+            found |= written
+        written |= _written(node)
+    return frozenset(found)
+
+
+def _written(node: Operation) -> set[Tensor]:
+    inside = [_written(inner) for region in node.regions for inner in region.nodes]  # type: ignore[arg-type]
+    if node.definition.stateful:
+        inside.append({x for x in node.inputs[: node.attrs.get("written", 1)] if x.node.op == "VariableV2"})
+    return set().union(*inside)
 
 
 def passed_through(nodes: Sequence[Operation], fed: Iterable[Tensor]) -> set[Tensor]:

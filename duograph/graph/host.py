@@ -10,7 +10,8 @@ import numpy as np
 
 import duograph as dg
 from duograph import _core as core
-from duograph.errors import ArgumentError, DomainError, GraphError
+from duograph.errors import ArgumentError, CaptureError, DomainError, GraphError
+from duograph.tensors.creation import from_numpy
 
 from .building import get_default_graph
 from .constants import convert_to_tensor
@@ -207,8 +208,10 @@ def verify_tensor_all_finite(t: Any, msg: str, name: str | None = None) -> Tenso
 def _called(run: Run, node: Operation) -> Any:
     """A call inside of a program: the shapes of its results are known."""
     function, types = node.attrs["function"], [x.type for x in node.outputs]
+    if not core.tracing():
+        return [from_numpy(x) for x in run_function(node, [run.tensor(x).detach().numpy() for x in node.inputs])]
     if any(t.sizes is None or None in t.sizes for t in types):
-        raise GraphError(
+        raise CaptureError(
             f"py_func: the shape of what {_title(function)} gives is unknown, and in a branch or loop it has to be known",
             [node.built_at],
             hint="say it where the operation is built: y.set_shape([…])",

@@ -61,9 +61,10 @@ def result_types(definition: Definition, attrs: dict[str, Any], inputs: Sequence
     types = tuple(tensor.type for tensor in inputs)
     if definition.infer is not None:
         found = definition.infer(*types, **attrs)
-        return (
-            found if isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], (list, tuple)) else _as_result(found)
-        )
+        if isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], (list, tuple)):
+            return found
+        if found is not NotImplemented:
+            return _as_result(found)
     try:
         key = (definition, types, _frozen(attrs))
         known = _known.get(key)

@@ -19,7 +19,7 @@ from duograph.errors import CaptureError, CaptureWarning, Error, GraphError
 from .definition import filled
 from .dtypes import numpy_dtype, string
 from .elements import Operation, Slot, Tensor
-from .gradients import _GRADIENT, passed_through
+from .gradients import _GRADIENT, passed_through, written_before
 from .resolving import Run, as_tensor, needed, note_operation
 from .stages import Stages
 from .state import State
@@ -56,6 +56,7 @@ class Plan:
         self.host = HostPart([node for node in everything if node.definition.host is not None])
         results = dict.fromkeys([*self.fetches, *self.host.reads])
         self.tensors = [x for x in results if isinstance(x, Tensor) and x not in fed and x not in self.host.gives]
+        self.changing = written_before(self.nodes)
         self.gradients = any(node.definition is _GRADIENT for node in self.nodes)
         self.leaves = {
             node.inputs[slot.index] for node in self.nodes if node.definition is _GRADIENT for slot in node.attrs["xs"]
@@ -77,7 +78,7 @@ class Plan:
         """The fetched tensors for what is fed: called with traced tensors by a capture, with real ones where nothing is kept."""
         fed = dict(zip(self.feeds, values))
         run = Run(self.state, {x: leaf_of(x, value, self.leaves) for x, value in fed.items()}, self.tensors, self.leaves)
-        run.through = frozenset(self.through)
+        run.through, run.changing = frozenset(self.through), self.changing
         for tensor in self.through:
             del run.values[tensor]
         with enable_grad() if self.gradients else no_grad():

@@ -85,6 +85,7 @@ reduce_logsumexp = _reduction(
     "LogSumExp",
     lambda x, d, k: dg.logsumexp(x, _all_dims(x, d), k),
     "reduce_logsumexp log(sum(exp(x))), without overflow.",
+    called="ReduceLogSumExp",
 )
 reduce_variance = _reduction(
     "Variance",

@@ -108,6 +108,7 @@ class Run:
         self.copies: dict[Tensor, Any] = {}
         self.leaves = frozenset(leaves)  # gradients are asked with respect to these
         self.through: frozenset[Tensor] = frozenset()  # fed, but gradients go on to what they would be computed from
+        self.changing: frozenset[Tensor] = frozenset()  # variables that are written before gradients: reads are copies
         self.outer: Run | None = None
         self.again = False  # gradients are recorded, to be differentiated by who called
         self.dry = False  # only shapes are looked for: nothing is written
@@ -115,11 +116,16 @@ class Run:
     def inner(self) -> Run:
         """The same for the inside of a branch or a turn of a loop."""
         made = Run(self.state, {}, (), self.leaves)
-        made.outer, made.dry, made.again = self, self.dry, self.again
+        made.outer, made.dry, made.again, made.changing = self, self.dry, self.again, self.changing
         return made
 
     def value(self, tensor: Tensor) -> Any:
         """The value of a tensor."""
+        found = self.held(tensor)
+        return found.clone() if tensor in self.changing else found
+
+    def held(self, tensor: Tensor) -> Any:
+        """The value of a tensor; of a variable, its memory."""
         run: Run | None = self
         while run is not None:
             if tensor in run.values:

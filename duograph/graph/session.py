@@ -47,6 +47,8 @@ class ConfigProto:
 class RunOptions:
     """Options of one run: taken and kept."""
 
+    NO_TRACE, SOFTWARE_TRACE, HARDWARE_TRACE, FULL_TRACE = range(4)
+
     def __init__(self, **options: Any) -> None:
         self.__dict__.update(options)
 

@@ -12,7 +12,7 @@ from .elements import Tensor, known_value
 from .inference import RunSizes
 
 
-@operation("StridedSlice", sizes=True)
+@operation("StridedSlice", sizes=True, called="strided_slice")
 def strided_slice_(input: Operand, key: Numbers, name: str | None = None) -> Any:
     """input[key], with slices in `key` as ("slice", start, stop, step)."""
     parts = [slice(*part[1:]) if isinstance(part, tuple) and part[:1] == ("slice",) else part for part in key]

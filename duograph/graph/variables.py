@@ -139,6 +139,11 @@ class Variable(Tensor):
 
         return count_up_to(self, limit)
 
+    def eval(self, session: Any = None, feed_dict: Any = None) -> Any:  # type: ignore[override]
+        """Its value as a NumPy array, in a session: by default the innermost `with tf.Session()`."""
+        session, feed_dict = (feed_dict, session) if isinstance(session, dict) else (session, feed_dict)
+        return super().eval(feed_dict, session)
+
     def load(self, value: Any, session: Any = None) -> None:
         """Gives it a value in a session, without adding to the graph."""
         from .session import session_for

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import duograph.graph as tf
-from duograph.errors import GraphError
+from duograph.errors import CaptureWarning, GraphError
 from duograph.graph.definition import Definition
 from duograph.graph.shapes import PartialType
 
@@ -73,3 +73,12 @@ def test_texts_that_are_fed_make_no_new_programs():
 def test_branches_cannot_hold_them():
     with pytest.raises(GraphError, match=r"Printed: is made when the program is done: it cannot be inside of a tf.cond"):
         tf.cond(tf.constant(True), lambda: PRINTED("%d", tf.constant(1)), lambda: tf.constant("no"))
+
+
+def test_a_function_of_unknown_shape_in_a_loop_runs_without_a_program():
+    x = tf.constant([1.0, 2.0, 3.0])
+    doubled = lambda v: (v * 2).astype(np.float32)  # noqa: E731
+    _, y = tf.while_loop(lambda i, v: i < 3, lambda i, v: (i + 1, tf.reshape(tf.py_func(doubled, [v], tf.float32), [3])), [0, x])
+    assert y.shape.as_list() == [3]
+    with tf.Session() as session, pytest.warns(CaptureWarning, match="py_func"):
+        assert session.run(y).tolist() == [8.0, 16.0, 24.0]

@@ -166,3 +166,12 @@ def test_names_that_are_not_there_say_what_is():
     with pytest.raises(GraphError, match=r"tf.train.Checkpoint: (.|\n)*tf.train.Saver"):
         tf.train.Checkpoint()
     assert not hasattr(tf.train, "start_queue_runners") and not hasattr(tf.train, "nothing_of_this_name")
+
+
+def test_a_second_session_on_a_finished_graph(tmp_path):
+    step = tf.train.get_or_create_global_step()
+    count = step.assign_add(1)
+    with tf.train.MonitoredTrainingSession(checkpoint_dir=str(tmp_path), save_checkpoint_steps=1) as session:
+        session.run(count)
+    with tf.train.SingularMonitoredSession(checkpoint_dir=str(tmp_path)) as session:
+        assert session.run(step) == 1

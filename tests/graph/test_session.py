@@ -1,6 +1,6 @@
 """Sessions: feeding, fetching, variables, gradients, and what goes wrong."""
 
-from collections import namedtuple
+from collections import OrderedDict, namedtuple
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -299,3 +299,19 @@ def test_gradients_go_through_what_is_fed():
         assert session.run(tf.gradients(d, c), {c: 5.0}) == [10.0]
         with pytest.raises(ShapeError, match=r"shape \(2,\)"):
             session.run(tf.gradients(tf.placeholder_with_default([1.0], None) * d, a), {a: 2.0, b: 3.0, c: [1.0, 2.0]})
+
+
+def test_what_operators_are_called():
+    a = tf.constant([[1.0, 2.0]], name="a")
+    made = [a + a, 1.0 - a, a * a, a / a, a**2.0, a[0], tf.concat([a, a], 0), tf.stack([a, a]), tf.transpose(a), tf.add(a, a)]
+    names = ["add", "sub", "mul", "truediv", "pow", "strided_slice", "concat", "stack", "transpose", "Add_1"]
+    assert [x.op.name for x in made] == names
+
+
+def test_the_value_of_a_variable_and_ordered_dicts():
+    v = tf.Variable(3.0)
+    with tf.Session() as session:
+        session.run(v.initializer)
+        assert v.eval(session) == v.eval() == v.eval(session=session) == 3.0
+        found = session.run(OrderedDict([("z", v), ("a", v + 1.0)]))
+    assert isinstance(found, OrderedDict) and list(found.items()) == [("z", 3.0), ("a", 4.0)]

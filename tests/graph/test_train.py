@@ -351,3 +351,27 @@ def test_global_step():
         tf.train.create_global_step()
     with pytest.raises(GraphError, match="the global step is one integer"):
         tf.train.assert_global_step(tf.constant(1.0))
+
+
+def test_gradients_are_those_of_the_values_that_were_read_before_an_assignment():
+    w, average = tf.Variable([2.0, 3.0], name="w"), tf.Variable([10.0, 20.0], trainable=False)
+    loss = tf.reduce_sum(w * average)
+    with tf.control_dependencies([tf.assign(average, average * 0.0)]):
+        step = tf.train.GradientDescentOptimizer(0.1).minimize(loss)
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        session.run(step)
+        np.testing.assert_allclose(session.run(w), [1.0, 1.0], rtol=1e-6)
+        assert session.run(average).tolist() == [0.0, 0.0]
+
+
+def test_one_optimizer_behind_another_in_one_run():
+    w, u = tf.Variable(2.0), tf.Variable(3.0)
+    first = tf.train.GradientDescentOptimizer(0.1).minimize(w * w * u, var_list=[w])
+    second_loss = u * u * w
+    with tf.control_dependencies([first]):
+        second = tf.train.GradientDescentOptimizer(0.1).minimize(second_loss, var_list=[u])
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        session.run(second)
+        np.testing.assert_allclose(session.run([w, u]), [2.0 - 0.1 * 12.0, 3.0 - 0.1 * 12.0], rtol=1e-6)

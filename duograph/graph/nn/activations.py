@@ -202,7 +202,7 @@ def l2_loss(t: Operand, name: str | None = None) -> Any:
     return (t * t).sum() / 2
 
 
-@operation("XWPlusB")
+@operation("XWPlusB", called="xw_plus_b")
 def xw_plus_b(x: Operand, weights: Operand, biases: Operand, name: str | None = None) -> Any:
     """x @ weights + biases.
 

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 
-@operation("L2Normalize", aliases={"dim": "axis"})
+@operation("L2Normalize", aliases={"dim": "axis"}, called="l2_normalize")
 def l2_normalize(x: Operand, axis: Any = None, epsilon: float = 1e-12, name: str | None = None) -> Any:
     """x / sqrt(max(sum(x²), epsilon)), with the sum along `axis`: a number, several, or None for all."""
     squares = (x * x).sum(axis, keepdim=True) if axis is not None else (x * x).sum()

@@ -46,7 +46,7 @@ def _reversed(x: Operand, lengths: Operand, time_axis: int, name: str | None = N
     return found.transpose(0, 1) if time_axis == 0 else found
 
 
-@operation("ConcatV2")
+@operation("ConcatV2", called="concat")
 def _joined(a: Operand, b: Operand, name: str | None = None) -> Any:
     return dg.cat([a, b], -1)
 

@@ -66,16 +66,28 @@ class Scaffold:
     def finalize(self) -> Scaffold:
         """Makes what is left out, and finalizes the graph."""
         graph = get_default_graph()
-        if self.init_op is None:
-            self.init_op = variables_initializer(global_variables())
-        if self.local_init_op is None:
-            self.local_init_op = group(
-                *[v.initializer for v in local_variables()], *graph.get_collection("table_initializer"), name="init_local"
-            )
-        if self.saver is None:
-            self.saver = Saver(allow_empty=True)
+        self.init_op = self._of(graph, GraphKeys.INIT_OP, self.init_op, lambda: variables_initializer(global_variables()))
+        tables = graph.get_collection("table_initializer")
+        self.local_init_op = self._of(
+            graph,
+            GraphKeys.LOCAL_INIT_OP,
+            self.local_init_op,
+            lambda: group(*[v.initializer for v in local_variables()], *tables, name="init_local"),
+        )
+        self.saver = self._of(graph, GraphKeys.SAVERS, self.saver, lambda: Saver(allow_empty=True))
         graph.finalize()
         return self
+
+    @staticmethod
+    def _of(graph: Graph, collection: str, given: Any, make: Callable[[], Any]) -> Any:
+        """What is given; or what an earlier session on this graph had; or made, and kept for later ones."""
+        if given is not None:
+            return given
+        kept = graph.get_collection(collection)
+        if not kept:
+            kept = [make()]
+            graph.add_to_collection(collection, kept[0])
+        return kept[0]
 
 
 class SessionCreator:
