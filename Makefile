@@ -26,7 +26,7 @@ $(VENV)/.examples: pyproject.toml | $(VENV)/.base
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/.examples
-	$(BIN)/pip install -q pytest pytest-timeout pytest-xdist mpmath torch==2.13.0 tensorboardX tensorboard networkx
+	$(BIN)/pip install -q pytest pytest-timeout pytest-xdist mpmath torch==2.13.0 tensorboardX tensorboard networkx onnx onnxruntime onnxscript typer rich
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.test
@@ -34,7 +34,7 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/.test
 	@touch $@
 
 $(VENV)/.bench: pyproject.toml | $(VENV)/.test
-	$(BIN)/pip install -q jax onnxruntime onnx openvino tensorflow-cpu paddlepaddle
+	$(BIN)/pip install -q jax openvino tensorflow-cpu paddlepaddle
 	@touch $@
 
 demo: core $(VENV)/.examples

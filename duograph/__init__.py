@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from . import linalg as linalg
     from . import models as models
     from . import nn as nn
+    from . import onnx as onnx
     from . import ops as ops
     from . import optim as optim
     from . import special as special
@@ -149,6 +150,7 @@ _LAZY = {
     "linalg.systems": ("inverse",),
     "models": (),
     "nn": (),
+    "onnx": (),
     "ops": (),
     "ops.randomness.generators": ("Generator", "default_generator"),
     "optim": (),
