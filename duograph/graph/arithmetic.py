@@ -66,40 +66,40 @@ _MUL, _FLOORDIV = _of_numbers(dg.mul, operator.mul), _of_numbers(dg.floor_divide
 _MOD = _of_numbers(dg.remainder, operator.mod)
 
 
-@operation("Add", sizes=True)
+@operation("Add", sizes=True, stretches=True)
 @any_layout
 def add(x: Operand, y: Operand, name: str | None = None) -> Any:
     """x + y."""
     return _ADD(x, y)
 
 
-@operation("Sub", sizes=True)
+@operation("Sub", sizes=True, stretches=True)
 @any_layout
 def subtract(x: Operand, y: Operand, name: str | None = None) -> Any:
     """x - y."""
     return _SUB(x, y)
 
 
-@operation("Mul", sizes=True)
+@operation("Mul", sizes=True, stretches=True)
 @any_layout
 def multiply(x: Operand, y: Operand, name: str | None = None) -> Any:
     """x * y."""
     return _MUL(x, y)
 
 
-@operation("FloorDiv", sizes=True, called="floordiv")
+@operation("FloorDiv", sizes=True, called="floordiv", stretches=True)
 def floordiv(x: Operand, y: Operand, name: str | None = None) -> Any:
     """The quotient rounded towards minus infinity."""
     return _FLOORDIV(x, y)
 
 
-@operation("FloorMod", sizes=True)
+@operation("FloorMod", sizes=True, stretches=True)
 def floormod(x: Operand, y: Operand, name: str | None = None) -> Any:
     """The remainder that has the sign of y."""
     return _MOD(x, y)
 
 
-@operation("RealDiv", called="truediv")
+@operation("RealDiv", called="truediv", stretches=True)
 def divide(x: Operand, y: Operand, name: str | None = None) -> Any:
     """x / y; integers give floats: float64, those of 8 and 16 bits float32."""
     dtypes = [v.dtype for v in (x, y) if isinstance(v, core.Tensor)]
@@ -109,7 +109,7 @@ def divide(x: Operand, y: Operand, name: str | None = None) -> Any:
     return dg.true_divide(x, y)
 
 
-@operation("Pow")
+@operation("Pow", stretches=True)
 def pow(x: Operand, y: Operand, name: str | None = None) -> Any:
     """x to the power of y."""
     return dg.pow(x, y)
@@ -121,37 +121,37 @@ def negative(x: Operand, name: str | None = None) -> Any:
     return -x
 
 
-@operation("Less", differentiable=False)
+@operation("Less", differentiable=False, stretches=True)
 def less(x: Operand, y: Operand, name: str | None = None) -> Any:
     """x < y."""
     return dg.lt(x, y)
 
 
-@operation("LessEqual", differentiable=False)
+@operation("LessEqual", differentiable=False, stretches=True)
 def less_equal(x: Operand, y: Operand, name: str | None = None) -> Any:
     """x <= y."""
     return dg.le(x, y)
 
 
-@operation("Greater", differentiable=False)
+@operation("Greater", differentiable=False, stretches=True)
 def greater(x: Operand, y: Operand, name: str | None = None) -> Any:
     """x > y."""
     return dg.gt(x, y)
 
 
-@operation("GreaterEqual", differentiable=False)
+@operation("GreaterEqual", differentiable=False, stretches=True)
 def greater_equal(x: Operand, y: Operand, name: str | None = None) -> Any:
     """x >= y."""
     return dg.ge(x, y)
 
 
-@operation("LogicalAnd", differentiable=False)
+@operation("LogicalAnd", differentiable=False, stretches=True)
 def logical_and(x: Operand, y: Operand, name: str | None = None) -> Any:
     """x and y."""
     return dg.logical_and(x, y)
 
 
-@operation("LogicalOr", differentiable=False)
+@operation("LogicalOr", differentiable=False, stretches=True)
 def logical_or(x: Operand, y: Operand, name: str | None = None) -> Any:
     """x or y."""
     return dg.logical_or(x, y)
@@ -163,7 +163,7 @@ def logical_not(x: Operand, name: str | None = None) -> Any:
     return dg.logical_not(x)
 
 
-@operation("LogicalXor", differentiable=False)
+@operation("LogicalXor", differentiable=False, stretches=True)
 def logical_xor(x: Operand, y: Operand, name: str | None = None) -> Any:
     """Either x or y."""
     return dg.logical_xor(x, y)

@@ -7,13 +7,13 @@ from typing import Any
 
 import duograph as dg
 from duograph import _core as core
-from duograph.errors import ArgumentError, DimensionError, DTypeError, ShapeError
+from duograph.errors import ArgumentError, CaptureError, DimensionError, DTypeError, ShapeError
 
 from .constants import convert_to_tensor
 from .definition import Numbers, Operand, Operands, operation
 from .dtypes import as_dtype
 from .elements import Slot, Tensor
-from .inference import RunSizes
+from .inference import RunSizes, kept_types
 from .resolving import as_tensor
 from .shapes import PartialType, TensorShape, sizes_of
 from .slicing import as_number, as_numbers, plain_numbers
@@ -191,7 +191,16 @@ def expand_dims(input: Operand, axis: Numbers = None, name: str | None = None, d
     return as_tensor(input).unsqueeze(where)
 
 
-@operation("Transpose", aliases={"x": "a"}, called="transpose")
+def _transposed_type(*types: PartialType, **attrs: Any) -> Any:
+    """An order that only the run knows says nothing of the sizes."""
+    try:
+        return kept_types(transpose.definition, attrs, types)  # type: ignore[attr-defined]
+    except CaptureError:
+        type = types[attrs["a"].index]
+        return PartialType(type.dtype, None if type.sizes is None else (None,) * len(type.sizes))
+
+
+@operation("Transpose", aliases={"x": "a"}, called="transpose", infer=_transposed_type)
 def transpose(a: Operand, perm: Numbers = None, name: str | None = "transpose", conjugate: bool = False) -> Any:
     """With the dimensions in another order: dimension i is dimension perm[i] of `a`. Without `perm`: the other way round."""
     order = as_numbers(perm)

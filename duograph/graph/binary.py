@@ -31,7 +31,7 @@ def _pairwise(type: str, function: Callable[[Any, Any], Any], text: str, **optio
 
     compute.__name__ = compute.__qualname__ = type.lower()
     compute.__doc__ = text
-    return operation(type, **options)(compute)
+    return operation(type, stretches=True, **options)(compute)
 
 
 def _whole(*values: Any) -> bool:

@@ -52,6 +52,10 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str = "Cons
     graph = get_default_graph()
     if isinstance(value, Tensor):
         return value
+    if dtype is not None and as_dtype(dtype) is not string and _is_text(value):
+        raise DTypeError(
+            f"constant: {value!r} is a string, asked is {as_dtype(dtype).name}", hint="tf.string_to_number, or float(…)"
+        )
     held = (
         _text(value, dtype)
         if (dtype is not None and as_dtype(dtype) is string) or _is_text(value)

@@ -7,7 +7,7 @@ from typing import Any
 
 import duograph as dg
 from duograph import _core as core
-from duograph.errors import ArgumentError
+from duograph.errors import ArgumentError, DTypeError
 
 from .arrays import reshape
 from .constants import convert_to_tensor
@@ -143,6 +143,8 @@ def one_hot(
     ...     session.run(tf.one_hot([1, 3], 3)).tolist()
     [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
     """
+    if indices.dtype.is_floating_point:
+        raise DTypeError(f"one_hot: indices are {indices.dtype.name}, they must be integers", hint="tf.cast(indices, tf.int32)")
     place = -1 if axis is None else axis
     given = [v for v in (on_value, off_value) if v is not None]
     kind = as_dtype(dtype) if dtype is not None else as_tensor(given[0]).dtype if given else core.float32

@@ -57,6 +57,7 @@ class Definition:
     host       (arguments, with NumPy's values for tensors) -> the output, made behind the program: for what is no tensor
     called     what an operation is called that is given no name
     late       it runs when all is done that does not come behind it: it overwrites what others may read
+    stretches  shapes of tensors are stretched to fit each other, where they do
     draws      it gives something else at each run
     differentiable  whether gradients go through it
     """
@@ -74,6 +75,7 @@ class Definition:
         host: Callable[..., Any] | None = None,
         late: bool = False,
         called: str | None = None,
+        stretches: bool = False,
     ) -> None:
         self.type = type
         self.called = called or type
@@ -85,6 +87,7 @@ class Definition:
         self.stateful = stateful
         self.host = host
         self.late = late
+        self.stretches = stretches
         self.aliases = dict(aliases or {})
         parameters = inspect.signature(function).parameters
         annotations = function.__annotations__
@@ -183,7 +186,7 @@ class Packing:
         """Any other argument, with the tensors in it."""
         if isinstance(value, Tensor):
             numbers = numbers_in(value) if kind == NUMBERS else None
-            return self.slot(value) if numbers is None else self.pack(numbers)
+            return self.slot(value) if numbers is None else self.pack(numbers, kind)
         if isinstance(value, (list, tuple)):
             made = [self.pack(x, kind) for x in value]
             return type(value)(*made) if hasattr(value, "_fields") else type(value)(made)
@@ -218,6 +221,13 @@ def numbers_in(tensor: Tensor) -> Any:
     node = tensor.node
     if node.op == "Const":
         return getattr(node.attrs["value"], "plain", None)
+    if node.op == "Shape" and node.inputs and node.inputs[0].type.sizes is not None:
+        sizes = node.inputs[0].type.sizes
+        return [tensor[i] if size is None else size for i, size in enumerate(sizes)]
+    if node.op == "StridedSlice" and node.inputs[0].node.op == "Shape":
+        given, key = node.inputs[0].node.inputs[0].type.sizes, node.attrs["key"]
+        one = given is not None and len(key) == 1 and key[0].__class__ is int and -len(given) <= key[0] < len(given)
+        return given[key[0]] if one and given is not None else None
     if node.op == "Pack" and node.attrs.get("axis", 0) == 0 and tensor.type.sizes is not None and len(tensor.type.sizes) == 1:
         parts = node.attrs["values"]
         return [node.inputs[x.index] if isinstance(x, Slot) else x for x in parts] if isinstance(parts, list) else None

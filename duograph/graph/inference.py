@@ -5,12 +5,13 @@ A size that is unknown while the graph is built is tried as several numbers: wha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph.autograd import no_grad
-from duograph.errors import Error
+from duograph.errors import DTypeError, Error, ShapeError
 from duograph.ir.builder import Builder, suspended
 from duograph.ir.dim import Dim
 from duograph.ir.graph import Value
@@ -19,13 +20,14 @@ from duograph.ops.tracing import wrap
 
 from .definition import NUMBERS, Definition, filled, structure_of
 from .elements import Slot, Tensor
-from .shapes import PartialType
+from .shapes import PartialType, TensorShape
 
 if TYPE_CHECKING:
     Types = Sequence[PartialType]
 
 # A size that nearly everything divides; another one; a size that stretches.
 _TRIED = (5040, 10080, 1)
+_UNKNOWN = re.compile(r"\b(5040|10080)\b")
 _RANKS = (2, 1, 4, 3, 0, 5)
 # Of vectors of sizes, which make as many dimensions.
 _LENGTHS = (2, 1, 3)
@@ -65,6 +67,11 @@ def result_types(definition: Definition, attrs: dict[str, Any], inputs: Sequence
             return found
         if found is not NotImplemented:
             return _as_result(found)
+    return kept_types(definition, attrs, types)
+
+
+def kept_types(definition: Definition, attrs: dict[str, Any], types: Types) -> tuple[Types, Any]:
+    """What running the function on types gives; each is run once."""
     try:
         key = (definition, types, _frozen(attrs))
         known = _known.get(key)
@@ -117,8 +124,15 @@ def _found(definition: Definition, attrs: dict[str, Any], types: Types) -> tuple
     if found:
         common, structure = _in_common(found)
         return (common if len(fitting) > 1 else [_without(t, *fitting) for t in common]), structure
+    if definition.stretches and failures and all(isinstance(error, ShapeError) for error in failures):
+        shapes = " and ".join(str(TensorShape(t.sizes)) for t in types)
+        raise ShapeError(f"{definition.called}: the shapes {shapes} do not fit each other")  # as not even sizes of 1 do
     texts = {(type(error), error.message) for error in failures}
     if len(texts) == 1 and len(failures) > 1:  # the unknown sizes have nothing to do with it
+        failures[0].operands = tuple(_UNKNOWN.sub("?", str(x)) for x in failures[0].operands)
+        raise failures[0]
+    if ranks == (0,) and failures and all(isinstance(error, IndexError) for error in failures):  # whatever the sizes are
+        failures[0].message = _UNKNOWN.sub("?", failures[0].message)
         raise failures[0]
     return _of_rank_alone(definition, attrs, types)
 
@@ -173,6 +187,10 @@ def run_on(definition: Definition, attrs: dict[str, Any], types: Types) -> tuple
             with builder:
                 values = [wrap(builder.input(TensorType(t.dtype, known(t)))) if t.dtype.code >= 0 else "" for t in types]
                 result = definition.function(**filled(attrs, values))
+        except (Error, AttributeError, TypeError):
+            if any(t.dtype.code < 0 for t in types) and definition.host is None:
+                raise DTypeError(f"{definition.called}: takes no strings", hint="strings are for tf.strings and names") from None
+            raise
         finally:
             core.set_tracing(tracing)
     return types_of(result)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -237,6 +237,14 @@ class Session:
                 f"run: {found.name!r} is inside of a {found.node.region.owner} and cannot be fed", [found.node.built_at]
             )
         return found
+
+    def partial_run_setup(self, fetches: Any, feeds: Any = None) -> NoReturn:
+        """GraphError: runs are whole here."""
+        raise GraphError(
+            "partial_run: a run cannot be left and gone on with", hint="session.run(fetches, feeds), with all of them"
+        )
+
+    partial_run = partial_run_setup
 
     def make_callable(
         self, fetches: Any, feed_list: Sequence[Any] | None = None, accept_options: bool = False

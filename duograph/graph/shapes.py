@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from duograph.errors import ShapeError
+from duograph.errors import ArgumentError, ShapeError
 from duograph.ir.types import DTypeLike, TensorType
 
 __all__ = ["Dimension", "TensorShape"]
@@ -98,6 +98,9 @@ def sizes_of(shape: Any) -> Sizes | None:
         return shape.sizes
     if isinstance(shape, (int, Dimension)):
         shape = (shape,)
+    for size in shape:
+        if isinstance(size, (str, bytes)):
+            raise ArgumentError(f"a size is a number or None, not {size!r}")
     sizes = tuple(None if size is None else size.value if isinstance(size, Dimension) else int(size) for size in shape)
     sizes = tuple(None if size == -1 else size for size in sizes)
     for size in sizes:

@@ -44,8 +44,10 @@ def _convolved(
     groups: int | None = None,
 ) -> Any:
     """A convolution by a kernel [*sizes, channels of a group, outputs]."""
-    rank = kernel.ndim - 2
+    rank = int(function[-2]) if function[-2].isdigit() else kernel.ndim - 2
     check_rank(function, x, rank)
+    if kernel.ndim != rank + 2:
+        raise ShapeError(f"{function}: the filter has shape {tuple(kernel.shape)}: expected {rank + 2} dimensions")
     steps = per_size(function, "strides", strides, rank, data_format)
     gaps = per_size(function, "dilations", dilations, rank, data_format)
     x = to_first(x, data_format)

@@ -6,9 +6,10 @@ from typing import Any
 
 import duograph as dg
 from duograph import _core as core
-from duograph.errors import ArgumentError, ShapeError
+from duograph.errors import ArgumentError, DTypeError, ShapeError
 from duograph.nn import functional as F
 
+from ..constants import convert_to_tensor
 from ..definition import Operand, operation
 from ..elements import Tensor
 
@@ -95,6 +96,13 @@ def sparse_softmax_cross_entropy_with_logits(
     array([0.6931472], dtype=float32)
     """
     _check_given("sparse_softmax_cross_entropy_with_logits", _sentinel, labels, logits)
+    labels = convert_to_tensor(labels)
+    if labels.dtype.kind not in "iu":
+        raise DTypeError(
+            f"sparse_softmax_cross_entropy_with_logits: labels are {labels.dtype.name}, they must be numbers of classes",
+            [labels.node.built_at],
+            hint="tf.cast(labels, tf.int64); of probabilities: softmax_cross_entropy_with_logits",
+        )
     made: Tensor = _sparse_softmax_cross_entropy(labels, logits, name or "SparseSoftmaxCrossEntropyWithLogits")
     return made
 

@@ -58,7 +58,7 @@ def from_first(x: Any, data_format: str | None) -> Any:
 def check_rank(function: str, x: Any, rank: int) -> None:
     """ShapeError for images of another rank than 2 + `rank`."""
     if x.ndim != rank + 2:
-        raise ShapeError(f"{function}: the input has shape {tuple(x.shape)}: expected {rank + 2} dimensions")
+        raise ShapeError(f"{function}: the input has {x.ndim} dimensions: expected {rank + 2} dimensions")
 
 
 def pads_of(

@@ -11,7 +11,7 @@ from ..building import Graph, GraphKeys, get_default_graph
 from ..constants import group
 from ..elements import Operation, Tensor
 from ..gradients import gradients
-from ..variables import Variable, assign_add, make_variable
+from ..variables import Variable, assign, assign_add, make_variable, read
 from .slots import make_slot
 
 __all__ = ["Optimizer"]
@@ -157,7 +157,7 @@ class Optimizer:
         made = []
         for grad, variable in live:
             with graph.name_scope(f"update_{variable.node.name}"):
-                made.append(self._apply_dense(grad, variable))
+                made.append(self._constrained(graph, variable, self._apply_dense(grad, variable)))
         if global_step is None:
             done = self._finish(made, scope)
         else:
@@ -167,6 +167,14 @@ class Optimizer:
         if step not in graph.get_collection(GraphKeys.TRAIN_OP):
             graph.add_to_collection(GraphKeys.TRAIN_OP, step)
         return step
+
+    @staticmethod
+    def _constrained(graph: Graph, variable: Variable, update: Any) -> Any:
+        """The change, and behind it what the variable's constraint makes of the new value."""
+        if variable.constraint is None:
+            return update
+        with graph.control_dependencies([update]):
+            return assign(variable, variable.constraint(read(variable)))
 
     def _check_pair(self, grad: Any, variable: Any) -> None:
         if not isinstance(variable, Variable):
