@@ -49,6 +49,7 @@ from .host import *
 from .initializers import *
 from .linear_algebra import *
 from .ordering import *
+from .partitioning import *
 from .parts import *
 from .randoms import *
 from .reductions import *

@@ -331,7 +331,7 @@ def written_by_turn(
             users[tensor] = users.get(tensor, 0) + 1
     found: dict[int, Tensor] = {}
     for i, original in enumerate(originals):
-        if not isinstance(original, TensorArray) or original.dynamic_size:
+        if not isinstance(original, TensorArray) or (original.dynamic_size and not _begins_empty(initial[i])):
             continue
         write, variable = outputs[i].node, inside.inputs[i]
         if write.op != "TensorArrayWriteV3" or write.region is not inside or write.inputs[0] is not variable:
@@ -340,6 +340,12 @@ def written_by_turn(
         if alone and write.inputs[1] in counters and initial[i].node.op == "TensorArrayV3":
             found[i] = write.inputs[2]
     return found
+
+
+def _begins_empty(flow: Tensor) -> bool:
+    """Whether an array has no elements before the loop, so that its rows are those of the turns and no more."""
+    size = flow.node.attrs.get("size")
+    return size == 0 if not isinstance(size, Slot) else _is_constant(flow.node.inputs[size.index], 0)
 
 
 def _is_constant(tensor: Tensor, number: int) -> bool:
