@@ -14,6 +14,7 @@ from . import debugging as debugging
 from . import errors as errors
 from . import flags as flags
 from . import gfile as gfile
+from . import image as image
 from . import initializers as initializers
 from . import layers as layers
 from . import linalg as linalg

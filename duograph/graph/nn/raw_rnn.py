@@ -78,14 +78,15 @@ def _outputs(cell: Any, like: Any, first: Tensor) -> tuple[Any, list[Any]]:
 
 
 def _nothing(x: Tensor, finished: Tensor) -> Tensor:
-    return zeros(shape(x), x.dtype)  # type: ignore[no-any-return]
+    made: Tensor = zeros(shape(x), x.dtype)
+    return made
 
 
 def _kept(finished: Tensor, new: Any, old: Any) -> Tensor:
     """`old` for sequences that are finished; what has no batch goes on."""
-    new = convert_to_tensor(new)
-    if new.shape.ndims == 0:
-        return new
-    found = where(finished, old, new)
-    found.set_shape(new.shape)
+    value: Tensor = convert_to_tensor(new)
+    if value.shape.ndims == 0:
+        return value
+    found: Tensor = where(finished, old, value)
+    found.set_shape(value.shape)
     return found
