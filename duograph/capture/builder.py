@@ -264,10 +264,10 @@ class CaptureBuilder(SizedBuilder):
     def number(self, number: Any) -> Value:
         if type(number) is not LiveNumber:
             return super().number(number)
-        found = self.number_inputs.get(number.postfix)
-        if found is None:
+        if (found := self.number_inputs.get(number.postfix)) is None:
             dtype = core.float64 if type(number.value) is float else core.int64
             found = self.number_inputs[number.postfix] = self.input(TensorType(dtype, (), weak=True), kind="number")
+            self.call_sizes.numbers.append(number.value)
         return found
 
     def write(self, tensor: Any, value: Value) -> None:

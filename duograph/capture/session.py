@@ -39,6 +39,8 @@ class Captured(NamedTuple):
     result: Any  # of the captured function
     same: list[tuple[Any, Any]]  # outputs of the program, and tensors of the result that are these on some ways
     checks: dict[int, Any]  # the user's line of each check of sizes, by its code
+    numbers: list[int | float]  # what the program's operands that are numbers were in the call at hand
+    sizes: dict[str, int]  # the same of symbols, by name
 
 
 class Session:
@@ -307,6 +309,8 @@ class Session:
             self.result,
             self.results.same,
             dict(builder.check_lines.values()),
+            recorder.sizes.numbers,
+            recorder.sizes.values,
         )
 
     def _check_arguments(self) -> None:

@@ -40,6 +40,8 @@ if config.dynamic:
 class Handler:
     """What a static function does when no capture fits: make one. Its public attributes show on the function."""
 
+    differentiable = True  # captures have a program for the gradient of the call, too
+
     def __init__(
         self, target: Callable[..., Any], strict: bool, sizes: Mapping[str, Any] | None = None, budget: int | str | None = None
     ) -> None:
@@ -88,7 +90,7 @@ class Handler:
         fault = ""  # of ours, that made a capture with symbols fail
         loose: Exception | None = None  # why sums of gradients are not in dynamic mode's order
         while True:
-            session = Session(self.target, self.__name__, True, self.single_path, plan, care)
+            session = Session(self.target, self.__name__, self.differentiable, self.single_path, plan, care)
             sizes = session.recorder.sizes
             sizes.strict, session.recorder.tuples = self.strict, self.tuples
             try:
@@ -197,6 +199,33 @@ class Handler:
         from importlib import import_module  # graphs lie above captures
 
         return import_module("duograph.graph.captured").graph_of(self.function, args, kwargs)
+
+    def save(
+        self,
+        path: Any,
+        *args: Any,
+        sizes: Mapping[str, Any] | None = None,
+        opset: int | None = None,
+        verify_with: Any = None,
+        external_data: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Writes the program as an ONNX file, which `dg.onnx.load` and every ONNX runtime run.
+
+        Args:
+            path: of the file.
+            args, kwargs: of a call, which is captured by itself; parameters and buffers become the file's initialisers.
+            sizes: which sizes of the arguments stay open, as `static` takes it; left out: those declared there.
+            opset: the version of ONNX's operators, 21 if left out.
+            verify_with: arguments of a call, which is made; the file keeps them and the results, for `duograph check`.
+            external_data: weights in a file of their own, `path + ".data"`; left out: where one file cannot hold them.
+
+        Errors:   GraphError, with the line, for what no file can do, such as a call of Python
+        """
+        from importlib import import_module  # files lie above captures
+
+        chosen: dict[str, Any] = {"sizes": sizes, "opset": opset, "verify_with": verify_with, "external_data": external_data}
+        import_module("duograph.onnx.exporting.calling").save(self.function, path, *args, **chosen, **kwargs)
 
     def signatures(self) -> Signatures:
         """What is captured, the last used first: the arguments each capture takes, what it assumed, why it was made."""

@@ -37,10 +37,19 @@ class Value:
         return f"<Value {self.name or '_'}: {self.type} of {source}>"
 
 
-class Node:
-    """One operation. `op` is a primitive, a control-flow node, or the name of a composite whose body is `regions[0]`."""
+class Operand(NamedTuple):
+    """A tensor among a composite's arguments: the number of the node's input that it is, None where the body does not read it."""
 
-    __slots__ = ("attrs", "inputs", "location", "op", "outputs", "regions", "scope")
+    number: int | None
+
+
+class Node:
+    """One operation. `op` is a primitive, a control-flow node, or the name of a composite whose body is `regions[0]`.
+
+    `call` says what a composite's operator was called with, by parameter: `Operand`s, tuples of them, numbers and attributes.
+    """
+
+    __slots__ = ("attrs", "call", "inputs", "location", "op", "outputs", "regions", "scope")
 
     def __init__(
         self,
@@ -58,6 +67,7 @@ class Node:
         self.regions = regions
         self.location = location
         self.scope = scope
+        self.call: dict[str, Any] = {}
         self.outputs = tuple(Value(type, self, index) for index, type in enumerate(types))
 
     @property
@@ -70,6 +80,7 @@ class Node:
         """A copy of this node that reads other values."""
         types = tuple(value.type for value in self.outputs)
         made = Node(self.op, inputs, self.attrs, types, self.regions if regions is None else regions, self.location, self.scope)
+        made.call = self.call
         for new, old in zip(made.outputs, self.outputs):
             new.name = old.name
         return made

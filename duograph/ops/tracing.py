@@ -16,7 +16,7 @@ from duograph._recorded import state
 from duograph.errors import DTypeError, Error, InternalError, ShapeError
 from duograph.ir.builder import active, current
 from duograph.ir.dim import Dim
-from duograph.ir.graph import Value
+from duograph.ir.graph import Node, Operand, Value
 from duograph.ir.primitives import PRIMITIVES
 from duograph.ir.types import TensorType
 
@@ -275,6 +275,7 @@ def _trace_composite(definition: Definition, args: Sequence[Any]) -> Any:
         if kind == ATTR and isinstance(value, (bool, int, float, str, tuple))
     }
     args = [_traced_argument(kind, value) for (_, kind, _), value in zip(definition.params, args)]
+    given = {name: value for (name, _, _), value in zip(definition.params, args)}
     name = definition.name
     with builder.composite(name + "_" if name in PRIMITIVES else name, attrs) as results:
         result = evaluate(definition, args)
@@ -282,8 +283,18 @@ def _trace_composite(definition: Definition, args: Sequence[Any]) -> Any:
             return None
         many = isinstance(result, tuple)
         results.extend(value_of(r) for r in (result if many else (result,)))
+    node = results[0].node
+    assert node is not None
+    node.call = {name: _called(node, value) for name, value in given.items()}
     outputs = tuple(wrap(value) for value in results)
     return outputs if many else outputs[0]
+
+
+def _called(node: Node, value: Any) -> Any:
+    """What a node remembers of an argument of its operator."""
+    if isinstance(value, core.Tensor):
+        return Operand(node.inputs.index(value._traced) if value._traced in node.inputs else None)
+    return tuple(_called(node, x) for x in value) if isinstance(value, (list, tuple)) else value
 
 
 def _traced_argument(kind: int, value: Any) -> Any:

@@ -49,6 +49,7 @@ class CallSizes:
         self.strict = False  # bits matter, also those of an empty or single sum
         self.tokens: dict[Dim, tuple[Any, ...]] = {}
         self.values: dict[str, int] = {}
+        self.numbers: list[int | float] = []  # the operands that are numbers, in the call that is captured
         self.pinned: dict[Dim, None] = {}  # symbols that must be numbers
         self.settled: set[tuple[Expr, str, Expr]] = set()
         self.asked = 0  # how often an order of sizes was decided by the call at hand

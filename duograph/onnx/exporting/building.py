@@ -1,0 +1,150 @@
+"""A captured program as an ONNX model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from duograph.errors import ArgumentError
+
+from .capturing import Program
+from .functions import DOMAIN
+from .names import element_type
+from .results import Output, Results
+from .table import load_families
+from .writer import Model, Writer, note, type_of
+
+OPSET = 21
+OLDEST = 15
+_IR_VERSIONS = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12, 25: 13, 26: 13}
+_LARGE = 1 << 12  # bytes from which an initialiser may lie outside of the file
+
+
+class Built:
+    """A model without its weights' bytes, and the weights."""
+
+    def __init__(self, model: onnx.ModelProto, weights: dict[str, Any], inputs: list[str], outputs: list[Output]) -> None:
+        self.model = model
+        self.weights = weights
+        self.inputs = inputs
+        self.outputs = outputs
+
+
+def build(
+    program: Program,
+    opset: int = OPSET,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    effects: bool = True,
+) -> Built:
+    """The model of a program."""
+    load_families()
+    model = Model(opset, program.fixed, effects)
+    w = Writer(model)
+    inputs = _inputs(w, program, list(input_names or ()))
+    weights = _state(w, program)
+    for value, number in program.numbers:
+        w.constants[value] = np.asarray(number)
+    w.write(program.graph.nodes)
+    found = Results(w, program).all()
+    outputs = _named(w, found, list(output_names or ()))
+    nodes = w.finish([output.name for output in outputs])
+    used = _used(nodes)
+    weights = {name: tensor for name, tensor in weights.items() if name in used}
+    graph = helper.make_graph(nodes, program.graph.name, inputs, [_output_info(model, output) for output in outputs])
+    made: onnx.ModelProto = helper.make_model(
+        graph,
+        producer_name="duograph",
+        functions=list(model.functions.values()),
+        opset_imports=[helper.make_opsetid("", opset), *([helper.make_opsetid(DOMAIN, 1)] if model.functions else [])],
+        ir_version=_IR_VERSIONS.get(opset, 10),
+    )
+    _describe(made, model, program, outputs)
+    return Built(made, weights, [value.name for value in inputs], outputs)
+
+
+def _inputs(w: Writer, program: Program, names: list[str]) -> list[onnx.ValueInfoProto]:
+    """The arguments, under the names asked for or their own."""
+    made = []
+    if len(names) > len(program.arguments):
+        raise ArgumentError(f"onnx: input_names has {len(names)} names for {len(program.arguments)} tensors")
+    for number, (value, own) in enumerate(program.arguments):
+        name = w.model.fresh(names[number] if number < len(names) else own)
+        w.set(value, name)
+        for axis, size in enumerate(value.shape):
+            if not isinstance(size, int) and size.is_symbol:
+                w.symbols.setdefault(size, (name, axis))
+        made.append(type_of(value, name, w.model))
+    return made
+
+
+def _state(w: Writer, program: Program) -> dict[str, Any]:
+    """Tensors found outside, by the names that the file has for them."""
+    made = {}
+    for value, own, tensor in program.state:
+        name = w.model.fresh(own)
+        w.set(value, name)
+        made[name] = tensor
+    return made
+
+
+def _named(w: Writer, found: list[Output], names: list[str]) -> list[Output]:
+    if len(names) > len(found):
+        raise ArgumentError(f"onnx: output_names has {len(names)} names for {len(found)} tensors")
+    for number, output in enumerate(found):
+        hint = names[number] if number < len(names) else "output" if len(found) == 1 else f"output_{output.path or number}"
+        name = w.model.fresh(hint)
+        w.nodes.append(helper.make_node("Identity", [output.name], [name], name=f"Identity_{name}"))
+        output.name = name
+    return found
+
+
+def _output_info(model: Model, output: Output) -> onnx.ValueInfoProto:
+    from duograph.ir.graph import Value
+    from duograph.ir.types import TensorType
+
+    return type_of(Value(TensorType(output.dtype, output.shape)), output.name, model)
+
+
+def _used(nodes: list[onnx.NodeProto]) -> set[str]:
+    from .functions import names_read
+
+    return {name for node in nodes for name in names_read(node)}
+
+
+def _describe(made: onnx.ModelProto, model: Model, program: Program, outputs: list[Output]) -> None:
+    """What a reader of the file cannot see in its nodes."""
+    from duograph.ir.dim import INFINITY, bounds
+
+    sizes = {}
+    for value, _ in program.arguments:
+        for size in value.shape:
+            if not isinstance(size, int) and size.is_symbol:
+                low, high = bounds(size)
+                sizes[str(size)] = [int(low), None if high == INFINITY else int(high)]
+    note(made.metadata_props, "duograph.outputs", json.dumps({output.name: output.path for output in outputs}))
+    if sizes:
+        note(made.metadata_props, "duograph.sizes", json.dumps(sizes))
+    if model.dropped:
+        note(made.metadata_props, "duograph.unchecked", json.dumps(sorted(set(model.dropped))))
+
+
+def tensor_proto(name: str, tensor: Any) -> onnx.TensorProto:
+    """A tensor's bytes as an initialiser."""
+    array = tensor.detach().contiguous()
+    made = onnx.TensorProto(name=name, data_type=element_type(tensor.dtype), dims=list(tensor.shape))
+    made.raw_data = bytes(memoryview(_bytes(array)))
+    return made
+
+
+def _bytes(tensor: Any) -> Any:
+    from duograph import _core as core
+
+    if tensor.dtype.name == "bfloat16":
+        tensor = tensor.view(core.uint16) if hasattr(core, "uint16") else tensor.view(core.int16)
+    return np.ascontiguousarray(tensor.numpy()).reshape(-1).view(np.uint8)

@@ -1,0 +1,179 @@
+"""`onnx.export` and `save`: the calls that write files."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from duograph import _core as core
+from duograph.capture.values.size_history import argument_leaves
+from duograph.capture.values.tree import argument_names
+from duograph.errors import ArgumentError
+
+from .building import OLDEST, OPSET, Built, build
+from .capturing import captured_program, target_of
+from .files import write
+from .open_sizes import Names, of_axes, of_shapes
+
+
+class Exported:
+    """A program as an ONNX model, not written to a file yet."""
+
+    def __init__(self, built: Built) -> None:
+        self._built = built
+
+    @property
+    def model_proto(self) -> Any:
+        """The `onnx.ModelProto`, weights included."""
+        from .files import put_inside
+
+        return put_inside(self._built)
+
+    def save(self, path: Any, *, external_data: bool | None = None) -> None:
+        """Write it to a file; weights go to `path + ".data"` where they are too many for one file, or where this says so."""
+        write(self._built, path, external_data)
+
+
+def export(
+    model: Any,
+    args: Any = (),
+    f: Any = None,
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+    verbose: bool | None = None,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    opset_version: int | None = None,
+    dynamic_axes: Mapping[str, Any] | None = None,
+    dynamic_shapes: Any = None,
+    external_data: bool | None = None,
+    training: Any = None,
+    export_params: bool = True,
+    do_constant_folding: bool = True,
+    keep_initializers_as_inputs: bool | None = None,
+    dynamo: bool = True,
+    report: bool = False,
+    optimize: bool = True,
+    verify: bool = False,
+) -> Exported | None:
+    """Write a Module, a function, or one that is static or traced, as an ONNX file: `torch.onnx.export`'s call.
+
+    Operators of ONNX stand for what it has; every other operator of ours is a function of the domain `duograph` with a body of
+    standard operators, so any runtime runs the file. A Module is written as it is in evaluation mode.
+
+    Args:
+        model: what to write. Its parameters and buffers are the file's initialisers, under their state-dict names.
+        args: example arguments: one, or a tuple; a dict at its end has keyword arguments.
+        f: the path; None: the model is returned.
+        kwargs: further keyword arguments.
+        verbose: print the graph.
+        input_names, output_names: of the tensors among arguments and results, in order.
+        opset_version: 15 and above; 21 if left out.
+        dynamic_axes: by input name: the dimensions that stay open, as a list or with names.
+        dynamic_shapes: by argument: for each dimension a `Dim`, a name, or None.
+        external_data: weights in a file of their own. If left out: where one file cannot hold them.
+        training: True: a Module is written as it is now.
+        verify: run the file with onnxruntime and compare.
+        export_params, do_constant_folding, keep_initializers_as_inputs, dynamo, report, optimize: as PyTorch's call
+            takes them; nothing depends on them.
+
+    Errors:   GraphError, with the line, for what no file can do (calls of Python); ArgumentError
+
+    >>> import duograph as dg
+    >>> model = dg.onnx.export(dg.nn.Linear(3, 2), dg.ones(1, 3))
+    >>> [node.op_type for node in model.model_proto.graph.node]
+    ['Gemm', 'Identity']
+    """
+    positional, named = _arguments(args, kwargs)
+    with _Evaluating(model if not training or "EVAL" in str(training) else None):
+        names = [*argument_names(target_of(model)[0], len(positional)), *named]
+        leaves = argument_leaves([*positional, *named.values()], names)[0]
+        inputs = [*(input_names or ())] + [name for name, _, _ in leaves][len(input_names or ()) :]
+        wanted: Names = {}
+        if dynamic_shapes is not None:
+            wanted = of_shapes(dynamic_shapes, positional, named, names)
+        if dynamic_axes:
+            wanted |= of_axes(dynamic_axes, inputs, output_names or (), [tensor.ndim for *_, tensor in leaves])
+        program = captured_program(model, positional, named, None, wanted)
+        made = Exported(build(program, _opset(opset_version), input_names, output_names))
+        _warn_of_pinned(program.opened, wanted)
+        if verify:
+            from .verifying import compare
+
+            compare(made, model, positional, named)
+    if verbose:
+        from onnx import printer
+
+        print(printer.to_text(made._built.model))
+    if f is None:
+        return made
+    made.save(f, external_data=external_data)
+    return None
+
+
+def save(
+    function: Any,
+    path: Any,
+    *args: Any,
+    sizes: Mapping[str, Any] | None = None,
+    opset: int | None = None,
+    verify_with: Any = None,
+    external_data: bool | None = None,
+    **kwargs: Any,
+) -> None:
+    """Write a static function's program for these arguments as an ONNX file: see `static_fn.save`."""
+    program = captured_program(function, args, kwargs, sizes, {})
+    built = build(program, _opset(opset))
+    if verify_with is not None:
+        from .verifying import remember
+
+        remember(built, function, verify_with)
+    write(built, path, external_data)
+
+
+def _arguments(args: Any, kwargs: Mapping[str, Any] | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    positional = args if isinstance(args, tuple) else (args,)
+    named = dict(kwargs or {})
+    if positional and isinstance(positional[-1], dict) and kwargs is None and isinstance(args, tuple):
+        named, positional = positional[-1], positional[:-1]
+    return tuple(positional), named
+
+
+def _opset(version: int | None) -> int:
+    """The version to write: what is asked for, if it is one that this can write."""
+    import onnx
+
+    newest = onnx.defs.onnx_opset_version()
+    if version is None:
+        return min(OPSET, newest)
+    if version > newest:
+        raise ArgumentError(f"onnx: opset {version} is newer than the installed package onnx knows: {newest}")
+    if version < OLDEST:
+        warnings.warn(f"onnx: opset {version} has no functions: the file is of opset {OLDEST}", stacklevel=3)
+        return OLDEST
+    return version
+
+
+def _warn_of_pinned(opened: set[str], wanted: Names) -> None:
+    lost = sorted({name for name, _, _ in wanted.values()} - opened)
+    if lost:
+        warnings.warn(f"onnx: the program is for one value of {', '.join(lost)}: its Python depends on it", stacklevel=3)
+
+
+class _Evaluating:
+    """Inside, a Module is in evaluation mode; afterwards each of its parts is as it was."""
+
+    def __init__(self, model: Any) -> None:
+        self.parts = list(model.modules()) if not isinstance(model, core.StaticFunction) and hasattr(model, "modules") else []
+        self.modes = [part.training for part in self.parts]
+
+    def __enter__(self) -> None:
+        for part in self.parts:
+            if part.training:
+                part.training = False
+
+    def __exit__(self, *error: object) -> None:
+        for part, mode in zip(self.parts, self.modes):
+            if part.training != mode:
+                part.training = mode

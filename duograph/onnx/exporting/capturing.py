@@ -1,0 +1,131 @@
+"""The program that is saved: a capture of its own, not compiled, with sizes as symbols where they are to stay open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from duograph import _core as core
+from duograph.autograd.modes import no_grad
+from duograph.capture.session import Captured
+from duograph.capture.static import Handler
+from duograph.capture.values.size_history import Plan
+from duograph.errors import ArgumentError, CaptureError, GradError
+from duograph.ir.dim import Dim, Expr, ceildiv, floordiv, maximum, minimum, mod
+from duograph.ir.graph import Value
+from duograph.ir.substitution import symbols
+
+from .open_sizes import Names, added
+
+_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
+    "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "floordiv": floordiv, "mod": mod,
+    "ceildiv": ceildiv, "min": minimum, "max": maximum,
+}  # fmt: skip
+
+
+class _Recorded(Handler):
+    """A capture that stays a graph."""
+
+    differentiable = False
+
+    wanted: Names = {}
+
+    def plan(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Plan:
+        return added(super().plan(args, kwargs), self.wanted)
+
+    def compile(self, captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
+        return captured, []
+
+
+class Program:
+    """A captured program, and what its inputs and results are called.
+
+    arguments   inputs that come with each call, by name
+    state       tensors found outside, by name
+    numbers     operands that are Python numbers, with what they were; `asked` those that are arguments, by name
+    """
+
+    def __init__(self, captured: Captured) -> None:
+        self.captured = captured
+        self.graph = captured.graph
+        description = captured.description
+        self.arguments: list[tuple[Value, str]] = []
+        self.state: list[tuple[Value, str, Any]] = []
+        self._slots: dict[int, Value] = {}
+        self.written: set[Value] = {self.graph.inputs[i] for i in description["writes"]}
+        tensors = len(captured.input_tensors)
+        for number, value in enumerate(self.graph.inputs[:tensors]):
+            if self.graph.arguments[number].origin == "argument":
+                self.arguments.append((value, value.name or f"input_{number}"))
+                kind, read = description["inputs"][number][:2]
+                if kind == "read" and description["reads"][read][0] == "arg":
+                    self._slots[description["reads"][read][2]] = value
+            else:
+                self.state.append((value, value.name or f"state_{number}", captured.input_tensors[number]))
+        self.numbers = list(zip(self.graph.inputs[tensors:], captured.numbers))
+        self.fixed: dict[Dim, Expr] = dict(self.graph.equal)
+        for value, _, tensor in self.state:
+            for size, actual in zip(value.shape, tensor.shape):
+                if isinstance(size, Dim) and size.is_symbol:
+                    self.fixed.setdefault(size, int(actual))
+        open_sizes = {s for value, _ in self.arguments for size in value.shape for s in symbols(size)}
+        self.opened = {str(size) for size in open_sizes if size not in self.fixed}
+        for name, actual in captured.sizes.items():
+            for symbol in self.graph.sizes:
+                if str(symbol) == name and symbol not in open_sizes:
+                    self.fixed.setdefault(symbol, actual)
+
+    def size(self, postfix: Sequence[Any]) -> Expr | None:
+        """The expression of a recipe over sizes of arguments; None for one over other numbers."""
+        stack: list[Any] = []
+        for token in postfix:
+            if token[0] == "const":
+                stack.append(token[1])
+            elif token[0] == "size":
+                stack.append(self._slots[token[1]].shape[token[2]])
+            elif token[0] in _ARITHMETIC and len(stack) > 1:
+                right = stack.pop()
+                stack.append(_ARITHMETIC[token[0]](stack.pop(), right))
+            else:
+                return None
+        found = stack[0]
+        return found if isinstance(found, (int, Dim)) else None
+
+
+def target_of(model: Any) -> tuple[Callable[..., Any], Mapping[str, Any] | None, bool]:
+    """What a Module, a function or a static function runs; the sizes that were declared; whether it takes one way only."""
+    if isinstance(model, core.StaticFunction):
+        handler: Any = model.handler
+        return handler.target, handler.options[1], handler.single_path
+    forward = getattr(model, "__dict__", {}).get("forward", getattr(type(model), "forward", None))
+    if isinstance(forward, core.StaticFunction):
+        handler = forward.handler
+        return model, handler.options[1], handler.single_path
+    if not callable(model) or isinstance(model, type):
+        raise ArgumentError(f"onnx: expected a Module or a function, got {model!r}", hint="for a class, give an instance")
+    return model, None, False
+
+
+def captured_program(
+    model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], sizes: Mapping[str, Any] | None, wanted: Names
+) -> Program:
+    """The program that this call runs."""
+    target, declared, single_path = target_of(model)
+    handler = _Recorded(target, False, declared if sizes is None else sizes)
+    handler.single_path = single_path
+    handler.wanted = wanted
+    given = tuple(_plain(x) for x in args)
+    named = {key: _plain(x) for key, x in kwargs.items()}
+    try:
+        with no_grad():  # without what only a gradient needs
+            captured, _ = handler.capture(given, named)
+    except (CaptureError, GradError):
+        captured, _ = handler.capture(given, named)
+    return Program(captured)
+
+
+def _plain(argument: Any) -> Any:
+    """An example in row-major order: files know no strides."""
+    if isinstance(argument, core.Tensor) and not argument.is_contiguous():
+        return argument.detach().contiguous()
+    return argument

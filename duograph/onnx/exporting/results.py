@@ -1,0 +1,120 @@
+"""What a program returns and leaves behind, as named outputs of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from duograph.capture.results import _view_of
+from duograph.errors import GraphError
+from duograph.ir.dim import Expr
+from duograph.ir.graph import Graph, Value
+
+from .capturing import Program
+from .movement import _flat_index
+from .writer import Writer
+
+
+class Output:
+    """One tensor that a file gives: its name there, dtype, sizes, and where in the result it is."""
+
+    def __init__(self, name: str, dtype: Any, shape: tuple[Expr, ...], path: str) -> None:
+        self.name = name
+        self.dtype = dtype
+        self.shape = shape
+        self.path = path
+
+
+class Results:
+    """The results of a program, found in the templates by which each run rebuilds them."""
+
+    def __init__(self, writer: Writer, program: Program) -> None:
+        self.writer = writer
+        self.program = program
+        self.graph: Graph = program.graph
+        self.reads = program.captured.description["reads"]
+
+    def all(self) -> list[Output]:
+        """The outputs of the call."""
+        return list(self._of(self.program.captured.description["outputs"], ""))
+
+    def _of(self, row: Any, path: str) -> Iterator[Output]:
+        kind = row[0]
+        if kind in ("tuple", "list"):
+            for number, item in enumerate(row[1]):
+                yield from self._of(item, f"{path}.{number}" if path else str(number))
+        elif kind == "dict":
+            for key, item in zip(row[1], row[2]):
+                yield from self._of(item, f"{path}.{key}" if path else str(key))
+        elif kind == "make" and row[1] is not _view_of:
+            for number, item in enumerate(row[2]):
+                names = getattr(row[1], "fields", None)
+                yield from self._of(item, f"{path}.{names[number] if names else number}".strip("."))
+        elif kind == "const" and not hasattr(row[1], "dtype"):
+            return
+        else:
+            yield self.tensor(row, path)
+
+    def tensor(self, row: Any, path: str) -> Output:
+        """One tensor of a template."""
+        w, kind = self.writer, row[0]
+        if kind == "output":
+            value = self._output(row[1])
+            return Output(w.use(value), value.dtype, tuple(value.shape), path)
+        if kind == "view":
+            value = self._output(row[1])
+            shape, strides, offset = row[2:]
+            return self._view(value, shape, strides, offset, path)
+        if kind == "make":
+            source, *layout = row[2]
+            shape, strides, offset = (self._size(x) for x in layout)
+            return self._view(self._value(source), shape, strides, offset, path)
+        if kind in ("read", "const"):
+            value = self._value(row)
+            return Output(w.use(value), value.dtype, tuple(value.shape), path)
+        if kind == "number":
+            return self._number(row, path)
+        raise GraphError(f"onnx: a result of the kind {kind!r} cannot be an output of a file")
+
+    def _output(self, number: int) -> Value:
+        if number >= 0:
+            return self.graph.outputs[number]
+        raise GraphError("onnx: a result that shares memory with another cannot be an output of a file")
+
+    def _value(self, row: Any) -> Value:
+        """The value that a template's tensor from before the call is."""
+        if row[0] == "output":
+            return self._output(row[1])
+        rows = self.program.captured.description["inputs"]
+        for number, given in enumerate(rows):
+            if row[0] == "read" and given[0] == "read" and given[1] == row[1]:
+                return self.graph.inputs[number]
+            if row[0] == "const" and given[0] == "tensor" and given[1] is row[1]:
+                return self.graph.inputs[number]
+        raise GraphError("onnx: a result is a tensor from outside that the function does not compute with")
+
+    def _size(self, row: Any) -> Any:
+        """Sizes of a template as expressions."""
+        if row[0] == "const":
+            return row[1]
+        if row[0] == "tuple":
+            return tuple(self._size(x) for x in row[1])
+        return self.program.size(row[1])
+
+    def _view(self, value: Value, shape: Any, strides: Any, offset: Any, path: str) -> Output:
+        w = self.writer
+        flat = w.emit("Reshape", [w.use(value), w.numbers([-1])])
+        index = _flat_index(w, (0,), shape, (offset,), [strides])
+        return Output(w.emit("Gather", [flat, index], axis=0), value.dtype, tuple(shape), path)
+
+    def _number(self, row: Any, path: str) -> Output:
+        from duograph import _core as core
+
+        size = self.program.size(row[1])
+        if size is None:
+            raise GraphError("onnx: a number that Python computes cannot be an output of a file")
+        w = self.writer
+        name = w.reshape(w.size(size), ()) if not isinstance(size, int) else w.array(np.asarray(size))
+        return Output(name, core.int64, (), path)

@@ -1,0 +1,1 @@
+"""Primitives that ONNX has no operator for: made of others."""
