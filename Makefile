@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench docs core clean
+.PHONY: demo test lint bench conformance docs core clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +53,10 @@ lint: core $(VENV)/.dev
 
 bench: core $(VENV)/.bench
 	$(BIN)/python -m benchmarks
+
+# ONNX's backend test suite: counts by group, and each failure with its reason.
+conformance: core $(VENV)/.test
+	$(BIN)/python tools/conformance.py
 
 # The operators' reference pages, from their blocks, into build/docs.
 docs: core $(VENV)/.base

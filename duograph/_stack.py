@@ -5,8 +5,9 @@ from __future__ import annotations
 import linecache
 import os
 import sys
-from types import CodeType, FrameType
-from typing import NamedTuple
+from collections.abc import Callable
+from types import CodeType, FrameType, FunctionType
+from typing import Any, NamedTuple
 
 PACKAGE_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
 # Written as users write: a capture follows these as it does their code.
@@ -14,8 +15,9 @@ FOLLOWED = (
     f"{PACKAGE_FOLDER}models{os.sep}",
     f"{PACKAGE_FOLDER}amp{os.sep}grad_scaler.py",
     f"{PACKAGE_FOLDER}graph{os.sep}followed.py",
+    f"{PACKAGE_FOLDER}onnx{os.sep}followed.py",
 )
-_FOLLOWED_MODULES = ("duograph.models.", "duograph.amp.grad_scaler", "duograph.graph.followed")
+_FOLLOWED_MODULES = ("duograph.models.", "duograph.amp.grad_scaler", "duograph.graph.followed", "duograph.onnx.followed")
 
 
 def is_followed(module: str) -> bool:
@@ -72,3 +74,18 @@ def frame_location(frame: FrameType) -> Location:
 def code_location(code: CodeType, line: int) -> Location:
     """The location that a tape mark stands for: a code object and a line in it."""
     return Location(code.co_filename, line, code.co_qualname)
+
+
+_CALLING = "def call(function, args, kwargs): return function(*args, **kwargs)"
+_callers: dict[tuple[str, int, str], Callable[..., Any]] = {}
+
+
+def caller_at(file: str, line: int, function: str) -> Callable[..., Any]:
+    """Calls a function in a frame that is a line of the user's: errors and captured programs name it."""
+    made = _callers.get((file, line, function))
+    if made is None:
+        module = compile(_CALLING, file, "exec")
+        code = next(c for c in module.co_consts if isinstance(c, CodeType))
+        named = code.replace(co_firstlineno=line, co_name=function, co_qualname=function)
+        made = _callers[file, line, function] = FunctionType(named, {"__builtins__": __builtins__})
+    return made

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
+from duograph._stack import caller_at
 from duograph.autograd import Function
 from duograph.errors import Error, GraphError, ShapeError
 from duograph.ir.builder import active, current
@@ -28,22 +28,12 @@ if TYPE_CHECKING:
 
     from .state import State
 
-_CALLING = "def call(function, arguments): return function(**arguments)"
-_callers: dict[Any, Callable[..., Any]] = {}
 
-
-def caller_at(location: Location | None) -> Callable[..., Any]:
-    """Calls a function in a frame that is the user's line: errors and the captured program name it."""
+def call_at(location: Location | None, function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    """What a function gives, called in a frame that is the user's line: errors and the captured program name it."""
     if location is None:
-        return lambda function, arguments: function(**arguments)
-    key = location[:3]
-    made = _callers.get(key)
-    if made is None:
-        module = compile(_CALLING, location.file, "exec")
-        code = next(c for c in module.co_consts if isinstance(c, CodeType))
-        named = code.replace(co_firstlineno=location.line, co_name=location.function, co_qualname=location.function)
-        made = _callers[key] = FunctionType(named, {"__builtins__": __builtins__})
-    return made
+        return function(**arguments)
+    return caller_at(*location[:3])(function, (), arguments)
 
 
 def needed(
@@ -158,11 +148,11 @@ class Run:
         if self.dry and definition.stateful and node.op != "VariableV2":
             return self.value(node.inputs[0]) if node.inputs else None
         if definition.evaluate is not None:
-            return caller_at(node.location)(_evaluate, {"run": self, "node": node})
+            return call_at(node.location, _evaluate, {"run": self, "node": node})
         values = [self.value(x) for x in node.inputs]
         if not definition.sizes:
             _as_tensors(definition, node.attrs, values)
-        return caller_at(node.location)(definition.function, filled(node.attrs, values))
+        return call_at(node.location, definition.function, filled(node.attrs, values))
 
     def set(self, node: Operation, result: Any) -> None:
         """Make an operation's result the values of its outputs, but for those that are fed."""

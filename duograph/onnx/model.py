@@ -1,0 +1,328 @@
+"""A loaded model: its constants as buffers or parameters, its graph as a static function."""
+
+from __future__ import annotations
+
+import functools
+import keyword
+import re
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from duograph import _core as core
+from duograph import nn
+from duograph.capture.static import Handler, make_static
+from duograph.capture.values.declared import Dim
+from duograph.errors import ArgumentError, CaptureError, CaptureWarning, DTypeError, ShapeError
+from duograph.tensors.creation import from_numpy
+from duograph.tensors.creation import tensor as make_tensor
+
+from .errors import ModelError
+from .interpreting import Frame, as_tensor
+from .operators.known import Known, of_array
+from .reading import Data, Source, dtype_of, read
+from .steering import steering_inputs
+from .structure import Body, Reader
+
+_OWN_BYTES = 256  # initialisers below are copied: CPython shares small byte strings
+
+
+def load(
+    f: Any, *, trainable: bool | Collection[str] = False, sizes: Mapping[str, Any] | None = None, folder: Any = None,
+    strict: bool = False,
+) -> Model:  # fmt: skip
+    """An ONNX model as a static function.
+
+    Args:
+        f: a path, bytes, an open binary file, or an `onnx.ModelProto`.
+        trainable: whether initialisers of floats that have dimensions are parameters, or the names of those that are to be;
+            all others are buffers.
+        sizes: what is known of the inputs' sizes, by input name, as `dg.static` takes it; what the model itself calls by
+            one name is one `dg.Dim`.
+        folder: where external data lies; by default the file's folder.
+        strict: the dynamic graph's very bits.
+
+    The model is called with one tensor (or NumPy array) per input, in the model's order or by name, and gives its output, or a
+    tuple of them. External data is mapped, not read.
+
+    Errors:   ModelError for files that are damaged or have no meaning, UnsupportedError for operators that are not known: both
+              name the node; FileNotFoundError
+
+    >>> import onnx
+    >>> import duograph as dg
+    >>> text = '<ir_version: 8, opset_import: ["" : 18]> double (float[N] x) => (float[N] y) { y = Add(x, x) }'
+    >>> double = dg.onnx.load(onnx.parser.parse_model(text))
+    >>> double(dg.tensor([1.0, 2.0]))
+    tensor([2., 4.])
+    """
+    return Model(read(f, folder), trainable, sizes, strict)
+
+
+class Input:
+    """What the model says of one input."""
+
+    def __init__(self, value: Any) -> None:
+        self.name: str = value.name
+        self.dtype: core.DType | None = None
+        self.shape: list[int | str | None] | None = None
+        self.optional = not value.type.HasField("tensor_type")
+        kind = value.type.tensor_type
+        if not self.optional:
+            self.dtype = dtype_of(kind.elem_type, f"input {value.name!r}") if kind.elem_type != 8 else None
+            if kind.HasField("shape"):
+                self.shape = [_size(d) for d in kind.shape.dim]
+
+    def check(self, value: Any) -> None:
+        """ShapeError, DTypeError where a tensor is not what the model takes."""
+        if self.dtype is not None and value.dtype is not self.dtype:
+            raise DTypeError(
+                f"onnx: input {self.name!r} is {value.dtype.name}, the model takes {self.dtype.name}",
+                hint=f".to(dg.{self.dtype.name})",
+            )
+        if self.shape is not None and (
+            len(self.shape) != value.ndim
+            or any(type(size) is int and size != given for size, given in zip(self.shape, value.shape))
+        ):
+            takes = ", ".join("?" if size is None else str(size) for size in self.shape)
+            raise ShapeError(f"onnx: input {self.name!r} has the sizes {list(value.shape)}, the model takes [{takes}]")
+
+
+def _size(dimension: Any) -> int | str | None:
+    if dimension.HasField("dim_value"):
+        size: int = dimension.dim_value
+        if size < 0:
+            return None
+        return size
+    return dimension.dim_param or None
+
+
+class Model(nn.Module):
+    """A model read from ONNX. Called like the function it is; `explain`, `graph` and `signatures` as of a static function.
+
+    inputs, outputs   their names, in order
+    opset             versions of the domains it uses
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        trainable: bool | Collection[str] = False,
+        sizes: Mapping[str, Any] | None = None,
+        strict: bool = False,
+    ) -> None:
+        super().__init__()
+        graph = source.model.graph
+        self.body = Reader(source).model()
+        self.file = source.name
+        self.opset = {entry.domain: entry.version for entry in source.model.opset_import}
+        self.metadata = {entry.key: entry.value for entry in source.model.metadata_props}
+        self.input_types = [Input(value) for value in graph.input if value.name not in self.body.initialisers]
+        self.inputs = tuple(value.name for value in self.input_types)
+        self.outputs = tuple(self.body.outputs)
+        self.places: dict[str, tuple[nn.Module, str]] = {}
+        self._register(self.body, trainable)
+        self.steering = steering_inputs(self.body) & {*self.inputs}
+        self.checked: set[tuple[Any, ...]] = set()
+        self.program = self._program(sizes, strict)
+
+    # ---- constants
+
+    def _register(self, body: Body, trainable: bool | Collection[str]) -> None:
+        """Initialisers become parameters and buffers under their names: dots lead into modules."""
+        names = list(body.initialisers)
+        known = set(names)
+        if not isinstance(trainable, bool):
+            for name in trainable:
+                if name not in known:
+                    raise ArgumentError(f"onnx.load: trainable names {name!r}, which is no initialiser")
+        self.constants: dict[str, Any] = {}
+        for name in names:
+            data = body.initialisers.pop(name)
+            learns = data.dtype.is_floating_point and (
+                (trainable and data.array.ndim > 0) if isinstance(trainable, bool) else name in trainable
+            )
+            module, leaf = self._place(name)
+            value = _memory(data)
+            if learns:
+                module.register_parameter(leaf, nn.Parameter(value))
+            else:
+                module.register_buffer(leaf, value)
+            self.places[name] = (module, leaf)
+            if not learns and data.dtype is not core.bfloat16:
+                found = of_array(data.array, functools.partial(getattr, module, leaf))
+                if found is not None:
+                    self.constants[name] = found
+
+    def _place(self, name: str) -> tuple[nn.Module, str]:
+        """The module and attribute that hold an initialiser."""
+        module: nn.Module = self
+        *path, leaf = [part or "_" for part in name.split(".")]
+        for part in path:
+            inner = module._modules.get(part)
+            if inner is None:
+                if hasattr(module, part):
+                    part += "_"
+                inner = module._modules.get(part)
+                if inner is None:
+                    inner = nn.Module()
+                    module.add_module(part, inner)
+            module = inner
+        while hasattr(module, leaf):
+            leaf += "_"
+        return module, leaf
+
+    # ---- calls
+
+    def _program(self, sizes: Mapping[str, Any] | None, strict: bool) -> Any:
+        names = _identifiers(self.inputs)
+        evaluate = _named(self.evaluate, names, re.sub(r"\W", "_", self.body.name) or "model")
+        declared = self._declared(names, sizes or {})
+        return make_static(evaluate, Handler(evaluate, strict, declared or None))
+
+    def _declared(self, names: Sequence[str], sizes: Mapping[str, Any]) -> dict[str, Any]:
+        """The sizes of inputs as `dg.static` takes them."""
+        for name in sizes:
+            if name not in self.inputs:
+                raise ArgumentError(f"onnx.load: sizes names {name!r}, which is no input; there is {', '.join(self.inputs)}")
+        declared: dict[str, Any] = {}
+        known: dict[str, Dim] = {}
+        for name, value in zip(names, self.input_types):
+            if value.name in sizes:
+                declared[name] = sizes[value.name]
+            elif value.shape and value.name not in self.steering and any(isinstance(size, str) for size in value.shape):
+                declared[name] = tuple(_dim(size, known) if isinstance(size, str) else size for size in value.shape)
+        return declared
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The outputs for the inputs."""
+        if kwargs or len(args) != len(self.inputs):
+            args = self._bound(args, kwargs)
+        key = tuple([(x.dtype, x.shape) if x.__class__ is core.Tensor else None for x in args])
+        if key not in self.checked or None in key:
+            args = tuple([self._taken(x, value) for x, value in zip(args, self.input_types)])
+            if None not in key and len(self.checked) < 1000:
+                self.checked.add(key)
+        if self.steering:
+            args = tuple([_plain(x) if name in self.steering else x for name, x in zip(self.inputs, args)])
+        try:
+            return self.program(*args)
+        except CaptureError as error:
+            if self.program.entries:
+                raise
+            text = f"onnx: {self.file} runs node by node, as no program can be made of it: {error}"
+            warnings.warn(text, CaptureWarning, 3)
+            self.program = self.program.__wrapped__
+            return self.program(*args)
+
+    def _bound(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """The arguments in the order of the inputs."""
+        if len(args) > len(self.inputs):
+            raise ArgumentError(f"onnx: the model takes {len(self.inputs)} inputs ({', '.join(self.inputs)}), got {len(args)}")
+        given = dict(zip(self.inputs, args))
+        for name, value in kwargs.items():
+            if name not in self.inputs:
+                raise ArgumentError(f"onnx: the model has no input {name!r}", hint=f"its inputs are {', '.join(self.inputs)}")
+            if name in given:
+                raise ArgumentError(f"onnx: input {name!r} is given twice")
+            given[name] = value
+        missing = [name for name in self.inputs if name not in given]
+        if missing:
+            raise ArgumentError(f"onnx: input {missing[0]!r} is missing", hint=f"its inputs are {', '.join(self.inputs)}")
+        return tuple([given[name] for name in self.inputs])
+
+    def _taken(self, value: Any, about: Input) -> Any:
+        """An argument as a tensor that the model takes."""
+        if value is None or (isinstance(value, (list, tuple)) and about.optional):
+            return value if value is None else [_tensor(x) for x in value]
+        value = _tensor(value)
+        about.check(value)
+        return value
+
+    def evaluate(self, values: Sequence[Any]) -> Any:
+        """The outputs for tensors: node by node. A capture follows this."""
+        frame = Frame(self.body, self.file)
+        for name, (module, leaf) in self.places.items():
+            frame.values[name] = self.constants.get(name) or getattr(module, leaf)
+        given = [_known(x, about) if about.name in self.steering else x for x, about in zip(values, self.input_types)]
+        frame.values.update(zip(self.inputs, given))
+        results = [as_tensor(x) for x in frame.run(())]
+        return results[0] if len(results) == 1 else tuple(results)
+
+    # ---- what a static function has
+
+    def explain(self, *args: Any, time: bool = False, **kwargs: Any) -> Any:
+        """The report of the program for these inputs: see `dg.static`."""
+        return self.program.explain(*self._bound([*map(_tensor, args)], kwargs), time=time)
+
+    def capture_graph(self, *args: Any, **kwargs: Any) -> Any:
+        """The program as a `duograph.graph.Graph`: see `static_fn.graph`."""
+        return self.program.graph(*(self._bound(args, kwargs) if args or kwargs else ()))
+
+    def extra_repr(self) -> str:
+        return f"{', '.join(self.inputs)} -> {', '.join(self.outputs)}"
+
+
+def _memory(data: Data) -> Any:
+    """An initialiser as a tensor: it borrows the file's bytes where these are its own."""
+    if data.array.dtype == object:
+        raise ModelError("onnx: initialisers of texts are not known")
+    if data.array.nbytes < _OWN_BYTES or not data.array.flags.aligned:
+        data = Data(data.array.copy(), data.dtype)
+    return data.tensor()
+
+
+def _tensor(value: Any) -> Any:
+    if isinstance(value, core.Tensor):
+        return value
+    if isinstance(value, np.ndarray):
+        return from_numpy(np.ascontiguousarray(value)) if value.ndim else make_tensor(value)
+    return make_tensor(value)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers that decide shapes, as Python's: a capture is made for them, or with sizes in their place."""
+    if not isinstance(value, core.Tensor) or value._traced is not None:
+        return value
+    return tuple(value.tolist()) if value.ndim else value.item()
+
+
+def _known(value: Any, about: Input) -> Any:
+    if isinstance(value, core.Tensor):
+        return value
+    numbers = list(value) if isinstance(value, tuple) else value
+    if all(type(x) is int for x in (numbers if isinstance(numbers, list) else [numbers])):
+        return Known(np.array(numbers, np.int64), about.dtype)
+    array = np.empty(len(numbers) if isinstance(numbers, list) else (), object)
+    array[...] = numbers
+    return Known(array, about.dtype)
+
+
+def _identifiers(names: Sequence[str]) -> list[str]:
+    """Names of parameters that are as much like the inputs' as Python allows."""
+    made: list[str] = []
+    for name in names:
+        found = re.sub(r"\W", "_", name) or "x"
+        found = found if found.isidentifier() and not keyword.iskeyword(found) and found != "function_of_inputs" else f"x_{found}"
+        while found in made:
+            found += "_"
+        made.append(found)
+    return made
+
+
+def _named(function: Callable[[Sequence[Any]], Any], names: Sequence[str], title: str) -> Callable[..., Any]:
+    """A function of so many arguments of these names that hands them on as one."""
+    listed = "".join(f"{name}, " for name in names)
+    code = f"def evaluate({listed}{'/' if names else ''}): return function_of_inputs(({listed}))"
+    space: dict[str, Any] = {"function_of_inputs": function}
+    exec(compile(code, __file__, "exec"), space)
+    made: Callable[..., Any] = space["evaluate"]
+    made.__name__ = made.__qualname__ = title
+    return made
+
+
+def _dim(name: str, known: dict[str, Dim]) -> Dim:
+    """The size that a model calls by a name."""
+    identifier = re.sub(r"\W", "_", name)
+    return known.setdefault(name, Dim(identifier if identifier.isidentifier() else f"d_{identifier}"))

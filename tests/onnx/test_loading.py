@@ -1,0 +1,104 @@
+"""Models from text: what a loaded model computes, and how often it is captured."""
+
+import onnx
+import pytest
+
+import duograph as dg
+
+HEADER = '<ir_version: 8, opset_import: ["" : 18]> '
+
+
+def model(text):
+    return onnx.parser.parse_model(HEADER + text)
+
+
+def loaded(text, **options):
+    return dg.onnx.load(model(text), **options)
+
+
+def test_inputs_come_in_order_or_by_name_also_as_numpy_arrays():
+    f = loaded("g (float[2] a, float[2] b) => (float[2] y) { y = Sub(a, b) }")
+    a, b = dg.tensor([3.0, 4.0]), dg.tensor([1.0, 1.0])
+    assert f(a, b).tolist() == [2.0, 3.0]
+    assert f(b=a, a=b).tolist() == [-2.0, -3.0]
+    assert f(a.numpy(), b).tolist() == [2.0, 3.0]
+    with pytest.raises(dg.errors.ArgumentError, match="input 'b' is missing"):
+        f(a)
+    with pytest.raises(dg.errors.ArgumentError, match="no input 'c'"):
+        f(a, c=b)
+    with pytest.raises(dg.errors.ShapeError, match=r"input 'b' has the sizes \[3\], the model takes \[2\]"):
+        f(a, dg.ones(3))
+    with pytest.raises(dg.errors.DTypeError, match="input 'b' is int64"):
+        f(a, dg.tensor([1, 2]))
+
+
+def test_arithmetic_of_shapes_is_followed_with_sizes():
+    f = loaded(
+        """g (float[N,4] x) => (float[M,K] y) {
+            s = Shape(x)
+            zero = Constant<value_int=0>()
+            n = Gather(s, zero)
+            axes = Constant<value_ints=[0]>()
+            u = Unsqueeze(n, axes)
+            two = Constant<value_ints=[2]>()
+            half = Div(u, two)
+            r = Constant<value_ints=[-1]>()
+            t = Concat<axis=0>(half, r)
+            y = Reshape(x, t)
+        }"""
+    )
+    assert [tuple(f(dg.ones(n, 4)).shape) for n in (6, 10, 14, 18)] == [(3, 8), (5, 8), (7, 8), (9, 8)]
+    assert f.program.handler.captures == 1
+
+
+def test_an_input_that_is_a_shape_decides_it():
+    f = loaded("g (float[N,4] x, int64[2] s) => (float[M,K] y) { z = Relu(x) y = Reshape(z, s) }")
+    assert tuple(f(dg.ones(4, 4), dg.tensor([8, 2])).shape) == (8, 2)
+    assert tuple(f(dg.ones(4, 4), dg.tensor([2, 8])).shape) == (2, 8)
+
+
+def test_branches_and_loops():
+    f = loaded(
+        """g (bool c, float[2] x) => (float[2] y) {
+            y = If (c) <then_branch = a () => (float[2] p) { p = Add(x, x) }, else_branch = b () => (float[2] q) { q = Neg(x) }>
+        }"""
+    )
+    x = dg.tensor([1.0, 2.0])
+    assert (f(dg.tensor(True), x).tolist(), f(dg.tensor(False), x).tolist()) == ([2.0, 4.0], [-1.0, -2.0])
+    assert f.program.handler.captures == 1
+    g = loaded(
+        """g (int64 n, float[2] x) => (float[2] y, float[K,2] rows) {
+            y, rows = Loop (n, , x) <body = b (int64 i, bool go, float[2] v) => (bool on, float[2] w, float[2] row) {
+                on = Identity(go)
+                w = Add(v, x)
+                row = Mul(v, v)
+            }>
+        }"""
+    )
+    for turns in (3, 5):
+        y, rows = g(dg.tensor(turns), x)
+        assert y.tolist() == [1.0 + turns, 2.0 + 2 * turns]
+        assert rows.tolist() == [[float(i * i), float(4 * i * i)] for i in range(1, turns + 1)]
+
+
+def test_functions_of_the_model_and_of_onnx():
+    f = dg.onnx.load(
+        onnx.parser.parse_model(
+            """<ir_version: 8, opset_import: ["" : 18, "my" : 1]> g (float[2] x) => (float[2] y) { y = my.scaled<by=3.0>(x) }
+            <domain: "my", opset_import: ["" : 18]>
+            scaled <by> (v) => (w) { k = Constant<value_float: float=@by>() w = Mul(v, k) }"""
+        )
+    )
+    assert f(dg.tensor([1.0, 2.0])).tolist() == [3.0, 6.0]
+
+
+def test_initialisers_are_buffers_or_parameters():
+    text = "g (float[2] x) => (float[2] y) <float[2] weight = {3.0, 4.0}> { y = Mul(x, weight) }"
+    f = loaded(text)
+    assert list(f.state_dict()) == ["weight"] and not list(f.parameters())
+    g = loaded(text, trainable=True)
+    optimizer = dg.optim.SGD(g.parameters(), lr=0.5)
+    g(dg.tensor([1.0, 2.0])).sum().backward()
+    optimizer.step()
+    assert g.state_dict()["weight"].tolist() == [2.5, 3.0]
+    assert g(dg.tensor([1.0, 2.0])).tolist() == [2.5, 6.0]
