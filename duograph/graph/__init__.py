@@ -43,6 +43,7 @@ from .dtypes import *
 from .dtypes import bool as bool
 from .elements import *
 from .elementwise import *
+from .factors import matrix_solve_ls as matrix_solve_ls
 from .functional import *
 from .gathering import *
 from .gradients import *

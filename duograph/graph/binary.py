@@ -17,9 +17,39 @@ from .scopes import name_scope
 from .shapes import TensorShape
 
 __all__ = [
-    "accumulate_n", "add_n", "atan2", "bitwise_and", "bitwise_or", "bitwise_xor", "div", "div_no_nan", "equal", "floor_div",
-    "floor_mod", "igamma", "igammac", "lbeta", "maximum", "minimum", "mod", "multiply_no_nan", "not_equal", "polygamma",
-    "polyval", "realdiv", "scalar_mul", "squared_difference", "truediv", "truncatediv", "truncatemod", "xdivy", "xlogy", "zeta",
+    "accumulate_n",
+    "add_n",
+    "atan2",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "div",
+    "div_no_nan",
+    "divide_no_nan",
+    "equal",
+    "floor_div",
+    "floor_mod",
+    "igamma",
+    "igammac",
+    "lbeta",
+    "maximum",
+    "minimum",
+    "mod",
+    "multiply_no_nan",
+    "nextafter",
+    "not_equal",
+    "polygamma",
+    "polyval",
+    "realdiv",
+    "scalar_mul",
+    "squared_difference",
+    "truediv",
+    "truncatediv",
+    "truncatemod",
+    "xdivy",
+    "xlog1py",
+    "xlogy",
+    "zeta",
 ]  # fmt: skip
 
 
@@ -86,6 +116,11 @@ zeta = _pairwise("Zeta", dg.special.zeta, "The Hurwitz zeta function.")
 bitwise_and = _pairwise("BitwiseAnd", dg.bitwise_and, "The bits that are set in both.", differentiable=False)
 bitwise_or = _pairwise("BitwiseOr", dg.bitwise_or, "The bits that are set in one of the two.", differentiable=False)
 bitwise_xor = _pairwise("BitwiseXor", dg.bitwise_xor, "The bits that are set in one but not in both.", differentiable=False)
+nextafter = _pairwise(
+    "NextAfter", dg.nextafter, "The next number that can be told from x, on the way to y.", differentiable=False
+)
+xlog1py = _pairwise("Xlog1py", dg.special.xlog1py, "x * log(1 + y), and 0 where x is 0.")
+divide_no_nan = div_no_nan
 floor_div = floordiv
 mod = floor_mod = floormod
 truediv = realdiv = divide

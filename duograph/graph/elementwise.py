@@ -11,10 +11,52 @@ from .definition import Operand, operation
 from .layout import any_layout
 
 __all__ = [
-    "acos", "acosh", "asin", "asinh", "atan", "atanh", "bessel_i0", "bessel_i0e", "bessel_i1", "bessel_i1e", "ceil", "cos",
-    "cosh", "digamma", "erf", "erfc", "erfinv", "exp", "expm1", "floor", "is_finite", "is_inf", "is_nan", "lgamma", "log",
-    "log1p", "log_sigmoid", "ndtri", "reciprocal", "rint", "round", "rsqrt", "sigmoid", "sign", "sin", "sinh", "sqrt",
-    "square", "tan", "tanh",
+    "acos",
+    "acosh",
+    "angle",
+    "asin",
+    "asinh",
+    "atan",
+    "atanh",
+    "bessel_i0",
+    "bessel_i0e",
+    "bessel_i1",
+    "bessel_i1e",
+    "ceil",
+    "conj",
+    "cos",
+    "cosh",
+    "digamma",
+    "erf",
+    "erfc",
+    "erfcinv",
+    "erfinv",
+    "exp",
+    "expm1",
+    "floor",
+    "imag",
+    "is_finite",
+    "is_inf",
+    "is_nan",
+    "lgamma",
+    "log",
+    "log1p",
+    "log_sigmoid",
+    "ndtri",
+    "real",
+    "reciprocal",
+    "reciprocal_no_nan",
+    "rint",
+    "round",
+    "rsqrt",
+    "sigmoid",
+    "sign",
+    "sin",
+    "sinh",
+    "sqrt",
+    "square",
+    "tan",
+    "tanh",
 ]  # fmt: skip
 
 
@@ -69,3 +111,11 @@ rint = _elementwise("Rint", dg.round, "The nearest whole number; of two, the eve
 is_nan = _elementwise("IsNan", dg.isnan, "Which elements are no number.", differentiable=False)
 is_inf = _elementwise("IsInf", dg.isinf, "Which elements are infinite.", differentiable=False)
 is_finite = _elementwise("IsFinite", dg.isfinite, "Which elements are numbers, and not infinite.", differentiable=False)
+real = _elementwise("Real", lambda x: x, "The number itself: all numbers are real here.")
+conj = _elementwise("Conj", lambda x: x, "The number itself: all numbers are real here.")
+imag = _elementwise("Imag", dg.zeros_like, "0: all numbers are real here.", differentiable=False)
+angle = _elementwise("Angle", dg.angle, "0, or π for numbers below 0: all numbers are real here.", differentiable=False)
+erfcinv = _elementwise("Erfcinv", lambda x: -dg.special.ndtri(x * 0.5) / 2.0**0.5, "The inverse of erfc.")
+reciprocal_no_nan = _elementwise(
+    "ReciprocalNoNan", lambda x: dg.where(x == 0, 0.0, 1.0 / dg.where(x == 0, 1.0, x)), "1 / x, and 0 where x is 0."
+)

@@ -11,5 +11,6 @@ from .nn import softplus as softplus
 from .nn import softsign as softsign
 from .nn import top_k as top_k
 from .nn import zero_fraction as zero_fraction
+from .ordering import invert_permutation as invert_permutation
 from .reductions import *
 from .segments import *

@@ -353,7 +353,7 @@ class Fusion(OwnNodes):
         position = self.ask(group, index, where, inner=request.inner)
         pseudo = group.computed_loop(position, table.shape[dim])
         at = (*before, loop_index(pseudo), *after)
-        if is_read(table, dim):
+        if table not in self.index or is_read(table, dim):  # what an earlier part has computed lies in memory
             return [position, self.ask(group, table, at, inner=request.inner)]
         return [position, self._in_memory(group, table, at)]
 
