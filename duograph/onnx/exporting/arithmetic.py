@@ -37,6 +37,10 @@ def _kind(node: Node) -> str:
 def binary(w: Writer, node: Node) -> None:
     names = w.together(node.inputs, node.output.shape)
     dtype = node.inputs[-1].dtype
+    if node.op == "where" and dtype.kind == "b":
+        kept, other = w.emit("And", names[:2]), w.emit("And", [w.emit("Not", names[:1]), names[2]])
+        w.set(node.output, w.emit("Or", [kept, other]))
+        return
     ordered = node.op in ("lt", "le", "gt", "ge", "maximum", "minimum")
     if (dtype.name in _SMALL and node.op != "where") or (dtype.kind == "b" and ordered):
         names = [w.cast(name, core.int32) for name in names]

@@ -44,7 +44,7 @@ def build(
 ) -> Built:
     """The model of a program."""
     load_families()
-    model = Model(opset, program.fixed, effects)
+    model = Model(program.graph, opset, program.fixed, effects)
     w = Writer(model)
     inputs = _inputs(w, program, list(input_names or ()))
     weights = _state(w, program)

@@ -9,11 +9,13 @@ from duograph import _core as core
 from duograph.autograd.modes import no_grad
 from duograph.capture.session import Captured
 from duograph.capture.static import Handler
-from duograph.capture.values.size_history import Plan
+from duograph.capture.values.size_history import Plan, argument_leaves
+from duograph.capture.values.tree import argument_names
 from duograph.errors import ArgumentError, CaptureError, GradError
 from duograph.ir.dim import Dim, Expr, ceildiv, floordiv, maximum, minimum, mod
 from duograph.ir.graph import Value
 from duograph.ir.substitution import symbols
+from duograph.ir.types import TensorType
 
 from .open_sizes import Names, added
 
@@ -45,23 +47,22 @@ class Program:
     numbers     operands that are Python numbers, with what they were; `asked` those that are arguments, by name
     """
 
-    def __init__(self, captured: Captured) -> None:
+    def __init__(self, captured: Captured, leaves: Sequence[tuple[str, str, Any]]) -> None:
         self.captured = captured
         self.graph = captured.graph
         description = captured.description
-        self.arguments: list[tuple[Value, str]] = []
+        self.slots: dict[int, Value] = {}
         self.state: list[tuple[Value, str, Any]] = []
-        self._slots: dict[int, Value] = {}
         self.written: set[Value] = {self.graph.inputs[i] for i in description["writes"]}
         tensors = len(captured.input_tensors)
         for number, value in enumerate(self.graph.inputs[:tensors]):
             if self.graph.arguments[number].origin == "argument":
-                self.arguments.append((value, value.name or f"input_{number}"))
-                kind, read = description["inputs"][number][:2]
-                if kind == "read" and description["reads"][read][0] == "arg":
-                    self._slots[description["reads"][read][2]] = value
+                self.slots[self.slot_of(description["inputs"][number])] = value
             else:
                 self.state.append((value, value.name or f"state_{number}", captured.input_tensors[number]))
+        for slot, (name, _, tensor) in enumerate(leaves):  # those that nothing reads, too
+            self.slots.setdefault(slot, Value(TensorType(tensor.dtype, tuple(tensor.shape)), None, 0, name))
+        self.arguments = [(self.slots[slot], name or f"input_{slot}") for slot, (name, _, _) in enumerate(leaves)]
         self.numbers = list(zip(self.graph.inputs[tensors:], captured.numbers))
         self.fixed: dict[Dim, Expr] = dict(self.graph.equal)
         for value, _, tensor in self.state:
@@ -75,6 +76,11 @@ class Program:
                 if str(symbol) == name and symbol not in open_sizes:
                     self.fixed.setdefault(symbol, actual)
 
+    def slot_of(self, row: Any) -> int:
+        """Which of the arguments' tensors a row of the description reads; -1: none of them."""
+        reads = self.captured.description["reads"]
+        return int(reads[row[1]][2]) if row[0] == "read" and reads[row[1]][0] == "arg" else -1
+
     def size(self, postfix: Sequence[Any]) -> Expr | None:
         """The expression of a recipe over sizes of arguments; None for one over other numbers."""
         stack: list[Any] = []
@@ -82,7 +88,7 @@ class Program:
             if token[0] == "const":
                 stack.append(token[1])
             elif token[0] == "size":
-                stack.append(self._slots[token[1]].shape[token[2]])
+                stack.append(self.slots[token[1]].shape[token[2]])
             elif token[0] in _ARITHMETIC and len(stack) > 1:
                 right = stack.pop()
                 stack.append(_ARITHMETIC[token[0]](stack.pop(), right))
@@ -121,7 +127,8 @@ def captured_program(
             captured, _ = handler.capture(given, named)
     except (CaptureError, GradError):
         captured, _ = handler.capture(given, named)
-    return Program(captured)
+    names = [*argument_names(target, len(given)), *named]
+    return Program(captured, argument_leaves([*given, *named.values()], names)[0])
 
 
 def _plain(argument: Any) -> Any:

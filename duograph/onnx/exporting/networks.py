@@ -49,6 +49,15 @@ def plain(w: Writer, node: Node) -> str | None:
     return w.emit(name, names_of(w, node, "x"))
 
 
+@standard("relu6", "hardtanh")
+def clipped(w: Writer, node: Node) -> str | None:
+    low, high = node.call.get("min_val", 0), node.call.get("max_val", 6)
+    if not _same_dtypes(node, "x") or not is_number(low) or not is_number(high):
+        return None
+    dtype = node.outputs[0].dtype
+    return w.emit("Clip", [*names_of(w, node, "x"), w.number(low, dtype), w.number(high, dtype)])
+
+
 _WITH_NUMBERS: dict[str, tuple[str, dict[str, str], dict[str, float]]] = {
     "leaky_relu": ("LeakyRelu", {"negative_slope": "alpha"}, {}),
     "elu": ("Elu", {"alpha": "alpha"}, {}),
@@ -64,7 +73,7 @@ def with_numbers(w: Writer, node: Node) -> str | None:
     given = {to: node.call.get(of) for of, to in parameters.items()}
     if not _same_dtypes(node, "x") or not all(map(is_number, given.values())):
         return None
-    if node.output.dtype.name != "float32" and name == "Celu":
+    if node.outputs[0].dtype.name != "float32" and name == "Celu":
         return None
     numbers: dict[str, Any] = {key: float(value) for key, value in given.items() if value is not None}
     return w.emit(name, names_of(w, node, "x"), "", **numbers, **attributes)
@@ -87,7 +96,7 @@ def softplus(w: Writer, node: Node) -> str | None:
 @standard("softmax", "log_softmax")
 def softmax(w: Writer, node: Node) -> str | None:
     dim = node.call.get("dim")
-    if not _same_dtypes(node, "x") or not isinstance(dim, int) or not node.output.shape:
+    if not _same_dtypes(node, "x") or not isinstance(dim, int) or not node.outputs[0].shape:
         return None
     return w.emit("Softmax" if node.op == "softmax" else "LogSoftmax", names_of(w, node, "x"), axis=dim)
 
@@ -145,9 +154,10 @@ def convolution(w: Writer, node: Node) -> str | None:
     return w.emit("Conv", names, strides=stride, pads=pads, dilations=dilation, group=node.call["groups"])
 
 
-@standard("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+@standard("conv_transpose")
 def transposed(w: Writer, node: Node) -> str | None:
-    x, count = operand(node, "x"), int(node.op[-2])
+    x = operand(node, "x")
+    count = len(node.outputs[0].shape) - 2
     numbers = [_each(node.call[key], count) for key in ("stride", "padding", "dilation", "output_padding")]
     if x is None or len(x.shape) != count + 2 or None in numbers or not _same_dtypes(node, "x", "weight", "bias"):
         return None
@@ -160,7 +170,7 @@ def transposed(w: Writer, node: Node) -> str | None:
     )  # fmt: skip
 
 
-@standard("max_pool", "max_windows", "mean_pool", "mean_windows")
+@standard("max_pool", "max_windows", "max_pool_places", "mean_pool", "mean_windows")
 def pools(w: Writer, node: Node) -> str | None:
     x = operand(node, "x")
     kernel = node.call["kernel"]
@@ -168,7 +178,12 @@ def pools(w: Writer, node: Node) -> str | None:
         return None
     keys = ("kernel", "stride", "padding", *(("dilation",) if "dilation" in node.call else ()))
     numbers = [_each(node.call[key], len(kernel)) for key in keys]
-    if None in numbers or node.call.get("divisor") is not None or node.call["ceil_mode"] or node.output.dtype.name == "bfloat16":
+    if (
+        None in numbers
+        or node.call.get("divisor") is not None
+        or node.call["ceil_mode"]
+        or node.outputs[0].dtype.name == "bfloat16"
+    ):
         return None
     padding = numbers[2]
     assert padding is not None
@@ -186,7 +201,7 @@ def adaptive(w: Writer, node: Node) -> str | None:
     x, size = operand(node, "x"), node.call["size"]
     if x is None or not isinstance(size, tuple) or any(n != 1 for n in size) or len(x.shape) != len(size) + 2:
         return None
-    if not _same_dtypes(node, "x") or len(node.outputs) != 1:
+    if not _same_dtypes(node, "x"):
         return None
     return w.emit("GlobalAveragePool" if node.op == "adaptive_mean" else "GlobalMaxPool", [w.use(x)])
 
@@ -222,7 +237,7 @@ def group_norm(w: Writer, node: Node) -> str | None:
     groups, eps = node.call["num_groups"], node.call["eps"]
     if w.model.opset < 21 or None in values or not is_number(eps) or type(groups) is not int:
         return None
-    if not _same_dtypes(node, "x", "weight", "bias") or node.output.dtype.name == "float64":
+    if not _same_dtypes(node, "x", "weight", "bias") or node.outputs[0].dtype.name == "float64":
         return None
     names = names_of(w, node, "x", "weight", "bias")
     return w.emit("GroupNormalization", names, num_groups=groups, epsilon=float(eps))
@@ -265,7 +280,7 @@ def clamp(w: Writer, node: Node) -> str | None:
     value = operand(node, "x")
     if value is None or not isinstance(x, Operand) or not all(b is None or is_number(b) for b in (low, high)):
         return None
-    if node.output.dtype is not value.dtype or value.dtype.name in ("bool", "int16", "uint16", "bfloat16"):
+    if node.outputs[0].dtype is not value.dtype or value.dtype.name in ("bool", "int16", "uint16", "bfloat16"):
         return None
     bounds = ["" if b is None else w.number(b, value.dtype) for b in (low, high)]
     return w.emit("Clip", [w.use(value), *(bounds if bounds[1] else bounds[:1])])

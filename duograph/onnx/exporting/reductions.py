@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from duograph import _core as core
+from duograph.ir.dim import Expr
 from duograph.ir.graph import Node, Value
 
 from .movement import positions
@@ -32,11 +33,11 @@ def reduce(w: Writer, node: Node) -> None:
         made = reduced(w, "max" if kind == "any" else "min", w.cast(name, core.int32), dims) if dims else name
         w.set(node.output, w.cast(made, core.bool))
         return
-    if kind not in _KINDS:
-        raise refused(node, f"the reduction {kind} has no form in ONNX")
     if kind in ("argmax", "argmin"):
         w.set(node.output, _extremum(w, node, name, dims))
         return
+    if kind not in _KINDS:
+        raise refused(node, f"the reduction {kind} has no form in ONNX")
     inner = core.int64 if value.dtype.kind in "biu" and value.dtype.name != "uint64" else node.output.dtype
     if value.dtype is not inner:
         name = w.cast(name, inner)
@@ -161,18 +162,46 @@ def _turn(w: Writer, kind: str, states: list[str], rows: list[str], count: str) 
 
 @exports("sort", "select")
 def sort(w: Writer, node: Node) -> None:
-    dim = node.attrs["dim"]
-    descending = node.attrs.get("descending", node.attrs.get("largest", False))
-    size = node.outputs[0].shape[dim]
-    made = w.emit_several("TopK", [w.use(node.inputs[0]), w.size(size)], 2, axis=dim, largest=int(bool(descending)), sorted=1)
-    for value, name in zip(node.outputs, made):
-        w.set(value, name)
+    dim, first = node.attrs["dim"], node.attrs.get("first", 0)
+    if isinstance(first, int) and first < 0:
+        _median(w, node, dim)
+        return
+    size, value = node.outputs[0].shape[dim], node.inputs[0]
+    name, inner = w.use(value), value.dtype
+    if inner.name not in ("float32", "float64", "int64", "int32"):
+        inner = core.int64 if inner.kind in "biu" else core.float32
+        name = w.cast(name, inner)
+    largest = int(bool(node.attrs["descending"]))
+    made = w.emit_several("TopK", [name, w.size(first + size)], 2, axis=dim, largest=largest, sorted=1)
+    for result, name in zip(node.outputs, made):
+        if first != 0:
+            name = w.emit("Slice", [name, w.size(first), w.size(first + size), w.numbers([dim])])
+        w.set(result, name if result.dtype.name == "int64" or inner is value.dtype else w.cast(name, result.dtype))
+
+
+def _median(w: Writer, node: Node, dim: int) -> None:
+    """The lower median of what is no NaN: those come last."""
+    value = node.inputs[0]
+    name = w.use(value)
+    if value.dtype.kind == "f":
+        is_nan = w.emit("IsNaN", [name])
+        given = w.emit("Where", [is_nan, w.number(float("inf"), value.dtype), name])
+        count = reduced(w, "sum", w.cast(w.emit("Not", [is_nan]), core.int64), [dim], True)
+    else:
+        given = w.cast(name, core.int64) if value.dtype.name not in ("int64", "int32") else name
+        count = reduced(w, "sum", w.emit("Expand", [w.number(1, core.int64), w.shape(value.shape)]), [dim], True)
+    order = w.emit_several("TopK", [given, w.size(value.shape[dim])], 2, axis=dim, largest=0, sorted=1)[1]
+    last = w.emit("Max", [w.emit("Sub", [count, w.number(1, core.int64)]), w.number(0, core.int64)])
+    middle = w.emit("Div", [last, w.number(2, core.int64)])
+    place = w.emit("GatherElements", [order, middle], axis=dim)
+    for result, found in zip(node.outputs, (w.emit("GatherElements", [name, place], axis=dim), place)):
+        w.set(result, found)
 
 
 @exports("search")
 def search(w: Writer, node: Node) -> None:
     """How many bounds lie before each value: counted."""
-    bounds, values = (w.use(x) for x in node.inputs)
+    bounds, values = (w.cast(w.use(x), core.int32) if x.dtype.kind == "b" else w.use(x) for x in node.inputs)
     dim, rank = node.attrs["dim"], len(node.output.shape)
     a = w.emit("Unsqueeze", [bounds, w.numbers([dim])])
     b = w.emit("Unsqueeze", [values, w.numbers([dim + 1])])
@@ -196,3 +225,44 @@ def spans(w: Writer, node: Node) -> None:
     places = w.emit("Compress", [positions(w, mask.shape[0], 0, 1), w.use(mask)], axis=0)
     ends = w.emit("Concat", [w.emit("Slice", [places, w.numbers([1]), w.numbers([2**62])]), w.size(mask.shape[0])], axis=0)
     w.set(node.output, w.emit("Sub", [ends, places]))
+
+
+def _moved(w: Writer, name: str, node: Node, low: Sequence[Expr], span: Sequence[Expr], sizes: Sequence[Expr]) -> str:
+    """What a window reads, from `low` in front of the first element on: so many elements of each dimension."""
+    rank = len(sizes)
+    high = [s - n - a for s, n, a in zip(span, sizes, low)]
+    if all(isinstance(x, int) and x == 0 for x in (*low, *high)):
+        return name
+    return w.emit("Pad", [name, w.shape([0, 0, *low, 0, 0, *high])]) if rank else name
+
+
+@exports("window_sums")
+def window_sums(w: Writer, node: Node) -> None:
+    """A convolution in groups: x [n, groups, s, *sizes], weight [groups, m, s, *kernel] → [n, groups, m, *counts]."""
+    x, weight = node.inputs
+    groups, each, depth = weight.shape[:3]
+    stride, dilation = node.attrs["stride"], node.attrs["dilation"]
+    kernel, counts, sizes = weight.shape[3:], node.output.shape[3:], x.shape[3:]
+    span = [(n - 1) * a + (k - 1) * d + 1 for n, a, k, d in zip(counts, stride, kernel, dilation)]
+    given = w.reshape(w.use(x), (x.shape[0], groups * depth, *sizes))
+    given = _moved(w, given, node, node.attrs["low"], span, sizes)
+    taps = w.reshape(w.use(weight), (groups * each, depth, *kernel))
+    made = w.emit("Conv", [given, taps], strides=list(stride), dilations=list(dilation), group=int(groups))
+    w.set(node.output, w.reshape(made, node.output.shape))
+
+
+@exports("window_taps")
+def window_taps(w: Writer, node: Node) -> None:
+    """The gradient of the kernels: a convolution with what comes in for kernels, over the samples as channels."""
+    x, given = node.inputs
+    count, groups, each = x.shape[0], given.shape[1], given.shape[2]
+    stride, dilation = node.attrs["stride"], node.attrs["dilation"]
+    kernel, counts, sizes = node.output.shape[2:], given.shape[3:], x.shape[3:]
+    span = [(n - 1) * a + (k - 1) * d + 1 for n, a, k, d in zip(counts, stride, kernel, dilation)]
+    rank = len(sizes)
+    turned = w.emit("Transpose", [w.use(x)], perm=[1, 0, *range(2, rank + 3)])
+    turned = _moved(w, w.reshape(turned, (1, groups * count, *sizes)), node, node.attrs["low"], span, sizes)
+    slopes = w.emit("Transpose", [w.use(given)], perm=[1, 2, 0, *range(3, rank + 3)])
+    slopes = w.reshape(slopes, (groups * each, count, *counts))
+    made = w.emit("Conv", [turned, slopes], strides=list(dilation), dilations=list(stride), group=int(groups))
+    w.set(node.output, w.reshape(made, node.output.shape))

@@ -87,6 +87,9 @@ class Results:
         """The value that a template's tensor from before the call is."""
         if row[0] == "output":
             return self._output(row[1])
+        slot = self.program.slot_of(row)
+        if slot >= 0:
+            return self.program.slots[slot]
         rows = self.program.captured.description["inputs"]
         for number, given in enumerate(rows):
             if row[0] == "read" and given[0] == "read" and given[1] == row[1]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from onnx import helper
 from duograph import _core as core
 from duograph.errors import GraphError
 from duograph.ir.dim import Dim, Expr, bounds
-from duograph.ir.graph import Node, Value
+from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.primitives import PRIMITIVES
 from duograph.ir.substitution import substitute
 
@@ -30,8 +30,9 @@ class Ref(NamedTuple):
 class Model:
     """What all graphs of one file share."""
 
-    def __init__(self, opset: int, equal: dict[Dim, Expr], effects: bool = True) -> None:
+    def __init__(self, graph: Graph, opset: int, equal: dict[Dim, Expr], effects: bool = True) -> None:
         self.opset = opset
+        self.read = set(read_values(graph))
         self.equal = equal  # sizes, and what they are
         self.effects = effects  # prints and assertions are written
         self.functions: dict[tuple[str, bytes], onnx.FunctionProto] = {}
@@ -69,8 +70,9 @@ class Writer:
         self.symbols: dict[Dim, tuple[str, int]] = {}  # the tensor whose dimension it is; -1: the one number in it
         self.asked: list[Dim] = []  # of a function: sizes that its inputs do not tell
         self.origin: Node | None = None
-        self.taken: set[str] = set() if is_function else model.taken
-        self.counts: dict[str, int] = {} if is_function else model.counts
+        self.in_function: bool = is_function or (parent is not None and parent.in_function)
+        self.taken: set[str] = parent.taken if parent is not None else set() if is_function else model.taken
+        self.counts: dict[str, int] = parent.counts if parent is not None else {} if is_function else model.counts
 
     # ---- names and nodes
 
@@ -94,7 +96,7 @@ class Writer:
 
     def _note_origin(self, node: onnx.NodeProto) -> None:
         """Where the user's program has it; in functions, which many lines may call, nothing."""
-        if self.is_function or self.origin is None or self.model.opset < 21:
+        if self.in_function or self.origin is None or self.model.opset < 21:
             return
         note(node.metadata_props, "duograph.op", self.origin.op)
         location = self.origin.location
@@ -265,7 +267,8 @@ class Writer:
         elif node.op in PRIMITIVES:
             raise refused(node, "has no form in ONNX")
         else:
-            known = STANDARD.get(node.op) if node.call else None
+            is_plain = bool(node.call) and self.model.read.isdisjoint(node.outputs[1:])
+            known = STANDARD.get(node.op) if is_plain else None
             name = known(self, node) if known is not None else None
             if name is None:
                 call(self, node)
@@ -287,6 +290,15 @@ class Writer:
         made = Writer(self.model, self)
         made.origin = self.origin
         return made
+
+
+def read_values(graph: Graph) -> Iterator[Value]:
+    """Every value that something reads, in regions, too."""
+    yield from graph.outputs
+    for node in graph.nodes:
+        yield from node.inputs
+        for region in node.regions:
+            yield from read_values(region)
 
 
 EFFECTS = ("Print", "Assert")
