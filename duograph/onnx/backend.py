@@ -10,6 +10,7 @@ import numpy as np
 from duograph import _core as core
 
 from .model import load
+from .operators.narrow import is_narrow
 from .reading import library
 
 library()  # an error that names the extra, before the one below
@@ -29,7 +30,8 @@ class Prepared(BackendRep):
         else:
             made = self.model(*(inputs if isinstance(inputs, (list, tuple)) else [inputs]))
         results = (made,) if len(self.model.outputs) == 1 else made
-        return tuple([array_of(x) for x in results])
+        numbers = self.model.body.dtypes
+        return tuple([array_of(x, numbers.get(name, 0)) for x, name in zip(results, self.model.outputs)])
 
 
 class DuographBackend(Backend):
@@ -74,8 +76,8 @@ class DuographBackend(Backend):
         return bool(Device(device).type == DeviceType.CPU)
 
 
-def array_of(value: Any) -> Any:
-    """A result as ONNX's tests have it."""
+def array_of(value: Any, number: int = 0) -> Any:
+    """A result as ONNX's tests have it; `number` is ONNX's for its type."""
     if isinstance(value, (list, tuple)):
         return [array_of(x) for x in value]
     if not isinstance(value, core.Tensor):
@@ -85,7 +87,8 @@ def array_of(value: Any) -> Any:
         import ml_dtypes
 
         return value.view(core.uint16).numpy().view(ml_dtypes.bfloat16)
-    return value.numpy()
+    array = value.numpy()
+    return array.astype(library().helper.tensor_dtype_to_np_dtype(number)) if is_narrow(number) else array
 
 
 is_compatible = DuographBackend.is_compatible

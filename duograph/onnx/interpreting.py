@@ -14,6 +14,7 @@ from .errors import ModelError
 from .operators import host
 from .operators.definition import NUMBER, NUMBERS, OPERAND, TENSOR
 from .operators.known import Known, of_array
+from .operators.narrow import Narrow, is_narrow
 from .reading import Data
 from .structure import Body, Node
 
@@ -155,6 +156,8 @@ class Inner:
 
 def constant(data: Data) -> Any:
     """The value of a constant."""
+    if is_narrow(data.narrow):
+        return Narrow(data.tensor(), data.narrow)
     if data.dtype is not core.bfloat16:
         known = of_array(data.array)
         if known is not None:
@@ -166,6 +169,8 @@ def as_tensor(value: Any) -> Any:
     """A value as a tensor, where it is numbers."""
     if value.__class__ is Known:
         return value.tensor()
+    if value.__class__ is Narrow:
+        return value.tensor
     if value.__class__ in (int, float, bool):
         return make_tensor(value)
     return value
@@ -177,6 +182,8 @@ def converted(value: Any, kind: int | None, plain: bool) -> Any:
     Args:
         plain: constants may be Python's numbers: there is a tensor whose dtype they take.
     """
+    if value.__class__ is Narrow:
+        return value.tensor if kind in (TENSOR, OPERAND) else value
     known = value.__class__ is Known
     if kind == TENSOR:
         return value.tensor() if known else value

@@ -22,6 +22,7 @@ from duograph.tensors.creation import tensor as make_tensor
 from .errors import ModelError
 from .interpreting import Frame, as_tensor
 from .operators.known import Known, of_array
+from .operators.narrow import Narrow, held, is_narrow
 from .reading import Data, Source, dtype_of, read
 from .steering import steering_inputs
 from .structure import Body, Reader
@@ -66,6 +67,7 @@ class Input:
     def __init__(self, value: Any) -> None:
         self.name: str = value.name
         self.dtype: core.DType | None = None
+        self.number: int = value.type.tensor_type.elem_type
         self.shape: list[int | str | None] | None = None
         self.optional = not value.type.HasField("tensor_type")
         kind = value.type.tensor_type
@@ -138,6 +140,7 @@ class Model(nn.Module):
                 if name not in known:
                     raise ArgumentError(f"onnx.load: trainable names {name!r}, which is no initialiser")
         self.constants: dict[str, Any] = {}
+        self.narrow: dict[str, int] = {}
         for name in names:
             data = body.initialisers.pop(name)
             learns = data.dtype.is_floating_point and (
@@ -150,7 +153,9 @@ class Model(nn.Module):
             else:
                 module.register_buffer(leaf, value)
             self.places[name] = (module, leaf)
-            if not learns and data.dtype is not core.bfloat16:
+            if data.narrow:
+                self.narrow[name] = data.narrow
+            elif not learns and data.dtype is not core.bfloat16:
                 found = of_array(data.array, functools.partial(getattr, module, leaf))
                 if found is not None:
                     self.constants[name] = found
@@ -236,6 +241,8 @@ class Model(nn.Module):
         """An argument as a tensor that the model takes."""
         if value is None or (isinstance(value, (list, tuple)) and about.optional):
             return value if value is None else [_tensor(x) for x in value]
+        if is_narrow(about.number) and isinstance(value, np.ndarray):
+            value = held(value, about.number)
         value = _tensor(value)
         about.check(value)
         return value
@@ -245,7 +252,12 @@ class Model(nn.Module):
         frame = Frame(self.body, self.file)
         for name, (module, leaf) in self.places.items():
             frame.values[name] = self.constants.get(name) or getattr(module, leaf)
+        for name, number in self.narrow.items():
+            frame.values[name] = Narrow(frame.values[name], number)
         given = [_known(x, about) if about.name in self.steering else x for x, about in zip(values, self.input_types)]
+        for i, about in enumerate(self.input_types):
+            if is_narrow(about.number):
+                given[i] = Narrow(given[i], about.number)
         frame.values.update(zip(self.inputs, given))
         results = [as_tensor(x) for x in frame.run(())]
         return results[0] if len(results) == 1 else tuple(results)
@@ -277,6 +289,8 @@ def _tensor(value: Any) -> Any:
     if isinstance(value, core.Tensor):
         return value
     if isinstance(value, np.ndarray):
+        if value.dtype.name == "bfloat16":
+            return _tensor(value.view(np.uint16)).view(core.bfloat16)
         return from_numpy(np.ascontiguousarray(value)) if value.ndim else make_tensor(value)
     return make_tensor(value)
 

@@ -19,6 +19,7 @@ from duograph._core import borrow_numpy
 from duograph.errors import ArgumentError
 
 from .errors import ModelError, UnsupportedError
+from .operators.narrow import carrier, held, is_narrow
 
 _LARGEST = 1 << 31  # bytes of one protobuf message
 _OLDEST_IR = 3
@@ -124,7 +125,9 @@ _STRING = 8
 
 
 def dtype_of(number: int, what: str) -> core.DType:
-    """The dtype that ONNX calls by this number."""
+    """The dtype that ONNX calls by this number; the one that holds its values where there is none."""
+    if is_narrow(number):
+        return carrier(number)
     found = _DTYPES.get(number)
     if found is None:
         names = {value: name for name, value in library().TensorProto.DataType.items()}
@@ -145,6 +148,7 @@ class Data(NamedTuple):
 
     array: Any
     dtype: core.DType
+    narrow: int = 0  # ONNX's number for a type that the dtype only holds
 
     def tensor(self) -> Any:
         """A tensor that borrows the array's memory."""
@@ -159,6 +163,8 @@ def tensor_data(proto: Any, folder: str | None, what: str) -> Data:
         raise ModelError(f"{what} has the sizes {list(shape)}")
     if proto.HasField("segment"):
         raise UnsupportedError(f"{what} is stored in segments")
+    if is_narrow(proto.data_type):
+        return _narrow(proto, shape, what)
     if proto.data_type == _STRING:
         return Data(_texts(proto, shape, what), core.uint8)
     dtype = dtype_of(proto.data_type, what)
@@ -186,6 +192,19 @@ def _listed(values: Sequence[Any], number: int, kind: np.dtype[Any], count: int,
         return np.array(values, np.int64).astype(np.uint16).view(kind)
     wide = np.array(values, kind if kind.kind == "f" else np.uint64 if kind.itemsize == 8 and kind.kind == "u" else np.int64)
     return wide.astype(kind)
+
+
+def _narrow(proto: Any, shape: tuple[int, ...], what: str) -> Data:
+    """A tensor of a type that has no dtype, in one that holds it."""
+    if proto.data_location == 1:
+        raise UnsupportedError(f"{what}: external data of this type are not known")
+    if math.prod(shape) > 4 * max(len(proto.raw_data), len(proto.int32_data) * 4):
+        raise ModelError(f"{what} has sizes {list(shape)}, and fewer bytes than that")
+    try:
+        array = library().numpy_helper.to_array(proto)
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"{what}: {error}") from None
+    return Data(held(array, proto.data_type), carrier(proto.data_type), proto.data_type)
 
 
 def _texts(proto: Any, shape: tuple[int, ...], what: str) -> Any:

@@ -215,24 +215,27 @@ class Reader:
     def function(self, node: Node, proto: Any) -> Body | None:
         """The body of the function that a node calls: the model's own, or the one that ONNX has for the operator."""
         key: tuple[Any, ...] = (node.domain, node.op, node.opset, id(proto))
+        defaults: dict[str, Any] = {}
         if proto is None:
-            proto = standard_function(node.domain, node.op, node.opset)
-            if proto is None:
+            schema = standard_schema(node.domain, node.op, node.opset)
+            if schema is None:
                 self.unsupported.append(str(node))
                 return None
+            proto = schema.function_body
+            defaults = {name: about.default_value for name, about in schema.attributes.items() if about.default_value.name}
         if key not in self.made:
             self.made[key] = None
-            self.made[key] = self.function_body(proto, node)
+            self.made[key] = self.function_body(proto, node, defaults)
         body = self.made[key]
         if body is None:
             raise ModelError(f"onnx: {node} is a function that calls itself")
         return body
 
-    def function_body(self, proto: Any, node: Node) -> Body:
+    def function_body(self, proto: Any, node: Node, defaults: dict[str, Any]) -> Body:
         body = Body(proto.name)
         body.inputs, body.outputs = list(proto.input), list(proto.output)
         opsets = opsets_of(proto.opset_import) or {"": node.opset}
-        for attribute in proto.attribute_proto:
+        for attribute in (*defaults.values(), *proto.attribute_proto):
             body.defaults[attribute.name] = self.attribute(attribute, node, opsets, (), 0)
         self.fill(body, proto.node, opsets, (), 0)
         return body
@@ -258,8 +261,8 @@ def opsets_of(imports: Any) -> dict[str, int]:
     return found
 
 
-def standard_function(domain: str, name: str, opset: int) -> Any:
-    """What ONNX itself defines an operator as, in terms of others; None where it does not."""
+def standard_schema(domain: str, name: str, opset: int) -> Any:
+    """What ONNX says of an operator that it defines in terms of others; None where it does not."""
     defs = library().defs
     if not defs.has(name, domain):
         return None
@@ -267,7 +270,7 @@ def standard_function(domain: str, name: str, opset: int) -> Any:
         schema = defs.get_schema(name, opset, domain)
     except defs.SchemaError:
         return None
-    return schema.function_body if schema.has_function else None
+    return schema if schema.has_function else None
 
 
 def _check_row(node: Node, row: Operator) -> None:

@@ -196,10 +196,9 @@ def concat_from_sequence(sequence: Any, *, axis: int, new_axis: int = 0) -> Tens
 @operator("SplitToSequence", since=11)
 def split_to_sequence(x: Tensor, split: Any = None, *, axis: int = 0, keepdims: int = 1) -> Any:
     if split is None:
-        parts = dg.split(x, 1, axis)
-        return [[part if keepdims else part.squeeze(axis) for part in parts]]
+        return [part if keepdims else part.squeeze(axis) for part in dg.split(x, 1, axis)]
     numbers: Numbers = split.tolist()
-    return [list(dg.split(x, numbers, axis))]
+    return list(dg.split(x, numbers, axis))
 
 
 # ---- optionals
@@ -218,3 +217,13 @@ def optional_has_element(value: Any = None) -> Any:
 @operator("OptionalGetElement", since=15)
 def optional_get_element(value: Any) -> Any:
     return value
+
+
+@operator("SequenceMap", since=17)
+def sequence_map(sequence: Any, *others: Any, body: Any) -> Any:
+    """What the body gives for each element; tensors among the others are the same each time."""
+    rows = [
+        body(item, *[other[i] if isinstance(other, list) else _tensor(other) for other in others])
+        for i, item in enumerate(sequence)
+    ]
+    return tuple([list(items) for items in zip(*rows)]) if rows else tuple([[] for _ in body.body.outputs])

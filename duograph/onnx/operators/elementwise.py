@@ -8,9 +8,10 @@ from typing import Any
 
 import duograph as dg
 
-from ..errors import UnsupportedError
 from ..reading import dtype_of
 from .definition import Operand, Tensor, operator
+from .known import Known
+from .narrow import Narrow, is_narrow, rounded
 
 _UNARY: dict[str, Callable[[Any], Any]] = {
     "Abs": dg.abs,
@@ -128,9 +129,13 @@ def modulo(a: Operand, b: Operand, *, fmod: int = 0) -> Tensor:
 
 @operator("BitShift", since=11)
 def bit_shift(x: Tensor, y: Tensor, *, direction: str) -> Tensor:
-    left = direction == "LEFT"
     bits = 8 * x.element_size()
-    made = dg.bitwise_left_shift(x, y) if left else dg.bitwise_right_shift(x, y)
+    if direction == "LEFT":
+        made = dg.bitwise_left_shift(x, y)
+    elif x.dtype.kind == "i":
+        return dg.bitwise_right_shift(x, dg.clamp(y, None, bits - 1))
+    else:
+        made = dg.bitwise_right_shift(x, y)
     return dg.where(y < bits, made, dg.zeros_like(made))
 
 
@@ -188,9 +193,9 @@ def is_infinite(x: Tensor, *, detect_negative: int = 1, detect_positive: int = 1
 
 
 @operator("Cast", since=6)
-def cast(x: Tensor, *, to: int, saturate: int = 1, round_mode: str = "up") -> Tensor:
-    if not isinstance(x, dg.Tensor):
-        raise UnsupportedError("Cast: tensors of texts are not known")
+def cast(x: Tensor, *, to: int, saturate: int = 1, round_mode: str = "up") -> Any:
+    if is_narrow(to):
+        return Narrow(rounded(x, to, saturate, round_mode), to)
     return x.to(dtype_of(to, "Cast: the result"))
 
 
@@ -202,8 +207,10 @@ def cast_to_name(x: Tensor, *, to: str) -> Tensor:
 
 
 @operator("CastLike", since=15)
-def cast_like(x: Tensor, like: Tensor, *, saturate: int = 1, round_mode: str = "up") -> Tensor:
-    return x.to(like.dtype)
+def cast_like(x: Tensor, like: Any, *, saturate: int = 1, round_mode: str = "up") -> Any:
+    if isinstance(like, Narrow):
+        return cast(x, to=like.number, saturate=saturate, round_mode=round_mode)
+    return x.to(like.dtype if isinstance(like, dg.Tensor) else Known(like).dtype)
 
 
 @operator("BitCast", since=26)

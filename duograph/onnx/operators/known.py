@@ -75,3 +75,13 @@ def of_array(array: Any, maker: Callable[[], Any] | None = None) -> Known | None
     if array.ndim > 1 or array.size > LONGEST or array.dtype.name not in _DTYPES:
         return None
     return Known(array, None, maker)
+
+
+def equals(size: Any, number: int) -> bool:
+    """Whether a size is a number; a size that only the run knows is not."""
+    return not isinstance(size, core.Tensor) and (size == number) is True
+
+
+def settled(number: Any) -> Any:
+    """A number that decides what is done, as Python's: the capture holds while it is that."""
+    return number if type(number) is int else number.__index__()

@@ -12,7 +12,7 @@ from duograph.nn import functional
 
 from ..reading import Data, dtype_of
 from .definition import Number, Numbers, Operand, Tensor, operator
-from .known import Known, of_array, of_sizes
+from .known import Known, equals, of_array, of_sizes, settled
 
 
 def _product(sizes: Any) -> Any:
@@ -65,10 +65,10 @@ def constant_of_shape(shape: Numbers, *, value: Any = None) -> Tensor:
 
 @operator("Reshape", since=5)
 def reshape(data: Tensor, shape: Numbers, *, allowzero: int = 0) -> Tensor:
-    sizes = [data.shape[i] if type(size) is int and size == 0 and not allowzero else size for i, size in enumerate(shape)]
-    if -1 in [size for size in sizes if type(size) is int] and 0 in data.shape:
-        known = _product(size for size in sizes if type(size) is not int or size != -1)
-        sizes = [_product(data.shape) // known if known and type(size) is int and size == -1 else size for size in sizes]
+    sizes = [data.shape[i] if not allowzero and equals(size, 0) else size for i, size in enumerate(shape)]
+    if 0 in data.shape and any(equals(size, -1) for size in sizes):
+        known = _product(size for size in sizes if not equals(size, -1))
+        sizes = [_product(data.shape) // known if known != 0 and equals(size, -1) else size for size in sizes]
     return data.reshape(tuple(sizes))
 
 
@@ -94,7 +94,7 @@ def transpose(data: Tensor, *, perm: list[int] | None = None) -> Tensor:
 def squeeze(data: Tensor, axes: Numbers | None = None) -> Tensor:
     if axes is None:
         return data.reshape([size for size in data.shape if size != 1])
-    gone = {axis % data.ndim for axis in axes}
+    gone = {settled(axis) % data.ndim for axis in axes}
     for axis in gone:
         if data.shape[axis] != 1:
             raise ValueError(f"axis {axis} has size {data.shape[axis]}, not 1")
@@ -108,6 +108,7 @@ def squeeze_by_attribute(data: Tensor, *, axes: list[int] | None = None) -> Tens
 
 @operator("Unsqueeze", since=13)
 def unsqueeze(data: Tensor, axes: Numbers) -> Tensor:
+    axes = [settled(axis) for axis in axes]
     rank = data.ndim + len(axes)
     if any(not -rank <= axis < rank for axis in axes) or len({axis % rank for axis in axes}) != len(axes):
         raise ValueError(f"axes {axes} of a result with {rank} dimensions")
@@ -126,7 +127,7 @@ def expand(x: Tensor, shape: Numbers) -> Tensor:
     sizes = list(shape)
     own: list[Any] = [1] * (len(sizes) - x.ndim) + list(x.shape)
     sizes = [1] * (len(own) - len(sizes)) + sizes
-    return x.expand(*[a if (type(b) is int and b == 1) or a is b else b if a == 1 else a for a, b in zip(own, sizes)])
+    return x.expand(*[a if a is b or equals(b, 1) else b if equals(a, 1) else a for a, b in zip(own, sizes)])
 
 
 @operator("Tile", since=6)
@@ -169,9 +170,9 @@ def split_by_attribute(
 def cut(data: Tensor, starts: Numbers, ends: Numbers, axes: Numbers | None = None, steps: Numbers | None = None) -> Tensor:
     index: list[Any] = [slice(None)] * data.ndim
     for i, (start, end) in enumerate(zip(starts, ends)):
-        axis = i if axes is None else axes[i] % data.ndim
-        step = 1 if steps is None else steps[i]
-        if type(step) is int and step < 0:
+        axis = i if axes is None else settled(axes[i]) % data.ndim
+        step = 1 if steps is None else settled(steps[i])
+        if step < 0:
             data, start, end, step = _from_behind(data, axis, start, end, step)
         index[axis] = slice(start, end, step)
     return data[tuple(index)]
@@ -194,7 +195,7 @@ def cut_by_attributes(data: Tensor, *, starts: list[int], ends: list[int], axes:
 def pad(
     data: Tensor, pads: Numbers, value: Operand | None = None, axes: Numbers | None = None, *, mode: str = "constant"
 ) -> Tensor:
-    chosen = range(data.ndim) if axes is None else [axis % data.ndim for axis in axes]
+    chosen = range(data.ndim) if axes is None else [settled(axis) % data.ndim for axis in axes]
     before, after = pads[: len(pads) // 2], pads[len(pads) // 2 :]
     if mode == "constant":
         amounts: list[Any] = [0] * (2 * data.ndim)
@@ -323,7 +324,7 @@ def cumulative_product(x: Tensor, axis: Number, *, exclusive: int = 0, reverse: 
 
 
 def _cumulative(function: Any, x: Tensor, axis: int, exclusive: int, reverse: int, first: int) -> Tensor:
-    axis %= x.ndim
+    axis = settled(axis) % x.ndim
     x = dg.flip(x, (axis,)) if reverse else x
     made = function(x, axis).to(x.dtype)
     if exclusive:
