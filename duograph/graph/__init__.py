@@ -9,6 +9,7 @@
 """
 
 from . import app as app
+from . import bitwise as bitwise
 from . import compat as compat
 from . import debugging as debugging
 from . import errors as errors
@@ -20,12 +21,16 @@ from . import layers as layers
 from . import linalg as linalg
 from . import logging as logging
 from . import losses as losses
+from . import manip as manip
 from . import math as math
 from . import metrics as metrics
+from . import nest as nest
 from . import nn as nn
 from . import random as random
 from . import summary as summary
+from . import test as test
 from . import train as train
+from . import usual as usual
 from .arithmetic import *
 from .arrays import *
 from .assertions import *
@@ -55,18 +60,22 @@ from .partitioning import *
 from .parts import *
 from .randoms import *
 from .reductions import *
+from .refused import refuse as _refuse
 from .scattering import *
 from .scopes import *
 from .segments import *
 from .session import *
 from .shapes import *
 from .tensor_arrays import *
+from .usual import *
 from .variable_queries import *
 from .variable_scopes import *
 from .variables import *
+
+__version__ = usual.VERSION
 
 
 def __getattr__(name: str) -> object:
     if name in ("Event", "Summary"):  # of the library that writes summaries, which is imported when it is needed
         return getattr(summary, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _refuse(name)

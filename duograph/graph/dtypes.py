@@ -25,8 +25,8 @@ from duograph._core import (
 from duograph.errors import DTypeError
 
 __all__ = [
-    "as_dtype", "bfloat16", "double", "float16", "float32", "float64", "half", "int8", "int16", "int32", "int64", "string",
-    "uint8", "uint16", "uint32", "uint64",
+    "DType", "as_dtype", "bfloat16", "double", "float16", "float32", "float64", "half", "int8", "int16", "int32", "int64",
+    "string", "uint8", "uint16", "uint32", "uint64",
 ]  # fmt: skip
 
 bool = core.bool

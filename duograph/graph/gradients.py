@@ -13,7 +13,15 @@ from .definition import Definition
 from .elements import Operation, Slot, Tensor
 from .resolving import Run, as_tensor, needed
 
-__all__ = ["UnconnectedGradients", "gradients", "hessians"]
+__all__ = ["AggregationMethod", "UnconnectedGradients", "gradients", "hessians"]
+
+
+class AggregationMethod:
+    """How TensorFlow adds gradients up: taken and without effect, the program decides."""
+
+    ADD_N = DEFAULT = 0
+    EXPERIMENTAL_TREE = 1
+    EXPERIMENTAL_ACCUMULATE_N = 2
 
 
 class UnconnectedGradients:

@@ -19,7 +19,10 @@ from .elements import Operation, Tensor
 from .plans import Plan
 from .state import State
 
-__all__ = ["ConfigProto", "GPUOptions", "InteractiveSession", "RunMetadata", "RunOptions", "Session", "get_default_session"]
+__all__ = [
+    "ConfigProto", "GPUOptions", "GraphOptions", "InteractiveSession", "OptimizerOptions", "RunMetadata", "RunOptions", "Session",
+    "get_default_session",
+]  # fmt: skip
 
 
 class GPUOptions:
@@ -42,6 +45,24 @@ class ConfigProto:
         self.log_device_placement = False
         self.device_count: dict[str, int] = {}
         self.__dict__.update(options)
+
+
+class _Options:
+    """Options that are taken and kept, as there is nothing that they would change."""
+
+    def __init__(self, **options: Any) -> None:
+        self.__dict__.update(options)
+
+
+class OptimizerOptions(_Options):
+    """How TensorFlow rewrites graphs: taken and kept; programs here are always optimised."""
+
+    L1, L0 = 0, -1
+    DEFAULT, OFF, ON_1, ON_2 = 0, -1, 1, 2
+
+
+class GraphOptions(_Options):
+    """Options of graphs: taken and kept."""
 
 
 class RunOptions:
