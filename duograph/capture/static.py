@@ -208,6 +208,7 @@ class Handler:
         opset: int | None = None,
         verify_with: Any = None,
         external_data: bool | None = None,
+        prints: bool = True,
         **kwargs: Any,
     ) -> None:
         """Writes the program as an ONNX file, which `dg.onnx.load` and every ONNX runtime run.
@@ -219,12 +220,15 @@ class Handler:
             opset: the version of ONNX's operators, 21 if left out.
             verify_with: arguments of a call, which is made; the file keeps them and the results, for `duograph check`.
             external_data: weights in a file of their own, `path + ".data"`; left out: where one file cannot hold them.
+            prints: whether `print` and errors that the function raises are nodes of the file (domain `duograph`, with a body
+                that does nothing where they are unknown), or left out.
 
         Errors:   GraphError, with the line, for what no file can do, such as a call of Python
         """
         from importlib import import_module  # files lie above captures
 
-        chosen: dict[str, Any] = {"sizes": sizes, "opset": opset, "verify_with": verify_with, "external_data": external_data}
+        chosen: dict[str, Any] = {"sizes": sizes, "opset": opset, "verify_with": verify_with}
+        chosen |= {"external_data": external_data, "prints": prints}
         import_module("duograph.onnx.exporting.calling").save(self.function, path, *args, **chosen, **kwargs)
 
     def signatures(self) -> Signatures:

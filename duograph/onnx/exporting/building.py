@@ -14,6 +14,7 @@ from duograph.errors import ArgumentError
 
 from .capturing import Program
 from .functions import DOMAIN
+from .leaving import gradients, numbers, written
 from .names import element_type
 from .results import Output, Results
 from .table import load_families
@@ -45,18 +46,26 @@ def build(
     """The model of a program."""
     load_families()
     model = Model(program.graph, opset, program.fixed, effects)
+    model.hosts = program.captured.description["hosts"]
     w = Writer(model)
     inputs = _inputs(w, program, list(input_names or ()))
     weights = _state(w, program)
-    for value, number in program.numbers:
-        w.constants[value] = np.asarray(number)
+    given = numbers(w, program)
     w.write(program.graph.nodes)
-    found = Results(w, program).all()
-    outputs = _named(w, found, list(output_names or ()))
-    nodes = w.finish([output.name for output in outputs])
+    results = Results(w, program)
+    outputs = _named(w, results.all(), list(output_names or ()))
+    pairs = {name: _renamed(w, output, f"{name}.next") for name, output in written(w, program)}
+    slopes = {name: _renamed(w, output, f"{name}.grad") for name, output in gradients(w, program, results)}
+    everything = [*outputs, *pairs.values(), *slopes.values()]
+    nodes = w.finish([output.name for output in everything])
     used = _used(nodes)
-    weights = {name: tensor for name, tensor in weights.items() if name in used}
-    graph = helper.make_graph(nodes, program.graph.name, inputs, [_output_info(model, output) for output in outputs])
+    weights = {name: tensor for name, tensor in weights.items() if name in used or name in pairs}
+    asked = len(inputs)
+    state = {w.ref(value).name: value for value, _, _ in program.state}
+    inputs += [type_of(state[name], name, model) for name in pairs if name in state]
+    inputs += [type_of(value, name, model) for name, (value, _) in given.items()]
+    graph = helper.make_graph(nodes, program.graph.name, inputs, [_output_info(model, output) for output in everything])
+    graph.initializer.extend(onnx.numpy_helper.from_array(number, name) for name, (_, number) in given.items())
     made: onnx.ModelProto = helper.make_model(
         graph,
         producer_name="duograph",
@@ -65,7 +74,10 @@ def build(
         ir_version=_IR_VERSIONS.get(opset, 10),
     )
     _describe(made, model, program, outputs)
-    return Built(made, weights, [value.name for value in inputs], outputs)
+    for key, table in (("state", pairs), ("gradients", slopes)):
+        if table:
+            note(made.metadata_props, f"duograph.{key}", json.dumps({name: x.name for name, x in table.items()}))
+    return Built(made, weights, [value.name for value in inputs[:asked]], outputs)
 
 
 def _inputs(w: Writer, program: Program, names: list[str]) -> list[onnx.ValueInfoProto]:
@@ -97,11 +109,17 @@ def _named(w: Writer, found: list[Output], names: list[str]) -> list[Output]:
     if len(names) > len(found):
         raise ArgumentError(f"onnx: output_names has {len(names)} names for {len(found)} tensors")
     for number, output in enumerate(found):
-        hint = names[number] if number < len(names) else "output" if len(found) == 1 else f"output_{output.path or number}"
-        name = w.model.fresh(hint)
-        w.nodes.append(helper.make_node("Identity", [output.name], [name], name=f"Identity_{name}"))
-        output.name = name
+        own = "output" if len(found) == 1 else f"output_{output.path or number}"
+        _renamed(w, output, names[number] if number < len(names) else own)
     return found
+
+
+def _renamed(w: Writer, output: Output, hint: str) -> Output:
+    """The output under a name of its own."""
+    name = w.model.fresh(hint)
+    w.nodes.append(helper.make_node("Identity", [output.name], [name], name=f"Identity_{name}"))
+    output.name = name
+    return output
 
 
 def _output_info(model: Model, output: Output) -> onnx.ValueInfoProto:

@@ -120,11 +120,12 @@ def save(
     opset: int | None = None,
     verify_with: Any = None,
     external_data: bool | None = None,
+    prints: bool = True,
     **kwargs: Any,
 ) -> None:
     """Write a static function's program for these arguments as an ONNX file: see `static_fn.save`."""
     program = captured_program(function, args, kwargs, sizes, {})
-    built = build(program, _opset(opset))
+    built = build(program, _opset(opset), effects=prints)
     if verify_with is not None:
         from .verifying import remember
 

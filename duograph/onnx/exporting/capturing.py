@@ -44,10 +44,13 @@ class Program:
 
     arguments   inputs that come with each call, by name
     state       tensors found outside, by name
-    numbers     operands that are Python numbers, with what they were; `asked` those that are arguments, by name
+    numbers     operands that are Python numbers, with what they were; `numbers_given`: names of the arguments' numbers
+    slots       the arguments' tensors in order
+    written     inputs that hold something else afterwards
+    fixed       symbols that are numbers in the file, or follow from others; `opened`: those that stay open
     """
 
-    def __init__(self, captured: Captured, leaves: Sequence[tuple[str, str, Any]]) -> None:
+    def __init__(self, captured: Captured, leaves: Sequence[tuple[str, str, Any]], given: Sequence[str]) -> None:
         self.captured = captured
         self.graph = captured.graph
         description = captured.description
@@ -64,6 +67,7 @@ class Program:
             self.slots.setdefault(slot, Value(TensorType(tensor.dtype, tuple(tensor.shape)), None, 0, name))
         self.arguments = [(self.slots[slot], name or f"input_{slot}") for slot, (name, _, _) in enumerate(leaves)]
         self.numbers = list(zip(self.graph.inputs[tensors:], captured.numbers))
+        self.numbers_given = dict(enumerate(given))
         self.fixed: dict[Dim, Expr] = dict(self.graph.equal)
         for value, _, tensor in self.state:
             for size, actual in zip(value.shape, tensor.shape):
@@ -75,6 +79,15 @@ class Program:
             for symbol in self.graph.sizes:
                 if str(symbol) == name and symbol not in open_sizes:
                     self.fixed.setdefault(symbol, actual)
+
+    def number_name(self, postfix: Sequence[Any], steps: bool) -> str | None:
+        """What a number that stays open is called: an argument, or, in a training step, what is read by a name."""
+        description = self.captured.description
+        is_plain = len(postfix) == 1 and postfix[0][0] == "read"
+        read: Any = description["reads"][postfix[0][1]] if is_plain else ("",)
+        if read[0] == "number":
+            return self.numbers_given.get(read[2], f"number_{read[2]}")
+        return read[2] if steps and read[0] in ("item", "attr") and isinstance(read[2], str) else None
 
     def slot_of(self, row: Any) -> int:
         """Which of the arguments' tensors a row of the description reads; -1: none of them."""
@@ -128,7 +141,8 @@ def captured_program(
     except (CaptureError, GradError):
         captured, _ = handler.capture(given, named)
     names = [*argument_names(target, len(given)), *named]
-    return Program(captured, argument_leaves([*given, *named.values()], names)[0])
+    tensors, numbers = argument_leaves([*given, *named.values()], names)
+    return Program(captured, tensors, [name for name, _ in numbers])
 
 
 def _plain(argument: Any) -> Any:

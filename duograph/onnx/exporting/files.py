@@ -60,16 +60,23 @@ class _replacing:
 
 def put_inside(built: Built) -> onnx.ModelProto:
     """The model with its weights in it."""
-    del built.model.graph.initializer[:]
+    _drop(built)
     for name, tensor in built.weights.items():
         built.model.graph.initializer.append(tensor_proto(name, tensor))
     return built.model
 
 
+def _drop(built: Built) -> None:
+    """The model without weights that were put there before."""
+    kept = [each for each in built.model.graph.initializer if each.name not in built.weights]
+    del built.model.graph.initializer[:]
+    built.model.graph.initializer.extend(kept)
+
+
 def _put_beside(built: Built, file: Any, location: str) -> None:
     """Large weights one after the other at borders of pages, so that they can be mapped."""
     at = 0
-    del built.model.graph.initializer[:]
+    _drop(built)
     for name, tensor in built.weights.items():
         made = tensor_proto(name, tensor)
         if len(made.raw_data) >= _LARGE:

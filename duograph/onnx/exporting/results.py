@@ -70,9 +70,9 @@ class Results:
         if kind == "make":
             source, *layout = row[2]
             shape, strides, offset = (self._size(x) for x in layout)
-            return self._view(self._value(source), shape, strides, offset, path)
+            return self._view(self.value(source), shape, strides, offset, path)
         if kind in ("read", "const"):
-            value = self._value(row)
+            value = self.value(row)
             return Output(w.use(value), value.dtype, tuple(value.shape), path)
         if kind == "number":
             return self._number(row, path)
@@ -83,7 +83,7 @@ class Results:
             return self.graph.outputs[number]
         raise GraphError("onnx: a result that shares memory with another cannot be an output of a file")
 
-    def _value(self, row: Any) -> Value:
+    def value(self, row: Any) -> Value:
         """The value that a template's tensor from before the call is."""
         if row[0] == "output":
             return self._output(row[1])

@@ -34,7 +34,8 @@ class Model:
         self.opset = opset
         self.read = set(read_values(graph))
         self.equal = equal  # sizes, and what they are
-        self.effects = effects  # prints and assertions are written
+        self.effects = effects  # prints and errors are written
+        self.hosts: list[Any] = []  # what calls of Python are
         self.functions: dict[tuple[str, bytes], onnx.FunctionProto] = {}
         self.dropped: list[str] = []  # what was left out, for the metadata
         self.taken: set[str] = set()
@@ -280,7 +281,7 @@ class Writer:
         needed = set(outputs)
         kept = []
         for node in reversed(self.nodes):
-            if node.op_type in EFFECTS or not needed.isdisjoint(node.output):
+            if has_effect(node) or not needed.isdisjoint(node.output):
                 needed.update(node.input, *(read_by(x.g) for x in node.attribute if x.HasField("g")))
                 kept.append(node)
         return kept[::-1]
@@ -301,7 +302,11 @@ def read_values(graph: Graph) -> Iterator[Value]:
             yield from read_values(region)
 
 
-EFFECTS = ("Print", "Assert")
+def has_effect(node: onnx.NodeProto) -> bool:
+    """Whether a node says something, or one in its graphs does."""
+    if node.domain == "duograph" and node.op_type.rstrip("0123456789") in ("Print", "Raise"):
+        return True
+    return any(has_effect(inner) for x in node.attribute if x.HasField("g") for inner in x.g.node)
 
 
 def read_by(graph: onnx.GraphProto) -> set[str]:

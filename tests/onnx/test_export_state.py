@@ -1,0 +1,126 @@
+"""What programs leave behind, in files: training steps with state as pairs, gradients, numbers that stay open."""
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from round_trip import outputs_of
+
+import duograph as dg
+from duograph import nn
+
+
+def metadata(model, key):
+    return next((json.loads(row.value) for row in model.metadata_props if row.key == f"duograph.{key}"), {})
+
+
+def session_of(path):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("make", [lambda p: dg.optim.SGD(p, lr=0.1, momentum=0.9), lambda p: dg.optim.AdamW(p, lr=0.1)])
+def test_a_training_step_goes_on_elsewhere(tmp_path, make):
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    optimizer = make(model.parameters())
+
+    @dg.static
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = ((model(x) - y) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    x, y, path = dg.randn(5, 3), dg.randn(5, 2), tmp_path / "step.onnx"
+    step(x, y)
+    step.save(path, x, y)
+    made = onnx.load(path)
+    onnx.checker.check_model(made, full_check=True)
+    pairs = metadata(made, "state")
+    assert pairs["0.weight"] == "0.weight.next"
+    assert metadata(made, "gradients")["2.bias"] == "2.bias.grad"
+    session, state = session_of(path), {}
+    names = [output.name for output in session.get_outputs()]
+    for _ in range(3):
+        found = dict(zip(names, session.run(None, {"x": x.numpy(), "y": y.numpy(), **state})))
+        state = {name: found[after] for name, after in pairs.items()}
+        np.testing.assert_allclose(found["output"], step(x, y).item(), rtol=1e-5)
+    np.testing.assert_allclose(found["2.bias.grad"], model[2].bias.grad.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_numbers_among_the_arguments_may_be_left_out(tmp_path):
+    path = tmp_path / "scaled.onnx"
+    dg.static(lambda x, scale: x * scale).save(path, dg.ones(2), 3.0)
+    np.testing.assert_array_equal(outputs_of(path, dg.ones(2))[0], [3.0, 3.0])
+    found = session_of(path).run(None, {"x": np.ones(2, np.float32), "scale": np.asarray(5.0)})
+    np.testing.assert_array_equal(found[0], [5.0, 5.0])
+
+
+def test_buffers_that_are_written():
+    model = nn.BatchNorm1d(3)
+    made = dg.onnx.export(model, dg.randn(4, 3), training=True).model_proto
+    onnx.checker.check_model(made, full_check=True)
+    assert metadata(made, "state")["running_mean"] == "running_mean.next"
+    assert dg.onnx.export(model, dg.randn(4, 3)).model_proto.graph.node[0].op_type == "BatchNormalization"
+
+
+def test_a_python_number_that_changes_is_refused():
+    class Counted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.count = 1.0
+
+        def forward(self, x):
+            self.count += 1.0
+            return x * self.count
+
+    with pytest.raises(dg.errors.GraphError, match="count is a Python number that the function computes with and changes"):
+        dg.onnx.export(Counted(), dg.ones(2))
+
+
+def test_a_call_of_python_is_refused_with_its_line():
+    @dg.host_callback
+    def look(x):
+        return None
+
+    def program(x):
+        look(x)
+        return x * 2
+
+    with pytest.raises(dg.errors.GraphError, match="calls Python") as error:
+        dg.onnx.export(program, dg.ones(2))
+    assert "look(x)" in str(error.value)
+
+
+def test_prints_and_assertions_are_nodes_that_any_runtime_runs(tmp_path):
+    @dg.static
+    def program(x):
+        print("total", x.sum())
+        assert x.sum() > 0, "positive"
+        return x * 2
+
+    path = tmp_path / "program.onnx"
+    program.save(path, dg.ones(2))
+    made = onnx.load(path)
+    onnx.checker.check_model(made, full_check=True)
+    assert {f.name for f in made.functions} == {"Print1", "Raise0"}
+    (say,) = (node for node in made.graph.node if node.op_type == "Print1")
+    assert say.attribute[0].s == b"total {0}"
+    np.testing.assert_array_equal(outputs_of(path, dg.ones(2))[0], [2.0, 2.0])
+    program.save(path, dg.ones(2), prints=False)
+    assert not onnx.load(path).functions
+
+
+def test_examples_travel_with_the_file(tmp_path):
+    from duograph.onnx.exporting.verifying import examples
+
+    path = tmp_path / "net.onnx"
+    x = dg.randn(2, 3)
+    dg.static(lambda x: x.exp()).save(path, x, verify_with=x)
+    given, wanted = examples(onnx.load(path))
+    np.testing.assert_array_equal(given["x"], x.numpy())
+    np.testing.assert_array_equal(wanted["output"], x.exp().numpy())
