@@ -11,6 +11,7 @@
 from . import app as app
 from . import bitwise as bitwise
 from . import compat as compat
+from . import contrib as contrib
 from . import debugging as debugging
 from . import errors as errors
 from . import flags as flags

@@ -50,6 +50,10 @@ class GraphKeys:
     BIASES = "biases"
 
 
+class UnknownName(GraphError, KeyError):
+    """A name that the graph does not have: also a KeyError, as TensorFlow's is."""
+
+
 class OpenRegion:
     """A branch's or a loop's body while it is built: its nodes, and what it reads from outside."""
 
@@ -121,7 +125,7 @@ class Graph:
         """The operation of this name. GraphError if there is none."""
         found = self._by_name.get(name)
         if found is None:
-            raise GraphError(f"the graph has no operation {name!r}", hint=self._like(name))
+            raise UnknownName(f"the graph has no operation {name!r}", hint=self._like(name))
         return found
 
     def get_tensor_by_name(self, name: str) -> Tensor:
@@ -133,7 +137,7 @@ class Graph:
             )
         node = self.get_operation_by_name(operation)
         if int(index) >= len(node.outputs):
-            raise GraphError(f"operation {operation!r} has {len(node.outputs)} outputs: there is no {name!r}")
+            raise UnknownName(f"operation {operation!r} has {len(node.outputs)} outputs: there is no {name!r}")
         return node.outputs[int(index)]
 
     def _like(self, name: str) -> str | None:

@@ -55,7 +55,9 @@ class Plan:
         self.nodes = [node for node in everything if node.definition.host is None]
         self.host = HostPart([node for node in everything if node.definition.host is not None])
         results = dict.fromkeys([*self.fetches, *self.host.reads])
-        self.tensors = [x for x in results if isinstance(x, Tensor) and x not in fed and x not in self.host.gives]
+        fetched = [x for x in results if isinstance(x, Tensor) and x not in fed and x not in self.host.gives]
+        self.texts = {x: held_text(x) for x in fetched if x.dtype is string and x.node.op == "Const"}
+        self.tensors = [x for x in fetched if x not in self.texts]
         self.changing = written_before(self.nodes)
         self.gradients = any(node.definition is _GRADIENT for node in self.nodes)
         self.leaves = {
@@ -102,7 +104,7 @@ class Plan:
 
     def arranged(self, results: Any, arguments: Sequence[Any]) -> Any:
         """The program's results as NumPy arrays in the structure of the fetches."""
-        arrays = dict(zip(self.tensors, map(array_of, results)))
+        arrays = {**self.texts, **dict(zip(self.tensors, map(array_of, results)))}
         for tensor, value in zip(self.feeds, arguments):
             if tensor in self.fetched:
                 arrays[tensor] = np.copy(array_of(value))[()]
@@ -176,7 +178,7 @@ class Feed:
     def take(self, value: Any) -> Any:
         """The value as a duograph tensor. ShapeError, DTypeError if it does not fit."""
         made = argument(self.tensor, value)
-        if isinstance(value, _ARRAY) and value.flags.c_contiguous and len(self.shapes) < 1000:
+        if isinstance(value, _ARRAY) and value.flags.c_contiguous and len(self.shapes) < 1000 and self.tensor.dtype is not string:
             self.shapes.add(value.shape)
         return made
 
@@ -237,6 +239,8 @@ def argument(tensor: Tensor, value: Any) -> Any:
     from .session import fed_array
 
     array = fed_array(tensor, value)
+    if tensor.dtype is string and not isinstance(array, (str, bytes)):
+        return np.array(array, dtype=object)
     if isinstance(array, (core.Tensor, str, bytes)):
         return array
     made = borrow_numpy(np.asarray(array, order="C"))
