@@ -37,6 +37,14 @@ class GraphFunction:
         gradients = [node for node in self.nodes if node.definition is _GRADIENT]
         self.leaves = {node.inputs[slot.index] for node in gradients for slot in node.attrs["xs"]}
         self.__name__ = "graph_function"
+        self.__argument_names__ = [x.node.name.replace("/", ".") for x in self.inputs]
+
+    @property
+    def __state_names__(self) -> dict[int, str]:
+        """The names of variables, by the id of the tensor that has the value."""
+        variables = [x for node in self.nodes for x in node.outputs if isinstance(x, Variable)]
+        values = {x: x.shared if x.shared is not None else self.state.read(x) for x in variables if self.state.has(x)}
+        return {id(value): x.node.name for x, value in values.items()}
 
     def __call__(self, *values: Any) -> Any:
         if len(values) != len(self.inputs):

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from round_trip import outputs_of
+from round_trip import outputs_of, round_trip
 
 import duograph as dg
 from duograph import nn
@@ -124,3 +124,17 @@ def test_examples_travel_with_the_file(tmp_path):
     given, wanted = examples(onnx.load(path))
     np.testing.assert_array_equal(given["x"], x.numpy())
     np.testing.assert_array_equal(wanted["output"], x.exp().numpy())
+
+
+def test_a_session_graph_is_written_with_its_names():
+    import duograph.graph as tf
+
+    with tf.Graph().as_default() as graph, tf.Session() as session:
+        x = tf.placeholder(tf.float32, [None, 3], name="x")
+        y = tf.nn.relu(tf.matmul(x, tf.get_variable("w", [3, 2]))) + 1.0
+        doubled = tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, a * 2.0), [tf.constant(0), y])[1]
+        session.run(tf.global_variables_initializer())
+        function = graph.as_function(x, {"y": y, "doubled": doubled}, session)
+        made = round_trip(function, dg.randn(4, 3), dynamic_axes={"x": [0]}, others=[(dg.randn(6, 3),)])
+    assert made.graph.initializer[0].name == "w"
+    assert [t.name for t in made.graph.output] == ["output_y", "output_doubled"]

@@ -1,4 +1,4 @@
-"""The programs in docs/switch.md and docs/define-and-run.md run, with warnings as errors."""
+"""The programs in the pages of docs/ run, with warnings as errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
 PROGRAMS = [
     program
-    for page in ("switch.md", "define-and-run.md")
+    for page in ("switch.md", "define-and-run.md", "saving.md")
     for program in re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.S)
 ]
 
@@ -28,4 +28,4 @@ def test_program_of_the_page(number, tmp_path):
 
 
 def test_there_are_programs():
-    assert len(PROGRAMS) == 12
+    assert len(PROGRAMS) == 16

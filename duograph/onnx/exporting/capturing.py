@@ -50,7 +50,9 @@ class Program:
     fixed       symbols that are numbers in the file, or follow from others; `opened`: those that stay open
     """
 
-    def __init__(self, captured: Captured, leaves: Sequence[tuple[str, str, Any]], given: Sequence[str]) -> None:
+    def __init__(
+        self, captured: Captured, leaves: Sequence[tuple[str, str, Any]], given: Sequence[str], names: Mapping[int, str]
+    ) -> None:
         self.captured = captured
         self.graph = captured.graph
         description = captured.description
@@ -62,7 +64,8 @@ class Program:
             if self.graph.arguments[number].origin == "argument":
                 self.slots[self.slot_of(description["inputs"][number])] = value
             else:
-                self.state.append((value, value.name or f"state_{number}", captured.input_tensors[number]))
+                tensor = captured.input_tensors[number]
+                self.state.append((value, names.get(id(tensor)) or value.name or f"state_{number}", tensor))
         for slot, (name, _, tensor) in enumerate(leaves):  # those that nothing reads, too
             self.slots.setdefault(slot, Value(TensorType(tensor.dtype, tuple(tensor.shape)), None, 0, name))
         self.arguments = [(self.slots[slot], name or f"input_{slot}") for slot, (name, _, _) in enumerate(leaves)]
@@ -142,7 +145,7 @@ def captured_program(
         captured, _ = handler.capture(given, named)
     names = [*argument_names(target, len(given)), *named]
     tensors, numbers = argument_leaves([*given, *named.values()], names)
-    return Program(captured, tensors, [name for name, _ in numbers])
+    return Program(captured, tensors, [name for name, _ in numbers], getattr(target, "__state_names__", {}))
 
 
 def _plain(argument: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from duograph.capture.memory.chosen import chosen
 from duograph.capture.results import _view_of
 from duograph.errors import GraphError
 from duograph.ir.dim import Expr
@@ -48,6 +49,8 @@ class Results:
         elif kind == "dict":
             for key, item in zip(row[1], row[2]):
                 yield from self._of(item, f"{path}.{key}" if path else str(key))
+        elif kind == "make" and row[1] is chosen:  # on some ways it is another tensor, with the same elements
+            yield from self._of(row[2][0], path)
         elif kind == "make" and row[1] is not _view_of:
             for number, item in enumerate(row[2]):
                 names = getattr(row[1], "fields", None)
