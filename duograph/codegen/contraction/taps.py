@@ -5,6 +5,9 @@ gradient, once for all taps; windows are read where they lie, by the tiles of `d
 of a row), its columns are kernels. Of k as much is packed at a time as the second level cache holds; between such pieces sums
 wait in C. A chunk is a tile's rows at one place in the other dims of the columns. Each element is the chain that it is in
 `block`.
+
+Where three, five or seven taps lie side by side and rows of pixels have an even length, rows of a tile are the taps of some
+channels: see `taps_tile`. That is two thirds of the instructions.
 """
 
 from __future__ import annotations
@@ -16,15 +19,19 @@ from duograph.codegen.contraction.driver import ABI, stop_flag
 from duograph.codegen.contraction.pack import PACK_B
 from duograph.codegen.contraction.shape import BLOCK_UNIT, TileFunction, TileShape
 from duograph.codegen.contraction.spread import WalkedDims
+from duograph.codegen.contraction.taps_tile import LINE_TABLES, ROUNDS, TAPS, add_line_tiles
+from duograph.codegen.contraction.taps_tile import TILE as LINE_TILE
 from duograph.codegen.llvm import Module, Value
 
 FUNCTION = "taps"
 # The words of a launch; then (extent, stride in elements) of each dim of k in x, of k in the gradient, and of the columns
 # that are not rows of tiles, outer to inner. "row_x", "row_c": from row to row; "other_c": from one place in the other
-# columns to the next; "panel": bytes of a panel; "long": the most k that are packed at a time.
+# columns to the next; "panel": bytes of a panel; "long": the most k that are packed at a time. "taps": those side by side, if
+# there are tiles for them, else 0; if so, a row is a channel, its taps are no other columns, "high" is the most rows of a tile,
+# "round" how many k are in one of its rounds, and the dims of k in x are those of rounds.
 HEADER = (
     *("kernels", "k", "w_kernel", "rows", "row_x", "row_c", "others", "other_c", "c_kernel"),
-    *("panel", "long", "k_dims", "w_dims", "other_dims"),
+    *("panel", "long", "taps", "high", "round", "k_dims", "w_dims", "other_dims"),
 )
 # ``c``: of the first row and kernel; bytes from row to row and from kernel to kernel.
 _MOVE = (("ptr", "sums"), ("ptr", "c"), ("i64", "c_row"), ("i64", "c_kernel"), ("i64", "rows"), ("i64", "kernels"))
@@ -33,6 +40,7 @@ _MOVE = (("ptr", "sums"), ("ptr", "c"), ("i64", "c_row"), ("i64", "c_kernel"), (
 def add_direct_and_taps(module: Module, shape: TileShape) -> None:
     """The part of direct convolutions, and of gradients to their kernels."""
     add_direct(module, shape)
+    add_line_tiles(module, shape)
     _add_move(module, shape, "taps_read", reads=True)
     _add_move(module, shape, "taps_write", reads=False)
     _add_run(module, shape)
@@ -85,17 +93,18 @@ class _Run:
         self.w_kernel = f.mul(w["w_kernel"], shape.size)
         blocks = f.ceildiv(w["k"], shape.longest_block)
         self.block = f.and_(f.add(f.ceildiv(w["k"], blocks), BLOCK_UNIT - 1), -BLOCK_UNIT)
-        self.tiles = f.ceildiv(w["rows"], shape.rows)
+        self.tiles, self.round = f.ceildiv(w["rows"], w["high"]), w["round"]
 
     def emit(self) -> TileFunction:
         f, w = self.f, self.w
         stop = stop_flag(f)
         with f.loop(0, w["k"], w["long"]) as start:
             count = f.umin(f.sub(w["k"], start), w["long"])
-            fill_steps(f, self.k, start, count, self.steps)
+            rounds = f.udiv(start, self.round)
+            fill_steps(f, self.k, rounds, f.udiv(count, self.round), self.steps)
             with f.loop(0, w["kernels"], f.shape.width) as kernel:
                 self._pack(kernel, start, count)
-            first = f.gep(self.x, self._offset(self.k, start))
+            first = f.gep(self.x, self._offset(self.k, rounds))
             with f.loop("%begin", "%end") as chunk:
                 leave_if(f, stop)
                 tile = f.udiv(chunk, w["others"])
@@ -103,7 +112,15 @@ class _Run:
                 low, high = (f.udiv(f.mul(number, w["rows"]), self.tiles) for number in (tile, f.add(tile, 1)))
                 a = f.gep(f.gep(first, self._offset(self.others, other)), f.mul(low, self.row_x))
                 c = f.gep(f.gep(self.c, f.mul(other, w["other_c"]), f.shape.size), f.mul(low, self.row_c))
+                by_lines, by_rows, done = f.label("lines"), f.label("rows"), f.label("done")
+                f.cond_br(f.icmp("ne", w["taps"], 0), by_lines, by_rows)
+                f.place(by_lines)
+                self._tiles_of_lines(a, c, f.sub(high, low), start, count)
+                f.br(done)
+                f.place(by_rows)
                 self._tiles(a, c, f.sub(high, low), start, count)
+                f.br(done)
+                f.place(done)
         return f
 
     def _offset(self, walk: WalkedDims, position: Value) -> str:
@@ -145,6 +162,31 @@ class _Run:
             numbers: list[Value] = [start, f.add(start, count), self.block]
             call_through(f, tile, TILE, [a, a, self.row_x, self.steps, panel, *numbers, "%scratch", panel, 0, 0])
             call_through(f, "@taps_write", _MOVE, moved)
+
+    def _tiles_of_lines(self, a: str, c: str, lines: Value, start: Value, count: Value) -> None:
+        """The same of taps side by side."""
+        f = self.f
+        far = f.icmp("ne", self.k.step, f.mul(self.round, f.shape.size))
+        few = f.icmp("ne", self.round, ROUNDS[0])
+        kind = f.lshr(f.sub(self.w["taps"], TAPS[0]), 1)
+        for answer in (few, far):
+            kind = f.add(f.shl(kind, 1), f.op(f"zext i1 {answer} to i64"))
+        tile = f.load("ptr", f.gep(f.load("ptr", f.gep(f"@{LINE_TABLES}", kind, 8)), lines, 8))
+        taps_bytes = f.mul(self.w["taps"], f.shape.vectors * f.shape.vector_bytes)
+        with f.loop(0, self.w["kernels"], f.shape.width) as kernel:
+            panel, place = self._panel(kernel), f.gep(c, f.mul(kernel, self.c_kernel))
+
+            def move(name: str) -> None:
+                with f.loop(0, lines) as line:
+                    sums, at = f.gep("%scratch", f.mul(line, taps_bytes)), f.gep(place, f.mul(line, self.row_c))
+                    values: list[Value] = [sums, at, f.shape.size, self.c_kernel, self.w["taps"], self._columns(kernel)]
+                    call_through(f, name, _MOVE, values)
+
+            with f.when(f.icmp("ne", start, 0)):
+                move("@taps_read")
+            numbers: list[Value] = [start, f.add(start, count), self.block]
+            call_through(f, tile, LINE_TILE, [a, a, self.row_x, self.steps, panel, *numbers, "%scratch"])
+            move("@taps_write")
 
 
 def _add_run(module: Module, shape: TileShape) -> None:

@@ -11,6 +11,7 @@ from duograph.codegen.contraction.direct_tile import STEP_BYTES, sums_bytes
 from duograph.codegen.contraction.parts import library_name
 from duograph.codegen.contraction.shape import BLOCK_UNIT, TileShape, most_in_a_chain
 from duograph.codegen.contraction.taps import FUNCTION, HEADER
+from duograph.codegen.contraction.taps_tile import ROUNDS, STEPS, TAPS
 from duograph.codegen.kernel import ContractionKernel, Extent, Launch, Walk
 from duograph.ir.dim import ceildiv, floordiv, maximum, minimum, product
 
@@ -23,7 +24,7 @@ _FEWEST_ROWS = 7
 
 
 class Taps(NamedTuple):
-    """The sizes of such a gradient; strides in elements."""
+    """The sizes of such a gradient; strides in elements. ``walk``: the columns' dims in x, outer to inner."""
 
     kernels: Extent
     k: Extent
@@ -31,12 +32,15 @@ class Taps(NamedTuple):
     w_kernel: Extent
     w_walk: Walk
     columns: Extent
+    walk: Walk
     rows: Extent
     row_x: Extent
     row_c: Extent
     others: Walk
     other_c: Extent
     c_kernel: Extent
+    taps: Extent = 0  # those side by side, if tiles are made of them
+    round: Extent = 1  # k in a round of these tiles
 
 
 def taps_form(kernel: ContractionKernel) -> Taps | None:
@@ -49,9 +53,8 @@ def taps_form(kernel: ContractionKernel) -> Taps | None:
     by_first = minimum(maximum(first - _FEWEST_ROWS + 1, 0), 1)  # rows of tiles are channels, unless there are too few
 
     def either(one: Extent, other: Extent) -> Extent:
-        return by_first * one + (1 - by_first) * other
+        return _choice(by_first, one, other)
 
-    others = [(either(a, c), either(b, d)) for (a, b), (c, d) in zip(dims[1:], dims[:-1])]
     return Taps(
         d.kernels,
         d.k,
@@ -59,12 +62,46 @@ def taps_form(kernel: ContractionKernel) -> Taps | None:
         d.w_kernel,
         d.w_walk,
         d.pixels,
+        dims,
         either(first, last),
         either(first_x, last_x),
         either(product([extent for extent, _ in dims[1:]]), 1),
-        tuple(others) or ((1, 0),),
+        tuple((either(a, c), either(b, d)) for (a, b), (c, d) in zip(dims[1:], dims[:-1])) or ((1, 0),),
         either(1, last),
         d.c_kernel,
+    )
+
+
+def _choice(which: Extent, one: Extent, other: Extent) -> Extent:
+    """The one if ``which`` is 1, the other if it is 0."""
+    return one if one == other else which * one + (1 - which) * other
+
+
+def _by_lines(t: Taps, shape: TileShape) -> Taps:
+    """The same with rows that are channels, and tiles of their taps side by side, where there are such tiles."""
+    if len(t.walk) < 2:
+        return t
+    (channels, channel), (taps, apart), (along, step) = t.walk[0], t.walk[-1], t.k_walk[-1]
+    fits = holds([(apart, 1), (1, apart), (min(STEPS), step), (step, max(STEPS)), (taps, shape.rows)])
+    side_by_side: Extent = 0
+    for count in TAPS:
+        side_by_side = side_by_side + holds([(count, taps), (taps, count)])
+    round: Extent = 0
+    for length in ROUNDS:
+        even = 1 - minimum(along - floordiv(along, length) * length, 1)
+        round = _choice(minimum(round, 1), round, even * length)
+    made = fits * side_by_side * minimum(round, 1)
+    round = _choice(made, round, 1)
+    others = zip((*t.walk[1:-1], (1, 0)), t.others)
+    return t._replace(
+        k_walk=(*t.k_walk[:-1], (floordiv(along, maximum(round, 1)), step * round)),
+        rows=_choice(made, channels, t.rows),
+        row_x=_choice(made, channel, t.row_x),
+        row_c=_choice(made, product([extent for extent, _ in t.walk[1:]]), t.row_c),
+        others=tuple((_choice(made, a, b), _choice(made, c, d)) for (a, c), (b, d) in others),
+        other_c=_choice(made, taps, t.other_c),
+        taps=made * taps,
+        round=round,
     )
 
 
@@ -99,6 +136,9 @@ def _facts(t: Taps, dtype: str) -> list[tuple[Extent, Extent]]:
 
 def taps_launch(t: Taps, dtype: str, shape: TileShape) -> Launch:
     """The launch: args are x, the gradient, C. Its sizes are those of `taps`."""
+    t = _by_lines(t, shape)
+    lines = floordiv(shape.rows, maximum(t.taps, 1))
+    high = _choice(minimum(t.taps, 1), lines, shape.rows)
     row_bytes = shape.vectors * shape.vector_bytes
     panels = ceildiv(t.kernels, shape.width)
     blocks = ceildiv(t.k, most_in_a_chain(shape.size))
@@ -118,6 +158,9 @@ def taps_launch(t: Taps, dtype: str, shape: TileShape) -> Launch:
         "c_kernel": t.c_kernel,
         "panel": panel,
         "long": long,
+        "taps": t.taps,
+        "high": high,
+        "round": t.round,
         "k_dims": len(t.k_walk),
         "w_dims": len(t.w_walk),
         "other_dims": len(t.others),
@@ -126,4 +169,4 @@ def taps_launch(t: Taps, dtype: str, shape: TileShape) -> Launch:
     scratch = sums_bytes(shape) + ceildiv(long * STEP_BYTES, LINE) * LINE + panels * panel + behind_panels(shape)
     cost = floordiv(t.kernels * t.columns * t.k, 2)
     symbol = f"{library_name(dtype, PART)}:{FUNCTION}"
-    return Launch(symbol, (1, 0, 2), sizes, ceildiv(t.rows, shape.rows) * others, scratch, cost, whole=True)
+    return Launch(symbol, (1, 0, 2), sizes, ceildiv(t.rows, maximum(high, 1)) * others, scratch, cost, whole=True)
