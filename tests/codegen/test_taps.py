@@ -84,8 +84,8 @@ def test_bits_are_those_of_products(case: Any, dtype: str, asked: list[bool | No
     ("case", "reason"),
     [
         ((1, 16, (20, 20), 32, (3, 3), 1, 1, 1), "few pixels"),
-        ((2, 16, (40, 40), 256, (3, 3), 1, 1, 1), "many kernels"),
-        ((2, 4, (40, 40), 32, (3, 3), 1, 1, 1), "neither channels nor taps for a tile"),
+        ((2, 16, (41, 41), 256, (3, 3), 1, 1, 1), "many kernels, rows of odd length"),
+        ((2, 2, (40, 40), 32, (3, 3), 1, 1, 1), "neither channels nor taps for a tile"),
         ((2, 16, (40, 40), 12, (3, 3), 1, 1, 1), "few kernels"),
         ((2, 0, (40, 40), 32, (3, 3), 1, 1, 1), "no channels"),
         ((0, 16, (40, 40), 32, (3, 3), 1, 1, 1), "no images"),

@@ -11,7 +11,7 @@ from duograph.codegen.contraction import direct_lower, taps_lower
 from duograph.codegen.contraction.direct import NARROW_PART, PART
 from duograph.codegen.contraction.direct_lower import PANEL, all_known, direct_form
 from duograph.codegen.contraction.taps import FUNCTION
-from duograph.codegen.contraction.taps_lower import taps_form
+from duograph.codegen.contraction.taps_lower import taps_forms
 from duograph.codegen.contraction.winograd import PART as WINOGRAD_PART
 from duograph.codegen.contraction.winograd import PREPARE
 from duograph.codegen.contraction.winograd_lower import is_winograd
@@ -58,11 +58,11 @@ def ways(kernel: ContractionKernel) -> tuple[str, ...]:
     if not _is_known(kernel):
         return (PRODUCT,)
     found = [PRODUCT]
-    direct, taps = direct_form(kernel), taps_form(kernel)
+    direct = direct_form(kernel)
     if direct is not None and all_known(direct_lower.limits(direct, kernel.dtype)):
         over = direct.kernels % PANEL if isinstance(direct.kernels, int) else 0
         found += [DIRECT, NARROW] if 0 < over <= PANEL // 2 else [DIRECT]
-    if taps is not None and all_known(taps_lower.taps_limits(taps, kernel.dtype)):
+    if any(all_known(taps_lower.taps_limits(taps, kernel.dtype)) for taps in taps_forms(kernel)):
         found.append(TAPS)
     if is_winograd(kernel):
         found.append(WINOGRAD)

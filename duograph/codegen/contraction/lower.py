@@ -7,14 +7,22 @@ from dataclasses import dataclass
 
 from duograph.codegen.analysis import analyse
 from duograph.codegen.contraction.block import scratch_bytes
-from duograph.codegen.contraction.direct_lower import Direct, direct_form, images_first, is_keepable, pays, product_launch
+from duograph.codegen.contraction.direct_lower import (
+    Direct,
+    all_known,
+    direct_form,
+    images_first,
+    is_keepable,
+    pays,
+    product_launch,
+)
 from duograph.codegen.contraction.driver import BATCH_WORDS, HEADER
 from duograph.codegen.contraction.epilogue import Epilogue, emit_epilogue_function, emit_epilogue_launch, may_run_hot
 from duograph.codegen.contraction.keep import MOST_IN_PLACE, has_many, keep_of
 from duograph.codegen.contraction.library import library_dtype, symbol_of
 from duograph.codegen.contraction.parts import PARTS, TILED, part_symbols, parts_word
 from duograph.codegen.contraction.shape import tile_shape
-from duograph.codegen.contraction.taps_lower import Taps, taps_form, taps_launch, taps_pays
+from duograph.codegen.contraction.taps_lower import Taps, taps_forms, taps_launch, taps_limits, taps_pays
 from duograph.codegen.contraction.winograd_lower import memory_elements, prepare_launch, winograd_form, winograd_launch
 from duograph.codegen.dtypes import DTYPES
 from duograph.codegen.kernel import (
@@ -88,31 +96,35 @@ class _Lowering:
         if kernel.winograd:
             self._winograd()
             return CompiledKernel(tuple(self.launches), tuple(self.temporaries))
-        taps = None if kernel.taps is False else taps_form(kernel)
+        taps = [] if kernel.taps is False else taps_forms(kernel, tile_shape(self.dtype, self.target.level).rows)
         form = None if kernel.direct is False else direct_form(kernel)
-        if taps is not None and kernel.taps:
-            self.launches.append(taps_launch(taps, self.dtype, tile_shape(self.dtype, self.target.level)))
-        elif taps is None and form is None:
+        if taps and kernel.taps:
+            made = next((t for t in taps if all_known(taps_limits(t, self.dtype))), taps[-1])
+            self.launches.append(taps_launch(made, self.dtype, tile_shape(self.dtype, self.target.level)))
+        elif not taps and form is None:
             self._product()
-        elif taps is None and form is not None and kernel.direct:
+        elif not taps and form is not None and kernel.direct:
             self.launches += self._direct(form, [kernel.narrow is True])
         else:  # the sizes of a run decide
             ways = self._ways(taps, form)
             self._product()
             rest = 1 - sum(answer for _, answer in ways)
-            made = [_only_if(launch, answer) for launch, answer in ways]
-            self.launches = [*made, *(_only_if(launch, rest) for launch in self.launches)]
+            chosen = [_only_if(launch, answer) for launch, answer in ways]
+            self.launches = [*chosen, *(_only_if(launch, rest) for launch in self.launches)]
         return CompiledKernel(tuple(self.launches), tuple(self.temporaries))
 
-    def _ways(self, taps: Taps | None, form: Direct | None) -> list[tuple[Launch, Extent]]:
+    def _ways(self, taps: list[Taps], form: Direct | None) -> list[tuple[Launch, Extent]]:
         """The launches besides a product, and 1 for the one that is made, if any."""
-        kernel, first = self.kernel, taps_pays(taps, self.dtype) if taps is not None else 0
+        kernel, shape = self.kernel, tile_shape(self.dtype, self.target.level)
         ways: list[tuple[Launch, Extent]] = []
-        if taps is not None:
-            ways.append((taps_launch(taps, self.dtype, tile_shape(self.dtype, self.target.level)), first))
+        taken: Extent = 0
+        for t in taps:
+            answer = taps_pays(t, self.dtype) * (1 - taken)
+            ways.append((taps_launch(t, self.dtype, shape), answer))
+            taken = taken + answer
         if form is not None:
             widths = [few for few in (False, True) if not few or kernel.narrow is None]
-            answers = [pays(form, kernel.dtype, few) * (1 - first) for few in widths]
+            answers = [pays(form, kernel.dtype, few) * (1 - taken) for few in widths]
             ways += zip(self._direct(form, widths), answers)
         return ways
 

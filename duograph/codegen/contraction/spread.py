@@ -68,8 +68,8 @@ class WalkedDims:
     def __init__(self, f: TileFunction, dims: str, count: Value) -> None:
         self.f, self.dims, self.count = f, dims, count
         self.last = f.gep(dims, f.mul(f.sub(count, 1), _DIM))
-        self.extent = f.load("i64", self.last)
-        self.step = f.mul(f.load("i64", f.gep(self.last, 8)), f.shape.size)
+        self.extent: Value = f.load("i64", self.last)
+        self.step: Value = f.mul(f.load("i64", f.gep(self.last, 8)), f.shape.size)
 
     def runs(self, start: Value, length: Value, body: Callable[[str, str, Value], None]) -> None:
         """``body(byte offset, first position from start on, positions)`` for each piece of a run in the range."""
