@@ -15,7 +15,7 @@ from .operators import host
 from .operators.definition import NUMBER, NUMBERS, OPERAND, TENSOR
 from .operators.known import Known, of_array
 from .operators.narrow import Narrow, is_narrow
-from .reading import Data
+from .reading import Data, library, number_of
 from .structure import Body, Node
 
 _WRONG = (TypeError, ValueError, IndexError, KeyError, ZeroDivisionError, OverflowError, AttributeError, NotImplementedError)
@@ -108,10 +108,12 @@ class Frame:
 
     def called(self, node: Node, values: Sequence[Any]) -> Any:
         """The outputs of a function of the model's."""
-        assert node.function is not None
-        arguments = {**node.function.defaults, **self.arguments(node)}
-        frame = Frame(node.function, self.file, None, arguments)
-        missing = len(node.function.inputs) - len(values)
+        body = node.function
+        if body is None:
+            assert node.context is not None
+            body = node.context.body(node, tuple([_type_of(value) for value in values]))
+        frame = Frame(body, self.file, None, {**body.defaults, **self.arguments(node)})
+        missing = len(body.inputs) - len(values)
         return frame.run([*values, *[None] * missing])
 
     def arguments(self, node: Node) -> dict[str, Any]:
@@ -197,6 +199,21 @@ def converted(value: Any, kind: int | None, plain: bool) -> Any:
     if kind == NUMBER:
         return value.number() if known else value.reshape(()).item()
     return value.array if known else value
+
+
+def _type_of(value: Any) -> bytes:
+    """ONNX's type of a value, serialised; sizes that are not known stay open."""
+    made = library().TypeProto()
+    value = as_tensor(value)
+    if isinstance(value, core.Tensor):
+        made.tensor_type.elem_type = number_of(value.dtype)
+        made.tensor_type.shape.SetInParent()
+        for size in value.shape:
+            dimension = made.tensor_type.shape.dim.add()
+            if type(size) is int:
+                dimension.dim_value = size
+    text: bytes = made.SerializeToString()
+    return text
 
 
 def _listed(value: Any) -> list[Any]:

@@ -45,8 +45,8 @@ class Node:
     """One operation of a graph: `row` of the table, or `function`, is what it means."""
 
     __slots__ = (
-        "attributes", "call", "domain", "dtypes", "function", "host", "inputs", "name", "number", "op", "opset", "outputs",
-        "references", "row", "scope",
+        "attributes", "call", "context", "domain", "dtypes", "function", "host", "inputs", "name", "number", "op", "opset",
+        "outputs", "references", "row", "scope",
     )  # fmt: skip
 
     def __init__(self, proto: Any, number: int, domain: str, opset: int) -> None:
@@ -62,6 +62,7 @@ class Node:
         self.row: Operator | None = None
         self.function: Body | None = None
         self.host: Any = None
+        self.context: Context | None = None
         self.dtypes: tuple[int | None, ...] | None = None
         self.call: Any = None
 
@@ -178,7 +179,7 @@ class Reader:
             node.host = host.TABLE.get(node.op) if domain == "" else None
             _check_row(node, node.row)
         else:
-            node.function = self.function(node, function)
+            node.function = self.function(node, function, proto)
         return node
 
     def attribute(self, proto: Any, node: Node, opsets: Mapping[str, int], scopes: Any, depth: int) -> Any:
@@ -212,7 +213,7 @@ class Reader:
             raise ModelError(f"onnx: {what} has no type")
         raise UnsupportedError(f"onnx: {what} is of a kind that is not known")
 
-    def function(self, node: Node, proto: Any) -> Body | None:
+    def function(self, node: Node, proto: Any, source: Any) -> Body | None:
         """The body of the function that a node calls: the model's own, or the one that ONNX has for the operator."""
         key: tuple[Any, ...] = (node.domain, node.op, node.opset, id(proto))
         defaults: dict[str, Any] = {}
@@ -221,8 +222,11 @@ class Reader:
             if schema is None:
                 self.unsupported.append(str(node))
                 return None
+            if not schema.has_function:
+                node.context = Context(self, schema, source)
+                return None
             proto = schema.function_body
-            defaults = {name: about.default_value for name, about in schema.attributes.items() if about.default_value.name}
+            defaults = defaults_of(schema)
         if key not in self.made:
             self.made[key] = None
             self.made[key] = self.function_body(proto, node, defaults)
@@ -239,6 +243,37 @@ class Reader:
             body.defaults[attribute.name] = self.attribute(attribute, node, opsets, (), 0)
         self.fill(body, proto.node, opsets, (), 0)
         return body
+
+
+def defaults_of(schema: Any) -> dict[str, Any]:
+    """The default values of an operator's attributes."""
+    return {name: about.default_value for name, about in schema.attributes.items() if about.default_value.name}
+
+
+class Context:
+    """An operator that ONNX defines in terms of others, by the types of its inputs."""
+
+    def __init__(self, reader: Reader, schema: Any, proto: Any) -> None:
+        self.reader = reader
+        self.schema = schema
+        self.proto = proto.SerializeToString()
+        self.bodies: dict[tuple[bytes, ...], Body] = {}
+
+    def body(self, node: Node, types: tuple[bytes, ...]) -> Body:
+        """The body for inputs of these types, which are serialised TypeProtos."""
+        found = self.bodies.get(types)
+        if found is None:
+            text = self.schema.get_context_dependent_function(self.proto, types)
+            if not text:
+                raise UnsupportedError(f"onnx: {node} is not known for inputs of these types")
+            proto = library().FunctionProto.FromString(text)
+            computed = {*proto.input, *(name for inner in proto.node for name in inner.output)}
+            proto.output[:] = [name if name in computed else "" for name in proto.output]  # some, where they are not asked for
+            found = self.reader.function_body(proto, node, defaults_of(self.schema))
+            if self.reader.unsupported:
+                raise UnsupportedError(f"onnx: {node} needs what is not known: {self.reader.unsupported.pop()}")
+            self.bodies[types] = found
+        return found
 
 
 def _called(node: Node) -> int:
@@ -270,7 +305,7 @@ def standard_schema(domain: str, name: str, opset: int) -> Any:
         schema = defs.get_schema(name, opset, domain)
     except defs.SchemaError:
         return None
-    return schema if schema.has_function else None
+    return schema if schema.has_function or schema.has_context_dependent_function else None
 
 
 def _check_row(node: Node, row: Operator) -> None:
