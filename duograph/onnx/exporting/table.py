@@ -1,8 +1,8 @@
 """The table of exporters: what a node of the graph IR becomes in ONNX, one function for each, in the families' files.
 
 An exporter gets the writer of the graph and the node. One of a primitive tells the writer what the node's results are. One of a
-composite (`@standard`) returns the name of its only result, or None: the composite is then a function whose body is made from
-its region.
+composite (`@standard`) returns the name of its first result, or of all that something reads, or None: the composite is then a
+function whose body is made from its region.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .writer import Writer
 
 Exporter: TypeAlias = "Callable[[Writer, Node], None]"
-Standard: TypeAlias = "Callable[[Writer, Node], str | None]"
+Standard: TypeAlias = "Callable[[Writer, Node], str | list[str] | None]"
 PRIMITIVE: dict[str, Exporter] = {}
 STANDARD: dict[str, Standard] = {}
 
@@ -50,4 +50,5 @@ def load_families() -> None:
     from . import networks as networks
     from . import randomness as randomness
     from . import reductions as reductions
+    from . import sequences as sequences
     from . import special as special

@@ -268,13 +268,14 @@ class Writer:
         elif node.op in PRIMITIVES:
             raise refused(node, "has no form in ONNX")
         else:
-            is_plain = bool(node.call) and self.model.read.isdisjoint(node.outputs[1:])
-            known = STANDARD.get(node.op) if is_plain else None
-            name = known(self, node) if known is not None else None
-            if name is None:
+            known = STANDARD.get(node.op) if node.call else None
+            found = known(self, node) if known is not None else None
+            names = [found] if isinstance(found, str) else found
+            if names is None or not self.model.read.isdisjoint(node.outputs[len(names) :]):
                 call(self, node)
-            else:
-                self.set(node.outputs[0], name)
+                return
+            for value, name in zip(node.outputs, names):
+                self.set(value, name)
 
     def finish(self, outputs: Sequence[str]) -> list[onnx.NodeProto]:
         """The nodes that the outputs need."""
