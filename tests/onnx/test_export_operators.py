@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import operator_harness as harness
 import pytest
-from round_trip import flat, outputs_of
+from round_trip import flat, outputs_of, round_trip
 
 import duograph as dg
 
@@ -78,3 +78,19 @@ def test_what_is_refused_names_operator_and_line():
     ) as error:
         dg.onnx.export(lambda x: dg.nextafter(x, x), dg.ones(2))
     assert "test_export_operators.py" in str(error.value) and "dg.nextafter(x, x)" in str(error.value)
+
+
+def test_an_opset_that_lacks_an_operator_is_named():
+    with pytest.raises(dg.errors.GraphError, match="needs BitwiseAnd, which is there from opset 18 on, and opset 17"):
+        dg.onnx.export(lambda x: x & 3, dg.tensor([5]), opset_version=17)
+    with pytest.warns(UserWarning, match="opset 11 is too old"):
+        assert dg.onnx.export(lambda x: x + 3, dg.tensor([5]), opset_version=11).model_proto.opset_import[0].version == 16
+
+
+@pytest.mark.parametrize("opset", [16, 18, 23])
+def test_other_opsets(opset):
+    def program(x):
+        h = dg.nn.functional.gelu(dg.nn.functional.layer_norm(x, (4,), dg.ones(4)))
+        return h.amax(-1), h.sum(0), dg.cumsum(h, 0), h.softmax(-1), h[:, 1:].clone().index_add(0, dg.tensor([0, 0]), h[:2, 1:])
+
+    round_trip(program, dg.randn(3, 4), opset_version=opset)

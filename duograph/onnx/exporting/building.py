@@ -21,9 +21,8 @@ from .table import load_families
 from .writer import Model, Writer, note, type_of
 
 OPSET = 21
-OLDEST = 15
-_IR_VERSIONS = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12, 25: 13, 26: 13}
-_LARGE = 1 << 12  # bytes from which an initialiser may lie outside of the file
+OLDEST = 16
+_IR_VERSIONS = {16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12, 25: 13, 26: 13}
 
 
 class Built:

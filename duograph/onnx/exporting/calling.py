@@ -69,7 +69,7 @@ def export(
         kwargs: further keyword arguments.
         verbose: print the graph.
         input_names, output_names: of the tensors among arguments and results, in order.
-        opset_version: 15 and above; 21 if left out.
+        opset_version: 16 and above; 21 if left out.
         dynamic_axes: by input name: the dimensions that stay open, as a list or with names.
         dynamic_shapes: by argument: for each dimension a `Dim`, a name, or None.
         external_data: weights in a file of their own. If left out: where one file cannot hold them.
@@ -151,7 +151,7 @@ def _opset(version: int | None) -> int:
     if version > newest:
         raise ArgumentError(f"onnx: opset {version} is newer than the installed package onnx knows: {newest}")
     if version < OLDEST:
-        warnings.warn(f"onnx: opset {version} has no functions: the file is of opset {OLDEST}", stacklevel=3)
+        warnings.warn(f"onnx: opset {version} is too old to be written: the file is of opset {OLDEST}", stacklevel=3)
         return OLDEST
     return version
 

@@ -9,7 +9,7 @@ from duograph.ir.dim import Expr, product
 from duograph.ir.graph import Node
 
 from .table import exports
-from .writer import Writer
+from .writer import Writer, refused
 
 
 @exports("gather")
@@ -32,6 +32,8 @@ def row(w: Writer, node: Node) -> None:
 def scatter(w: Writer, node: Node) -> None:
     kinds = {"mul": "mul", "prod": "mul", "maximum": "max", "amax": "max", "minimum": "min", "amin": "min", "add": "add"}
     reduction = "add" if node.op == "scatter_add" else kinds[node.attrs["kind"]] if node.op == "scatter_reduce" else None
+    if reduction in ("max", "min") and w.model.opset < 18:
+        raise refused(node, f"{reduction} is there from opset 18 on, and opset {w.model.opset} was asked for")
     _, index, source = node.inputs
     names = [w.use(v) for v in node.inputs]
     if tuple(source.shape) != tuple(index.shape):

@@ -86,6 +86,8 @@ class Writer:
 
     def emit_several(self, op: str, inputs: Sequence[str], outputs: int, domain: str = "", **attributes: Any) -> list[str]:
         """A node; attributes that are None are left out."""
+        if not domain and not onnx.defs.has(op, self.model.opset, ""):
+            raise self._too_old(op)
         hint = self.origin.op.strip("_") if self.origin is not None else op.lower()
         made = [self.fresh(hint) for _ in range(outputs)]
         given = {key: value for key, value in attributes.items() if value is not None}
@@ -94,6 +96,11 @@ class Writer:
         self._note_origin(node)
         self.nodes.append(node)
         return made
+
+    def _too_old(self, op: str) -> GraphError:
+        since = min(schema.since_version for schema in onnx.defs.get_all_schemas_with_history() if schema.name == op)
+        what = f"needs {op}, which is there from opset {since} on, and opset {self.model.opset} was asked for"
+        return GraphError(f"onnx: {what}") if self.origin is None else refused(self.origin, what)
 
     def _note_origin(self, node: onnx.NodeProto) -> None:
         """Where the user's program has it; in functions, which many lines may call, nothing."""
