@@ -43,7 +43,9 @@ def _of_numbers(function: Callable[..., Any], of_sizes: Callable[..., Any]) -> C
 
     def apply(x: Any, y: Any) -> Any:
         left, right = plain_numbers(x), plain_numbers(y)
-        if left is None or right is None or (isinstance(x, core.Tensor) and isinstance(y, core.Tensor)):
+        tensors = [v for v in (x, y) if isinstance(v, core.Tensor)]
+        another_dtype = not any(isinstance(v, RunSizes) for v in (x, y)) and any(v.dtype is not core.int32 for v in tensors)
+        if left is None or right is None or len(tensors) == 2 or another_dtype:
             return function(*(as_tensor(v) if isinstance(v, RunSizes) else v for v in (x, y)))
         if not isinstance(left, tuple) and not isinstance(right, tuple):
             return of_sizes(left, right)

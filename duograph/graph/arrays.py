@@ -97,12 +97,17 @@ def to_bfloat16(x: Any, name: str = "ToBFloat16") -> Any:
 # ---- sizes
 
 
-@operation("Shape", sizes=True, differentiable=False)
-def shape(input: Operand, name: str | None = None, out_type: Any = core.int32) -> Any:
-    """The sizes of a tensor at the run, as an int32 vector.
+def shape(input: Any, name: str | None = None, out_type: Any = core.int32) -> Any:
+    """The sizes of a tensor at the run, as a vector of int32, or of `out_type`.
 
     It can be cut, computed with, and put together to other shapes: programs stay good for all sizes.
     """
+    made = _shape(input, name=name)
+    return made if as_dtype(out_type) is core.int32 else cast(made, out_type)
+
+
+@operation("Shape", sizes=True, differentiable=False)
+def _shape(input: Operand, name: str | None = None) -> Any:
     if isinstance(input, core.Tensor):
         return RunSizes(input.shape)
     return RunSizes((len(input),)) if isinstance(input, RunSizes) else RunSizes()

@@ -221,6 +221,8 @@ def numbers_in(tensor: Tensor) -> Any:
     node = tensor.node
     if node.op == "Const":
         return getattr(node.attrs["value"], "plain", None)
+    if node.op == "Cast" and tensor.dtype.kind == node.inputs[0].dtype.kind == "i":
+        return numbers_in(node.inputs[0])
     if node.op == "Shape" and node.inputs and node.inputs[0].type.sizes is not None:
         sizes = node.inputs[0].type.sizes
         return [tensor[i] if size is None else size for i, size in enumerate(sizes)]

@@ -20,6 +20,7 @@ from .definition import filled
 from .dtypes import numpy_dtype, string
 from .elements import Operation, Slot, Tensor
 from .gradients import _GRADIENT, passed_through, written_before
+from .inference import RunSizes
 from .resolving import Run, as_tensor, needed, note_operation
 from .stages import Stages
 from .state import State
@@ -85,7 +86,7 @@ class Plan:
             del run.values[tensor]
         with enable_grad() if self.gradients else no_grad():
             run.go(self.nodes)
-        return tuple([run.copies[x] if x in run.copies else _own(run.tensor(x), run) for x in self.tensors])
+        return tuple([run.copies[x] if x in run.copies else _own(x, run) for x in self.tensors])
 
     def run(self, values: Iterable[Any]) -> Any:
         """The fetches' values as NumPy arrays."""
@@ -225,8 +226,11 @@ def leaf_of(tensor: Tensor, value: Any, leaves: Any) -> Any:
     return leaf(value) if tensor in leaves else value
 
 
-def _own(value: Any, run: Run) -> Any:
+def _own(tensor: Tensor, run: Run) -> Any:
     """A result that shares memory with nothing that is fed or kept."""
+    value = run.value(tensor)
+    if isinstance(value, RunSizes):  # of which no dtype is known
+        value = as_tensor(value).to(tensor.dtype)
     value = as_tensor(value)
     if not isinstance(value, core.Tensor):
         return value

@@ -69,3 +69,13 @@ def test_constraints_hold_behind_each_step():
         session.run(tf.global_variables_initializer())
         session.run(step)
         np.testing.assert_allclose(session.run(w), np.array([2.9, 3.9]) / np.hypot(2.9, 3.9), rtol=1e-6)
+
+
+def test_dtypes_of_constants_and_sizes_are_kept(x):
+    sizes = tf.shape(x, out_type=tf.int64)
+    made = [tf.constant([1, 2], tf.int64) + 1, 1 + tf.constant(3, tf.int16), tf.constant([2.0], tf.float64) * 2, sizes]
+    with tf.Session() as session:
+        found = session.run(made, {x: np.ones((2, 3))})
+        zeros = tf.zeros(sizes)
+        assert zeros.shape.as_list() == [None, 3] and session.run(zeros, {x: np.ones((2, 3))}).shape == (2, 3)
+    assert [y.dtype.name for y in made] == [y.dtype.name for y in found] == ["int64", "int16", "float64", "int64"]
