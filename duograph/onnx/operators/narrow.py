@@ -65,6 +65,12 @@ def held(array: Any, number: int) -> Any:
     return array.astype(np.float32 if number not in _INTS else np.int8 if _INTS[number][1] else np.uint8)
 
 
+def bounds(number: int) -> tuple[int, int]:
+    """The least and the greatest value of a type of whole numbers."""
+    bits, signed = _INTS[number]
+    return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+
+
 def rounded(x: Any, number: int, saturate: int = 1, round_mode: str = "up") -> Any:
     """A tensor's values as those of the type that are nearest, in the dtype that holds them."""
     if number in _INTS:
