@@ -115,12 +115,17 @@ def _shape(input: Operand, name: str | None = None) -> Any:
 
 def shape_n(input: Sequence[Any], out_type: Any = core.int32, name: str | None = None) -> list[Tensor]:
     """The shapes of several tensors."""
-    return [shape(x, name=name) for x in input]
+    return [shape(x, name, out_type) for x in input]
+
+
+def size(input: Any, name: str | None = None, out_type: Any = core.int32) -> Any:
+    """The number of elements, as int32 or `out_type`."""
+    made = _size(input, name=name)
+    return made if as_dtype(out_type) is core.int32 else cast(made, out_type)
 
 
 @operation("Size", sizes=True, differentiable=False)
-def size(input: Operand, name: str | None = None, out_type: Any = core.int32) -> Any:
-    """The number of elements."""
+def _size(input: Operand, name: str | None = None) -> Any:
     count = 1
     for length in input.shape if isinstance(input, core.Tensor) else (len(input),) if isinstance(input, RunSizes) else ():
         count = count * length

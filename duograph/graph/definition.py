@@ -213,6 +213,11 @@ class Packing:
         return node if structure is None else filled(structure, node.outputs)
 
 
+def _uncast(tensor: Tensor) -> Tensor:
+    """What whole numbers were cast from."""
+    return tensor.node.inputs[0] if tensor.node.op == "Cast" and tensor.node.inputs[0].dtype.kind == "i" else tensor
+
+
 def numbers_in(tensor: Tensor) -> Any:
     """What a tensor of sizes was put together from: numbers, and tensors of one number; None where that is not seen.
 
@@ -226,8 +231,8 @@ def numbers_in(tensor: Tensor) -> Any:
     if node.op == "Shape" and node.inputs and node.inputs[0].type.sizes is not None:
         sizes = node.inputs[0].type.sizes
         return [tensor[i] if size is None else size for i, size in enumerate(sizes)]
-    if node.op == "StridedSlice" and node.inputs[0].node.op == "Shape":
-        given, key = node.inputs[0].node.inputs[0].type.sizes, node.attrs["key"]
+    if node.op == "StridedSlice" and (source := _uncast(node.inputs[0]).node).op == "Shape":
+        given, key = source.inputs[0].type.sizes, node.attrs["key"]
         one = given is not None and len(key) == 1 and key[0].__class__ is int and -len(given) <= key[0] < len(given)
         return given[key[0]] if one and given is not None else None
     if node.op == "Pack" and node.attrs.get("axis", 0) == 0 and tensor.type.sizes is not None and len(tensor.type.sizes) == 1:

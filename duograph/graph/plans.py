@@ -229,7 +229,7 @@ def leaf_of(tensor: Tensor, value: Any, leaves: Any) -> Any:
 def _own(tensor: Tensor, run: Run) -> Any:
     """A result that shares memory with nothing that is fed or kept."""
     value = run.value(tensor)
-    if isinstance(value, RunSizes):  # of which no dtype is known
+    if isinstance(value, (RunSizes, int)):  # of which no dtype is known
         value = as_tensor(value).to(tensor.dtype)
     value = as_tensor(value)
     if not isinstance(value, core.Tensor):

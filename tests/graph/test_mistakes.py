@@ -74,8 +74,10 @@ def test_constraints_hold_behind_each_step():
 def test_dtypes_of_constants_and_sizes_are_kept(x):
     sizes = tf.shape(x, out_type=tf.int64)
     made = [tf.constant([1, 2], tf.int64) + 1, 1 + tf.constant(3, tf.int16), tf.constant([2.0], tf.float64) * 2, sizes]
+    made.append(tf.size(x, out_type=tf.int64))
     with tf.Session() as session:
         found = session.run(made, {x: np.ones((2, 3))})
         zeros = tf.zeros(sizes)
+        assert tf.ones(tf.stack([sizes[1], sizes[0]])).shape.as_list() == [3, None]
         assert zeros.shape.as_list() == [None, 3] and session.run(zeros, {x: np.ones((2, 3))}).shape == (2, 3)
-    assert [y.dtype.name for y in made] == [y.dtype.name for y in found] == ["int64", "int16", "float64", "int64"]
+    assert [y.dtype.name for y in made] == [y.dtype.name for y in found] == ["int64", "int16", "float64", "int64", "int64"]
