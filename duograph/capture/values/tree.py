@@ -337,7 +337,7 @@ def argument_names(function: Any, n_positional: int) -> list[str]:
     """Names for positional arguments, for the report and messages: `__argument_names__` where an object has it."""
     own = getattr(function, "__argument_names__", None)
     if own is not None:
-        return list(own[:n_positional])
+        return [*own[:n_positional], *(f"x{i}" for i in range(len(own), n_positional))]  # one for each, of too many, too
     function = getattr(function, "forward", function) if not hasattr(function, "__code__") else function
     bound = hasattr(function, "__self__")
     function = inspect.unwrap(function)  # what was decorated has the names that its signature shows
