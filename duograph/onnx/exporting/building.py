@@ -46,6 +46,7 @@ def build(
     load_families()
     model = Model(program.graph, opset, program.fixed, effects)
     model.hosts = program.captured.description["hosts"]
+    model.taken.update(output_names or ())
     w = Writer(model)
     inputs = _inputs(w, program, list(input_names or ()))
     weights = _state(w, program)
@@ -53,30 +54,67 @@ def build(
     w.write(program.graph.nodes)
     results = Results(w, program)
     outputs = _named(w, results.all(), list(output_names or ()))
-    pairs = {name: _renamed(w, output, f"{name}.next") for name, output in written(w, program)}
-    slopes = {name: _renamed(w, output, f"{name}.grad") for name, output in gradients(w, program, results)}
+    pairs = {name: output.named(w.model.fresh(f"{name}.next")) for name, output in written(w, program)}
+    slopes = {name: output.named(w.model.fresh(f"{name}.grad")) for name, output in gradients(w, program, results)}
     everything = [*outputs, *pairs.values(), *slopes.values()]
-    nodes = w.finish([output.name for output in everything])
+    nodes = under_their_names(w.finish([output.source for output in everything]), everything)
     used = _used(nodes)
-    weights = {name: tensor for name, tensor in weights.items() if name in used or name in pairs}
-    asked = len(inputs)
-    state = {w.ref(value).name: value for value, _, _ in program.state}
-    inputs += [type_of(state[name], name, model) for name in pairs if name in state]
-    inputs += [type_of(value, name, model) for name, (value, _) in given.items()]
     graph = helper.make_graph(nodes, program.graph.name, inputs, [_output_info(model, output) for output in everything])
+    state = {w.ref(value).name: value for value, _, _ in program.state}
+    graph.input.extend(type_of(state[name], name, model) for name in pairs if name in state)
+    graph.input.extend(type_of(value, name, model) for name, (value, _) in given.items())
     graph.initializer.extend(onnx.numpy_helper.from_array(number, name) for name, (_, number) in given.items())
-    made: onnx.ModelProto = helper.make_model(
-        graph,
-        producer_name="duograph",
-        functions=list(model.functions.values()),
-        opset_imports=[helper.make_opsetid("", opset), *([helper.make_opsetid(DOMAIN, 1)] if model.functions else [])],
-        ir_version=_IR_VERSIONS.get(opset, 10),
-    )
+    made = _model(graph, model)
     _describe(made, model, program, outputs)
     for key, table in (("state", pairs), ("gradients", slopes)):
         if table:
             note(made.metadata_props, f"duograph.{key}", json.dumps({name: x.name for name, x in table.items()}))
-    return Built(made, weights, [value.name for value in inputs[:asked]], outputs)
+    kept = {name: tensor for name, tensor in weights.items() if name in used or name in pairs}
+    return Built(made, kept, [value.name for value in inputs], outputs)
+
+
+def _model(graph: onnx.GraphProto, model: Model) -> onnx.ModelProto:
+    """The model of a graph and the functions that it calls."""
+    domains = [helper.make_opsetid("", model.opset), *([helper.make_opsetid(DOMAIN, 1)] if model.functions else [])]
+    made: onnx.ModelProto = helper.make_model(
+        graph,
+        producer_name="duograph",
+        functions=list(model.functions.values()),
+        opset_imports=domains,
+        ir_version=_IR_VERSIONS.get(model.opset, 10),
+    )
+    return made
+
+
+def under_their_names(nodes: list[onnx.NodeProto], outputs: Sequence[Output]) -> list[onnx.NodeProto]:
+    """The nodes with outputs called what they are to be: where nothing computes one, or it is another output, too, a copy is."""
+    computed = {name for node in nodes for name in node.output}
+    renamed: dict[str, str] = {}
+    copies = []
+    for output in outputs:
+        if output.source in computed and output.source not in renamed:
+            renamed[output.source] = output.name
+        else:
+            copies.append(output)
+    for node in nodes:
+        _rename(node, renamed)
+    for output in copies:
+        source = renamed.get(output.source, output.source)
+        nodes.append(helper.make_node("Identity", [source], [output.name], name=f"Identity_{output.name}"))
+    return nodes
+
+
+def _rename(node: onnx.NodeProto, names: dict[str, str]) -> None:
+    for field in (node.input, node.output):
+        for number, name in enumerate(field):
+            if name in names:
+                field[number] = names[name]
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            for inner in attribute.g.node:
+                _rename(inner, names)
+            for value in attribute.g.output:
+                value.name = names.get(value.name, value.name)
 
 
 def _inputs(w: Writer, program: Program, names: list[str]) -> list[onnx.ValueInfoProto]:
@@ -109,16 +147,8 @@ def _named(w: Writer, found: list[Output], names: list[str]) -> list[Output]:
         raise ArgumentError(f"onnx: output_names has {len(names)} names for {len(found)} tensors")
     for number, output in enumerate(found):
         own = "output" if len(found) == 1 else f"output_{output.path or number}"
-        _renamed(w, output, names[number] if number < len(names) else own)
+        output.named(names[number] if number < len(names) else w.model.fresh(own))
     return found
-
-
-def _renamed(w: Writer, output: Output, hint: str) -> Output:
-    """The output under a name of its own."""
-    name = w.model.fresh(hint)
-    w.nodes.append(helper.make_node("Identity", [output.name], [name], name=f"Identity_{name}"))
-    output.name = name
-    return output
 
 
 def _output_info(model: Model, output: Output) -> onnx.ValueInfoProto:
@@ -147,6 +177,9 @@ def _describe(made: onnx.ModelProto, model: Model, program: Program, outputs: li
     note(made.metadata_props, "duograph.outputs", json.dumps({output.name: output.path for output in outputs}))
     if sizes:
         note(made.metadata_props, "duograph.sizes", json.dumps(sizes))
+    facts = program.facts()
+    if facts:
+        note(made.metadata_props, "duograph.facts", json.dumps(facts))
     if model.dropped:
         note(made.metadata_props, "duograph.unchecked", json.dumps(sorted(set(model.dropped))))
 

@@ -83,7 +83,7 @@ def export(
     >>> import duograph as dg
     >>> model = dg.onnx.export(dg.nn.Linear(3, 2), dg.ones(1, 3))
     >>> [node.op_type for node in model.model_proto.graph.node]
-    ['Gemm', 'Identity']
+    ['Gemm']
     """
     positional, named = _arguments(args, kwargs)
     with _Evaluating(model if not training or "EVAL" in str(training) else None):

@@ -24,6 +24,8 @@ _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "ceildiv": ceildiv, "min": minimum, "max": maximum,
 }  # fmt: skip
 
+_RELATIONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
+
 
 class _Recorded(Handler):
     """A capture that stays a graph."""
@@ -97,8 +99,25 @@ class Program:
         reads = self.captured.description["reads"]
         return int(reads[row[1]][2]) if row[0] == "read" and reads[row[1]][0] == "arg" else -1
 
+    def facts(self) -> list[str]:
+        """What the capture relies on of open sizes, as text."""
+        found = []
+        for guard in self.captured.description["guards"]:
+            if guard[0] != "expr" or guard[1][-1][0] not in _RELATIONS:
+                continue
+            sides = self._stack(guard[1][:-1])
+            if sides is not None and len(sides) == 2 and any(isinstance(side, Dim) for side in sides):
+                word = _RELATIONS[guard[1][-1][0]]
+                found.append(f"{'' if guard[2] else 'not '}{sides[0]} {word} {sides[1]}")
+        return list(dict.fromkeys(found))
+
     def size(self, postfix: Sequence[Any]) -> Expr | None:
         """The expression of a recipe over sizes of arguments; None for one over other numbers."""
+        stack = self._stack(postfix)
+        return stack[0] if stack is not None and isinstance(stack[0], (int, Dim)) else None
+
+    def _stack(self, postfix: Sequence[Any]) -> list[Any] | None:
+        """What a recipe over sizes of arguments leaves; None for one over other numbers."""
         stack: list[Any] = []
         for token in postfix:
             if token[0] == "const":
@@ -110,8 +129,7 @@ class Program:
                 stack.append(_ARITHMETIC[token[0]](stack.pop(), right))
             else:
                 return None
-        found = stack[0]
-        return found if isinstance(found, (int, Dim)) else None
+        return stack
 
 
 def target_of(model: Any) -> tuple[Callable[..., Any], Mapping[str, Any] | None, bool]:

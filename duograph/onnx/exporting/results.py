@@ -19,13 +19,19 @@ from .writer import Writer
 
 
 class Output:
-    """One tensor that a file gives: its name there, dtype, sizes, and where in the result it is."""
+    """One tensor that a file gives: what computes it, its name, dtype, sizes, and where in the result it is."""
 
-    def __init__(self, name: str, dtype: Any, shape: tuple[Expr, ...], path: str) -> None:
-        self.name = name
+    def __init__(self, source: str, dtype: Any, shape: tuple[Expr, ...], path: str) -> None:
+        self.source = source
+        self.name = source
         self.dtype = dtype
         self.shape = shape
         self.path = path
+
+    def named(self, name: str) -> Output:
+        """The same under the name that the file is to have for it."""
+        self.name = name
+        return self
 
 
 class Results:
