@@ -15,7 +15,7 @@ from duograph import _core as core
 from duograph import nn
 from duograph.capture.static import Handler, make_static
 from duograph.capture.values.declared import Dim
-from duograph.errors import ArgumentError, CaptureError, CaptureWarning, DTypeError, ShapeError
+from duograph.errors import ArgumentError, CaptureError, CaptureWarning, DTypeError, Error, ShapeError
 from duograph.tensors.creation import from_numpy
 from duograph.tensors.creation import tensor as make_tensor
 
@@ -58,7 +58,13 @@ def load(
     >>> double(dg.tensor([1.0, 2.0]))
     tensor([2., 4.])
     """
-    return Model(read(f, folder), trainable, sizes, strict)
+    source = read(f, folder)
+    try:
+        return Model(source, trainable, sizes, strict)
+    except Error:
+        raise
+    except (TypeError, ValueError, KeyError, IndexError, OverflowError, RecursionError) as error:
+        raise ModelError(f"onnx.load: {source.name} is damaged: {type(error).__name__}: {error}") from error
 
 
 class Input:

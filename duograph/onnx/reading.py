@@ -23,6 +23,7 @@ from .operators.narrow import carrier, held, is_narrow
 
 _LARGEST = 1 << 31  # bytes of one protobuf message
 _OLDEST_IR = 3
+_LARGEST_SIZE, _MOST_DIMENSIONS = 1 << 48, 32
 
 
 def library() -> Any:
@@ -159,7 +160,7 @@ class Data(NamedTuple):
 def tensor_data(proto: Any, folder: str | None, what: str) -> Data:
     """The elements of a TensorProto. ModelError where the bytes are not as many as the sizes say."""
     shape = tuple(proto.dims)
-    if any(size < 0 for size in shape):
+    if any(not 0 <= size <= _LARGEST_SIZE for size in shape) or len(shape) > _MOST_DIMENSIONS:
         raise ModelError(f"{what} has the sizes {list(shape)}")
     if proto.HasField("segment"):
         raise UnsupportedError(f"{what} is stored in segments")

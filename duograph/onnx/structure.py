@@ -50,6 +50,9 @@ class Node:
     )  # fmt: skip
 
     def __init__(self, proto: Any, number: int, domain: str, opset: int) -> None:
+        for text in (proto.name, proto.op_type, domain, *proto.input, *proto.output):
+            if not isinstance(text, str):
+                raise ModelError(f"onnx: a node has the name {text!r}, which is no text")
         self.name: str = proto.name
         self.op: str = proto.op_type
         self.domain = domain
