@@ -103,3 +103,24 @@ def test_mistakes_in_the_call_are_told():
         dg.onnx.export(3, dg.ones(1))
     with pytest.warns(UserWarning, match="the program is for one value of n"):
         dg.onnx.export(lambda x: x * int(str(int(x.shape[0]))), dg.ones(3), dynamic_axes={"x": {0: "n"}})
+
+
+def test_arguments_come_as_pytorch_takes_them():
+    def program(x, pair, *, scale):
+        return (pair["a"] + pair["b"][0]) * x * scale
+
+    pair = {"a": dg.ones(2), "b": [dg.ones(2)]}
+    made = dg.onnx.export(program, (dg.ones(2), pair, {"scale": dg.tensor(2.0)})).model_proto
+    assert [value.name for value in made.graph.input] == ["x", "pair_0", "pair_1_0", "scale"]
+    made = dg.onnx.export(lambda pair: pair["a"], (pair,)).model_proto
+    assert len(made.graph.input) == 2
+
+
+def test_random_numbers_are_drawn_by_the_runtime():
+    def program(x):
+        return x + dg.rand(2000), dg.randn(2000), dg.nn.functional.dropout(x, 0.25, True)
+
+    made = dg.onnx.export(program, dg.zeros(2000)).model_proto
+    onnx.checker.check_model(made, full_check=True)
+    uniform, normal, dropped = outputs_of(made, dg.ones(2000))
+    assert abs(uniform.mean() - 1.5) < 0.05 and abs(normal.std() - 1.0) < 0.1 and abs((dropped == 0).mean() - 0.25) < 0.05

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -85,7 +86,7 @@ def export(
     >>> [node.op_type for node in model.model_proto.graph.node]
     ['Gemm']
     """
-    positional, named = _arguments(args, kwargs)
+    positional, named = _arguments(model, args, kwargs)
     with _Evaluating(model if not training or "EVAL" in str(training) else None):
         names = [*argument_names(target_of(model)[0], len(positional)), *named]
         leaves = argument_leaves([*positional, *named.values()], names)[0]
@@ -133,12 +134,18 @@ def save(
     write(built, path, external_data)
 
 
-def _arguments(args: Any, kwargs: Mapping[str, Any] | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    positional = args if isinstance(args, tuple) else (args,)
-    named = dict(kwargs or {})
-    if positional and isinstance(positional[-1], dict) and kwargs is None and isinstance(args, tuple):
-        named, positional = positional[-1], positional[:-1]
-    return tuple(positional), named
+def _arguments(model: Any, args: Any, kwargs: Mapping[str, Any] | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of the example's call: a dict at the end has keyword arguments, where the model takes them so."""
+    if not isinstance(args, tuple):
+        return (args,), dict(kwargs or {})
+    if not args or not isinstance(args[-1], dict) or kwargs is not None:
+        return args, dict(kwargs or {})
+    target = target_of(model)[0]
+    try:
+        inspect.signature(getattr(target, "forward", target)).bind(*args[:-1], **args[-1])
+    except (TypeError, ValueError):
+        return args, {}
+    return args[:-1], args[-1]
 
 
 def _opset(version: int | None) -> int:

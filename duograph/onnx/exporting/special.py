@@ -6,9 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from onnx import helper
+
 from duograph import _core as core
 from duograph.ir.graph import Node
 
+from .names import element_type
+from .reductions import reduced
 from .table import exports
 from .writer import Writer
 
@@ -171,3 +175,27 @@ def parts_of_floats(w: Writer, node: Node) -> None:
         return f("Where", is_plain, f("Div", x, f("Pow", 2.0, exponent)), x)
 
     _in_double(w, node, made)
+
+
+@exports("gcd")
+def gcd(w: Writer, node: Node) -> None:
+    """Euclid's algorithm on all elements, until the last one is done."""
+    shape = node.output.shape
+    start = [w.emit("Abs", [w.cast(w.use(value), core.int64)]) for value in node.inputs]
+    inner = w.inner()
+    a, b, turn, going = (inner.fresh(name) for name in ("a", "b", "turn", "going"))
+    zero = inner.number(0, core.int64)
+    is_done = inner.emit("Equal", [b, zero])
+    rest = inner.emit("Mod", [a, inner.emit("Where", [is_done, inner.number(1, core.int64), b])])
+    after = [inner.emit("Where", [is_done, a, b]), inner.emit("Where", [is_done, b, rest])]
+    flat = inner.emit("Concat", [inner.emit("Reshape", [after[1], inner.numbers([-1])]), inner.numbers([0])], axis=0)
+    more = inner.emit("Greater", [reduced(inner, "max", flat, [0]), zero])
+
+    def info(name: str, dtype: Any, rank: int) -> Any:
+        return helper.make_tensor_value_info(name, element_type(dtype), [None] * rank)
+
+    inputs = [info(turn, core.int64, 0), info(going, core.bool, 0), *(info(x, core.int64, len(shape)) for x in (a, b))]
+    outputs = [info(more, core.bool, 0), *(info(x, core.int64, len(shape)) for x in after)]
+    body = helper.make_graph(inner.finish([more, *after]), "euclid", inputs, outputs)
+    found = w.emit_several("Loop", ["", w.number(True, core.bool), *start], 2, body=body)[0]
+    w.set(node.output, found if node.output.dtype.name == "int64" else w.cast(found, node.output.dtype))
