@@ -322,4 +322,5 @@ _MAKERS: dict[str, Callable[[Any, bool], Any]] = {
     "decoder with a cache": _decoder,
     "detector": _detector,
 }
+NAMES = tuple(_MAKERS)
 _BY_GRAPH = {"MobileNet", "U-Net", "transformer encoder", "vision transformer", "decoder with a cache"}

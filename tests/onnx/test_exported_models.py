@@ -1,0 +1,27 @@
+"""Networks that PyTorch's exporters wrote: what they give is what onnxruntime gives."""
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+import duograph as dg
+from benchmarks.exported_models import NAMES, exported
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", NAMES)
+def test_as_onnxruntime(name):
+    (network,) = exported(torch, small=True, wanted=lambda other: other == name)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(network.file, options, providers=["CPUExecutionProvider"])
+    arrays = [arg.numpy() for arg in network.args]
+    expected = session.run(None, {given.name: array for given, array in zip(session.get_inputs(), arrays)})
+    assert all(array.size for array in expected)
+
+    model = dg.onnx.load(network.file)
+    for _ in range(2):  # the capture, and a replay
+        made = model(*map(dg.from_numpy, arrays))
+        for ours, theirs in zip(made if isinstance(made, tuple) else (made,), expected, strict=True):
+            np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-4, atol=1e-4 * max(1.0, float(np.abs(theirs).max())))
