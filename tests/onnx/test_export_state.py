@@ -1,6 +1,8 @@
 """What programs leave behind, in files: training steps with state as pairs, gradients, numbers that stay open."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -138,3 +140,41 @@ def test_a_session_graph_is_written_with_its_names():
         made = round_trip(function, dg.randn(4, 3), dynamic_axes={"x": [0]}, others=[(dg.randn(6, 3),)])
     assert made.graph.initializer[0].name == "w"
     assert [t.name for t in made.graph.output] == ["output_y", "output_doubled"]
+
+
+_ELSEWHERE = """
+import sys
+import duograph as dg
+import numpy as np
+model = dg.onnx.load(sys.argv[1], trainable=True)
+given = np.load(sys.argv[2])
+x, y = dg.from_numpy(given["x"]), dg.from_numpy(given["y"])
+np.testing.assert_allclose(model(x).detach().numpy(), given["found"], atol=1e-5)
+optimizer = dg.optim.SGD(model.parameters(), lr=0.1)
+losses = []
+for _ in range(5):
+    optimizer.zero_grad()
+    loss = ((model(x) - y) ** 2).mean()
+    loss.backward()
+    optimizer.step()
+    losses.append(loss.item())
+np.testing.assert_allclose(losses, given["losses"], rtol=1e-4)
+"""
+
+
+def test_a_model_trains_on_in_a_process_without_its_source(tmp_path):
+    model = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.GELU(), nn.Linear(8, 2))
+    x, y, path = dg.randn(16, 4), dg.randn(16, 2), tmp_path / "net.onnx"
+    dg.onnx.export(model, x, path)
+    found, losses = model(x).detach().numpy(), []
+    optimizer = dg.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(5):
+        optimizer.zero_grad()
+        loss = ((model(x) - y) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    np.savez(tmp_path / "data.npz", x=x.numpy(), y=y.numpy(), found=found, losses=losses)
+    given = [sys.executable, "-c", _ELSEWHERE, str(path), str(tmp_path / "data.npz")]
+    done = subprocess.run(given, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

@@ -272,8 +272,8 @@ def export_meta_graph(*args: Any, **kwargs: Any) -> NoReturn:
     """Graphs cannot be written so far: GraphError."""
     raise GraphError(
         "export_meta_graph: graphs cannot be written to files so far",
-        hint="keep the code that builds the graph, and the variables by tf.train.Saver; "
-        "tf.train.write_graph writes the graph as text, to be read by people",
+        hint="graph.as_function(inputs, outputs, session) is what dg.onnx.export writes as ONNX; the variables alone are "
+        "written by tf.train.Saver, the graph as text by tf.train.write_graph",
     )
 
 
@@ -281,7 +281,8 @@ def import_meta_graph(*args: Any, **kwargs: Any) -> NoReturn:
     """Graphs cannot be read so far: GraphError."""
     raise GraphError(
         "import_meta_graph: graphs cannot be read from files so far",
-        hint="run the code that builds the graph, and restore the variables: tf.train.Saver().restore(session, path)",
+        hint="run the code that builds the graph, and restore the variables: tf.train.Saver().restore(session, path); "
+        "dg.onnx.load reads what dg.onnx.export wrote, and takes graph tensors",
     )
 
 
