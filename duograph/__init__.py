@@ -98,6 +98,7 @@ if TYPE_CHECKING:
     from .linalg.solutions import cholesky_inverse as cholesky_inverse
     from .linalg.solutions import cholesky_solve as cholesky_solve
     from .linalg.systems import inverse as inverse
+    from .onnx.model import load as load_static
     from .ops import *
     from .ops.randomness.generators import Generator as Generator
     from .ops.randomness.generators import default_generator as default_generator
@@ -151,6 +152,7 @@ _LAZY = {
     "models": (),
     "nn": (),
     "onnx": (),
+    "onnx.model": ("load_static",),
     "ops": (),
     "ops.randomness.generators": ("Generator", "default_generator"),
     "optim": (),
@@ -175,6 +177,7 @@ _LAZY = {
     "tensors.text": ("set_printoptions",),
     "utils": (),
 }  # fmt: skip
+_RENAMED = {"load_static": "load"}
 _OWNERS = {name: module for module, names in _LAZY.items() for name in names}
 
 
@@ -184,7 +187,7 @@ def _load(module: str) -> Any:
 
 def __getattr__(name: str) -> Any:
     if name in _OWNERS:
-        found = getattr(_load(_OWNERS[name]), name)
+        found = getattr(_load(_OWNERS[name]), _RENAMED.get(name, name))
     elif name in _LAZY:
         found = _load(name)
     else:

@@ -102,3 +102,36 @@ def test_initialisers_are_buffers_or_parameters():
     optimizer.step()
     assert g.state_dict()["weight"].tolist() == [2.5, 3.0]
     assert g(dg.tensor([1.0, 2.0])).tolist() == [2.5, 6.0]
+
+
+def test_explain_names_nodes_and_gradients_reach_inputs():
+    f = loaded("g (float[N,3] x) => (float[N,3] y) { h = Relu(x) y = Exp(h) }")
+    x = dg.ones(2, 3, requires_grad=True)
+    f(x).sum().backward()
+    assert x.grad.tolist() == dg.exp(dg.ones(2, 3)).tolist()
+    assert "model:2" in str(f.explain(dg.ones(2, 3)))
+    with pytest.raises(dg.errors.Error, match=r"in node of 'y' \(ai.onnx.MatMul, opset 18\)") as caught:
+        loaded("g (float[N,3] x) => (float[A,B] y) { y = MatMul(x, x) }")(dg.ones(2, 3))
+    assert "model:1 in MatMul" in str(caught.value)
+
+
+def test_a_network_becomes_the_operators_that_are_written_by_hand():
+    text = """g (float[N,4] x) => (float[N,4] y) <float[3,4] w = {1.0,2.0,3.0,4.0,5.0,6.0,7.0,8.0,9.0,10.0,11.0,12.0},
+        float[3] b = {1.0,2.0,3.0}, float[3] s = {1.0,1.0,1.0}> {
+            h = Gemm<transB=1>(x, w, b) n = LayerNormalization(h, s) y = Softmax(n)
+        }"""
+    f, x = loaded(text), dg.ones(2, 4)
+    w, b, s = f.w, f.b, f.s
+
+    def by_hand(x):
+        h = dg.nn.functional.linear(x, w, b)
+        return dg.softmax(dg.nn.functional.layer_norm(h, (3,), s, None, 1e-5), -1)
+
+    g = dg.static(by_hand)
+    assert f(x).tolist() == g(x).tolist()
+    captured = [entry.description["lines"].graph for entry in (f.program.entries[0], g.entries[0])]
+    assert [node.op for node in captured[0].nodes] == [node.op for node in captured[1].nodes]
+
+
+def test_load_static_is_the_same():
+    assert dg.load_static is dg.onnx.load

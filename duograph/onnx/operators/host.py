@@ -100,6 +100,14 @@ def divide(inputs: Any, attributes: Any, opset: int, name: str) -> Any:
     return made if object in (a.dtype, b.dtype) else made.astype(a.dtype)
 
 
+@host("Pow")
+def power(inputs: Any, attributes: Any, opset: int, name: str) -> Any:
+    a, b = inputs
+    if object in (a.dtype, b.dtype) or (_whole(a) and _whole(b) and (b < 0).any()):
+        return NotImplemented
+    return np.power(a, b).astype(a.dtype)
+
+
 @host("Mod")
 def modulo(inputs: Any, attributes: Any, opset: int, name: str) -> Any:
     if attributes.get("fmod", 0) or not all(_whole(x) for x in inputs):
