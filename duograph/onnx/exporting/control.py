@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import onnx
 from onnx import helper
 
 from duograph import _core as core
 from duograph.capture.outside.host_calls import Again
 from duograph.ir.graph import Graph, Node, Value
+from duograph.ir.late import late_symbol
 
 from .names import element_type
 from .table import exports
-from .writer import Writer, refused
+from .writer import Ref, Writer, refused
 
 
 def enter(w: Writer, region: Graph, given: list[Any]) -> Writer:
@@ -25,25 +27,30 @@ def enter(w: Writer, region: Graph, given: list[Any]) -> Writer:
 
 @exports("cond")
 def cond(w: Writer, node: Node) -> None:
-    refs = [w.ref(value) for value in node.inputs[1:]]
+    operands = node.inputs[1:]
+    refs = [w.ref(value) for value in operands]
     graphs = []
     for region, name in zip(node.regions, ("then", "else")):
         inner = enter(w, region, refs)
-        for value, outer in zip(region.inputs, node.inputs[1:]):
-            _same_constant(w, inner, value, outer)
+        for value, outer in zip(region.inputs, operands):
+            _as_outside(w, inner, value, outer)
         inner.write(region.nodes)
         names = [_own(inner, value) for value in region.outputs]
-        outputs = [_info(value, result) for value, result in zip(region.outputs, names)]
+        outputs = [_info(value, result, inner.boxed.get(value)) for value, result in zip(region.outputs, names)]
         graphs.append(helper.make_graph(inner.finish(names), name, [], outputs))
+        w.boxed.update((out, inner.boxed[x]) for out, x in zip(node.outputs, region.outputs) if x in inner.boxed)
     made = w.emit_several("If", [w.use(node.inputs[0])], len(node.outputs), then_branch=graphs[0], else_branch=graphs[1])
     for value, name in zip(node.outputs, made):
         w.set(value, name)
 
 
-def _same_constant(w: Writer, inner: Writer, value: Value, outer: Value) -> None:
+def _as_outside(w: Writer, inner: Writer, value: Value, outer: Value) -> None:
+    """What is known of an operand inside of a region, too."""
     known = w.known(outer)
     if known is not None:
         inner.constants[value] = known
+    if outer in w.boxed:
+        inner.boxed[value] = w.boxed[outer]
 
 
 def _own(inner: Writer, value: Value) -> str:
@@ -51,66 +58,66 @@ def _own(inner: Writer, value: Value) -> str:
     return inner.emit("Identity", [inner.use(value)])
 
 
-def _info(value: Value, name: str) -> Any:
-    """dtype and rank; sizes that are numbers, too."""
+def _info(value: Value, name: str, inside: Value | None = None) -> Any:
+    """dtype and rank, sizes that are numbers; of a number of memory, of what lies there."""
+    if inside is not None:
+        return _loose(inside, name)
     shape = [size if isinstance(size, int) else None for size in value.shape]
     return helper.make_tensor_value_info(name, element_type(value.dtype), shape)
 
 
 @exports("while_loop")
 def while_loop(w: Writer, node: Node) -> None:
-    carried, stacked = node.attrs["carried"], node.attrs.get("stacked") or 0
-    test, step = node.regions
-    boxed = [w.boxed.get(value) for value in node.inputs]
-    outer = [w.ref(value) if i >= carried else None for i, value in enumerate(node.inputs)]
+    """The test is made before the loop, and after each turn."""
+    carried = node.attrs["carried"]
+    test = node.regions[0]
+    outer = [w.ref(value) for value in node.inputs[carried:]]
     start = [w.use(value) for value in node.inputs[:carried]]
-    before = enter(w, test, [_as_is(name, value) for name, value in zip(start, test.inputs)] + outer[carried:])
-    before.nodes, before.sizes = w.nodes, w.sizes  # written where the loop stands
+    before = _test_here(w, test, start, outer)
     for value, operand in zip(test.inputs, node.inputs):
-        _same_constant(w, before, value, operand)
+        _as_outside(w, before, value, operand)
     before.write(test.nodes)
     first = before.use(test.outputs[0])
-    body = enter(w, step, outer)
-    turn, going = body.fresh("turn"), body.fresh("going")
-    inputs = [helper.make_tensor_value_info(turn, element_type(core.int64), [])]
-    inputs.append(helper.make_tensor_value_info(going, element_type(core.bool), []))
-    for i, value in enumerate(step.inputs):
-        if i >= carried:
-            _same_constant(w, body, value, node.inputs[i])
-            continue
-        name = body.fresh("carried")
-        inside = boxed[i]
-        body.set(value, name)
-        if inside is not None:
-            body.boxed[value] = inside
-        inputs.append(_info(value, name) if inside is None else _loose(inside, name))
-    body.write(step.nodes)
-    results = [_own(body, value) for value in step.outputs]
-    again = enter(body, test, [_as_is(n, v) for n, v in zip(results[:carried], test.inputs)] + outer[carried:])
-    again.nodes, again.sizes = body.nodes, body.sizes
-    again.write(test.nodes)
-    last = _own(again, test.outputs[0])
-    outputs = [_info(test.outputs[0], last)]
-    for i, (value, name) in enumerate(zip(step.outputs, results)):
-        inside = boxed[i] if i < carried else None
-        outputs.append(_info(value, name) if inside is None else _loose(inside, name))
-    graph = helper.make_graph(body.finish([last, *results]), "body", inputs, outputs)
-    made = w.emit_several("Loop", ["", first, *start], carried + stacked, body=graph)
-    for i, (value, name) in enumerate(zip(node.outputs, made)):
+    body = _body(w, node, outer)
+    made = w.emit_several("Loop", ["", first, *start], len(node.outputs), body=body)
+    for value, name in zip(node.outputs, made):
         w.set(value, name)
-        if i < carried and boxed[i] is not None:
-            w.boxed[value] = boxed[i]  # type: ignore[assignment]
-    turns = node.attrs.get("turns")
-    if turns is None and stacked and node.attrs.get("trips") is None:
-        turns = node.outputs[carried].shape[0]
+    w.boxed.update((out, w.boxed[x]) for out, x in zip(node.outputs, node.inputs[:carried]) if x in w.boxed)
+    turns = late_symbol(node)
     if turns is not None:
         w.symbols[turns] = (made[carried], 0)
 
 
-def _as_is(name: str, value: Value) -> Any:
-    from .writer import Ref
+def _test_here(w: Writer, test: Graph, names: list[str], outer: list[Any]) -> Writer:
+    """The writer of a loop's test, on these values, among the nodes of another."""
+    made = enter(w, test, [Ref(name, tuple(value.shape)) for name, value in zip(names, test.inputs)] + outer)
+    made.nodes, made.sizes = w.nodes, w.sizes
+    return made
 
-    return Ref(name, tuple(value.shape))
+
+def _body(w: Writer, node: Node, outer: list[Any]) -> onnx.GraphProto:
+    """A turn as a graph: its number, whether it is made, and the carried values → whether there is another, these, and rows."""
+    carried, (test, step) = node.attrs["carried"], node.regions
+    body = enter(w, step, [None] * carried + outer)
+    names = [body.fresh(name) for name in ("turn", "going", *["carried"] * carried)]
+    inputs = [helper.make_tensor_value_info(names[0], element_type(core.int64), [])]
+    inputs.append(helper.make_tensor_value_info(names[1], element_type(core.bool), []))
+    for value, operand, name in zip(step.inputs, node.inputs, names[2:]):
+        body.set(value, name)
+        if operand in w.boxed:
+            body.boxed[value] = w.boxed[operand]
+        inputs.append(_info(value, name, body.boxed.get(value)))
+    for value, operand in zip(step.inputs[carried:], node.inputs[carried:]):
+        _as_outside(w, body, value, operand)
+    body.write(step.nodes)
+    results = [_own(body, value) for value in step.outputs]
+    again = _test_here(body, test, results[:carried], outer)
+    again.write(test.nodes)
+    last = _own(again, test.outputs[0])
+    insides = [body.boxed.get(value) for value in step.inputs[:carried]] + [None] * (len(results) - carried)
+    outputs = [_info(test.outputs[0], last)]
+    outputs += [_info(value, name, inside) for value, name, inside in zip(step.outputs, results, insides)]
+    return helper.make_graph(body.finish([last, *results]), "body", inputs, outputs)
 
 
 def _loose(value: Value, name: str) -> Any:
