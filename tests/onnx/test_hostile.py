@@ -178,3 +178,22 @@ def test_onnx_itself_is_an_extra(monkeypatch):
         dg.onnx.load(b"")
     monkeypatch.undo()
     assert onnx
+
+
+def test_external_data_is_mapped(tmp_path):
+    def anonymous():
+        with open("/proc/self/smaps_rollup") as lines:
+            return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous"))
+
+    size = 1 << 24
+    np.ones(size, np.float32).tofile(tmp_path / "w")
+    tensor = external("w", length=4 * size)
+    tensor.dims[:] = [4096, 4096]
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])], "g", [value("x", (1, 4096))], [value("y", None)], [tensor]
+    )
+    (tmp_path / "m.onnx").write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]).SerializeToString())
+    before = anonymous()
+    model = dg.onnx.load(tmp_path / "m.onnx")
+    assert anonymous() - before < 0.1 * 4 * size / 1024
+    assert float(model(dg.ones(1, 4096))[0, 0]) == 4096.0
