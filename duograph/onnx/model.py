@@ -39,7 +39,8 @@ def load(
     Args:
         f: a path, bytes, an open binary file, or an `onnx.ModelProto`.
         trainable: whether initialisers of floats that have dimensions are parameters, or the names of those that are to be;
-            all others are buffers.
+            all others are buffers. Those without dimensions, and those that decide shapes, are part of the program: what is
+            written to them later changes nothing.
         sizes: what is known of the inputs' sizes, by input name, as `dg.static` takes it; what the model itself calls by
             one name is one `dg.Dim`.
         folder: where external data lies; by default the file's folder.

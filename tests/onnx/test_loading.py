@@ -135,3 +135,11 @@ def test_a_network_becomes_the_operators_that_are_written_by_hand():
 
 def test_load_static_is_the_same():
     assert dg.load_static is dg.onnx.load
+
+
+def test_an_initialiser_behind_an_identity_stays_state():
+    f = loaded("g (float[2] x) => (float[2] y) <float[2] w = {3.0, 4.0}> { v = Identity(w) y = Mul(x, v) }")
+    assert f(dg.ones(2)).tolist() == [3.0, 4.0]
+    f.w.copy_(dg.tensor([5.0, 6.0]))
+    assert f(dg.ones(2)).tolist() == [5.0, 6.0]
+    assert f.program.handler.captures == 1
