@@ -283,9 +283,9 @@ def _trace_composite(definition: Definition, args: Sequence[Any]) -> Any:
             return None
         many = isinstance(result, tuple)
         results.extend(value_of(r) for r in (result if many else (result,)))
-    node = results[0].node
-    assert node is not None
-    node.call = {name: _called(node, value) for name, value in given.items()}
+    node = results[0].node if results else None
+    if node is not None:
+        node.call = {name: _called(node, value) for name, value in given.items()}
     outputs = tuple(wrap(value) for value in results)
     return outputs if many else outputs[0]
 

@@ -152,7 +152,8 @@ def host_call(w: Writer, node: Node) -> None:
     raises = isinstance(function, Again)
     if node.attrs["results"] or not (raises or function is print):
         hint = "take the call out of the function, or save what is around it"
-        raise refused(node, "this line calls Python, which a file cannot", hint)
+        called = getattr(function, "__name__", type(function).__name__)
+        raise refused(node, f"this line calls Python ({called}), which a file cannot", hint)
     if not w.model.effects:
         w.set(node.output, w.number(False, core.bool))
         return
