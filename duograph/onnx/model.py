@@ -298,7 +298,8 @@ def _tensor(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         if value.dtype.name == "bfloat16":
             return _tensor(value.view(np.uint16)).view(core.bfloat16)
-        return from_numpy(np.ascontiguousarray(value)) if value.ndim else make_tensor(value)
+        value = np.ascontiguousarray(value) if value.flags.writeable else value.copy()
+        return from_numpy(value) if value.ndim else make_tensor(value)
     return make_tensor(value)
 
 

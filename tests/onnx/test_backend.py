@@ -14,13 +14,11 @@ conformance = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(conformance)
 
 
-@pytest.mark.filterwarnings("ignore")  # the suite's own, while it makes its data
-def test_cases_of_shapes_and_arithmetic_pass():
-    pattern = (
-        r"^test_(add|sub_|div|mod_|clip|slice|reshape|transpose|concat|gather|scatter|pad_|tile|where|loop11|scan9|if_opt|shape)"
-    )
-    found = list(conformance.run("node", pattern))
-    assert len(found) > 100
+@pytest.mark.filterwarnings("ignore::duograph.errors.CaptureWarning")  # parts whose number a value decides
+@pytest.mark.parametrize("group", ["pytorch-operator", "simple"])
+def test_cases_that_lie_in_files_pass(group):
+    found = [x for x in conformance.run(group) if not x.outside]
+    assert len(found) >= 15
     assert [x for x in found if x.reason] == []
 
 
