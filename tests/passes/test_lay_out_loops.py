@@ -15,9 +15,9 @@ from duograph.runtime.build import build
 I, B = TensorType(core.int64), TensorType(core.bool)
 
 
-def powers(rows: int, letters: str = "nk", permuted: bool = False, inside: bool = False) -> Graph:
+def powers(rows: int, letters: str = "nk", permuted: bool = False, inside: bool = False, width: int = 8) -> Graph:
     """`for _ in range(3): h = h @ w` with the dims of w in this order; `inside`: w changes in each turn."""
-    state, square = TensorType(core.float32, (rows, 8)), TensorType(core.float32, (8, 8))
+    state, square = TensorType(core.float32, (rows, width)), TensorType(core.float32, (width, width))
     with Builder() as b:
         h, w = b.input(state, "h"), b.input(square, "w")
         types = [I, state, square] if inside else [I, state]
@@ -36,15 +36,16 @@ def powers(rows: int, letters: str = "nk", permuted: bool = False, inside: bool 
 
 
 @pytest.mark.parametrize(("letters", "permuted"), [("nk", False), ("kn", True)])
-def test_a_transposed_matrix_is_copied_once(letters: str, permuted: bool) -> None:
-    graph = powers(4, letters, permuted)
+@pytest.mark.parametrize("rows", [1, 4])
+def test_a_transposed_matrix_is_copied_once(rows: int, letters: str, permuted: bool) -> None:
+    graph = powers(rows, letters, permuted)
     verify(graph)
     made = lay_out_loops(graph)
     verify(made)
     assert [node.op for node in made.nodes] == ["constant", "permute", "copy", "while_loop"]
     (product,) = [node for node in made.nodes[-1].regions[1].nodes if node.op == "contraction"]
     assert product.attrs["b"] == "kn"
-    x, w = dg.randn(4, 8), dg.randn(8, 8)
+    x, w = dg.randn(rows, 8), dg.randn(8, 8)
     found = [build(g, optimised=True, cached=False).program.run([x, w], [], [])[0].numpy() for g in (graph, made)]
     np.testing.assert_array_equal(*found)
     expected = x.numpy()
@@ -60,7 +61,7 @@ def test_a_transposed_matrix_is_copied_once(letters: str, permuted: bool) -> Non
         powers(4, "kn"),  # lies so already
         powers(4, "nk", permuted=True),
         powers(100, "nk"),  # is packed in any case
-        powers(1, "nk"),  # a row is multiplied with either
+        powers(1, "nk", width=700),  # a row is multiplied with either as fast as memory gives it
         powers(4, "nk", inside=True),  # is another matrix in each turn
     ],
 )

@@ -24,6 +24,9 @@ LONGEST_STRIP = 4096  # columns: the sums stay in L1
 CHAINS_AT_ONCE = 8  # of `row_columns`: pages of each column one after another, while the row stays in L1
 _ROWS = 8
 _VECTORS = 2
+# Of a B that the second level cache holds, sums of so many vectors of columns stay in registers for all of k.
+_IN_CACHE_BYTES = 3 << 19
+_STRIPS = (16, 4, 1)
 # So many streams at once keep memory busy where the hardware follows them, which takes it more bytes than these in all:
 # few where caches hold the columns, more where there are too many of them.
 _BUSY_STREAMS = 8
@@ -33,12 +36,18 @@ _LINE = 64
 
 
 def add_row(module: Module, shape: TileShape) -> None:
-    """``row``: C[columns] (+)= sum over k, columns of B contiguous: some rows of B stream side by side."""
+    """``row``: C[columns] (+)= sum over k, columns of B contiguous: some rows of B stream side by side, or strips of columns."""
     f = TileFunction(module, "row", PARAMETERS, linkage="internal")
     f.shape = shape
     whole = f.and_("%columns", -shape.lanes)
     tail = f.low_mask(shape.lanes, f.sub("%columns", whole))
     ragged = f.icmp("ne", whole, "%columns")
+    strips, streams, done = f.label("strips"), f.label("streams"), f.label("done")
+    f.cond_br(f.icmp("ule", f.mul("%k", f.mul("%columns", shape.size)), _IN_CACHE_BYTES), strips, streams)
+    f.place(strips)
+    _add_strips(f, whole, ragged, tail)
+    f.br(done)
+    f.place(streams)
     with f.loop(0, "%columns", shape.lanes) as column:
         f.store_vector("zeroinitializer", f.gep("%sums", f.mul(column, shape.size)))
     rows = f.and_("%k", -_ROWS)
@@ -46,7 +55,43 @@ def add_row(module: Module, shape: TileShape) -> None:
         with f.loop(low, high, count) as k:
             _accumulate(f, k, count, whole, ragged, tail)
     _finish(f, whole, ragged, tail)
+    f.br(done)
+    f.place(done)
     module.add(f)
+
+
+def _add_strips(f: TileFunction, whole: Value, ragged: str, tail: str) -> None:
+    """All of k for some vectors of columns, then for those that come next."""
+    shape = f.shape
+    reads = f.low_mask(shape.lanes, f.mul("%add", shape.lanes))
+
+    def strip(column: Value, vectors: int, mask: str | None) -> None:
+        offset = f.mul(column, shape.size)
+
+        def step(_: str, values: list[str]) -> list[str]:
+            a, b, *sums = values
+            scale = f.broadcast(a)
+            made = [
+                f.multiply_add(scale, f.load_vector(f.gep(b, v * shape.vector_bytes), mask), value)
+                for v, value in enumerate(sums)
+            ]
+            return [f.gep(a, "%a_k"), f.gep(b, "%b_k"), *made]
+
+        start: list[tuple[str, Value]] = [("ptr", "%a"), ("ptr", f.gep("%b", offset))]
+        sums = f.carried_loop(0, "%k", 1, [*start, *[(shape.vector, "zeroinitializer")] * vectors], step)[2:]
+        readable = reads if mask is None else f.op(f"and <{shape.lanes} x i1> {reads}, {mask}")
+        for v, value in enumerate(sums):
+            place = f.gep(f.gep("%c", offset), v * shape.vector_bytes)
+            f.store_vector(_onto(f, f.load_vector(place, readable), value), place, mask)
+
+    start: Value = 0
+    for vectors in _STRIPS:
+        end = f.and_(whole, -vectors * shape.lanes)
+        with f.loop(start, end, vectors * shape.lanes) as column:
+            strip(column, vectors, None)
+        start = end
+    with f.when(ragged):
+        strip(whole, 1, tail)
 
 
 def _accumulate(f: TileFunction, k: str, count: int, whole: Value, ragged: str, tail: str) -> None:

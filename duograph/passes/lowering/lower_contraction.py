@@ -35,6 +35,8 @@ def lower_contraction(group: Group, images: Mapping[Request, Request]) -> Kernel
     batch, m, n, k, swapped = _classes(group, node, anchor, store)
     operands = [request.loaded() for request in group.operands]
     left, right = reversed(operands) if swapped else operands
+    if product([group.extents[loop] for loop in m]) == 1:
+        batch, n = _apart(group, right, batch, n)
     lowering = Lowering(group, [*batch, *m, *n])
     lowering.buffers = [_start(left), _start(right), _store_start(store)]
     lowering.roles = ["in", "in", "out"]
@@ -103,6 +105,20 @@ def _classes(group: Group, node: Node, anchor: Request, store: Store) -> _Classe
     strides = {term[0]: term[1] for term in store.address().terms}
     swapped = bool(m) and (not n or any(strides.get(loop) == 1 for loop in m))
     return _Classes(batch, n, m, k, True) if swapped else _Classes(batch, m, n, k, False)
+
+
+def _apart(group: Group, right: Request, batch: list[int], n: list[int]) -> tuple[list[int], list[int]]:
+    """The batch and the columns of a product of one row: matrices whose columns do not follow each other are a batch of them.
+
+    One row is multiplied with rows of a matrix as they lie, and packs nothing that several matrices could share.
+    """
+    if any(len(index.terms) > 1 for index in right.access):  # windows
+        return batch, n
+    strides = _strides(right, n)
+    inner = len(n) - 1
+    while inner > 0 and strides[inner - 1] == strides[inner] * group.extents[n[inner]]:
+        inner -= 1
+    return ([*batch, *n[:inner]], n[inner:]) if inner > 0 else (batch, n)
 
 
 def _borders(request: Request, group: Group, n: Sequence[int], k: Sequence[int]) -> tuple[Border, ...]:

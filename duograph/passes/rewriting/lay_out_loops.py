@@ -12,6 +12,8 @@ from .rewrite import Rewriter, in_regions
 
 # Matrices with more rows on the other side are packed anyway, and then any layout is as good.
 MOST_ROWS = 64
+# One row is multiplied as fast as the matrix comes: a copy pays where the second level cache holds it from turn to turn.
+MOST_BYTES_FOR_A_ROW = 3 << 19
 
 
 def lay_out_loops(graph: Graph) -> Graph:
@@ -62,9 +64,11 @@ class _Loop:
             return None
         column = node.attrs["out"][-1]
         sides = [side for side, name in enumerate("ab") if column in node.attrs[name]]
-        if len(sides) != 1 or not self._few_rows(node, 1 - sides[0]):
+        if len(sides) != 1:
             return None
         (side,) = sides
+        if not self._few_rows(node, 1 - side):
+            return None
         letters = node.attrs["ab"[side]]
         source, dims = _behind(node.inputs[side])
         stored = "".join(letters[dims.index(d)] for d in range(len(dims)))  # the letters as they lie in memory
@@ -78,11 +82,14 @@ class _Loop:
 
     @staticmethod
     def _few_rows(node: Node, side: int) -> bool:
-        """Whether the other operand has few rows of its own, but more than one."""
+        """Whether the other operand has few rows of its own; one only for a matrix that stays in a cache."""
         letters, others = node.attrs["ab"[side]], node.attrs["ab"[1 - side]]
         sizes = [size for letter, size in zip(letters, node.inputs[side].shape) if letter not in others]
         rows = product(sizes)
-        return isinstance(rows, int) and 1 < rows <= MOST_ROWS
+        bytes = node.inputs[1 - side].type.bytes
+        if rows == 1 and not (isinstance(bytes, int) and bytes <= MOST_BYTES_FOR_A_ROW):
+            return False
+        return isinstance(rows, int) and rows <= MOST_ROWS
 
     def _copy(self, source: Value, order: tuple[int, ...]) -> Value:
         """The body's input for the copy of an outer value with its dims in this order."""
