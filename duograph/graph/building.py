@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from .shapes import PartialType
 
 if TYPE_CHECKING:
     from .definition import Definition
+    from .state import State
 
 __all__ = ["Graph", "GraphKeys", "get_default_graph", "reset_default_graph"]
 
@@ -114,6 +116,7 @@ class Graph:
         self.variables_by_name: dict[str, Any] = {}  # those made by `get_variable`
         self.variable_scopes: dict[str, int] = {}  # how often each was opened
         self.shared: dict[int, Any] = {}  # the variables that are Parameters, by the Parameter's id
+        self.states: weakref.WeakSet[State] = weakref.WeakSet()  # of its sessions
 
     # ---- what is in it
 
@@ -372,6 +375,15 @@ class Graph:
             scopes.region, scopes.control = old
 
     # ---- adding
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """An operation is changed inside: programs made before are let go. GraphError if the graph is finalized."""
+        with self._lock:
+            self._check_open()
+            yield
+            for state in self.states:
+                state.epoch += 1
 
     def _check_open(self) -> None:
         if self._finalized:

@@ -142,6 +142,28 @@ class Operation(Node):
 
         session_for(session, self.graph).run(self, feed_dict)
 
+    def _add_control_input(self, op: Any) -> None:
+        """Lets it wait for another operation, which was built before it. See `_add_control_inputs`."""
+        self._add_control_inputs([op])
+
+    def _add_control_inputs(self, ops: Sequence[Any]) -> None:
+        """Lets it wait for other operations, which were built before it: runs from now on do.
+
+        Errors:   GraphError for a cycle, an operation built later, one in another branch or loop, a finalized graph
+        """
+        from .editing import add_control_inputs
+
+        add_control_inputs(self, ops)
+
+    def _update_input(self, index: int, tensor: Any) -> None:
+        """Lets it read another tensor as its input number `index`, of the same dtype and shape: runs from now on do.
+
+        Errors:   as of `_add_control_inputs`; DTypeError, ShapeError, ArgumentError if the tensor or the number does not fit
+        """
+        from .editing import update_input
+
+        update_input(self, index, tensor)
+
     @property
     def built_at(self) -> str:
         """The line that built it, for messages."""

@@ -122,6 +122,7 @@ class Session:
         self.graph = graph or get_default_graph()
         self.config = config or ConfigProto()
         self.state = State()
+        self.graph.states.add(self.state)
         self._plans: dict[Any, Plan] = {}
         self._lock = threading.RLock()
         self._closed = False
