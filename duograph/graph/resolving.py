@@ -6,15 +6,14 @@ core replays it. It also runs as it is, on real tensors, where a run makes varia
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph._stack import caller_at
 from duograph.autograd import Function
 from duograph.errors import Error, GraphError, ShapeError
-from duograph.ir.builder import active, current
+from duograph.ir.builder import scoped
 from duograph.tensors.creation import tensor as make_tensor
 
 from .definition import TENSOR, TENSORS, Definition, filled, structure_of
@@ -69,20 +68,6 @@ def _late_ones_last(nodes: Sequence[Operation]) -> list[Operation]:
     return sorted(nodes, key=lambda node: (levels[node], node.definition.late, node.order))
 
 
-@contextmanager
-def named(scope: str) -> Iterator[None]:
-    """The nodes that are captured inside say that they belong to this operation."""
-    builder = current() if active() else None
-    if builder is None:
-        yield
-        return
-    outer, builder.scope = builder.scope, scope
-    try:
-        yield
-    finally:
-        builder.scope = outer
-
-
 class Run:
     """One evaluation: the values of tensors so far.
 
@@ -135,7 +120,7 @@ class Run:
             if node.outputs and all(output in values for output in node.outputs):
                 continue
             try:
-                with named(node.name):
+                with scoped(node.name):
                     result = self.evaluate(node)
             except Error as error:
                 note_operation(error, node)

@@ -49,6 +49,20 @@ def suspended() -> Iterator[None]:
         _STACK.builders = builders
 
 
+@contextmanager
+def scoped(scope: str) -> Iterator[None]:
+    """The nodes that this thread's builder makes inside belong to this scope."""
+    builder = _STACK.builders[-1] if _STACK.builders else None
+    if builder is None:
+        yield
+        return
+    outer, builder.scope = builder.scope, scope
+    try:
+        yield
+    finally:
+        builder.scope = outer
+
+
 class Builder:
     """Collects nodes. As a context manager it is the thread's current builder.
 

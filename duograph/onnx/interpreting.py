@@ -8,6 +8,7 @@ from typing import Any
 from duograph import _core as core
 from duograph._stack import caller_at
 from duograph.errors import Error
+from duograph.ir.builder import scoped
 from duograph.tensors.creation import tensor as make_tensor
 
 from .errors import ModelError
@@ -103,7 +104,8 @@ class Frame:
             arguments.update((name, given[name]) for name in row.given)
         if node.call is None:
             node.call = caller_at(self.file, node.number, node.name or node.op)
-        made = node.call(row.function, inputs, arguments)
+        with scoped(node.name or node.outputs[0]):
+            made = node.call(row.function, inputs, arguments)
         return made if made.__class__ is tuple else (made,)
 
     def called(self, node: Node, values: Sequence[Any]) -> Any:

@@ -20,7 +20,7 @@ from duograph.codegen.kernel import (
     WindowKernel,
 )
 from duograph.ir.dim import Expr
-from duograph.ir.graph import Graph
+from duograph.ir.graph import Graph, Node
 from duograph.ir.location import Location
 from duograph.ir.primitives import PRIMITIVES
 from duograph.passes.fusion.groups import Buffer
@@ -122,7 +122,7 @@ def describe(
             times,
             per_turn,
             _way(step, compiled[id(step)]),
-            tuple(dict.fromkeys(node.scope for node in step.nodes if node.scope and node.op != "constant")),
+            tuple(dict.fromkeys(node.scope for node in step.nodes if node.scope and not _is_constant(node))),
             tuple(_place(buffer, memory, results) for buffer in step.writes),
         )
         for number, (step, times, per_turn) in enumerate(steps)
@@ -142,6 +142,13 @@ def describe(
 def _way(step: KernelStep, compiled: CompiledKernel) -> str:
     """How a contraction is made."""
     return ways_of_symbols(launch.symbol for launch in compiled.launches) if isinstance(step.kernel, ContractionKernel) else ""
+
+
+def _is_constant(node: Node) -> bool:
+    """Whether a node is a number, perhaps stretched: one of them serves all who need it."""
+    if node.op == "broadcast":
+        return node.inputs[0].node is not None and _is_constant(node.inputs[0].node)
+    return node.op == "constant"
 
 
 def _place(buffer: Buffer, memory: Plan, results: Mapping[Buffer, int]) -> Place:

@@ -1,0 +1,213 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Optional
+
+import typer
+from rich.progress import Progress
+
+from .models import reported
+from .output import FAILED, AsJson
+
+app = typer.Typer(
+    name="duograph",
+    help="Look at, run, check, time and convert models. Exit codes: 0 fine, 1 a check failed, 2 wrong use or an unreadable file.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+File = Annotated[str, typer.Argument(help="An ONNX file.", show_default=False)]
+Sizes = Annotated[Optional[list[str]], typer.Option("--size", help="NAME=NUMBER of an open size (1).", show_default=False)]  # noqa: UP045
+Inputs = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--input", "-i", help="[NAME=]FILE.npy, .npz or .png; the others are random.", show_default=False),
+]
+Tolerance = Annotated[float, typer.Option(help="Allowed difference, of the largest element.")]
+Threads = Annotated[int, typer.Option(help="Threads.", min=1)]
+
+
+def run() -> None:
+    """Run the command that was asked for."""
+    app()
+
+
+def _progress(total: int, text: str, quiet: bool) -> tuple[Progress, Any]:
+    """A progress bar on standard error, and what moves it on."""
+    from rich.console import Console
+
+    bar = Progress(console=Console(stderr=True), transient=True, disable=quiet)
+    task = bar.add_task(text, total=total)
+    return bar, lambda: bar.advance(task)
+
+
+def _sizes(given: list[str] | None) -> dict[str, int]:
+    from .values import sizes_of
+
+    return sizes_of(given or ())
+
+
+@app.command()
+def info(file: File, size: Sizes = None, json: AsJson = False) -> None:
+    """Inputs, outputs, operators, parameters, floating-point operations and the plan of memory."""
+    from .info import about, show
+
+    with reported(json):
+        show(about(file, _sizes(size)), json)
+
+
+@app.command("run")
+def run_once(
+    file: File,
+    inputs: Inputs = None,
+    output: Annotated[Optional[str], typer.Option("--output", "-o", help="Write the outputs: FILE.npz.")] = None,  # noqa: UP045
+    seed: Annotated[int, typer.Option(help="Of random inputs.")] = 0,
+    size: Sizes = None,
+    json: AsJson = False,
+) -> None:
+    """Run a model once, on files or on random numbers."""
+    from .models import call, load
+    from .running import show, write
+    from .values import inputs_for
+
+    with reported(json):
+        model = load(file)
+        arrays = inputs_for(model, inputs or (), _sizes(size), seed)
+        made = call(model, arrays)
+        if output:
+            write(output, made)
+        show(arrays, made, output, json)
+
+
+@app.command()
+def check(file: File, size: Sizes = None, tolerance: Tolerance = 1e-4, json: AsJson = False) -> None:
+    """Is the file in order, and does this machine compute what it should: as the example in it, or as onnxruntime."""
+    from .checking import check as examine
+    from .checking import show
+
+    with reported(json):
+        found = examine(file, _sizes(size), tolerance)
+        show(found, json)
+    if not found["passed"]:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def bench(
+    file: File,
+    inputs: Inputs = None,
+    size: Sizes = None,
+    threads: Threads = 1,
+    rounds: Annotated[int, typer.Option(help="Timed calls of each runtime.", min=1)] = 30,
+    against: Annotated[str, typer.Option(help="Other runtimes: onnxruntime,openvino.")] = "",
+    json: AsJson = False,
+) -> None:
+    """Median and 90th percentile of a call's time, and of other runtimes' in the same minutes."""
+    from .timing import bench as measure
+    from .timing import show
+
+    bar, tick = _progress(rounds, "timing", json)
+    with reported(json), bar:
+        found = measure(file, inputs or (), _sizes(size), threads, rounds, [x for x in against.split(",") if x], tick)
+    show(found, json)
+
+
+@app.command()
+def tune(
+    file: File,
+    size: Sizes = None,
+    threads: Threads = 1,
+    winograd: Annotated[bool, typer.Option(help="Try Winograd's way, too: larger rounding errors.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Measure in which way each product and convolution is made the fastest here, and keep that for other processes."""
+    import dataclasses
+
+    import duograph as dg
+    from duograph import _core as core
+
+    from .models import load, tensors
+    from .output import show_json
+    from .values import inputs_for
+
+    with reported(json):
+        core.set_num_threads(threads)
+        model = load(file)
+        arrays = inputs_for(model, (), _sizes(size), 0)
+        report = dg.tune(model.program, *tensors(arrays).values(), winograd=winograd)
+    if json:
+        show_json(dataclasses.asdict(report))
+    else:
+        print(report)
+
+
+@app.command()
+def convert(
+    source: Annotated[str, typer.Argument(help="FILE.onnx, .npz or .safetensors.", show_default=False)],
+    target: Annotated[str, typer.Argument(help="The file to write.", show_default=False)],
+    opset: Annotated[Optional[int], typer.Option(help="Another opset.")] = None,  # noqa: UP045
+    weights: Annotated[Optional[str], typer.Option(help="float16, bfloat16 or int8 weights.")] = None,  # noqa: UP045
+    json: AsJson = False,
+) -> None:
+    """The same numbers in another file: .npz to .safetensors or back, ONNX in another opset or with smaller weights."""
+    from .converting import WEIGHTS
+    from .converting import convert as write
+    from .output import UsageError, show_json
+
+    with reported(json):
+        if weights is not None and weights not in WEIGHTS:
+            raise UsageError(f"--weights is one of {', '.join(WEIGHTS)}, not {weights!r}")
+        found = write(source, target, opset, weights)
+    if json:
+        show_json(found)
+    else:
+        print(", ".join(f"{key} {value}" for key, value in found.items()))
+
+
+@app.command()
+def diff(first: File, second: File, size: Sizes = None, tolerance: Tolerance = 1e-5, json: AsJson = False) -> None:
+    """What two files have in common: nodes, attributes, weights, and what they compute. Exit code 1 if they differ."""
+    from .comparing import diff as compare
+    from .comparing import show
+
+    with reported(json):
+        found = compare(first, second, _sizes(size), tolerance)
+        show(found, json)
+    if not found["same"]:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def view(
+    file: File,
+    size: Sizes = None,
+    browse: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+    wait: Annotated[bool, typer.Option(help="Serve until interrupted.")] = True,
+) -> None:
+    """Open the graph in Netron; nodes say which kernels compute them and where these write."""
+    from .viewing import view as serve
+
+    with reported(False):
+        serve(file, _sizes(size), browse, wait)
+
+
+@app.command()
+def demo(
+    steps: Annotated[int, typer.Option(help="Training steps.", min=4)] = 200,
+    json: AsJson = False,
+) -> None:
+    """Train one network as a dynamic and as a static graph: the same losses, and what the switch saves."""
+    from .demo import demonstrate, show
+
+    bar, tick = _progress(2 * steps, "training", json)
+    with reported(json), bar:
+        found = demonstrate(steps, tick)
+    show(found, json)
+
+
+@app.command()
+def doctor(json: AsJson = False) -> None:
+    """What this machine has, and what would be faster."""
+    from .doctor import examine, show
+
+    with reported(json):
+        show(examine(), json)

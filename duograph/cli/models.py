@@ -1,0 +1,62 @@
+"""Loading for commands: every failure becomes a message and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import typer
+
+from .output import UsageError, fail
+
+
+@contextmanager
+def reported(as_json: bool) -> Iterator[None]:
+    """Errors of the user's and of files end the command with a message instead of a traceback."""
+    from duograph.errors import Error
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except Error as error:
+            if error.location is not None and os.path.dirname(typer.__file__) in error.location.file:
+                error.location = None  # the user's line is the command
+            fail(str(error), as_json)
+        except (UsageError, OSError) as error:
+            fail(str(error) or type(error).__name__, as_json)
+
+
+def load(path: str) -> Any:
+    """The model of a file."""
+    import duograph as dg
+
+    return dg.onnx.load(path)
+
+
+def proto(path: str) -> Any:
+    """The file's ModelProto, checked as `load` checks it."""
+    from duograph.onnx.reading import read
+
+    return read(path).model
+
+
+def tensors(arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+    """The arrays as tensors."""
+    import duograph as dg
+
+    return {name: dg.from_numpy(np.ascontiguousarray(x)) if x.ndim else dg.tensor(x) for name, x in arrays.items()}
+
+
+def call(model: Any, arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
+    """The model's outputs by name."""
+    import duograph as dg
+
+    with dg.no_grad():
+        made = model(**tensors(arrays))
+    values = made if isinstance(made, tuple) else (made,)
+    return {name: value.numpy() for name, value in zip(model.outputs, values)}
