@@ -122,7 +122,7 @@ def describe(
             times,
             per_turn,
             _way(step, compiled[id(step)]),
-            tuple(dict.fromkeys(node.scope for node in step.nodes if node.scope and not _is_constant(node))),
+            _scopes(step.nodes),
             tuple(_place(buffer, memory, results) for buffer in step.writes),
         )
         for number, (step, times, per_turn) in enumerate(steps)
@@ -142,6 +142,12 @@ def describe(
 def _way(step: KernelStep, compiled: CompiledKernel) -> str:
     """How a contraction is made."""
     return ways_of_symbols(launch.symbol for launch in compiled.launches) if isinstance(step.kernel, ContractionKernel) else ""
+
+
+def _scopes(nodes: Sequence[Node]) -> tuple[str, ...]:
+    """Those of what is computed; a node made of two has both, line by line."""
+    lines = (line for node in nodes if not _is_constant(node) for line in node.scope.splitlines())
+    return tuple(dict.fromkeys(lines))
 
 
 def _is_constant(node: Node) -> bool:

@@ -34,7 +34,10 @@ def contract_fma(graph: Graph) -> Graph:
                 other = rewriter.emit("neg", [other], {}, type)
             elif node.op == "sub":
                 a = rewriter.emit("neg", [a], {}, type)
-            return [rewriter.emit("fma", [a, b, other], {}, type)]
+            made = rewriter.emit("fma", [a, b, other], {}, type)
+            if made.node is not None:
+                made.node.scope = "\n".join(dict.fromkeys(x for x in (value.node.scope, node.scope) if x))
+            return [made]
         return None
 
     return Rewriter().run(graph, visit)
