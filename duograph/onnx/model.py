@@ -59,7 +59,7 @@ def load(
     >>> double(dg.tensor([1.0, 2.0]))
     tensor([2., 4.])
     """
-    source = read(f, folder)
+    source = read(f, folder, apart=True)
     try:
         return Model(source, trainable, sizes, strict)
     except Error:

@@ -9,7 +9,8 @@ import math
 import mmap
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from duograph.errors import ArgumentError
 
 from .errors import ModelError, UnsupportedError
 from .operators.narrow import carrier, held, is_narrow
+from .wire import split
 
 _LARGEST = 1 << 31  # bytes of one protobuf message
 _OLDEST_IR = 3
@@ -36,19 +38,24 @@ def library() -> Any:
 
 
 class Source(NamedTuple):
-    """A model and where it was read from: `folder` holds its external data, None if it came from memory."""
+    """A model and where it was read from: `folder` holds its external data, None if it came from memory.
+
+    `weights` are the bytes of initialisers of the outermost graph, by number, that the model lacks.
+    """
 
     model: Any
     folder: str | None
     name: str
+    weights: Mapping[int, Any] = MappingProxyType({})
 
 
-def read(source: Any, folder: Any = None) -> Source:
+def read(source: Any, folder: Any = None, apart: bool = False) -> Source:
     """The model at a path, in bytes, or as it is.
 
     Args:
         source: a path, bytes, an open binary file, or a ModelProto.
         folder: where external data lies, for what is no path.
+        apart: read large initialisers of a path straight to where they stay, into `Source.weights`: the model lacks them.
 
     Errors:   ModelError for what is no model, FileNotFoundError
     """
@@ -65,9 +72,10 @@ def read(source: Any, folder: Any = None) -> Source:
             raise ModelError(f"onnx.load: {path!r} is no regular file")
         if os.fstat(file.fileno()).st_size > _LARGEST:
             raise ModelError(f"onnx.load: {path!r} has more than 2 GB", hint="large weights belong into external data")
-        data = file.read()
+        size = os.fstat(file.fileno()).st_size
+        data, weights = (split(file.fileno(), size) if apart else None) or (file.read(), {})
     found = os.path.dirname(os.path.abspath(path)) if folder is None else os.fspath(folder)
-    return Source(_checked(_parsed(data, repr(path)), repr(path)), found, os.path.basename(path))
+    return Source(_checked(_parsed(data, repr(path)), repr(path)), found, os.path.basename(path), weights)
 
 
 def _parsed(data: bytes, what: str) -> Any:
@@ -157,13 +165,19 @@ class Data(NamedTuple):
         return made.view(core.bfloat16) if self.dtype is core.bfloat16 else made
 
 
-def tensor_data(proto: Any, folder: str | None, what: str) -> Data:
-    """The elements of a TensorProto. ModelError where the bytes are not as many as the sizes say."""
+def tensor_data(proto: Any, folder: str | None, what: str, apart: Any = None) -> Data:
+    """The elements of a TensorProto. ModelError where the bytes are not as many as the sizes say.
+
+    Args:
+        apart: its bytes, if they were read apart.
+    """
     shape = tuple(proto.dims)
     if any(not 0 <= size <= _LARGEST_SIZE for size in shape) or len(shape) > _MOST_DIMENSIONS:
         raise ModelError(f"{what} has the sizes {list(shape)}")
     if proto.HasField("segment"):
         raise UnsupportedError(f"{what} is stored in segments")
+    if apart is not None and (is_narrow(proto.data_type) or proto.data_type == _STRING or proto.data_location == 1):
+        proto.raw_data, apart = apart.tobytes(), None
     if is_narrow(proto.data_type):
         return _narrow(proto, shape, what)
     if proto.data_type == _STRING:
@@ -174,12 +188,11 @@ def tensor_data(proto: Any, folder: str | None, what: str) -> Data:
     count = math.prod(shape)
     if proto.data_location == 1:
         flat = np.frombuffer(_external(proto, folder, count * kind.itemsize, what), kind)
-    elif proto.HasField("raw_data"):
-        if len(proto.raw_data) != count * kind.itemsize:
-            raise ModelError(
-                f"{what} has sizes {list(shape)}, which take {count * kind.itemsize} bytes, and {len(proto.raw_data)}"
-            )
-        flat = np.frombuffer(proto.raw_data, kind)
+    elif apart is not None or proto.HasField("raw_data"):
+        raw = proto.raw_data if apart is None else apart
+        if len(raw) != count * kind.itemsize:
+            raise ModelError(f"{what} has sizes {list(shape)}, which take {count * kind.itemsize} bytes, and {len(raw)}")
+        flat = np.frombuffer(raw, kind)
     else:
         flat = _listed(getattr(proto, field), proto.data_type, kind, count, what)
     return Data(flat.reshape(shape), dtype)

@@ -131,10 +131,12 @@ class Reader:
         _check_unique(body.inputs, f"inputs of graph {proto.name!r}")
         if proto.sparse_initializer:
             raise UnsupportedError(f"onnx: graph {proto.name!r} has sparse initialisers")
-        for tensor in proto.initializer:
+        weights = self.source.weights if depth == 0 else {}
+        for number, tensor in enumerate(proto.initializer):
             if not tensor.name or tensor.name in body.initialisers:
                 raise ModelError(f"onnx: graph {proto.name!r} has two initialisers of the name {tensor.name!r}")
-            body.initialisers[tensor.name] = tensor_data(tensor, self.source.folder, f"initialiser {tensor.name!r}")
+            what = f"initialiser {tensor.name!r}"
+            body.initialisers[tensor.name] = tensor_data(tensor, self.source.folder, what, weights.get(number))
         for value in (*proto.value_info, *proto.output, *proto.input):
             if value.type.HasField("tensor_type"):
                 body.dtypes[value.name] = value.type.tensor_type.elem_type
