@@ -33,3 +33,19 @@ def test_onnxruntimes_numbers(name):
     data = helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
     (expected,) = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, values)
     np.testing.assert_allclose(dg.onnx.load(data)(**values).numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_keys_and_values_of_multi_head_attention():
+    """Those of all heads, for the next call: each an output of its own."""
+    random = np.random.default_rng(0)
+    values = {name: random.standard_normal((2, 3, 8)).astype(np.float32) for name in "qkv"}
+    helper = onnx.helper
+    names = ["y", "present_key", "present_value"]
+    node = helper.make_node("MultiHeadAttention", list(values), names, domain="com.microsoft", num_heads=2)
+    inputs = [helper.make_tensor_value_info(key, 1, value.shape) for key, value in values.items()]
+    graph = helper.make_graph([node], "g", inputs, [helper.make_tensor_value_info(name, 1, None) for name in names])
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
+    data = helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
+    expected = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, values)
+    for ours, theirs in zip(dg.onnx.load(data)(**values), expected, strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-4, atol=1e-5)

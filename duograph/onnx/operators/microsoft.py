@@ -131,7 +131,8 @@ def multi_head_attention(
         query, key = query + bias[:size], key + bias[size : 2 * size]
         value = value + bias[2 * size : 2 * size + width]
     q, k, v = [_heads(part, num_heads) for part in (query, key, value)]
-    return _attended(q, k, v, mask, None, added, unidirectional, scale, mask_filter_value, outputs)
+    made = _attended(q, k, v, mask, None, added, unidirectional, scale, mask_filter_value, 1)
+    return made if outputs == 1 else (made, k, v)
 
 
 def _attended(

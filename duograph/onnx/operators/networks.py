@@ -60,7 +60,7 @@ def conv_transpose(
 ) -> Tensor:  # fmt: skip
     rank = w.ndim - 2
     strides, dilations = strides or [1] * rank, dilations or [1] * rank
-    extra = output_padding or [0] * rank
+    extra = list(output_padding or [0] * rank)
     full = [s * (n - 1) + d * (k - 1) + 1 for s, n, d, k in zip(strides, x.shape[2:], dilations, w.shape[2:])]
     before, after = list((pads or [0] * 2 * rank)[:rank]), list((pads or [0] * 2 * rank)[rank:])
     if output_shape is not None or auto_pad.startswith("SAME"):
