@@ -8,7 +8,8 @@ import typer
 from rich.progress import Progress
 
 from .models import reported
-from .output import FAILED, AsJson
+from .output import FAILED, AsJson, UsageError
+from .values import Choice
 
 app = typer.Typer(
     name="duograph",
@@ -22,6 +23,8 @@ Inputs = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--input", "-i", help="[NAME=]FILE.npy, .npz or .png; the others are random.", show_default=False),
 ]
+Seed = Annotated[int, typer.Option(help="Of random inputs.")]
+High = Annotated[int, typer.Option(help="Random whole numbers are below this.", min=1)]
 Tolerance = Annotated[float, typer.Option(help="Allowed difference, of the largest element.")]
 Threads = Annotated[int, typer.Option(help="Threads.", min=1)]
 
@@ -29,6 +32,14 @@ Threads = Annotated[int, typer.Option(help="Threads.", min=1)]
 def run() -> None:
     """Run the command that was asked for."""
     app()
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    """Whole numbers above 0, with commas between them."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise UsageError(f"{option} takes whole numbers above 0 as 1,2, not {text!r}")
+    return [int(part) for part in parts]
 
 
 def _progress(total: int, text: str, quiet: bool) -> tuple[Progress, Any]:
@@ -40,19 +51,25 @@ def _progress(total: int, text: str, quiet: bool) -> tuple[Progress, Any]:
     return bar, lambda: bar.advance(task)
 
 
-def _sizes(given: list[str] | None) -> dict[str, int]:
+def _choice(sizes: list[str] | None, seed: int = 0, high: int = 2) -> Choice:
     from .values import sizes_of
 
-    return sizes_of(given or ())
+    return Choice(sizes_of(sizes or ()), seed, high)
 
 
 @app.command()
-def info(file: File, size: Sizes = None, json: AsJson = False) -> None:
+def info(
+    file: File,
+    size: Sizes = None,
+    high: High = 2,
+    kernels: Annotated[bool, typer.Option(help="List the program's kernels.")] = False,
+    json: AsJson = False,
+) -> None:
     """Inputs, outputs, operators, parameters, floating-point operations and the plan of memory."""
     from .info import about, show
 
     with reported(json):
-        show(about(file, _sizes(size)), json)
+        show(about(file, _choice(size, high=high), kernels), json)
 
 
 @app.command("run")
@@ -60,7 +77,8 @@ def run_once(
     file: File,
     inputs: Inputs = None,
     output: Annotated[Optional[str], typer.Option("--output", "-o", help="Write the outputs: FILE.npz.")] = None,  # noqa: UP045
-    seed: Annotated[int, typer.Option(help="Of random inputs.")] = 0,
+    seed: Seed = 0,
+    high: High = 2,
     size: Sizes = None,
     json: AsJson = False,
 ) -> None:
@@ -71,7 +89,7 @@ def run_once(
 
     with reported(json):
         model = load(file)
-        arrays = inputs_for(model, inputs or (), _sizes(size), seed)
+        arrays = inputs_for(model, inputs or (), _choice(size, seed, high))
         made = call(model, arrays)
         if output:
             write(output, made)
@@ -79,13 +97,21 @@ def run_once(
 
 
 @app.command()
-def check(file: File, size: Sizes = None, tolerance: Tolerance = 1e-4, json: AsJson = False) -> None:
+def check(
+    file: File,
+    inputs: Inputs = None,
+    size: Sizes = None,
+    seed: Seed = 0,
+    high: High = 2,
+    tolerance: Tolerance = 1e-4,
+    json: AsJson = False,
+) -> None:
     """Is the file in order, and does this machine compute what it should: as the example in it, or as onnxruntime."""
     from .checking import check as examine
     from .checking import show
 
     with reported(json):
-        found = examine(file, _sizes(size), tolerance)
+        found = examine(file, inputs or (), _choice(size, seed, high), tolerance)
         show(found, json)
     if not found["passed"]:
         raise typer.Exit(FAILED)
@@ -96,7 +122,9 @@ def bench(
     file: File,
     inputs: Inputs = None,
     size: Sizes = None,
-    threads: Threads = 1,
+    seed: Seed = 0,
+    high: High = 2,
+    threads: Annotated[str, typer.Option(help="Numbers of threads: 1,2.")] = "1",
     rounds: Annotated[int, typer.Option(help="Timed calls of each runtime.", min=1)] = 30,
     against: Annotated[str, typer.Option(help="Other runtimes: onnxruntime,openvino.")] = "",
     json: AsJson = False,
@@ -105,15 +133,18 @@ def bench(
     from .timing import bench as measure
     from .timing import show
 
-    bar, tick = _progress(rounds, "timing", json)
-    with reported(json), bar:
-        found = measure(file, inputs or (), _sizes(size), threads, rounds, [x for x in against.split(",") if x], tick)
+    with reported(json):
+        counts, choice = _numbers("--threads", threads), _choice(size, seed, high)
+        bar, tick = _progress(rounds * len(counts), "timing", json)
+        with bar:
+            found = measure(file, inputs or (), choice, counts, rounds, [x for x in against.split(",") if x], tick)
     show(found, json)
 
 
 @app.command()
 def tune(
     file: File,
+    inputs: Inputs = None,
     size: Sizes = None,
     threads: Threads = 1,
     winograd: Annotated[bool, typer.Option(help="Try Winograd's way, too: larger rounding errors.")] = False,
@@ -131,9 +162,11 @@ def tune(
 
     with reported(json):
         core.set_num_threads(threads)
-        model = load(file)
-        arrays = inputs_for(model, (), _sizes(size), 0)
-        report = dg.tune(model.program, *tensors(arrays).values(), winograd=winograd)
+        arrays = inputs_for(load(file), inputs or (), _choice(size))
+        model = dg.onnx.load(file, sizes={name: x.shape for name, x in arrays.items() if x.ndim})  # ways depend on sizes
+        given = tensors(arrays)
+        plain = {name: tuple(x.tolist()) if x.ndim else x.item() for name, x in arrays.items() if name in model.steering}
+        report = dg.tune(model.program, *(given | plain).values(), winograd=winograd)
     if json:
         show_json(dataclasses.asdict(report))
     else:
@@ -151,7 +184,7 @@ def convert(
     """The same numbers in another file: .npz to .safetensors or back, ONNX in another opset or with smaller weights."""
     from .converting import WEIGHTS
     from .converting import convert as write
-    from .output import UsageError, show_json
+    from .output import show_json
 
     with reported(json):
         if weights is not None and weights not in WEIGHTS:
@@ -164,13 +197,24 @@ def convert(
 
 
 @app.command()
-def diff(first: File, second: File, size: Sizes = None, tolerance: Tolerance = 1e-5, json: AsJson = False) -> None:
+def diff(
+    first: File,
+    second: File,
+    inputs: Inputs = None,
+    size: Sizes = None,
+    seed: Seed = 0,
+    high: High = 2,
+    tolerance: Tolerance = 1e-5,
+    structure: Annotated[bool, typer.Option(help="Compare nodes, attributes and weights.")] = True,
+    numbers: Annotated[bool, typer.Option(help="Compare what they compute.")] = True,
+    json: AsJson = False,
+) -> None:
     """What two files have in common: nodes, attributes, weights, and what they compute. Exit code 1 if they differ."""
     from .comparing import diff as compare
     from .comparing import show
 
     with reported(json):
-        found = compare(first, second, _sizes(size), tolerance)
+        found = compare(first, second, inputs or (), _choice(size, seed, high), tolerance, structure, numbers)
         show(found, json)
     if not found["same"]:
         raise typer.Exit(FAILED)
@@ -180,14 +224,26 @@ def diff(first: File, second: File, size: Sizes = None, tolerance: Tolerance = 1
 def view(
     file: File,
     size: Sizes = None,
+    high: High = 2,
+    output: Annotated[Optional[str], typer.Option("--output", "-o", help="Write the file instead: FILE.onnx.")] = None,  # noqa: UP045
+    port: Annotated[int, typer.Option(help="Of the server; 0 takes a free one.", min=0, max=65535)] = 0,
     browse: Annotated[bool, typer.Option(help="Open a browser.")] = True,
     wait: Annotated[bool, typer.Option(help="Serve until interrupted.")] = True,
+    json: AsJson = False,
 ) -> None:
     """Open the graph in Netron; nodes say which kernels compute them and where these write."""
+    from .output import show_json
     from .viewing import view as serve
+    from .viewing import write
 
-    with reported(False):
-        serve(file, _sizes(size), browse, wait)
+    with reported(json):
+        choice = _choice(size, high=high)
+        if output is None:
+            serve(file, choice, port, browse, wait, json)
+            return
+        write(file, choice, output)
+    if json:
+        show_json({"written": output})
 
 
 @app.command()

@@ -4,76 +4,141 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from .models import proto
+from .models import array_of, tensors
+from .models import source as source_of
 from .output import UsageError
 from .running import write as write_npz
 from .values import read_arrays
 
 WEIGHTS = ("float16", "bfloat16", "int8")
 _LEAST = 1024  # elements of a weight that is worth another type
+_OPSETS = {"float16": 6, "bfloat16": 13, "int8": 13}  # from which there are operators that read such weights
+_LARGEST = 1_900_000_000  # bytes of a model whose weights lie in its own file
 
 
 def convert(source: str, target: str, opset: int | None, weights: str | None) -> dict[str, Any]:
     """Write `target` from `source`; what was done, as plain values."""
     ends = tuple(os.path.splitext(path)[1].lower() for path in (source, target))
-    if os.path.exists(target) and os.path.samefile(source, target):
+    if os.path.exists(target) and os.path.exists(source) and os.path.samefile(source, target):
         raise UsageError("the target is the source: name another file")
     if ends[0] == ends[1] == ".onnx":
         return _convert_model(source, target, opset, weights)
     if opset or weights:
         raise UsageError("--opset and --weights are for ONNX files")
-    if set(ends) <= {".npz", ".safetensors"}:
-        return _convert_state(source, target, ends[1])
-    raise UsageError(f"convert goes from .onnx to .onnx, and between .npz and .safetensors, not from {ends[0]} to {ends[1]}")
+    if ends[0] in (".onnx", ".npz", ".safetensors") and ends[1] in (".npz", ".safetensors"):
+        return _convert_state(source, target, ends)
+    raise UsageError(
+        "convert goes from .onnx to .onnx, between .npz and .safetensors, and from .onnx to these, "
+        f"not from {ends[0] or repr(source)} to {ends[1] or repr(target)}"
+    )
 
 
-def _convert_state(source: str, target: str, ending: str) -> dict[str, Any]:
-    from safetensors.numpy import load_file, save_file
+# ---- state dicts
 
-    if source.endswith(".safetensors"):
-        arrays = load_file(source)
+
+def _convert_state(source: str, target: str, ends: tuple[str, ...]) -> dict[str, Any]:
+    import duograph as dg
+
+    if ends[0] == ".onnx":
+        found = dict(_initialisers(source))
+    elif ends[0] == ".npz":
+        found = tensors({str(name): array for name, array in read_arrays(source).items()})
     else:
-        arrays = {str(name): array for name, array in read_arrays(source).items()}
-    if ending == ".npz":
-        write_npz(target, arrays)
+        found = _leaves(dg.load(source))
+    if ends[1] == ".npz":
+        write_npz(target, {name: array_of(value) for name, value in found.items()})
     else:
-        contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        _renamed(target, lambda path: save_file(contiguous, path))
-    return {"written": target, "tensors": len(arrays)}
+        _renamed(target, lambda path: dg.save(found, path))
+    return {"written": target, "tensors": len(found)}
+
+
+def _initialisers(path: str) -> Iterator[tuple[str, Any]]:
+    from duograph.onnx.reading import tensor_data
+
+    read = source_of(path)
+    for tensor in read.model.graph.initializer:
+        yield tensor.name, tensor_data(tensor, read.folder, f"initialiser {tensor.name!r}").tensor()
+
+
+def _leaves(value: Any, name: str = "") -> dict[str, Any]:
+    """The tensors of a state, in dicts and lists: their names joined by dots."""
+    from duograph import _core as core
+
+    if isinstance(value, core.Tensor):
+        return {name: value}
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    return {key: leaf for part, inner in items for key, leaf in _leaves(inner, f"{name}.{part}" if name else str(part)).items()}
+
+
+# ---- models
 
 
 def _convert_model(source: str, target: str, opset: int | None, weights: str | None) -> dict[str, Any]:
     import onnx
+    from onnx.external_data_helper import load_external_data_for_model
 
-    model = proto(source)
-    onnx.load_external_data_for_model(model, os.path.dirname(os.path.abspath(source)))
+    from duograph.onnx.reading import tensor_data
+
+    read = source_of(source)
+    model = read.model
+    for tensor in model.graph.initializer:
+        tensor_data(tensor, read.folder, f"initialiser {tensor.name!r}")  # refuses places outside of the folder
+    load_external_data_for_model(model, os.path.dirname(os.path.abspath(source)))
     if opset is not None:
-        model = onnx.version_converter.convert_version(model, opset)
+        model = _other_opset(model, opset)
     changed = 0 if weights is None else _smaller(model, weights)
-    onnx.checker.check_model(model)
-    _renamed(target, lambda path: onnx.save(model, path))
+    large = model.ByteSize() > _LARGEST
+    if large:
+        data = f"{os.path.basename(target)}.data"
+        onnx.save(model, target, save_as_external_data=True, location=data)
+    else:
+        try:
+            onnx.checker.check_model(model)
+        except onnx.checker.ValidationError as error:
+            raise UsageError(f"{target} would be no valid model: {str(error).strip()}") from None
+        _renamed(target, lambda path: onnx.save(model, path))
     return {"written": target, "opset": {x.domain: x.version for x in model.opset_import}, "weights_changed": changed}
+
+
+def _other_opset(model: Any, opset: int) -> Any:
+    """The model in another version of ONNX's operators. Functions go where they are called."""
+    from onnx import defs, inliner, version_converter
+
+    newest = defs.onnx_opset_version()
+    if not 0 < opset <= newest:
+        raise UsageError(f"--opset goes up to {newest}, which the installed onnx knows, not {opset}")
+    try:
+        made = version_converter.convert_version(inliner.inline_local_functions(model) if model.functions else model, opset)
+    except Exception as error:  # it has no class of its own
+        raise UsageError(f"--opset {opset}: {str(error).strip()}") from None
+    if not made.metadata_props:
+        made.metadata_props.extend(model.metadata_props)
+    return made
 
 
 def _smaller(model: Any, kind: str) -> int:
     """Weights of float32 as another type, cast back where the graph reads them."""
     from onnx import TensorProto, helper, numpy_helper
 
+    version = next((x.version for x in model.opset_import if x.domain in ("", "ai.onnx")), 0)
+    if version < _OPSETS[kind]:
+        raise UsageError(f"--weights {kind} needs opset {_OPSETS[kind]}, the file has {version}: add --opset {_OPSETS[kind]}")
+    outside = {value.name for value in (*model.graph.input, *model.graph.output)}
+    axes = _channel_axes(model.graph)
     changed, before = 0, []
     for tensor in list(model.graph.initializer):
-        if tensor.data_type != TensorProto.FLOAT or int(np.prod(tensor.dims)) < _LEAST:
+        if tensor.data_type != TensorProto.FLOAT or int(np.prod(tensor.dims)) < _LEAST or tensor.name in outside:
             continue
         array, name = numpy_helper.to_array(tensor), tensor.name
         if kind == "int8":
-            scale = max(float(np.abs(array).max()), 1e-30) / 127
-            stored = numpy_helper.from_array(np.clip(np.rint(array / scale), -127, 127).astype(np.int8), f"{name}.int8")
-            model.graph.initializer.append(numpy_helper.from_array(np.array(scale, np.float32), f"{name}.scale"))
-            before.append(helper.make_node("DequantizeLinear", [stored.name, f"{name}.scale"], [name], name=f"{name}.read"))
+            scale, stored, axis = _quantised(array, name, axes.get(name, 0))
+            model.graph.initializer.append(scale)
+            before.append(helper.make_node("DequantizeLinear", [stored.name, scale.name], [name], name=f"{name}.read", axis=axis))
         else:
             number = TensorProto.FLOAT16 if kind == "float16" else TensorProto.BFLOAT16
             stored = _cast(array, f"{name}.{kind}", number)
@@ -87,11 +152,43 @@ def _smaller(model: Any, kind: str) -> int:
     return changed
 
 
+def _quantised(array: np.ndarray[Any, Any], name: str, axis: int) -> tuple[Any, Any, int]:
+    """Scales, one for each slice along the axis, whole numbers from -127 to 127, and the axis."""
+    from onnx import numpy_helper
+
+    if not np.isfinite(array).all():
+        raise UsageError(f"--weights int8: {name!r} holds values that are not finite")
+    axis %= array.ndim
+    others = tuple(i for i in range(array.ndim) if i != axis)
+    scale = (np.maximum(np.abs(array).max(axis=others, keepdims=True, initial=0.0), 1e-30) / 127).astype(np.float32)
+    stored = np.clip(np.rint(array / scale), -127, 127).astype(np.int8)
+    return numpy_helper.from_array(scale.reshape(-1), f"{name}.scale"), numpy_helper.from_array(stored, f"{name}.int8"), axis
+
+
+def _channel_axes(graph: Any) -> dict[str, int]:
+    """Along which dimension of a weight the output's channels lie, by its name, where it is not the first."""
+    found = {}
+    for node in graph.node:
+        if len(node.input) < 2:
+            continue
+        if node.op_type == "MatMul":
+            found[node.input[1]] = -1
+        elif node.op_type == "Gemm":
+            turned = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+            found[node.input[1]] = 0 if turned else 1
+        elif node.op_type == "ConvTranspose":
+            found[node.input[1]] = 1
+    return found
+
+
 def _cast(array: np.ndarray[Any, Any], name: str, number: int) -> Any:
     """A tensor of 16-bit floats, rounded to even."""
     from onnx import TensorProto, numpy_helper
 
     if number == TensorProto.FLOAT16:
+        greatest = float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
+        if greatest > np.finfo(np.float16).max:
+            raise UsageError(f"--weights float16: {name!r} would hold {greatest:.3g}, which is too large: take bfloat16")
         return numpy_helper.from_array(array.astype(np.float16), name)
     from duograph import _core as core
     from duograph.tensors.creation import from_numpy

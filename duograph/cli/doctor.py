@@ -37,11 +37,14 @@ def examine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),
         "cores": cores,
+        "load": round(os.getloadavg()[0], 2),
         "threads": core.get_num_threads(),
         "instruction_level": target.level.isa,
         "vector_bytes": target.vector_bytes,
         "caches": _caches(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "memory_available_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"),
+        "frequency_governor": _line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
         "cache_folder": str(folder) if folder else None,
         "cache_writable": bool(folder and _writable(str(folder))),
         "cache_bytes": _bytes_in(str(folder)) if folder else 0,
@@ -63,6 +66,12 @@ def _advice(found: dict[str, Any], cores: int) -> list[str]:
         advice.append(f"{found['threads']} threads share {cores} cores: DUOGRAPH_NUM_THREADS={cores}")
     if found["instruction_level"] not in ("x86-64-v3", "x86-64-v4"):
         advice.append("the processor has no AVX2: vectors are narrow (a virtual machine may hide it)")
+    if found["load"] > cores + 0.5:
+        advice.append(f"other programs are running (load {found['load']} on {cores} cores): timings say little now")
+    if found["frequency_governor"] == "powersave":
+        advice.append("the processor's frequency governor is powersave: performance is faster")
+    if os.environ.get("DUOGRAPH_ISA", "native") not in ("", "native"):
+        advice.append(f"DUOGRAPH_ISA={os.environ['DUOGRAPH_ISA']}: code is made for that level, not for this processor")
     if os.environ.get("DUOGRAPH_DYNAMIC"):
         advice.append("DUOGRAPH_DYNAMIC is set: static functions run line by line")
     if os.environ.get("PYTHONDONTWRITEBYTECODE"):

@@ -27,7 +27,7 @@ def reported(as_json: bool) -> Iterator[None]:
             if error.location is not None and os.path.dirname(typer.__file__) in error.location.file:
                 error.location = None  # the user's line is the command
             fail(str(error), as_json)
-        except (UsageError, OSError) as error:
+        except (UsageError, OSError, MemoryError) as error:
             fail(str(error) or type(error).__name__, as_json)
 
 
@@ -38,18 +38,28 @@ def load(path: str) -> Any:
     return dg.onnx.load(path)
 
 
-def proto(path: str) -> Any:
-    """The file's ModelProto, checked as `load` checks it."""
+def source(path: str) -> Any:
+    """The file as `load` reads it: `model` is its ModelProto, `folder` holds external data."""
     from duograph.onnx.reading import read
 
-    return read(path).model
+    return read(path)
+
+
+def proto(path: str) -> Any:
+    """The file's ModelProto."""
+    return source(path).model
 
 
 def tensors(arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
     """The arrays as tensors."""
     import duograph as dg
 
-    return {name: dg.from_numpy(np.ascontiguousarray(x)) if x.ndim else dg.tensor(x) for name, x in arrays.items()}
+    def tensor(x: np.ndarray[Any, Any]) -> Any:
+        if x.dtype.name == "bfloat16":
+            return tensor(x.astype(np.float32)).bfloat16()
+        return dg.from_numpy(np.ascontiguousarray(x)) if x.ndim else dg.tensor(x)
+
+    return {name: tensor(x) for name, x in arrays.items()}
 
 
 def call(model: Any, arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
@@ -58,5 +68,16 @@ def call(model: Any, arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np
 
     with dg.no_grad():
         made = model(**tensors(arrays))
-    values = made if isinstance(made, tuple) else (made,)
-    return {name: value.numpy() for name, value in zip(model.outputs, values)}
+    found: dict[str, np.ndarray[Any, Any]] = {}
+    for name, value in zip(model.outputs, made if len(model.outputs) > 1 else (made,)):
+        if isinstance(value, (list, tuple)):
+            found.update({f"{name}.{i}": array_of(each) for i, each in enumerate(value)})
+        elif value is not None:
+            found[name] = array_of(value)
+    return found
+
+
+def array_of(tensor: Any) -> np.ndarray[Any, Any]:
+    """A tensor as an array; bfloat16, which NumPy does not have, as float32."""
+    made: np.ndarray[Any, Any] = (tensor.float() if tensor.dtype.name == "bfloat16" else tensor).detach().numpy()
+    return made

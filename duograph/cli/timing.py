@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .models import load, tensors
+from .models import load, proto, tensors
 from .output import UsageError, duration, show_json, show_table
-from .values import inputs_for
+from .values import Choice, inputs_for
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 OURS = "duograph"
@@ -21,44 +21,72 @@ _WARM_UP = 3
 def bench(
     path: str,
     files: Sequence[str],
-    sizes: Mapping[str, int],
-    threads: int,
+    choice: Choice,
+    threads: Sequence[int],
     rounds: int,
     against: Sequence[str],
     tick: Callable[[], None],
 ) -> dict[str, Any]:
-    """Median and 90th percentile of each runtime's seconds, and its median over ours. `tick` is called after each round."""
+    """Median and 90th percentile of each runtime's seconds, and its median over ours. `tick` is called after each round.
+
+    Each number of threads is a run of its own, in which the runtimes take turns.
+    """
+    from duograph import _core as core
+
+    unknown = next((name for name in against if name not in _OTHERS), None)
+    if unknown is not None:
+        raise UsageError(f"--against knows {' and '.join(_OTHERS)}, not {unknown!r}")
+    model = load(path)
+    inputs = inputs_for(model, files, choice)
+    before = core.get_num_threads()
+    try:
+        rows = [row for count in threads for row in _rows(path, model, inputs, count, rounds, against, tick)]
+    finally:
+        core.set_num_threads(before)
+    return {"file": path, "threads": list(threads), "rounds": rounds, "results": rows}
+
+
+def _rows(
+    path: str, model: Any, inputs: Arrays, threads: int, rounds: int, against: Sequence[str], tick: Callable[[], None]
+) -> list[dict[str, Any]]:
+    """A row for each runtime on so many threads."""
     import duograph as dg
     from duograph import _core as core
 
     core.set_num_threads(threads)
-    model = load(path)
-    inputs = inputs_for(model, files, sizes, 0)
     given = list(tensors(inputs).values())
     calls: dict[str, Callable[[], Any]] = {OURS: lambda: model(*given)}
     for name in against:
-        if name not in _OTHERS:
-            raise UsageError(f"--against knows {' and '.join(_OTHERS)}, not {name!r}")
-        calls[name] = _OTHERS[name](path, inputs, threads)
+        try:
+            calls[name] = _OTHERS[name](path, inputs, threads)
+        except UsageError:
+            raise
+        except Exception as error:  # its errors have no common class
+            raise UsageError(f"{name} cannot load {path}: {str(error).strip()}") from None
     with dg.no_grad():
         taken = _interleaved(calls, rounds, tick)
     ours = float(np.median(taken[OURS]))
-    rows = [
+    return [
         {
             "runtime": name,
+            "threads": threads,
             "p50": float(np.median(times)),
             "p90": float(np.quantile(times, 0.9)),
             "over_ours": float(np.median(times)) / ours,
         }
         for name, times in taken.items()
     ]
-    return {"file": path, "threads": threads, "rounds": rounds, "results": rows}
 
 
 def _interleaved(calls: Mapping[str, Callable[[], Any]], rounds: int, tick: Callable[[], None]) -> dict[str, list[float]]:
-    for call in calls.values():
+    for name, call in calls.items():
         for _ in range(_WARM_UP):
-            call()
+            try:
+                call()
+            except Exception as error:
+                if name == OURS:
+                    raise
+                raise UsageError(f"{name} cannot run the model: {str(error).strip()}") from None
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
@@ -87,10 +115,20 @@ def _openvino(path: str, inputs: Arrays, threads: int) -> Callable[[], Any]:
         raise UsageError("openvino is not installed: pip install openvino") from None
     core = openvino.Core()
     config = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
-    request = core.compile_model(core.read_model(os.path.abspath(path)), "CPU", config).create_infer_request()
+    request = core.compile_model(core.read_model(_without_functions(path)), "CPU", config).create_infer_request()
     for name, array in inputs.items():
         request.set_tensor(name, openvino.Tensor(array, shared_memory=True))
     return lambda: request.infer()
+
+
+def _without_functions(path: str) -> Any:
+    """The file's path, or the model with the bodies of its functions in the place of their calls: OpenVINO takes no functions."""
+    from onnx import inliner
+
+    model = proto(path)
+    if not model.functions or any(tensor.data_location == 1 for tensor in model.graph.initializer):
+        return os.path.abspath(path)
+    return inliner.inline_local_functions(model).SerializeToString()
 
 
 _OTHERS = {"onnxruntime": _onnxruntime, "openvino": _openvino}
@@ -101,6 +139,8 @@ def show(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
-    rows = [(x["runtime"], duration(x["p50"]), duration(x["p90"]), f"{x['over_ours']:.2f} ×") for x in found["results"]]
-    title = f"{found['file']}, {found['threads']} thread{'s' * (found['threads'] != 1)}, {found['rounds']} rounds"
-    show_table(title, ("runtime", "median", "90 %", "of ours"), rows)
+    rows = [
+        (x["runtime"], x["threads"], duration(x["p50"]), duration(x["p90"]), f"{x['over_ours']:.2f} ×") for x in found["results"]
+    ]
+    title = f"{found['file']}, {found['rounds']} rounds"
+    show_table(title, ("runtime", "threads", "median", "90 %", "of ours"), rows)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 import duograph as dg
 from duograph.cli.app import app
+from duograph.cli.values import Choice
 from duograph.cli.viewing import annotated
 
 HEADER = '<ir_version: 8, opset_import: ["" : 18]> '
@@ -122,7 +123,7 @@ def test_convert_weights_and_opset(tmp_path, kind, tolerance, smaller):
 
 
 def test_nodes_say_which_kernels_compute_them(linear):
-    nodes = annotated(str(linear), {"N": 5}).graph.node
+    nodes = annotated(str(linear), Choice({"N": 5})).graph.node
     rows = [{row.key: row.value for row in node.metadata_props} for node in nodes]
     assert rows[0] == rows[1] and list(rows[0]) == ["duograph.kernel.0"]  # one kernel for both
     assert "result 0[0:40]" in rows[0]["duograph.kernel.0"]
@@ -145,7 +146,7 @@ def test_mistakes_end_with_2_and_say_what_is_wrong(linear, tmp_path):
         (("run", linear, "--size", "N"), "NAME=NUMBER"),
         (("bench", linear, "--against", "abacus"), "not 'abacus'"),
         (("convert", linear, linear), "name another file"),
-        (("convert", linear, tmp_path / "x.npz"), "from .onnx to .npz"),
+        (("convert", linear, tmp_path / "x.txt"), "not from .onnx to .txt"),
         (("convert", linear, tmp_path / "x.onnx", "--weights", "int3"), "float16, bfloat16, int8"),
     ):
         assert words in answer(*arguments, code=2)["error"], arguments
