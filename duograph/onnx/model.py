@@ -298,8 +298,9 @@ def _tensor(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         if value.dtype.name == "bfloat16":
             return _tensor(value.view(np.uint16)).view(core.bfloat16)
-        value = np.ascontiguousarray(value) if value.flags.writeable else value.copy()
-        return from_numpy(value) if value.ndim else make_tensor(value)
+        if not value.ndim:
+            return make_tensor(value)
+        return from_numpy(np.ascontiguousarray(value) if value.flags.writeable else value.copy())
     return make_tensor(value)
 
 

@@ -1,5 +1,6 @@
 """Models from text: what a loaded model computes, and how often it is captured."""
 
+import numpy as np
 import onnx
 import pytest
 
@@ -143,3 +144,11 @@ def test_an_initialiser_behind_an_identity_stays_state():
     f.w.copy_(dg.tensor([5.0, 6.0]))
     assert f(dg.ones(2)).tolist() == [5.0, 6.0]
     assert f.program.handler.captures == 1
+
+
+def test_numbers_as_arrays_without_dimensions():
+    f = loaded("g (float[3] x, float k) => (float[3] y) { y = Mul(x, k) }")
+    k = np.array(2.0, np.float32)
+    assert f(np.ones(3, np.float32), k).tolist() == [2.0, 2.0, 2.0]
+    k.flags.writeable = False
+    assert f(np.ones(3, np.float32), k).tolist() == [2.0, 2.0, 2.0]
