@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 File = Annotated[str, typer.Argument(help="An ONNX file.", show_default=False)]
-Sizes = Annotated[Optional[list[str]], typer.Option("--size", help="NAME=NUMBER of an open size (1).", show_default=False)]  # noqa: UP045
+Sizes = Annotated[Optional[list[str]], typer.Option("--size", "-s", help="NAME=NUMBER of an open size (1).", show_default=False)]  # noqa: UP045
 Inputs = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--input", "-i", help="[NAME=]FILE.npy, .npz or .png; the others are random.", show_default=False),

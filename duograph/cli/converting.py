@@ -99,7 +99,7 @@ def _convert_model(source: str, target: str, opset: int | None, weights: str | N
     else:
         try:
             onnx.checker.check_model(model)
-        except onnx.checker.ValidationError as error:
+        except Exception as error:  # of several kinds
             raise UsageError(f"{target} would be no valid model: {str(error).strip()}") from None
         _renamed(target, lambda path: onnx.save(model, path))
     return {"written": target, "opset": {x.domain: x.version for x in model.opset_import}, "weights_changed": changed}

@@ -42,7 +42,22 @@ def source(path: str) -> Any:
     """The file as `load` reads it: `model` is its ModelProto, `folder` holds external data."""
     from duograph.onnx.reading import read
 
-    return read(path)
+    found = read(path)
+    for name in _names(found.model):
+        if not isinstance(name, str):  # bytes that are no UTF-8
+            raise UsageError(f"{path} has the name {name!r}, which is no text")
+    return found
+
+
+def _names(model: Any) -> Iterator[Any]:
+    """The names in the main graph and the functions."""
+    graph = model.graph
+    for values in (graph.input, graph.output, graph.initializer, model.functions):
+        yield from (value.name for value in values)
+    yield from (entry.domain for entry in model.opset_import)
+    for node in (*graph.node, *(node for function in model.functions for node in function.node)):
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
 
 
 def proto(path: str) -> Any:

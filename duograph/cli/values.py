@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -74,11 +75,11 @@ def read_arrays(path: str) -> dict[str | None, np.ndarray[Any, Any]]:
         if ending == ".npy":
             return {None: np.load(path, allow_pickle=False)}
         if ending == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 return dict(archive)
         if ending == ".png":
             return {None: _image(path)}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SyntaxError, zipfile.BadZipFile) as error:  # what NumPy and pictures' readers raise
         raise UsageError(f"{path}: {error}") from None
     raise UsageError(f"{path!r} ends in none of .npy, .npz and .png")
 

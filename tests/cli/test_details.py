@@ -244,3 +244,22 @@ def test_view_writes_a_file(tmp_path):
     assert all(
         any(row.key.startswith("duograph.kernel.") for row in node.metadata_props) for node in onnx.load(target).graph.node
     )
+
+
+def test_damaged_arrays_and_pictures(tmp_path):
+    path = saved(tmp_path / "a.onnx", HEADER + "g (float[1,1,4,4] x) => (float[1,1,4,4] y) { y = Neg(x) }")
+    for name, content in (
+        ("x.npy", b"\x93NUMPY\x01\x00v\x00{'descr"),
+        ("x.npz", b"PK\x03\x04 no archive"),
+        ("x.png", b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00"),
+        ("y.png", b"no picture"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        assert name in answer("run", path, "-i", tmp_path / name, code=2)["error"]
+
+
+def test_names_that_are_no_text(tmp_path):
+    path, broken = saved(tmp_path / "a.onnx", ADD), tmp_path / "b.onnx"
+    broken.write_bytes(path.read_bytes().replace(b"middle", b"mid\xffle"))
+    for arguments in (("diff", path, broken), ("convert", broken, tmp_path / "c.onnx", "--weights", "int8"), ("info", broken)):
+        assert "no text" in answer(*arguments, code=2)["error"]
