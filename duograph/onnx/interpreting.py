@@ -241,5 +241,6 @@ def _shown(value: Any) -> str:
     if isinstance(value, core.Tensor):
         return f"{value.dtype.name}[{', '.join(map(str, value.shape))}]"
     if value.__class__ is Known:
-        return f"{value.dtype.name} {value.array.tolist()}"
+        sizes = value.array.dtype == object
+        return f"{value.dtype.name} {f'{value.array.size} sizes' if sizes else value.array.tolist()}"
     return type(value).__name__

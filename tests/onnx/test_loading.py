@@ -152,3 +152,19 @@ def test_numbers_as_arrays_without_dimensions():
     assert f(np.ones(3, np.float32), k).tolist() == [2.0, 2.0, 2.0]
     k.flags.writeable = False
     assert f(np.ones(3, np.float32), k).tolist() == [2.0, 2.0, 2.0]
+
+
+def test_sizes_that_only_the_run_knows_in_reshape_and_loop():
+    f = loaded("""count (float[N] x, bool[N] held) => (float total, float[M] kept)
+    <int64[1] flat = {-1}, int64 first = {0}, bool on = {1}, float none = {0}>
+    {
+      picked = Compress<axis = 0>(x, held)
+      kept = Reshape(picked, flat)
+      sizes = Shape(kept)
+      turns = Gather(sizes, first)
+      total = Loop(turns, on, none)
+        <body = turn (int64 i, bool c, float t) => (bool d, float u) <float one = {1}> { d = Identity(c) u = Add(t, one) }>
+    }""")
+    total, kept = f(dg.tensor([1.0, -2.0, 3.0]), dg.tensor([True, False, True]))
+    assert (total.item(), kept.tolist()) == (2.0, [1.0, 3.0])
+    assert len(f.program.entries) == 1

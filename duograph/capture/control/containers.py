@@ -146,7 +146,8 @@ class Containers:
         if isinstance(value, tuple):
             return value
         if isinstance(value, np.ndarray):
-            self._note(value, "an array")
+            if value.flags.writeable:
+                self._note(value, "an array")
             return ()
         if isinstance(value, types.FunctionType):
             return self._closure(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,48 +24,53 @@ def _number(value: Any) -> Any:
 def non_max_suppression(
     boxes: Tensor, scores: Tensor, most: Any = None, overlap: Any = None, least: Any = None, *, center_point_box: int = 0
 ) -> Tensor:
-    """The boxes that are kept, [n, 3]: example, class, box. Of each class the best first."""
-    examples, classes, count = scores.shape
+    """The boxes that are kept, [n, 3]: example, class, box. Of each class the best first.
+
+    Each turn keeps the best box that every class of every example has left, and drops those that overlap it.
+    """
     limit, most = _number(overlap), _number(most)
     limit = 0.0 if limit is None else limit
     most = 0 if most is None else most
-    alone = _overlaps(boxes, center_point_box) <= limit  # [examples, boxes, boxes]
-    order = dg.argsort(scores, -1, descending=True, stable=True)
-    ranked = dg.gather(scores, 2, order)
-    possible = dg.ones_like(ranked, dtype=dg.bool) if least is None else ranked > _number(least)
-    rows = dg.gather(
-        alone.unsqueeze(1).expand(examples, classes, count, count), 2, order.unsqueeze(-1).expand(*order.shape, count)
-    )
-    pairs = dg.gather(rows, 3, order.unsqueeze(2).expand(*order.shape, count))  # by rank on both sides
+    edges = _edges(boxes, center_point_box)
+    area = _area(*edges)
+    finite = dg.clamp(scores, dg.finfo(scores.dtype).min, None)
+    possible = dg.ones_like(scores, dtype=dg.bool) if least is None else scores > _number(least)
+    places = dg.arange(scores.shape[-1])
 
     def test(values: Any) -> Any:
-        return values[0] < count
+        turns, left = values
+        return (turns == 0) | (turns < most) & left.any()  # once at least, as rows are stacked
 
     def turn(values: Any) -> Any:
-        at, kept, taken = values
-        here = at.reshape(1)
-        free = dg.index_select(pairs, 2, here).squeeze(2) | ~kept
-        mine = dg.index_select(possible, 2, here).squeeze(2) & free.all(-1) & (taken < most)
-        spot = (dg.arange(count) == at) & mine.unsqueeze(-1)
-        return at + 1, kept | spot, taken + mine.to(dg.int64)
+        turns, left = values
+        best = dg.argmax(dg.where(left, finite, -math.inf), -1)  # [examples, classes]
+        some = left.any(-1) & (turns < most)
+        mine = [dg.gather(edge, 1, best).unsqueeze(-1) for edge in edges]
+        shared = _area(*[keep(own, edge.unsqueeze(1)) for keep, own, edge in zip(_SHARED, mine, edges)])
+        together = _area(*mine) + area.unsqueeze(1) - shared
+        apart = ~(dg.where(together > 0, shared / together, 0.0) > limit)
+        return (turns + 1, left & apart & (places != best.unsqueeze(-1))), [dg.where(some, best, -1)]
 
-    start = (dg.zeros((), dtype=dg.int64), dg.zeros_like(possible), dg.zeros(examples, classes, dtype=dg.int64))
-    _, kept, _ = callee(followed.loop)(test, turn, start)
-    found = kept.nonzero()
+    start = (dg.zeros((), dtype=dg.int64), possible)
+    rows: list[Any] = []
+    callee(followed.loop_with_rows)(test, turn, start, [rows])
+    picks = callee(followed.stacked)(rows).permute(1, 2, 0)
+    found = (picks >= 0).nonzero()
     example, kind, rank = found[:, 0], found[:, 1], found[:, 2]
-    return dg.stack([example, kind, order[example, kind, rank]], 1)
+    return dg.stack([example, kind, picks[example, kind, rank]], 1)
 
 
-def _overlaps(boxes: Tensor, by_centre: int) -> Tensor:
-    """How much any two boxes of an example have in common, of what they cover together."""
+_SHARED = (dg.maximum, dg.minimum, dg.maximum, dg.minimum)
+
+
+def _edges(boxes: Tensor, by_centre: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Where boxes begin and end in both directions."""
     a, b, c, d = [boxes[..., i] for i in range(4)]
     if by_centre:
-        left, right, top, bottom = a - c / 2, a + c / 2, b - d / 2, b + d / 2
-    else:
-        top, bottom, left, right = dg.minimum(a, c), dg.maximum(a, c), dg.minimum(b, d), dg.maximum(b, d)
-    area = (right - left) * (bottom - top)
-    width = dg.minimum(right.unsqueeze(2), right.unsqueeze(1)) - dg.maximum(left.unsqueeze(2), left.unsqueeze(1))
-    height = dg.minimum(bottom.unsqueeze(2), bottom.unsqueeze(1)) - dg.maximum(top.unsqueeze(2), top.unsqueeze(1))
-    shared = dg.clamp(width, 0) * dg.clamp(height, 0)
-    together = area.unsqueeze(2) + area.unsqueeze(1) - shared
-    return dg.where(together > 0, shared / together, dg.zeros_like(shared))
+        return a - c / 2, a + c / 2, b - d / 2, b + d / 2
+    return dg.minimum(a, c), dg.maximum(a, c), dg.minimum(b, d), dg.maximum(b, d)
+
+
+def _area(low: Tensor, high: Tensor, first: Tensor, last: Tensor) -> Tensor:
+    """That of boxes between edges; none where these are the wrong way round."""
+    return dg.clamp(high - low, 0) * dg.clamp(last - first, 0)

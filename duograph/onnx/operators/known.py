@@ -31,7 +31,7 @@ class Known:
 
     def __init__(self, array: Any, dtype: core.DType | None = None, maker: Callable[[], Any] | None = None) -> None:
         self.array = array
-        self.dtype = dtype or _DTYPES[array.dtype.name]
+        self.dtype = dtype or (core.int64 if array.dtype == object else _DTYPES[array.dtype.name])
         self.maker = maker
         self.made: Any = None
 

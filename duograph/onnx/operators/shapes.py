@@ -66,7 +66,7 @@ def constant_of_shape(shape: Numbers, *, value: Any = None) -> Tensor:
 @operator("Reshape", since=5)
 def reshape(data: Tensor, shape: Numbers, *, allowzero: int = 0) -> Tensor:
     sizes = [data.shape[i] if not allowzero and equals(size, 0) else size for i, size in enumerate(shape)]
-    if 0 in data.shape and any(equals(size, -1) for size in sizes):
+    if any(equals(size, 0) for size in data.shape) and any(equals(size, -1) for size in sizes):
         known = _product(size for size in sizes if not equals(size, -1))
         sizes = [_product(data.shape) // known if known != 0 and equals(size, -1) else size for size in sizes]
     return data.reshape(tuple(sizes))
