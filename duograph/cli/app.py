@@ -258,6 +258,8 @@ def demo(
     with reported(json), bar:
         found = demonstrate(steps, tick)
     show(found, json)
+    if not found["same_losses"]:
+        raise typer.Exit(FAILED)
 
 
 @app.command()

@@ -92,10 +92,8 @@ def _convert_model(source: str, target: str, opset: int | None, weights: str | N
     if opset is not None:
         model = _other_opset(model, opset)
     changed = 0 if weights is None else _smaller(model, weights)
-    large = model.ByteSize() > _LARGEST
-    if large:
-        data = f"{os.path.basename(target)}.data"
-        onnx.save(model, target, save_as_external_data=True, location=data)
+    if model.ByteSize() > _LARGEST:
+        _save_in_two(model, target)
     else:
         try:
             onnx.checker.check_model(model)
@@ -103,6 +101,17 @@ def _convert_model(source: str, target: str, opset: int | None, weights: str | N
             raise UsageError(f"{target} would be no valid model: {str(error).strip()}") from None
         _renamed(target, lambda path: onnx.save(model, path))
     return {"written": target, "opset": {x.domain: x.version for x in model.opset_import}, "weights_changed": changed}
+
+
+def _save_in_two(model: Any, target: str) -> None:
+    """The weights in a file beside the model's. Both are moved to their places when they are whole."""
+    import onnx
+
+    name = os.path.basename(target)
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(target))) as folder:
+        onnx.save(model, os.path.join(folder, name), save_as_external_data=True, location=f"{name}.data")
+        for ending in (".data", ""):
+            os.replace(os.path.join(folder, name + ending), target + ending)
 
 
 def _other_opset(model: Any, opset: int) -> Any:

@@ -130,6 +130,19 @@ def test_functions_survive_another_opset_as_their_bodies(tmp_path):
     assert any("the example in the file" in row["check"] for row in answer("check", target)["checks"])
 
 
+def test_large_models_are_two_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("duograph.cli.converting._LARGEST", 100)
+    source, target = tmp_path / "w.onnx", tmp_path / "small.onnx"
+    onnx.save(model_of(np.ones((64, 64), np.float32)), source)
+    sizes = []
+    for _ in range(2):
+        answer("convert", source, target, "--opset", 20)
+        sizes.append((tmp_path / "small.onnx.data").stat().st_size)
+    assert sizes[0] == sizes[1] >= 64 * 64 * 4 and target.stat().st_size < 1000
+    assert answer("diff", source, target, "--no-structure")["same"] is True
+    assert {path.name for path in tmp_path.iterdir()} == {"w.onnx", "small.onnx", "small.onnx.data"}
+
+
 def test_weights_of_a_model_as_a_state(tmp_path):
     source = saved(tmp_path / "a.onnx", ADD)
     answer("convert", source, tmp_path / "w.safetensors")
