@@ -231,6 +231,13 @@ class Handler:
         chosen |= {"external_data": external_data, "prints": prints}
         import_module("duograph.onnx.exporting.calling").save(self.function, path, *args, **chosen, **kwargs)
 
+    def to_python(self, path: Any, *args: Any, **kwargs: Any) -> None:
+        """Writes the program for these arguments as a Python module, an `nn.Module` with a line for each operation, and its
+        weights beside it: see `dg.onnx.to_python`."""
+        from importlib import import_module  # files lie above captures
+
+        import_module("duograph.onnx.writing.module").to_python(self.function, path, *args, **kwargs)
+
     def signatures(self) -> Signatures:
         """What is captured, the last used first: the arguments each capture takes, what it assumed, why it was made."""
         return signatures(self.function)

@@ -279,6 +279,12 @@ class Model(nn.Module):
         """The program as a `duograph.graph.Graph`: see `static_fn.graph`."""
         return self.program.graph(*(self._bound(args, kwargs) if args or kwargs else ()))
 
+    def to_python(self, path: Any) -> None:
+        """Write it as a Python module: see `onnx.to_python`."""
+        from .writing.module import to_python
+
+        to_python(self, path)
+
     def extra_repr(self) -> str:
         return f"{', '.join(self.inputs)} -> {', '.join(self.outputs)}"
 

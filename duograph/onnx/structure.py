@@ -45,8 +45,8 @@ class Node:
     """One operation of a graph: `row` of the table, or `function`, is what it means."""
 
     __slots__ = (
-        "attributes", "call", "context", "domain", "dtypes", "function", "host", "inputs", "name", "number", "op", "opset",
-        "outputs", "references", "row", "scope",
+        "attributes", "call", "context", "domain", "dtypes", "function", "host", "inputs", "line", "name", "number", "op",
+        "opset", "outputs", "references", "row", "scope",
     )  # fmt: skip
 
     def __init__(self, proto: Any, number: int, domain: str, opset: int) -> None:
@@ -58,6 +58,7 @@ class Node:
         self.domain = domain
         self.opset = opset
         self.number = number
+        self.line = next((row.value for row in proto.metadata_props if row.key == "duograph.line"), "")
         self.inputs: tuple[str, ...] = tuple(proto.input)
         self.outputs: tuple[str, ...] = tuple(proto.output)
         self.attributes: dict[str, Any] = {}
