@@ -9,6 +9,7 @@ import duograph as dg
 from duograph.nn import functional
 
 from .definition import Tensor, operator
+from .matrix import gemm
 from .networks import conv
 
 _DOMAIN = "com.microsoft"
@@ -60,6 +61,16 @@ def fused_conv(
     if activation == "Clip":
         return dg.clamp(made, activation_params[0], activation_params[1])
     return _ACTIVATIONS[activation](made)
+
+
+@operator("FusedGemm", domain=_DOMAIN)
+def fused_gemm(
+    a: Tensor, b: Tensor, c: Tensor | None = None, *, activation: str = "", activation_alpha: float = 0.01,
+    activation_beta: float = 0.0, activation_gamma: float = 0.0, alpha: float = 1.0, beta: float = 1.0, transA: int = 0,
+    transB: int = 0,
+) -> Tensor:  # fmt: skip
+    made = gemm(a, b, c, alpha=alpha, beta=beta, transA=transA, transB=transB)
+    return dg.leaky_relu(made, activation_alpha) if activation == "LeakyRelu" else _ACTIVATIONS[activation](made)
 
 
 @operator("SkipLayerNormalization", domain=_DOMAIN)
