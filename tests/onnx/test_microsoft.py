@@ -72,3 +72,20 @@ def test_onnxruntimes_whole_numbers(name):
     made = dg.onnx.load(data)(**values).numpy()
     assert np.abs(made.astype(int) - expected).max() <= 1
     assert (made == expected).mean() > 0.9
+
+
+def test_attention_gives_the_keys_and_values_for_the_next_call():
+    random = np.random.default_rng(0)
+    shapes = {"q": (2, 1, 8), "k": (2, 1, 8), "v": (2, 1, 8), "pk": (2, 2, 3, 4), "pv": (2, 2, 3, 4)}
+    values = {name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    helper, names = onnx.helper, ["y", "nk", "nv"]
+    node = helper.make_node(
+        "MultiHeadAttention", ["q", "k", "v", "", "", "", "pk", "pv"], names, domain="com.microsoft", num_heads=2
+    )
+    inputs = [helper.make_tensor_value_info(name, 1, shape) for name, shape in shapes.items()]
+    graph = helper.make_graph([node], "g", inputs, [helper.make_tensor_value_info(name, 1, None) for name in names])
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
+    data = helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
+    expected = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, values)
+    for made, array in zip(dg.onnx.load(data)(**values), expected, strict=True):
+        np.testing.assert_allclose(made.numpy(), array, rtol=1e-4, atol=1e-5)

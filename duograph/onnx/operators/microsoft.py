@@ -134,20 +134,21 @@ def attention(
 @operator("MultiHeadAttention", domain=_DOMAIN)
 def multi_head_attention(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, mask: Tensor | None = None,
-    added: Tensor | None = None, *, num_heads: int, unidirectional: int = 0, scale: float | None = None,
-    mask_filter_value: float = -10000.0, outputs: int = 1,
+    added: Tensor | None = None, past_key: Tensor | None = None, past_value: Tensor | None = None, *, num_heads: int,
+    unidirectional: int = 0, scale: float | None = None, mask_filter_value: float = -10000.0, outputs: int = 1,
 ) -> Any:  # fmt: skip
     if bias is not None:
         size, width = query.shape[-1], value.shape[-1]
         query, key = query + bias[:size], key + bias[size : 2 * size]
         value = value + bias[2 * size : 2 * size + width]
     q, k, v = [_heads(part, num_heads) for part in (query, key, value)]
-    made = _attended(q, k, v, mask, None, added, unidirectional, scale, mask_filter_value, 1)
-    return made if outputs == 1 else (made, k, v)
+    past = None if past_key is None else (past_key, past_value)
+    made = _attended(q, k, v, mask, past, added, unidirectional, scale, mask_filter_value, outputs)
+    return made if outputs == 1 else (made[0], made[1][0], made[1][1])
 
 
 def _attended(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, past: Tensor | None, added: Tensor | None, causal: int,
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, past: Any, added: Tensor | None, causal: int,
     scale: float | None, hidden: float, outputs: int,
 ) -> Any:  # fmt: skip
     """Attention of all heads, joined again; with the keys and values for the next call where they are asked for."""
