@@ -181,7 +181,7 @@ def convert(
     weights: Annotated[Optional[str], typer.Option(help="float16, bfloat16 or int8 weights.")] = None,  # noqa: UP045
     json: AsJson = False,
 ) -> None:
-    """The same numbers in another file: .npz to .safetensors or back, ONNX in another opset or with smaller weights."""
+    """The same in another file: .npz to .safetensors or back, ONNX in another opset, with smaller weights, or as Python."""
     from .converting import WEIGHTS
     from .converting import convert as write
     from .output import show_json

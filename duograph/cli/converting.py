@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .models import array_of, tensors
+from .models import array_of, load, tensors
 from .models import source as source_of
 from .output import UsageError
 from .running import write as write_npz
@@ -30,12 +30,20 @@ def convert(source: str, target: str, opset: int | None, weights: str | None) ->
         return _convert_model(source, target, opset, weights)
     if opset or weights:
         raise UsageError("--opset and --weights are for ONNX files")
+    if ends == (".onnx", ".py"):
+        return _convert_to_python(source, target)
     if ends[0] in (".onnx", ".npz", ".safetensors") and ends[1] in (".npz", ".safetensors"):
         return _convert_state(source, target, ends)
     raise UsageError(
-        "convert goes from .onnx to .onnx, between .npz and .safetensors, and from .onnx to these, "
+        "convert goes from .onnx to .onnx, between .npz and .safetensors, and from .onnx to these and .py, "
         f"not from {ends[0] or repr(source)} to {ends[1] or repr(target)}"
     )
+
+
+def _convert_to_python(source: str, target: str) -> dict[str, Any]:
+    """The model as a module of Python, with its weights beside it."""
+    load(source).to_python(target)
+    return {"written": target}
 
 
 # ---- state dicts

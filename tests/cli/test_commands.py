@@ -129,7 +129,8 @@ def test_nodes_say_which_kernels_compute_them(linear):
     assert "result 0[0:40]" in rows[0]["duograph.kernel.0"]
 
 
-def test_tune_demo_and_doctor(linear):
+def test_tune_demo_and_doctor(linear, tmp_path, monkeypatch):
+    monkeypatch.setenv("DUOGRAPH_CACHE_DIR", str(tmp_path / "cache"))  # choices are kept there
     assert "linear" in command("tune", linear) or "contraction" in command("tune", linear)
     found = answer("demo", "--steps", 10)
     assert found["same_losses"] is True and found["static"]["kernels"] < found["dynamic"]["kernels"]

@@ -241,7 +241,8 @@ def test_bench_says_that_another_runtime_does_not_take_the_file(tmp_path):
     assert error.startswith("onnxruntime cannot load")
 
 
-def test_tune_fixes_open_sizes(tmp_path):
+def test_tune_fixes_open_sizes(tmp_path, monkeypatch):
+    monkeypatch.setenv("DUOGRAPH_CACHE_DIR", str(tmp_path / "cache"))
     text = HEADER + "g (float[N,64] x) => (float[N,64] y) { y = MatMul(x, w) }"
     model = onnx.parser.parse_model(text)
     model.graph.initializer.append(numpy_helper.from_array(np.ones((64, 64), np.float32), "w"))
@@ -276,3 +277,9 @@ def test_names_that_are_no_text(tmp_path):
     broken.write_bytes(path.read_bytes().replace(b"middle", b"mid\xffle"))
     for arguments in (("diff", path, broken), ("convert", broken, tmp_path / "c.onnx", "--weights", "int8"), ("info", broken)):
         assert "no text" in answer(*arguments, code=2)["error"]
+
+
+def test_a_model_as_python(tmp_path):
+    path, target = saved(tmp_path / "a.onnx", ADD), tmp_path / "add.py"
+    assert answer("convert", path, target)["written"] == str(target)
+    assert "nn.Module" in target.read_text() and (tmp_path / "add.safetensors").exists()

@@ -19,10 +19,13 @@ def test_commands_of_the_page(tmp_path, monkeypatch):
     (program,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=120)
     lines = re.findall(r"^\$ duograph (.*)$", PAGE, re.M)
-    assert len(lines) == 16
+    assert len(lines) == 17
     for line in lines:
         text, _, note = line.partition("#")
-        done = CliRunner().invoke(app, shlex.split(text))
+        with monkeypatch.context() as patch:
+            if text.startswith("tune "):
+                patch.setenv("DUOGRAPH_CACHE_DIR", str(tmp_path / "cache"))  # choices are kept there
+            done = CliRunner().invoke(app, shlex.split(text))
         ends = re.search(r"ends with (\d)", note)
         assert done.exit_code == (int(ends[1]) if ends else 0), (line, done.output, done.exception)
     assert json.loads(done.stdout) == json.loads(re.findall(r"^\{.*\}$", PAGE, re.M)[-1])
