@@ -238,3 +238,12 @@ def test_the_exception_of_a_with_statement_reaches_its_end():
         return Program(scope["f"], (make(2), 1), (make(2), 3), (make(2), 1), state=lambda: scope["guard"].seen)
 
     check(program)
+
+
+def test_a_file_named_as_the_packages_own_code_is():
+    """It is run as it is; once, calling it led to asking about it again, without an end."""
+    names: dict[str, Any] = {}
+    exec(compile("def twice(x):\n    return x * 2\n", "<duograph text>", "exec"), names)
+    assert dg.static(names["twice"])(dg.ones(2)).tolist() == [2.0, 2.0]
+    outer = dg.static(lambda x: names["twice"](x) + 1)
+    assert outer(dg.ones(2)).tolist() == [3.0, 3.0]

@@ -40,7 +40,8 @@ def follow(function: types.FunctionType, resumed: bool) -> Any:
             hint="begin it in the static function, or pass list(…) of it as an argument",
             location=code_location(code, code.co_firstlineno),
         )
-    return exact(code.co_name, callee(recorder, function))
+    made = exact(code.co_name, callee(recorder, function))
+    return None if made is function else made  # else the core would call it, and ask again
 
 
 def _is_users(function: types.FunctionType) -> bool:
