@@ -11,7 +11,7 @@ Ref tensor_from_array(PyObject* value);
 // Zero copy from a NumPy array.
 PyObject* from_numpy(PyObject* array);
 // A tensor over an array's memory, be it writable or not: for what only reads it.
-PyObject* borrow_numpy(PyObject* array);
+PyObject* borrow_numpy(PyObject* array, bool alone);
 // A tensor from numbers, nested sequences, arrays or tensors; `dtype` None infers it.
 PyObject* tensor_from_data(PyObject* data, PyObject* dtype);
 PyObject* to_numpy(TensorObject* tensor);

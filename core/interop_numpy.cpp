@@ -224,10 +224,12 @@ PyObject* from_numpy(PyObject* array) {
   return tensor_over(std::move(view));
 }
 
-PyObject* borrow_numpy(PyObject* array) {
+PyObject* borrow_numpy(PyObject* array, bool alone) {
   auto view = std::make_unique<Py_buffer>();
   if (PyObject_GetBuffer(array, view.get(), PyBUF_RECORDS_RO) != 0) throw ErrorSet{};
-  return tensor_over(std::move(view));
+  PyObject* tensor = tensor_over(std::move(view));
+  if (alone) close_buffer(as_tensor(tensor)->buffer);
+  return tensor;
 }
 
 PyObject* to_numpy(TensorObject* tensor) {

@@ -125,8 +125,11 @@ void bind_tensors_from(nb::module_& m) {
       "from_numpy", [](nb::handle array) { return steal(from_numpy(array.ptr())); }, nb::arg("array"),
       "A tensor over the memory of a NumPy array.");
   m.def(
-      "borrow_numpy", [](nb::handle array) { return steal(borrow_numpy(array.ptr())); }, nb::arg("array"),
-      "A tensor over the memory of a NumPy array, be it writable or not: for what only reads it.");
+      "borrow_numpy", [](nb::handle array, bool alone) { return steal(borrow_numpy(array.ptr(), alone)); },
+      nb::arg("array"), nb::arg("alone") = false,
+      "A tensor over the memory of a NumPy array, be it writable or not: for what only reads it. `alone`: nobody else "
+      "will "
+      "write there, so what is made of it may be kept.");
   m.def(
       "from_dlpack", [](nb::handle object) { return steal(from_dlpack(object.ptr())); }, nb::arg("object"),
       "A tensor over the memory of an object with __dlpack__.");

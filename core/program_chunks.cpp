@@ -15,7 +15,7 @@ constexpr int64_t kPieces = 4;  // of a worker: fewer do not even out how much o
 // One kernel step as the workers see it.
 struct Launch {
   struct alignas(64) Status {
-    int64_t values[4];
+    int64_t values[5];
     int64_t begin;
   };
   KernelFunction function;
@@ -73,7 +73,7 @@ Outcome Run::run_chunks(const Step& step, int64_t chunks, int workers, int64_t c
   const std::atomic<int32_t>* flag = signal ? signal->flag() : SignalFlag::never();
   bool again;
   do {
-    for (int w = 0; w < workers; ++w) launch.statuses[w] = {{0, 0, 0, reinterpret_cast<int64_t>(flag)}, 0};
+    for (int w = 0; w < workers; ++w) launch.statuses[w] = {{0, 0, 0, reinterpret_cast<int64_t>(flag), 0}, 0};
     parallel_for(workers, chunks, split, &Launch::call, &launch, poll, &launch.failed, pieces ? grain : 1);
     // The kernel saw the flag and left. If Python's handler did not raise, the step starts over, and listens again:
     // it may be a loop without end, and the handler one that raises the second time.

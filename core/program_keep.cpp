@@ -23,14 +23,15 @@ void* Run::kept(int32_t index) {
   BufferRef& found = (*kept_)[place];
   if (!looked_[place]) {
     looked_[place] = true;
-    KeptKey key{reinterpret_cast<int64_t>(spec.function), reinterpret_cast<int64_t>(inputs_[spec.input].data)};
+    void* data = static_cast<char*>(inputs_[spec.input].data) + regs_[spec.offset_reg];
+    KeptKey key{reinterpret_cast<int64_t>(spec.function), reinterpret_cast<int64_t>(data)};
     for (int32_t i = 0; i < spec.n_sizes; ++i) key.push_back(regs_[p_.indices[static_cast<size_t>(spec.sizes + i)]]);
     bool worth;
     found.reset(find_kept(buffer, key, &worth));
     if (worth && static_cast<size_t>(bytes) <= available_memory() / kShare) {
       found.reset(allocate(static_cast<size_t>(bytes)));
-      void* args[] = {inputs_[spec.input].data, found.get()->data};
-      int64_t result[4] = {0, 0, 0, reinterpret_cast<int64_t>(SignalFlag::never())};
+      void* args[] = {data, found.get()->data};
+      int64_t result[5] = {0, 0, 0, reinterpret_cast<int64_t>(SignalFlag::never()), 0};
       spec.function(args, key.data() + 2, 0, chunks, nullptr, result);
       keep(buffer, key, found.get());
     }

@@ -320,6 +320,7 @@ class Parser {
     spec.sizes = add_indices(sizes);
     spec.chunks_reg = reg(item[4]);
     spec.bytes_reg = reg(item[5]);
+    spec.offset_reg = reg(item[6]);
     p_.keeps.push_back(spec);
     return static_cast<int32_t>(p_.keeps.size()) - 1;
   }

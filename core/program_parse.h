@@ -84,6 +84,7 @@ struct KeepSpec {
   KernelFunction function = nullptr;  // its arguments: the input, and what it makes
   int32_t sizes = 0, n_sizes = 0;     // range in Impl::indices: registers
   int32_t chunks_reg, bytes_reg;      // no chunks: not wanted
+  int32_t offset_reg;                 // where the operand begins in the input, in bytes
 };
 
 // What a host call takes and gives: operands, then results.

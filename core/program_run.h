@@ -107,7 +107,7 @@ class Run {
     index = p_.indices.data() + step.sizes;
     for (int32_t i = 0; i < step.n_sizes; ++i) sizes_[i] = regs_[index[i]];
     const Scratch scratch(static_cast<size_t>(std::max<int64_t>(0, reg_or(step.scratch_reg, 0))));
-    int64_t result[4] = {0, 0, 0, reinterpret_cast<int64_t>(SignalFlag::never())};
+    int64_t result[5] = {0, 0, 0, reinterpret_cast<int64_t>(SignalFlag::never()), 0};
     step.function(args_, sizes_, 0, chunks, scratch.data(), result);
     return result[0] ? failed(step, result) : Outcome::Fine;
   }
@@ -424,7 +424,7 @@ class Run {
     const int workers = plan_workers(chunks, cost);
     if (workers > 1 || (poll && cost > kPollBytes)) return run_chunks(step, chunks, workers, cost, scratch, poll);
     const Scratch memory(static_cast<size_t>(scratch));
-    int64_t result[4] = {0, 0, 0, reinterpret_cast<int64_t>(SignalFlag::never())};
+    int64_t result[5] = {0, 0, 0, reinterpret_cast<int64_t>(SignalFlag::never()), 0};
     step.function(args_, sizes_, 0, chunks, memory.data(), result);
     if (result[0]) [[unlikely]]
       return failed(step, result);

@@ -28,8 +28,13 @@ constexpr int64_t kBatchGrowth = 16;  // from one timed batch to the next
 constexpr uint32_t kManyChunks = 64;  // a share of so many is taken in two calls: one more costs little
 constexpr int64_t kBytesPerWorker =
     512 << 10;  // some 20 µs of work: below this, waking a thread costs more than it brings
+constexpr int64_t kBytesMissed =
+    2 * kBytesPerWorker;                      // by small jobs in a row, until threads are woken for more of them
 constexpr int64_t kBytesPerAwake = 96 << 10;  // a thread that still waits awake starts within a microsecond
-constexpr uint64_t kSpinCycles = 60'000;      // about 20 us of waiting awake: the next kernel is usually near
+// A wait begins with some 20 us of looking, since the next kernel is usually near; for about a millisecond it goes on
+// awake, but gives way to any thread that wants the processor: waking one that sleeps costs a virtual machine 50 us.
+constexpr uint64_t kSpinCycles = 60'000, kAwakeCycles = 3'000'000;
+constexpr int kPausesPerYield = 16;
 
 int64_t now_nanoseconds() {
   timespec time;
@@ -43,6 +48,24 @@ void futex_wait(std::atomic<uint32_t>& word, uint32_t expected) {
 void futex_wake(std::atomic<uint32_t>& word) {
   syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
 }
+
+// One wait for another thread, as long as it is awake.
+class Patience {
+ public:
+  // False when it is time to sleep.
+  bool lasts() {
+    _mm_pause();
+    const uint64_t waited = __rdtsc() - start_;
+    if (waited < kSpinCycles) return true;
+    if (waited >= kAwakeCycles) return false;
+    if (++pauses_ % kPausesPerYield == 0) sched_yield();
+    return true;
+  }
+
+ private:
+  uint64_t start_ = __rdtsc();
+  int pauses_ = 0;
+};
 
 // A worker's share of the chunks as [low, high) in one word: the owner takes from the front, thieves half of the rest
 // from the back. A value never comes back while a thief looks, since chunks are consumed once.
@@ -100,7 +123,9 @@ struct Job {
 };
 
 struct alignas(64) Worker {
-  std::atomic<uint32_t> ticket{0};  // raised to start the worker on the job
+  // Odd: called to the job. Whoever makes it even again has taken the call: the worker, which then works, or the
+  // caller, if nothing is left to do before the worker came.
+  std::atomic<uint32_t> call{0};
   std::atomic<uint32_t> sleeping{0};
   pthread_t thread;
 };
@@ -131,6 +156,25 @@ int64_t count_awake(int64_t wanted) {
     ++count;
   return count;
 }
+
+// What small jobs that follow each other closely would have shared, had threads been awake: as soon as it is worth
+// their waking, they are woken for the jobs to come. Races of several callers lose a count, no more.
+class Missed {
+ public:
+  // Notes a job; whether threads should be woken.
+  bool note(int64_t cost) {
+    const uint64_t now = __rdtsc();
+    const bool close = now - last_.load(std::memory_order_relaxed) < kAwakeCycles;
+    const int64_t sum = (close ? sum_.load(std::memory_order_relaxed) : 0) + cost;
+    last_.store(now, std::memory_order_relaxed);
+    sum_.store(sum < kBytesMissed ? sum : 0, std::memory_order_relaxed);
+    return sum >= kBytesMissed;
+  }
+
+ private:
+  std::atomic<uint64_t> last_{0};
+  std::atomic<int64_t> sum_{0};
+};
 
 // How many units to run next, after `done` of them took `nanoseconds`.
 int64_t next_batch(int64_t done, int64_t nanoseconds) {
@@ -190,18 +234,18 @@ void* worker_main(void* argument) {
   const int index = static_cast<int>(reinterpret_cast<intptr_t>(argument));
   ThreadPool& p = pool();
   Worker& self = p.workers[index];
-  uint32_t seen = 0;
   while (true) {
-    const uint64_t spin_end = __rdtsc() + kSpinCycles;
-    while (self.ticket.load(std::memory_order_acquire) == seen) {
-      _mm_pause();
-      if (__rdtsc() < spin_end) continue;
+    Patience patience;
+    uint32_t call;
+    while (!((call = self.call.load(std::memory_order_acquire)) & 1)) {
+      if (patience.lasts()) continue;
       self.sleeping.store(1, std::memory_order_seq_cst);
-      // Looks once more after announcing the sleep: the caller raises the ticket before it looks at `sleeping`.
-      if (self.ticket.load(std::memory_order_seq_cst) == seen) futex_wait(self.ticket, seen);
+      // Looks once more after announcing the sleep: the caller calls before it looks at `sleeping`.
+      if (self.call.load(std::memory_order_seq_cst) == call) futex_wait(self.call, call);
       self.sleeping.store(0, std::memory_order_relaxed);
+      patience = Patience();
     }
-    ++seen;
+    if (!self.call.compare_exchange_strong(call, call + 1, std::memory_order_acq_rel)) continue;
     _mm_setcsr(p.job.mxcsr);
     work(p.job, index, nullptr);
     if (p.pending.fetch_sub(1, std::memory_order_seq_cst) == 1 && p.caller_sleeping.load(std::memory_order_seq_cst))
@@ -211,14 +255,22 @@ void* worker_main(void* argument) {
 }
 
 void wait_for_workers(ThreadPool& p) {
-  const uint64_t spin_end = __rdtsc() + kSpinCycles;
+  Patience patience;
   while (uint32_t left = p.pending.load(std::memory_order_acquire)) {
-    _mm_pause();
-    if (__rdtsc() < spin_end) continue;
+    if (patience.lasts()) continue;
     p.caller_sleeping.store(1, std::memory_order_seq_cst);
     left = p.pending.load(std::memory_order_seq_cst);
     if (left) futex_wait(p.pending, left);
     p.caller_sleeping.store(0, std::memory_order_relaxed);
+  }
+}
+
+// Threads whose processor is busy with others, and which have not come, need not come any more: their share is done.
+void take_calls_back(ThreadPool& p, int workers) {
+  for (int w = 1; w < workers; ++w) {
+    uint32_t call = p.workers[w].call.load(std::memory_order_relaxed);
+    if (call & 1 && p.workers[w].call.compare_exchange_strong(call, call + 1, std::memory_order_acq_rel))
+      p.pending.fetch_sub(1, std::memory_order_relaxed);
   }
 }
 
@@ -251,7 +303,7 @@ int start_workers(ThreadPool& p, int workers) {
   pthread_attr_init(&attributes);
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   while (p.started < workers) {
-    p.workers[p.started].ticket.store(0, std::memory_order_relaxed);
+    p.workers[p.started].call.store(0, std::memory_order_relaxed);
     p.workers[p.started].sleeping.store(0, std::memory_order_relaxed);
     if (pthread_create(&p.workers[p.started].thread, &attributes, worker_main,
                        reinterpret_cast<void*>(static_cast<intptr_t>(p.started))))
@@ -277,6 +329,26 @@ void after_fork_in_parent() {
 void after_fork_in_child() {
   pool().started = 1;
   after_fork_in_parent();
+}
+
+void register_fork_handlers() {
+  static const int registered = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+  (void)registered;
+}
+
+// Wakes threads that sleep, up to `workers` with the caller, for jobs to come; nothing if a job is under way.
+void wake_workers(int workers) {
+  ThreadPool& p = pool();
+  std::unique_lock<std::mutex> lock(p.mutex, std::defer_lock);
+  if (owns_pool || !lock.try_lock()) return;
+  register_fork_handlers();
+  workers = start_workers(p, std::min(workers, kMaxThreads));
+  OtherProcessors others;
+  for (int w = 1; w < workers; ++w) {
+    if (!p.workers[w].sleeping.load(std::memory_order_seq_cst)) continue;
+    others.keep_off_mine(p.workers[w].thread);
+    futex_wake(p.workers[w].call);
+  }
 }
 
 int processors() {
@@ -379,7 +451,11 @@ int plan_workers(int64_t chunks, int64_t cost) {
   const int64_t most = std::min<int64_t>(chunks, get_num_threads());
   const int64_t woken = std::min(most, cost / kBytesPerWorker), wanted = std::min(most, cost / kBytesPerAwake);
   if (wanted < 2) return 1;
-  return static_cast<int>(woken < wanted ? std::max(woken, count_awake(wanted)) : woken);
+  if (woken >= wanted) return static_cast<int>(woken);
+  const int64_t awake = count_awake(wanted);
+  static Missed missed;
+  if (awake < wanted && missed.note(cost)) wake_workers(static_cast<int>(wanted));
+  return static_cast<int>(std::max(woken, awake));
 }
 
 namespace {
@@ -405,8 +481,7 @@ void parallel_for(int workers, int64_t chunks, Split split, ChunkFunction functi
                   const std::atomic<bool>* stop, int64_t unit) {
   if (chunks <= 0) return;
   if (workers <= 1 && (!poll || split != Split::Probed)) return function(context, 0, chunks, 0);
-  static const int registered = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-  (void)registered;
+  register_fork_handlers();
   ThreadPool& p = pool();
   std::unique_lock<std::mutex> lock(p.mutex, std::defer_lock);
   // A signal handler run by the poll may get here again inside this thread's own job.
@@ -435,12 +510,13 @@ void parallel_for(int workers, int64_t chunks, Split split, ChunkFunction functi
   OtherProcessors others;
   for (int w = 1; w < workers; ++w) {
     Worker& worker = p.workers[w];
-    worker.ticket.fetch_add(1, std::memory_order_seq_cst);
+    worker.call.fetch_add(1, std::memory_order_seq_cst);
     if (!worker.sleeping.load(std::memory_order_seq_cst)) continue;
     others.keep_off_mine(worker.thread);
-    futex_wake(worker.ticket);
+    futex_wake(worker.call);
   }
   work(job, 0, poll);
+  take_calls_back(p, workers);
   wait_for_workers(p);
   owns_pool = false;
 }

@@ -1,4 +1,4 @@
-"""The command line: `duograph info model.onnx`, or `python -m duograph …`. Needs `pip install duograph[cli]`."""
+"""The command line: `duograph info model.onnx`, or `python -m duograph …`. Needs `pip install "duograph[cli]"`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def main() -> None:
         import rich  # noqa: F401
         import typer  # noqa: F401
     except ImportError as error:
-        print(f"duograph: {error.name} is not installed: pip install duograph[cli]", file=sys.stderr)
+        print(f'duograph: {error.name} is not installed: pip install "duograph[cli]"', file=sys.stderr)
         sys.exit(2)
     from .app import run
 

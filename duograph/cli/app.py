@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any, Optional
 
 import typer
-from rich.progress import Progress
+from typer.core import TyperGroup
 
 from .models import reported
-from .output import FAILED, AsJson, UsageError
+from .output import FAILED, AsJson, UsageError, fail, progress, say
 from .values import Choice
 
+_NAME = "duograph"  # also where it runs as `python -m duograph`: completion is for this name
+
+
+class _Commands(TyperGroup):
+    """The commands, whose wrong use is told as JSON where that is asked for."""
+
+    def main(self, args: Any = None, *rest: Any, **options: Any) -> Any:
+        words = sys.argv[1:] if args is None else list(args)
+        options["prog_name"] = _NAME
+        if "--json" not in words:
+            return super().main(words, *rest, **options)
+        try:
+            code = super().main(words, *rest, **options | {"standalone_mode": False})
+        except Exception as error:
+            if not hasattr(error, "format_message"):  # that of click's errors, wherever typer keeps them
+                raise
+            try:
+                fail(error.format_message(), True)
+            except typer.Exit as end:
+                code = end.exit_code
+        sys.exit(code)
+
+
 app = typer.Typer(
-    name="duograph",
+    name=_NAME,
+    cls=_Commands,
     help="Look at, run, check, time and convert models. Exit codes: 0 fine, 1 a check failed, 2 wrong use or an unreadable file.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -23,15 +48,33 @@ Inputs = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--input", "-i", help="[NAME=]FILE.npy, .npz or .png; the others are random.", show_default=False),
 ]
-Seed = Annotated[int, typer.Option(help="Of random inputs.")]
+Seed = Annotated[int, typer.Option(help="Of random inputs.", min=0)]
 High = Annotated[int, typer.Option(help="Random whole numbers are below this.", min=1)]
-Tolerance = Annotated[float, typer.Option(help="Allowed difference, of the largest element.")]
+Tolerance = Annotated[float, typer.Option(help="Allowed difference, of the largest element.", min=0.0)]
 Threads = Annotated[int, typer.Option(help="Threads.", min=1)]
 
 
 def run() -> None:
     """Run the command that was asked for."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # an encoding without µ ends no command
     app()
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        import duograph as dg
+
+        say(f"duograph {dg.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _common(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.", callback=_say_version, is_eager=True)] = False,
+) -> None:
+    pass
 
 
 def _numbers(option: str, text: str) -> list[int]:
@@ -40,15 +83,6 @@ def _numbers(option: str, text: str) -> list[int]:
     if not all(part.isdigit() and int(part) > 0 for part in parts):
         raise UsageError(f"{option} takes whole numbers above 0 as 1,2, not {text!r}")
     return [int(part) for part in parts]
-
-
-def _progress(total: int, text: str, quiet: bool) -> tuple[Progress, Any]:
-    """A progress bar on standard error, and what moves it on."""
-    from rich.console import Console
-
-    bar = Progress(console=Console(stderr=True), transient=True, disable=quiet)
-    task = bar.add_task(text, total=total)
-    return bar, lambda: bar.advance(task)
 
 
 def _choice(sizes: list[str] | None, seed: int = 0, high: int = 2) -> Choice:
@@ -84,15 +118,18 @@ def run_once(
 ) -> None:
     """Run a model once, on files or on random numbers."""
     from .models import call, load
-    from .running import show, write
-    from .values import inputs_for
+    from .running import show
+    from .values import inputs_for, paths_of
+    from .writing import target_of, write_arrays
 
     with reported(json):
+        if output is not None:
+            target_of(output, (".npz",), (file, *paths_of(inputs or ())))
         model = load(file)
         arrays = inputs_for(model, inputs or (), _choice(size, seed, high))
         made = call(model, arrays)
-        if output:
-            write(output, made)
+        if output is not None:
+            write_arrays(output, made)
         show(arrays, made, output, json)
 
 
@@ -110,8 +147,10 @@ def check(
     from .checking import check as examine
     from .checking import show
 
+    bar, _ = progress("checking")
     with reported(json):
-        found = examine(file, inputs or (), _choice(size, seed, high), tolerance)
+        with bar:
+            found = examine(file, inputs or (), _choice(size, seed, high), tolerance)
         show(found, json)
     if not found["passed"]:
         raise typer.Exit(FAILED)
@@ -135,10 +174,11 @@ def bench(
 
     with reported(json):
         counts, choice = _numbers("--threads", threads), _choice(size, seed, high)
-        bar, tick = _progress(rounds * len(counts), "timing", json)
+        others = [name.strip() for name in against.split(",") if name.strip()]
+        bar, tick = progress("timing", rounds * len(counts))
         with bar:
-            found = measure(file, inputs or (), choice, counts, rounds, [x for x in against.split(",") if x], tick)
-    show(found, json)
+            found = measure(file, inputs or (), choice, counts, rounds, others, tick)
+        show(found, json)
 
 
 @app.command()
@@ -146,31 +186,20 @@ def tune(
     file: File,
     inputs: Inputs = None,
     size: Sizes = None,
+    high: High = 2,
     threads: Threads = 1,
     winograd: Annotated[bool, typer.Option(help="Try Winograd's way, too: larger rounding errors.")] = False,
     json: AsJson = False,
 ) -> None:
     """Measure in which way each product and convolution is made the fastest here, and keep that for other processes."""
-    import dataclasses
+    from .tuning import show
+    from .tuning import tune as measure
 
-    import duograph as dg
-    from duograph import _core as core
-
-    from .models import load, tensors
-    from .output import show_json
-    from .values import inputs_for
-
+    bar, _ = progress("measuring")
     with reported(json):
-        core.set_num_threads(threads)
-        arrays = inputs_for(load(file), inputs or (), _choice(size))
-        model = dg.onnx.load(file, sizes={name: x.shape for name, x in arrays.items() if x.ndim})  # ways depend on sizes
-        given = tensors(arrays)
-        plain = {name: tuple(x.tolist()) if x.ndim else x.item() for name, x in arrays.items() if name in model.steering}
-        report = dg.tune(model.program, *(given | plain).values(), winograd=winograd)
-    if json:
-        show_json(dataclasses.asdict(report))
-    else:
-        print(report)
+        with bar:
+            found = measure(file, inputs or (), _choice(size, high=high), threads, winograd)
+        show(found, json)
 
 
 @app.command()
@@ -182,18 +211,16 @@ def convert(
     json: AsJson = False,
 ) -> None:
     """The same in another file: .npz to .safetensors or back, ONNX in another opset, with smaller weights, or as Python."""
-    from .converting import WEIGHTS
+    from .converting import WEIGHTS, show
     from .converting import convert as write
-    from .output import show_json
 
+    bar, _ = progress("converting")
     with reported(json):
         if weights is not None and weights not in WEIGHTS:
             raise UsageError(f"--weights is one of {', '.join(WEIGHTS)}, not {weights!r}")
-        found = write(source, target, opset, weights)
-    if json:
-        show_json(found)
-    else:
-        print(", ".join(f"{key} {value}" for key, value in found.items()))
+        with bar:
+            found = write(source, target, opset, weights)
+        show(found, json)
 
 
 @app.command()
@@ -213,8 +240,10 @@ def diff(
     from .comparing import diff as compare
     from .comparing import show
 
+    bar, _ = progress("comparing")
     with reported(json):
-        found = compare(first, second, inputs or (), _choice(size, seed, high), tolerance, structure, numbers)
+        with bar:
+            found = compare(first, second, inputs or (), _choice(size, seed, high), tolerance, structure, numbers)
         show(found, json)
     if not found["same"]:
         raise typer.Exit(FAILED)
@@ -232,18 +261,16 @@ def view(
     json: AsJson = False,
 ) -> None:
     """Open the graph in Netron; nodes say which kernels compute them and where these write."""
-    from .output import show_json
+    from .viewing import show, write
     from .viewing import view as serve
-    from .viewing import write
 
     with reported(json):
         choice = _choice(size, high=high)
         if output is None:
             serve(file, choice, port, browse, wait, json)
-            return
-        write(file, choice, output)
-    if json:
-        show_json({"written": output})
+        else:
+            write(file, choice, output)
+            show(output, json)
 
 
 @app.command()
@@ -254,10 +281,11 @@ def demo(
     """Train one network as a dynamic and as a static graph: the same losses, and what the switch saves."""
     from .demo import demonstrate, show
 
-    bar, tick = _progress(2 * steps, "training", json)
-    with reported(json), bar:
-        found = demonstrate(steps, tick)
-    show(found, json)
+    bar, tick = progress("training", 2 * steps)
+    with reported(json):
+        with bar:
+            found = demonstrate(steps, tick)
+        show(found, json)
     if not found["same_losses"]:
         raise typer.Exit(FAILED)
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .checking import difference
+from duograph.errors import DTypeError, ShapeError
+
+from .checking import allowed, difference
 from .models import call, load, source
 from .output import show_json, show_table
 from .values import Choice, inputs_for
@@ -154,7 +156,11 @@ def _numbers(
     if {*a.inputs} != {*b.inputs}:
         return [], "the models take other inputs: what they compute was not compared"
     inputs = inputs_for(a, files, choice)
-    made, other = call(a, inputs), call(b, inputs)
+    made = call(a, inputs)
+    try:
+        other = call(b, inputs)
+    except (ShapeError, DTypeError) as error:
+        return [], f"the second does not take what the first does: {error.message}"
     if len(made) != len(other):
         return [], f"{len(made)} outputs / {len(other)}: what the models compute was not compared"
     if {*made} == {*other}:
@@ -162,8 +168,7 @@ def _numbers(
     rows = []
     for name, theirs in zip(made, other.values()):
         gap = difference(made[name], theirs)
-        limit = tolerance * max(1.0, float(np.abs(theirs.astype(np.float64)).max(initial=0.0)))
-        rows.append({"output": name, "largest_difference": gap, "differs": not gap <= limit})
+        rows.append({"output": name, "largest_difference": gap, "differs": not gap <= allowed(theirs, tolerance)})
     return rows, ""
 
 

@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from .models import array_of, load, tensors
+from .models import array_of, call, load, tensors
 from .models import source as source_of
-from .output import UsageError
-from .running import write as write_npz
+from .opsets import other_opset
+from .output import UsageError, show_json, show_pairs
 from .values import read_arrays
+from .writing import replacing, target_of, write_arrays
 
 WEIGHTS = ("float16", "bfloat16", "int8")
 _LEAST = 1024  # elements of a weight that is worth another type
+_LEAST_OF_SCALE = 8  # elements that share a scale
 _OPSETS = {"float16": 6, "bfloat16": 13, "int8": 13}  # from which there are operators that read such weights
 _LARGEST = 1_900_000_000  # bytes of a model whose weights lie in its own file
 
@@ -24,8 +26,7 @@ _LARGEST = 1_900_000_000  # bytes of a model whose weights lie in its own file
 def convert(source: str, target: str, opset: int | None, weights: str | None) -> dict[str, Any]:
     """Write `target` from `source`; what was done, as plain values."""
     ends = tuple(os.path.splitext(path)[1].lower() for path in (source, target))
-    if os.path.exists(target) and os.path.exists(source) and os.path.samefile(source, target):
-        raise UsageError("the target is the source: name another file")
+    target_of(target, (ends[1],), (source,))
     if ends[0] == ends[1] == ".onnx":
         return _convert_model(source, target, opset, weights)
     if opset or weights:
@@ -59,9 +60,10 @@ def _convert_state(source: str, target: str, ends: tuple[str, ...]) -> dict[str,
     else:
         found = _leaves(dg.load(source))
     if ends[1] == ".npz":
-        write_npz(target, {name: array_of(value) for name, value in found.items()})
+        write_arrays(target, {name: array_of(value) for name, value in found.items()})
     else:
-        _renamed(target, lambda path: dg.save(found, path))
+        with replacing(target) as temporary:
+            dg.save(found, temporary)
     return {"written": target, "tensors": len(found)}
 
 
@@ -98,8 +100,10 @@ def _convert_model(source: str, target: str, opset: int | None, weights: str | N
         tensor_data(tensor, read.folder, f"initialiser {tensor.name!r}")  # refuses places outside of the folder
     load_external_data_for_model(model, os.path.dirname(os.path.abspath(source)))
     if opset is not None:
-        model = _other_opset(model, opset)
+        model = other_opset(model, opset)
     changed = 0 if weights is None else _smaller(model, weights)
+    if changed:
+        _repeat_example(model)
     if model.ByteSize() > _LARGEST:
         _save_in_two(model, target)
     else:
@@ -107,8 +111,25 @@ def _convert_model(source: str, target: str, opset: int | None, weights: str | N
             onnx.checker.check_model(model)
         except Exception as error:  # of several kinds
             raise UsageError(f"{target} would be no valid model: {str(error).strip()}") from None
-        _renamed(target, lambda path: onnx.save(model, path))
+        with replacing(target) as temporary:
+            onnx.save(model, temporary)
     return {"written": target, "opset": {x.domain: x.version for x in model.opset_import}, "weights_changed": changed}
+
+
+def _repeat_example(model: Any) -> None:
+    """The example in the model has the outputs that the new weights give."""
+    from onnx import numpy_helper
+
+    from duograph.onnx.exporting.verifying import KEY, examples
+
+    inputs, outputs = examples(model)
+    if not outputs:
+        return
+    made = call(load(model), inputs)
+    for row in model.metadata_props:
+        name = row.key.removeprefix(f"{KEY}.output.")
+        if name != row.key and name in made:
+            row.value = numpy_helper.from_array(made[name], name).SerializeToString().hex()
 
 
 def _save_in_two(model: Any, target: str) -> None:
@@ -122,22 +143,6 @@ def _save_in_two(model: Any, target: str) -> None:
             os.replace(os.path.join(folder, name + ending), target + ending)
 
 
-def _other_opset(model: Any, opset: int) -> Any:
-    """The model in another version of ONNX's operators. Functions go where they are called."""
-    from onnx import defs, inliner, version_converter
-
-    newest = defs.onnx_opset_version()
-    if not 0 < opset <= newest:
-        raise UsageError(f"--opset goes up to {newest}, which the installed onnx knows, not {opset}")
-    try:
-        made = version_converter.convert_version(inliner.inline_local_functions(model) if model.functions else model, opset)
-    except Exception as error:  # it has no class of its own
-        raise UsageError(f"--opset {opset}: {str(error).strip()}") from None
-    if not made.metadata_props:
-        made.metadata_props.extend(model.metadata_props)
-    return made
-
-
 def _smaller(model: Any, kind: str) -> int:
     """Weights of float32 as another type, cast back where the graph reads them."""
     from onnx import TensorProto, helper, numpy_helper
@@ -146,40 +151,53 @@ def _smaller(model: Any, kind: str) -> int:
     if version < _OPSETS[kind]:
         raise UsageError(f"--weights {kind} needs opset {_OPSETS[kind]}, the file has {version}: add --opset {_OPSETS[kind]}")
     outside = {value.name for value in (*model.graph.input, *model.graph.output)}
-    axes = _channel_axes(model.graph)
-    changed, before = 0, []
-    for tensor in list(model.graph.initializer):
-        if tensor.data_type != TensorProto.FLOAT or int(np.prod(tensor.dims)) < _LEAST or tensor.name in outside:
-            continue
-        array, name = numpy_helper.to_array(tensor), tensor.name
-        if kind == "int8":
-            scale, stored, axis = _quantised(array, name, axes.get(name, 0))
-            model.graph.initializer.append(scale)
-            before.append(helper.make_node("DequantizeLinear", [stored.name, scale.name], [name], name=f"{name}.read", axis=axis))
-        else:
+    axes, fresh = _channel_axes(model.graph), _fresh_names(model.graph)
+    kept, before = [], []
+    for tensor in model.graph.initializer:
+        name, axis = tensor.name, axes.get(tensor.name, 0)
+        if tensor.data_type != TensorProto.FLOAT or int(np.prod(tensor.dims)) < _LEAST or name in outside:
+            kept.append(tensor)
+        elif kind != "int8":
             number = TensorProto.FLOAT16 if kind == "float16" else TensorProto.BFLOAT16
-            stored = _cast(array, f"{name}.{kind}", number)
-            before.append(helper.make_node("Cast", [stored.name], [name], name=f"{name}.read", to=TensorProto.FLOAT))
-        model.graph.initializer.remove(tensor)
-        model.graph.initializer.append(stored)
-        changed += 1
+            kept.append(_cast(numpy_helper.to_array(tensor), name, fresh(f"{name}.{kind}"), number))
+            before.append(helper.make_node("Cast", [kept[-1].name], [name], name=f"{name}.read", to=TensorProto.FLOAT))
+        elif np.prod(tensor.dims) < _LEAST_OF_SCALE * tensor.dims[axis]:
+            kept.append(tensor)
+        else:
+            scale, stored = _quantised(numpy_helper.to_array(tensor), name, axis)
+            kept += [
+                numpy_helper.from_array(scale, fresh(f"{name}.scale")),
+                numpy_helper.from_array(stored, fresh(f"{name}.int8")),
+            ]
+            read = [kept[-1].name, kept[-2].name]
+            before.append(helper.make_node("DequantizeLinear", read, [name], name=f"{name}.read", axis=axis % len(tensor.dims)))
     nodes = [*before, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    return changed
+    for field, values in ((model.graph.initializer, kept), (model.graph.node, nodes)):
+        del field[:]
+        field.extend(values)
+    return len(before)
 
 
-def _quantised(array: np.ndarray[Any, Any], name: str, axis: int) -> tuple[Any, Any, int]:
-    """Scales, one for each slice along the axis, whole numbers from -127 to 127, and the axis."""
-    from onnx import numpy_helper
+def _fresh_names(graph: Any) -> Callable[[str], str]:
+    """Names that nothing in the graph has."""
+    taken = {value.name for value in (*graph.input, *graph.initializer)} | {name for node in graph.node for name in node.output}
 
+    def fresh(name: str) -> str:
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        return name
+
+    return fresh
+
+
+def _quantised(array: np.ndarray[Any, Any], name: str, axis: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Scales, one for each slice along the axis, and whole numbers from -127 to 127."""
     if not np.isfinite(array).all():
         raise UsageError(f"--weights int8: {name!r} holds values that are not finite")
-    axis %= array.ndim
-    others = tuple(i for i in range(array.ndim) if i != axis)
+    others = tuple(i for i in range(array.ndim) if i != axis % array.ndim)
     scale = (np.maximum(np.abs(array).max(axis=others, keepdims=True, initial=0.0), 1e-30) / 127).astype(np.float32)
-    stored = np.clip(np.rint(array / scale), -127, 127).astype(np.int8)
-    return numpy_helper.from_array(scale.reshape(-1), f"{name}.scale"), numpy_helper.from_array(stored, f"{name}.int8"), axis
+    return scale.reshape(-1), np.clip(np.rint(array / scale), -127, 127).astype(np.int8)
 
 
 def _channel_axes(graph: Any) -> dict[str, int]:
@@ -198,31 +216,26 @@ def _channel_axes(graph: Any) -> dict[str, int]:
     return found
 
 
-def _cast(array: np.ndarray[Any, Any], name: str, number: int) -> Any:
-    """A tensor of 16-bit floats, rounded to even."""
+def _cast(array: np.ndarray[Any, Any], name: str, stored: str, number: int) -> Any:
+    """A tensor of 16-bit floats, rounded to even, that is called `stored`."""
     from onnx import TensorProto, numpy_helper
 
     if number == TensorProto.FLOAT16:
         greatest = float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
         if greatest > np.finfo(np.float16).max:
             raise UsageError(f"--weights float16: {name!r} would hold {greatest:.3g}, which is too large: take bfloat16")
-        return numpy_helper.from_array(array.astype(np.float16), name)
+        return numpy_helper.from_array(array.astype(np.float16), stored)
     from duograph import _core as core
     from duograph.tensors.creation import from_numpy
 
     made = from_numpy(np.ascontiguousarray(array)).to(core.bfloat16).view(core.int16).numpy()
-    return TensorProto(name=name, data_type=number, dims=array.shape, raw_data=made.tobytes())
+    return TensorProto(name=stored, data_type=number, dims=array.shape, raw_data=made.tobytes())
 
 
-def _renamed(target: str, save: Callable[[str], None]) -> None:
-    """Save under a temporary name in the same folder, then rename."""
-    folder = os.path.dirname(os.path.abspath(target))
-    handle, temporary = tempfile.mkstemp(dir=folder, suffix=os.path.splitext(target)[1])
-    os.close(handle)
-    try:
-        save(temporary)
-        os.replace(temporary, target)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
+def show(found: dict[str, Any], as_json: bool) -> None:
+    """Print it."""
+    if as_json:
+        show_json(found)
+        return
+    opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in found.get("opset", {}).items())
+    show_pairs("", {key.replace("_", " "): opsets if key == "opset" else value for key, value in found.items()})

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .output import duration, show_json, show_table
+from .output import duration, say, show_json, show_table
 
 _BATCH, _IMAGES, _HELD_OUT = 64, 1200, 200
 _SEGMENTS = {  # of digits as displays show them: rows and columns of an image of 8 × 8
@@ -110,7 +110,7 @@ def show(found: dict[str, Any], as_json: bool) -> None:
     )
     faster = dynamic["median_step_seconds"] / static["median_step_seconds"]
     same = "every loss is the same, bit for bit" if found["same_losses"] else "THE LOSSES DIFFER"
-    print(f"{same}; the static step is {faster:.1f} times as fast")
+    say(f"{same}; the static step is {faster:.1f} times as fast")
 
 
 def _short(value: float) -> str:

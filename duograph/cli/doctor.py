@@ -8,7 +8,7 @@ import platform
 import re
 from typing import Any
 
-from .output import show_json, show_pairs, show_table
+from .output import say, show_json, show_pairs, show_table
 
 EXTRAS = {
     "onnx": "ONNX models",
@@ -139,7 +139,7 @@ def show(found: dict[str, Any], as_json: bool) -> None:
     rows = [(name, version or "not installed", EXTRAS[name]) for name, version in found["extras"].items()]
     show_table("packages", ("package", "version", "for"), rows)
     for line in found["advice"] or ["nothing to mend"]:
-        print(f"* {line}")
+        say(f"* {line}")
 
 
 def _shown(value: Any) -> Any:

@@ -5,46 +5,36 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 from duograph.errors import Error
+from duograph.onnx.errors import UnsupportedError
 
-from .models import load, proto, tensors
-from .output import human, show_json, show_pairs, show_table
-from .values import Choice, inputs_for
+from .models import load, nodes_of, proto, tensors
+from .output import UsageError, human, show_json, show_pairs, show_table
+from .values import Choice, check_sizes, inputs_for
 
 
 def about(path: str, choice: Choice, kernels: bool) -> dict[str, Any]:
     """What `info` says of a file, as plain values; with `kernels` those of the program too."""
-    model = load(path)
     source = proto(path)
+    program, open_sizes = _program(path, choice, kernels)
+    initialisers = {tensor.name for tensor in source.graph.initializer}
     found: dict[str, Any] = {
         "file": path,
         "bytes": os.path.getsize(path),
         "producer": f"{source.producer_name} {source.producer_version}".strip(),
-        "opset": dict(model.opset),
-        "inputs": [_described(value) for value in source.graph.input if value.name in model.inputs],
+        "opset": {entry.domain: entry.version for entry in source.opset_import},
+        "inputs": [_described(value) for value in source.graph.input if value.name not in initialisers],
         "outputs": [_described(value) for value in source.graph.output],
         "parameters": sum(math.prod(x.dims) for x in source.graph.initializer),
         "parameter_bytes": sum(_byte_size(x) for x in source.graph.initializer),
-        "operators": dict(Counter(node.op_type for node in _nodes(source.graph)).most_common()),
-        "metadata": {key: value for key, value in model.metadata.items() if not key.startswith("duograph.example.")},
+        "operators": dict(Counter(node.op_type for node in nodes_of(source.graph)).most_common()),
+        "metadata": {row.key: row.value for row in source.metadata_props if not row.key.startswith("duograph.example.")},
+        "open_sizes": {name: choice.sizes.get(name, 1) for name in open_sizes},
+        "program": program,
     }
-    open_sizes = sorted({size for x in model.input_types for size in x.shape or () if isinstance(size, str)})
-    found["open_sizes"] = {name: choice.sizes.get(name, 1) for name in open_sizes}
-    found["program"] = _program(model, choice, kernels)
     return found
-
-
-def _nodes(graph: Any) -> Iterator[Any]:
-    """All nodes, also those of the graphs that branches and loops hold."""
-    waiting = [graph]
-    while waiting:
-        for node in waiting.pop().node:
-            yield node
-            for attribute in node.attribute:
-                waiting += [attribute.g] if attribute.HasField("g") else attribute.graphs
 
 
 def _byte_size(tensor: Any) -> int:
@@ -63,13 +53,25 @@ def _described(value: Any) -> dict[str, Any]:
     return {"name": about.name, "dtype": about.dtype.name if about.dtype else None, "shape": about.shape}
 
 
-def _program(model: Any, choice: Choice, kernels: bool) -> dict[str, Any]:
-    """What the program takes; an error where random inputs make none."""
-    inputs = inputs_for(model, (), choice)
+def _program(path: str, choice: Choice, kernels: bool) -> tuple[dict[str, Any], list[str]]:
+    """What the program takes, and the sizes that the model leaves open; an error where random inputs make no program."""
     try:
-        whole = model.explain(**tensors(inputs))
+        model = load(path)
+    except UnsupportedError as error:
+        return {"error": error.message}, []
+    check_sizes(model, choice)
+    open_sizes = sorted({size for x in model.input_types for size in x.shape or () if isinstance(size, str)})
+    try:
+        whole = model.explain(**tensors(inputs_for(model, (), choice)))
     except Error as error:
-        return {"error": error.message}
+        return {"error": error.message}, open_sizes
+    except UsageError as error:
+        return {"error": str(error)}, open_sizes
+    return _planned(whole, kernels), open_sizes
+
+
+def _planned(whole: Any, kernels: bool) -> dict[str, Any]:
+    """The memory and the kernels of a report, as plain values."""
     listed = [
         {"expression": each.expression, "nodes": list(each.scopes), "way": each.way, "floating_point_operations": each.flops}
         | {"writes": [str(place) for place in each.writes]}

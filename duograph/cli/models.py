@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,12 +12,12 @@ from typing import Any
 import numpy as np
 import typer
 
-from .output import UsageError, fail
+from .output import INTERRUPTED, UsageError, fail
 
 
 @contextmanager
 def reported(as_json: bool) -> Iterator[None]:
-    """Errors of the user's and of files end the command with a message instead of a traceback."""
+    """Errors end the command with a message: without a traceback, unless the fault is ours."""
     from duograph.errors import Error
 
     with warnings.catch_warnings():
@@ -29,10 +30,21 @@ def reported(as_json: bool) -> Iterator[None]:
             fail(str(error), as_json)
         except (UsageError, OSError, MemoryError) as error:
             fail(str(error) or type(error).__name__, as_json)
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            extra = "duograph[onnx]" if package == "onnx" else package
+            fail(f'the package {package} is not installed: pip install "{extra}"', as_json)
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+        except typer.Exit:
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            fail(f"{type(error).__name__}: {error}", as_json)
 
 
-def load(path: str) -> Any:
-    """The model of a file."""
+def load(path: Any) -> Any:
+    """The model of a file, or of its proto."""
     import duograph as dg
 
     return dg.onnx.load(path)
@@ -72,7 +84,7 @@ def tensors(arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
     def tensor(x: np.ndarray[Any, Any]) -> Any:
         if x.dtype.name == "bfloat16":
             return tensor(x.astype(np.float32)).bfloat16()
-        return dg.from_numpy(np.ascontiguousarray(x)) if x.ndim else dg.tensor(x)
+        return dg.from_numpy(np.require(x, requirements=["C", "W"])) if x.ndim else dg.tensor(x)
 
     return {name: tensor(x) for name, x in arrays.items()}
 
@@ -96,3 +108,13 @@ def array_of(tensor: Any) -> np.ndarray[Any, Any]:
     """A tensor as an array; bfloat16, which NumPy does not have, as float32."""
     made: np.ndarray[Any, Any] = (tensor.float() if tensor.dtype.name == "bfloat16" else tensor).detach().numpy()
     return made
+
+
+def nodes_of(graph: Any) -> Iterator[Any]:
+    """All nodes of a graph or function, also those of the graphs that branches and loops hold."""
+    waiting = [graph]
+    while waiting:
+        for node in waiting.pop().node:
+            yield node
+            for attribute in node.attribute:
+                waiting += [attribute.g] if attribute.HasField("g") else attribute.graphs

@@ -3,50 +3,94 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 
 import numpy as np
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-WRONG_USE, FAILED = 2, 1
+WRONG_USE, FAILED, INTERRUPTED, NO_READER = 2, 1, 130, 141  # the last two as a shell names what SIGINT and SIGPIPE end
 
 
 class UsageError(Exception):
     """Something that a command was given cannot be used: the command ends with exit code 2."""
 
 
-def console() -> Console:
-    """Where tables go: standard output as it is now."""
-    return Console(width=None if sys.stdout.isatty() else 140, soft_wrap=False)
+class _Console(Console):
+    """Standard output as it is now."""
+
+    def __init__(self) -> None:
+        super().__init__(width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else 140)
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+# ---- standard output
 
 
 def show_json(value: Any) -> None:
-    """Print a value as JSON."""
-    print(json.dumps(value, indent=2, default=_plain))
+    """Print a value as JSON, in which numbers that it does not have (infinite ones, NaN) are null."""
+    say(json.dumps(_plain(value), indent=2))
+
+
+def say(text: str) -> None:
+    """Print a line."""
+    with _leaving():
+        print(text)
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print rows under their columns' names."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, show_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*("" if x is None else _text(x) for x in row))
-    console().print(table)
+        table.add_row(*map(_text, row))
+    _show(title, table)
 
 
 def show_pairs(title: str, pairs: Mapping[str, Any]) -> None:
     """Print names and values."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_header=False)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, show_header=False)
     for name, value in pairs.items():
-        table.add_row(_text(name), "" if value is None else _text(value))
-    console().print(table)
+        table.add_row(_text(name), _text(value))
+    _show(title, table)
+
+
+def _show(title: str, table: Table) -> None:
+    """The table below its title, which is never broken into lines: it may be a path."""
+    with _leaving():
+        if title:
+            _Console().print(Text(printable(title), "bold"), soft_wrap=True)
+        _Console().print(table)
+        print()
+
+
+@contextmanager
+def _leaving() -> Iterator[None]:
+    """What is printed inside has left the process at the end; where nobody reads it any more, the command ends."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+        if isinstance(error, BrokenPipeError):
+            raise typer.Exit(NO_READER) from None
+        fail(f"standard output: {error.strerror}", False)
+
+
+# ---- standard error
 
 
 def fail(message: str, as_json: bool, code: int = WRONG_USE) -> NoReturn:
@@ -54,8 +98,20 @@ def fail(message: str, as_json: bool, code: int = WRONG_USE) -> NoReturn:
     if as_json:
         show_json({"error": message})
     else:
-        Console(stderr=True, highlight=False).print(f"[red]duograph:[/red] {_escaped(message)}")
+        text = Text.assemble(("duograph:", "red"), " ", printable(message))
+        Console(stderr=True, highlight=False).print(text, soft_wrap=True)
     raise typer.Exit(code)
+
+
+def progress(text: str, total: int | None = None) -> tuple[Progress, Any]:
+    """A bar on standard error, where that is a terminal, and what moves it on; without a total it says that work goes on."""
+    console = Console(stderr=True)
+    bar = Progress(console=console, transient=True, disable=not console.is_terminal)
+    task = bar.add_task(text, total=total)
+    return bar, lambda: bar.advance(task)
+
+
+# ---- texts
 
 
 def human(count: float, unit: str = "") -> str:
@@ -74,19 +130,24 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e6:.3g} µs"
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return _escaped(", ".join(map(str, value)))
-    return _escaped(str(value))
+def printable(text: str) -> str:
+    """The text without what would steer a terminal: names in files are anybody's."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
-def _escaped(text: str) -> str:
-    return text.replace("[", "\\[")
+def _text(value: Any) -> Text:
+    value = "" if value is None else ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return Text(printable(value))
 
 
 def _plain(value: Any) -> Any:
+    """A value made of what JSON has."""
     if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return str(value)
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(x) for key, x in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(x) for x in value]
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)

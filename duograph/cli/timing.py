@@ -55,8 +55,9 @@ def _rows(
     from duograph import _core as core
 
     core.set_num_threads(threads)
-    given = list(tensors(inputs).values())
-    calls: dict[str, Callable[[], Any]] = {OURS: lambda: model(*given)}
+    values = tensors(inputs)
+    given, named = [values.pop(name) for name in model.inputs], values
+    calls: dict[str, Callable[[], Any]] = {OURS: lambda: model(*given, **named)}
     for name in against:
         try:
             calls[name] = _OTHERS[name](path, inputs, threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -10,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .output import UsageError
+
+_MOST = 1 << 40  # elements
 
 
 class Choice(NamedTuple):
@@ -25,45 +28,72 @@ def sizes_of(given: Iterable[str]) -> dict[str, int]:
     found = {}
     for text in given:
         name, equal, number = text.partition("=")
-        if not (equal and number.isdigit()):
+        if not (equal and number.isascii() and number.isdigit()):
             raise UsageError(f"--size takes NAME=NUMBER, got {text!r}")
         found[name] = int(number)
     return found
 
 
 def inputs_for(model: Any, files: Iterable[str], choice: Choice) -> dict[str, np.ndarray[Any, Any]]:
-    """An array for each input of a loaded model: from `name=file` or files in the order of the inputs, else random."""
-    known = {size for about in model.input_types for size in about.shape or () if isinstance(size, str)}
-    for name in choice.sizes:
-        if name not in known:
-            raise UsageError(f"the model has no open size {name!r}; it has {', '.join(sorted(known)) or 'none'}")
-    arrays = _from_files(files, {about.name: about for about in model.input_types})
+    """An array for each input of a loaded model: from `name=file` or files in the order of the inputs, else random.
+
+    Open sizes that the files settle hold for the random ones, too.
+    """
+    check_sizes(model, choice)
+    arrays = _from_files(files, {about.name: about for about in model.input_types}, model.settings)
+    sizes = {
+        size: given
+        for about in model.input_types
+        if about.name in arrays and about.shape is not None
+        for size, given in zip(about.shape, arrays[about.name].shape)
+        if isinstance(size, str)
+    }
+    choice = choice._replace(sizes=sizes | dict(choice.sizes))
     generator = np.random.default_rng(choice.seed)
     for about in model.input_types:
         if about.name not in arrays:
             arrays[about.name] = _random(about, choice, generator)
-    return {name: arrays[name] for name in model.inputs}
+        elif about.dtype is not None and about.dtype.name == "bfloat16" and arrays[about.name].dtype == np.float32:
+            arrays[about.name] = arrays[about.name].astype(_numpy_dtype("bfloat16"))  # which files of arrays do not have
+    return {name: arrays[name] for name in (*model.inputs, *model.settings) if name in arrays}
 
 
-def _from_files(files: Iterable[str], inputs: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
+def check_sizes(model: Any, choice: Choice) -> None:
+    """UsageError for a size that the model does not leave open."""
+    known = {size for about in model.input_types for size in about.shape or () if isinstance(size, str)}
+    for name in choice.sizes:
+        if name not in known:
+            raise UsageError(f"the model has no open size {name!r}; it has {', '.join(sorted(known)) or 'none'}")
+
+
+def paths_of(files: Iterable[str]) -> list[str]:
+    """The paths in `name=file` or file."""
+    return [path for text in files for path in {text, text.partition("=")[2]}]
+
+
+def _from_files(files: Iterable[str], inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of files, for inputs in order or by name, and for settings by name."""
     order, found = list(inputs), {}
+    known = [*inputs, *settings]
     for text in files:
         name, equal, path = text.partition("=")
-        if not equal or not (name in order or os.path.splitext(path)[1]):
+        if not equal or (name not in known and (os.path.exists(text) or not os.path.splitext(path)[1])):
             name, path = "", text
-        if name and name not in order:
-            raise UsageError(f"the model has no input {name!r}; it has {', '.join(order)}")
+        if name and name not in known:
+            raise UsageError(f"the model has no input {name!r}; it has {', '.join(known) or 'none'}")
         loaded = read_arrays(path)
         if len(loaded) == 1 and None in loaded:
             name = name or next((x for x in order if x not in found), "")
             if not name:
-                raise UsageError(f"{path} is one input too many: the model has {', '.join(order)}")
+                raise UsageError(f"{path} is one input too many: the model has {', '.join(order) or 'none'}")
+            if name in found:
+                raise UsageError(f"input {name!r} is given twice")
             picture = path.lower().endswith(".png")
-            found[name] = fitted(loaded[None], inputs[name], path) if picture else loaded[None]
+            found[name] = fitted(loaded[None], {**inputs, **settings}[name], path) if picture else loaded[None]
         else:
-            unknown = [x for x in loaded if x not in order]
+            unknown = [x for x in loaded if x not in known]
             if unknown:
-                raise UsageError(f"{path} holds {unknown[0]!r}, which is no input; the model has {', '.join(order)}")
+                raise UsageError(f"{path} holds {unknown[0]!r}, which is no input; the model has {', '.join(known) or 'none'}")
             found.update({str(key): value for key, value in loaded.items()})
     return found
 
@@ -73,15 +103,24 @@ def read_arrays(path: str) -> dict[str | None, np.ndarray[Any, Any]]:
     ending = os.path.splitext(path)[1].lower()
     try:
         if ending == ".npy":
-            return {None: np.load(path, allow_pickle=False)}
+            return {None: _numbers(np.load(path, allow_pickle=False))}
         if ending == ".npz":
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                return dict(archive)
+                return {name: _numbers(array) for name, array in archive.items()}
         if ending == ".png":
             return {None: _image(path)}
-    except (OSError, ValueError, SyntaxError, zipfile.BadZipFile) as error:  # what NumPy and pictures' readers raise
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from None
+    except (ValueError, SyntaxError, zipfile.BadZipFile) as error:  # what NumPy and pictures' readers raise
         raise UsageError(f"{path}: {error}") from None
     raise UsageError(f"{path!r} ends in none of .npy, .npz and .png")
+
+
+def _numbers(array: Any) -> np.ndarray[Any, Any]:
+    """The array, if tensors can hold its elements."""
+    if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
+        raise ValueError(f"elements of {array.dtype} are no numbers that a model takes")
+    return np.asarray(array)
 
 
 def _image(path: str) -> np.ndarray[Any, Any]:
@@ -134,6 +173,8 @@ def _random(about: Any, choice: Choice, generator: np.random.Generator) -> np.nd
     if about.shape is None:
         raise UsageError(f"the model does not say the rank of input {about.name!r}: give it by a file")
     shape = [size if isinstance(size, int) else choice.sizes.get(size or "", 1) for size in about.shape]
+    if math.prod(shape) > _MOST:
+        raise UsageError(f"input {about.name!r} of the sizes {shape} does not fit into memory")
     name = about.dtype.name
     if name == "bool":
         return generator.integers(0, 2, shape).astype(bool)

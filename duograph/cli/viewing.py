@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from .models import load, proto, tensors
-from .output import UsageError
+from .models import load, nodes_of, proto, tensors
+from .output import UsageError, say, show_json
 from .values import Choice, inputs_for
+from .writing import replacing, target_of
 
 
 def annotated(path: str, choice: Choice) -> Any:
@@ -20,7 +20,7 @@ def annotated(path: str, choice: Choice) -> Any:
     for number, kernel in enumerate(report.static.kernel_list):
         for name in kernel.scopes:
             found.setdefault(name, []).append(number)
-    for node in (node for nodes in (source.graph.node, *(x.node for x in source.functions)) for node in nodes):
+    for node in (node for part in (source.graph, *source.functions) for node in nodes_of(part)):
         for number in found.get(node.name or next(iter(node.output), ""), ()):
             kernel = report.static.kernel_list[number]
             writes = ", ".join(map(str, kernel.writes))
@@ -33,7 +33,18 @@ def write(path: str, choice: Choice, target: str) -> None:
     """Keep the model with what is said of its nodes in a file."""
     import onnx
 
-    onnx.save(annotated(path, choice), target)
+    target_of(target, (".onnx",), (path,))
+    model = annotated(path, choice)
+    with replacing(target) as temporary:
+        onnx.save(model, temporary)
+
+
+def show(written: str, as_json: bool) -> None:
+    """Say what was written."""
+    if as_json:
+        show_json({"written": written})
+    else:
+        say(f"written to {written}")
 
 
 def view(path: str, choice: Choice, port: int, browse: bool, wait: bool, as_json: bool) -> str:
@@ -45,7 +56,10 @@ def view(path: str, choice: Choice, port: int, browse: bool, wait: bool, as_json
     where = ("localhost", port) if port else None
     host, port = netron.serve(path, annotated(path, choice).SerializeToString(), where, browse)
     address = f"http://{host}:{port}"
-    print(json.dumps({"address": address}) if as_json else address, flush=True)
+    if as_json:
+        show_json({"address": address})
+    else:
+        say(address)
     if wait:
         netron.wait()
     return address

@@ -25,7 +25,6 @@ from duograph.codegen.row_schedule import emit_row
 from duograph.codegen.rows import launch_rows
 from duograph.codegen.scatter import emit_scatter
 from duograph.codegen.target import Target
-from duograph.codegen.windows.launch import launch_windows
 
 
 def compile_kernels(kernels: Sequence[Kernel], target: Target) -> Unit:
@@ -51,7 +50,9 @@ def emit_kernel(module: Module, target: Target, symbol: str, kernel: Kernel) -> 
     if isinstance(kernel, RowKernel):
         return CompiledKernel((launch_rows(kernel),))
     if isinstance(kernel, WindowKernel):
-        return CompiledKernel((launch_windows(kernel),))
+        generator = import_module("duograph.codegen.windows.ending")
+        made: CompiledKernel = generator.emit_windows(module, target, symbol, kernel)
+        return made
     facts = analyse(kernel)
     if isinstance(kernel, ScatterKernel):
         return CompiledKernel(tuple(emit_scatter(module, target, symbol, facts, kernel)))

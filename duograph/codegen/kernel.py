@@ -23,6 +23,7 @@ ReduceKind = Literal["sum", "prod", "max", "min", "any", "all", "argmax", "argmi
 ScatterKind = Literal["add", "mul", "maximum", "minimum", "put"]
 
 # status[0] of the kernel ABI
+STATUS_BEGUN = 4  # status[4]: see `Launch`
 STATUS_INDEX = 1  # status[1] = the index, status[2] = the extent it exceeds
 STATUS_ZERO_DIVISION = 2
 STATUS_NEGATIVE_POWER = 3  # an integer to a negative integer power
@@ -250,7 +251,8 @@ class WindowKernel(NamedTuple):
     ``op`` "sums": ``C[n, g, f, o] = sum over c, k of x[n, g, c, o * stride + k * dilation - low] * w[g, f, c, k]``, with
     ``other_strides`` over (g, f, c, k...). ``op`` "taps": ``C[g, f, k] = sum over n, o of x[n, g, 0, …] * given[n, g, f, o]``,
     with ``other_strides`` over (n, g, f, o...). ``planes`` are the extents of n, g, f, c; ``x_strides`` are over
-    (n, g, c, places...). x is zero outside of its ``sizes``.
+    (n, g, c, places...). x is zero outside of its ``sizes``. ``epilogue``: what follows sums, as in `ContractionKernel`, over
+    (n, g, f, places...); operands then are x, w, C and what it loads.
     """
 
     name: str
@@ -266,7 +268,7 @@ class WindowKernel(NamedTuple):
     x_strides: tuple[Extent, ...]
     other_strides: tuple[Extent, ...]
     operands: tuple[Operand, ...]
-    body: tuple[Instr, ...] = ()
+    epilogue: tuple[Instr, ...] = ()
 
 
 Kernel: TypeAlias = "LoopKernel | ScatterKernel | ContractionKernel | FlowKernel | RowKernel | WindowKernel"
@@ -299,7 +301,9 @@ class Launch(NamedTuple):
     ``symbol`` may be "LIBRARY:FUNCTION", a function of a shared library object. ``functions`` are functions of this
     unit whose addresses follow the args. ``whole``: each worker gets its share of the chunks in one call, and the
     kernel itself watches the interrupt flag whose address is in status[3]. ``grain``: so many chunks, from a multiple of
-    them on, make a piece that costs little to be run by itself; 0: there is none. ``keep``: what the argument KEPT is, or null.
+    them on, make a piece that costs little to be run by itself; 0: there is none. status[4] is 0 in a worker's first call
+    of a launch; what the kernel then sets it to, and leaves in scratch, it finds in the next. ``keep``: what the argument
+    KEPT is, or null.
     """
 
     symbol: str

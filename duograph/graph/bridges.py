@@ -81,6 +81,10 @@ def as_function(graph: Graph, inputs: Any, outputs: Any, session: Session | None
     default = get_default_session()
     found = session or (default if default is not None and default.graph is graph else None)
     nodes = needed(fetches, dict.fromkeys(feeds))
+    for node in nodes:
+        if node.definition.host is not None:
+            what = f"as_function: {node.name!r} is made by Python after a run ({node.op}): a function of tensors does not have it"
+            raise GraphError(what, [node.built_at], hint="fetch it in a session")
     own = [x for node in nodes for x in node.outputs if isinstance(x, Variable) and x.shared is None]
     if found is None and own:
         raise GraphError(

@@ -115,6 +115,7 @@ class Graph:
         self.seed: int | None = None
         self.variables_by_name: dict[str, Any] = {}  # those made by `get_variable`
         self.variable_scopes: dict[str, int] = {}  # how often each was opened
+        self.missing: dict[str, str] = {}  # names of operations that are not there, and why
         self.shared: dict[int, Any] = {}  # the variables that are Parameters, by the Parameter's id
         self.states: weakref.WeakSet[State] = weakref.WeakSet()  # of its sessions
 
@@ -128,7 +129,8 @@ class Graph:
         """The operation of this name. GraphError if there is none."""
         found = self._by_name.get(name)
         if found is None:
-            raise UnknownName(f"the graph has no operation {name!r}", hint=self._like(name))
+            reason = f": {self.missing[name]}" if name in self.missing else ""
+            raise UnknownName(f"the graph has no operation {name!r}{reason}", hint=None if reason else self._like(name))
         return found
 
     def get_tensor_by_name(self, name: str) -> Tensor:
@@ -187,7 +189,7 @@ class Graph:
         Operations lie below what they read; scopes are frames, and so are the insides of branches and loops; dashed arrows
         are control dependencies. In a graph of more than 400 operations each outermost scope is one box.
 
-        Errors:   ArgumentError if networkx or matplotlib is missing (`pip install duograph[draw]`), or if `run` is no report;
+        Errors:   ArgumentError if networkx or matplotlib is missing (`pip install "duograph[draw]"`), or if `run` is no report;
                   FileError for another ending
         """
         from .drawing import draw
@@ -299,6 +301,12 @@ class Graph:
             self._counts[key] = count + 1
             self._counts[made.lower()] = 1
         return made
+
+    def claim(self, name: str) -> None:
+        """Takes a whole name that is to be an operation's. GraphError if there is one of that name."""
+        if name in self._by_name:
+            raise GraphError(f"the graph has an operation {name!r} already", [self._by_name[name].built_at])
+        self._counts[name.lower()] = self._counts.get(name.lower(), 0) + 1
 
     @contextmanager
     def name_scope(self, name: str | None) -> Iterator[str]:

@@ -36,7 +36,7 @@ def load_libraries() -> tuple[Any, Any]:
         import matplotlib
         import networkx  # type: ignore[import-untyped]
     except ImportError as error:
-        raise ArgumentError(f"draw: {error.name} is not installed", hint="pip install duograph[draw]") from None
+        raise ArgumentError(f"draw: {error.name} is not installed", hint='pip install "duograph[draw]"') from None
     return networkx, matplotlib
 
 

@@ -86,6 +86,7 @@ class Run:
         self.changing: frozenset[Tensor] = frozenset()  # variables that are written before gradients: reads are copies
         self.outer: Run | None = None
         self.again = False  # gradients are recorded, to be differentiated by who called
+        self.imported: dict[Any, Any] = {}  # values of files that parts of the graph came from
         self.dry = False  # only shapes are looked for: nothing is written
 
     def inner(self) -> Run:

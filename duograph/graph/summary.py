@@ -290,10 +290,11 @@ class FileWriter:
         self._add(global_step, tagged_run_metadata=proto("event", "TaggedRunMetadata")(tag=tag, run_metadata=content))
 
     def add_meta_graph(self, *args: Any, **kwargs: Any) -> None:
-        """Graphs cannot be written to be read again so far: GraphError."""
-        from .train.saver import export_meta_graph
-
-        export_meta_graph()
+        """TensorBoard looks at graphs as `add_graph` writes them: GraphError."""
+        raise GraphError(
+            "add_meta_graph: graphs that can be read again are files of their own",
+            hint="add_graph, to look at it; tf.train.export_meta_graph(path), to read it again",
+        )
 
     def flush(self) -> None:
         """Brings everything to disk."""

@@ -240,6 +240,11 @@ def _add(graph: Graph, type: PartialType, name: str) -> Variable:
     return variable
 
 
+def variable_of_initializer(graph: Graph, type: PartialType, name: str) -> Variable:
+    """A variable in no collection, whose initializer is set later."""
+    return _add(graph, type, name)
+
+
 # ---- operations on variables
 
 

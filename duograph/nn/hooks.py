@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .. import _core as core
 from .._recorded import callee
 from ..errors import ArgumentError, GradError
+from .scopes import called
 
 if TYPE_CHECKING:
     from .module import Module
@@ -178,7 +179,7 @@ class _Call:
         in_backward = BackwardHooks(self.module) if watched else None
         if in_backward is not None:
             self.args = in_backward.enter(self.args)
-        self.output = callee(self.module.forward)(*self.args, **self.kwargs)
+        self.output = called(self.module, callee(self.module.forward), self.args, self.kwargs)
         for key, hook in _hooks(self.module, "forward"):
             self.called.add(key)
             replaced = self._after(hook)

@@ -17,6 +17,7 @@ from ..errors import ArgumentError, DomainError, Error
 from .hooks import ACTIVE, registering, run_with_hooks
 from .parameter import Buffer, Parameter
 from .registration import Hooked
+from .scopes import called
 from .state import LoadResult, StateError, collect_state, load_into
 
 Self = TypeVar("Self", bound="Module")
@@ -75,7 +76,7 @@ class Module(Hooked):
         if args and hasattr(args[0].__class__, "__duograph_function__"):
             return args[0].__duograph_function__(self, args, kwargs)
         if tracing():
-            return callee(self.forward)(*args, **kwargs)
+            return called(self, callee(self.forward), args, kwargs)
         return self.forward(*args, **kwargs)
 
     # Members -----------------------------------------------------------------------------------------------------------

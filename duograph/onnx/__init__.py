@@ -1,4 +1,4 @@
-"""ONNX: models read from its files and written to them. Needs the package `onnx` (`pip install duograph[onnx]`)."""
+"""ONNX: models read from its files and written to them. Needs the package `onnx` (`pip install "duograph[onnx]"`)."""
 
 from typing import TYPE_CHECKING, Any
 

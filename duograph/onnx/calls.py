@@ -15,6 +15,7 @@ import numpy as np
 from duograph import _core as core
 
 from .errors import UnsupportedError
+from .followed import stacked as stacked
 from .interpreting import Frame, as_tensor, converted
 from .operators import host
 from .operators.definition import ANY, Operator, find

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import duograph as dg
@@ -33,6 +33,9 @@ def loop_with_rows(test: Callable[[Any], Any], turn: Callable[[Any], Any], value
     return values
 
 
-def stacked(items: list[Any]) -> Any:
-    """The rows of a list as one tensor."""
-    return dg.stack(items)
+def stacked(items: list[Any], dtype: Any, shape: Sequence[int]) -> Any:
+    """The rows of a list as one tensor; where there are none, no rows of this dtype and shape."""
+    return dg.stack(items) if items else dg.zeros(0, *shape, dtype=dtype)
+
+
+stacked.stacks_rows = True  # type: ignore[attr-defined]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from duograph import _core as core
+from duograph._recorded import current
 from duograph._stack import caller_at
 from duograph.errors import Error
 from duograph.ir.builder import scoped
@@ -13,8 +14,9 @@ from duograph.tensors.creation import tensor as make_tensor
 
 from .errors import ModelError
 from .operators import host
-from .operators.definition import NUMBER, NUMBERS, OPERAND, TENSOR
-from .operators.known import Known, of_array
+from .operators.definition import BOUNDS, NUMBER, NUMBERS, OPERAND, TENSOR
+from .operators.effects import fail
+from .operators.known import Known, of_array, settled
 from .operators.narrow import Narrow, is_narrow
 from .reading import Data, library, number_of
 from .structure import Body, Node
@@ -69,6 +71,8 @@ class Frame:
             _note(error, node)
             raise
         except _WRONG as error:
+            if _is_of_program(error):
+                raise
             found = ModelError(f"onnx: {node}: {type(error).__name__}: {error}", _described(values))
             found.node = node  # type: ignore[attr-defined]
             raise found from error
@@ -101,7 +105,7 @@ class Frame:
                 arguments[name] = Inner(self, value)
         if row.given:
             given = {"outputs": len(node.outputs), "opset": node.opset, "dtypes": node.dtypes}
-            arguments.update((name, given[name]) for name in row.given)
+            arguments = {**{name: given[name] for name in row.given}, **arguments}
         if node.call is None:
             node.call = caller_at(self.file, node.number, node.name or node.op)
         with scoped(node.name or node.outputs[0]):
@@ -111,6 +115,12 @@ class Frame:
     def called(self, node: Node, values: Sequence[Any]) -> Any:
         """The outputs of a function of the model's."""
         body = node.function
+        if node.recalled is not None:
+            if node.call is None:
+                node.call = caller_at(self.file, node.number, node.name or node.op)
+            with scoped(node.name or node.outputs[0]):
+                made: tuple[Any, ...] = node.call(node.recalled, ([as_tensor(value) for value in values],), {})
+            return made
         if body is None:
             assert node.context is not None
             body = node.context.body(node, tuple([_type_of(value) for value in values]))
@@ -196,7 +206,9 @@ def converted(value: Any, kind: int | None, plain: bool) -> Any:
             return value
         scalar = value.array.ndim == 0 and value.array.dtype != object
         return value.number() if plain and scalar else value.tensor()
-    if kind == NUMBERS:
+    if kind == BOUNDS and not known and current() is not None:
+        return [value.reshape(-1)[i] for i in range(settled(value.numel()))]
+    if kind in (NUMBERS, BOUNDS):
         return value.numbers() if known else _listed(value)
     if kind == NUMBER:
         return value.number() if known else value.reshape(()).item()
@@ -231,6 +243,14 @@ def _note(error: Error, node: Node) -> None:
         return
     error.node = node  # type: ignore[attr-defined]
     error.operands = (*error.operands, f"in {node}")
+
+
+def _is_of_program(error: BaseException) -> bool:
+    """Whether the model says that it be raised: then it goes through the nodes around as it is."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code is fail.__code__
 
 
 def _described(values: Sequence[Any]) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import io
 import keyword
 import re
 import warnings
@@ -13,6 +15,8 @@ import numpy as np
 
 from duograph import _core as core
 from duograph import nn
+from duograph._recorded import state
+from duograph.autograd.modes import no_grad
 from duograph.capture.static import Handler, make_static
 from duograph.capture.values.declared import Dim
 from duograph.errors import ArgumentError, CaptureError, CaptureWarning, DTypeError, Error, ShapeError
@@ -21,6 +25,7 @@ from duograph.tensors.creation import tensor as make_tensor
 
 from .errors import ModelError
 from .interpreting import Frame, as_tensor
+from .keeping import Kept, without_weights
 from .operators.known import Known, of_array
 from .operators.narrow import Narrow, held, is_narrow
 from .reading import Data, Source, dtype_of, read
@@ -47,7 +52,9 @@ def load(
         strict: the dynamic graph's very bits.
 
     The model is called with one tensor (or NumPy array) per input, in the model's order or by name, and gives its output, or a
-    tuple of them. External data is mapped, not read.
+    tuple of them. External data is mapped, not read. Numbers with a value in the file, such as the learning rate of a training
+    step, may be given by name. What a training step writes (`duograph.state`) is the model's own: its buffers change with each
+    call, and its parameters get their gradients.
 
     Errors:   ModelError for files that are damaged or have no meaning, UnsupportedError for operators that are not known: both
               name the node; FileNotFoundError
@@ -61,7 +68,7 @@ def load(
     """
     source = read(f, folder, apart=True)
     try:
-        return Model(source, trainable, sizes, strict)
+        return Model(source, [trainable] if isinstance(trainable, str) else trainable, sizes, strict, own=source.model is not f)
     except Error:
         raise
     except (TypeError, ValueError, KeyError, IndexError, OverflowError, RecursionError) as error:
@@ -111,7 +118,9 @@ class Model(nn.Module):
     """A model read from ONNX. Called like the function it is; `explain`, `graph` and `signatures` as of a static function.
 
     inputs, outputs   their names, in order
+    settings          names of numbers that a call may give by keyword, as they have a value in the file
     opset             versions of the domains it uses
+    kept              what a call writes: the state of a training step, gradients
     """
 
     def __init__(
@@ -120,7 +129,9 @@ class Model(nn.Module):
         trainable: bool | Collection[str] = False,
         sizes: Mapping[str, Any] | None = None,
         strict: bool = False,
+        own: bool = False,
     ) -> None:
+        """`own`: nobody else has the source's model."""
         super().__init__()
         graph = source.model.graph
         self.body = Reader(source).model()
@@ -129,12 +140,19 @@ class Model(nn.Module):
         self.metadata = {entry.key: entry.value for entry in source.model.metadata_props}
         self.input_types = [Input(value) for value in graph.input if value.name not in self.body.initialisers]
         self.inputs = tuple(value.name for value in self.input_types)
-        self.outputs = tuple(self.body.outputs)
+        self.kept = Kept(self.metadata, self.body)
+        self.outputs = self.kept.outputs
         self.places: dict[str, tuple[nn.Module, str]] = {}
+        values = {value.name: value for value in graph.input}
+        found = [x for x in self.body.initialisers if x in values and x not in self.kept.state]
+        self.settings = {x: Input(values[x]) for x in found if not self.body.initialisers[x].array.ndim}
         self._register(self.body, trainable)
         self.steering = steering_inputs(self.body) & {*self.inputs}
         self.checked: set[tuple[Any, ...]] = set()
-        self.program = self._program(sizes, strict)
+        self.asked = (sizes or {}, strict)
+        self.program = self._program(())
+        self.programs: dict[tuple[str, ...], Any] = {}  # those that are given settings
+        self.proto = without_weights(source.model, own)
 
     # ---- constants
 
@@ -150,22 +168,25 @@ class Model(nn.Module):
         self.narrow: dict[str, int] = {}
         for name in names:
             data = body.initialisers.pop(name)
-            learns = data.dtype.is_floating_point and (
-                (trainable and data.array.ndim > 0) if isinstance(trainable, bool) else name in trainable
-            )
+            learns = data.dtype.is_floating_point and (name in self.kept.slopes or self._is_wanted(name, data, trainable))
             module, leaf = self._place(name)
             value = _memory(data)
             if learns:
                 module.register_parameter(leaf, nn.Parameter(value))
             else:
-                module.register_buffer(leaf, value)
+                module.register_buffer(leaf, value if name in self.kept.state else nn.Buffer(value))
             self.places[name] = (module, leaf)
             if data.narrow:
                 self.narrow[name] = data.narrow
-            elif not learns and data.dtype is not core.bfloat16:
+            elif not learns and name not in self.kept.state and data.dtype is not core.bfloat16:
                 found = of_array(data.array, functools.partial(getattr, module, leaf))
                 if found is not None:
                     self.constants[name] = found
+
+    def _is_wanted(self, name: str, data: Data, trainable: bool | Collection[str]) -> bool:
+        if isinstance(trainable, bool):
+            return trainable and data.array.ndim > 0 and name not in self.kept.state
+        return name in trainable
 
     def _place(self, name: str) -> tuple[nn.Module, str]:
         """The module and attribute that hold an initialiser."""
@@ -187,10 +208,13 @@ class Model(nn.Module):
 
     # ---- calls
 
-    def _program(self, sizes: Mapping[str, Any] | None, strict: bool) -> Any:
-        names = _identifiers(self.inputs)
-        evaluate = _named(self.evaluate, names, re.sub(r"\W", "_", self.body.name) or "model")
-        declared = self._declared(names, sizes or {})
+    def _program(self, given: tuple[str, ...]) -> Any:
+        """The program whose last arguments are these settings."""
+        sizes, strict = self.asked
+        names = _identifiers((*self.inputs, *given))
+        function = functools.partial(self.evaluate, given=given)
+        evaluate = _named(function, names, re.sub(r"\W", "_", self.body.name) or "model")
+        declared = self._declared(names, sizes)
         return make_static(evaluate, Handler(evaluate, strict, declared or None))
 
     def _declared(self, names: Sequence[str], sizes: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,15 +233,21 @@ class Model(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The outputs for the inputs."""
+        settings = {name: kwargs.pop(name) for name in self.settings if name in kwargs} if kwargs else {}
         if kwargs or len(args) != len(self.inputs):
             args = self._bound(args, kwargs)
-        key = tuple([(x.dtype, x.shape) if x.__class__ is core.Tensor else None for x in args])
-        if key not in self.checked or None in key:
+        if state.recorder is not None:  # a capture: a look at sizes that are open would settle them
             args = tuple([self._taken(x, value) for x, value in zip(args, self.input_types)])
-            if None not in key and len(self.checked) < 1000:
-                self.checked.add(key)
+        else:
+            key = tuple([(x.dtype, x.shape) if x.__class__ is core.Tensor else None for x in args])
+            if key not in self.checked or None in key:
+                args = tuple([self._taken(x, value) for x, value in zip(args, self.input_types)])
+                if None not in key and len(self.checked) < 1000:
+                    self.checked.add(key)
         if self.steering:
             args = tuple([_plain(x) if name in self.steering else x for name, x in zip(self.inputs, args)])
+        if settings:
+            return self._with(settings)(*args, *[self._taken(x, self.settings[name]) for name, x in settings.items()])
         try:
             return self.program(*args)
         except CaptureError as error:
@@ -227,6 +257,12 @@ class Model(nn.Module):
             warnings.warn(text, CaptureWarning, 3)
             self.program = self.program.__wrapped__
             return self.program(*args)
+
+    def _with(self, settings: Mapping[str, Any]) -> Any:
+        given = tuple(settings)
+        if given not in self.programs:
+            self.programs[given] = self._program(given)
+        return self.programs[given]
 
     def _bound(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """The arguments in the order of the inputs."""
@@ -246,27 +282,36 @@ class Model(nn.Module):
 
     def _taken(self, value: Any, about: Input) -> Any:
         """An argument as a tensor that the model takes."""
+        if (value is None or isinstance(value, dict)) and not about.optional:
+            hint = "give inputs by name as keywords: model(**inputs)" if value is not None else None
+            raise ArgumentError(f"onnx: input {about.name!r} is {'None' if value is None else 'a dict'}", hint=hint)
         if value is None or (isinstance(value, (list, tuple)) and about.optional):
             return value if value is None else [_tensor(x) for x in value]
         if is_narrow(about.number) and isinstance(value, np.ndarray):
             value = held(value, about.number)
-        value = _tensor(value)
+        value = make_tensor(value, dtype=about.dtype) if isinstance(value, (int, float)) else _tensor(value)
         about.check(value)
         return value
 
-    def evaluate(self, values: Sequence[Any]) -> Any:
-        """The outputs for tensors: node by node. A capture follows this."""
+    def evaluate(self, values: Sequence[Any], given: Sequence[str] = ()) -> Any:
+        """The outputs for tensors, the last of which are these settings: node by node. A capture follows this."""
         frame = Frame(self.body, self.file)
         for name, (module, leaf) in self.places.items():
             frame.values[name] = self.constants.get(name) or getattr(module, leaf)
         for name, number in self.narrow.items():
             frame.values[name] = Narrow(frame.values[name], number)
-        given = [_known(x, about) if about.name in self.steering else x for x, about in zip(values, self.input_types)]
+        args = [_known(x, about) if about.name in self.steering else x for x, about in zip(values, self.input_types)]
         for i, about in enumerate(self.input_types):
             if is_narrow(about.number):
-                given[i] = Narrow(given[i], about.number)
-        frame.values.update(zip(self.inputs, given))
-        results = [as_tensor(x) for x in frame.run(())]
+                args[i] = Narrow(args[i], about.number)
+        frame.values.update(zip(self.inputs, args))
+        frame.values.update(zip(given, values[len(args) :]))
+        if self.kept:
+            with no_grad():
+                values = [as_tensor(x) for x in frame.run(())]
+            results = self.kept.follow({name: getattr(module, leaf) for name, (module, leaf) in self.places.items()}, values)
+        else:
+            results = [as_tensor(x) for x in frame.run(())]
         return results[0] if len(results) == 1 else tuple(results)
 
     # ---- what a static function has
@@ -279,6 +324,41 @@ class Model(nn.Module):
         """The program as a `duograph.graph.Graph`: see `static_fn.graph`."""
         return self.program.graph(*(self._bound(args, kwargs) if args or kwargs else ()))
 
+    def save(self, path: Any, *args: Any, external_data: bool | None = None, **chosen: Any) -> None:
+        """Write it to an ONNX file, with the parameters and the state that it has now.
+
+        Args:
+            args, chosen: left out, the file is as it was read but for its tensors. Given inputs, and options as `static_fn.save`
+                takes them, a new file is made of the program for these inputs; inputs, outputs and open sizes keep their names.
+            external_data: weights in a file of their own, `path + ".data"`; left out: where one file cannot hold them.
+        """
+        if args or chosen:
+            from .exporting.calling import save
+
+            save(self, path, *args, external_data=external_data, **chosen)
+        else:
+            from .exporting.saving import save_again
+
+            save_again(self, path, external_data)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Model:
+        """A model with tensors of its own; what nobody changes is shared."""
+        made = object.__new__(type(self))
+        memo |= {id(self): made, **{id(shared): shared for shared in (self.body, self.proto, self.input_types)}}
+        for name, value in self.__dict__.items():
+            if name not in ("program", "programs"):
+                made.__dict__[name] = copy.deepcopy(value, memo)
+        made.programs = {}
+        made.program = made._program(())
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As the file that `save` writes."""
+        file = io.BytesIO()
+        self.save(file)
+        parameters = [name for name, (module, leaf) in self.places.items() if isinstance(getattr(module, leaf), nn.Parameter)]
+        return _read_again, (file.getvalue(), parameters, self.asked, self.file, self.training)
+
     def to_python(self, path: Any) -> None:
         """Write it as a Python module: see `onnx.to_python`."""
         from .writing.module import to_python
@@ -287,6 +367,13 @@ class Model(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{', '.join(self.inputs)} -> {', '.join(self.outputs)}"
+
+
+def _read_again(data: bytes, parameters: list[str], asked: tuple[Any, bool], file: str, training: bool) -> Model:
+    sizes, strict = asked
+    made = load(data, trainable=parameters, sizes=sizes, strict=strict)
+    made.file = file
+    return made.train(training)
 
 
 def _memory(data: Data) -> Any:

@@ -9,7 +9,7 @@ import math
 import mmap
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -33,7 +33,7 @@ def library() -> Any:
     try:
         import onnx
     except ImportError:
-        raise ArgumentError("onnx: the package onnx is not installed", hint="pip install duograph[onnx]") from None
+        raise ArgumentError("onnx: the package onnx is not installed", hint='pip install "duograph[onnx]"') from None
     return onnx
 
 
@@ -94,7 +94,19 @@ def _checked(model: Any, what: str) -> Any:
         raise ModelError(f"onnx.load: {what} has no graph")
     if model.ir_version and model.ir_version < _OLDEST_IR:
         raise ModelError(f"onnx.load: {what} is of version {model.ir_version} of ONNX's format, {_OLDEST_IR} is the oldest known")
+    for name in _names(model.graph):
+        if not isinstance(name, str):
+            raise ModelError(f"onnx.load: {what} has the name {name!r}, which is no UTF-8 text")
     return model
+
+
+def _names(graph: Any) -> Iterator[Any]:
+    """What protobuf gives as bytes where it is no text."""
+    yield graph.name
+    for value in (*graph.input, *graph.output):
+        yield value.name
+        yield from (size.dim_param for size in value.type.tensor_type.shape.dim)
+    yield from (tensor.name for tensor in graph.initializer)
 
 
 # ---- tensors
@@ -160,8 +172,8 @@ class Data(NamedTuple):
     narrow: int = 0  # ONNX's number for a type that the dtype only holds
 
     def tensor(self) -> Any:
-        """A tensor that borrows the array's memory."""
-        made = borrow_numpy(self.array)
+        """A tensor that borrows the array's memory, which nobody else writes to."""
+        made = borrow_numpy(self.array, alone=True)
         return made.view(core.bfloat16) if self.dtype is core.bfloat16 else made
 
 

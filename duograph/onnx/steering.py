@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .operators.definition import NUMBER, NUMBERS
+from .operators.definition import BOUNDS, NUMBER, NUMBERS
 from .structure import Body
 
 _WHOLE = (6, 7)
@@ -17,7 +17,7 @@ def steering_inputs(body: Body) -> set[str]:
         passes_on = node.host is not None and any(name in wanted for name in node.outputs)
         for position, name in enumerate(node.inputs):
             kind = None if node.row is None else node.row.kind(position)
-            if name and (passes_on or kind in (NUMBERS, NUMBER)):
+            if name and (passes_on or kind in (NUMBERS, BOUNDS, NUMBER)):
                 wanted.add(name)
         if node.function is not None:
             inside = steering_inputs(node.function)

@@ -9,6 +9,7 @@ from .errors import ModelError, UnsupportedError
 from .operators import host
 from .operators.definition import Operator, find
 from .reading import Data, Source, library, tensor_data
+from .recalled import KEY, Recalled
 
 _DEEPEST = 60  # graphs inside graphs
 _MOST_NODES = 1_000_000  # after functions are put in the place of their calls
@@ -30,6 +31,7 @@ class Body:
         self.nodes: list[Node] = []
         self.initialisers: dict[str, Data] = {}
         self.dtypes: dict[str, int] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}  # of its outputs; 0 for a size that the graph leaves open
         self.defaults: dict[str, Any] = {}  # of a function's attributes
         self.size = 0  # nodes, with those of the functions that are called
 
@@ -46,13 +48,13 @@ class Node:
 
     __slots__ = (
         "attributes", "call", "context", "domain", "dtypes", "function", "host", "inputs", "line", "name", "number", "op",
-        "opset", "outputs", "references", "row", "scope",
+        "opset", "outputs", "recalled", "references", "row", "scope",
     )  # fmt: skip
 
     def __init__(self, proto: Any, number: int, domain: str, opset: int) -> None:
-        for text in (proto.name, proto.op_type, domain, *proto.input, *proto.output):
+        for text in (proto.name, proto.op_type, domain, *proto.input, *proto.output, *[each.name for each in proto.attribute]):
             if not isinstance(text, str):
-                raise ModelError(f"onnx: a node has the name {text!r}, which is no text")
+                raise ModelError(f"onnx: a node has the name {text!r}, which is no UTF-8 text")
         self.name: str = proto.name
         self.op: str = proto.op_type
         self.domain = domain
@@ -69,6 +71,8 @@ class Node:
         self.context: Context | None = None
         self.dtypes: tuple[int | None, ...] | None = None
         self.call: Any = None
+        said = next((row.value for row in proto.metadata_props if row.key == KEY), "") if domain == "duograph" else ""
+        self.recalled = Recalled.of(said, len(self.inputs)) if said else None  # the operator that a function stands for
 
     def bodies(self) -> Iterator[Body]:
         for value in self.attributes.values():
@@ -141,6 +145,8 @@ class Reader:
         for value in (*proto.value_info, *proto.output, *proto.input):
             if value.type.HasField("tensor_type"):
                 body.dtypes[value.name] = value.type.tensor_type.elem_type
+        for value in proto.output:
+            body.shapes[value.name] = tuple([max(size.dim_value, 0) for size in value.type.tensor_type.shape.dim])
         self.fill(body, proto.node, opsets, outside, depth)
         return body
 
@@ -226,7 +232,8 @@ class Reader:
         if proto is None:
             schema = standard_schema(node.domain, node.op, node.opset)
             if schema is None:
-                self.unsupported.append(str(node))
+                texts = works_on_texts(node.domain, node.op, node.opset)
+                self.unsupported.append(f"{node} works on texts, for which there is no dtype: it" if texts else str(node))
                 return None
             if not schema.has_function:
                 node.context = Context(self, schema, source)
@@ -314,6 +321,17 @@ def standard_schema(domain: str, name: str, opset: int) -> Any:
     return schema if schema.has_function or schema.has_context_dependent_function else None
 
 
+def works_on_texts(domain: str, name: str, opset: int) -> bool:
+    """Whether an input or output of an operator can be nothing else."""
+    defs = library().defs
+    try:
+        schema = defs.get_schema(name, opset, domain)
+    except defs.SchemaError:
+        return False
+    values = (*schema.inputs, *schema.outputs)
+    return any(value.types and all("string" in kind for kind in value.types) for value in values)
+
+
 def _check_row(node: Node, row: Operator) -> None:
     """Whether the node's inputs and attributes are those that the operator has."""
     given = len(node.inputs)
@@ -324,7 +342,7 @@ def _check_row(node: Node, row: Operator) -> None:
     attributes = {*node.attributes, *node.references}
     for name in row.asked - attributes:
         raise ModelError(f"onnx: {node} lacks the attribute {name!r}")
-    for name in attributes - row.attributes:
+    for name in attributes - row.attributes - row.given:
         raise UnsupportedError(f"onnx: {node} has the attribute {name!r}, which is not known")
 
 

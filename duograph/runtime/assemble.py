@@ -229,7 +229,7 @@ def _written(plan: Schedule) -> set[int]:
 
 def _stays(buffer: Buffer, graph: Graph, written: set[int]) -> bool:
     """Whether a buffer is a tensor that the program is given and does not write to."""
-    if buffer.kind != "input" or buffer.base is not None or graph.arguments[buffer.index].kind == "number":
+    if buffer.kind != "input" or graph.arguments[buffer.index].kind == "number":
         return False
     return buffer.index not in written
 
@@ -441,11 +441,10 @@ class _SpecWriter:
         if keep is None or not self._stays(operands[keep.operand]):
             return entry
         sizes = [reg(size) for size in keep.size_exprs]
-        source = self.position[operands[keep.operand].index]
-        return [
-            *entry,
-            [launch.args.index(KEPT), source, self.symbol(keep.symbol), sizes, reg(keep.chunks), reg(keep.bytes)],
-        ]
+        buffer = operands[keep.operand]
+        source, offset = self.position[buffer.index], reg(buffer.offset * buffer.dtype.itemsize)
+        place = launch.args.index(KEPT)
+        return [*entry, [place, source, self.symbol(keep.symbol), sizes, reg(keep.chunks), reg(keep.bytes), offset]]
 
     def _kept(self) -> int:
         return self._slot("kept", ["kept"])

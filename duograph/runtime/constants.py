@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from duograph.codegen.dtypes import DTYPES
-from duograph.codegen.kernel import ContractionKernel, Instr, Kernel, LoopKernel
+from duograph.codegen.kernel import ContractionKernel, Instr, Kernel, LoopKernel, WindowKernel
 from duograph.codegen.llvm import float_bits
 from duograph.ir.dim import Dim, Expr, symbol
 
@@ -37,13 +37,13 @@ def _body(kernel: Kernel) -> Sequence[Instr]:
     """The instructions whose constants may be taken at run time."""
     if isinstance(kernel, LoopKernel):
         return kernel.body
-    return kernel.epilogue if isinstance(kernel, ContractionKernel) else ()
+    return kernel.epilogue if isinstance(kernel, (ContractionKernel, WindowKernel)) else ()
 
 
 def _with_body(kernel: Kernel, body: Iterable[Instr]) -> Kernel:
     if isinstance(kernel, LoopKernel):
         return kernel._replace(body=tuple(body))
-    return kernel._replace(epilogue=tuple(body)) if isinstance(kernel, ContractionKernel) else kernel
+    return kernel._replace(epilogue=tuple(body)) if isinstance(kernel, (ContractionKernel, WindowKernel)) else kernel
 
 
 def _is_open(instr: Instr) -> bool:

@@ -106,6 +106,7 @@ class _Canonical:
                 low=self.sizes(kernel.low),
                 x_strides=self.sizes(kernel.x_strides),
                 other_strides=self.sizes(kernel.other_strides),
+                epilogue=tuple(map(self.instr, kernel.epilogue)),
             )
         if isinstance(kernel, ScatterKernel):
             return kernel._replace(

@@ -151,7 +151,7 @@ class _Writer:
             return entry
         kept = [reg(size) for size in keep.size_exprs]
         place = launch.args.index(KEPT)
-        return [*entry, [place, keep.operand, self._symbol(keep.symbol), kept, reg(keep.chunks), reg(keep.bytes)]]
+        return [*entry, [place, keep.operand, self._symbol(keep.symbol), kept, reg(keep.chunks), reg(keep.bytes), reg(0)]]
 
     def _slot(self, entry: list[object]) -> int:
         self.slots.append(entry)

@@ -195,7 +195,7 @@ class _Printer:
     def __init__(self, step: KernelStep) -> None:
         kernel = step.kernel
         self.step = step
-        self.body: Sequence[Instr] = kernel.epilogue if isinstance(kernel, ContractionKernel) else kernel.body
+        self.body: Sequence[Instr] = kernel.epilogue if isinstance(kernel, (ContractionKernel, WindowKernel)) else kernel.body
         self.uses = [0] * len(self.body)
         for instr in self.body:
             for i in instr.inputs:
@@ -229,7 +229,7 @@ class _Printer:
             read = [self._name(i) for i, operand in enumerate(kernel.operands) if operand.role == "in"]
             results.append(f"{kernel.function.rpartition('_')[0]}({', '.join(read)})")
         elif isinstance(kernel, WindowKernel):
-            results.append(f"window_{kernel.op}({self._name(0)}, {self._name(1)})")
+            results.append((self.texts or [self._sums()])[-1][0])
         if len(results) > 1 or (results and "=" in results[0].split("(")[0]):
             results = [", ".join(results)]
         return "; ".join([*self.lines, *results])
@@ -261,12 +261,17 @@ class _Printer:
         if instr.op in ("size", "index"):
             return (str(attr) if instr.op == "size" else f"i{attr}"), True
         if instr.op == "accumulator":
-            return f"{self._name(0)} @ {self._name(1)}", False
+            return self._sums()
         if instr.op == "philox":
             return "random()", True
         if instr.op == "reduce":
             return f"{attr}({self.texts[instr.inputs[0]][0]})", True
         return self._scalar(instr)
+
+    def _sums(self) -> tuple[str, bool]:
+        """What a contraction or sums over windows end in."""
+        kernel, (x, other) = self.step.kernel, (self._name(i) for i in range(2))
+        return (f"window_{kernel.op}({x}, {other})", True) if isinstance(kernel, WindowKernel) else (f"{x} @ {other}", False)
 
     def _scalar(self, instr: Instr) -> tuple[str, bool]:
         if instr.op == "cast":

@@ -220,3 +220,26 @@ def test_what_is_no_index_is_refused(index, error):
     for function in (f, dg.static(f)):
         with pytest.raises(TypeError, match=error):
             function(dg.tensor([3.0, 4.0]), dg.tensor([0.5, 1.0]))
+
+
+def test_rows_whose_sizes_only_a_turn_knows_are_refused():
+    """In dynamic mode such rows may differ in size, and stacking them is an error then."""
+
+    def rows(x, n):
+        found, i = [], dg.tensor(0)
+        while i < n:
+            found.append(x[i : i + 1])
+            i = i + 1
+        return dg.stack(found)
+
+    def sized(x, n):
+        found, i = [], dg.tensor(0)
+        while i < n:
+            found.append(x[i : i + 1].reshape(1))
+            i = i + 1
+        return dg.stack(found)
+
+    x, n = dg.arange(5.0), dg.tensor(3)
+    with pytest.raises(dg.errors.CaptureError, match="grows by a tensor whose sizes only each turn"):
+        dg.static(rows)(x, n)
+    assert dg.static(sized)(x, n).equal(rows(x, n))

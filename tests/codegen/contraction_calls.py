@@ -78,7 +78,7 @@ def chunk_count(c: np.ndarray, chunk: tuple[int, int]) -> int:
 def new_status(stop: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """The status words of a launch and the interrupt flag they point to."""
     flag = np.array([stop], np.int32)
-    return np.array([0, 0, 0, flag.ctypes.data], np.int64), flag
+    return np.array([0, 0, 0, flag.ctypes.data, 0], np.int64), flag
 
 
 def product(

@@ -70,7 +70,7 @@ class Loaded:
         scratch = Guarded.make(bytes(evaluate(launch.scratch, sizes)))
         args = (ctypes.c_void_p * max(1, len(launch.args)))(*(pointers[i] for i in launch.args))
         packed = (ctypes.c_int64 * max(1, len(values)))(*values)
-        status = (ctypes.c_int64 * 4)()
+        status = (ctypes.c_int64 * 5)()
         entry = self.entry(launch.symbol)
         cuts = sorted({round(i * chunks / splits) for i in range(splits + 1)})
         for begin, end in zip(cuts, cuts[1:]):

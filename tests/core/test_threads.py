@@ -531,3 +531,34 @@ def test_pieces_of_a_loop_begin_at_multiples_of_its_grain(chunks: int) -> None:
     begins = np.flatnonzero(ends)
     assert len(begins) > 4 and begins[0] == 0 and not (begins % 7).any()
     assert ends[begins].tolist() == [*begins[1:].tolist(), chunks]
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors")
+def test_nobody_waits_for_a_thread_that_has_not_come() -> None:
+    """Where others keep the processors busy, a worker comes milliseconds late: small jobs are done before, by their caller."""
+    source = """
+import os, subprocess, sys, time
+import duograph as dg
+
+x = dg.ones(150_000)
+def seconds(threads):
+    dg.set_num_threads(threads)
+    start = time.perf_counter()
+    for _ in range(300):
+        dg.exp(x)
+    return time.perf_counter() - start
+
+seconds(2)
+for thread in map(int, os.listdir("/proc/self/task")):
+    if thread != os.getpid():
+        os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
+busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in os.sched_getaffinity(0)]
+try:
+    time.sleep(0.5)
+    print(min(seconds(2) / seconds(1) for _ in range(3)))
+finally:
+    for process in busy:
+        process.kill()
+"""
+    ratio = float(subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True).stdout)
+    assert ratio < 8

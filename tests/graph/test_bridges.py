@@ -58,6 +58,8 @@ def test_mistakes(graph):
     v = tf.Variable(1.0, name="v")
     with pytest.raises(GraphError, match="'v' has its value in a session"):
         graph.as_function(x, x * v)
+    with pytest.raises(GraphError, match="'loss' is made by Python after a run"):
+        graph.as_function(x, [x, tf.summary.scalar("loss", x)])
     with pytest.raises(ArgumentError, match="takes 1 tensors, got 2"):
         graph.as_function(x, x * 2.0)(dg.tensor(1.0), dg.tensor(2.0))
     with pytest.raises(GraphError, match="placeholder"):

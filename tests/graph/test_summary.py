@@ -259,7 +259,7 @@ def test_mistakes_are_named(tmp_path):
     with tf.summary.FileWriter(tmp_path) as writer:
         with pytest.raises(ArgumentError, match="add_summary: s:0 is a tensor of the graph"):
             writer.add_summary(scalar)
-        with pytest.raises(GraphError, match="export_meta_graph: graphs cannot be written"):
+        with pytest.raises(GraphError, match="add_meta_graph: graphs that can be read again"):
             writer.add_meta_graph("m")
 
 

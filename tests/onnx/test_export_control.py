@@ -87,3 +87,11 @@ COUNT, OTHER = dg.tensor(2), dg.tensor(3)
 )
 def test_programs(program, args, others):
     round_trip(program, args, others)
+
+
+@pytest.mark.parametrize("program", [branch, grown, collected, nested, left_early, chosen])
+def test_programs_are_programs_again(program):
+    args = (ROWS, COUNT)[: 1 if program in (branch, chosen) else 2]
+    loaded = dg.onnx.load(dg.onnx.export(program, args).model_proto)
+    loaded(*args)  # a warning says where no program can be made
+    assert loaded.program.captures == 1

@@ -1,6 +1,7 @@
 """What programs leave behind, in files: training steps with state as pairs, gradients, numbers that stay open."""
 
 import json
+import random
 import subprocess
 import sys
 
@@ -70,18 +71,43 @@ def test_buffers_that_are_written():
     assert dg.onnx.export(model, dg.randn(4, 3)).model_proto.graph.node[0].op_type == "BatchNormalization"
 
 
-def test_a_python_number_that_changes_is_refused():
-    class Counted(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.count = 1.0
+class Counted(nn.Module):
+    """Python numbers that change from call to call."""
 
+    def __init__(self):
+        super().__init__()
+        self.count, self.rate, self.name = 1, 2.5, "a"
+        self.settings = {"decay": 0.5}
+
+    def forward(self, x):
+        self.count += 1
+        self.rate = self.rate * self.settings["decay"] + self.count
+        return x * self.count + self.rate
+
+
+def test_a_python_number_that_changes_is_state(tmp_path):
+    path, model = tmp_path / "counted.onnx", Counted()
+    dg.onnx.export(model, dg.ones(2), path)
+    made = onnx.load(path)
+    onnx.checker.check_model(made, full_check=True)
+    pairs = metadata(made, "state")
+    assert pairs == {"count": "count.next", "rate": "rate.next"}
+    session, state = session_of(path), {}
+    names = [output.name for output in session.get_outputs()]
+    for _ in range(4):
+        found = dict(zip(names, session.run(None, {"x": np.ones(2, np.float32), **state})))
+        np.testing.assert_allclose(found["output"], model(dg.ones(2)).numpy(), rtol=1e-6)
+        state = {before: found[after] for before, after in pairs.items()}
+
+
+def test_a_python_number_that_changes_as_no_file_can_is_refused():
+    class Odd(Counted):
         def forward(self, x):
-            self.count += 1.0
-            return x * self.count
+            self.rate = self.rate % 0.3
+            return x * self.rate
 
-    with pytest.raises(dg.errors.GraphError, match="count is a Python number that the function computes with and changes"):
-        dg.onnx.export(Counted(), dg.ones(2))
+    with pytest.raises(dg.errors.GraphError, match="rate is a Python number that the function computes with and changes"):
+        dg.onnx.export(Odd(), dg.ones(2))
 
 
 def test_a_call_of_python_is_refused_with_its_line():
@@ -98,6 +124,26 @@ def test_a_call_of_python_is_refused_with_its_line():
     assert "look(x)" in str(error.value)
 
 
+def test_a_number_that_python_draws_is_refused_with_its_line():
+    def program(x):
+        for _ in range(random.randint(1, 3)):
+            x = x * 2
+        return x
+
+    with pytest.raises(dg.errors.GraphError, match="calls Python \\(randint\\)") as error:
+        dg.onnx.export(program, dg.ones(2))
+    assert "random.randint(1, 3)" in str(error.value)
+
+
+def test_sizes_that_follow_from_others_stay_open():
+    made = dg.onnx.export(lambda a, b: a + b, (dg.ones(2), dg.ones(2)), dynamic_axes={"a": {0: "n"}, "b": {0: "m"}}).model_proto
+    assert {value.type.tensor_type.shape.dim[0].dim_param for value in made.graph.input} == {"n"}
+    with pytest.warns(UserWarning, match="for one value of n"):
+        dg.onnx.export(lambda x: x * len(range(x.shape[0])), dg.ones(2), dynamic_axes={"x": {0: "n"}})
+    with pytest.warns(UserWarning, match=r"holds where m\*n == 4"):
+        dg.onnx.export(lambda x: x if x.numel() == 4 else x * 2, dg.ones(2, 2), dynamic_axes={"x": {0: "n", 1: "m"}})
+
+
 def test_prints_and_assertions_are_nodes_that_any_runtime_runs(tmp_path):
     @dg.static
     def program(x):
@@ -111,7 +157,7 @@ def test_prints_and_assertions_are_nodes_that_any_runtime_runs(tmp_path):
     onnx.checker.check_model(made, full_check=True)
     assert {f.name for f in made.functions} == {"Print1", "Raise0"}
     (say,) = (node for node in made.graph.node if node.op_type == "Print1")
-    assert say.attribute[0].s == b"total {0}"
+    assert {x.name: x.s for x in say.attribute} == {"text": b"total {0!s}", "end": b"\n"}
     np.testing.assert_array_equal(outputs_of(path, dg.ones(2))[0], [2.0, 2.0])
     program.save(path, dg.ones(2), prints=False)
     assert not onnx.load(path).functions

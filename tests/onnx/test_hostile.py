@@ -174,7 +174,7 @@ def test_onnx_itself_is_an_extra(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(dg.errors.ArgumentError, match=r"pip install duograph\[onnx\]"):
+    with pytest.raises(dg.errors.ArgumentError, match=r'pip install "duograph\[onnx\]"'):
         dg.onnx.load(b"")
     monkeypatch.undo()
     assert onnx

@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 import duograph as dg
@@ -168,3 +169,19 @@ def test_sizes_that_only_the_run_knows_in_reshape_and_loop():
     total, kept = f(dg.tensor([1.0, -2.0, 3.0]), dg.tensor([True, False, True]))
     assert (total.item(), kept.tolist()) == (2.0, [1.0, 3.0])
     assert len(f.program.entries) == 1
+
+
+def test_slices_whose_ends_only_a_run_knows():
+    text = (
+        HEADER
+        + """g (float[N,4] x) => (float[M,4] y) <int64[1] zero = {0}, int64[1] two = {2}, float least = {0.0}>
+        { positive = Greater(x, least) ones = Cast<to = 7>(positive) count = ReduceSum<keepdims = 0>(ones)
+          end = Unsqueeze(count, zero) start = Sub(end, two) y = Slice(x, start, end) }"""
+    )
+    proto = onnx.parser.parse_model(text)
+    model = dg.onnx.load(proto)
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    for shift in (1, 3, 9, 16, 19, 30):
+        x = np.arange(20, dtype=np.float32).reshape(5, 4) - shift
+        np.testing.assert_array_equal(model(x).numpy(), session.run(None, {"x": x})[0])
+    assert model.program.captures == 1

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 import duograph as dg
 from benchmarks.exported_models import NAMES, exported
+from duograph import nn
 from duograph.errors import ArgumentError
 
 
@@ -96,6 +97,53 @@ def test_branch_and_loop(tmp_path):
     assert len(static.signatures()) == 1
 
 
+def composites(x, y):
+    """Operators that ONNX does not have."""
+    x = dg.silu(x) + dg.nn.functional.smooth_l1_loss(x, y, beta=0.5)
+    x = dg.nn.functional.rms_norm(x, (4,))
+    x = dg.logaddexp(x, y).diff(dim=1, prepend=x[:, :1])
+    return dg.nn.functional.glu(x) * dg.logsumexp(x, 1, keepdim=True), x
+
+
+def test_operators_that_onnx_lacks_are_the_calls_that_they_were(tmp_path):
+    path, args = tmp_path / "composites.py", (dg.randn(3, 4), dg.randn(3, 4))
+    dg.static(composites).to_python(path, *args)
+    text = path.read_text()
+    for call in (
+        "dg.silu(x)",
+        "dg.smooth_l1_loss(x, y, beta=0.5)",
+        "dg.rms_norm(add, (4,))",
+        "dg.logaddexp(",
+        "dg.glu(",
+        ", 1, True)",
+    ):
+        assert call in text
+    assert "self.call_" not in text and "op." not in text
+    well_formed(path)
+    static = dg.static(module_of(path))
+    for made in (module_of(path)(*args), static(*args)):
+        for ours, theirs in zip(made, composites(*args), strict=True):
+            np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-6)
+    assert kernels(static.explain(*args)) == kernels(dg.static(composites).explain(*args))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "3",
+        '{"operator": "silu"}',
+        '{"operator": "save", "arguments": {}}',
+        '{"operator": "silu", "arguments": {"x": {"input": 7}}}',
+    ],
+)
+def test_calls_in_metadata_that_are_none_are_passed_over(text):
+    model = dg.onnx.export(dg.silu, dg.ones(2)).model_proto
+    (row,) = [row for row in model.graph.node[0].metadata_props if row.key == "duograph.call"]
+    row.value = text
+    np.testing.assert_allclose(dg.onnx.load(model)(dg.ones(2)).numpy(), dg.silu(dg.ones(2)).numpy(), rtol=1e-6)
+
+
 def test_trainable_weights_of_a_module(tmp_path):
     path = tmp_path / "net.py"
     model = dg.nn.Sequential(dg.nn.Linear(3, 4), dg.nn.Tanh(), dg.nn.Linear(4, 2))
@@ -126,11 +174,13 @@ def test_scan_and_loop_with_rows(tmp_path):
     well_formed(path)
     net = module_of(path)
     static = dg.static(net)
-    for x, n in ((dg.randn(3, 2), dg.tensor(6)), (dg.randn(1, 2), dg.tensor(5))):
+    for x, n in ((dg.randn(3, 2), dg.tensor(6)), (dg.randn(1, 2), dg.tensor(5)), (dg.randn(3, 2), dg.tensor(0))):
         expected = loaded(x, n)
         for made in (net(x, n), static(x, n)):
             for ours, theirs in zip(made, expected, strict=True):
+                assert ours.shape == theirs.shape
                 np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5)
+    assert net(dg.zeros(0, 2), dg.tensor(0))[1].shape == (0, 2)
 
 
 def test_functions_with_attributes(tmp_path):
@@ -162,6 +212,24 @@ HOSTILE = [
     "a_b",
     "None",
 ]
+
+
+def test_long_lines_of_the_source_are_cut_without_a_blank(tmp_path):
+    """A model's text is cut at 120 characters, which may be just behind a blank."""
+    nodes = []
+    for length in range(115, 125):
+        nodes.append(helper.make_node("Sin", [nodes[-1].output[0] if nodes else "x"], [f"y{length}"]))
+        row = nodes[-1].metadata_props.add()
+        row.key, row.value = "duograph.line", "x" * length + " and what follows"
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes, "sines", [value("x", TensorProto.FLOAT, [2])], [value("y124", TensorProto.FLOAT, [2])]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    path = tmp_path / "sines.py"
+    dg.onnx.load(model).to_python(path)
+    assert path.read_text().count("# xxx") == 10
+    well_formed(path)
 
 
 def test_hostile_names(tmp_path):
@@ -202,3 +270,29 @@ def test_attributes_that_are_no_names(tmp_path):
 def test_other_paths(tmp_path):
     with pytest.raises(ArgumentError, match="no name of a Python file"):
         dg.onnx.to_python(dg.static(dg.sin), tmp_path / "sin.txt", dg.ones(2))
+
+
+def test_a_training_step_keeps_its_state(tmp_path):
+    net = nn.Linear(3, 1)
+    optimizer = dg.optim.Adam(net.parameters(), lr=0.1)
+
+    @dg.static
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(net(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    x, y = dg.randn(8, 3), dg.randn(8, 1)
+    step(x, y)
+    step.to_python(tmp_path / "step.py", x, y)
+    space = {"__file__": str(tmp_path / "step.py"), "__name__": "step"}
+    exec(compile((tmp_path / "step.py").read_text(), tmp_path / "step.py", "exec"), space)
+    dynamic, other = space["Step"](), space["Step"]()
+    static = dg.static(other)
+    for _ in range(3):
+        want = step(x, y).item()
+        assert dynamic(x, y).item() == pytest.approx(want, rel=1e-5) and static(x, y).item() == pytest.approx(want, rel=1e-5)
+    np.testing.assert_allclose(dynamic.weight.grad.numpy(), net.weight.grad.numpy(), rtol=1e-4, atol=1e-6)
+    assert "weight_exp_avg" in dict(dynamic.named_buffers())  # `weight` is a tensor: no module

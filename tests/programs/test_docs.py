@@ -28,4 +28,4 @@ def test_program_of_the_page(number, tmp_path):
 
 
 def test_there_are_programs():
-    assert len(PROGRAMS) == 17
+    assert len(PROGRAMS) == 19

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -188,3 +189,42 @@ def test_panels_go_with_their_parameter() -> None:
     del layer, calls
     gc.collect()
     assert before - _allocated() >= 2 * size
+
+
+@pytest.mark.parametrize("mode", [0, 1], ids=["dynamic", "static"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_kernels_that_are_walked(stride: int, mode: int) -> None:
+    dg.manual_seed(0)
+    layer, x = dg.nn.ConvTranspose2d(40, 64, 4, stride, 1), dg.randn(2, 40, 12, 13)
+    run = [layer, dg.static(layer)][mode]
+    with dg.no_grad():
+
+        def expected() -> Any:
+            weight, bias = layer.weight.detach().clone(), layer.bias.detach().clone()
+            return dg.nn.functional.conv_transpose2d(x, weight, bias, stride, 1)
+
+        before = _allocated()
+        for _ in range(RUNS):
+            assert run(x).equal(expected())
+        assert _allocated() - before >= layer.weight.nbytes
+        layer.weight[3].mul_(2.0)
+        for _ in range(RUNS):
+            assert run(x).equal(expected())
+
+
+def test_weights_of_a_loaded_model() -> None:
+    pytest.importorskip("onnx")
+    layer, x = dg.nn.Linear(300, 400), dg.randn(64, 300)
+    with tempfile.TemporaryDirectory() as folder:
+        dg.onnx.export(layer, (x,), f"{folder}/layer.onnx")
+        model = dg.onnx.load(f"{folder}/layer.onnx")
+        weight = next(value for value in model.buffers() if value.ndim == 2)
+        before = _allocated()
+        for _ in range(RUNS):
+            np.testing.assert_allclose(model(x).detach().numpy(), layer(x).detach().numpy(), rtol=1e-5, atol=1e-5)
+        assert _allocated() - before >= weight.nbytes
+        with dg.no_grad():
+            weight.mul_(2.0)
+            layer.weight.mul_(2.0)
+        for _ in range(RUNS):
+            np.testing.assert_allclose(model(x).detach().numpy(), layer(x).detach().numpy(), rtol=1e-5, atol=1e-5)

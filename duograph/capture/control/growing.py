@@ -363,14 +363,18 @@ def _check_any(builder: CaptureBuilder, rows: Rows, name: str) -> None:
 
 
 def whole(builder: CaptureBuilder, items: Any, name: str) -> Any:
-    """The stack whose rows a list holds, in order and all of them; None if it is another list. For `stack` or `cat`."""
+    """The stack whose rows a list holds, in order and all of them; None if it is another list. For `stack` or `cat`.
+
+    They raise where there are no rows; without a name nothing does.
+    """
     if not isinstance(items, (list, tuple)) or not items:
         return None
     if grows(items):
         rows = joined(builder, items)
         if not isinstance(rows.like, core.Tensor):
             return None
-        _check_any(builder, rows, name)
+        if name:
+            _check_any(builder, rows, name)
         return rows.stacks[0]
     first = builder.rows.get(id(items[0]))
     if first is None or first[2] != len(items):
@@ -405,6 +409,16 @@ def joining(builder: CaptureBuilder, function: Any) -> Callable[..., Any] | None
         return moved.reshape((*shape[:at], shape[at] * shape[at + 1], *shape[at + 2 :])).clone()
 
     return join
+
+
+def stacking(builder: CaptureBuilder, function: Any) -> Callable[..., Any]:
+    """A function of a list that stacks it, whose other arguments say what it gives for no rows."""
+
+    def stack(rows: Any, *others: Any) -> Any:
+        found = whole(builder, rows, "") if grows(rows) else None
+        return function(settled(rows), *others) if found is None else found.clone()
+
+    return stack
 
 
 def whole_arguments(function: Any, call: Callable[..., Any]) -> Callable[..., Any]:

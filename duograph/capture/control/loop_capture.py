@@ -12,6 +12,7 @@ from duograph.errors import CaptureError, Error
 from duograph.ir.builder import current
 from duograph.ir.effects import has_effects
 from duograph.ir.graph import Value
+from duograph.ir.late import makes
 from duograph.ops.tracing import wrap
 
 from ..memory.layouts import LayoutsOfTurns
@@ -24,7 +25,7 @@ from .changing_sizes import Carried, ChangingSizes
 from .containers import Containers, same_items
 from .control import UNBOUND, Thunk, Variables, decides, deciding
 from .growing import Rows, extend, tensors_of
-from .handed_boxes import COUNTER
+from .handed_boxes import COUNTER, inner_sizes
 from .loop_node import Loop
 from .loop_state import FirstTurnDiffers, LoopState, NotALoop, TestActs
 from .merge import common_type, is_number, is_synthetic, leaves, rebuild, refuse, same, same_structure, type_of
@@ -288,8 +289,15 @@ class LoopCapture:
     def _check_appended(self, region: Region, tensors: dict[str, Any], after: dict[str, Any]) -> None:
         """What a turn appends must not be memory that later turns write; memory that lives on is noted."""
         builder = self.builder
+        late = {symbol for node in region.nodes for symbol in makes(node)}
         self.lenders = []  # of each appended tensor: tensors from outside, and variables, that lie on its memory
         for item, stacked in ((t, type(x) is Rows) for _, new in self.state.growing for x in new for t in tensors_of([x])):
+            if not stacked and inner_sizes(builder.read(item).shape, late):
+                raise CaptureError(
+                    "static: a list grows by a tensor whose sizes only each turn of the loop knows",
+                    hint="append tensors of one size: .reshape(size) says which",
+                    location=user_location(),
+                )
             cells = builder.aliases.beneath(region, item) if stacked else dict([builder.aliases.storage(region, item)])
             outer = [root for cell, root in cells.items() if not region.holds(cell.born)]
             on = [path for path in self.carried if self._is_on(self._leaf(after, path), cells)]

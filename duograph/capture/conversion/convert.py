@@ -8,7 +8,7 @@ import operator
 import random
 import types
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from duograph import _core as core
 from duograph._recorded import state
@@ -18,7 +18,7 @@ from duograph.ir.builder import current
 from duograph.ops.definition import REGISTRY
 
 from ..control.control import ControlFlow
-from ..control.growing import joining, length_of, whole_arguments
+from ..control.growing import joining, length_of, stacking, whole_arguments
 from ..control.sequences import enumerate_of, range_of, reversed_of, zip_of
 from ..outside.callbacks import HostCallback
 from ..outside.host import host_number
@@ -239,7 +239,7 @@ def _sees_growing(function: Any) -> bool:
     """Whether it is user code, or a builtin that knows what a growing list is."""
     kind = type(function)
     if kind is types.FunctionType:
-        return is_user_file(function.__code__.co_filename)
+        return is_user_file(function.__code__.co_filename) or getattr(function, "stacks_rows", False)
     if kind is types.MethodType:
         return _sees_growing(function.__func__)
     if isinstance(function, type):
@@ -261,6 +261,8 @@ def _callee(recorder: Recorder, function: Any) -> Any:
     if said is not None:
         return said
     if kind is types.FunctionType:
+        if getattr(function, "stacks_rows", False):
+            return stacking(cast(Any, current()), function)
         if not is_user_file(function.__code__.co_filename):
             wrapper = wrapped_by_library(recorder, function)
             if wrapper is not None:

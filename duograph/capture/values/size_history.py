@@ -144,12 +144,12 @@ def argument_leaves(values: Sequence[Any], names: Sequence[str]) -> tuple[list[t
         if type(value) is int or type(value) is float:
             numbers.append((name, value))
         elif type(value) is list or isinstance(value, tuple):
-            items = value
+            items = enumerate(value)
         elif type(value) is dict:
-            items = value.values()
+            items = value.items()
         elif (fields := dataclass_fields(value)) is not None and hasattr(value, "__dict__"):
-            items = [getattr(value, f) for f in fields]
-        for i, item in enumerate(items):
+            items = [(f, getattr(value, f)) for f in fields]
+        for i, item in items:
             visit(item, f"{name}_{i}" if name else "", root)
 
     for value, name in zip(values, names):

@@ -47,15 +47,22 @@ class LaterText:
         """What the text is made of, for the run to give."""
         return [part[0] for part in self.parts if not isinstance(part, str)]
 
-    def writer(self) -> Any:
+    def writer(self) -> TextWriter:
         """A function from those values, as they are in a run, to the text."""
-        frame = [part if isinstance(part, str) else part[1:] for part in self.parts]
+        return TextWriter([part if isinstance(part, str) else part[1:] for part in self.parts])
 
-        def write(*values: Any) -> str:
-            given = iter(values)
-            return "".join(part if isinstance(part, str) else _formatted(next(given), *part) for part in frame)
 
-        return write
+class TextWriter:
+    """A function from values to a text; `frame` is strings and (conversion, format) pairs."""
+
+    __slots__ = ("frame",)
+
+    def __init__(self, frame: list[Any]) -> None:
+        self.frame = frame
+
+    def __call__(self, *values: Any) -> str:
+        given = iter(values)
+        return "".join(part if isinstance(part, str) else _formatted(next(given), *part) for part in self.frame)
 
 
 def _parts(text: Any) -> tuple[Any, ...]:

@@ -48,8 +48,11 @@ class Courses:
 
     def __init__(self, f: TileFunction, words: dict[str, str], at: str, steps: str, block: Value) -> None:
         self.f, self.words, self.at, self.steps, self.block = f, words, at, steps, block
-        with f.loop(0, SLOTS) as slot:
-            f.store("i64", -1, self._slot(slot))
+
+    def begin(self) -> None:
+        """None is made yet."""
+        with self.f.loop(0, SLOTS) as slot:
+            self.f.store("i64", -1, self._slot(slot))
 
     def rows_of(self, number: Value) -> str:
         """Which rows of taps pixel row ``number`` goes through: the first one, and 2**32 times the last one and 1."""

@@ -8,6 +8,7 @@ element is the chain that it is in `block`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -28,10 +29,11 @@ from duograph.codegen.contraction.direct_tile import (
 )
 from duograph.codegen.contraction.driver import ABI, stop_flag
 from duograph.codegen.contraction.epilogue import PARAMETERS as EPILOGUE
+from duograph.codegen.contraction.keep import KEEP
 from duograph.codegen.contraction.pack import PACK_B, add_packers
 from duograph.codegen.contraction.shape import BLOCK_UNIT, TileFunction, TileShape, next_heights
 from duograph.codegen.contraction.spread import WalkedDims
-from duograph.codegen.kernel import Extent
+from duograph.codegen.kernel import STATUS_BEGUN, Extent
 from duograph.codegen.llvm import Module, Value
 from duograph.ir.dim import ceildiv
 
@@ -47,6 +49,7 @@ HEADER = (
     *("panel", "group", "strip", "course", "triples", "tap_rows", "image_rows", "row_step", "row_hole", "row_low"),
     *("row_high", "rows_back", "spared", "epilogue", "kept", "k_dims", "pixel_dims", "w_dims"),
 )
+KEEP_HEADER = ("kernels", "k", "w_kernel", "panel", "w_dims")  # then k in a kernel, as above
 DIM = 16
 _HEIGHTS = "direct_heights"
 _STEPS, _SOME_STEPS = 16, "<16 x i32>"
@@ -63,8 +66,8 @@ def behind_panels(shape: TileShape) -> int:
 
 
 def before_panels(shape: TileShape, k: Extent) -> Extent:
-    """Scratch for sums and steps."""
-    return sums_bytes(shape) + ceildiv(k * STEP_BYTES, LINE) * LINE
+    """Scratch for sums, the panels at hand and steps."""
+    return sums_bytes(shape) + LINE + ceildiv(k * STEP_BYTES, LINE) * LINE
 
 
 def add_narrow_direct(module: Module, shape: TileShape) -> None:
@@ -81,19 +84,28 @@ def add_direct(module: Module, shape: TileShape) -> None:
     heights = next_heights(shape, shape.all_heights)
     module.table(_HEIGHTS, "i64", [str(rows) for rows in heights], align=8)
     _add_run(module, shape, len(heights) - 1)
+    _add_keep(module, shape)
 
 
 class _Panels:
-    """The panels of the group at hand, packed or kept, and how far those of the next one are prefetched."""
+    """The panels of the group at hand, packed or kept, and how far those of the next one are prefetched.
 
-    def __init__(self, f: TileFunction, words: dict[str, str], source: str, walk: WalkedDims, scratch: str) -> None:
+    Which these are is noted in scratch, in the line ``notes``, from call to call.
+    """
+
+    def __init__(self, f: TileFunction, words: dict[str, str], source: str, walk: WalkedDims, notes: str, scratch: str) -> None:
         self.f, self.w, self.source, self.k, self.scratch = f, words, source, walk, scratch
         self.row = f.mul(words["w_kernel"], f.shape.size)
-        self.group = f.variable("i64", -1)
-        self.at, self.coming, self.end = (f.variable("ptr", scratch) for _ in range(3))
+        self.group, self.at, self.coming, self.end = (f.gep(notes, 8 * i) for i in range(4))
         none = f.icmp("eq", words["kept"], 0)
         given = f.load("ptr", f.gep("%args", words["kept"], 8))
         self.kept = str(f.select(none, "null", given, "ptr"))
+
+    def begin(self) -> None:
+        """No group is at hand."""
+        self.f.store("i64", -1, self.group)
+        for place in (self.at, self.coming, self.end):
+            self.f.store("ptr", self.scratch, place)
 
     def enter(self, group: Value) -> str:
         """The panels of a group, which are packed unless they are there."""
@@ -135,22 +147,7 @@ class _Panels:
         f.store("ptr", f.gep(self.source, f.mul(last, self.row)), self.end)
 
     def _pack_panel(self, source: str, target: str, columns: Value) -> None:
-        """One panel, piece by piece of what lies side by side in a kernel, or at one distance."""
-        f, row_bytes = self.f, self.f.shape.vectors * self.f.shape.vector_bytes
-
-        def piece(offset: str, at: str, count: Value) -> None:
-            place, out = f.gep(source, offset), f.gep(target, f.mul(at, row_bytes))
-            values: list[Value] = [place, self.k.step, self.row, out, self.w["panel"], count, columns]
-            arguments = [(type, value) for (type, _), value in zip(PACK_B, values)]
-            beside, apart, done = f.label("beside"), f.label("apart"), f.label("packed")
-            f.cond_br(f.icmp("eq", self.k.step, f.shape.size), beside, apart)
-            for label, name in ((beside, "pack_columns"), (apart, "pack_any")):
-                f.place(label)
-                f.call(name, arguments)
-                f.br(done)
-            f.place(done)
-
-        self.k.runs(0, self.w["k"], piece)
+        _pack_panel(self.f, self.k, self.w["k"], [self.row, target, self.w["panel"], columns], source)
 
     def walk(self, idle: str) -> list[Value]:
         """What a tile prefetches, a line with each k; it stays where it is when all is done."""
@@ -160,6 +157,43 @@ class _Panels:
         step = f.select(busy, LINE, 0)
         f.store("ptr", f.gep(coming, f.mul(step, self.w["k"])), self.coming)
         return [f.select(busy, coming, idle, "ptr"), step]
+
+
+def _pack_panel(f: TileFunction, walk: WalkedDims, k: Value, panel: Sequence[Value], source: str) -> None:
+    """One panel, piece by piece of what lies side by side in a kernel, or at one distance. ``panel``: bytes from kernel to
+    kernel, the place, its bytes, how many kernels."""
+    row, target, size, columns = panel
+    row_bytes = f.shape.vectors * f.shape.vector_bytes
+
+    def piece(offset: str, at: str, count: Value) -> None:
+        place, out = f.gep(source, offset), f.gep(str(target), f.mul(at, row_bytes))
+        values: list[Value] = [place, walk.step, row, out, size, count, columns]
+        arguments = [(type, value) for (type, _), value in zip(PACK_B, values)]
+        beside, apart, done = f.label("beside"), f.label("apart"), f.label("packed")
+        f.cond_br(f.icmp("eq", walk.step, f.shape.size), beside, apart)
+        for label, name in ((beside, "pack_columns"), (apart, "pack_any")):
+            f.place(label)
+            f.call(name, arguments)
+            f.br(done)
+        f.place(done)
+
+    walk.runs(0, k, piece)
+
+
+def _add_keep(module: Module, shape: TileShape) -> None:
+    """The function that makes all panels of kernels that are walked, to be kept; its chunks are panels, in order."""
+    f = TileFunction(module, KEEP, ABI)
+    f.shape = shape
+    w = {name: f.load("i64", f.gep("%sizes", 8 * i)) for i, name in enumerate(KEEP_HEADER)}
+    walk = WalkedDims(f, f.gep("%sizes", 8 * len(KEEP_HEADER)), w["w_dims"])
+    source, target = (f.load("ptr", f.gep("%args", 8 * i)) for i in range(2))
+    row = f.mul(w["w_kernel"], shape.size)
+    with f.loop("%begin", "%end") as panel:
+        kernel = f.mul(panel, shape.width)
+        columns = f.umin(f.sub(w["kernels"], kernel), shape.width)
+        place = [row, f.gep(target, f.mul(panel, w["panel"])), w["panel"], columns]
+        _pack_panel(f, walk, w["k"], place, f.gep(source, f.mul(kernel, row)))
+    module.add(f)
 
 
 def _add_run(module: Module, shape: TileShape, most: int) -> None:
@@ -172,14 +206,20 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
     of_pixels = f.gep(of_k, f.mul(w["k_dims"], DIM))
     pixels = WalkedDims(f, of_pixels, w["pixel_dims"])
     of_kernel = WalkedDims(f, f.gep(of_pixels, f.mul(w["pixel_dims"], DIM)), w["w_dims"])
-    sums, steps = "%scratch", f.gep("%scratch", sums_bytes(shape))
-    _fill_all_steps(f, of_k, w["k_dims"], w["k"], steps)
+    sums, notes = "%scratch", f.gep("%scratch", sums_bytes(shape))
+    steps = f.gep(notes, LINE)
     lines = f.ceildiv(f.mul(w["k"], STEP_BYTES), LINE)
     at_courses = f.gep(steps, f.mul(lines, LINE))
-    packed = _Panels(f, w, kernels, of_kernel, f.gep(at_courses, f.mul(w["course"], SLOTS)))
+    packed = _Panels(f, w, kernels, of_kernel, notes, f.gep(at_courses, f.mul(w["course"], SLOTS)))
     blocks = f.ceildiv(w["k"], shape.longest_block)
     block = f.and_(f.add(f.ceildiv(w["k"], blocks), BLOCK_UNIT - 1), -BLOCK_UNIT)
     courses = Courses(f, w, at_courses, steps, block)
+    begun = f.gep("%status", 8 * STATUS_BEGUN)
+    with f.when(f.icmp("eq", f.load("i64", begun), 0)):
+        f.store("i64", 1, begun)
+        _fill_all_steps(f, of_k, w["k_dims"], w["k"], steps)
+        packed.begin()
+        courses.begin()
     panels = f.ceildiv(w["kernels"], shape.width)
     strips = f.ceildiv(w["pixels"], w["strip"])
     each = f.mul(w["images"], strips)

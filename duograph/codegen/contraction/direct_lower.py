@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from duograph.codegen.contraction.course import BACK, FORTH, ROW, SLOTS, course_bytes
-from duograph.codegen.contraction.direct import HEADER, NARROW_PART, PART, before_panels, behind_panels, narrow
+from duograph.codegen.contraction.direct import HEADER, KEEP_HEADER, NARROW_PART, PART, before_panels, behind_panels, narrow
 from duograph.codegen.contraction.direct_lines import FEW
 from duograph.codegen.contraction.direct_rows import LEFT, RIGHT
 from duograph.codegen.contraction.epilogue import may_run_hot
-from duograph.codegen.contraction.keep import all_panels
+from duograph.codegen.contraction.keep import KEEP, all_panels
 from duograph.codegen.contraction.parts import TILED, library_name
 from duograph.codegen.contraction.shape import TileShape, panel_bytes
 from duograph.codegen.dtypes import DTYPES
@@ -20,7 +20,9 @@ from duograph.ir.dim import ceildiv, floordiv, known_le, maximum, minimum, produ
 # Of panels, which stay in the second level cache while windows pass by: of few pixels, so that workers pack different ones.
 _GROUP_BYTES, _SMALLER = 768 << 10, 2
 _MANY_PIXELS = 2048
-_STRIP = 64  # pixels, about: what a strip makes is in the first level cache or near it for the epilogue
+# Pixels of a strip, about: what it makes is in the first level cache or near it for the epilogue. Fewer, but so many at least,
+# where there would be fewer chunks than this, for threads to share.
+_STRIP, _SHORTEST, _CHUNKS = 64, 28, 16
 _MOST_OFFSET = 1 << 31
 _MOST_K = 12288  # a panel holds all of k
 # Kernels are packed in each call: it pays where so many pixels share them, and, where they do not lie side by side, if there
@@ -180,8 +182,7 @@ def product_launch(d: Direct, dtype: str, shape: TileShape, args: tuple[int, ...
     many = minimum(floordiv(d.images * d.pixels, _MANY_PIXELS), 1)
     most = floordiv(_GROUP_BYTES, _SMALLER) * (1 + (_SMALLER - 1) * many)
     group = maximum(minimum(floordiv(most, panel), panels), 1)
-    width = d.pixel_walk[-1][0]
-    strip = minimum(width * maximum(floordiv(_STRIP, width), 1), d.pixels)
+    strip = _strip(d, shape, ceildiv(panels, group))
     words: dict[str, Extent] = {
         "images": d.images,
         "kernels": d.kernels,
@@ -208,7 +209,18 @@ def product_launch(d: Direct, dtype: str, shape: TileShape, args: tuple[int, ...
     cost = floordiv(d.images * d.pixels * d.kernels * d.k, 2)
     symbol = f"{library_name(dtype, NARROW_PART if few else PART)}:run"
     scratch = before_panels(shape, d.k) + SLOTS * words["course"] + group * panel + behind_panels(shape)
-    return Launch(symbol, args, sizes, chunks, scratch, cost, whole=True, keep=keep)
+    return Launch(symbol, args, sizes, chunks, scratch, cost, whole=True, grain=1, keep=keep)
+
+
+def _strip(d: Direct, shape: TileShape, groups: Extent) -> Extent:
+    """Pixels in a strip: some rows of an image, or a part of one, which ends with a tile."""
+    width = d.pixel_walk[-1][0]
+    rows = maximum(groups * d.images * floordiv(d.pixels, width), 1)
+    parts = minimum(ceildiv(_CHUNKS, rows), floordiv(width, _SHORTEST))  # of a row
+    several = minimum(maximum(parts - 1, 0), 1)
+    together = maximum(minimum(floordiv(_STRIP, width), floordiv(rows, _CHUNKS)), ceildiv(_SHORTEST, width))
+    part = ceildiv(ceildiv(width, maximum(parts, 1)), shape.rows) * shape.rows
+    return minimum(several * part + (1 - several) * width * together, d.pixels)
 
 
 def _rows_of_taps(d: Direct) -> dict[str, Extent]:
@@ -262,13 +274,19 @@ def _is(*pairs: Extent) -> Extent:
     return holds([pair for a, b in zip(pairs[::2], pairs[1::2]) for pair in ((a, b), (b, a))])
 
 
-def is_keepable(d: Direct) -> bool:
-    """Whether the kernels' panels may be kept: a kernel's elements lie side by side."""
+def _lies_beside(d: Direct) -> bool:
+    """Whether the kernels' panels are those of products: a kernel's elements lie side by side."""
     return len(d.w_walk) == 1 and d.w_walk[0][1] == 1
 
 
-def _keep(d: Direct, dtype: str, shape: TileShape) -> Keep | None:
-    return all_panels(dtype, shape, 0, d.kernels, d.k, 1, d.w_kernel) if is_keepable(d) else None
+def _keep(d: Direct, dtype: str, shape: TileShape) -> Keep:
+    """All panels, to be kept with the kernels."""
+    if _lies_beside(d):
+        return all_panels(dtype, shape, 0, d.kernels, d.k, 1, d.w_kernel)
+    panel, panels = panel_bytes(shape, d.k), ceildiv(d.kernels, shape.width)
+    words = {"kernels": d.kernels, "k": d.k, "w_kernel": d.w_kernel, "panel": panel, "w_dims": len(d.w_walk)}
+    sizes = (*(words[name] for name in KEEP_HEADER), *words_of(d.w_walk))
+    return Keep(0, f"{library_name(dtype, PART)}:{KEEP}", sizes, panels, panels * panel + behind_panels(shape))
 
 
 def images_first(kernel: ContractionKernel) -> ContractionKernel:

@@ -12,7 +12,6 @@ from duograph.codegen.contraction.direct_lower import (
     all_known,
     direct_form,
     images_first,
-    is_keepable,
     pays,
     product_launch,
 )
@@ -150,7 +149,7 @@ class _Lowering:
         shape, kernel = tile_shape(self.dtype, self.target.level), images_first(self.kernel)
         epilogue = self._epilogue(kernel, _Matrix(2, kernel.c_strides))
         args: tuple[int, ...] = (1, 0, 2, *range(3, len(kernel.operands))) if epilogue else (1, 0, 2)
-        args = (*args, KEPT) if is_keepable(form) else args
+        args = (*args, KEPT)
         made = [product_launch(form, self.dtype, shape, args, len(args) if epilogue else 0, few) for few in widths]
         if epilogue is None:
             return made

@@ -24,7 +24,8 @@ _MOST_KERNELS_BY_LINES, _K_PER_TWO_COLUMNS_BY_LINES = 512, 1
 
 
 class Taps(NamedTuple):
-    """The sizes of such a gradient; strides in elements. ``taps``: those side by side, if tiles are made of them, else 0."""
+    """The sizes of such a gradient; strides in elements. ``across``: columns in a row, if there are several
+    rows, ``taps``: those side by side, if tiles are made of them, else 0."""
 
     kernels: Extent
     k: Extent
@@ -38,6 +39,7 @@ class Taps(NamedTuple):
     others: Walk
     other_c: Extent
     c_kernel: Extent
+    across: Extent
     taps: Extent = 0
     apart: Extent = 0
     most: int = 0  # such taps
@@ -73,6 +75,7 @@ def taps_forms(kernel: ContractionKernel, rows: int = max(TAPS)) -> list[Taps]:
         tuple((either(a, c), either(b, d)) for (a, b), (c, d) in zip(dims[1:], dims[:-1])) or ((1, 0),),
         either(1, last),
         d.c_kernel,
+        last if len(dims) > 1 else 0,
     )
     if len(dims) < 2:
         return [by_rows]
@@ -114,6 +117,7 @@ def _facts(t: Taps, dtype: str) -> list[tuple[Extent, Extent]]:
         (t.kernels, _MOST_KERNELS_BY_LINES if by_lines else _MOST_KERNELS),
         (unused * MOST_UNUSED, t.kernels),
         (_FEWEST_ROWS, t.rows * maximum(t.taps, 1)),
+        (t.across, t.k_walk[-1][0]),  # as many pixels as taps in a row: a convolution whose image is small has fewer
         *taps_limits(t, dtype),
     ]
 

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from duograph.codegen.contraction.driver import ABI
+from duograph.codegen.contraction.epilogue import PARAMETERS as EPILOGUE
 from duograph.codegen.contraction.shape import TileFunction, TileShape, tile_shape
 from duograph.codegen.llvm import Module, Value
 from duograph.codegen.target import Target
-from duograph.codegen.windows import rows, taps
+from duograph.codegen.windows import rows, squares, taps
 from duograph.codegen.windows.launch import G_ROWS, HEADER, LINE, PREFIX, X_ROWS
 
 _LEAST_AHEAD = 4096  # bytes: what is nearer comes by itself
@@ -28,6 +29,7 @@ def add_windows(module: Module, dtype: str, target: Target) -> None:
     shape = replace(shape, lanes=LINE // shape.size, vectors=1)  # as wide on all machines: how sums are made depends on it
     rows.add_fill(module, shape)
     taps.add_taps(module, shape)
+    squares.add_squares(module, shape)
     _add_sums(module, shape)
     _add_taps(module, shape)
 
@@ -120,31 +122,98 @@ class _Driver(TileFunction):
 def _add_sums(module: Module, shape: TileShape) -> None:
     f = _Driver(module, shape, "sums")
     w = f.words
-    weights = f.gep("%scratch", w["weights_at"])
-    row_step = f.mul(w["stride1"], f.row_bytes)
-    following = f.umax(f.plane, _LEAST_AHEAD)
+    copy = f.gep("%scratch", w["weights_at"])  # of a kernel whose taps do not lie side by side
+    apart = f.op(f"xor i1 {_lie_beside(f)}, true")
     f.fill_offsets()
+    lines = _Lines(f)
+    ending = _Ending(f)
     with f.loop("%begin", "%end") as chunk:
         image = f.udiv(chunk, w["groups"])
         group = f.sub(chunk, f.mul(image, w["groups"]))
         x = f.gep(f.x, f.offset((image, "x_image"), (group, "x_group")))
         kernels = f.gep(f.other, f.offset((group, "w_group")))
         results = f.gep(f.out, f.mul(f.mul(chunk, w["made"]), f.plane))
-        with f.bands() as (i, many, j, several), f.loop(0, w["read"]) as read:
-            f.fill_band(f.gep(x, f.offset((read, "x_channel"))), i, many, j, several)
-            with f.loop(0, w["made"]) as made:
-                kernel = f.gep(kernels, f.offset((made, "w_made"), (read, "w_read")))
-                with f.over_taps() as (a, b, c, tap):
-                    value = f.load(shape.element, f.gep(kernel, f.offset((a, "w_tap0"), (b, "w_tap1"), (c, "w_tap2"))))
-                    f.store(shape.element, value, f.gep(weights, tap, shape.size))
-                plane = f.gep(results, f.mul(made, f.plane))
-                with f.loop(0, many) as line, f.tap_groups("sums_of") as (tap, function):
-                    at = f.mul(f.add(f.mul(f.add(i, line), w["count1"]), j), f.row)
-                    adds = f.select(f.icmp("eq", f.or_(tap, read), 0), 0, 1)
-                    values = [f.slab(line), row_step, f.gep("%scratch", tap, 8), several, w["count2"]]
-                    values += [*f.ahead(x, "x_group", f.add(i, line), j), following]
-                    f.run(function, taps.SUMS, [*values, f.gep(weights, tap, shape.size), f.gep(plane, at), f.row, adds])
+        with f.bands() as band:
+            with f.loop(0, w["read"]) as read:
+                f.fill_band(f.gep(x, f.offset((read, "x_channel"))), *band)
+                with f.loop(0, w["made"]) as made:
+                    kernel = f.gep(kernels, f.offset((made, "w_made"), (read, "w_read")))
+                    with f.when(apart), f.over_taps() as (a, b, c, tap):
+                        value = f.load(shape.element, f.gep(kernel, f.offset((a, "w_tap0"), (b, "w_tap1"), (c, "w_tap2"))))
+                        f.store(shape.element, value, f.gep(copy, tap, shape.size))
+                    weights = str(f.select(apart, copy, kernel, "ptr"))
+                    lines.emit(x, weights, f.gep(results, f.mul(made, f.plane)), band, read)
+            ending.emit(image, group, band)
     module.add(f)
+
+
+def _lie_beside(f: _Driver) -> str:
+    """Whether a kernel's taps follow each other."""
+    w = f.words
+    step: Value = 1
+    found = "true"
+    for d in reversed(range(3)):
+        there = f.op(f"or i1 {f.icmp('eq', w[f'w_tap{d}'], step)}, {f.icmp('eq', w[f'taps{d}'], 1)}")
+        found, step = f.op(f"and i1 {found}, {there}"), f.mul(step, w[f"taps{d}"])
+    return found
+
+
+class _Lines:
+    """The results of a band from one channel, with `squares` where these serve, else some taps at a time."""
+
+    def __init__(self, f: _Driver) -> None:
+        self.f, w = f, f.words
+        self.row_step = f.mul(w["stride1"], f.row_bytes)
+        self.following = f.umax(f.plane, _LEAST_AHEAD)
+        side = f.sub(w["taps2"], squares.SIDES[0])
+        stride = f.sub(w["stride1"], squares.STRIDES[0])
+        found = f.icmp("eq", w["taps0"], 1)
+        for fact in (
+            f.icmp("eq", w["taps1"], w["taps2"]),
+            f.icmp("eq", w["hole1"], 1),
+            f.icmp("eq", f.and_(side, 1), 0),
+            f.icmp("ult", side, 2 * len(squares.SIDES)),
+            f.icmp("ult", stride, len(squares.STRIDES)),
+        ):
+            found = f.op(f"and i1 {found}, {fact}")
+        self.by_squares, self.by_taps = found, f.op(f"xor i1 {found}, true")
+        number = f.add(f.mul(f.lshr(side, 1), len(squares.STRIDES)), stride)
+        self.square = f.load("ptr", f.gep(f"@{squares.TABLE}", f.select(found, number, 0), 8))
+
+    def emit(self, x: str, weights: str, plane: str, band: tuple[str, Value, str, Value], read: str) -> None:
+        f = self.f
+        i, many, j, several = band
+        w, size = f.words, f.shape.size
+        with f.loop(0, many) as line:
+            at = f.gep(plane, f.mul(f.add(f.mul(f.add(i, line), w["count1"]), j), f.row))
+            with f.when(self.by_squares):
+                here: list[Value] = [f.slab(line), f.row_bytes, "%scratch", several, w["count2"]]
+                f.run(self.square, squares.SQUARES, [*here, weights, at, f.row, read])
+            ahead = [*f.ahead(x, "x_group", f.add(i, line), j), self.following]
+            with f.when(self.by_taps), f.tap_groups("sums_of") as (tap, function):
+                here = [f.slab(line), self.row_step, f.gep("%scratch", tap, 8), several, w["count2"], *ahead]
+                f.run(function, taps.SUMS, [*here, f.gep(weights, tap, size), at, f.row, f.or_(tap, read)])
+
+
+class _Ending:
+    """What follows the sums of a band, by a function of the program, if there is anything."""
+
+    def __init__(self, f: _Driver) -> None:
+        self.f = f
+        self.wanted = f.icmp("ne", f.words["epilogue"], 0)
+        self.function = f.load("ptr", f.gep("%args", f.words["epilogue"], 8))
+        self.indices = f.alloca("i64", 8, 4)  # of the image, the group, the result of the group, its first dimension
+
+    def emit(self, image: Value, group: Value, band: tuple[str, Value, str, Value]) -> None:
+        f = self.f
+        i, many, j, several = band
+        with f.when(self.wanted), f.loop(0, f.words["made"]) as made, f.loop(0, many) as line:
+            for number, index in enumerate((image, group, made, f.add(i, line))):
+                f.store("i64", index, f.gep(self.indices, 8 * number))
+            flat, width = f.icmp("ne", f.words["flat"], 0), f.words["count2"]
+            rows = [f.select(flat, 0, j), f.select(flat, 1, several)]
+            columns = [f.select(flat, f.mul(j, width), 0), f.select(flat, f.mul(several, width), width)]
+            f.run(self.function, EPILOGUE, ["%args", "%sizes", self.indices, *rows, *columns])
 
 
 def _add_taps(module: Module, shape: TileShape) -> None:

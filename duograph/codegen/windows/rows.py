@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from duograph.codegen.contraction.shape import TileFunction, TileShape
 from duograph.codegen.llvm import Module, Value, mangle, vector_type
 from duograph.codegen.windows.launch import LANES
@@ -15,12 +18,13 @@ FILL = (
     ("i64", "count0"),
     ("i64", "count1"),
 )
-# ``width``: of the source, 0 for a row of zeros; ``step``, ``pitch``: in elements.
-_ROW = (
-    *(("ptr", "source"), ("ptr", "target"), ("i64", "width"), ("i64", "low")),
+# Some rows, ``next`` and ``pitch * stride * size`` bytes apart. ``width``: of the source, 0 for rows of zeros; ``step``,
+# ``pitch``: in elements.
+_ROWS = (
+    *(("ptr", "source"), ("i64", "next"), ("ptr", "target"), ("i64", "count"), ("i64", "width"), ("i64", "low")),
     *(("i64", "stride"), ("i64", "pitch"), ("i64", "step")),
 )
-_KINDS = ("plain_row", "halved_row", "any_row")
+_KINDS = ("plain_rows", "halved_rows", "any_rows")
 
 
 def add_fill(module: Module, shape: TileShape) -> None:
@@ -37,25 +41,37 @@ def add_fill(module: Module, shape: TileShape) -> None:
     plain = f.op(f"and i1 {one}, {f.icmp('eq', stride, 1)}")
     kind = f.select(plain, 0, f.select(halved, 1, 2))
     copy = f.load("ptr", f.gep("@rows", kind, 8))
-    row_bytes = f.mul(f.mul(pitch, stride), shape.size)
-    with f.loop(0, "%count0") as i, f.loop(0, "%count1") as j:
-        place0, place1 = f.add("%first0", i), f.add("%first1", j)
-        inside = f.op(f"and i1 {f.icmp('ult', place0, size0)}, {f.icmp('ult', place1, size1)}")
-        source = f.gep("%source", f.mul(f.add(f.mul(place0, step0), f.mul(place1, step1)), shape.size))
-        target = f.gep("%target", f.mul(f.add(f.mul(i, slab), j), row_bytes))
-        values = [source, target, f.select(inside, size2, 0), low, stride, pitch, step2]
-        f.emit(f"call void {copy}(" + ", ".join(f"{type} {value}" for (type, _), value in zip(_ROW, values)) + ")")
+    row_bytes, row_step = f.mul(f.mul(pitch, stride), shape.size), f.mul(step1, shape.size)
+    before = f.umin(f.smax(f.sub(0, "%first1"), 0), "%count1")
+    end = f.umin(f.smax(f.sub(size1, "%first1"), before), "%count1")
+    with f.loop(0, "%count0") as i:
+        place0 = f.add("%first0", i)
+        inside = f.icmp("ult", place0, size0)
+        behind = f.select(inside, end, before)
+        for low1, high1, width in ((0, before, 0), (before, behind, size2), (behind, "%count1", 0)):
+            row = f.add("%first1", low1) if width is size2 else 0
+            source = f.gep("%source", f.add(f.mul(f.mul(place0, step0), shape.size), f.mul(row, row_step)))
+            target = f.gep("%target", f.mul(f.add(f.mul(i, slab), low1), row_bytes))
+            values = [source, row_step, target, f.sub(high1, low1), width, low, stride, pitch, step2]
+            f.emit(f"call void {copy}(" + ", ".join(f"{type} {value}" for (type, _), value in zip(_ROWS, values)) + ")")
     module.add(f)
 
 
-class _Row(TileFunction):
-    """A function that copies one row."""
+class _Rows(TileFunction):
+    """A function that copies some rows."""
 
     def __init__(self, module: Module, shape: TileShape, name: str) -> None:
-        super().__init__(module, name, _ROW, linkage="internal")
+        super().__init__(module, name, _ROWS, linkage="internal")
         self.shape = shape
         self.places = vector_type(shape.lanes, "i32")
         self.width = self.splat(shape.lanes, "i32", self.op("trunc i64 %width to i32"))
+
+    @contextmanager
+    def rows(self) -> Iterator[tuple[str, str]]:
+        """Where each row is and where it goes."""
+        row_bytes = self.mul(self.mul("%pitch", "%stride"), self.shape.size)
+        with self.loop(0, "%count") as row:
+            yield self.gep("%source", self.mul(row, "%next")), self.gep("%target", self.mul(row, row_bytes))
 
     def lanes_from(self, place: Value, step: Value = 1) -> str:
         """place, place + step, …"""
@@ -70,46 +86,66 @@ class _Row(TileFunction):
         """Which places are in the row; those in front of it are huge as unsigned numbers."""
         return self.op(f"icmp ult {self.places} {places}, {self.width}")
 
-    def read(self, place: Value) -> str:
-        return self.load_vector(self.gep("%source", self.mul(place, self.shape.size)), self.inside(self.lanes_from(place)))
+    def in_three(self, step: int, move: Callable[[str, bool], None]) -> None:
+        """``move(i, inside)`` for each step of a row and the zeros around it, counted from the first of them; ``inside``: all
+        of what it reads is in the row."""
+        size = self.mul("%pitch", step // self.shape.lanes)
+        begin = self.umin(self.and_(self.add("%low", step - 1), -step), size)
+        within = self.and_(self.smax(self.sub(self.add("%width", "%low"), begin), 0), -step)
+        end = self.add(begin, within)
+        for low, high, inside in ((0, begin, False), (begin, end, True), (end, size, False)):
+            with self.loop(low, high, step) as i:
+                move(i, inside)
+
+    def read(self, source: str, place: Value, inside: bool) -> str:
+        mask = None if inside else self.inside(self.lanes_from(place))
+        return self.load_vector(self.gep(source, self.mul(place, self.shape.size)), mask)
 
 
 def _plain(module: Module, shape: TileShape) -> None:
-    f = _Row(module, shape, "plain_row")
-    with f.loop(0, "%pitch", shape.lanes) as i:
-        f.store_vector(f.read(f.sub(i, "%low")), f.gep("%target", f.mul(i, shape.size)))
+    f = _Rows(module, shape, "plain_rows")
+    with f.rows() as (source, target):
+
+        def move(i: str, inside: bool) -> None:
+            f.store_vector(f.read(source, f.sub(i, "%low"), inside), f.gep(target, f.mul(i, shape.size)))
+
+        f.in_three(shape.lanes, move)
     module.add(f)
 
 
 def _halved(module: Module, shape: TileShape) -> None:
     """Every second element, from the first on and from the second on."""
-    f = _Row(module, shape, "halved_row")
-    with f.loop(0, 2) as phase:
-        target = f.gep("%target", f.mul(f.mul(phase, "%pitch"), shape.size))
-        with f.loop(0, "%pitch", shape.lanes) as i:
-            place = f.sub(f.add(f.shl(i, 1), phase), "%low")
-            halves = [f.read(place), f.read(f.add(place, shape.lanes))]
-            made = f.shuffle(shape.vector, halves[0], halves[1], range(0, 2 * shape.lanes, 2))
-            f.store_vector(made, f.gep(target, f.mul(i, shape.size)))
+    f = _Rows(module, shape, "halved_rows")
+    with f.rows() as (source, target):
+        targets = (target, f.gep(target, "%pitch", shape.size))
+
+        def move(i: str, inside: bool) -> None:
+            place = f.sub(i, "%low")
+            halves = [f.read(source, each, inside) for each in (place, f.add(place, shape.lanes))]
+            for phase, out in enumerate(targets):
+                made = f.shuffle(shape.vector, halves[0], halves[1], range(phase, 2 * shape.lanes, 2))
+                f.store_vector(made, f.gep(out, f.mul(f.lshr(i, 1), shape.size)))
+
+        f.in_three(2 * shape.lanes, move)
     module.add(f)
 
 
 def _any(module: Module, shape: TileShape) -> None:
     """Any stride and any step from element to element."""
-    f = _Row(module, shape, "any_row")
+    f = _Rows(module, shape, "any_rows")
     offsets, pointers, masks = (vector_type(shape.lanes, element) for element in ("i64", "ptr", "i1"))
     name = f"llvm.masked.gather.{mangle(shape.vector)}.{mangle(pointers)}"
     module.declare(name, shape.vector, [pointers, "i32", masks, shape.vector])
     step = f.splat(shape.lanes, "i64", f.mul("%step", shape.size))
-    with f.loop(0, "%stride") as phase:
-        target = f.gep("%target", f.mul(f.mul(phase, "%pitch"), shape.size))
+    with f.rows() as (source, target), f.loop(0, "%stride") as phase:
+        out = f.gep(target, f.mul(f.mul(phase, "%pitch"), shape.size))
         with f.loop(0, "%pitch", shape.lanes) as i:
             places = f.lanes_from(f.sub(f.add(f.mul(i, "%stride"), phase), "%low"), "%stride")
             wide = f.op(f"sext {f.places} {places} to {offsets}")
-            pointer = f.op(f"getelementptr i8, ptr %source, {offsets} {f.op(f'mul {offsets} {wide}, {step}')}")
+            pointer = f.op(f"getelementptr i8, ptr {source}, {offsets} {f.op(f'mul {offsets} {wide}, {step}')}")
             arguments = f"{pointers} {pointer}, i32 {shape.size}, {masks} {f.inside(places)}, {shape.vector} zeroinitializer"
             made = f.op(f"call {shape.vector} @{name}({arguments})")
-            f.store_vector(made, f.gep(target, f.mul(i, shape.size)))
+            f.store_vector(made, f.gep(out, f.mul(i, shape.size)))
     module.add(f)
 
 

@@ -8,8 +8,8 @@ from duograph.codegen.contraction.shape import TileFunction, TileShape
 from duograph.codegen.llvm import Module, Value
 
 MOST = 9  # taps at once: with their weights, or their sums, they fit into 16 registers
-# Strides in bytes. ``add``: 1 adds to what the result holds. ``ahead``, ``ahead_row``: where the rows of x lie that come after
-# this plane, ``next``: how far behind what is written (or given) its next plane is; both are prefetched.
+# Strides in bytes. ``add``: unless 0, adds to what the result holds. ``ahead``, ``ahead_row``: where the rows of x lie that
+# come after this plane, ``next``: how far behind what is written (or given) its next plane is; both are prefetched.
 _READ = (
     *(("ptr", "source"), ("i64", "source_row"), ("ptr", "offsets"), ("i64", "rows"), ("i64", "width")),
     *(("ptr", "ahead"), ("i64", "ahead_row"), ("i64", "next")),

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn
+from importlib import import_module
+from typing import Any
 
 from duograph.errors import ArgumentError, DTypeError, FileError, GraphError, ShapeError
 from duograph.serialization import save
 
 from ..building import GraphKeys, get_default_graph
 from ..elements import Tensor
-from ..session import Session
+from ..session import Session, get_default_session
 from ..variables import Variable
 from .checkpoints import (
     checkpoint_exists,
@@ -39,7 +40,7 @@ class Saver:
         pad_step_number: steps are written with eight digits.
         defer_build: look for variables when it first saves or restores.
 
-    Differs: a checkpoint is the very file "path-step", and no graph is written beside it.
+    Differs: a checkpoint is the very file "path-step", and a graph is written beside it only if `save` is asked for it.
 
     >>> import duograph.graph as tf, tempfile, os
     >>> tf.reset_default_graph()
@@ -110,7 +111,7 @@ class Saver:
         global_step: Any = None,
         latest_filename: str | None = None,
         meta_graph_suffix: str = "meta",
-        write_meta_graph: bool = True,
+        write_meta_graph: bool = False,
         write_state: bool = True,
         strip_default_attrs: bool = False,
         save_debug_info: bool = False,
@@ -120,6 +121,7 @@ class Saver:
         Args:
             save_path: where; with `global_step` (a number or a tensor) its number is added: "model-100".
             latest_filename: the name of the text.
+            write_meta_graph, meta_graph_suffix: write the graph, too, as "path.meta": see `tf.train.export_meta_graph`.
             write_state: whether to write the text, and delete checkpoints that are too old.
 
         Errors:   FileError if the directory is not there; UninitializedError for a variable without a value
@@ -133,6 +135,9 @@ class Saver:
         state = _state(sess, names.values())
         values = {name: state.read(variable).detach() for name, variable in names.items()}
         save(values, path)
+        if write_meta_graph:
+            session = raw_session(sess)
+            import_module("duograph.onnx.meta_graphs.writing").export(session.graph, f"{path}.{meta_graph_suffix}", session, None)
         if write_state:
             self._note(path)
             self._delete_old()
@@ -225,9 +230,22 @@ class Saver:
             hint="Saver(reshape=True) takes it" if variable.shape.num_elements() == value.numel() else None,
         )
 
-    def export_meta_graph(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Graphs cannot be written so far: GraphError."""
-        export_meta_graph()
+    def export_meta_graph(
+        self,
+        filename: Any = None,
+        collection_list: Any = None,
+        as_text: bool = False,
+        export_scope: str | None = None,
+        clear_devices: bool = False,
+        clear_extraneous_savers: bool = False,
+        strip_default_attrs: bool = False,
+        save_debug_info: bool = False,
+    ) -> Any:
+        """Writes the graph of its variables: see `tf.train.export_meta_graph`."""
+        graph = next(iter(self._names().values())).graph if self._names() else get_default_graph()
+        return export_meta_graph(
+            filename, collection_list=collection_list, as_text=as_text, graph=graph, export_scope=export_scope
+        )
 
 
 def _by_name(given: Any) -> dict[str, Variable]:
@@ -268,22 +286,87 @@ def raw_session(sess: Any) -> Any:
     return session
 
 
-def export_meta_graph(*args: Any, **kwargs: Any) -> NoReturn:
-    """Graphs cannot be written so far: GraphError."""
-    raise GraphError(
-        "export_meta_graph: graphs cannot be written to files so far",
-        hint="graph.as_function(inputs, outputs, session) is what dg.onnx.export writes as ONNX; the variables alone are "
-        "written by tf.train.Saver, the graph as text by tf.train.write_graph",
-    )
+def export_meta_graph(
+    filename: Any = None,
+    meta_info_def: Any = None,
+    graph_def: Any = None,
+    saver_def: Any = None,
+    collection_list: Any = None,
+    as_text: bool = False,
+    graph: Any = None,
+    export_scope: str | None = None,
+    clear_devices: bool = False,
+    clear_extraneous_savers: bool = False,
+    strip_default_attrs: bool = False,
+    save_debug_info: bool = False,
+) -> Any:
+    """Writes a graph with its variables and collections as an ONNX file, which `import_meta_graph` and any ONNX runtime read.
+
+    Args:
+        filename: of the file; left out, the model is returned only.
+        collection_list: the names of the collections to write; by default all.
+        graph: by default the default graph.
+
+    Each tensor is a result of the file under its name. Operations that change variables (those that collections name, and those
+    that nothing else reads) are functions that give the variables' next values. Variables have the values of the default
+    session, or their initial ones. Summaries and texts are left out; a placeholder of unknown rank
+    is a number.
+
+    Errors:   GraphError, with the line, for calls of Python, for what a collection holds besides elements of the graph, numbers
+              and texts, and where what is built depends on a size that is open
+
+    Returns the `onnx.ModelProto`.
+    """
+    for name, given in (("as_text", as_text), ("export_scope", export_scope), ("graph_def", graph_def)):
+        if given:
+            raise GraphError(f"export_meta_graph: {name} is not there: the whole graph is written as ONNX")
+    found = get_default_graph() if graph is None else graph
+    session = get_default_session()
+    mine = session if session is not None and session.graph is found else None
+    return import_module("duograph.onnx.meta_graphs.writing").export(found, filename, mine, collection_list)
 
 
-def import_meta_graph(*args: Any, **kwargs: Any) -> NoReturn:
-    """Graphs cannot be read so far: GraphError."""
-    raise GraphError(
-        "import_meta_graph: graphs cannot be read from files so far",
-        hint="run the code that builds the graph, and restore the variables: tf.train.Saver().restore(session, path); "
-        "dg.onnx.load reads what dg.onnx.export wrote, and takes graph tensors",
-    )
+def import_meta_graph(
+    meta_graph_or_file: Any,
+    clear_devices: bool = False,
+    import_scope: str | None = None,
+    return_elements: Any = None,
+    input_map: Any = None,
+) -> Saver | None:
+    """Adds to the default graph what `export_meta_graph` has written: the same names, variables and collections.
+
+    Args:
+        meta_graph_or_file: a path, or the model that `export_meta_graph` gave.
+        import_scope: before all names.
+
+    Gradients go through what is imported, and it can be trained on; of its tensors, placeholders can be fed.
+
+    Errors:   ModelError for another file, or a damaged one; GraphError for `input_map`
+
+    Returns a saver of its variables; None if there are none.
+
+    >>> import duograph.graph as tf, tempfile, os
+    >>> tf.reset_default_graph()
+    >>> x = tf.placeholder(tf.float32, [None], name="x")
+    >>> y = tf.multiply(x, tf.get_variable("w", initializer=3.0), name="y")
+    >>> path = os.path.join(tempfile.mkdtemp(), "model.meta")
+    >>> _ = tf.train.export_meta_graph(path)
+    >>> tf.reset_default_graph()
+    >>> saver = tf.train.import_meta_graph(path)
+    >>> with tf.Session() as session:
+    ...     session.run(tf.global_variables_initializer())
+    ...     session.run("y:0", {"x:0": [1.0, 2.0]})
+    array([3., 6.], dtype=float32)
+    """
+    if input_map is not None or return_elements is not None:
+        raise GraphError(
+            "import_meta_graph: input_map and return_elements are not there",
+            hint="feed the placeholders; get_tensor_by_name gives elements",
+        )
+    graph, scope = get_default_graph(), f"{import_scope.rstrip('/')}/" if import_scope else ""
+    variables = import_module("duograph.onnx.meta_graphs.reading").restore(meta_graph_or_file, graph, scope)
+    saved = [x for x in variables if x in graph.get_collection(GraphKeys.GLOBAL_VARIABLES)]
+    return Saver({x.node.name.removeprefix(scope): x for x in saved}) if saved else None
 
 
 def write_graph(graph_or_graph_def: Any, logdir: Any, name: str, as_text: bool = True) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -14,9 +15,10 @@ from duograph.errors import ArgumentError
 
 from .capturing import Program
 from .functions import DOMAIN
-from .leaving import gradients, numbers, written
+from .leaving import gradients, written
 from .names import element_type
 from .results import Output, Results
+from .settings import Number, Settings
 from .table import load_families
 from .writer import Model, Writer, note, type_of
 
@@ -25,14 +27,19 @@ OLDEST = 16
 _IR_VERSIONS = {16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12, 25: 13, 26: 13}
 
 
-class Built:
-    """A model without its weights' bytes, and the weights."""
+class Built(NamedTuple):
+    """A model without its weights' bytes, and the weights.
 
-    def __init__(self, model: onnx.ModelProto, weights: dict[str, Any], inputs: list[str], outputs: list[Output]) -> None:
-        self.model = model
-        self.weights = weights
-        self.inputs = inputs
-        self.outputs = outputs
+    inputs    names of the arguments' tensors, in order
+    outputs   of the call
+    numbers   those among the arguments that stay open, by their place
+    """
+
+    model: onnx.ModelProto
+    weights: dict[str, Any]
+    inputs: list[str]
+    outputs: list[Output]
+    numbers: Mapping[int, Number] = MappingProxyType({})
 
 
 def build(
@@ -41,20 +48,23 @@ def build(
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
     effects: bool = True,
+    functions: dict[tuple[str, bytes], onnx.FunctionProto] | None = None,
 ) -> Built:
-    """The model of a program."""
+    """The model of a program. `functions`: those that other models of the same file have; new ones are added."""
     load_families()
     model = Model(program.graph, opset, program.fixed, effects)
+    model.functions = model.functions if functions is None else functions
     model.hosts = program.captured.description["hosts"]
     model.taken.update(output_names or ())
     w = Writer(model)
     inputs = _inputs(w, program, list(input_names or ()))
     weights = _state(w, program)
-    given = numbers(w, program)
+    settings = Settings(w, program)
+    model.scalar = settings.scalar
     w.write(program.graph.nodes)
     results = Results(w, program)
     outputs = _named(w, results.all(), list(output_names or ()))
-    pairs = {name: output.named(w.model.fresh(f"{name}.next")) for name, output in written(w, program)}
+    pairs = {name: output.named(w.model.fresh(f"{name}.next")) for name, output in written(w, program, settings)}
     slopes = {name: output.named(w.model.fresh(f"{name}.grad")) for name, output in gradients(w, program, results)}
     everything = [*outputs, *pairs.values(), *slopes.values()]
     nodes = under_their_names(w.finish([output.source for output in everything]), everything)
@@ -62,15 +72,25 @@ def build(
     graph = helper.make_graph(nodes, program.graph.name, inputs, [_output_info(model, output) for output in everything])
     state = {w.ref(value).name: value for value, _, _ in program.state}
     graph.input.extend(type_of(state[name], name, model) for name in pairs if name in state)
-    graph.input.extend(type_of(value, name, model) for name, (value, _) in given.items())
-    graph.initializer.extend(onnx.numpy_helper.from_array(number, name) for name, (_, number) in given.items())
+    graph.input.extend(_number_info(number) for number in settings.open)
+    graph.initializer.extend(onnx.numpy_helper.from_array(number.value, number.name) for number in settings.open)
     made = _model(graph, model)
     _describe(made, model, program, outputs)
     for key, table in (("state", pairs), ("gradients", slopes)):
         if table:
             note(made.metadata_props, f"duograph.{key}", json.dumps({name: x.name for name, x in table.items()}))
     kept = {name: tensor for name, tensor in weights.items() if name in used or name in pairs}
-    return Built(made, kept, [value.name for value in inputs], outputs)
+    return Built(made, kept, [value.name for value in inputs], outputs, settings.arguments)
+
+
+def weights_as_inputs(built: Built, kept: bool) -> Built:
+    """The model whose callers may give other weights, and, if they are not kept in it, have to."""
+    given = {value.name for value in built.model.graph.input}
+    for name, tensor in built.weights.items():
+        if name not in given:
+            value = helper.make_tensor_value_info(name, element_type(tensor.dtype), list(tensor.shape))
+            built.model.graph.input.append(value)
+    return built if kept else built._replace(weights={})
 
 
 def _model(graph: onnx.GraphProto, model: Model) -> onnx.ModelProto:
@@ -156,6 +176,10 @@ def _output_info(model: Model, output: Output) -> onnx.ValueInfoProto:
     from duograph.ir.types import TensorType
 
     return type_of(Value(TensorType(output.dtype, output.shape)), output.name, model)
+
+
+def _number_info(number: Number) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(number.name, element_type(number.dtype), [])
 
 
 def _used(nodes: list[onnx.NodeProto]) -> set[str]:

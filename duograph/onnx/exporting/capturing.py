@@ -10,12 +10,13 @@ from duograph.autograd.modes import no_grad
 from duograph.capture.session import Captured
 from duograph.capture.static import Handler
 from duograph.capture.values.size_history import Plan, argument_leaves
-from duograph.capture.values.tree import argument_names
+from duograph.capture.values.tree import argument_names, is_namedtuple
 from duograph.errors import ArgumentError, CaptureError, GradError
 from duograph.ir.dim import Dim, Expr, ceildiv, floordiv, maximum, minimum, mod
 from duograph.ir.graph import Value
-from duograph.ir.substitution import symbols
+from duograph.ir.substitution import substitute, symbols
 from duograph.ir.types import TensorType
+from duograph.nn.scopes import module_scopes
 
 from .open_sizes import Names, added
 
@@ -46,19 +47,25 @@ class Program:
 
     arguments   inputs that come with each call, by name
     state       tensors found outside, by name
-    numbers     operands that are Python numbers, with what they were; `numbers_given`: names of the arguments' numbers
+    numbers     operands that are Python numbers, with what they were; `numbers_given`: those of the arguments
     slots       the arguments' tensors in order
     written     inputs that hold something else afterwards
-    fixed       symbols that are numbers in the file, or follow from others; `opened`: those that stay open
+    keywords    the names by which arguments were given, in order
+    fixed       symbols that are numbers in the file, or follow from others; `varied`: the arguments' that are no numbers
     """
 
     def __init__(
-        self, captured: Captured, leaves: Sequence[tuple[str, str, Any]], given: Sequence[str], names: Mapping[int, str]
+        self,
+        captured: Captured,
+        leaves: Sequence[tuple[str, str, Any]],
+        given: Sequence[tuple[str, Any]],
+        names: Mapping[int, str],
     ) -> None:
         self.captured = captured
         self.graph = captured.graph
         description = captured.description
         self.slots: dict[int, Value] = {}
+        self.keywords: tuple[str, ...] = ()
         self.state: list[tuple[Value, str, Any]] = []
         self.written: set[Value] = {self.graph.inputs[i] for i in description["writes"]}
         tensors = len(captured.input_tensors)
@@ -79,20 +86,11 @@ class Program:
                 if isinstance(size, Dim) and size.is_symbol:
                     self.fixed.setdefault(size, int(actual))
         open_sizes = {s for value, _ in self.arguments for size in value.shape for s in symbols(size)}
-        self.opened = {str(size) for size in open_sizes if size not in self.fixed}
+        self.varied = {str(size) for size in open_sizes if not isinstance(substitute(size, self.fixed), int)}
         for name, actual in captured.sizes.items():
             for symbol in self.graph.sizes:
                 if str(symbol) == name and symbol not in open_sizes:
                     self.fixed.setdefault(symbol, actual)
-
-    def number_name(self, postfix: Sequence[Any], steps: bool) -> str | None:
-        """What a number that stays open is called: an argument, or, in a training step, what is read by a name."""
-        description = self.captured.description
-        is_plain = len(postfix) == 1 and postfix[0][0] == "read"
-        read: Any = description["reads"][postfix[0][1]] if is_plain else ("",)
-        if read[0] == "number":
-            return self.numbers_given.get(read[2], f"number_{read[2]}")
-        return read[2] if steps and read[0] in ("item", "attr") and isinstance(read[2], str) else None
 
     def slot_of(self, row: Any) -> int:
         """Which of the arguments' tensors a row of the description reads; -1: none of them."""
@@ -142,7 +140,8 @@ def target_of(model: Any) -> tuple[Callable[..., Any], Mapping[str, Any] | None,
         handler = forward.handler
         return model, handler.options[1], handler.single_path
     if not callable(model) or isinstance(model, type):
-        raise ArgumentError(f"onnx: expected a Module or a function, got {model!r}", hint="for a class, give an instance")
+        hint = "give an instance of the class" if isinstance(model, type) else None
+        raise ArgumentError(f"onnx: expected a Module or a function, got {model!r}", hint=hint)
     return model, None, False
 
 
@@ -154,20 +153,34 @@ def captured_program(
     handler = _Recorded(target, False, declared if sizes is None else sizes)
     handler.single_path = single_path
     handler.wanted = wanted
-    given = tuple(_plain(x) for x in args)
-    named = {key: _plain(x) for key, x in kwargs.items()}
-    try:
-        with no_grad():  # without what only a gradient needs
+    given, named = apart(args, kwargs)
+    with module_scopes():
+        try:
+            with no_grad():  # without what only a gradient needs
+                captured, _ = handler.capture(given, named)
+        except (CaptureError, GradError):
             captured, _ = handler.capture(given, named)
-    except (CaptureError, GradError):
-        captured, _ = handler.capture(given, named)
     names = [*argument_names(target, len(given)), *named]
     tensors, numbers = argument_leaves([*given, *named.values()], names)
-    return Program(captured, tensors, [name for name, _ in numbers], getattr(target, "__state_names__", {}))
+    program = Program(captured, tensors, numbers, getattr(target, "__state_names__", {}))
+    program.keywords = tuple(named)
+    return program
 
 
-def _plain(argument: Any) -> Any:
-    """An example in row-major order: files know no strides."""
-    if isinstance(argument, core.Tensor) and not argument.is_contiguous():
-        return argument.detach().contiguous()
-    return argument
+def apart(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Examples in row-major order, as files know no strides, each a tensor of its own: one given twice is two inputs."""
+    seen: set[int] = set()
+
+    def own(value: Any) -> Any:
+        if isinstance(value, core.Tensor):
+            if id(value) in seen:
+                return value.detach().clone().contiguous().requires_grad_(value.requires_grad)
+            seen.add(id(value))
+            return value if value.is_contiguous() else value.detach().contiguous().requires_grad_(value.requires_grad)
+        if type(value) in (list, tuple):
+            return type(value)([own(x) for x in value])
+        if is_namedtuple(value):
+            return type(value)(*[own(x) for x in value])
+        return {key: own(x) for key, x in value.items()} if type(value) is dict else value
+
+    return own(tuple(args)), own(dict(kwargs))

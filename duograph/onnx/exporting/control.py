@@ -1,4 +1,4 @@
-"""Branches and loops, memory of runs, and calls of Python."""
+"""Branches and loops, and memory of runs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import onnx
 from onnx import helper
 
 from duograph import _core as core
-from duograph.capture.outside.host_calls import Again
 from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.late import late_symbol
 
 from .names import element_type
 from .table import exports
-from .writer import Ref, Writer, refused
+from .writer import Ref, Writer
 
 
 def enter(w: Writer, region: Graph, given: list[Any]) -> Writer:
@@ -142,34 +141,3 @@ def assign(w: Writer, node: Node) -> None:
     """What an input holds in the end: a result of the file."""
     ref = w.ref(node.inputs[1])
     w.set(node.output, ref.name, ref.shape)
-
-
-@exports("host_call")
-def host_call(w: Writer, node: Node) -> None:
-    """A print, or an error that is raised: a function of the domain `duograph` that computes nothing, its text an attribute."""
-    row = w.model.hosts[node.attrs["number"]]
-    function = row[2].__closure__[0].cell_contents
-    raises = isinstance(function, Again)
-    if node.attrs["results"] or not (raises or function is print):
-        hint = "take the call out of the function, or save what is around it"
-        called = getattr(function, "__name__", type(function).__name__)
-        raise refused(node, f"this line calls Python ({called}), which a file cannot", hint)
-    if not w.model.effects:
-        w.set(node.output, w.number(False, core.bool))
-        return
-    parts = ["{%d}" % part[1] if part[0] == "output" else str(part[1]) for part in row[3]]  # noqa: UP031
-    text = " ".join(parts)
-    if raises:
-        text = f"{type(function.error).__name__}: {text}"
-    name = "Raise" if raises else "Print"
-    names = [w.use(value) for value in node.inputs]
-    w.set(node.output, w.emit(_effect(w, f"{name}{len(names)}", len(names)), names, "duograph", text=text))
-
-
-def _effect(w: Writer, name: str, count: int) -> str:
-    """The function that stands for an effect where nobody knows of it."""
-    no = helper.make_node("Constant", [], ["done"], value=helper.make_tensor("no", element_type(core.bool), [], [False]))
-    imports = [helper.make_opsetid("", w.model.opset)]
-    made = helper.make_function("duograph", name, [f"x{i}" for i in range(count)], ["done"], [no], imports, ["text"])
-    w.model.functions.setdefault((name, b""), made)
-    return name

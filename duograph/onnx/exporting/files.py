@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +40,17 @@ class _replacing:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self.temporary = path.with_name(f".{secrets.token_hex(6)}.tmp")
         self.file: Any = None
 
     def __enter__(self) -> Any:
-        self.file = open(self.temporary, "wb")
+        if self.path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self.path))
+        try:
+            self.file = open(self.temporary, "wb")
+        except OSError as error:
+            error.filename = str(self.path)
+            raise
         return self.file
 
     def __exit__(self, kind: Any, *rest: object) -> None:

@@ -8,9 +8,10 @@ import onnx
 from onnx import helper
 
 from duograph.ir.dim import Dim
-from duograph.ir.graph import Node, Value
+from duograph.ir.graph import Node, Operand, Value
 
-from .writer import Model, Writer
+from .. import recalled
+from .writer import Model, Writer, note
 
 DOMAIN = "duograph"
 
@@ -44,8 +45,28 @@ def call(writer: Writer, node: Node) -> None:
     name = _define(writer.model, node.op.strip("_"), given, results, nodes)
     operands = [writer.use(value) for value, _ in kept] + [writer.size(size) for size in asked]
     made = writer.emit_several(name, operands, len(results), DOMAIN)
+    _note_call(writer, node, [value for value, _ in kept])
     for value, result in zip(node.outputs, made):
         writer.set(value, result)
+
+
+def _note_call(writer: Writer, node: Node, kept: list[Value]) -> None:
+    """What the operator was called with: a reader that knows it calls it again."""
+
+    def place(operand: Any) -> Any:
+        if not isinstance(operand, Operand) or operand.number is None:
+            raise LookupError
+        value = node.inputs[operand.number]
+        if value in kept:
+            return {"input": kept.index(value)}
+        known = writer.known(value)
+        if known is None or known.ndim or not value.type.weak:
+            raise LookupError
+        return known.item()
+
+    text = recalled.written(node.op.strip("_"), node.call, place) if node.call and writer.model.opset >= 21 else None
+    if text is not None:
+        note(writer.nodes[-1].metadata_props, recalled.KEY, text)
 
 
 def inline(writer: Writer, node: Node) -> None:

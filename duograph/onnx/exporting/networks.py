@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from duograph.ir.dim import product
@@ -141,6 +142,13 @@ def _each(value: Any, count: int) -> list[int] | None:
     return None
 
 
+def _taps(node: Node) -> dict[str, Any]:
+    """The attribute that says again how large kernels are: some readers do not look at the weight."""
+    weight = operand(node, "weight")
+    sizes = [] if weight is None else list(weight.shape[2:])
+    return {"kernel_shape": sizes} if sizes and all(type(size) is int for size in sizes) else {}
+
+
 @standard("conv1d", "conv2d", "conv3d")
 def convolution(w: Writer, node: Node) -> str | None:
     x, count = operand(node, "x"), int(node.op[4])
@@ -151,7 +159,7 @@ def convolution(w: Writer, node: Node) -> str | None:
     assert padding is not None
     names = names_of(w, node, "x", "weight", "bias")
     pads = [*padding, *padding]
-    return w.emit("Conv", names, strides=stride, pads=pads, dilations=dilation, group=node.call["groups"])
+    return w.emit("Conv", names, strides=stride, pads=pads, dilations=dilation, group=node.call["groups"], **_taps(node))
 
 
 @standard("conv_transpose")
@@ -166,7 +174,7 @@ def transposed(w: Writer, node: Node) -> str | None:
     names = names_of(w, node, "x", "weight", "bias")
     return w.emit(
         "ConvTranspose", names, strides=stride, pads=[*padding, *padding], dilations=dilation, output_padding=further,
-        group=node.call["groups"],
+        group=node.call["groups"], **_taps(node),
     )  # fmt: skip
 
 
@@ -252,7 +260,10 @@ def mean(w: Writer, node: Node) -> str | None:
     dims = list(range(rank)) if dim is None or dim == () else list(dim) if isinstance(dim, tuple) else [dim]
     if not rank or not all(type(d) is int for d in dims):
         return None
-    return reduced(w, "mean", w.use(x), sorted(d % rank for d in dims), bool(node.call["keepdim"]))
+    dims = sorted(d % rank for d in dims)
+    if dims == list(range(2, rank)) and rank > 3 and node.call["keepdim"] and x.dtype.name != "bfloat16":
+        return w.emit("GlobalAveragePool", [w.use(x)])
+    return reduced(w, "mean", w.use(x), dims, bool(node.call["keepdim"]))
 
 
 @standard("prelu")
@@ -282,5 +293,7 @@ def clamp(w: Writer, node: Node) -> str | None:
         return None
     if node.outputs[0].dtype is not value.dtype or value.dtype.name in ("bool", "int16", "uint16", "bfloat16"):
         return None
+    if value.dtype.is_floating_point:  # a bound that Clip is not given is the largest finite number
+        low, high = -math.inf if low is None else low, math.inf if high is None else high
     bounds = ["" if b is None else w.number(b, value.dtype) for b in (low, high)]
     return w.emit("Clip", [w.use(value), *(bounds if bounds[1] else bounds[:1])])

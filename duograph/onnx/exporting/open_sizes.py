@@ -17,6 +17,8 @@ Names = dict[tuple[int, int], Symbol]
 def of_axes(axes: Mapping[str, Any], inputs: Sequence[str], outputs: Sequence[str], ranks: Sequence[int]) -> Names:
     """The symbols that `dynamic_axes` names; what it says of outputs follows from the program."""
     found: Names = {}
+    if not isinstance(axes, Mapping):
+        raise ArgumentError(f"onnx: dynamic_axes takes a dict by input name, got {axes!r}", hint='{"x": {0: "batch"}}')
     for name, spec in axes.items():
         if name not in inputs:
             if name not in outputs:
@@ -34,12 +36,19 @@ def of_axes(axes: Mapping[str, Any], inputs: Sequence[str], outputs: Sequence[st
 def of_shapes(shapes: Any, args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str]) -> Names:
     """The symbols that `dynamic_shapes` names: for each argument, by name or in order, what is open of it."""
     values = [*args, *kwargs.values()]
+    if not isinstance(shapes, (Mapping, list, tuple)):
+        hint = '{"x": {0: "batch"}}'
+        raise ArgumentError(
+            f"onnx: dynamic_shapes takes what is open of each argument, by name or in order, got {shapes!r}", hint=hint
+        )
     if isinstance(shapes, Mapping):
         for name in shapes:
             if name not in names:
                 raise ArgumentError(f"onnx: dynamic_shapes names {name!r}, which is no argument; there is {', '.join(names)}")
         specs = [shapes.get(name) for name in names]
     else:
+        if len(shapes) > len(values):
+            raise ArgumentError(f"onnx: dynamic_shapes speaks of {len(shapes)} arguments, there are {len(values)}")
         specs = [*shapes, *(None for _ in values)][: len(values)]
     found: Names = {}
     slots = {id(tensor): slot for slot, (_, _, tensor) in enumerate(argument_leaves(values, names)[0])}
@@ -52,12 +61,18 @@ def _walk(value: Any, spec: Any, name: str, slots: Mapping[int, int], found: Nam
     if spec is None:
         return
     if id(value) in slots:
+        if not isinstance(spec, (Mapping, list, tuple)):
+            raise ArgumentError(f"onnx: dynamic_shapes: sizes of {name} are a dict by dimension, or a list, not {spec!r}")
         rows = spec.items() if isinstance(spec, Mapping) else enumerate(spec)
         for axis, size in rows:
+            if not -value.ndim <= axis < value.ndim:
+                raise ArgumentError(f"onnx: dynamic_shapes: {name} has {value.ndim} dimensions, none is {axis}")
             symbol = _symbol(size, f"{name}_{axis}")
             if symbol is not None:
-                found[slots[id(value)], axis] = symbol
+                found[slots[id(value)], axis % value.ndim] = symbol
         return
+    if not isinstance(value, (Mapping, list, tuple)):
+        raise ArgumentError(f"onnx: dynamic_shapes speaks of sizes of {name}, which is no tensor")
     keys = value.keys() if isinstance(value, Mapping) else range(len(value))
     for key in keys:
         inner = spec.get(key) if isinstance(spec, Mapping) else spec[key]
@@ -73,7 +88,9 @@ def _symbol(size: Any, otherwise: str) -> Symbol | None:
     if isinstance(size, str):
         return _identifier(size), 0, INFINITY
     name = getattr(size, "__name__", None)
-    if name is None:  # one of PyTorch's hints, such as Dim.AUTO
+    if getattr(getattr(size, "type", None), "name", "") == "STATIC":  # PyTorch's Dim.STATIC
+        return None
+    if name is None:  # another of its hints, such as Dim.AUTO
         return _identifier(otherwise), 0, INFINITY
     high = getattr(size, "max", None)
     return _identifier(name), getattr(size, "min", None) or 0, INFINITY if high is None or high > 2**62 else high

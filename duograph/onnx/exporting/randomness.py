@@ -22,6 +22,7 @@ def random_uniform(w: Writer, node: Node) -> None:
 
 def _uniform(w: Writer, node: Node, dtype: object) -> str:
     """Numbers from [0, 1)."""
+    w.model.generators.update(node.inputs)
     inner = dtype if getattr(dtype, "name", "") in ("float32", "float64") else core.float32
     like = w.emit("ConstantOfShape", [w.shape(node.output.shape)])
     made = w.emit("RandomUniformLike", [like], dtype=element_type(inner))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from duograph.capture.memory.chosen import chosen
-from duograph.capture.results import _view_of
+from duograph.capture.results import _to_number, _view_of
 from duograph.errors import GraphError
 from duograph.ir.dim import Expr
 from duograph.ir.graph import Graph, Value
@@ -58,9 +59,8 @@ class Results:
         elif kind == "make" and row[1] is chosen:  # on some ways it is another tensor, with the same elements
             yield from self._of(row[2][0], path)
         elif kind == "make" and row[1] is not _view_of:
-            for number, item in enumerate(row[2]):
-                names = getattr(row[1], "fields", None)
-                yield from self._of(item, f"{path}.{names[number] if names else number}".strip("."))
+            for key, item in _parts(row[1], row[2]):
+                yield from self._of(item, f"{path}.{key}".strip("."))
         elif kind == "const" and not hasattr(row[1], "dtype"):
             return
         else:
@@ -79,9 +79,9 @@ class Results:
         if kind == "make":
             source, *layout = row[2]
             shape, strides, offset = (self._size(x) for x in layout)
-            return self._view(self.value(source), shape, strides, offset, path)
+            return self._view(self._afterwards(source), shape, strides, offset, path)
         if kind in ("read", "const"):
-            value = self.value(row)
+            value = self._afterwards(row)
             return Output(w.use(value), value.dtype, tuple(value.shape), path)
         if kind == "number":
             return self._number(row, path)
@@ -91,6 +91,12 @@ class Results:
         if number >= 0:
             return self.graph.outputs[number]
         raise GraphError("onnx: a result that shares memory with another cannot be an output of a file")
+
+    def _afterwards(self, row: Any) -> Value:
+        """What a tensor from before the call holds at its end."""
+        value = self.value(row)
+        written = (node for node in self.graph.nodes if node.op == "assign" and node.inputs[0] is value)
+        return next((node.inputs[1] for node in written), value)
 
     def value(self, row: Any) -> Value:
         """The value that a template's tensor from before the call is."""
@@ -136,3 +142,16 @@ class Results:
         w = self.writer
         name = w.reshape(w.size(size), ()) if not isinstance(size, int) else w.array(np.asarray(size))
         return Output(name, core.int64, (), path)
+
+
+def _parts(maker: Any, rows: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    """What an object of a result is made of, each with what it is called there."""
+    named = getattr(getattr(maker, "__self__", None), "_fields", None)  # `_make` of a namedtuple
+    if maker is _to_number:
+        yield "", rows[0]
+    elif isinstance(maker, type) and issubclass(maker, dict):
+        yield from ((pair[1][0][1], pair[1][1]) for pair in rows[0][1])
+    elif named is not None or isinstance(maker, type):
+        yield from zip(named or itertools.count(), rows[0][1])
+    else:
+        yield from zip(getattr(maker, "fields", itertools.count()), rows)

@@ -45,6 +45,7 @@ def load_families() -> None:
     """All rows: the families' files add them when they are imported."""
     from . import arithmetic as arithmetic
     from . import control as control
+    from . import effects as effects
     from . import indexing as indexing
     from . import movement as movement
     from . import networks as networks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +36,8 @@ class Model:
         self.equal = equal  # sizes, and what they are
         self.effects = effects  # prints and errors are written
         self.hosts: list[Any] = []  # what calls of Python are
+        self.scalar: Callable[[Writer, Sequence[Any]], str | None] = lambda _, postfix: None  # numbers of Python's
+        self.generators: set[Value] = set()  # keys of random numbers: generators of a file have their own state
         self.functions: dict[tuple[str, bytes], onnx.FunctionProto] = {}
         self.dropped: list[str] = []  # what was left out, for the metadata
         self.taken: set[str] = set()

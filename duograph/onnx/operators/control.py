@@ -30,7 +30,7 @@ def branch(condition: Any, *, then_branch: Any, else_branch: Any) -> Any:
 
 
 @operator("Loop", since=1)
-def loop(most: Any, going: Any, *initial: Any, body: Any, outputs: int) -> Any:
+def loop(most: Any = None, going: Any = None, *initial: Any, body: Any, outputs: int) -> Any:
     """Turns while `going` holds, at most `most` of them; values that each turn gives besides are rows of results."""
     carried = [_tensor(value) for value in initial]
     count = len(carried)
@@ -45,7 +45,7 @@ def loop(most: Any, going: Any, *initial: Any, body: Any, outputs: int) -> Any:
     def turn(values: Any) -> Any:
         made = body(values[0], values[1], *values[2:])
         going_on = first if going is None and made[0] is None else made[0].reshape(())
-        return (values[0] + 1, going_on, *made[1 : count + 1]), made[count + 1 :]
+        return (values[0] + 1, going_on, *map(_of_turn, made[1 : count + 1])), made[count + 1 :]
 
     rows = len(body.body.outputs) - 1 - count
     start = (dg.zeros((), dtype=dg.int64), first, *carried)
@@ -54,7 +54,12 @@ def loop(most: Any, going: Any, *initial: Any, body: Any, outputs: int) -> Any:
         return tuple(values[2:])
     lists: list[Any] = [[] for _ in range(rows)]
     values = callee(followed.loop_with_rows)(test, turn, start, lists)
-    return (*values[2:], *[callee(followed.stacked)(items) for items in lists])
+    return (*values[2:], *[_stacked(items, body, i + 1 + count) for i, items in enumerate(lists)])
+
+
+def _of_turn(value: Any) -> Any:
+    """A value that a turn hands on. Constants are made anew whenever the body is followed: what is carried is their copy."""
+    return value.clone() if isinstance(value, core.Tensor) and value._traced is None else value
 
 
 _FEW = 4  # turns that are written out
@@ -84,10 +89,10 @@ def _turn_by_turn(most: Any, going: Any, carried: list[Any], body: Any) -> Any:
 
 
 def _stacked(rows: list[Any], body: Any, place: int) -> Any:
-    if rows:
-        return dg.stack(rows)
-    number = body.body.dtypes.get(body.body.outputs[place], 1)
-    return dg.zeros(0, dtype=dtype_of(number, "Loop: a result without rows"))
+    """The rows that turns gave for an output of the body."""
+    name = body.body.outputs[place]
+    dtype = dtype_of(body.body.dtypes.get(name, 1), "a result without rows")
+    return callee(followed.stacked)(rows, dtype, body.body.shapes.get(name, ()))
 
 
 @operator("Scan", since=9)
@@ -124,14 +129,14 @@ def _scanned(states: list[Any], scanned: list[Any], body: Any) -> tuple[Any, ...
 
     def turn(values: Any) -> Any:
         made = body(*values[1:], *[dg.index_select(rows, 0, values[0].reshape(1)).squeeze(0) for rows in scanned])
-        return (values[0] + 1, *made[:count]), made[count:]
+        return (values[0] + 1, *map(_of_turn, made[:count])), made[count:]
 
     lists: list[Any] = [[] for _ in range(len(body.body.outputs) - count)]
     start = (dg.zeros((), dtype=dg.int64), *states)
     if not lists:
         return tuple(callee(followed.loop)(test, lambda values: turn(values)[0], start)[1:])
     values = callee(followed.loop_with_rows)(test, turn, start, lists)
-    return (*values[1:], *[callee(followed.stacked)(items) for items in lists])
+    return (*values[1:], *[_stacked(items, body, i + count) for i, items in enumerate(lists)])
 
 
 @operator("Scan", since=8, until=8)

@@ -5,6 +5,7 @@ keyword-only ones its attributes under ONNX's names. How an input is annotated s
 
     Tensor    a tensor; sizes that are known become one
     Numbers   a list of whole numbers: Python's, or sizes of a capture, which behave as such
+    Bounds    these, or tensors without dimensions where a capture cannot know the numbers
     Number    one of these
     Operand   a tensor, or a Python number for a constant without dimensions
     Any       the value as it is: a tensor, whole numbers as a NumPy array, a list for a sequence, None for an empty optional
@@ -26,12 +27,13 @@ from duograph import _core as core
 
 Tensor: TypeAlias = core.Tensor
 Numbers: TypeAlias = list[int]
+Bounds: TypeAlias = list[Any]
 Number: TypeAlias = int
 Operand: TypeAlias = Any
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-TENSOR, NUMBERS, NUMBER, OPERAND, ANY = range(5)
-_KINDS = {"Tensor": TENSOR, "Numbers": NUMBERS, "Number": NUMBER, "Operand": OPERAND}
+TENSOR, NUMBERS, BOUNDS, NUMBER, OPERAND, ANY = range(6)
+_KINDS = {"Tensor": TENSOR, "Numbers": NUMBERS, "Bounds": BOUNDS, "Number": NUMBER, "Operand": OPERAND}
 _GIVEN = ("outputs", "opset", "dtypes")
 _rows: dict[tuple[str, str], list[Operator]] = {}
 _loaded: set[str] = set()

@@ -54,7 +54,7 @@ def non_max_suppression(
     start = (dg.zeros((), dtype=dg.int64), possible)
     rows: list[Any] = []
     callee(followed.loop_with_rows)(test, turn, start, [rows])
-    picks = callee(followed.stacked)(rows).permute(1, 2, 0)
+    picks = callee(followed.stacked)(rows, dg.int64, tuple(scores.shape[:2])).permute(1, 2, 0)
     found = (picks >= 0).nonzero()
     example, kind, rank = found[:, 0], found[:, 1], found[:, 2]
     return dg.stack([example, kind, picks[example, kind, rank]], 1)

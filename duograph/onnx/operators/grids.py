@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import duograph as dg
 from duograph.nn import functional
 
 from .definition import Numbers, Tensor, operator
@@ -20,11 +24,30 @@ def column_to_image(
     x: Tensor, image_shape: Numbers, block_shape: Numbers, *, dilations: list[int] | None = None, pads: list[int] | None = None,
     strides: list[int] | None = None,
 ) -> Tensor:  # fmt: skip
-    pads = pads or [0, 0, 0, 0]
-    if len(image_shape) != 2 or pads[:2] != pads[2:]:
-        raise NotImplementedError("images of other than two dimensions, and unlike pads, are not known")
+    rank = len(image_shape)
+    pads = pads or [0] * 2 * rank
+    if rank != 2 or pads[:2] != pads[2:]:
+        return _folded(x, list(image_shape), list(block_shape), dilations or [1] * rank, pads, strides or [1] * rank)
     sizes, block = [settled(n) for n in image_shape], [settled(n) for n in block_shape]
     return functional.fold(x, tuple(sizes), tuple(block), tuple(dilations or (1, 1)), tuple(pads[:2]), tuple(strides or (1, 1)))
+
+
+def _folded(x: Tensor, sizes: list[int], block: list[int], dilations: Any, pads: Any, strides: Any) -> Tensor:
+    """Blocks added up where they lie in the image with its margins, which is then cut to size."""
+    rank = len(sizes)
+    wide = [size + pads[i] + pads[i + rank] for i, size in enumerate(sizes)]
+    places: Any = 0
+    for i, size in enumerate(wide):
+        count = (size - dilations[i] * (block[i] - 1) - 1) // strides[i] + 1
+        shape = [1] * 2 * rank
+        shape[i], shape[i + rank] = block[i], count
+        along = dg.arange(block[i]).reshape(-1, 1) * dilations[i] + dg.arange(count) * strides[i]
+        places = places * size + along.reshape(shape)
+    places, taps = places.reshape(1, 1, -1), math.prod(block)
+    parts = x.reshape(x.shape[0], x.shape[1] // taps, -1)
+    image = dg.zeros(*parts.shape[:2], math.prod(wide), dtype=x.dtype)
+    made = dg.scatter_add(image, 2, places.expand(*parts.shape), parts).reshape(*parts.shape[:2], *wide)
+    return made[(slice(None), slice(None), *[slice(pads[i], pads[i] + size) for i, size in enumerate(sizes)])]
 
 
 @operator("MaxUnpool", since=9)
@@ -47,8 +70,6 @@ def max_unpool(
 
 
 def _spread(x: Tensor, indices: Tensor, pooled: list[int], shape: list[int]) -> Tensor:
-    import duograph as dg
-
     places, made = indices.reshape(-1), 0
     factor = 1
     for size, new in zip(reversed(pooled), reversed(shape)):

@@ -8,6 +8,7 @@ from typing import Any
 import duograph as dg
 from duograph.nn import functional
 
+from . import activations
 from .definition import Tensor, operator
 from .matrix import gemm
 from .networks import conv
@@ -39,13 +40,34 @@ def quick_gelu(x: Tensor, *, alpha: float = 1.702) -> Tensor:
 def fused_matmul(
     a: Tensor, b: Tensor, *, alpha: float = 1.0, transA: int = 0, transB: int = 0, transBatchA: int = 0, transBatchB: int = 0
 ) -> Tensor:
-    if transBatchA or transBatchB:
-        raise NotImplementedError("transBatchA and transBatchB are not known")
+    a = a.movedim(0, -2) if transBatchA else a
+    b = b.movedim(0, -2) if transBatchB else b
     made = dg.matmul(a.transpose(-1, -2) if transA else a, b.transpose(-1, -2) if transB else b)
     return made if alpha == 1.0 else made * alpha
 
 
-_ACTIVATIONS: dict[str, Any] = {"Relu": dg.relu, "Sigmoid": dg.sigmoid, "Tanh": dg.tanh, "": lambda x: x}
+_ACTIVATIONS: dict[str, Any] = {
+    "": lambda x: x,
+    "Clip": dg.clamp,
+    "Elu": dg.elu,
+    "HardSigmoid": lambda x, alpha=0.2, beta=0.5: activations.hard_sigmoid(x, alpha=alpha, beta=beta),
+    "HardSwish": lambda x, *_: dg.hardswish(x),
+    "LeakyRelu": dg.leaky_relu,
+    "Relu": dg.relu,
+    "Sigmoid": dg.sigmoid,
+    "Softplus": dg.softplus,
+    "Softsign": dg.softsign,
+    "Tanh": dg.tanh,
+    "ThresholdedRelu": lambda x, alpha=1.0: activations.thresholded_relu(x, alpha=alpha),
+}
+_PARAMETERS = {"Elu": 1, "HardSigmoid": 2, "LeakyRelu": 1, "ThresholdedRelu": 1}  # of those that FusedGemm takes
+
+
+def _activated(x: Tensor, activation: str, parameters: Any) -> Tensor:
+    if activation not in _ACTIVATIONS:
+        raise NotImplementedError(f"the activation {activation!r} is not known")
+    made: Tensor = _ACTIVATIONS[activation](x, *(parameters or ()))
+    return made
 
 
 @operator("FusedConv", domain=_DOMAIN)
@@ -55,12 +77,7 @@ def fused_conv(
     pads: Any = None, strides: Any = None,
 ) -> Tensor:  # fmt: skip
     made = conv(x, w, b, auto_pad=auto_pad, dilations=dilations, group=group, pads=pads, strides=strides)
-    made = made if z is None else made + z
-    if activation == "LeakyRelu":
-        return dg.leaky_relu(made, activation_params[0])
-    if activation == "Clip":
-        return dg.clamp(made, activation_params[0], activation_params[1])
-    return _ACTIVATIONS[activation](made)
+    return _activated(made if z is None else made + z, activation, activation_params)
 
 
 @operator("FusedGemm", domain=_DOMAIN)
@@ -70,7 +87,7 @@ def fused_gemm(
     transB: int = 0,
 ) -> Tensor:  # fmt: skip
     made = gemm(a, b, c, alpha=alpha, beta=beta, transA=transA, transB=transB)
-    return dg.leaky_relu(made, activation_alpha) if activation == "LeakyRelu" else _ACTIVATIONS[activation](made)
+    return _activated(made, activation, (activation_alpha, activation_beta)[: _PARAMETERS.get(activation, 0)])
 
 
 @operator("SkipLayerNormalization", domain=_DOMAIN)
@@ -157,7 +174,7 @@ def _attended(
     extra = added
     if mask is not None:
         if mask.ndim == 1:
-            mask = (dg.arange(k.shape[2]).reshape(1, -1) < mask.reshape(-1, 1)).to(dg.int32)
+            mask = _between(mask, k.shape[0], k.shape[2])
         mask = mask.reshape(mask.shape[0], 1, 1, -1) if mask.ndim == 2 else mask.unsqueeze(1)
         away = (1 - mask.to(q.dtype)) * hidden
         extra = away if extra is None else extra + away
@@ -169,3 +186,15 @@ def _attended(
     made = functional.scaled_dot_product_attention(q, k, v, attn_mask=extra, is_causal=bool(causal), scale=factor)
     made = made.transpose(1, 2).reshape(q.shape[0], q.shape[2], -1)
     return made if outputs == 1 else (made, dg.stack((k, v)))
+
+
+def _between(bounds: Tensor, batch: int, length: int) -> Tensor:
+    """A mask [batch, length] of where keys end; in twice as many numbers, then where they begin.
+
+    In 3 * batch + 2 of them: how many keys there are, then where queries and keys would be if all were in one row.
+    """
+    places = dg.arange(length).reshape(1, -1)
+    kept = places < bounds[:batch].reshape(-1, 1)
+    if bounds.shape[0] == 2 * batch:
+        kept = kept & (places >= bounds[batch:].reshape(-1, 1))
+    return kept.to(dg.int32)

@@ -11,7 +11,7 @@ from duograph import _core as core
 from duograph.nn import functional
 
 from ..reading import Data, dtype_of
-from .definition import Number, Numbers, Operand, Tensor, operator
+from .definition import Bounds, Number, Numbers, Operand, Tensor, operator
 from .known import Known, equals, of_array, of_sizes, settled
 
 
@@ -167,7 +167,7 @@ def split_by_attribute(
 
 
 @operator("Slice", since=10)
-def cut(data: Tensor, starts: Numbers, ends: Numbers, axes: Numbers | None = None, steps: Numbers | None = None) -> Tensor:
+def cut(data: Tensor, starts: Bounds, ends: Bounds, axes: Numbers | None = None, steps: Numbers | None = None) -> Tensor:
     index: list[Any] = [slice(None)] * data.ndim
     for i, (start, end) in enumerate(zip(starts, ends)):
         axis = i if axes is None else settled(axes[i]) % data.ndim
@@ -281,7 +281,7 @@ def reverse_sequence(x: Tensor, lengths: Tensor, *, batch_axis: int = 1, time_ax
 
 
 @operator("Range", since=11)
-def counted(start: Any, limit: Any, delta: Any) -> Tensor:
+def counted(start: Any, limit: Any, delta: Any, *, stash_type: int = 1) -> Tensor:
     tensors = [x for x in (start, limit, delta) if isinstance(x, core.Tensor)]
     numbers = [x.reshape(()).item() if isinstance(x, core.Tensor) else x.reshape(-1).tolist()[0] for x in (start, limit, delta)]
     dtype = tensors[0].dtype if tensors else Known(start).dtype if start.dtype != object else core.int64

@@ -14,7 +14,7 @@ from ..operators.known import Known
 from ..reading import Data
 from ..steering import steering_inputs
 from ..structure import Body, Node
-from . import control, plain
+from . import calls_again, control, plain
 from .layout import Group, Layout, literal, remark, statement
 from .names import Names
 from .values import Constant, Shape, Sizes, Value, sizes_of
@@ -249,6 +249,10 @@ class Scope:
         """A call of a function of the model's."""
         body = node.function
         assert body is not None
+        made = calls_again.expression(self, node, inputs)
+        if made is not None:
+            self.assign(node, made, False)
+            return
         steering = steering_inputs(body)
         items: list[Layout] = []
         for name, value in zip(body.inputs, inputs):

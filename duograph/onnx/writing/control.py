@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnsupportedError
+from ..reading import dtype_of
 from ..structure import Body, Node
-from .layout import Group, remark
+from .layout import Group, literal, remark
 from .values import Constant, Value
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _loop(scope: Scope, node: Node, inputs: Sequence[Value | None]) -> None:
         inner.values[count], inner.values[on] = Value(number), Value(holds)
         _turn(inner, body, (number, holds), variables, rows)
     scope.take(inner)
-    _finish(scope, node, variables, rows)
+    _finish(scope, node, variables, rows, turns is None or turns == 0)
 
 
 def _whole(scope: Scope, value: Value) -> Any:
@@ -148,12 +149,18 @@ def _turns(most: Value | None, going: Value | None, body: Body) -> int | None:
     return max(count, 0) if count <= _FEW and keeps else None
 
 
-def _finish(scope: Scope, node: Node, variables: list[str], rows: list[str]) -> None:
+def _finish(scope: Scope, node: Node, variables: list[str], rows: list[str], maybe_none: bool) -> None:
+    """The results; `maybe_none`: there may be no turns."""
+    body: Body = node.attributes["body"]
     for name, variable in zip(node.outputs, variables):
         if name:
             scope.values[name] = Value(variable)
-    for name, row in zip(node.outputs[len(variables) :], rows):
-        if name:
+    for name, inner, row in zip(node.outputs[len(variables) :], body.outputs[-len(rows) :], rows):
+        if name and maybe_none:
+            dtype = dtype_of(body.dtypes.get(inner, 1), "Loop: a result without rows").name
+            items = [row, f"dg.{dtype}", literal(body.shapes.get(inner, ()))]
+            scope.put(f"{scope.variable(name)} = ", Group(f"{scope.module.calls()}.stacked(", items))
+        elif name:
             scope.put(f"{scope.variable(name)} = ", Group("dg.stack(", [row]))
 
 
@@ -198,7 +205,7 @@ def _scan_turn(inner: Scope, body: Body, variables: list[str], rows: list[str]) 
 
 
 def _finish_scan(scope: Scope, node: Node, variables: list[str], rows: list[str]) -> None:
-    _finish(scope, node, variables, rows)
+    _finish(scope, node, variables, rows, True)
     backwards = node.attributes.get("scan_output_directions") or [0] * len(rows)
     axes = node.attributes.get("scan_output_axes") or [0] * len(rows)
     for name, flipped, axis in zip(node.outputs[len(variables) :], backwards, axes):

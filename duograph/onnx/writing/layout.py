@@ -82,4 +82,4 @@ def literal(value: object) -> Layout:
 
 def remark(text: str) -> str:
     """A text of the model's as a comment: one line that can be printed."""
-    return "".join(c for c in " ".join(text.split()) if c.isprintable())[:120]
+    return "".join(c for c in " ".join(text.split()) if c.isprintable())[:120].rstrip()

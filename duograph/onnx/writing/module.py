@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ..structure import Body, Node
 from .bodies import Scope
 from .layout import Group, literal, quoted, statement
 from .names import TAKEN, Names, class_name, identifier
-from .values import Constant
+from .values import Constant, Value
 
 
 class Module:
@@ -74,6 +75,14 @@ class Module:
             self.held[value.key] = (self.path(value.key), tensor, learns)
         return f"self.{self.held[value.key][0]}"
 
+    def held_by(self, name: str) -> str:
+        """The attribute that holds an initialiser which may change."""
+        if name not in self.held:
+            module, leaf = self.model.places[name]
+            tensor = getattr(module, leaf)
+            self.held[name] = (self.path(name), tensor, isinstance(tensor, nn.Parameter))
+        return f"self.{self.held[name][0]}"
+
     def path(self, name: str) -> str:
         """A free path of attributes, like the name: dots lead into modules, numbers stay with what is before them."""
         parts: list[str] = []
@@ -86,7 +95,7 @@ class Module:
             f"{part}_" if hasattr(nn.Module, part) or part in _RESERVED or keyword.iskeyword(part) else part for part in parts
         ]
         while self.clashes(made := ".".join(parts)):
-            parts[-1] += "_"
+            parts = [*parts[:-2], "_".join(parts[-2:])] if len(parts) > 1 else [f"{parts[0]}_"]
         self.paths.add(made)
         return made
 
@@ -126,6 +135,8 @@ class Module:
         scope = Scope(self, names)
         for name, (module, leaf) in self.model.places.items():
             scope.values[name] = Constant(_data(getattr(module, leaf)), name)
+        for name in (*self.model.settings, *self.model.kept.state, *self.model.kept.slopes):
+            scope.values[name] = Value(self.held_by(name))
         arguments = []
         for about in self.model.input_types:
             loose = about.name in self.model.steering
@@ -135,7 +146,9 @@ class Module:
             if about.dtype is not None and about.dtype.is_floating_point:
                 scope.floats.add(about.name)
         scope.write(body)
-        forward = [*_define("forward", ["self", *arguments]), *scope.lines, *results(scope, body)]
+        before = ["    @dg.no_grad()"] if self.model.kept else []
+        end = ending(scope, self.model)
+        forward = [*before, *_define("forward", ["self", *arguments]), *scope.lines, *end]
         lines = [*self.head(), *self.constructor(weights), "", *forward, *self.functions]
         return "\n".join(lines) + "\n"
 
@@ -177,10 +190,34 @@ class Module:
 _RESERVED = {*vars(nn.Module()), "training"}
 
 
-def results(scope: Scope, body: Body) -> list[str]:
+def ending(scope: Scope, model: Any) -> list[str]:
+    """What the model leaves behind, and its return statement."""
+    kept, body = model.kept, model.body
+    if not kept:
+        return results(scope, body)
+    copied = {name for node in body.nodes if node.op in _VIEWS for name in node.outputs} | {*model.inputs, *model.places}
+    for name in kept.all:
+        value = scope.value(name)
+        if value is not None and (name in copied or isinstance(value, Constant)):
+            own = scope.simple(value)
+            scope.put(f"{scope.variable(name)} = ", f"{own}.clone()")
+    values = {name: scope.simple(value) for name in kept.all if (value := scope.value(name)) is not None}
+    for name, after in kept.slopes.items():
+        scope.put(f"{scope.module.held_by(name)}.grad = ", values[after])
+    for name, after in kept.state.items():
+        scope.put("", f"{scope.module.held_by(name)}.copy_({values[after]})")
+    return results(scope, body, kept.outputs)
+
+
+_VIEWS = {"Identity", "Reshape", "Transpose", "Slice", "Squeeze", "Unsqueeze", "Expand", "Flatten", "Split", "Cast", "CastLike"}
+
+
+def results(scope: Scope, body: Body, names: Sequence[str] | None = None) -> list[str]:
     """The return statement."""
-    values = [scope.value(name) for name in body.outputs]
+    values = [scope.value(name) for name in (body.outputs if names is None else names)]
     items = ["None" if value is None else scope.tensor(value) for value in values]
+    if not items:
+        return statement("return ", "None", scope.indent)
     if len(items) == 1:
         return statement("return ", items[0], scope.indent)
     flat = statement("return ", ", ".join(map(str, items)), scope.indent)

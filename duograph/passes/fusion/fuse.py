@@ -168,13 +168,13 @@ class Fusion(OwnNodes):
         row = PRIMITIVES[node.op]
         if row.kind == MOVEMENT:
             return through(node, group, request) is not None
-        if request.leaf or request.mask or group.kind not in ("loop", "contraction", "scatter"):
+        if request.leaf or request.mask or group.kind not in ("loop", "contraction", "windows", "scatter"):
             return False
         if group.kind == "scatter" and group.one_by_one and self.costs.whole(value) > MAX_ONE_BY_ONE:
             return False
         if row.kind == ELEMENTWISE or node.op in ("constant", "size"):
             return True
-        if group.kind == "contraction":
+        if group.kind in ("contraction", "windows"):
             return False
         if node.op == "reduce":
             return plan_reduction(group, request, node) is not None

@@ -12,7 +12,7 @@ from duograph.ir.late import late_symbol
 from duograph.ir.primitives import ELEMENTWISE, MOVEMENT, PRIMITIVES
 from duograph.ir.substitution import symbols
 
-from .access import ZERO, Access, Index, loop_index
+from .access import ZERO, Access, Index, linear, loop_index
 from .fusion_requests import Requests
 from .groups import Buffer, Group, Placement, Request, Store, Target
 from .small_loops import is_small, operand_kinds
@@ -272,18 +272,38 @@ class OwnNodes(Requests):
             group.operands.append(self.ask(group, operand, access, leaf=True))
 
     def _windows(self, node: Node) -> None:
-        """Sums over windows read their operands where they lie and write their result row-major."""
+        """Sums over windows read their operands where they lie and write their result, or what is made of it, row-major."""
         value = node.output
         if value not in self.requesters and value not in self.targets:
             return
+        group = self._ended_by(value, node) or self._windows_alone(value, node)
+        for operand in node.inputs:
+            access = tuple(ZERO if size == 1 else loop_index(group.loop(size)) for size in operand.shape)
+            group.operands.append(self.ask(group, operand, access, leaf=True))
+
+    def _windows_alone(self, value: Value, node: Node) -> Group:
         group = self.group("windows", node)
         group.frozen = True
         group.placed(self.index[value])
         self._wait(group, value)
         self._result(group, value)
-        for operand in node.inputs:
-            access = tuple(ZERO if size == 1 else loop_index(group.loop(size)) for size in operand.shape)
-            group.operands.append(self.ask(group, operand, access, leaf=True))
+        return group
+
+    def _ended_by(self, value: Value, node: Node) -> Group | None:
+        """The one elementwise group that uses sums whole and writes its result as the sums would lie; it is theirs then."""
+        requests = self._requests(value)
+        if len(requests) != 1 or self.targets.get(value) or not self.fuse or node.op != "window_sums":
+            return None
+        group, request = requests[0]
+        if self._rewrites_operand(group) or not self._is_epilogue(value, node, group, request):
+            return None
+        (store,) = group.stores
+        sums = linear(request.access, contiguous_strides(value.shape))
+        if store.placement.buffer.dtype != value.dtype or set(store.address().terms) != set(sums.terms):
+            return None
+        group.kind, group.frozen, group.node, group.anchor = "windows", True, node, request
+        request.operands = []
+        return group
 
     def _measure(self, node: Node) -> None:
         """A late size from a value, or from a count: the operand is written row-major for the step that looks at it."""

@@ -22,7 +22,7 @@ class Costs:
 
     shallow     cost of an element where operands that are not cheap are loaded
     deep        cost of an element from memory
-    epilogues   elementwise values that a contraction's kernel can end in
+    epilogues   elementwise values that the kernel of a contraction, or of sums over windows, can end in
     joined      values kept in kernels of their own, so that few of a long sum's terms are alive and kernels stay small:
                 epilogues that go into another contraction's epilogue, sums of many reductions
     statistics  values computed from a reduction over trailing dims, and how many elements that reduces
@@ -65,12 +65,12 @@ def _costs(graph: Graph, epilogues: set[Value], limit: int) -> dict[Value, int]:
 
 
 def _epilogues(graph: Graph, written: Iterable[Value]) -> set[Value]:
-    """Elementwise values that a contraction's kernel can end in: nobody else reads what they are made of."""
+    """Elementwise values that kernels of sums of products can end in: nobody else reads what they are made of."""
     uses = Counter(value for node in graph.nodes for value in node.inputs)
     uses.update(written)
     ends: set[Value] = set()
     for node in graph.nodes:
-        if node.op == "contraction":
+        if node.op in ("contraction", "window_sums"):
             ends.add(node.outputs[0])
         if PRIMITIVES[node.op].kind == ELEMENTWISE:
             ends.update(node.outputs if any(value in ends and uses[value] == 1 for value in node.inputs) else ())
