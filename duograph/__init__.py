@@ -191,16 +191,23 @@ def __getattr__(name: str) -> Any:
     elif name in _LAZY:
         found = _load(name)
     else:
-        found = None if name.startswith("_") else _operators().get(name)
+        found = None if name.startswith("_") else _operator(name)
         if found is None:
             raise AttributeError(f"module 'duograph' has no attribute {name!r}")
     globals()[name] = found
     return found
 
 
+def _operator(name: str) -> Any:
+    """The public operator of that name or alias, None if there is none."""
+    _load("tensors")  # with what tensors need to meet operators
+    row = _load("ops.definition").REGISTRY.get(name)
+    return row.exported if row is not None and row.public and row.name == name else _operators().get(name)
+
+
 def _operators() -> dict[str, Any]:
     """The public operators by name and alias."""
-    _load("tensors")  # with what tensors need to meet operators
+    _load("tensors")
     rows = [definition for definition in _load("ops.definition").REGISTRY.values() if definition.public]
     return {name: row.exported for row in rows for name in (row.name, *row.aliases)}
 

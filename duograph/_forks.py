@@ -40,7 +40,9 @@ def import_late(module: str) -> ModuleType:
     """A module of the package (by its full name) that is imported when it is first needed."""
     from importlib import import_module
 
-    with compile_lock:
+    from ._collection import paused_collection
+
+    with compile_lock, paused_collection():
         return import_module(module)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duograph import _core as core
@@ -12,6 +11,8 @@ from duograph.errors import ArgumentError, GradError
 from .gradients import as_tuple, grad
 
 if TYPE_CHECKING:
+    from random import Random
+
     from duograph._core import Tensor
 
 
@@ -57,6 +58,8 @@ def gradcheck(
     """
     if not (check_backward_ad or check_forward_ad):
         raise ArgumentError("gradcheck: nothing is left to check", hint="leave check_backward_ad at True, or check_forward_ad")
+    from random import Random
+
     check = _Check(func, as_tuple(inputs), eps, atol, rtol, Random(seed))
     try:
         if check_backward_ad:
@@ -111,6 +114,8 @@ def gradgradcheck(
     wanted = _wanted(args)
     outputs = _differentiable(func(*args))
     if grad_outputs is None:
+        from random import Random
+
         generator = Random(seed + 1)
         seeds = [_seed(o, generator, gen_non_contig_grad_outputs) for o in outputs]
     else:

@@ -19,7 +19,9 @@ Tensor = core.Tensor
 
 
 def __getattr__(name: str) -> Any:
-    definition = _operators().get(name)
+    definition = REGISTRY.get(name)
+    if definition is None or not definition.functional:
+        definition = _operators().get(name)
     if definition is None:
         raise AttributeError(f"module 'duograph.nn.functional' has no attribute {name!r}")
     found = globals()[name] = _function(definition)

@@ -9,9 +9,9 @@ import numpy as np
 
 from duograph import _core as core
 
+from .messages import library
 from .model import load
 from .operators.narrow import is_narrow
-from .reading import library
 
 library()  # an error that names the extra, before the one below
 from onnx.backend.base import Backend, BackendRep, Device, DeviceType  # noqa: E402

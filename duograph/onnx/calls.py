@@ -17,10 +17,11 @@ from duograph import _core as core
 from .errors import UnsupportedError
 from .followed import stacked as stacked
 from .interpreting import Frame, as_tensor, converted
+from .messages import library
 from .operators import host
 from .operators.definition import ANY, Operator, find
 from .operators.known import Known
-from .reading import Data, Source, library
+from .reading import Data, Source
 from .structure import Body, Reader
 
 

@@ -13,12 +13,13 @@ from duograph.ir.builder import scoped
 from duograph.tensors.creation import tensor as make_tensor
 
 from .errors import ModelError
+from .messages import messages
 from .operators import host
 from .operators.definition import BOUNDS, NUMBER, NUMBERS, OPERAND, TENSOR
 from .operators.effects import fail
 from .operators.known import Known, of_array, settled
 from .operators.narrow import Narrow, is_narrow
-from .reading import Data, library, number_of
+from .reading import Data, number_of
 from .structure import Body, Node
 
 _WRONG = (TypeError, ValueError, IndexError, KeyError, ZeroDivisionError, OverflowError, AttributeError, NotImplementedError)
@@ -217,7 +218,7 @@ def converted(value: Any, kind: int | None, plain: bool) -> Any:
 
 def _type_of(value: Any) -> bytes:
     """ONNX's type of a value, serialised; sizes that are not known stay open."""
-    made = library().TypeProto()
+    made = messages().TypeProto()
     value = as_tensor(value)
     if isinstance(value, core.Tensor):
         made.tensor_type.elem_type = number_of(value.dtype)

@@ -17,24 +17,15 @@ import numpy as np
 
 from duograph import _core as core
 from duograph._core import borrow_numpy
-from duograph.errors import ArgumentError
 
 from .errors import ModelError, UnsupportedError
+from .messages import library, messages
 from .operators.narrow import carrier, held, is_narrow
 from .wire import split
 
 _LARGEST = 1 << 31  # bytes of one protobuf message
 _OLDEST_IR = 3
 _LARGEST_SIZE, _MOST_DIMENSIONS = 1 << 48, 32
-
-
-def library() -> Any:
-    """The package `onnx`, or an error that names the extra which has it."""
-    try:
-        import onnx
-    except ImportError:
-        raise ArgumentError("onnx: the package onnx is not installed", hint='pip install "duograph[onnx]"') from None
-    return onnx
 
 
 class Source(NamedTuple):
@@ -59,8 +50,7 @@ def read(source: Any, folder: Any = None, apart: bool = False) -> Source:
 
     Errors:   ModelError for what is no model, FileNotFoundError
     """
-    onnx = library()
-    if isinstance(source, onnx.ModelProto):
+    if isinstance(source, messages().ModelProto):
         return Source(_checked(source, "model"), None if folder is None else os.fspath(folder), "model")
     if isinstance(source, (bytes, bytearray, memoryview)):
         return Source(_checked(_parsed(bytes(source), "bytes"), "bytes"), None if folder is None else os.fspath(folder), "model")
@@ -81,7 +71,7 @@ def read(source: Any, folder: Any = None, apart: bool = False) -> Source:
 def _parsed(data: bytes, what: str) -> Any:
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-    model = library().ModelProto()
+    model = messages().ModelProto()
     try:
         model.ParseFromString(data)
     except (DecodeError, ValueError, RecursionError) as error:
@@ -151,7 +141,7 @@ def dtype_of(number: int, what: str) -> core.DType:
         return carrier(number)
     found = _DTYPES.get(number)
     if found is None:
-        names = {value: name for name, value in library().TensorProto.DataType.items()}
+        names = {value: name for name, value in messages().TensorProto.DataType.items()}
         name = names.get(number)
         if name is None or name == "UNDEFINED":
             raise ModelError(f"{what} has no element type" if number == 0 else f"{what} has the element type {number}: unknown")

@@ -6,15 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .errors import ModelError, UnsupportedError
+from .messages import library, messages
 from .operators import host
 from .operators.definition import Operator, find
-from .reading import Data, Source, library, tensor_data
+from .reading import Data, Source, tensor_data
 from .recalled import KEY, Recalled
 
 _DEEPEST = 60  # graphs inside graphs
 _MOST_NODES = 1_000_000  # after functions are put in the place of their calls
 _KEPT = ("consumed_inputs",)  # attributes that say nothing any more
 _DEFAULT = ("", "ai.onnx")
+_KNOWN = 21  # the version of operators that the oldest package onnx which may be installed knows
 
 
 class Body:
@@ -196,7 +198,7 @@ class Reader:
 
     def attribute(self, proto: Any, node: Node, opsets: Mapping[str, int], scopes: Any, depth: int) -> Any:
         """An attribute's value as functions of operators take it."""
-        kinds = library().AttributeProto
+        kinds = messages().AttributeProto
         what = f"{node}: attribute {proto.name!r}"
         kind = proto.type
         if kind == kinds.FLOAT:
@@ -279,7 +281,7 @@ class Context:
             text = self.schema.get_context_dependent_function(self.proto, types)
             if not text:
                 raise UnsupportedError(f"onnx: {node} is not known for inputs of these types")
-            proto = library().FunctionProto.FromString(text)
+            proto = messages().FunctionProto.FromString(text)
             computed = {*proto.input, *(name for inner in proto.node for name in inner.output)}
             proto.output[:] = [name if name in computed else "" for name in proto.output]  # some, where they are not asked for
             found = self.reader.function_body(proto, node, defaults_of(self.schema))
@@ -300,7 +302,7 @@ def _domain(name: str) -> str:
 def opsets_of(imports: Any) -> dict[str, int]:
     """The versions of domains that a model or function uses."""
     found = {_domain(entry.domain): entry.version for entry in imports}
-    newest = library().defs.onnx_opset_version()
+    newest = _KNOWN if found.get("", 1) <= _KNOWN else library().defs.onnx_opset_version()
     if found.get("", 1) > newest:
         raise UnsupportedError(
             f"onnx: the model uses version {found['']} of ONNX's operators; the package onnx that is installed knows {newest}",

@@ -6,7 +6,7 @@ So values and errors are Python's own. What a function gives (a float, an int, a
 from __future__ import annotations
 
 import math
-import statistics
+import sys
 from collections.abc import Callable, Iterable
 from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any
@@ -42,16 +42,23 @@ _GIVES: dict[Any, tuple[type, ...]] = {
     **_functions(math, "isclose isfinite isinf isnan", bool),
     **_functions(math, "modf", float, float),
     **_functions(math, "frexp", float, int),
-    **_functions(statistics, _ALIKE, float),
-    **_functions(statistics, _FLOATS, float),
 }
-_TAKE_FLOATS = frozenset(_functions(statistics, _ALIKE))
+_TAKE_FLOATS: set[Any] = set()
+
+
+def _gives(function: Any) -> tuple[type, ...] | None:
+    """What one of these functions gives; None for another."""
+    if not _TAKE_FLOATS and "statistics" in sys.modules:
+        statistics = sys.modules["statistics"]
+        _GIVES.update(_functions(statistics, f"{_ALIKE} {_FLOATS}", float))
+        _TAKE_FLOATS.update(_functions(statistics, _ALIKE))
+    return _GIVES.get(function)
 
 
 def on_numbers(recorder: Recorder, function: Any, otherwise: Callable[..., Any]) -> Callable[..., Any]:
     """What to call instead of a function of these; `otherwise` for other functions, and where all numbers are known."""
     kind = type(function)
-    if (kind is not BuiltinFunctionType and kind is not FunctionType) or function not in _GIVES or recorder.single_path:
+    if (kind is not BuiltinFunctionType and kind is not FunctionType) or _gives(function) is None or recorder.single_path:
         return otherwise
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -68,7 +75,7 @@ def on_numbers(recorder: Recorder, function: Any, otherwise: Callable[..., Any])
 
 def takes_numbers(function: Any) -> bool:
     """Whether it is a function that each run may have to call anew."""
-    return type(function) in (BuiltinFunctionType, FunctionType) and function in _GIVES
+    return type(function) in (BuiltinFunctionType, FunctionType) and _gives(function) is not None
 
 
 def _listed(arg: Any) -> Any:

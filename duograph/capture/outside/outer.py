@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import logging
 import os
+import sys
 import time
 import types
 import warnings
@@ -114,9 +114,8 @@ def outer_call(recorder: Recorder, function: Any) -> Callable[..., Any] | None:
             location=user_location(),
         )
     log = getattr(function, "__module__", None) == "logging" and isinstance(function, (types.FunctionType, types.MethodType))
-    if (log and (holder is None or isinstance(holder, logging.Logger)) and not name.startswith(("get", "is"))) or any(
-        function is known for known in _SAID_ANEW
-    ):
+    log = log and (holder is None or isinstance(holder, sys.modules["logging"].Logger)) and not name.startswith(("get", "is"))
+    if log or any(function is known for known in _SAID_ANEW):
         return _again(recorder, function)
     if function is os.getenv or (holder is os.environ and name == "get"):
         return lambda key, default=None: variable(recorder, plain_pinned(key), default)

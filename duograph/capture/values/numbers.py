@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duograph import _core as core
@@ -256,6 +255,8 @@ def _quotient(name: str, a: Any, b: Any) -> Ratio | None:
         over, under = b.as_integer_ratio()
         if under <= 2**12:
             return Ratio(a.expr * over, under)
+        from fractions import Fraction
+
         near = Fraction(b).limit_denominator(1000)
         if b <= 4 and float(near) == b:
             return Ratio(a.expr * near.numerator, near.denominator, False, Fraction(b) > near)

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ... import _core as core
 from ...autograd import no_grad
 from ...errors import ArgumentError, DimensionError, DomainError
 from ..module import Module
-from .orthogonal import orthogonal
 from .parametrize import register_parametrization
+
+if TYPE_CHECKING:
+    from .orthogonal import orthogonal as orthogonal
 
 Tensor = core.Tensor
 
 __all__ = ["orthogonal", "spectral_norm", "weight_norm"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "orthogonal":  # the only one that needs linear algebra
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .orthogonal import orthogonal
+
+    return globals().setdefault(name, orthogonal)
 
 
 def _norm_but(x: Any, dim: int | None) -> Any:

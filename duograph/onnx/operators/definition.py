@@ -34,6 +34,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 TENSOR, NUMBERS, BOUNDS, NUMBER, OPERAND, ANY = range(6)
 _KINDS = {"Tensor": TENSOR, "Numbers": NUMBERS, "Bounds": BOUNDS, "Number": NUMBER, "Operand": OPERAND}
+_SAID = ("inputs", "rest", "required", "attributes", "asked", "given")
 _GIVEN = ("outputs", "opset", "dtypes")
 _rows: dict[tuple[str, str], list[Operator]] = {}
 _loaded: set[str] = set()
@@ -53,13 +54,22 @@ class Operator:
         self.since = since
         self.until = until
         self.function = function
+
+    def __getattr__(self, name: str) -> Any:
+        """What the signature says is read when it is first asked for: most operators of the table are in no model."""
+        if name not in _SAID:
+            raise AttributeError(name)
+        self._read()
+        return self.__dict__[name]
+
+    def _read(self) -> None:
         self.inputs: list[int] = []
         self.rest: int | None = None
         self.required = 0
         self.attributes: set[str] = set()
         self.asked: set[str] = set()
         self.given: set[str] = set()
-        for parameter in inspect.signature(function).parameters.values():
+        for parameter in inspect.signature(self.function).parameters.values():
             self._take(parameter)
 
     def _take(self, parameter: inspect.Parameter) -> None:

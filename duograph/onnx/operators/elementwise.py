@@ -201,7 +201,7 @@ def cast(x: Tensor, *, to: int, saturate: int = 1, round_mode: str = "up") -> An
 
 @operator("Cast", since=1, until=5)
 def cast_to_name(x: Tensor, *, to: str) -> Tensor:
-    from ..reading import library
+    from ..messages import library
 
     return x.to(dtype_of(library().TensorProto.DataType.Value(to), "Cast: the result"))
 
