@@ -304,7 +304,36 @@ class Parser {
     }
     step.whole = item.size() > 9 && item[9].truth();
     if (item.size() > 10) step.grain_reg = optional_reg(item[10]);
-    if (item.size() > 11) step.keep = keep(item[11], step);
+    if (item.size() > 11 && !item[11].is_none()) step.keep = keep(item[11], step);
+    if (item.size() > 12) step.chain = chain(item[12]);
+  }
+
+  // [kernels, which makes the sums, two positions in their sizes, registers]
+  int32_t chain(const Field& item) {
+    ChainSpec spec{};
+    spec.count = item[int64_t{0}].integer_below(4, "number of kernels");
+    spec.window = item[1].integer_below(2, "position");
+    if (spec.count < 2 || spec.window >= spec.count || spec.count > spec.window + 2)
+      fail(item.where(), "no such chain of kernels");
+    spec.first_word = item[2].integer_below(kMaxItems, "position");
+    spec.end_word = item[3].integer_below(kMaxItems, "position");
+    for (int64_t i = 0; i < ChainSpec::kRegs; ++i) spec.regs[i] = reg(item[4 + i]);
+    p_.chains.push_back(spec);
+    return static_cast<int32_t>(p_.chains.size()) - 1;
+  }
+
+  // The kernels of a chain are there, and the one that makes the sums has the two sizes.
+  void check_chains(const Field& list, const std::vector<Step>& steps) const {
+    for (size_t i = 0; i < steps.size(); ++i) {
+      if (steps[i].chain < 0) continue;
+      const ChainSpec& spec = p_.chains[static_cast<size_t>(steps[i].chain)];
+      for (size_t k = i; k < i + static_cast<size_t>(spec.count); ++k)
+        if (k >= steps.size() || steps[k].kind != StepKind::Kernel || steps[k].commits || steps[k].n_args < 3 ||
+            (k > i && steps[k].chain >= 0))
+          fail(list.where(), "a chain of kernels that are none");
+      if (std::max(spec.first_word, spec.end_word) >= steps[i + static_cast<size_t>(spec.window)].n_sizes)
+        fail(list.where(), "a chain whose sums have too few sizes");
+    }
   }
 
   int32_t keep(const Field& item, const Step& step) {
@@ -476,6 +505,7 @@ class Parser {
       }
       steps.push_back(step);
     }
+    check_chains(list, steps);
     p_.blocks[index] = std::move(steps);
   }
 

@@ -67,6 +67,7 @@ struct Step {
   int64_t code = 0;                                  // of check
   int32_t keep = -1;                                 // of a kernel: in Impl::keeps
   int32_t grain_reg = -1;                            // how many chunks make a piece that a worker may take from another
+  int32_t chain = -1;                                // in Impl::chains: this kernel and those behind it run together
 };
 
 // Rows of a loop's turns. Without `capacity_reg` the memory is the runner's own and grows.
@@ -85,6 +86,20 @@ struct KeepSpec {
   int32_t sizes = 0, n_sizes = 0;     // range in Impl::indices: registers
   int32_t chunks_reg, bytes_reg;      // no chunks: not wanted
   int32_t offset_reg;                 // where the operand begins in the input, in bytes
+};
+
+// Kernels in a row that run band by band: a product of matrices (or none), sums over windows, a product (or none).
+// Chunks of a product are rows of pixels, image by image; those of the sums are an image's groups, and two of their
+// sizes say which rows they make. What they write for each other lies in scratch: the products' C and B, the sums' x
+// and result.
+struct ChainSpec {
+  static constexpr int kRegs = 14;
+  int32_t count, window;  // which of them makes the sums
+  int32_t first_word, end_word;
+  // Images, rows of the image before the sums, rows of sums, rows of a band; a row of sums reads from a stride times
+  // its number minus `low` on `span` rows; groups; channels, bytes of each and bytes of a row before the sums, and of
+  // them.
+  int32_t regs[kRegs];
 };
 
 // What a host call takes and gives: operands, then results.
@@ -137,6 +152,7 @@ struct Program::Impl {
   std::vector<StackSpec> stacks;
   std::vector<HostSpec> hosts;
   std::vector<KeepSpec> keeps;
+  std::vector<ChainSpec> chains;
   std::vector<LateSize> late;
   std::vector<ProgramSlot> late_slots;  // `slots` as they are once all sizes are known; empty without late sizes
   std::vector<int32_t> late_arenas;     // registers: bytes

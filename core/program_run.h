@@ -339,6 +339,12 @@ class Run {
     const auto count = static_cast<int32_t>(steps.size());
     for (int32_t i = 0; i < count; ++i) {
       if (poll && p_.looks_up[static_cast<size_t>(index)]) poll->hold(steps[i].held);
+      if (steps[i].chain >= 0) [[unlikely]] {
+        const Outcome outcome = run_chain(&steps[i], poll);
+        if (outcome != Outcome::Fine) return outcome;
+        i += p_.chains[static_cast<size_t>(steps[i].chain)].count - 1;
+        continue;
+      }
       const Outcome outcome = profiling_ ? timed_step(steps[i], poll) : run_step(steps[i], poll);
       if (outcome != Outcome::Fine) return outcome;
       const int64_t cost = steps[i].kind == StepKind::Copy ? kPollBytes : reg_or(steps[i].cost_reg, 0);
@@ -437,6 +443,9 @@ class Run {
   // Defined in program_chunks.cpp: work that may be split among threads.
   Outcome run_chunks(const Step& step, int64_t chunks, int workers, int64_t cost, int64_t scratch, InterruptPoll* poll);
   static Outcome fill(void* target, const void* source, int64_t bytes, InterruptPoll* poll);
+
+  // Defined in program_chain.cpp: kernels that follow each other band by band.
+  Outcome run_chain(const Step* steps, InterruptPoll* poll);
 
   // Defined in program_host.cpp: a call into Python.
   Outcome run_host(const Step& step, InterruptPoll* poll);

@@ -252,7 +252,8 @@ class WindowKernel(NamedTuple):
     ``other_strides`` over (g, f, c, k...). ``op`` "taps": ``C[g, f, k] = sum over n, o of x[n, g, 0, …] * given[n, g, f, o]``,
     with ``other_strides`` over (n, g, f, o...). ``planes`` are the extents of n, g, f, c; ``x_strides`` are over
     (n, g, c, places...). x is zero outside of its ``sizes``. ``epilogue``: what follows sums, as in `ContractionKernel`, over
-    (n, g, f, places...); operands then are x, w, C and what it loads.
+    (n, g, f, places...); operands then are x, w, C and what it loads. ``plane``: elements from channel to channel of sums, if
+    they do not follow each other.
     """
 
     name: str
@@ -269,6 +270,7 @@ class WindowKernel(NamedTuple):
     other_strides: tuple[Extent, ...]
     operands: tuple[Operand, ...]
     epilogue: tuple[Instr, ...] = ()
+    plane: Extent | None = None
 
 
 Kernel: TypeAlias = "LoopKernel | ScatterKernel | ContractionKernel | FlowKernel | RowKernel | WindowKernel"

@@ -39,7 +39,8 @@ from duograph.passes.pipeline import Options, keep_rows, simplified
 from duograph.passes.rewriting.hoist import may_fail
 from duograph.passes.rewriting.segment_loops import Cut, by_default, cost, in_parts, nowhere
 
-from .kernels import compile_unit
+from .chains import PLACES, Chain, cut_launches, with_chains
+from .kernels import CompiledUnit, compile_unit
 from .registers import Registers
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from .report import PlanReport
 
 Spec = dict[str, Any]
+_CHAIN = 12  # where an entry of a kernel says which ones run together with it
 
 # How loops are cut for a memory budget: of two segments ever more turns twice, then ever more segments.
 CUTS: tuple[Cut, ...] = (*(in_parts(eighths, of=8) for eighths in (1, 2, 3, 4)), *map(in_parts, (3, 4, 6, 8, 12, 16)))
@@ -91,10 +93,10 @@ def assemble(graph: Graph, options: Options, optimised: bool, views: bool, choos
     plan = schedule(graph, options.fuse, views, around=around)
     trimmed = trim(graph, plan, _planner(options, views, around)) if options.fuse else None
     if trimmed is not None:
-        made = _assemble(trimmed.graph, given, trimmed.schedule, chooser)
+        made = _assemble(trimmed.graph, given, trimmed.schedule, chooser, options.fuse)
         made.recomputed = trimmed.report
         return made
-    made = _assemble(graph, given, plan, chooser)
+    made = _assemble(graph, given, plan, chooser, options.fuse)
     if again is not None and again.turns:
         peak = planned_peak(made.memory)
         after = peak if isinstance(peak, int) else 0
@@ -121,7 +123,7 @@ def _within_budget(graph: Graph, given: Graph, options: Options, views: bool, ch
     reserve = 0  # for what kernels need beside their operands, which is known when they are compiled
     while True:
         found = loops.fit(budget, reserve)
-        made = _assemble(found.graph, given, found.schedule, chooser)
+        made = _assemble(found.graph, given, found.schedule, chooser, options.fuse)
         peak = most(planned_peak(made.memory))
         done = found.report._replace(before=min(found.report.before, unbudgeted + reserve), after=peak)
         if peak <= budget:
@@ -185,22 +187,33 @@ class _Loops:
         return smallest
 
 
-def _assemble(graph: Graph, given: Graph, plan: Schedule, chooser: Chooser | None) -> Assembled:
+def _assemble(graph: Graph, given: Graph, plan: Schedule, chooser: Chooser | None, fuse: bool) -> Assembled:
     """Compile a schedule."""
+    together, chains = with_chains(plan) if fuse and chooser is None else (plan, [])
+    unit, compiled = _compiled(together, graph, chooser)
+    if cut_launches(chains, compiled):
+        plan = together
+    else:  # one of their kernels is made in another way than was thought
+        chains, (unit, compiled) = [], _compiled(plan, graph, chooser)
+    temporaries = {
+        key: [Buffer("temp", -1, core.uint8, (size,), "kernel temporary") for size in kernel.temporaries]
+        for key, kernel in compiled.items()
+    }
+    used = {id(step): [*temporaries[id(step)], *chain.buffers()] for chain in chains for step in chain.steps}
+    memory = plan_memory(plan.steps, temporaries | used, list(late_symbols(graph)))
+    writer = _SpecWriter(graph, given, memory, compiled, temporaries, chains)
+    return Assembled(graph, plan, writer.write(plan), unit.object, compiled, memory)
+
+
+def _compiled(plan: Schedule, graph: Graph, chooser: Chooser | None) -> tuple[CompiledUnit, dict[int, CompiledKernel]]:
+    """The kernels of a schedule, also by their steps."""
     steps = kernel_steps(plan.steps)
     kernels = [step.kernel for step in steps]
     if chooser is not None:
         for i, (kernel, kept) in enumerate(zip(kernels, kept_operands(steps, graph, plan))):
             kernels[i] = chooser(kernel, kept) if isinstance(kernel, ContractionKernel) else kernel
     unit = compile_unit(kernels, decided=chooser is not None)
-    compiled = {id(step): kernel for step, kernel in zip(steps, unit.kernels)}
-    temporaries = {
-        key: [Buffer("temp", -1, core.uint8, (size,), "kernel temporary") for size in kernel.temporaries]
-        for key, kernel in compiled.items()
-    }
-    memory = plan_memory(plan.steps, temporaries, list(late_symbols(graph)))
-    writer = _SpecWriter(graph, given, memory, compiled, temporaries)
-    return Assembled(graph, plan, writer.write(plan), unit.object, compiled, memory)
+    return unit, {id(step): kernel for step, kernel in zip(steps, unit.kernels)}
 
 
 def kernel_steps(steps: Sequence[Step]) -> list[KernelStep]:
@@ -238,12 +251,19 @@ class _SpecWriter:
     """Writes the dict that `core.Program` takes."""
 
     def __init__(
-        self, graph: Graph, given: Graph, memory: Plan, compiled: dict[int, CompiledKernel], temporaries: dict[int, list[Buffer]]
+        self,
+        graph: Graph,
+        given: Graph,
+        memory: Plan,
+        compiled: dict[int, CompiledKernel],
+        temporaries: dict[int, list[Buffer]],
+        chains: Sequence[Chain],
     ) -> None:
         self.graph = graph
         self.memory = memory
         self.compiled = compiled
         self.temporaries = temporaries
+        self.chained = {id(chain.steps[0]): chain for chain in chains}
         self.tensors = [i for i, argument in enumerate(graph.arguments) if argument.kind != "number"]
         self.numbers = [i for i, argument in enumerate(graph.arguments) if argument.kind == "number"]
         self.position = {i: p for p, i in enumerate(self.tensors)} | {i: p for p, i in enumerate(self.numbers)}
@@ -331,6 +351,8 @@ class _SpecWriter:
             return self._slot(buffer, ["output", buffer.index])
         if buffer.kind == "const":
             return self._constant(buffer)
+        if buffer.kind == "band":
+            return self._kept()
         if buffer.kind in ("row", "stack", "box"):
             return self._slot(buffer, [buffer.kind])
         host = self.memory.inside.get(buffer)
@@ -415,7 +437,14 @@ class _SpecWriter:
         writes = {position for position, operand in enumerate(step.kernel.operands) if operand.role != "in"}
         node = len(self.nodes)
         self.nodes.append(_source(step))
-        return [self._launch(launch, operands, writes, node) for launch in kernel.launches]
+        entries = [self._launch(launch, operands, writes, node) for launch in kernel.launches]
+        if id(step) in self.chained:
+            (entry,) = entries
+            entries = [[*entry, *[None] * (_CHAIN - len(entry)), self._chain(self.chained[id(step)])]]
+        return entries
+
+    def _chain(self, chain: Chain) -> list[object]:
+        return [len(chain.steps), chain.window, *PLACES, *(self.registers(size) for size in chain.words())]
 
     def _launch(self, launch: Launch, operands: Sequence[Buffer], writes: set[int], node: int) -> list[object]:
         reg = self.registers

@@ -107,6 +107,7 @@ class _Canonical:
                 x_strides=self.sizes(kernel.x_strides),
                 other_strides=self.sizes(kernel.other_strides),
                 epilogue=tuple(map(self.instr, kernel.epilogue)),
+                plane=None if kernel.plane is None else self.sizes((kernel.plane,))[0],
             )
         if isinstance(kernel, ScatterKernel):
             return kernel._replace(

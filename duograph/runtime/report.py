@@ -165,7 +165,7 @@ def _place(buffer: Buffer, memory: Plan, results: Mapping[Buffer, int]) -> Place
     if home in memory.offsets:
         late = memory.arenas.get(home)
         return Place("arena" if late is None else f"late arena {late}", memory.offsets[home], buffer.bytes)
-    return Place("state", 0, buffer.bytes)
+    return Place("scratch" if home.kind == "band" else "state", 0, buffer.bytes)
 
 
 def _places(memory: Plan) -> list[Expr]:

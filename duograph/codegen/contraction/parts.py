@@ -59,10 +59,22 @@ def settle_parts(launch: Launch) -> Launch:
     symbols = part_symbols(dtype)
     if dtype not in TILED or launch.functions[-len(PARTS) :] != symbols:
         return launch
-    sizes = list(launch.size_exprs)
+    sizes = launch.size_exprs
     spread, joined = (sizes[word] != 0 for word in (SPREAD_WORD, JOINED_WORD))
     wanted = needed_parts(tile_shape(dtype, get_target().level), sizes[M_WORD], sizes[N_WORD], spread, joined)
-    functions = launch.functions[: -len(PARTS)]
+    return _with_parts(launch, launch.functions[: -len(PARTS)], symbols, wanted)
+
+
+def cut_anywhere(launch: Launch) -> Launch:
+    """The launch of a product whose columns may be cut between vectors, with the part that this takes."""
+    symbols = part_symbols(launch.symbol.rpartition(":")[0].removeprefix(PREFIX))
+    wanted = [symbol in launch.functions or part == "narrow" for part, symbol in zip(PARTS, symbols)]
+    return _with_parts(launch, tuple(name for name in launch.functions if name not in symbols), symbols, wanted)
+
+
+def _with_parts(launch: Launch, functions: tuple[str, ...], symbols: Sequence[str], wanted: Sequence[bool]) -> Launch:
+    """The launch with its own functions, and the tables of the parts that are wanted behind them."""
+    sizes = list(launch.size_exprs)
     sizes[PARTS_WORD] = parts_word(len(launch.args) + len(functions), wanted)
     functions += tuple(symbol for symbol, needed in zip(symbols, wanted) if needed)
     return launch._replace(size_exprs=tuple(sizes), functions=functions)

@@ -46,7 +46,7 @@ class _Driver(TileFunction):
         self.row_bytes = self.mul(self.mul(self.words["x_pitch"], self.words["x_stride"]), shape.size)
         self.count = self.mul(self.mul(self.words["taps0"], self.words["taps1"]), self.words["taps2"])
         self.row = self.mul(self.words["count2"], shape.size)  # bytes of a row of results
-        self.plane = self.mul(self.mul(self.words["count0"], self.words["count1"]), self.row)
+        self.plane = self.mul(self.words["plane"], shape.size)
 
     def offset(self, *pairs: tuple[Value, str]) -> Value:
         """Bytes: each index times the stride of that name."""
@@ -77,8 +77,8 @@ class _Driver(TileFunction):
     def bands(self) -> Iterator[tuple[str, Value, str, Value]]:
         """First result and how many, over the first two dimensions, of each band."""
         w = self.words
-        with self.loop(0, w["count0"], w["band0"]) as i, self.loop(0, w["count1"], w["band1"]) as j:
-            yield i, self.umin(w["band0"], self.sub(w["count0"], i)), j, self.umin(w["band1"], self.sub(w["count1"], j))
+        with self.loop(0, w["count0"], w["band0"]) as i, self.loop(w["first1"], w["end1"], w["band1"]) as j:
+            yield i, self.umin(w["band0"], self.sub(w["count0"], i)), j, self.umin(w["band1"], self.sub(w["end1"], j))
 
     def fill_band(self, source: str, first: str, many: Value, second: str, several: Value) -> None:
         """The rows of x that a band of results reads."""

@@ -18,7 +18,10 @@ def emit_windows(module: Module, target: Target, symbol: str, kernel: WindowKern
     if not kernel.epilogue:
         return CompiledKernel((launch,))
     extents = (*kernel.planes[:3], *kernel.counts)
-    place = Address(2, contiguous_strides(extents))
+    strides = contiguous_strides(extents)
+    if kernel.plane is not None:
+        strides = (*contiguous_strides((*extents[:3], kernel.plane))[:3], *strides[3:])
+    place = Address(2, strides)
     flat = _is_flat(kernel)
     epilogue = Epilogue(extents, kernel.operands, kernel.epilogue, place, place)
     if not may_run_hot(kernel.epilogue):

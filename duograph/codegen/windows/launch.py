@@ -9,17 +9,20 @@ from duograph.ir.dim import ceildiv, floordiv, maximum, minimum, product
 PREFIX = "windows-"
 # Sizes and strides in elements, three dimensions of places each. "band": how many results are made of the rows in scratch,
 # over the first two dimensions. "x…" and "g…" are what `rows` reads: how an operand lies, and its rows in scratch.
-# "epilogue": which of args it is, 0 for none; "flat": 1 if rows of results are one row for it.
+# "epilogue": which of args it is, 0 for none; "flat": 1 if rows of results are one row for it. "plane": from channel to
+# channel of results. "first1", "end1": the rows of results that are made, which a run of several kernels in turn sets (see
+# `runtime.chains`).
 _ROWS = ("size0", "size1", "size2", "step0", "step1", "step2", "slab", "stride", "low", "pitch")
 HEADER = (
     *("images", "groups", "made", "read", "count0", "count1", "count2", "taps0", "taps1", "taps2"),
-    *("stride0", "stride1", "hole0", "hole1", "hole2", "low0", "low1", "band0", "band1"),
+    *("stride0", "stride1", "hole0", "hole1", "hole2", "low0", "low1", "band0", "band1", "first1", "end1", "plane"),
     *("x_image", "x_group", "x_channel", *(f"x_{name}" for name in _ROWS)),
     *("w_group", "w_made", "w_read", "w_tap0", "w_tap1", "w_tap2"),
     *("g_image", "g_group", "g_made", *(f"g_{name}" for name in _ROWS)),
     *("weights_at", "sums_at", "rows_at", "given_at", "epilogue", "flat"),
 )
 X_ROWS, G_ROWS = HEADER.index("x_size0"), HEADER.index("g_size0")
+ROWS_MADE = HEADER.index("first1"), HEADER.index("end1")
 LANES = 16  # a row in scratch is as many elements times a whole number
 _BAND_BYTES = 32 << 10  # of rows in scratch, if one result does not need more: they stay in the first level cache
 _PLANE_COST = 1024  # of a plane, however small
@@ -53,7 +56,8 @@ def launch_windows(kernel: WindowKernel) -> Launch:
     scratch = given_at + (0 if sums else size * given_pitch * band0 * band1)
     steps, others = kernel.x_strides, kernel.other_strides
     words: list[Extent] = [images, groups, made, read, *counts, *kernel.taps, *stride[:2], *kernel.dilation, *low[:2]]
-    words += [band0, band1, *steps[:3], *kernel.sizes, *steps[3:], slab, stride[2], low[2], pitch]
+    plane = product(list(counts)) if kernel.plane is None else kernel.plane
+    words += [band0, band1, 0, counts[1], plane, *steps[:3], *kernel.sizes, *steps[3:], slab, stride[2], low[2], pitch]
     words += [*others, 0, 0, 0] if sums else [0] * 6 + list(others[:3])
     words += [*counts, *([0] * 3 if sums else others[3:]), band1, 1, 0, given_pitch]
     words += [weights_at, sums_at, rows_at, given_at, 0, 0]
