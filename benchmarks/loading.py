@@ -17,11 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
 _OURS = """
 import sys, time
-import numpy as np
 import duograph as dg
 model = dg.onnx.load(sys.argv[1])
 model(np.load(sys.argv[2])).numpy()
@@ -29,7 +26,6 @@ print(time.time())
 """
 _THEIRS = """
 import sys, time
-import numpy as np
 import onnxruntime
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = {threads}
@@ -39,7 +35,6 @@ print(time.time())
 """
 _WRITTEN = """
 import sys
-import numpy as np
 import duograph as dg
 from duograph import models
 random = np.random.default_rng(0)

@@ -15,6 +15,7 @@ from duograph.ir.graph import Graph, Node, Value
 from duograph.ir.location import Location
 from duograph.ir.types import TensorType
 from duograph.ops.definition import FLAG_VIEW
+from duograph.ops.room import MOST_BYTES, require_room
 from duograph.ops.tracing import wrap
 
 from .control.chosen_containers import ChosenContainers
@@ -214,6 +215,8 @@ class CaptureBuilder(SizedBuilder):
         regions: tuple[Graph, ...] = (),
     ) -> list[Value]:
         self.location = user_location()
+        for type in types:
+            require_room(op, type.shape, type.dtype, MOST_BYTES)
         made = super().emit(op, inputs, attrs, types, regions)
         if self.regions and made:
             self.regions[-1].members.add(self._nodes[-1][-1])

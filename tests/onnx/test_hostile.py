@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 
 import numpy as np
 import onnx
@@ -173,6 +174,9 @@ def test_many_damaged_files_are_refused_or_run():
 def test_onnx_itself_is_an_extra(monkeypatch):
     import sys
 
+    from duograph.onnx.messages import messages
+
+    messages.cache_clear()
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(dg.errors.ArgumentError, match=r'pip install "duograph\[onnx\]"'):
         dg.onnx.load(b"")
@@ -197,3 +201,49 @@ def test_external_data_is_mapped(tmp_path):
     model = dg.onnx.load(tmp_path / "m.onnx")
     assert anonymous() - before < 0.1 * 4 * size / 1024
     assert float(model(dg.ones(1, 4096))[0, 0]) == 4096.0
+
+
+SIZES = {
+    "ConstantOfShape": ({}, [[1 << 40, 1 << 40]]),
+    "ConstantOfShape of 4 TiB": ({}, [[1 << 20, 1 << 20]]),
+    "Tile": ({}, ["x", [1 << 30, 1 << 20]]),
+    "Pad": ({}, ["x", [1 << 40, 0, 1 << 40, 0]]),
+    "Resize": ({"mode": "linear"}, ["x", "", [1e9, 1e9]]),
+    "Conv": ({"pads": [1 << 40] * 4}, ["image", "kernels"]),
+    "ConvTranspose": ({"strides": [1 << 40] * 2}, ["image", "kernels"]),
+    "CenterCropPad": ({}, ["x", [1 << 40, 1 << 40]]),
+    "RandomNormal": ({"shape": [1 << 40, 4]}, []),
+    "HannWindow": ({}, [1 << 50]),
+    "RoiAlign": (
+        {"sampling_ratio": 2, "output_height": 1 << 40, "output_width": 1 << 20},
+        ["image", [[0.0, 0.0, 1.0, 1.0]], [0]],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_results_that_no_memory_holds(name):
+    attributes, given = SIZES[name]
+    arrays = {"x": np.ones((2, 3), np.float32), "image": np.ones((1, 1, 8, 8), np.float32)}
+    known = {"kernels": np.ones((1, 1, 3, 3), np.float32)}
+    names = []
+    for i, each in enumerate(given):
+        if not isinstance(each, str):
+            array = np.array(each)
+            known[f"k{i}"] = array.astype(np.float32) if array.dtype.kind == "f" else array
+        names.append(each if isinstance(each, str) else f"k{i}")
+    inputs = [helper.make_tensor_value_info(n, FLOAT, arrays[n].shape) for n in arrays if n in names]
+    constants = [numpy_helper.from_array(array, n) for n, array in known.items() if n in names]
+    node = helper.make_node(name.split()[0], names, ["y"], name="n", **attributes)
+    graph = helper.make_graph([node], "g", inputs, [helper.make_tensor_value_info("y", FLOAT, None)], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    start = time.monotonic()
+    with pytest.raises(dg.errors.OutOfMemoryError, match="bytes"):
+        dg.onnx.load(model.SerializeToString())(*[arrays[n] for n in arrays if n in names])
+    assert time.monotonic() - start < 10
+
+
+def test_a_step_beyond_all_sizes():
+    steps = [numpy_helper.from_array(np.array([n]), k) for k, n in zip("abcd", (-(1 << 63), (1 << 63) - 1, 0, (1 << 63) - 1))]
+    model = made([helper.make_node("Slice", ["x", *"abcd"], ["y"])], steps)
+    assert dg.onnx.load(model)(dg.tensor([5.0, 6.0])).tolist() == [5.0]

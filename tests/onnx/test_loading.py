@@ -1,5 +1,8 @@
 """Models from text: what a loaded model computes, and how often it is captured."""
 
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -185,3 +188,23 @@ def test_slices_whose_ends_only_a_run_knows():
         x = np.arange(20, dtype=np.float32).reshape(5, 4) - shift
         np.testing.assert_array_equal(model(x).numpy(), session.run(None, {"x": x})[0])
     assert model.program.captures == 1
+
+
+def test_reading_a_file_does_without_the_package_onnx(tmp_path):
+    """Only its messages are imported, which are the very classes that the package has when it comes later."""
+    model = onnx.parser.parse_model('<ir_version: 8, opset_import: ["" : 18]> g (float[2] x) => (float[2] y) { y = Add(x, x) }')
+    onnx.save(model, tmp_path / "g.onnx")
+    code = """
+import sys
+import duograph as dg
+model = dg.onnx.load(sys.argv[1])
+assert model(dg.ones(2)).tolist() == [2.0, 2.0]
+assert "onnx" not in sys.modules
+import onnx
+from duograph.onnx.messages import messages
+assert messages().ModelProto is onnx.ModelProto
+assert dg.onnx.load(onnx.load(sys.argv[1]))(dg.ones(2)).tolist() == [2.0, 2.0]
+model.save(sys.argv[1] + "2")
+assert [node.op_type for node in onnx.load(sys.argv[1] + "2").graph.node] == ["Add"]
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "g.onnx")], check=True)

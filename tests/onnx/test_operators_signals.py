@@ -17,6 +17,7 @@ KERNELS = np.random.default_rng(4).standard_normal((6, 2, 3, 3)).astype(F)
 WEIGHTS = {"ngram_counts": [0, 3], "ngram_indexes": [0, 1, 2, 5, 6], "pool_int64s": [2, 3, 5, 5, 6, 7, 8]}
 CASES = {
     "DFT": ({}, [SIGNAL, np.int64(10), np.int64(1)]),
+    "DFT, longer": ({}, [SIGNAL, np.int64(17), np.int64(1)]),
     "DFT, onesided": ({"onesided": 1}, [SIGNAL]),
     "DFT, inverse": ({"inverse": 1}, [COMPLEX]),
     "STFT": ({"onesided": 1}, [SIGNAL, np.int64(3), np.hanning(6).astype(F)]),

@@ -222,9 +222,7 @@ def test_long_lines_of_the_source_are_cut_without_a_blank(tmp_path):
         row = nodes[-1].metadata_props.add()
         row.key, row.value = "duograph.line", "x" * length + " and what follows"
     value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        nodes, "sines", [value("x", TensorProto.FLOAT, [2])], [value("y124", TensorProto.FLOAT, [2])]
-    )
+    graph = helper.make_graph(nodes, "sines", [value("x", TensorProto.FLOAT, [2])], [value("y124", TensorProto.FLOAT, [2])])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     path = tmp_path / "sines.py"
     dg.onnx.load(model).to_python(path)

@@ -9,6 +9,7 @@ import numpy as np
 
 import duograph as dg
 from duograph.nn import functional
+from duograph.ops.room import require_room
 
 from .definition import Tensor, operator
 from .known import settled
@@ -64,6 +65,7 @@ def resize(
         bool(antialias),
         extrapolation_value,
     )
+    require_room("Resize", [*new, *(size for axis, size in enumerate(x.shape) if axis not in chosen)], x.dtype)
     made = [Axis(*row) for row in zip(old, new, ratios, zip(part[: len(chosen)], part[len(chosen) :]))]
     return _plain(x, chosen, made, way) if _is_plain(x, chosen, made, way) else _by_axes(x, chosen, made, way)
 

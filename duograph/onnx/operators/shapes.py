@@ -14,6 +14,8 @@ from ..reading import Data, dtype_of
 from .definition import Bounds, Number, Numbers, Operand, Tensor, operator
 from .known import Known, equals, of_array, of_sizes, settled
 
+_LONGEST_STEP = 1 << 48  # of a slice: further than any tensor reaches
+
 
 def _product(sizes: Any) -> Any:
     made = 1
@@ -174,6 +176,7 @@ def cut(data: Tensor, starts: Bounds, ends: Bounds, axes: Numbers | None = None,
         step = 1 if steps is None else settled(steps[i])
         if step < 0:
             data, start, end, step = _from_behind(data, axis, start, end, step)
+        step = min(step, _LONGEST_STEP)
         index[axis] = slice(start, end, step)
     return data[tuple(index)]
 

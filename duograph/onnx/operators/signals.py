@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import duograph as dg
+from duograph.nn import functional
 
 from ..reading import dtype_of
 from .definition import Number, Tensor, operator
@@ -42,7 +43,7 @@ def _fitted(x: Tensor, count: Any) -> Tensor:
     size = x.shape[-1]
     if size > count:
         return dg.narrow(x, -1, 0, count)
-    return x if size == count else dg.pad(x, (0, count - size))
+    return x if size == count else functional.pad(x, (0, count - size))
 
 
 def _waves(rows: Any, columns: Any, count: Any, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..definition import CONTRACTION, op
 from ..dtypes import same
+from ..room import require_room
 from ..shapes.movement import reshape
 from ..tracing import user_operator
 from .correlation import correlate, correlate_back
@@ -67,6 +68,7 @@ def _spread_out(
     spans = spans_of(weight.shape[2:], holes)
     given = _batched(x, dims)
     sizes = spread_sizes(name, given.shape[2:], pads, spans, steps, holes, output_padding)
+    require_room(name, (given.shape[0], weight.shape[1] * groups, *sizes), x.dtype)
     single = is_single(given, weight, groups)
     made = correlate_back(given, weight, pads, sizes, steps, holes, groups, any(pads), single)
     return _unbatched(_with_bias(made, bias, dims), x, dims)
