@@ -26,13 +26,14 @@ def with_sizes(definition: Definition, args: Sequence[Any]) -> Sequence[Any]:
             raise ArgumentError(f"{definition.name}: {name} must be an integer or a sequence of integers, not float")
         if not any(isinstance(item, core.Tensor) for item in items):
             continue
-        if kind != SIZES:
+        if kind not in (SIZES, SIZE):
             raise CaptureError(
                 f"static: {definition.name}: {name} is a tensor here, whose value only each run knows",
                 hint="pass a number; sizes, indices of [] and bounds of slices may be tensors",
             )
         made = list(args) if made is None else made
-        made[number] = tuple(size_of(definition.name, item) if isinstance(item, core.Tensor) else item for item in items)
+        sizes = tuple(size_of(definition.name, item) if isinstance(item, core.Tensor) else item for item in items)
+        made[number] = sizes if kind == SIZES else sizes[0]
     return args if made is None else made
 
 

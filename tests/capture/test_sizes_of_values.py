@@ -20,6 +20,18 @@ GIVEN = [(dg.tensor(values),) for values in ([1.0, 2.0, 3.0, 4.0], [1.0, -2.0, 3
         lambda x, n: x.new_zeros(n),
         lambda x, n: dg.ones(n, 3).sum(0) * x[:3],
         lambda x, n: dg.nn.functional.pad(x, (0, n)),
+        lambda x, n: dg.arange(n),
+        lambda x, n: dg.arange(int(n)) + 1,
+        lambda x, n: dg.arange(1.5, n.item() + 2, 0.5),
+        lambda x, n: dg.arange(n.item() + 1, -2, -1),
+        lambda x, n: dg.arange(0, 10, n + 1),
+        lambda x, n: dg.arange(float(n), dtype=dg.float64),
+        lambda x, n: dg.linspace(0, 1, int(n)),
+        lambda x, n: dg.logspace(0, 1, n),
+        lambda x, n: dg.eye(n),
+        lambda x, n: dg.eye(3, n),
+        lambda x, n: x.topk(n)[0],
+        lambda x, n: dg.nn.functional.one_hot(dg.zeros(2, dtype=dg.int64), n + 1),
     ],
 )
 def test_counts_are_sizes(make):
@@ -63,7 +75,7 @@ def test_sizes_are_integers():
 
 @pytest.mark.parametrize(
     ("use", "name"),
-    [(lambda x, n: x.topk(n), "k is"), (lambda x, n: x.cumsum(n), "dim is"), (lambda x, n: dg.eye(n), "n is")],
+    [(lambda x, n: x.cumsum(n), "dim is"), (lambda x, n: x.flip(n), "dims is")],
 )
 def test_what_must_be_a_number_is_refused_by_name(use, name):
     with pytest.raises(dg.errors.CaptureError, match=f"{name} a tensor here") as error:

@@ -190,6 +190,8 @@ def arange(start: float, end: float | None = None, step: float = 1, dtype: DType
     """
     if end is None:
         start, end = 0, start
+    if any(isinstance(x, core.Tensor) and x._traced is not None for x in (start, end, step)):
+        return _late_arange(start, end, step, dtype)
     if step == 0:
         raise DomainError("arange: step must not be 0")
     if (end - start) * step < 0:
@@ -199,6 +201,14 @@ def arange(start: float, end: float | None = None, step: float = 1, dtype: DType
     whole = -((start - end) // step)
     # A number of a capture that is an expression of sizes stays one.
     length = int(whole) if isinstance(whole, (int, float)) and not hasattr(whole, "expr") else whole
+    return progression(length, start, step, dtype)
+
+
+def _late_arange(start: Any, end: Any, step: Any, dtype: DType | None) -> Tensor:
+    """`arange` of numbers that only a run knows. One that leads away from the end has a negative size, which the run refuses."""
+    length = wrap(cast_value(value_of(-((start - end) // step)), core.int64))
+    if dtype is None and any(value_of(x).type.dtype.kind == "f" for x in (start, end, step)):
+        dtype = core.get_default_dtype()
     return progression(length, start, step, dtype)
 
 
