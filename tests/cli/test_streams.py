@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import duograph as dg
 from duograph.cli.app import app
+from duograph.onnx.messages import messages
 
 HEADER = '<ir_version: 8, opset_import: ["" : 18]> '
 COMMAND = (sys.executable, "-m", "duograph")
@@ -126,6 +127,7 @@ def test_names_do_not_steer_the_terminal(tmp_path):
 
 
 def test_a_package_that_is_not_installed(model, monkeypatch):
+    messages.cache_clear()
     monkeypatch.setitem(sys.modules, "onnx", None)
     for command in (("info", model), ("check", model), ("convert", model, "b.onnx"), ("diff", model, model), ("tune", model)):
         assert 'pip install "duograph[onnx]"' in answer(*command, code=2)["error"], command
