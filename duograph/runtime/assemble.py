@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
+from duograph.codegen.contraction.driver import HEADER as PRODUCT
+from duograph.codegen.contraction.library import symbol_of
+from duograph.codegen.contraction.parts import TILED
 from duograph.codegen.kernel import KEPT, CompiledKernel, ContractionKernel, Launch
 from duograph.ir.dim import Dim, Expr
 from duograph.ir.graph import Graph, Value
@@ -48,6 +51,8 @@ if TYPE_CHECKING:
     from .report import PlanReport
 
 Spec = dict[str, Any]
+_CACHES = 3 << 23  # bytes
+_PRODUCTS = frozenset(map(symbol_of, TILED))
 _CHAIN = 12  # where an entry of a kernel says which ones run together with it
 
 # How loops are cut for a memory budget: of two segments ever more turns twice, then ever more segments.
@@ -195,6 +200,7 @@ def _assemble(graph: Graph, given: Graph, plan: Schedule, chooser: Chooser | Non
         plan = together
     else:  # one of their kernels is made in another way than was thought
         chains, (unit, compiled) = [], _compiled(plan, graph, chooser)
+    _mark_far(plan, graph, compiled)
     temporaries = {
         key: [Buffer("temp", -1, core.uint8, (size,), "kernel temporary") for size in kernel.temporaries]
         for key, kernel in compiled.items()
@@ -214,6 +220,26 @@ def _compiled(plan: Schedule, graph: Graph, chooser: Chooser | None) -> tuple[Co
             kernels[i] = chooser(kernel, kept) if isinstance(kernel, ContractionKernel) else kernel
     unit = compile_unit(kernels, decided=chooser is not None)
     return unit, {id(step): kernel for step, kernel in zip(steps, unit.kernels)}
+
+
+def _mark_far(plan: Schedule, graph: Graph, compiled: dict[int, CompiledKernel]) -> None:
+    """Tell products whose matrix is an argument that it comes from memory, where a run reads more of them than caches hold."""
+    sizes = (value.type.bytes for value in graph.inputs)
+    if sum(size for size in sizes if isinstance(size, int)) <= _CACHES:
+        return
+    for step in plan.steps:  # not those in loops, which read their matrix again at once
+        if isinstance(step, KernelStep) and isinstance(step.kernel, ContractionKernel) and step.buffers[1].kind == "input":
+            kernel = compiled[id(step)]
+            compiled[id(step)] = kernel._replace(launches=tuple(map(_from_memory, kernel.launches)))
+
+
+def _from_memory(launch: Launch) -> Launch:
+    """The launch of a product whose matrix is far; any other one as it is."""
+    if launch.symbol not in _PRODUCTS:
+        return launch
+    words = list(launch.size_exprs)
+    words[PRODUCT.index("far")] = 1
+    return launch._replace(size_exprs=tuple(words))
 
 
 def kernel_steps(steps: Sequence[Step]) -> list[KernelStep]:

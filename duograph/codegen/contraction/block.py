@@ -42,6 +42,7 @@ PARAMETERS = (
     ("i64", "c_image"),
     ("ptr", "kept"),
     ("i64", "panel"),
+    ("i64", "far"),
 )
 # A block of B: it stays in the second level cache while rows of A pass by.
 _BLOCK_BYTES = 1 << 19
@@ -208,7 +209,7 @@ def _one_row(f: TileFunction, block: _Block, by_rows: str) -> None:
     a = f.gep("%a", f.mul(block.k0, "%a_k"))
     c = f.gep("%c", f.mul(block.j0, f.shape.size))
     b = _place_of_b(f, block)
-    values = [a, "%a_k", b, "%b_k", block.kc, c, block.columns, block.add, "%scratch"]
+    values = [a, "%a_k", b, "%b_k", block.kc, c, block.columns, block.add, "%scratch", "%far"]
     rows, columns, done = f.label("rows"), f.label("columns"), f.label("done")
     f.cond_br(by_rows, rows, columns)
     f.place(rows)

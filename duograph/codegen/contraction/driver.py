@@ -25,9 +25,10 @@ ABI = (("ptr", "args"), ("ptr", "sizes"), ("i64", "begin"), ("i64", "end"), ("pt
 HEADER = (
     *("m", "n", "k", "a_m", "a_k", "b_k", "b_n", "c_m"),
     *("rows_per_chunk", "columns_per_chunk", "epilogue", "parts", "add", "batch_dims", "spread", "joined"),
-    *("kept", "panel"),
+    *("kept", "panel", "far"),
 )
 # "kept": position in args of panels of B made before, or of null; 0 if there are none. "panel": bytes of one. See `keep`.
+# "far": 1 where B comes from memory in each run, as more than caches hold is read in between.
 BATCH_WORDS = 4
 MOST_BATCH_DIMS = 16
 # Matrices of so few columns are multiplied together where they have one A: it is read once, and panels are whole.
@@ -56,6 +57,7 @@ class Problem:
     joined: Value
     kept: Value
     panel: Value
+    far: Value
     swapped: str = "false"
 
 
@@ -113,14 +115,15 @@ def add_driver(module: Module, shape: TileShape) -> None:
         more = [f.gep(a, steps[0]), following, *tables, walks, n0, 0, 0]
         first = f.gep(panels, f.mul(f.udiv(n0, shape.width), problem.panel))
         kept = f.select(f.icmp("eq", panels, "null", "ptr"), "null", first, "ptr")
-        product_of(a, b, c, rows, columns, [*more, kept, problem.panel])
+        product_of(a, b, c, rows, columns, [*more, kept, problem.panel, problem.far])
         f.br(done)
         f.place(done)
 
     def join(a: str, b: str, c: str, images: Value, c_image: Value) -> None:
         place_frame(f, frame, 0, 0)
         together = f.gep("%sizes", problem.joined, 8)
-        product_of(a, b, c, problem.m, f.mul(images, problem.n), [a, b, *tables, together, 0, problem.n, c_image, "null", 0])
+        more = [a, b, *tables, together, 0, problem.n, c_image, "null", 0, problem.far]
+        product_of(a, b, c, problem.m, f.mul(images, problem.n), more)
 
     over_rectangles(f, problem, frame, rectangle, join)
     module.add(f)
@@ -195,6 +198,7 @@ def _swap_column(f: TileFunction, p: Problem) -> Problem:
         joined=p.joined,
         kept=p.kept,
         panel=p.panel,
+        far=p.far,
         swapped=swapped,
     )
 

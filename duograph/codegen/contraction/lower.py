@@ -330,6 +330,7 @@ class _Lowering:
             "batch_dims": len(batches),
             "kept": (epilogue or 4) - 1 if keep else 0,
             "panel": keep.size_exprs[-1] if keep else 0,
+            "far": 0,
         }
         walked = bool(a.k or b.k)
         walks = (a.k, b.k, b.columns) if walked else ()
