@@ -64,7 +64,8 @@ def header(a: np.ndarray, b: np.ndarray, c: np.ndarray, chunk: tuple[int, int], 
     size = c.itemsize
     (m, k), n = a.shape[-2:], b.shape[-1]
     strides = [a.strides[-2], a.strides[-1], b.strides[-2], b.strides[-1], c.strides[-2]]
-    words = [m, n, k, *(s // size for s in strides), *chunk, epilogue, parts, 0, a.ndim - 2, 0, 0, 0, 0]
+    words = [m, n, k, *(s // size for s in strides), *chunk, epilogue, parts, 0, a.ndim - 2]
+    words += [0] * (len(driver.HEADER) - len(words))
     for d in range(a.ndim - 2):
         words += [a.shape[d], a.strides[d] // size, b.strides[d] // size, c.strides[d] // size]
     return np.array(words, np.int64)
@@ -90,8 +91,12 @@ def product(
     ranges: Iterable[tuple[int, int]] | None = None,
     isa: str = "native",
     without: Collection[str] = (),
+    far: bool = False,
 ) -> np.ndarray:
-    """A·B by the library of their dtype; C is checked to be written within its bounds only. ``without``: parts left out."""
+    """A·B by the library of their dtype; C is checked to be written within its bounds only.
+
+    ``without``: parts left out; ``far``: B is said to come from memory.
+    """
     batch, m, n = a.shape[:-2], a.shape[-2], b.shape[-1]
     guarded = None
     if c is None:
@@ -103,6 +108,7 @@ def product(
     wanted = [part not in without for part, _ in zip(PARTS, symbols)]
     tables = [address_of(symbol, isa) for symbol, is_wanted in zip(symbols, wanted) if is_wanted]
     sizes = header(a, b, c, chunk, parts=parts_word(3, wanted))
+    sizes[driver.HEADER.index("far")] = far
     args = np.array([a.ctypes.data, b.ctypes.data, c.ctypes.data, *tables], np.uint64)
     status, flag = new_status()
     run = run_of(str(a.dtype), isa)

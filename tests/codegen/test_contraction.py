@@ -112,6 +112,15 @@ def test_a_row_times_long_columns_has_the_bits_of_many_rows(dtype: str, isa: str
         assert np.array_equal(product(a[4:5], laid_out(b, "columns"), isa=isa), product(a, b, isa=isa)[4:5]), (n, k)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("isa", RUNNABLE)
+def test_a_row_times_a_matrix_from_memory_has_the_same_bits(dtype: str, isa: str) -> None:
+    rng = np.random.default_rng(8)
+    for k, n in ((1, 1), (7, 300), (300, 7), (384, 384), (1536, 65), (513, 1030)):
+        a, b = rng.standard_normal((1, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+        np.testing.assert_array_equal(product(a, b, isa=isa, far=True), product(a, b, isa=isa))
+
+
 def test_levels_with_fused_multiply_add_agree() -> None:
     a, b = matrices(45, 77, 600)
     expected = product(a, b)

@@ -61,7 +61,8 @@ def ways(kernel: ContractionKernel) -> tuple[str, ...]:
     direct = direct_form(kernel)
     if direct is not None and all_known(direct_lower.limits(direct, kernel.dtype)):
         over = direct.kernels % PANEL if isinstance(direct.kernels, int) else 0
-        found += [DIRECT, NARROW] if 0 < over <= PANEL // 2 else [DIRECT]
+        few = 0 < over <= PANEL // 2 or direct_lower.by_lines(direct) == 1
+        found += [DIRECT, NARROW] if few else [DIRECT]
     if any(all_known(taps_lower.taps_limits(taps, kernel.dtype)) for taps in taps_forms(kernel)):
         found.append(TAPS)
     if is_winograd(kernel):

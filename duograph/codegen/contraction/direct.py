@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from duograph.codegen.contraction.course import BACK, LINE, SLOTS, Courses
-from duograph.codegen.contraction.direct_lines import FEW, add_line_tiles, line_of
+from duograph.codegen.contraction.direct_lines import FEW, LONGEST, SHORTEST, TOGETHER, add_line_tiles, line_of
 from duograph.codegen.contraction.direct_lines import TILE as LINE_TILE
 from duograph.codegen.contraction.direct_rows import LEFT, RIGHT, add_row_tiles
 from duograph.codegen.contraction.direct_rows import TABLE as ROWS_TABLE
@@ -241,10 +241,12 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
         to_c = f.gep(c, f.mul(f.mul(image, w["c_image"]), shape.size))
         rest_of_strip: Value = low
         if shape.vectors == 1:
-            by_lines = f.op(f"and i1 {f.icmp('ule', w['kernels'], FEW)}, {f.icmp('eq', pixels.step, shape.size)}")
+            by_lines = _by_lines(f, w, pixels)
             rest_of_strip = f.select(by_lines, high, low)
             with f.when(by_lines):
-                _lines(f, w, pixels, (low, high), (from_x, steps, panels_at, to_c), block)
+                kernel = f.mul(first, shape.width)
+                count = f.sub(f.umin(f.mul(end, shape.width), w["kernels"]), kernel)
+                _lines(f, w, pixels, (low, high), (from_x, steps, panels_at, to_c, kernel, count), block)
         with f.pieces(rest_of_strip, high) as (pixel, slot):
             choice = _choose(f, shape, pixels, pixel, high, most, courses)
             a = f.gep(from_x, choice.offset)
@@ -274,22 +276,40 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
     module.add(f)
 
 
+def _by_lines(f: TileFunction, w: dict[str, str], pixels: WalkedDims) -> str:
+    """Whether vectors are pixels, as `direct_lower` has it."""
+    beside, second = (f.icmp("eq", pixels.step, n * f.shape.size) for n in (1, 2))
+    few = f.op(f"and i1 {beside}, {f.icmp('ule', w['kernels'], FEW)}")
+    short = f.op(f"and i1 {f.icmp('ule', w['k'], LONGEST)}, {f.icmp('uge', pixels.extent, SHORTEST)}")
+    return f.op(f"or i1 {few}, {f.op(f'and i1 {short}, ' + f.op(f'or i1 {beside}, {second}'))}")
+
+
 def _lines(
-    f: TileFunction, w: dict[str, str], pixels: WalkedDims, strip: tuple[Value, Value], places: tuple[str, ...], block: Value
+    f: TileFunction, w: dict[str, str], pixels: WalkedDims, strip: tuple[Value, Value], places: tuple[Any, ...], block: Value
 ) -> None:
-    """A strip by very few kernels: row by row, vectors of pixels."""
-    (low, high), (from_x, steps, panel, to_c) = strip, places
+    """A strip by all kernels of a group, a few at a time: row by row, vectors of pixels."""
+    (low, high), (from_x, steps, panels, to_c, first, count) = strip, places
     c_kernel = f.mul(w["c_kernel"], f.shape.size)
+    second = f.select(f.icmp("eq", pixels.step, f.shape.size), 0, 1)
+    few = f.op(f"and i1 {f.icmp('ule', w['kernels'], FEW)}, {f.icmp('eq', second, 0)}")
+    together = f.select(few, w["kernels"], f.select(f.icmp("eq", second, 0), *TOGETHER))
     with f.pieces(low, high) as (pixel, slot):
         number = f.udiv(pixel, pixels.extent)
         within = f.sub(pixel, f.mul(number, pixels.extent))
-        line = line_of(f, w["kernels"], f.umin(f.sub(pixels.extent, within), f.sub(high, pixel)))
+        left = f.umin(f.sub(pixels.extent, within), f.sub(high, pixel))
         offset = f.add(pixels.outer(number), f.mul(within, pixels.step))
         ahead = f.sub(_one_strip_on(f, w, pixels, pixel, low), offset)
         c = f.gep(to_c, pixel, f.shape.size)
-        values: list[Value] = [f.gep(from_x, offset), steps, panel, w["k"], block, c, c_kernel, line.pixels, ahead]
-        call_through(f, line.tile, LINE_TILE, values)
-        f.store("i64", f.add(pixel, line.pixels), slot)
+        widest = line_of(f, together, left, second).pixels
+        with f.loop(0, count, together) as kernel:
+            line = line_of(f, f.umin(together, f.sub(count, kernel)), widest, second)
+            panel = f.gep(panels, f.mul(f.udiv(kernel, f.shape.width), w["panel"]))
+            b = f.gep(panel, f.mul(f.urem(kernel, f.shape.width), f.shape.size))
+            out = f.gep(c, f.mul(f.add(first, kernel), c_kernel))
+            coming = f.select(f.icmp("eq", kernel, 0), ahead, 0)
+            values: list[Value] = [f.gep(from_x, offset), steps, b, w["k"], block, out, c_kernel, line.pixels, coming]
+            call_through(f, line.tile, LINE_TILE, values)
+        f.store("i64", f.add(pixel, widest), slot)
 
 
 class _Choice(NamedTuple):

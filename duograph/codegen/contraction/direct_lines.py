@@ -1,7 +1,8 @@
-"""Tiles of direct convolutions with few kernels: vectors are pixels, each kernel's element is one for all lanes.
+"""Tiles of direct convolutions with few kernels, or few multiply-adds: vectors are pixels, a kernel's element is for all lanes.
 
-In panels most lanes would have no kernel. Pixels that lie side by side need no panel: a row of them is read as it lies, and
-written so, without being turned. Each sum is what `direct_tile` makes.
+In panels most lanes would have no kernel, and turning a tile costs as much as some forty multiply-adds of each sum. Pixels that
+lie side by side, or every second one, need neither: a row of them is read as it lies, and written so, without being turned.
+Each sum is what `direct_tile` makes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ from duograph.codegen.contraction.shape import TileFunction, TileShape
 from duograph.codegen.llvm import Module, Value
 
 FEW = 5  # kernels
+TOGETHER = (4, 8)  # of more, so many in a tile, by step: every second pixel takes a shuffle, which more kernels share
+LONGEST = 64  # multiply-adds of a sum, for more kernels than a few
+WIDEST_STEP = 2  # from pixel to pixel, in elements
+SHORTEST = 32  # pixels of a row, for more kernels than a few
 # ``a``: the first pixel's window; ``steps``: i32, bytes from each k to the next; ``b``: a panel of kernels; ``block``: the most k
 # in one chain; ``c``: of the first pixel and kernel, ``c_kernel`` bytes from kernel to kernel; ``ahead``: bytes to the windows
 # that are prefetched.
@@ -29,25 +34,28 @@ TILE = (
 )
 _TABLE, _WIDTHS = "line_tiles", "line_vectors"
 _MOST = 8  # vectors in a tile
+_KERNELS = max(FEW, *TOGETHER)
 _UNROLLED = 4
 
 
 def add_line_tiles(module: Module, shape: TileShape) -> None:
-    """Tables of tiles by kernels, vectors and whether the last vector is not full; and of the most vectors by kernels."""
-    names = ["null"] * (2 * (_MOST + 1))
-    for kernels in range(1, FEW + 1):
-        for vectors in range(_MOST + 1):
-            for partial in (False, True):
-                is_made = 0 < vectors <= _most_vectors(shape, kernels)
-                names.append(_Tile(module, shape, kernels, vectors, partial).emit() if is_made else "null")
+    """Tables of tiles by step, kernels, vectors and whether the last one is not full; and of the most vectors by kernels."""
+    names: list[str] = []
+    for step in range(1, WIDEST_STEP + 1):
+        names += ["null"] * (2 * (_MOST + 1))
+        for kernels in range(1, _KERNELS + 1):
+            for vectors in range(_MOST + 1):
+                for partial in (False, True):
+                    is_made = 0 < vectors <= _most_vectors(shape, kernels) and kernels <= (FEW, TOGETHER[1])[step - 1]
+                    names.append(_Tile(module, shape, kernels, vectors, partial, step).emit() if is_made else "null")
     module.table(_TABLE, "ptr", names, align=8)
-    widths = [str(_most_vectors(shape, kernels)) for kernels in range(1, FEW + 1)]
+    widths = [str(_most_vectors(shape, kernels)) for kernels in range(1, _KERNELS + 1)]
     module.table(_WIDTHS, "i64", ["0", *widths], align=8)
 
 
 def _most_vectors(shape: TileShape, kernels: int) -> int:
     registers = 32 if shape.broadcasts else 16
-    return min((registers - 1 - kernels) // kernels, _MOST)
+    return max(min((registers - 1 - kernels) // kernels, _MOST), 1)
 
 
 class Line(NamedTuple):
@@ -57,26 +65,36 @@ class Line(NamedTuple):
     pixels: Value
 
 
-def line_of(f: TileFunction, kernels: Value, left: Value) -> Line:
-    """The tile for the first of the ``left`` pixels of a row: of all tiles of the row about the same size."""
+def line_of(f: TileFunction, kernels: Value, left: Value, second: Value) -> Line:
+    """The tile for the first of the ``left`` pixels of a row: of all tiles of the row about the same size. ``second``: 1 where
+    they are every second element, else 0."""
     lanes = f.shape.lanes
     vectors = f.ceildiv(left, lanes)
     tiles = f.ceildiv(vectors, f.load("i64", f.gep(f"@{_WIDTHS}", kernels, 8)))
     width = f.ceildiv(vectors, tiles)
     pixels = f.umin(f.mul(width, lanes), left)
     partial = f.select(f.icmp("eq", f.and_(pixels, lanes - 1), 0), 0, 1)
-    number = f.add(f.shl(f.add(f.mul(kernels, _MOST + 1), width), 1), partial)
+    kind = f.add(f.mul(second, _KERNELS + 1), kernels)
+    number = f.add(f.shl(f.add(f.mul(kind, _MOST + 1), width), 1), partial)
     return Line(f.load("ptr", f.gep(f"@{_TABLE}", number, 8)), pixels)
 
 
 class _Tile:
-    def __init__(self, module: Module, shape: TileShape, kernels: int, vectors: int, partial: bool) -> None:
-        self.module, self.kernels, self.vectors = module, kernels, vectors
-        self.name = f"line_tile_{kernels}x{vectors}" + ("_partial" if partial else "")
+    def __init__(self, module: Module, shape: TileShape, kernels: int, vectors: int, partial: bool, step: int) -> None:
+        self.module, self.kernels, self.vectors, self.step = module, kernels, vectors, step
+        self.name = f"line_tile_{kernels}x{vectors}" + ("_partial" if partial else "") + ("_second" if step == 2 else "")
         f = self.f = TileFunction(module, self.name, TILE, linkage="internal")
         f.shape = shape
         last = f.low_mask(shape.lanes, f.sub("%pixels", (vectors - 1) * shape.lanes)) if partial else None
         self.masks = [*[None] * (vectors - 1), last]
+        # Of every second element two vectors, in the last of which nothing is read behind the last pixel.
+        ends: list[str | None] = [None, f.low_mask(shape.lanes, shape.lanes - 1)]
+        if partial:
+            reach = f.sub(f.shl(f.sub("%pixels", (vectors - 1) * shape.lanes), 1), 1)
+            beyond = f.sub(f.umax(reach, shape.lanes), shape.lanes)
+            ends = [f.low_mask(shape.lanes, part) for part in (f.umin(reach, shape.lanes), beyond)]
+        interior: list[str | None] = [None, None]
+        self.seconds = [*[interior] * (vectors - 1), ends]
 
     def emit(self) -> str:
         """The name of the tile."""
@@ -104,12 +122,21 @@ class _Tile:
             f.prefetch(f.gep(a, "%ahead"), locality=2)
             factors = [f.broadcast(f.gep(b, u * shape.vector_bytes + r * shape.size)) for r in range(self.kernels)]
             for v, mask in enumerate(self.masks):
-                pixels = f.load_vector(f.gep(a, v * shape.vector_bytes), mask)
+                pixels = self._pixels(a, v, mask)
                 for r, factor in enumerate(factors):
                     at = r * self.vectors + v
                     sums[at] = f.multiply_add(factor, pixels, sums[at])
             a = f.gep(a, f.op(f"sext i32 {f.load('i32', f.gep(steps, u * STEP_BYTES))} to i64"))
         return [f.gep(steps, count * STEP_BYTES), f.gep(b, count * shape.vector_bytes), a, *sums]
+
+    def _pixels(self, a: str, v: int, mask: str | None) -> str:
+        """A vector of pixels."""
+        f, shape = self.f, self.f.shape
+        if self.step == 1:
+            return f.load_vector(f.gep(a, v * shape.vector_bytes), mask)
+        place = f.gep(a, 2 * v * shape.vector_bytes)
+        low, high = (f.load_vector(f.gep(place, i * shape.vector_bytes), part) for i, part in enumerate(self.seconds[v]))
+        return f.shuffle(shape.vector, low, high, [2 * i for i in range(shape.lanes)])
 
     def _store(self, k0: str, sums: list[str]) -> None:
         """The sums of one block to C, or to what the blocks before made."""

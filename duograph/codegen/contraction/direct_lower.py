@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from duograph.codegen.contraction.course import BACK, FORTH, ROW, SLOTS, course_bytes
 from duograph.codegen.contraction.direct import HEADER, KEEP_HEADER, NARROW_PART, PART, before_panels, behind_panels, narrow
-from duograph.codegen.contraction.direct_lines import FEW
+from duograph.codegen.contraction.direct_lines import FEW, LONGEST, SHORTEST, WIDEST_STEP
 from duograph.codegen.contraction.direct_rows import LEFT, RIGHT
 from duograph.codegen.contraction.epilogue import may_run_hot
 from duograph.codegen.contraction.keep import KEEP, all_panels
@@ -144,7 +144,7 @@ def _facts(d: Direct, dtype: str, narrow: bool) -> list[tuple[Extent, Extent]]:
     pixels = maximum(d.images, 1) * d.pixels
     return [
         *limits(d, dtype),
-        *(_facts_of_few(d) if narrow else [(unused * MOST_UNUSED, d.kernels)]),
+        *(_facts_of_few(d) if narrow else [(unused * MOST_UNUSED, d.kernels), (by_lines(d), 0)]),
         (_FEWEST, d.pixel_walk[-1][0]),
         (_FEWEST_PIXELS, pixels),
         (0 if beside else d.kernels, _KERNELS_PER_PIXEL * pixels),
@@ -152,20 +152,22 @@ def _facts(d: Direct, dtype: str, narrow: bool) -> list[tuple[Extent, Extent]]:
 
 
 def _facts_of_few(d: Direct) -> list[tuple[Extent, Extent]]:
-    by_lines, width = _by_lines(d), d.pixel_walk[-1][0]
-    others = 1 - by_lines
+    lines, width = by_lines(d), d.pixel_walk[-1][0]
+    others = 1 - lines
     return [
         (others * _FEWEST_KERNELS, d.kernels),
-        (d.kernels, _NARROW),
+        (others * d.kernels, _NARROW),
         (others * _FEWEST_PRODUCTS, d.k * d.kernels),
         (others * minimum(width, _LONG), 4 * d.kernels),
-        (by_lines * _SHORTEST_LINE, width),
+        (lines * _SHORTEST_LINE, width),
     ]
 
 
-def _by_lines(d: Direct) -> Extent:
-    """1 if a convolution of few kernels is made by vectors of pixels, else 0."""
-    return holds([(d.kernels, FEW), (1, d.pixel_walk[-1][1]), (d.pixel_walk[-1][1], 1)])
+def by_lines(d: Direct) -> Extent:
+    """1 if a convolution with panels of one vector is made by vectors of pixels instead, else 0."""
+    width, step = d.pixel_walk[-1]
+    few = holds([(d.kernels, FEW), (1, step), (step, 1)])
+    return maximum(few, holds([(d.k, LONGEST), (SHORTEST, width), (1, step), (step, WIDEST_STEP)]))
 
 
 def words_of(walk: Walk) -> list[Extent]:
@@ -249,7 +251,7 @@ def spares_all(d: Direct) -> bool:
     words = _rows_of_taps(d)
     (width, step), spared = d.pixel_walk[-1], words["spared"]
     if (
-        _by_lines(d) != 0  # they read all zeros
+        by_lines(d) != 0  # they read all zeros
         or words["triples"] == 0
         or words["row_step"] == 0
         or not all(isinstance(word, int) for word in (*words.values(), width, step))
