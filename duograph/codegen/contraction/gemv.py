@@ -23,8 +23,10 @@ PARAMETERS = (
 COLUMNS_PARAMETERS = (*PARAMETERS[:3], ("i64", "b_n"), *PARAMETERS[4:8], ("i64", "longest"))
 LONGEST_STRIP = 4096  # columns: the sums stay in L1
 CHAINS_AT_ONCE = 8  # of `row_columns`: pages of each column one after another, while the row stays in L1
-_ROWS = 8
-_VECTORS = 2
+# Rows side by side, vectors of columns, and how many rows ahead is prefetched. Several rows of less than a page are one stream
+# for the hardware, which it only follows row by row.
+_SIDE_BY_SIDE, _ONE_BY_ONE = (8, 2, 8), (1, 4, 16)
+_PAGE = 4096
 # Of a B that the second level cache holds, sums of so many vectors of columns stay in registers for all of k: 1.2 to 1.6
 # times as fast from there as whole rows, but as slow as 10 GB/s from memory, of which rows have 16 to 28 (on a Zen 4).
 _IN_CACHE_BYTES = 3 << 19
@@ -46,17 +48,19 @@ def add_row(module: Module, shape: TileShape) -> None:
     ragged = f.icmp("ne", whole, "%columns")
     strips, streams, done = f.label("strips"), f.label("streams"), f.label("done")
     near = f.icmp("ule", f.mul("%k", f.mul("%columns", shape.size)), _IN_CACHE_BYTES)
-    f.cond_br(f.op(f"and i1 {near}, {f.icmp('eq', '%far', 0)}"), strips, streams)
+    far = f.icmp("ne", "%far", 0)
+    f.cond_br(str(f.select(far, "false", near, "i1")), strips, streams)
     f.place(strips)
     _add_strips(f, whole, ragged, tail)
     f.br(done)
     f.place(streams)
     with f.loop(0, "%columns", shape.lanes) as column:
         f.store_vector("zeroinitializer", f.gep("%sums", f.mul(column, shape.size)))
-    rows = f.and_("%k", -_ROWS)
-    for low, high, count in ((0, rows, _ROWS), (rows, "%k", 1)):
-        with f.loop(low, high, count) as k:
-            _accumulate(f, k, count, whole, ragged, tail)
+    short = f.op(f"and i1 {far}, {f.icmp('ult', '%b_k', _PAGE)}")
+    rows = f.select(short, 0, f.and_("%k", -_SIDE_BY_SIDE[0]))
+    for low, high, way in ((0, rows, _SIDE_BY_SIDE), (rows, "%k", _ONE_BY_ONE)):
+        with f.loop(low, high, way[0]) as k:
+            _accumulate(f, k, way, whole, ragged, tail)
     _finish(f, whole, ragged, tail)
     f.br(done)
     f.place(done)
@@ -97,8 +101,8 @@ def _add_strips(f: TileFunction, whole: Value, ragged: str, tail: str) -> None:
         strip(whole, 1, tail)
 
 
-def _accumulate(f: TileFunction, k: str, count: int, whole: Value, ragged: str, tail: str) -> None:
-    shape = f.shape
+def _accumulate(f: TileFunction, k: str, way: tuple[int, int, int], whole: Value, ragged: str, tail: str) -> None:
+    shape, (count, most, ahead) = f.shape, way
     scales, places = [], []
     a, b = f.gep("%a", f.mul(k, "%a_k")), f.gep("%b", f.mul(k, "%b_k"))
     for _ in range(count):
@@ -111,25 +115,25 @@ def _accumulate(f: TileFunction, k: str, count: int, whole: Value, ragged: str, 
         held = f.gep("%sums", offset)
         sums = [f.load_vector(f.gep(held, v * shape.vector_bytes)) for v in range(vectors)]
         for scale, place in zip(scales, places):
-            _chain(f, sums, scale, f.gep(place, offset), mask)
+            _chain(f, sums, scale, f.gep(place, offset), ahead, mask)
         for v, value in enumerate(sums):
             f.store_vector(value, f.gep(held, v * shape.vector_bytes))
 
-    wide = _VECTORS * shape.lanes
+    wide = most * shape.lanes
     blocks = f.and_(whole, -wide)
     with f.loop(0, blocks, wide) as column:
-        move(column, _VECTORS, None)
+        move(column, most, None)
     with f.loop(blocks, whole, shape.lanes) as column:
         move(column, 1, None)
     with f.when(ragged):
         move(whole, 1, tail)
 
 
-def _chain(f: TileFunction, sums: list[str], scale: str, place: str, mask: str | None) -> None:
+def _chain(f: TileFunction, sums: list[str], scale: str, place: str, ahead: int, mask: str | None) -> None:
     for v in range(len(sums)):
         here = f.gep(place, v * f.shape.vector_bytes)
         if mask is None:  # the same place in the rows that come next: a page apart, no hardware prefetcher finds it
-            f.prefetch(f.gep(here, f.mul("%b_k", _ROWS)), locality=2)
+            f.prefetch(f.gep(here, f.mul("%b_k", ahead)), locality=2)
         sums[v] = f.multiply_add(scale, f.load_vector(here, mask), sums[v])
 
 
