@@ -19,6 +19,7 @@ from pathlib import Path
 
 _OURS = """
 import sys, time
+import numpy as np
 import duograph as dg
 model = dg.onnx.load(sys.argv[1])
 model(np.load(sys.argv[2])).numpy()
@@ -26,6 +27,7 @@ print(time.time())
 """
 _THEIRS = """
 import sys, time
+import numpy as np
 import onnxruntime
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = {threads}
@@ -35,6 +37,7 @@ print(time.time())
 """
 _WRITTEN = """
 import sys
+import numpy as np
 import duograph as dg
 from duograph import models
 random = np.random.default_rng(0)
