@@ -18,6 +18,7 @@ from .again import Again, places_of
 from .budget import read_budget
 from .control.inner import LeadsBack
 from .conversion.convert import callee
+from .function import make_static as make_static
 from .memory.borrowed import MayAlternate
 from .memory.joined import Care, LookAgain
 from .outside.watched import TupleHistory
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from .reports.report import Report
 
 F = TypeVar("F", bound=Callable[..., Any])
-if config.dynamic:
-    core.set_dynamic_mode(True, True)
 
 
 class Handler:
@@ -142,7 +141,7 @@ class Handler:
 
         built = [build(captured.graph, strict=self.strict, fuse=config.fuse, views=False, budget=self.budget)]
         lines = Lines(captured.graph, self.strict, self.budget, captured.checks)
-        description = dict(captured.description, program=built[0].program, tape=None, lines=lines)
+        description = dict(captured.description, program=built[0].program, stored=built[0].stored, tape=None, lines=lines)
         if captured.backward is not None and captured.tape is not None:
             built.append(build(captured.backward.graph, strict=self.strict, fuse=config.fuse, views=False, budget=self.budget))
             places = places_of(captured.backward.outputs, captured.result, captured.same)
@@ -338,16 +337,6 @@ def static(
     if not callable(target):
         raise ArgumentError(f"static: expected a function or a Module, got {type(target).__name__}")
     return make_static(target, Handler(target, strict, sizes, memory_budget))
-
-
-def make_static(target: Callable[..., Any], handler: Handler) -> Any:
-    function = core.StaticFunction(target, handler)
-    handler.function = function
-    function.__dict__["__name__"] = handler.__name__
-    function.__dict__["__qualname__"] = handler.__qualname__
-    function.__dict__["__doc__"] = handler.__doc__
-    function.__dict__["__module__"] = handler.__module__
-    return function
 
 
 def _as_copied(function: Any) -> Any:

@@ -15,16 +15,17 @@ import numpy as np
 
 from duograph import _core as core
 from duograph import nn
+from duograph._forks import import_late
 from duograph._recorded import state
 from duograph.autograd.modes import no_grad
-from duograph.capture.static import Handler, make_static
+from duograph.capture.function import make_static
+from duograph.capture.recalled import Recalling
 from duograph.capture.values.declared import Dim
 from duograph.errors import ArgumentError, CaptureError, CaptureWarning, DTypeError, Error, ShapeError
 from duograph.tensors.creation import from_numpy
 from duograph.tensors.creation import tensor as make_tensor
 
 from .errors import ModelError
-from .interpreting import Frame, as_tensor
 from .keeping import Kept, without_weights
 from .operators.known import Known, of_array
 from .operators.narrow import Narrow, held, is_narrow
@@ -150,6 +151,7 @@ class Model(nn.Module):
         self.steering = steering_inputs(self.body) & {*self.inputs}
         self.checked: set[tuple[Any, ...]] = set()
         self.asked = (sizes or {}, strict)
+        self.stamp = source.stamp
         self.program = self._program(())
         self.programs: dict[tuple[str, ...], Any] = {}  # those that are given settings
         self.proto = without_weights(source.model, own)
@@ -214,8 +216,23 @@ class Model(nn.Module):
         names = _identifiers((*self.inputs, *given))
         function = functools.partial(self.evaluate, given=given)
         evaluate = _named(function, names, re.sub(r"\W", "_", self.body.name) or "model")
-        declared = self._declared(names, sizes)
-        return make_static(evaluate, Handler(evaluate, strict, declared or None))
+        declared = self._declared(names, sizes) or None
+
+        def handler() -> Any:
+            return import_late("duograph.capture.static").Handler(evaluate, strict, declared)
+
+        if given or self.kept or self.steering or not self.stamp:
+            return make_static(evaluate, handler())
+        content = functools.partial(self._content, declared)
+        return make_static(evaluate, Recalling(evaluate.__name__, content, self._tensors, handler))
+
+    def _content(self, declared: Any) -> str:
+        """What decides a capture: the file but for its weights, numbers that became part of the program, and what was asked."""
+        numbers = [(name, known.dtype.name, known.array.tolist()) for name, known in self.constants.items()]
+        return repr((self.stamp, numbers, self.asked[1], declared))
+
+    def _tensors(self) -> dict[str, Any]:
+        return {name: getattr(module, leaf) for name, (module, leaf) in self.places.items()}
 
     def _declared(self, names: Sequence[str], sizes: Mapping[str, Any]) -> dict[str, Any]:
         """The sizes of inputs as `dg.static` takes them."""
@@ -295,6 +312,8 @@ class Model(nn.Module):
 
     def evaluate(self, values: Sequence[Any], given: Sequence[str] = ()) -> Any:
         """The outputs for tensors, the last of which are these settings: node by node. A capture follows this."""
+        from .interpreting import Frame, as_tensor
+
         frame = Frame(self.body, self.file)
         for name, (module, leaf) in self.places.items():
             frame.values[name] = self.constants.get(name) or getattr(module, leaf)
@@ -309,7 +328,7 @@ class Model(nn.Module):
         if self.kept:
             with no_grad():
                 values = [as_tensor(x) for x in frame.run(())]
-            results = self.kept.follow({name: getattr(module, leaf) for name, (module, leaf) in self.places.items()}, values)
+            results = self.kept.follow(self._tensors(), values)
         else:
             results = [as_tensor(x) for x in frame.run(())]
         return results[0] if len(results) == 1 else tuple(results)

@@ -25,19 +25,22 @@ from .wire import split
 
 _LARGEST = 1 << 31  # bytes of one protobuf message
 _OLDEST_IR = 3
+_STAMPED = 1 << 23  # bytes, in 25 ms
 _LARGEST_SIZE, _MOST_DIMENSIONS = 1 << 48, 32
 
 
 class Source(NamedTuple):
     """A model and where it was read from: `folder` holds its external data, None if it came from memory.
 
-    `weights` are the bytes of initialisers of the outermost graph, by number, that the model lacks.
+    `weights` are the bytes of initialisers of the outermost graph, by number, that the model lacks; `stamp` a digest of all the
+    rest, or empty where that is large.
     """
 
     model: Any
     folder: str | None
     name: str
     weights: Mapping[int, Any] = MappingProxyType({})
+    stamp: str = ""
 
 
 def read(source: Any, folder: Any = None, apart: bool = False) -> Source:
@@ -65,7 +68,8 @@ def read(source: Any, folder: Any = None, apart: bool = False) -> Source:
         size = os.fstat(file.fileno()).st_size
         data, weights = (split(file.fileno(), size) if apart else None) or (file.read(), {})
     found = os.path.dirname(os.path.abspath(path)) if folder is None else os.fspath(folder)
-    return Source(_checked(_parsed(data, repr(path)), repr(path)), found, os.path.basename(path), weights)
+    model = _checked(_parsed(data, repr(path)), repr(path))
+    return Source(model, found, os.path.basename(path), weights, core.digest(data) if len(data) <= _STAMPED else "")
 
 
 def _parsed(data: bytes, what: str) -> Any:

@@ -25,9 +25,11 @@ Spec = dict[str, Any]
 class Built:
     """A program's parts; the program itself and its report are made when they are asked for."""
 
-    def __init__(self, make: _Maker, spec: Spec, code: bytes | memoryview) -> None:
+    def __init__(self, make: _Maker, spec: Spec, code: bytes | memoryview, stored: str | None = None) -> None:
+        """`stored`: the name under which the object cache has it."""
         self.spec = spec
         self.code = code
+        self.stored = stored
         self._make = make
         self._program: Any = None
         self._report: PlanReport | None = None
@@ -140,17 +142,19 @@ def build(
         return Built(make, made.spec, made.code)
     is_known = chooser is None or make.asked() is not None
     for lines in (False, True) if is_known else ():
-        found = cache.load(make.key(lines))
+        key = make.key(lines)
+        found = cache.load(key)
         if found is not None:
-            built = Built(make, *found)
+            built = Built(make, *found, key)
             try:
                 built.program  # noqa: B018  # whatever is wrong with what was on disk shows here
                 return built
             except Exception:
                 pass
     made = make()
-    cache.store(make.key(_names_lines(made.spec)), made.spec, made.code)
-    return Built(make, made.spec, made.code)
+    key = make.key(_names_lines(made.spec))
+    cache.store(key, made.spec, made.code)
+    return Built(make, made.spec, made.code, key)
 
 
 def _chooser(spare: bool) -> Chooser | None:

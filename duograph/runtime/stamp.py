@@ -40,6 +40,14 @@ def generator_stamp() -> str:
 
 
 @cache
+def package_stamp() -> str:
+    """Names, sizes and times of all sources, for what the whole package decides."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    folders = [folder for folder, _, _ in os.walk(package) if not folder.endswith("__pycache__")]
+    return core.digest(core.stamp_of_files(folders, ".py").encode())
+
+
+@cache
 def library_stamp() -> bytes:
     """Of the contents of the code generator's sources: where and when they were installed does not count."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -15,8 +15,6 @@ from typing import Any
 import duograph as dg
 from duograph import errors
 from duograph._recorded import current
-from duograph.capture.outside.host_calls import Diverged
-from duograph.capture.values.texts import formatted
 
 from ..errors import ModelError
 from .definition import Tensor, operator
@@ -28,6 +26,8 @@ _STOPS = (StopIteration, StopAsyncIteration)  # which mean something else inside
 
 def say(*values: Tensor, text: str, end: str = "\n") -> Any:
     """Prints the text at each run."""
+    from duograph.capture.values.texts import formatted
+
     made = formatted(_harmless(text, len(values)), *values)
     recorder = current()
     if recorder is None:
@@ -39,6 +39,9 @@ def say(*values: Tensor, text: str, end: str = "\n") -> Any:
 
 def fail(*values: Tensor, text: str) -> Any:
     """Raises the error that the text names."""
+    from duograph.capture.outside.host_calls import Diverged
+    from duograph.capture.values.texts import formatted
+
     name, _, message = text.partition(": ")
     kind = _kind(name)
     if kind is RuntimeError:
