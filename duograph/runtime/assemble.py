@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
@@ -223,14 +223,28 @@ def _compiled(plan: Schedule, graph: Graph, chooser: Chooser | None) -> tuple[Co
 
 
 def _mark_far(plan: Schedule, graph: Graph, compiled: dict[int, CompiledKernel]) -> None:
-    """Tell products whose matrix is an argument that it comes from memory, where a run reads more of them than caches hold."""
-    sizes = (value.type.bytes for value in graph.inputs)
-    if sum(size for size in sizes if isinstance(size, int)) <= _CACHES:
-        return
-    for step in plan.steps:  # not those in loops, which read their matrix again at once
-        if isinstance(step, KernelStep) and isinstance(step.kernel, ContractionKernel) and step.buffers[1].kind == "input":
-            kernel = compiled[id(step)]
-            compiled[id(step)] = kernel._replace(launches=tuple(map(_from_memory, kernel.launches)))
+    """Tell products whose matrix is an argument that it comes from memory, where more than caches hold is read in between:
+    the arguments of a run, or in a loop the matrices of a turn."""
+    sizes = {i: value.type.bytes for i, value in enumerate(graph.inputs)}
+
+    def mark(steps: Sequence[Step], read: Iterable[int]) -> None:
+        far = sum(size for size in map(sizes.get, read) if isinstance(size, int)) > _CACHES
+        for step in steps:
+            if isinstance(step, CondStep):
+                mark((*step.then, *step.otherwise), read)
+            elif isinstance(step, WhileStep):
+                turn = (*step.condition, *step.body)
+                mark(turn, {product.buffers[1].index for product in kernel_steps(turn) if _has_far(product)})
+            elif far and isinstance(step, KernelStep) and _has_far(step):
+                kernel = compiled[id(step)]
+                compiled[id(step)] = kernel._replace(launches=tuple(map(_from_memory, kernel.launches)))
+
+    mark(plan.steps, sizes)
+
+
+def _has_far(step: KernelStep) -> bool:
+    """Whether it is a product whose matrix is an argument."""
+    return isinstance(step.kernel, ContractionKernel) and step.buffers[1].kind == "input"
 
 
 def _from_memory(launch: Launch) -> Launch:

@@ -116,9 +116,26 @@ def test_a_row_times_long_columns_has_the_bits_of_many_rows(dtype: str, isa: str
 @pytest.mark.parametrize("isa", RUNNABLE)
 def test_a_row_times_a_matrix_from_memory_has_the_same_bits(dtype: str, isa: str) -> None:
     rng = np.random.default_rng(8)
-    for k, n in ((1, 1), (7, 300), (300, 7), (384, 384), (1536, 65), (513, 1030)):
+    for k, n in (
+        (1, 1),
+        (7, 300),
+        (300, 7),
+        (384, 384),
+        (1536, 65),
+        (513, 1030),
+        (768, 600),
+        (1100, 1540),
+        (1600, 33),
+        (700, 2100),
+    ):
         a, b = rng.standard_normal((1, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
-        np.testing.assert_array_equal(product(a, b, isa=isa, far=True), product(a, b, isa=isa))
+        expected = product(a, b, isa=isa)
+        np.testing.assert_array_equal(product(a, b, isa=isa, far=True), expected)
+        beside = np.zeros((k, n + 70), dtype)[:, :n]  # a row ends before the next one begins
+        beside[:] = b
+        np.testing.assert_array_equal(product(a, beside, isa=isa, far=True), expected)
+        pieces = product(a, b, chunk=(1, 32), ranges=[(0, 1), (1, (n + 31) // 32)], isa=isa, far=True)
+        np.testing.assert_array_equal(pieces, expected)
 
 
 def test_levels_with_fused_multiply_add_agree() -> None:

@@ -127,7 +127,11 @@ def add_block(module: Module, shape: TileShape) -> None:
     widest = f.and_(f.umax(f.umin(f.udiv(_BLOCK_BYTES // shape.size, longest), _WIDEST), _NARROWEST), -shape.width)
     widest = f.select(row, gemv.LONGEST_STRIP, widest)
     columns_of_row = f.op(f"and i1 {row}, {f.op(f'xor i1 {by_rows}, true')}")
-    depth = f.select(columns_of_row, f.mul(longest, gemv.CHAINS_AT_ONCE), longest)  # several chains at once
+    few = f.icmp("ule", "%b_k", gemv.PAIRED_BYTES)
+    stream = gemv.is_stream(f, "%n")
+    paired = f.op(f"and i1 {f.op(f'and i1 {row}, {by_rows}')}, {f.op(f'and i1 {few}, {stream}')}")
+    chains = f.select(columns_of_row, gemv.CHAINS_AT_ONCE, f.select(paired, 2, 1))
+    depth = f.mul(longest, chains)
     slots = [f.alloca("ptr"), f.alloca("i64"), f.alloca("i64")]
     with f.loop(0, "%n", widest) as j0:
         columns = f.umin(f.sub("%n", j0), widest)
@@ -209,7 +213,7 @@ def _one_row(f: TileFunction, block: _Block, by_rows: str) -> None:
     a = f.gep("%a", f.mul(block.k0, "%a_k"))
     c = f.gep("%c", f.mul(block.j0, f.shape.size))
     b = _place_of_b(f, block)
-    values = [a, "%a_k", b, "%b_k", block.kc, c, block.columns, block.add, "%scratch", "%far"]
+    values = [a, "%a_k", b, "%b_k", block.kc, c, block.columns, block.add, "%scratch", "%far", block.longest]
     rows, columns, done = f.label("rows"), f.label("columns"), f.label("done")
     f.cond_br(by_rows, rows, columns)
     f.place(rows)
