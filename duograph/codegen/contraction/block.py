@@ -105,6 +105,7 @@ class _Block:
     a_walks: str  # whether A and B are walked by several strides
     b_walks: str
     longest: Value  # chain of multiply-adds
+    far: str  # whether B comes from memory
 
 
 def add_block(module: Module, shape: TileShape) -> None:
@@ -127,9 +128,9 @@ def add_block(module: Module, shape: TileShape) -> None:
     widest = f.and_(f.umax(f.umin(f.udiv(_BLOCK_BYTES // shape.size, longest), _WIDEST), _NARROWEST), -shape.width)
     widest = f.select(row, gemv.LONGEST_STRIP, widest)
     columns_of_row = f.op(f"and i1 {row}, {f.op(f'xor i1 {by_rows}, true')}")
-    few = f.icmp("ule", "%b_k", gemv.PAIRED_BYTES)
-    stream = gemv.is_stream(f, "%n")
-    paired = f.op(f"and i1 {f.op(f'and i1 {row}, {by_rows}')}, {f.op(f'and i1 {few}, {stream}')}")
+    far, few = gemv.is_far(f), f.icmp("ule", "%b_k", gemv.PAIRED_BYTES)
+    stream = f.op(f"and i1 {f.op(f'and i1 {far}, {few}')}, {gemv.is_stream(f, '%n')}")
+    paired = f.op(f"and i1 {f.op(f'and i1 {row}, {by_rows}')}, {stream}")
     chains = f.select(columns_of_row, gemv.CHAINS_AT_ONCE, f.select(paired, 2, 1))
     depth = f.mul(longest, chains)
     slots = [f.alloca("ptr"), f.alloca("i64"), f.alloca("i64")]
@@ -141,7 +142,9 @@ def add_block(module: Module, shape: TileShape) -> None:
             add = f.select(f.icmp("ne", k0, 0), 1, "%add")
             last = f.icmp("uge", f.add(k0, kc), "%k")
             final = f.op(f"and i1 {last}, {f.icmp('uge', f.add(j0, columns), '%n')}")
-            block = _Block(k0, kc, j0, columns, panels, slots[0], slots[1], slots[2], add, last, final, a_walks, b_walks, longest)
+            block = _Block(
+                k0, kc, j0, columns, panels, slots[0], slots[1], slots[2], add, last, final, a_walks, b_walks, longest, far
+            )
             following = _next_block(f, block, depth, widest)
             leave_if_stopped(f)
             one, many, done = f.label("row"), f.label("rows"), f.label("next")
@@ -213,7 +216,8 @@ def _one_row(f: TileFunction, block: _Block, by_rows: str) -> None:
     a = f.gep("%a", f.mul(block.k0, "%a_k"))
     c = f.gep("%c", f.mul(block.j0, f.shape.size))
     b = _place_of_b(f, block)
-    values = [a, "%a_k", b, "%b_k", block.kc, c, block.columns, block.add, "%scratch", "%far", block.longest]
+    values = [a, "%a_k", b, "%b_k", block.kc, c, block.columns, block.add, "%scratch"]
+    values += [f.op(f"zext i1 {block.far} to i64"), block.longest]
     rows, columns, done = f.label("rows"), f.label("columns"), f.label("done")
     f.cond_br(by_rows, rows, columns)
     f.place(rows)

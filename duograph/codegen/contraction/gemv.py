@@ -54,9 +54,7 @@ def add_row(module: Module, shape: TileShape) -> None:
     tail = f.low_mask(shape.lanes, f.sub("%columns", whole))
     ragged = f.icmp("ne", whole, "%columns")
     strips, streams, done = f.label("strips"), f.label("streams"), f.label("done")
-    near = f.icmp("ule", f.mul("%k", f.mul("%columns", shape.size)), _IN_CACHE_BYTES)
-    far = f.icmp("ne", "%far", 0)
-    f.cond_br(str(f.select(far, "false", near, "i1")), strips, streams)
+    f.cond_br(f.icmp("eq", "%far", 0), strips, streams)
     f.place(strips)
     _add_strips(f, whole, ragged, tail)
     f.br(done)
@@ -72,7 +70,7 @@ def add_row(module: Module, shape: TileShape) -> None:
         with f.loop(0, pairs) as k:
             _accumulate_two(f, k, chains, whole, ragged, tail)
     first = f.umin("%k", "%longest")
-    short = f.op(f"and i1 {far}, {f.icmp('ult', '%b_k', _PAGE)}")
+    short = f.icmp("ult", "%b_k", _PAGE)
     rows_behind = is_stream(f, "%columns")
     is_streamed = f.op(f"or i1 {both}, {f.op(f'and i1 {short}, {rows_behind}')}")
     streamed = f.select(is_streamed, first, 0)
@@ -89,10 +87,15 @@ def add_row(module: Module, shape: TileShape) -> None:
 
 
 def is_stream(f: TileFunction, columns: str) -> str:
-    """Whether rows of B come from memory and lie behind one another."""
-    gap = f.sub("%b_k", f.mul(columns, f.shape.size))
-    far = f.icmp("ne", "%far", 0)
-    return f.op(f"and i1 {far}, {f.icmp('ult', gap, _GAP)}")
+    """Whether rows of B lie behind one another."""
+    return f.icmp("ult", f.sub("%b_k", f.mul(columns, f.shape.size)), _GAP)
+
+
+def is_far(f: TileFunction) -> str:
+    """Whether B comes from memory: it is said to, or is one stream that the second level cache cannot hold."""
+    large = f.icmp("ugt", f.mul(f.mul("%k", "%n"), f.shape.size), _IN_CACHE_BYTES)
+    stream = f.op(f"and i1 {large}, {is_stream(f, '%n')}")
+    return f.op(f"or i1 {stream}, {f.icmp('ne', '%far', 0)}")
 
 
 def _add_strips(f: TileFunction, whole: Value, ragged: str, tail: str) -> None:
