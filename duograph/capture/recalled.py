@@ -7,9 +7,10 @@ else is asked of the function, and then the capture is made once more, for its l
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
@@ -29,6 +30,7 @@ _KEPT = (
     "grad_mode", "default_dtype", "autocast", "n_positional", "kwnames", "leaves", "inputs", "numbers", "sizes", "outputs",
     "parts", "writes", "effects", "frees", "hosts", "reads", "guards",
 )  # fmt: skip
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _REASON = "recalled: another process captured it"
 
 
@@ -207,6 +209,8 @@ def _written(value: Any, names: Mapping[int, str]) -> Any:
         return {"tensor": names[id(value)]}
     if isinstance(value, FunctionType) and _found(place := f"{value.__module__}:{value.__qualname__}") is value:
         return {"function": place}
+    if isinstance(value, CodeType) and getattr(_found(place := _place(value)), "__code__", None) is value:
+        return {"code": place}
     raise Unknown
 
 
@@ -217,12 +221,24 @@ def _read(value: Any, tensors: Mapping[str, Any]) -> Any:
     if type(value) is not dict:
         return value
     ((kind, name),) = value.items()
-    if kind == "function":
-        return _found(name)
+    if kind in ("function", "code"):
+        function = _found(name)
+        return function if kind == "function" else function.__code__
     return core.Tensor if kind == "tensors" else tensors[name] if kind == "tensor" else getattr(core, name)
+
+
+def _place(code: CodeType) -> str:
+    """Where the function that has this code would be, if it is one of this package's."""
+    file = os.path.relpath(code.co_filename, _PACKAGE)
+    return f"duograph.{file.removesuffix('.py').replace(os.sep, '.')}:{code.co_qualname}"
 
 
 def _found(place: str) -> Any:
     """The function of this package at "module:name"; None if there is none."""
     module, _, name = place.partition(":")
-    return getattr(import_late(module), name, None) if module.startswith("duograph.") else None
+    if not all(part.isidentifier() for part in module.split(".")) or not module.startswith("duograph."):
+        return None
+    try:
+        return getattr(import_late(module), name, None)
+    except ImportError:
+        return None
