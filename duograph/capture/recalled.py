@@ -67,16 +67,17 @@ class Recalling:
     def handler(self) -> Handler:
         """The handler that captures; it knows of the call that was served without it."""
         with capture_lock:
-            if self._handler is None:
-                self._handler = made = self.make()
-                made.function = self.function
-                if self.call is not None:
-                    self._complete(made, *self.call)
-            return self._handler
+            made = self._capturing()
+            if self.call is not None and not core.tracing():
+                self._complete(made, *self.call)
+                self.call = None
+            return made
 
     def inline(self, *args: Any, **kwargs: Any) -> Any:
         """See `static.Handler`."""
-        return self.handler().inline(*args, **kwargs)
+        with capture_lock:
+            made = self._capturing()
+        return made.inline(*args, **kwargs)
 
     def failed(self, entry: Any, code: int, status: tuple[int, ...], node: int) -> None:
         """See `static.Handler`."""
@@ -101,13 +102,22 @@ class Recalling:
                 self._keep(key, made.description)
             return made
 
+    def _capturing(self) -> Handler:
+        if self._handler is None:
+            made = self.make()
+            made.function = self.function
+            self._handler = made
+        return self._handler
+
     # ---- what is kept
 
     def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-        """The key for a call. None where more than its tensors' dtypes and sizes may decide what is captured."""
+        """The key for a call. None where more than its tensors' dtypes and sizes may decide what is captured, such as which of
+        them share memory."""
         if kwargs or cache.folder() is None or is_asked() or not all(map(_is_plain, args)):
             return None
-        if len({core.storage_id(x) for x in args}) < len(args):
+        memory = [core.storage_id(x) for x in (*args, *self.tensors().values())]
+        if len({*memory}) < len(memory):
             return None
         content = self.content()
         if content is None:

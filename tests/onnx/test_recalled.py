@@ -183,6 +183,37 @@ def test_a_model_that_was_changed_is_captured(tmp_path: Path) -> None:
     assert not _is_recalled(model)
 
 
+def test_tensors_that_share_memory_are_captured_for_that_call(tmp_path: Path) -> None:
+    text = "g (float[64, 64] x) => (float[64, 64] y) { h = MatMul(x, w) y = Add(h, v) }"
+    random = np.random.default_rng(0)
+    arrays = {name: random.standard_normal((64, 64), np.float32) for name in "wv"}
+    file = _written(tmp_path / "m.onnx", text, **arrays)
+    model = dg.onnx.load(file)
+    model(model.w)  # the argument is what the model reads
+    model = dg.onnx.load(file)
+    model.v = model.w
+    model(dg.ones(64, 64))
+    model, x = dg.onnx.load(file), dg.randn(64, 64)
+    np.testing.assert_allclose(model(x).numpy(), x.numpy() @ arrays["w"] + arrays["v"], 1e-4, 1e-4)
+    assert not _is_recalled(model)
+    model = dg.onnx.load(file)
+    model(x)
+    assert _is_recalled(model)
+    np.testing.assert_allclose(model(model.w).numpy(), arrays["w"] @ arrays["w"] + arrays["v"], 1e-4, 1e-4)
+
+
+def test_a_recalled_model_inside_of_a_static_function(tmp_path: Path) -> None:
+    file, x = _written(tmp_path / "m.onnx"), dg.randn(2, 64)
+    dg.onnx.load(file)(x)
+    model = dg.onnx.load(file)
+    expected = model(x)
+    assert _is_recalled(model)
+    f = dg.static(lambda x: model(x) * 2)
+    assert f(x).equal(expected * 2)
+    assert str(model.program.signatures()).count("calls") == 1 and "product" in str(model.explain(x))
+    assert model(x).equal(expected)
+
+
 def test_gradients(tmp_path: Path) -> None:
     file = _written(tmp_path / "m.onnx")
     x = dg.ones(2, 64)
