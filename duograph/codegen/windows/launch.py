@@ -36,7 +36,7 @@ def launch_windows(kernel: WindowKernel) -> Launch:
     size = DTYPES[kernel.dtype].size
     span = [(taps - 1) * hole + 1 for taps, hole in zip(kernel.taps, kernel.dilation)]
     counts, stride, low = kernel.counts, kernel.stride, kernel.low
-    pitch = _whole(counts[2]) + _whole(floordiv(maximum(span[2] - 1, 0), stride[2]) + 1)
+    pitch = _whole(counts[2] + floordiv(maximum(span[2] - 1, 0), stride[2]))
     row, room = pitch * stride[2], _BAND_BYTES // size
 
     def results(rows: Extent, d: int) -> Extent:
@@ -52,7 +52,7 @@ def launch_windows(kernel: WindowKernel) -> Launch:
     weights_at = _lines(8 * all_taps)
     sums_at = weights_at + _lines(size * all_taps)
     rows_at = sums_at + (0 if sums else made * all_taps * LINE)
-    given_at = rows_at + size * row * slab * ((band0 - 1) * stride[0] + span[0])
+    given_at = rows_at + size * row * slab * ((band0 - 1) * stride[0] + span[0]) + LINE  # a row's last vector may reach further
     scratch = given_at + (0 if sums else size * given_pitch * band0 * band1)
     steps, others = kernel.x_strides, kernel.other_strides
     words: list[Extent] = [images, groups, made, read, *counts, *kernel.taps, *stride[:2], *kernel.dilation, *low[:2]]

@@ -86,47 +86,50 @@ class _Rows(TileFunction):
         """Which places are in the row; those in front of it are huge as unsigned numbers."""
         return self.op(f"icmp ult {self.places} {places}, {self.width}")
 
-    def in_three(self, step: int, move: Callable[[str, bool], None]) -> None:
-        """``move(i, inside)`` for each step of a row and the zeros around it, counted from the first of them; ``inside``: all
-        of what it reads is in the row."""
-        size = self.mul("%pitch", step // self.shape.lanes)
+    def in_three(self, step: int, move: Callable[[str, str, str, list[str | None]], None]) -> None:
+        """``move(source, target, i, masks)`` for each step of a row and the zeros around it, counted from the first of them;
+        ``masks``: which of each vector's elements are in the row, None for all. They are made once for all rows."""
+        lanes = self.shape.lanes
+        size = self.mul("%pitch", step // lanes)
         begin = self.umin(self.and_(self.add("%low", step - 1), -step), size)
         within = self.and_(self.smax(self.sub(self.add("%width", "%low"), begin), 0), -step)
         end = self.add(begin, within)
-        for low, high, inside in ((0, begin, False), (begin, end, True), (end, size, False)):
+        for low, high in ((0, begin), (end, size)):
             with self.loop(low, high, step) as i:
-                move(i, inside)
+                place = self.sub(i, "%low")
+                masks: list[str | None] = [self.inside(self.lanes_from(self.add(place, at))) for at in range(0, step, lanes)]
+                with self.rows() as (source, target):
+                    move(source, target, i, masks)
+        with self.rows() as (source, target), self.loop(begin, end, step) as i:
+            move(source, target, i, [None] * (step // lanes))
 
-    def read(self, source: str, place: Value, inside: bool) -> str:
-        mask = None if inside else self.inside(self.lanes_from(place))
+    def read(self, source: str, i: Value, number: int, mask: str | None) -> str:
+        """Vector ``number`` of those from i on, counted from the first zero in front of the row."""
+        place = self.add(self.sub(i, "%low"), number * self.shape.lanes)
         return self.load_vector(self.gep(source, self.mul(place, self.shape.size)), mask)
 
 
 def _plain(module: Module, shape: TileShape) -> None:
     f = _Rows(module, shape, "plain_rows")
-    with f.rows() as (source, target):
 
-        def move(i: str, inside: bool) -> None:
-            f.store_vector(f.read(source, f.sub(i, "%low"), inside), f.gep(target, f.mul(i, shape.size)))
+    def move(source: str, target: str, i: str, masks: list[str | None]) -> None:
+        f.store_vector(f.read(source, i, 0, masks[0]), f.gep(target, f.mul(i, shape.size)))
 
-        f.in_three(shape.lanes, move)
+    f.in_three(shape.lanes, move)
     module.add(f)
 
 
 def _halved(module: Module, shape: TileShape) -> None:
     """Every second element, from the first on and from the second on."""
     f = _Rows(module, shape, "halved_rows")
-    with f.rows() as (source, target):
-        targets = (target, f.gep(target, "%pitch", shape.size))
 
-        def move(i: str, inside: bool) -> None:
-            place = f.sub(i, "%low")
-            halves = [f.read(source, each, inside) for each in (place, f.add(place, shape.lanes))]
-            for phase, out in enumerate(targets):
-                made = f.shuffle(shape.vector, halves[0], halves[1], range(phase, 2 * shape.lanes, 2))
-                f.store_vector(made, f.gep(out, f.mul(f.lshr(i, 1), shape.size)))
+    def move(source: str, target: str, i: str, masks: list[str | None]) -> None:
+        halves = [f.read(source, i, number, mask) for number, mask in enumerate(masks)]
+        for phase, out in enumerate((target, f.gep(target, "%pitch", shape.size))):
+            made = f.shuffle(shape.vector, halves[0], halves[1], range(phase, 2 * shape.lanes, 2))
+            f.store_vector(made, f.gep(out, f.mul(f.lshr(i, 1), shape.size)))
 
-        f.in_three(2 * shape.lanes, move)
+    f.in_three(2 * shape.lanes, move)
     module.add(f)
 
 
