@@ -187,7 +187,8 @@ class _Lines:
         with f.loop(0, many) as line:
             at = f.gep(plane, f.mul(f.add(f.mul(f.add(i, line), w["count1"]), j), f.row))
             with f.when(self.by_squares):
-                here: list[Value] = [f.slab(line), f.row_bytes, "%scratch", several, w["count2"]]
+                ahead = [f.ahead(x, "x_group", f.add(i, line), j)[0], f.mul(w["x_step1"], size)]
+                here: list[Value] = [f.slab(line), f.row_bytes, "%scratch", several, w["count2"], *ahead]
                 f.run(self.square, squares.SQUARES, [*here, weights, at, f.row, read])
             ahead = [*f.ahead(x, "x_group", f.add(i, line), j), self.following]
             with f.when(self.by_taps), f.tap_groups("sums_of") as (tap, function):

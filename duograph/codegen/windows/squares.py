@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from duograph.codegen.contraction.shape import TileFunction, TileShape
 from duograph.codegen.llvm import Module, Value
+from duograph.codegen.windows.launch import LINE
 from duograph.ir.dim import ceildiv
 
 SIDES, STRIDES = (3, 5), (1, 2)  # odd ones and all from the first to the last
@@ -18,7 +19,7 @@ TABLE = "squares"
 # Strides in bytes. ``offsets``: where the taps of a row begin; ``source_row``: from row to row of x. The rest is as in `taps`.
 SQUARES = (
     *(("ptr", "source"), ("i64", "source_row"), ("ptr", "offsets"), ("i64", "rows"), ("i64", "width")),
-    *(("ptr", "weights"), ("ptr", "out"), ("i64", "out_row"), ("i64", "add")),
+    *(("ptr", "ahead"), ("i64", "ahead_row"), ("ptr", "weights"), ("ptr", "out"), ("i64", "out_row"), ("i64", "add")),
 )
 
 
@@ -95,12 +96,16 @@ class _Square:
             line = f.gep(line, "%source_row")
 
         def make(row: str, values: list[str]) -> list[str]:
-            line, out, *sums = values
+            line, ahead, out, *sums = values
             for y in range(side - stride, side):
                 sums = more(line, y, row, sums)
                 line = f.gep(line, "%source_row")
+                for x in range(stride):
+                    f.prefetch(f.gep(ahead, x * LINE), locality=2)
+                ahead = f.gep(ahead, "%ahead_row")
             f.store_vector(sums[0], out, mask)
-            return [line, f.gep(out, "%out_row"), *sums[1:]]
+            return [line, ahead, f.gep(out, "%out_row"), *sums[1:]]
 
-        types = ["ptr", "ptr", *[f.shape.vector] * self.open]
-        f.carried_loop(0, "%rows", 1, list(zip(types, [line, out, *sums])), make)
+        types = ["ptr"] * 3 + [f.shape.vector] * self.open
+        ahead = f.gep("%ahead", f.mul(at, stride))
+        f.carried_loop(0, "%rows", 1, list(zip(types, [line, ahead, out, *sums])), make)
