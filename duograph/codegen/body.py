@@ -31,7 +31,8 @@ class Scope:
     outer: Scope | None = None
     shift: int = 0  # added to the vector dim's index: the position in an unrolled body
     stream: bool = False  # stores bypass the cache; whole aligned vectors only
-    valid: dict[int, Vec] = field(default_factory=dict)  # masks of addresses that hold in this scope and inside, by address
+    # masks of addresses that hold in this scope and inside, by address; None: all lanes are
+    valid: dict[int, Vec | None] = field(default_factory=dict)
     values: dict[int, Vec] = field(default_factory=dict)
     pointers: dict[int, str] = field(default_factory=dict)
 
@@ -160,7 +161,8 @@ class Body:
         place: Scope | None = scope if address.mask else None
         while place is not None:
             if id(address) in place.valid:
-                return v.widen(place.valid[id(address)])
+                known = place.valid[id(address)]
+                return known and v.widen(known)
             place = place.outer
         for dim, low, high in address.mask:
             bounds = [self.frame.fixed((id(address), dim, side), x) for side, x in (("low", low), ("high", high))]

@@ -36,7 +36,7 @@ def comparisons(facts: Facts, dim: int) -> list[int]:
 
 def has_flips(facts: Facts, dim: int) -> bool:
     """Whether a run along ``dim`` is worth cutting."""
-    masks = any(d == dim for instr in facts.body for d, _, _ in getattr(address_of(instr), "mask", ()))
+    masks = any(address is not None and _along(address, dim) for address in map(address_of, facts.body))
     return total_cost(facts, dim) <= _LIMIT and (masks or bool(comparisons(facts, dim)))
 
 
@@ -48,6 +48,10 @@ def emit_pieces(body: Body, row: Scope, dim: int, low: Value, high: Value, *, un
         with f.when(f.icmp("ult", f.sub(high, low), _SHORT)):
             _emit_short(body, row, dim, low, high, step)
         low = f.select(f.icmp("ult", f.sub(high, low), _SHORT), high, low)
+    padded = {id(address): address for address in map(address_of, body.facts.body) if address and _along(address, dim)}
+    if masked and not numbers and len(padded) == 1:
+        _emit_padded(body, row, dim, low, high, *padded.values(), step)
+        return
     flips = [place for number in numbers for place in _flips(body, row, dim, number)] + _mask_flips(body, dim)
     with f.pieces(low, high) as (start, slot):
         end: Value = high
@@ -61,13 +65,51 @@ def emit_pieces(body: Body, row: Scope, dim: int, low: Value, high: Value, *, un
         f.store("i64", after, slot)
 
 
+def _emit_padded(body: Body, row: Scope, dim: int, low: Value, high: Value, address: Address, step: Step) -> None:
+    """A run of which one stretch is inside: its whole vectors without masks, or as zeros where the row is outside; then the
+    vectors at both ends."""
+    f, v = body.frame.function, body.frame.vectors(LANES)
+    first, end = low, high
+    for d, *bounds in address.mask:
+        if d == dim:
+            begins, ends = (body.frame.fixed((id(address), d, side), x) for side, x in zip(("low", "high"), bounds))
+            first, end = f.smax(first, begins), f.smin(end, ends)
+    begin = f.umin(f.add(low, f.and_(f.add(f.sub(first, low), LANES - 1), -LANES)), high)
+    behind = f.add(begin, f.and_(f.smax(f.sub(end, begin), 0), -LANES))
+
+    def middle(valid: Vec | None) -> None:
+        piece = Scope(row.v, row.index, outer=row, valid={id(address): valid})
+        vector_loop(body, piece, dim, begin, behind, unroll=1, masked=True, step=step)
+
+    holds = _holds_beside(body, row, dim, address)
+    if holds == -1:
+        middle(None)
+    else:
+        inside, outside, done = f.label("inside"), f.label("outside"), f.label("ends")
+        f.cond_br(f.icmp("ne", holds, 0), inside, outside)
+        for label, valid in ((inside, None), (outside, v.const("i1", False))):
+            f.place(label)
+            middle(valid)
+            f.br(done)
+        f.place(done)
+    with f.pieces(f.select(f.icmp("eq", begin, low), behind, low), high) as (at, slot):
+        exist = Vec(f.low_mask(LANES, f.umin(f.sub(high, at), LANES)), "i1", LANES)
+        step([row.inner(v, dim, at, exist)], ())
+        following = f.add(at, LANES)
+        f.store("i64", f.select(f.icmp("eq", following, begin), behind, following), slot)
+
+
+def _along(address: Address, dim: int) -> bool:
+    return any(d == dim for d, _, _ in address.mask)
+
+
 def _emit_short(body: Body, row: Scope, dim: int, low: Value, high: Value, step: Step) -> None:
     """A run of fewer than 64: the masks of its vectors are parts of one word each."""
     f, v = body.frame.function, body.frame.vectors(LANES)
     exist = f.sub(f.shl(1, f.sub(high, low)), 1)
     inside = {}
     for address in map(address_of, body.facts.body):
-        if address is not None and any(d == dim for d, _, _ in address.mask):
+        if address is not None and _along(address, dim):
             inside[id(address)] = _bits_inside(body, row, dim, low, address)
 
     def vector(word: Value, i: Value) -> Vec:
@@ -83,18 +125,26 @@ def _emit_short(body: Body, row: Scope, dim: int, low: Value, high: Value, step:
 def _bits_inside(body: Body, row: Scope, dim: int, low: Value, address: Address) -> Value:
     """A bit for each position from ``low`` on: whether the address's mask has it."""
     f, bits = body.frame.function, None
-    holds: Value = -1
     for d, first, end in address.mask:
-        bounds = [body.frame.fixed((id(address), d, side), x) for side, x in (("low", first), ("high", end))]
         if d == dim:
+            bounds = [body.frame.fixed((id(address), d, side), x) for side, x in (("low", first), ("high", end))]
             places = [f.smin(f.smax(f.sub(bound, low), 0), _SHORT - 1) for bound in bounds]
             bits = f.sub(f.shl(1, f.umax(*places)), f.shl(1, places[0]))
-        else:
+    assert bits is not None
+    return f.and_(bits, _holds_beside(body, row, dim, address))
+
+
+def _holds_beside(body: Body, row: Scope, dim: int, address: Address) -> Value:
+    """-1 where the address's mask has the positions along all other dims, else 0."""
+    f = body.frame.function
+    holds: Value = -1
+    for d, first, end in address.mask:
+        if d != dim:
+            bounds = [body.frame.fixed((id(address), d, side), x) for side, x in (("low", first), ("high", end))]
             position = row.index.get(d, 0)
             one = f.op(f"and i1 {f.icmp('sge', position, bounds[0])}, {f.icmp('slt', position, bounds[1])}")
             holds = f.and_(holds, f.op(f"sext i1 {one} to i64"))
-    assert bits is not None
-    return f.and_(bits, holds)
+    return holds
 
 
 def _coefficient(facts: Facts, number: int, dim: int) -> int | None:
@@ -155,7 +205,7 @@ def _settled(body: Body, row: Scope, dim: int, start: Value, numbers: Sequence[i
     piece = Scope(row.v, row.index, outer=row)
     piece.values = {number: v.widen(first.values[number]) for number in numbers}
     for address in map(address_of, body.facts.body):
-        if address is not None and any(d == dim for d, _, _ in address.mask):
+        if address is not None and _along(address, dim):
             inside = body.valid(address, first)
             assert inside is not None
             piece.valid[id(address)] = v.widen(inside)
