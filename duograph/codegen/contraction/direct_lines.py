@@ -54,8 +54,13 @@ def add_line_tiles(module: Module, shape: TileShape) -> None:
 
 
 def _most_vectors(shape: TileShape, kernels: int) -> int:
-    registers = 32 if shape.broadcasts else 16
-    return max(min((registers - 1 - kernels) // kernels, _MOST), 1)
+    """So many that their sums are in registers, with the kernels' elements or the pixels, whatever is fewer."""
+    free = _registers(shape) - 1
+    return max(min(max((free - kernels) // kernels, free // (kernels + 1)), _MOST), 1)
+
+
+def _registers(shape: TileShape) -> int:
+    return 32 if shape.broadcasts else 16
 
 
 class Line(NamedTuple):
@@ -120,20 +125,41 @@ class _Tile:
         steps, b, a, *sums = values
         for u in range(count):
             f.prefetch(f.gep(a, "%ahead"), locality=2)
-            factors = [f.broadcast(f.gep(b, u * shape.vector_bytes + r * shape.size)) for r in range(self.kernels)]
-            for v, mask in enumerate(self.masks):
-                pixels = self._pixels(a, v, mask)
-                for r, factor in enumerate(factors):
-                    at = r * self.vectors + v
-                    sums[at] = f.multiply_add(factor, pixels, sums[at])
+            sums = self._multiplied(a, f.gep(b, u * shape.vector_bytes), sums)
             a = f.gep(a, f.op(f"sext i32 {f.load('i32', f.gep(steps, u * STEP_BYTES))} to i64"))
         return [f.gep(steps, count * STEP_BYTES), f.gep(b, count * shape.vector_bytes), a, *sums]
 
-    def _pixels(self, a: str, v: int, mask: str | None) -> str:
+    def _multiplied(self, a: str, b: str, sums: list[str]) -> list[str]:
+        """With one k: the kernels' elements stay in registers or, where there are too few for them and all sums, the pixels."""
+        sums, columns, rows = list(sums), range(self.vectors), range(self.kernels)
+
+        def add(r: int, v: int, factor: str, pixels: str) -> None:
+            at = r * self.vectors + v
+            sums[at] = self.f.multiply_add(factor, pixels, sums[at])
+
+        if (self.vectors + 1) * self.kernels < _registers(self.f.shape):
+            factors = [self._factor(b, r) for r in rows]
+            for v in columns:
+                pixels = self._pixels(a, v)
+                for r in rows:
+                    add(r, v, factors[r], pixels)
+        else:
+            vectors = [self._pixels(a, v) for v in columns]
+            for r in rows:
+                factor = self._factor(b, r)
+                for v in columns:
+                    add(r, v, factor, vectors[v])
+        return sums
+
+    def _factor(self, b: str, r: int) -> str:
+        """A kernel's element in all lanes."""
+        return self.f.broadcast(self.f.gep(b, r * self.f.shape.size))
+
+    def _pixels(self, a: str, v: int) -> str:
         """A vector of pixels."""
         f, shape = self.f, self.f.shape
         if self.step == 1:
-            return f.load_vector(f.gep(a, v * shape.vector_bytes), mask)
+            return f.load_vector(f.gep(a, v * shape.vector_bytes), self.masks[v])
         place = f.gep(a, 2 * v * shape.vector_bytes)
         low, high = (f.load_vector(f.gep(place, i * shape.vector_bytes), part) for i, part in enumerate(self.seconds[v]))
         return f.shuffle(shape.vector, low, high, [2 * i for i in range(shape.lanes)])
