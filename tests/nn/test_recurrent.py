@@ -135,12 +135,12 @@ def test_cells(name):
     compare(theirs, made, random(2, 3))
 
 
-@pytest.mark.parametrize("kind", ["lstm", "gru", "tanh"])
+@pytest.mark.parametrize("mode", ["lstm", "gru", "rnn_tanh", "lstm_iofc", "gru_zrh"])
 @pytest.mark.parametrize("backwards", [False, True])
-def test_second_gradients(kind, backwards):
+def test_second_gradients(mode, backwards):
     """Of a layer's first and last states, with lengths and without."""
-    gates = {"lstm": 4, "gru": 3, "tanh": 1}[kind]
-    mode = "rnn_tanh" if kind == "tanh" else kind
+    kind = mode.partition("_")[0]
+    gates = {"lstm": 4, "gru": 3, "rnn": 1}[kind]
     dg.manual_seed(0)
     sizes = [(3, 2, 2), (2, 2), *[(2, 2)] * (kind == "lstm"), (2 * gates, 2), (2 * gates, 2), (2 * gates,), (2 * gates,)]
     operands = [dg.randn(*size, dtype=dg.float64).requires_grad_() for size in sizes]
@@ -153,6 +153,26 @@ def test_second_gradients(kind, backwards):
 
     assert dg.autograd.gradcheck(layer, operands)
     assert dg.autograd.gradgradcheck(layer, operands)
+
+
+@pytest.mark.parametrize(("mode", "order"), [("lstm_iofc", (0, 3, 1, 2)), ("gru_zrh", (1, 0, 2))])
+def test_gates_in_another_order(mode, order):
+    """Weights whose gates lie in the order of ONNX give the bits of the same in the order of PyTorch, and their gradients."""
+    dg.manual_seed(0)
+    gates, size = len(order), 5
+    x, h, c = dg.randn(4, 3, 2), dg.randn(3, size), dg.randn(3, size) if gates == 4 else None
+    weights = [dg.randn(gates * size, *rest) for rest in ((2,), (size,), (), ())]
+    found = []
+    for name in (mode.partition("_")[0], mode):
+        leaves = [weight.clone().requires_grad_() for weight in weights]
+        given = leaves if name != mode else [dg.cat([dg.split(leaf, size)[i] for i in order]) for leaf in leaves]
+        outputs = dg.ops.recurrent_layer(name, x, h, c, *given)
+        outputs[0].pow(2).sum().backward()
+        found.append([outputs[0], *(leaf.grad for leaf in leaves)])
+    outputs, gradients = zip(*((each[0].detach().numpy(), each[1:]) for each in found))
+    np.testing.assert_array_equal(*outputs)
+    for a, b in zip(*gradients, strict=True):  # which add up the gates in another order
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=1e-5)
 
 
 def test_static_with_changing_sizes():

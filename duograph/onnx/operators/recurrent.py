@@ -27,7 +27,7 @@ _ACTIVATIONS: dict[str, Callable[..., Any]] = {
 _DEFAULTS = {"RNN": ("tanh",), "GRU": ("sigmoid", "tanh"), "LSTM": ("sigmoid", "tanh", "tanh")}
 _ALPHA = {"affine": 1.0, "leakyrelu": 0.01, "thresholdedrelu": 1.0, "scaledtanh": 1.0, "hardsigmoid": 0.2, "elu": 1.0}
 _BETA = {"scaledtanh": 1.0, "hardsigmoid": 0.5}
-_ORDERS = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}  # from ONNX's gates to duograph's
+_MODES = {"LSTM": "lstm_iofc", "GRU": "gru_zrh", "RNN": "rnn_tanh"}
 
 
 class Layer:
@@ -81,13 +81,6 @@ def _functions(kind: str, names: Sequence[str], alphas: Any, betas: Any) -> tupl
     return made, tuple(name.lower() for name in names) == _DEFAULTS[kind]
 
 
-def _ordered(tensor: Any, kind: str, hidden: int) -> Any:
-    """Weights or biases with the gates in duograph's order."""
-    if kind == "RNN":
-        return tensor
-    return dg.cat([tensor[i * hidden : (i + 1) * hidden] for i in _ORDERS[kind]])
-
-
 def _run(
     kind: str, x: Tensor, w: Tensor, r: Tensor, b: Tensor | None, lengths: Tensor | None, states: list[Any], p: Tensor | None,
     *, names: Any, alphas: Any, betas: Any, clip: float | None, direction: str, hidden_size: int | None, layout: int,
@@ -111,7 +104,7 @@ def _run(
         backwards = direction == "reverse" or d == 1
         biases = (None, None) if b is None else (b[d][: b.shape[1] // 2], b[d][b.shape[1] // 2 :])
         if usual and clip is None and p is None and (kind != "GRU" or late):
-            output, last = _whole(kind, x, w[d], r[d], biases, live, first, hidden, backwards)
+            output, last = _whole(kind, x, w[d], r[d], biases, live, first, backwards)
         else:
             output, last = _steps(layer, x, w[d], r[d], biases, live, first, None if p is None else p[d], backwards)
         outputs.append(output)
@@ -121,11 +114,9 @@ def _run(
     return (made.permute(2, 0, 1, 3) if layout else made, *ends)
 
 
-def _whole(kind: str, x: Any, w: Any, r: Any, biases: Any, live: Any, first: list[Any], hidden: int, backwards: bool) -> Any:
-    mode = {"RNN": "rnn_tanh"}.get(kind, kind.lower())
-    weights = [None if t is None else _ordered(t, kind, hidden) for t in (w, r, *biases)]
+def _whole(kind: str, x: Any, w: Any, r: Any, biases: Any, live: Any, first: list[Any], backwards: bool) -> Any:
     state = (first[0], first[1] if len(first) > 1 else None)
-    found = recurrent_layer(mode, x, *state, *weights, None, live, backwards, False)
+    found = recurrent_layer(_MODES[kind], x, *state, w, r, *biases, None, live, backwards, False)
     output = found[0] if live is None else found[0] * live.unsqueeze(-1).to(x.dtype)
     return output, list(found[1 : 1 + len(first)])
 

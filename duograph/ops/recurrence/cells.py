@@ -30,12 +30,14 @@ class Cell(NamedTuple):
     forward   (states, projected, fixed) → (states after, what the gradient needs)
     backward  (slopes of states, states before, kept, states after, weights) → (slopes of states before, of the products);
               the weights as they are
+    states    how many tensors a step hands on
     apart     whether the product with the state has a bias of its own, and so slopes of its own
     """
 
     gates: int
     forward: Callable[[Tensors, Any, Tensors], tuple[Tensors, Tensors]]
     backward: Callable[[Tensors, Tensors, Tensors, Tensors, Tensors], tuple[Tensors, Tensors]]
+    states: int = 1
     apart: bool = False
 
 
@@ -78,57 +80,77 @@ def _sums(projected: Any, state: Any, fixed: Tensors, count: int, size: Any) -> 
     return found
 
 
-def _lstm(states: Tensors, projected: Any, fixed: Tensors) -> tuple[Tensors, Tensors]:
-    h, c = states
-    sums = _sums(projected, h, fixed, 4, c.shape[1])
-    i, f, g, o = sigmoid(sums[0]), sigmoid(sums[1]), tanh(sums[2]), sigmoid(sums[3])
-    c = f * c + i * g
-    h = o * tanh(c)
-    if len(fixed[-1].shape) != 2:
-        return [h, c], [i, f, g, o]
-    return [times(h, fixed[-1]), c], [i, f, g, o, h]
+def _in_place(parts: Sequence[Any], places: Sequence[int]) -> list[Any]:
+    """What belongs to each gate in the order in which weights have them."""
+    return [part for _, part in sorted(zip(places, parts), key=lambda pair: pair[0])]
 
 
-def _lstm_back(slopes: Tensors, before: Tensors, kept: Tensors, after: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
-    to_h, to_c = slopes
-    i, f, g, o = kept[:4]
-    to_wide = times(to_h, weights[1]) if len(weights) > 1 else to_h
-    squashed = tanh(after[1])
-    to_c = to_c + to_wide * o * (1 - squashed * squashed)
-    to_sums = [
-        to_c * g * (i * (1 - i)),
-        to_c * before[1] * (f * (1 - f)),
-        to_c * i * (1 - g * g),
-        to_wide * squashed * (o * (1 - o)),
-    ]
-    joined = cat(to_sums, 1)
-    return [times(joined, weights[0]), to_c * f], [joined, to_h][: len(weights)]
+def _lstm(places: tuple[int, int, int, int]) -> Cell:
+    """c = f · c + i · g, h = o · tanh(c). ``places``: which rows of the weights are those of i, f, g and o."""
+
+    def forward(states: Tensors, projected: Any, fixed: Tensors) -> tuple[Tensors, Tensors]:
+        h, c = states
+        sums = _sums(projected, h, fixed, 4, c.shape[1])
+        of_i, of_f, of_g, of_o = (sums[place] for place in places)
+        i, f, g, o = sigmoid(of_i), sigmoid(of_f), tanh(of_g), sigmoid(of_o)
+        c = f * c + i * g
+        h = o * tanh(c)
+        if len(fixed[-1].shape) != 2:
+            return [h, c], [i, f, g, o]
+        return [times(h, fixed[-1]), c], [i, f, g, o, h]
+
+    def backward(slopes: Tensors, before: Tensors, kept: Tensors, after: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
+        to_h, to_c = slopes
+        i, f, g, o = kept[:4]
+        to_wide = times(to_h, weights[1]) if len(weights) > 1 else to_h
+        squashed = tanh(after[1])
+        to_c = to_c + to_wide * o * (1 - squashed * squashed)
+        to_sums = [
+            to_c * g * (i * (1 - i)),
+            to_c * before[1] * (f * (1 - f)),
+            to_c * i * (1 - g * g),
+            to_wide * squashed * (o * (1 - o)),
+        ]
+        joined = cat(_in_place(to_sums, places), 1)
+        return [times(joined, weights[0]), to_c * f], [joined, to_h][: len(weights)]
+
+    return Cell(4, forward, backward, states=2)
 
 
-def _gru(states: Tensors, projected: Any, fixed: Tensors) -> tuple[Tensors, Tensors]:
-    (h,) = states
-    size = h.shape[1]
-    from_x, from_h = _parts(projected, 3, size), _products(h, fixed[0], 3)
-    if len(fixed) > 1:
-        from_x, from_h = ([a + b for a, b in zip(xs, _parts(bias, 3, size))] for xs, bias in zip((from_x, from_h), fixed[1:]))
-    r, z = sigmoid(from_x[0] + from_h[0]), sigmoid(from_x[1] + from_h[1])
-    n = tanh(from_x[2] + r * from_h[2])
-    return [n + z * (h - n)], [r, z, n, from_h[2]]
+def _gru(places: tuple[int, int, int]) -> Cell:
+    """h = n + z · (h - n). ``places``: which rows of the weights are those of r, z and n."""
+
+    def forward(states: Tensors, projected: Any, fixed: Tensors) -> tuple[Tensors, Tensors]:
+        (h,) = states
+        size = h.shape[1]
+        from_x, from_h = _parts(projected, 3, size), _products(h, fixed[0], 3)
+        if len(fixed) > 1:
+            from_x, from_h = (
+                [a + b for a, b in zip(xs, _parts(bias, 3, size))] for xs, bias in zip((from_x, from_h), fixed[1:])
+            )
+        of_r, of_z, of_n = ((from_x[place], from_h[place]) for place in places)
+        r, z = sigmoid(of_r[0] + of_r[1]), sigmoid(of_z[0] + of_z[1])
+        n = tanh(of_n[0] + r * of_n[1])
+        return [n + z * (h - n)], [r, z, n, of_n[1]]
+
+    def backward(slopes: Tensors, before: Tensors, kept: Tensors, after: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
+        (to_h,) = slopes
+        r, z, n, from_h = kept
+        to_n = to_h * (1 - z) * (1 - n * n)
+        to_r = to_n * from_h * (r * (1 - r))
+        to_z = to_h * (before[0] - n) * (z * (1 - z))
+        to_state = cat(_in_place([to_r, to_z, to_n * r], places), 1)
+        return [to_h * z + times(to_state, weights[0])], [cat(_in_place([to_r, to_z, to_n], places), 1), to_state]
+
+    return Cell(3, forward, backward, apart=True)
 
 
-def _gru_back(slopes: Tensors, before: Tensors, kept: Tensors, after: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
-    (to_h,) = slopes
-    r, z, n, from_h = kept
-    to_n = to_h * (1 - z) * (1 - n * n)
-    to_r = to_n * from_h * (r * (1 - r))
-    to_z = to_h * (before[0] - n) * (z * (1 - z))
-    to_state = cat([to_r, to_z, to_n * r], 1)
-    return [to_h * z + times(to_state, weights[0])], [cat([to_r, to_z, to_n], 1), to_state]
-
-
+# By name; those behind have the gates in the order of ONNX: input, output, forget, cell; update, reset, hidden.
 CELLS = {
     "rnn_tanh": _plain(tanh, lambda g, h: g * (1 - h * h)),
     "rnn_relu": _plain(relu, lambda g, h: where(h > 0, g, 0.0)),
-    "lstm": Cell(4, _lstm, _lstm_back),
-    "gru": Cell(3, _gru, _gru_back, apart=True),
+    "lstm": _lstm((0, 1, 2, 3)),
+    "gru": _gru((0, 1, 2)),
+    "lstm_iofc": _lstm((0, 2, 3, 1)),
+    "gru_zrh": _gru((1, 0, 2)),
 }

@@ -66,7 +66,7 @@ def _backward(cell: Cell, states: int, masked: bool) -> Step:
 for _name, _cell in CELLS.items():
     for _masked in (False, True):
         STEPS[f"{_name}{' live' * _masked}"] = _forward(_cell, _masked)
-        STEPS[f"{_name} back{' live' * _masked}"] = _backward(_cell, 2 if _name == "lstm" else 1, _masked)
+        STEPS[f"{_name} back{' live' * _masked}"] = _backward(_cell, _cell.states, _masked)
 
 
 def _projected(x: Any, weight: Any) -> Any:
@@ -135,7 +135,8 @@ def recurrent_layer(
 ) -> Tensor:
     """All steps of one direction of a recurrent layer: the output, the last states, and with `keep` what the gradient needs.
 
-    What is kept is in the order of the steps, from the last one with `backwards`.
+    What is kept is in the order of the steps, from the last one with `backwards`. Gates are in the order of PyTorch, or, in the
+    modes "lstm_iofc" and "gru_zrh", in that of ONNX.
 
     Shapes:   x [time, batch, inputs], h [batch, outputs], c [batch, hidden], live [time, batch] → [time, batch, outputs], …
     Dtypes:   one dtype; live bool
