@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from duograph import _core as core
 from duograph.codegen.contraction.driver import HEADER as PRODUCT
+from duograph.codegen.contraction.gemv import FAR
 from duograph.codegen.contraction.library import symbol_of
 from duograph.codegen.contraction.parts import TILED
 from duograph.codegen.kernel import KEPT, CompiledKernel, ContractionKernel, Launch
@@ -252,7 +253,9 @@ def _from_memory(launch: Launch) -> Launch:
     if launch.symbol not in _PRODUCTS:
         return launch
     words = list(launch.size_exprs)
-    words[PRODUCT.index("far")] = 1
+    known = words[PRODUCT.index("far")]
+    assert isinstance(known, int)
+    words[PRODUCT.index("far")] = known | FAR
     return launch._replace(size_exprs=tuple(words))
 
 

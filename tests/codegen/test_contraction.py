@@ -372,7 +372,7 @@ def test_bits_do_not_depend_on_the_parts(isa: str) -> None:
 
 def test_sizes_decide_on_the_parts() -> None:
     assert [HEADER[i] for i in (M_WORD, N_WORD, PARTS_WORD, SPREAD_WORD)] == ["m", "n", "parts", "spread"]
-    shape = TileShape("float", 4, 16, 2, 14, True, True, True)
+    shape = TileShape("float", 4, 16, 2, 14, True, True)
     anything, many = symbol("a"), symbol("b", 267)
     assert needed_parts(shape, 64, 128) == (False, False, False, False)
     assert needed_parts(shape, 64, 10) == (True, False, False, False) and needed_parts(shape, 64, 31) == (

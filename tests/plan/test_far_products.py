@@ -8,16 +8,18 @@ import pytest
 
 import duograph as dg
 from duograph.codegen.contraction.driver import HEADER
+from duograph.codegen.contraction.gemv import FAR, FEW_STREAMS
+from duograph.codegen.target import get_target
 
-FAR = HEADER.index("far")
+WORD = HEADER.index("far")
 
 
-def _told(function: Any, *args: Any) -> list[Any]:
-    """The word `far` of each product that a static function makes."""
+def _told(function: Any, *args: Any, bit: int = FAR) -> list[Any]:
+    """A bit of the word `far` of each product that a static function makes."""
     _, built = function.handler.capture(args, {})
     kernels = built[0].assembled().compiled.values()
     launches = [launch for kernel in kernels for launch in kernel.launches if launch.symbol.endswith(":run")]
-    return [launch.size_exprs[FAR] for launch in launches if launch.symbol.startswith("contraction")]
+    return [launch.size_exprs[WORD] & bit for launch in launches if launch.symbol.startswith("contraction")]
 
 
 @dg.static
@@ -54,6 +56,11 @@ def test_a_loop_that_reads_little_is_not_told() -> None:
         return x @ small + large.sum()
 
     assert sorted(_told(f, dg.randn(1, 256), dg.tensor(3))) == [0, 1]
+
+
+def test_hardware_that_loses_streams_is_named() -> None:
+    wanted = 0 if get_target().follows_streams else FEW_STREAMS
+    assert _told(one_after_the_other, dg.randn(1, 64), [dg.randn(64, 64)], bit=FEW_STREAMS) == [wanted]
 
 
 def test_the_bits_stay() -> None:

@@ -224,7 +224,8 @@ def _one_row(f: TileFunction, block: _Block, by_rows: str) -> None:
     call_pointer(f, f.load("ptr", "%rows"), zip(gemv.PARAMETERS, values))
     f.br(done)
     f.place(columns)
-    values[3], values[8] = "%b_n", block.longest
+    values[3] = "%b_n"
+    values[8:] = [gemv.columns_ahead(f), block.longest]
     call_pointer(f, f.load("ptr", f.gep("%rows", 8)), zip(gemv.COLUMNS_PARAMETERS, values))
     f.br(done)
     f.place(done)

@@ -28,7 +28,8 @@ HEADER = (
     *("kept", "panel", "far"),
 )
 # "kept": position in args of panels of B made before, or of null; 0 if there are none. "panel": bytes of one. See `keep`.
-# "far": 1 where B comes from memory in each run, as more than caches hold is read in between.
+# "far": `FAR` where B comes from memory in each run, as more than caches hold is read in between, and `FEW_STREAMS` where the
+# hardware's prefetchers lose sight of many streams at once.
 BATCH_WORDS = 4
 MOST_BATCH_DIMS = 16
 # Matrices of so few columns are multiplied together where they have one A: it is read once, and panels are whole.

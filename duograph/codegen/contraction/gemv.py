@@ -21,8 +21,10 @@ PARAMETERS = (
     ("i64", "far"),
     ("i64", "longest"),
 )
-# For `row_columns`; element (k, n) of B is at ``b + k * size + n * b_n``.
-COLUMNS_PARAMETERS = (*PARAMETERS[:3], ("i64", "b_n"), *PARAMETERS[4:8], PARAMETERS[10])
+# For `row_columns`; element (k, n) of B is at ``b + k * size + n * b_n``. ``ahead``: if so many columns as a vector has are no
+# more bytes than these, the next ones are prefetched.
+COLUMNS_PARAMETERS = (*PARAMETERS[:3], ("i64", "b_n"), *PARAMETERS[4:8], ("i64", "ahead"), PARAMETERS[10])
+FAR, FEW_STREAMS = 1, 2  # bits of a block's ``far``
 LONGEST_STRIP = 4096  # columns: the sums stay in L1
 CHAINS_AT_ONCE = 8  # of `row_columns`: pages of each column one after another, while the row stays in L1
 # Rows side by side, vectors of columns, and how many rows ahead is prefetched. Several rows of less than a page are one stream
@@ -41,7 +43,7 @@ _STRIPS = (16, 4, 1)
 # So many streams at once keep memory busy where the hardware follows them, which takes it more bytes than these in all:
 # few where caches hold the columns, more where there are too many of them.
 _BUSY_STREAMS = 8
-_SHORT_BYTES, _SHORT_FROM_MEMORY = 16 << 10, 64 << 10
+_SHORT_BYTES, _SHORT_FROM_MEMORY, _ANY_BYTES = 16 << 10, 64 << 10, 1 << 62
 _CACHED_BYTES = 6 << 20
 _LINE = 64
 
@@ -95,7 +97,18 @@ def is_far(f: TileFunction) -> str:
     """Whether B comes from memory: it is said to, or is one stream that the second level cache cannot hold."""
     large = f.icmp("ugt", f.mul(f.mul("%k", "%n"), f.shape.size), _IN_CACHE_BYTES)
     stream = f.op(f"and i1 {large}, {is_stream(f, '%n')}")
-    return f.op(f"or i1 {stream}, {f.icmp('ne', '%far', 0)}")
+    return f.op(f"or i1 {stream}, {_has(f, FAR)}")
+
+
+def columns_ahead(f: TileFunction) -> Value:
+    """Up to how many bytes of columns the next ones are prefetched: all where the hardware would not follow them."""
+    large = f.icmp("ugt", f.mul(f.mul("%k", "%n"), f.shape.size), _CACHED_BYTES)
+    in_memory = f.op(f"or i1 {large}, {_has(f, FAR)}")
+    return f.select(_has(f, FEW_STREAMS), _ANY_BYTES, f.select(in_memory, _SHORT_FROM_MEMORY, _SHORT_BYTES))
+
+
+def _has(f: TileFunction, bit: int) -> str:
+    return f.icmp("ne", f.and_("%far", bit), 0)
 
 
 def _add_strips(f: TileFunction, whole: Value, ragged: str, tail: str) -> None:
@@ -227,10 +240,11 @@ def add_row_columns(module: Module, shape: TileShape) -> None:
     offsets, gathered = f.alloca("i64", 64, lanes), f.alloca(shape.vector, 64)
     last = f.sub("%columns", 1)
     bytes_of_block, length = lanes * lanes * shape.size, f.mul(f.and_("%k", -lanes), shape.size)
-    followed = shape.follows_streams and lanes >= _BUSY_STREAMS
-    in_memory = f.icmp("ugt", f.mul(length, "%columns"), _CACHED_BYTES)
-    short = f.select(in_memory, _SHORT_FROM_MEMORY, _SHORT_BYTES)
-    lost = f.icmp("ule", f.mul(length, lanes), short) if followed else "true"
+    lost = f.icmp("ule", f.mul(length, lanes), "%ahead") if lanes >= _BUSY_STREAMS else "true"
+    # Columns behind one another are prefetched as one run, whose lines need not be whole blocks in each.
+    beside = f.icmp("ult", f.sub("%b_n", length), _GAP)
+    run_step = f.select(beside, f.mul("%b_n", lanes), "%b_n")
+    run = f.select(beside, run_step, length)
     with f.loop(0, "%columns", lanes) as column:
         for i in range(lanes):  # columns past the end repeat the last one
             f.store("i64", f.mul(f.umin(f.add(column, i), last), "%b_n"), f.gep(offsets, 8 * i))
@@ -246,8 +260,8 @@ def add_row_columns(module: Module, shape: TileShape) -> None:
                 for line in range(0, bytes_of_block, _LINE):
                     f.prefetch(f.gep(f.gep(coming, at), line), locality=2)
             reached = f.add(at, bytes_of_block)
-            over = f.icmp("uge", reached, length)
-            goes_on = f.select(over, f.gep(coming, "%b_n"), coming, "ptr")
+            over = f.icmp("uge", reached, run)
+            goes_on = f.select(over, f.gep(coming, run_step), coming, "ptr")
             rows = [f.load_vector(f.gep(place, f.load("i64", f.gep(offsets, 8 * i)))) for i in range(lanes)]
             for value in transpose(f, rows, f.icmp("uge", k, "%k")):
                 total = f.multiply_add(f.broadcast(a), value, total)

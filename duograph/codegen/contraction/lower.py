@@ -17,6 +17,7 @@ from duograph.codegen.contraction.direct_lower import (
 )
 from duograph.codegen.contraction.driver import BATCH_WORDS, HEADER
 from duograph.codegen.contraction.epilogue import Epilogue, emit_epilogue_function, emit_epilogue_launch, may_run_hot
+from duograph.codegen.contraction.gemv import FEW_STREAMS
 from duograph.codegen.contraction.keep import MOST_IN_PLACE, has_many, keep_of
 from duograph.codegen.contraction.library import library_dtype, symbol_of
 from duograph.codegen.contraction.parts import PARTS, TILED, part_symbols, parts_word
@@ -330,7 +331,7 @@ class _Lowering:
             "batch_dims": len(batches),
             "kept": (epilogue or 4) - 1 if keep else 0,
             "panel": keep.size_exprs[-1] if keep else 0,
-            "far": 0,
+            "far": 0 if self.target.follows_streams else FEW_STREAMS,
         }
         walked = bool(a.k or b.k)
         walks = (a.k, b.k, b.columns) if walked else ()

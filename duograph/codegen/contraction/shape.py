@@ -28,7 +28,6 @@ class TileShape:
 
     rows * vectors + vectors + 1 registers are live in the loop; that must not exceed what the machine has.
     ``masks``: partial vectors are loaded and stored by instructions, so B may be read in place at the right edge.
-    ``follows_streams``: see `Target`.
     """
 
     element: str
@@ -38,7 +37,6 @@ class TileShape:
     rows: int
     fma: bool
     masks: bool
-    follows_streams: bool
 
     @property
     def all_heights(self) -> tuple[int, ...]:
@@ -111,7 +109,7 @@ def tile_shape(dtype: str, target: Target) -> TileShape:
     element, size = {"float32": ("float", 4), "float64": ("double", 8)}[dtype]
     lanes = target.vector_bytes // size
     rows = {64: 14, 32: 6, 16: 4}[target.vector_bytes]
-    return TileShape(element, size, lanes, 2, rows, target.fma, target.masks, target.follows_streams)
+    return TileShape(element, size, lanes, 2, rows, target.fma, target.masks)
 
 
 class TileFunction(Function):

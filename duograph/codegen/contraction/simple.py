@@ -48,7 +48,7 @@ def integer_shape(bits: int, target: Target) -> IntegerShape:
     halves = bits == 64 and target.has("avx2") and not target.has("avx512dq")
     lanes, rows = (2 * target.vector_bytes // 8, _ROWS_OF_HALVES) if halves else (_LANES, _ROWS)
     wide = (_REGISTERS // 2 if halves else _REGISTERS) * target.vector_bytes * 8 // bits
-    return IntegerShape(f"i{bits}", bits // 8, lanes, 1, rows, False, False, target.follows_streams, halves, max(wide, lanes))
+    return IntegerShape(f"i{bits}", bits // 8, lanes, 1, rows, False, False, halves, max(wide, lanes))
 
 
 def add_simple_driver(module: Module, shape: IntegerShape) -> None:

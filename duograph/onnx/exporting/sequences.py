@@ -8,7 +8,8 @@ from .networks import operand
 from .table import standard
 from .writer import Writer
 
-# For each mode: the operator, where ONNX's gates lie in ours (one number: in the same order), and its activation where that is to be said.
+# For each mode: the operator, where ONNX's gates lie in ours (one number: in the same order), and its activation where that
+# has to be said.
 _LAYERS = {
     "lstm": ("LSTM", (0, 3, 1, 2), None),
     "gru": ("GRU", (1, 0, 2), None),
