@@ -125,9 +125,7 @@ def _gru(places: tuple[int, int, int]) -> Cell:
         size = h.shape[1]
         from_x, from_h = _parts(projected, 3, size), _products(h, fixed[0], 3)
         if len(fixed) > 1:
-            from_x, from_h = (
-                [a + b for a, b in zip(xs, _parts(bias, 3, size))] for xs, bias in zip((from_x, from_h), fixed[1:])
-            )
+            from_x, from_h = ([a + b for a, b in zip(xs, _parts(bias, 3, size))] for xs, bias in zip((from_x, from_h), fixed[1:]))
         of_r, of_z, of_n = ((from_x[place], from_h[place]) for place in places)
         r, z = sigmoid(of_r[0] + of_r[1]), sigmoid(of_z[0] + of_z[1])
         n = tanh(of_n[0] + r * of_n[1])
