@@ -50,7 +50,8 @@ def emit_pieces(body: Body, row: Scope, dim: int, low: Value, high: Value, *, un
         low = f.select(f.icmp("ult", f.sub(high, low), _SHORT), high, low)
     padded = {id(address): address for address in map(address_of, body.facts.body) if address and _along(address, dim)}
     if masked and not numbers and len(padded) == 1:
-        _emit_padded(body, row, dim, low, high, *padded.values(), step)
+        (address,) = padded.values()
+        _emit_padded(body, row, dim, low, high, address, step)
         return
     flips = [place for number in numbers for place in _flips(body, row, dim, number)] + _mask_flips(body, dim)
     with f.pieces(low, high) as (start, slot):
