@@ -31,6 +31,7 @@ CONVOLUTIONS: list[Case] = [
     ("Conv2d", (2, 3, 3), {"padding": 1, "padding_mode": "replicate"}, (2, 2, 1, 1)),
     ("Conv2d", (1, 1, 1), {}, (1, 1, 1, 1)),
     ("Conv2d", (2, 4, 3), {"groups": 2}, (0, 2, 4, 4)),
+    ("Conv2d", (2, 1, 3), {"padding": 1, "stride": 2}, (2, 2, 26, 23)),
     ("Conv2d", (4, 6, 3), {"groups": 2, "padding": (0, 2), "dilation": (1, 4), "stride": (2, 1)}, (4, 5, 7)),
     ("Conv3d", (2, 2, 2), {"groups": 2, "padding": "same"}, (1, 2, 1, 2, 3)),
     ("Conv3d", (2, 3, 1), {"stride": 2, "dilation": 4}, (2, 2, 1, 1, 1)),

@@ -227,7 +227,7 @@ def _strip(d: Direct, shape: TileShape, groups: Extent) -> Extent:
 
 def _rows_of_taps(d: Direct) -> dict[str, Extent]:
     """The words about rows of taps: whether a row is three side by side, and which ones lie on zeros."""
-    taps, apart = d.k_walk[-1]
+    taps, apart = d.k_walk[-1] if d.k_walk else (1, 1)
     backwards = isinstance(apart, int) and apart == -1
     along = d.k_walk[-2][0] if len(d.k_walk) > 1 else 1
     triples = _is(taps, ROW) * BACK if backwards else _is(taps, ROW, apart, 1) * FORTH

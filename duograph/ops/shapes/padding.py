@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import copysign
 from typing import TYPE_CHECKING, Any
 
 from duograph.errors import ArgumentError, ShapeError
@@ -115,6 +116,8 @@ def _constant_pad(name: str, x: Any, pairs: Sequence[tuple[int, Any, Any]], valu
     for d, low, high in pairs:
         lows[d], highs[d] = greater(low, 0), greater(high, 0)
     made = zero_pad(x, tuple(lows), tuple(highs))
+    if isinstance(value, int | float) and value == 0 and copysign(1, value) > 0:
+        return made
     inside: Any = None
     for d, _, _ in pairs:
         at = positions(made, d)
