@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from duograph.codegen.contraction.course import BACK, LINE, SLOTS, Courses
-from duograph.codegen.contraction.direct_lines import FEW, LONGEST, SHORTEST, TOGETHER, add_line_tiles, line_of
+from duograph.codegen.contraction.direct_halves import Halves
+from duograph.codegen.contraction.direct_lines import FEW, LONGEST, LONGEST_HALVED, SHORTEST, TOGETHER, add_line_tiles, line_of
 from duograph.codegen.contraction.direct_lines import TILE as LINE_TILE
 from duograph.codegen.contraction.direct_rows import LEFT, RIGHT, add_row_tiles
 from duograph.codegen.contraction.direct_rows import TABLE as ROWS_TABLE
@@ -215,9 +216,12 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
     block = f.and_(f.add(f.ceildiv(w["k"], blocks), BLOCK_UNIT - 1), -BLOCK_UNIT)
     courses = Courses(f, w, at_courses, steps, block)
     begun = f.gep("%status", 8 * STATUS_BEGUN)
+    of_lines = _Lines(f, w, pixels, WalkedDims(f, of_k, w["k_dims"]), packed) if shape.vectors == 1 else None
     with f.when(f.icmp("eq", f.load("i64", begun), 0)):
         f.store("i64", 1, begun)
         _fill_all_steps(f, of_k, w["k_dims"], w["k"], steps)
+        if of_lines:
+            of_lines.begin(steps)
         packed.begin()
         courses.begin()
     panels = f.ceildiv(w["kernels"], shape.width)
@@ -240,13 +244,12 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
         from_x = f.gep(x, f.mul(f.mul(image, w["x_image"]), shape.size))
         to_c = f.gep(c, f.mul(f.mul(image, w["c_image"]), shape.size))
         rest_of_strip: Value = low
-        if shape.vectors == 1:
-            by_lines = _by_lines(f, w, pixels)
-            rest_of_strip = f.select(by_lines, high, low)
-            with f.when(by_lines):
+        if of_lines:
+            rest_of_strip = f.select(of_lines.wanted, high, low)
+            with f.when(of_lines.wanted):
                 kernel = f.mul(first, shape.width)
                 count = f.sub(f.umin(f.mul(end, shape.width), w["kernels"]), kernel)
-                _lines(f, w, pixels, (low, high), (from_x, steps, panels_at, to_c, kernel, count), block)
+                of_lines.emit((low, high), (from_x, steps, panels_at, to_c, kernel, count), block)
         with f.pieces(rest_of_strip, high) as (pixel, slot):
             choice = _choose(f, shape, pixels, pixel, high, most, courses)
             a = f.gep(from_x, choice.offset)
@@ -276,40 +279,64 @@ def _add_run(module: Module, shape: TileShape, most: int) -> None:
     module.add(f)
 
 
-def _by_lines(f: TileFunction, w: dict[str, str], pixels: WalkedDims) -> str:
-    """Whether vectors are pixels, as `direct_lower` has it."""
-    beside, second = (f.icmp("eq", pixels.step, n * f.shape.size) for n in (1, 2))
-    few = f.op(f"and i1 {beside}, {f.icmp('ule', w['kernels'], FEW)}")
-    short = f.op(f"and i1 {f.icmp('ule', w['k'], LONGEST)}, {f.icmp('uge', pixels.extent, SHORTEST)}")
-    return f.op(f"or i1 {few}, {f.op(f'and i1 {short}, ' + f.op(f'or i1 {beside}, {second}'))}")
+class _Lines:
+    """Strips of pixels as vectors of pixels, where that is `wanted` as `direct_lower` has it.
 
+    Every second pixel of rows whose taps lie side by side is read from `Halves`, like pixels that lie side by side.
+    """
 
-def _lines(
-    f: TileFunction, w: dict[str, str], pixels: WalkedDims, strip: tuple[Value, Value], places: tuple[Any, ...], block: Value
-) -> None:
-    """A strip by all kernels of a group, a few at a time: row by row, vectors of pixels."""
-    (low, high), (from_x, steps, panels, to_c, first, count) = strip, places
-    c_kernel = f.mul(w["c_kernel"], f.shape.size)
-    second = f.select(f.icmp("eq", pixels.step, f.shape.size), 0, 1)
-    few = f.op(f"and i1 {f.icmp('ule', w['kernels'], FEW)}, {f.icmp('eq', second, 0)}")
-    together = f.select(few, w["kernels"], f.select(f.icmp("eq", second, 0), *TOGETHER))
-    with f.pieces(low, high) as (pixel, slot):
-        number = f.udiv(pixel, pixels.extent)
-        within = f.sub(pixel, f.mul(number, pixels.extent))
-        left = f.umin(f.sub(pixels.extent, within), f.sub(high, pixel))
-        offset = f.add(pixels.outer(number), f.mul(within, pixels.step))
-        ahead = f.sub(_one_strip_on(f, w, pixels, pixel, low), offset)
-        c = f.gep(to_c, pixel, f.shape.size)
-        widest = line_of(f, together, left, second).pixels
-        with f.loop(0, count, together) as kernel:
-            line = line_of(f, f.umin(together, f.sub(count, kernel)), widest, second)
-            panel = f.gep(panels, f.mul(f.udiv(kernel, f.shape.width), w["panel"]))
-            b = f.gep(panel, f.mul(f.urem(kernel, f.shape.width), f.shape.size))
-            out = f.gep(c, f.mul(f.add(first, kernel), c_kernel))
-            coming = f.select(f.icmp("eq", kernel, 0), ahead, 0)
-            values: list[Value] = [f.gep(from_x, offset), steps, b, w["k"], block, out, c_kernel, line.pixels, coming]
-            call_through(f, line.tile, LINE_TILE, values)
-        f.store("i64", f.add(pixel, widest), slot)
+    def __init__(self, f: TileFunction, w: dict[str, str], pixels: WalkedDims, k: WalkedDims, packed: _Panels) -> None:
+        self.f, self.w, self.pixels = f, w, pixels
+        size = f.shape.size
+        beside, second = (f.icmp("eq", pixels.step, n * size) for n in (1, 2))
+        few = f.op(f"and i1 {beside}, {f.icmp('ule', w['kernels'], FEW)}")
+        taps_beside = f.op(f"and i1 {f.icmp('ne', w['k_dims'], 0)}, {f.icmp('eq', k.step, size)}")
+        self.halved = f.op(f"and i1 {second}, {taps_beside}")
+        longest = f.select(self.halved, LONGEST_HALVED, LONGEST)
+        short = f.op(f"and i1 {f.icmp('ule', w['k'], longest)}, {f.icmp('uge', pixels.extent, SHORTEST)}")
+        self.wanted = f.op(f"or i1 {few}, {f.op(f'and i1 {short}, ' + f.op(f'or i1 {beside}, {second}'))}")
+        self.halved = f.op(f"and i1 {self.halved}, {self.wanted}")
+        self.second = f.select(self.halved, 0, f.select(beside, 0, 1))
+        few = f.op(f"and i1 {f.icmp('ule', w['kernels'], FEW)}, {f.icmp('eq', self.second, 0)}")
+        self.together = f.select(few, w["kernels"], f.select(f.icmp("eq", self.second, 0), *TOGETHER))
+        behind = f.gep(packed.scratch, f.add(f.mul(w["group"], w["panel"]), behind_panels(f.shape)))
+        self.halves = Halves(f, k, w["k"], pixels.extent, behind)
+
+    def begin(self, steps: str) -> None:
+        """Once in a run of a worker: ``steps`` are from each k to the next one in x."""
+        with self.f.when(self.halved):
+            rows_of = self.f.sub(self.w["k_dims"], 1)
+            fill_offsets(self.f, self.halves.walk.dims, rows_of, self.halves.offsets)
+            self.halves.fill_steps(steps)
+            _to_steps(self.f, self.w["k"], steps)
+
+    def emit(self, strip: tuple[Value, Value], places: tuple[Any, ...], block: Value) -> None:
+        """A strip by all kernels of a group, a few at a time: row by row, vectors of pixels."""
+        f, w, pixels = self.f, self.w, self.pixels
+        (low, high), (from_x, steps, panels, to_c, first, count) = strip, places
+        c_kernel = f.mul(w["c_kernel"], f.shape.size)
+        with f.pieces(low, high) as (pixel, slot):
+            number = f.udiv(pixel, pixels.extent)
+            within = f.sub(pixel, f.mul(number, pixels.extent))
+            left = f.umin(f.sub(pixels.extent, within), f.sub(high, pixel))
+            offset = f.add(pixels.outer(number), f.mul(within, pixels.step))
+            ahead = f.sub(_one_strip_on(f, w, pixels, pixel, low), offset)
+            c = f.gep(to_c, pixel, f.shape.size)
+            widest = line_of(f, self.together, left, self.second).pixels
+            place = f.gep(from_x, offset)
+            with f.when(self.halved):
+                self.halves.copy(place, widest)
+            source = f.select(self.halved, self.halves.band, place, "ptr")
+            with f.loop(0, count, self.together) as kernel:
+                line = line_of(f, f.umin(self.together, f.sub(count, kernel)), widest, self.second)
+                panel = f.gep(panels, f.mul(f.udiv(kernel, f.shape.width), w["panel"]))
+                b = f.gep(panel, f.mul(f.urem(kernel, f.shape.width), f.shape.size))
+                out = f.gep(c, f.mul(f.add(first, kernel), c_kernel))
+                reads_on = f.op(f"xor i1 {self.halved}, true")
+                coming = f.select(f.op(f"and i1 {f.icmp('eq', kernel, 0)}, {reads_on}"), ahead, 0)
+                values: list[Value] = [source, steps, b, w["k"], block, out, c_kernel, line.pixels, coming]
+                call_through(f, line.tile, LINE_TILE, values)
+            f.store("i64", f.add(pixel, widest), slot)
 
 
 class _Choice(NamedTuple):
@@ -400,7 +427,14 @@ def fill_steps(f: TileFunction, walk: WalkedDims, start: Value, k: Value, out: s
 
 
 def _fill_all_steps(f: TileFunction, dims: str, count: Value, k: Value, out: str) -> None:
-    """The same for all of k: from the last dim on, what is there once more for each other position along a dim."""
+    """The same for all of k."""
+    fill_offsets(f, dims, count, out)
+    _to_steps(f, k, out)
+
+
+def fill_offsets(f: TileFunction, dims: str, count: Value, out: str) -> None:
+    """The bytes to each position of some dims: from the last dim on, what is there once more for each other position along a
+    dim. Writes up to a vector past the end."""
     filled = f.variable("i64", 1)
     f.store("i32", 0, out)
     with f.loop(0, count) as i:
@@ -414,7 +448,6 @@ def _fill_all_steps(f: TileFunction, dims: str, count: Value, k: Value, out: str
                 value = f.load(_SOME_STEPS, f.gep(out, at, STEP_BYTES), STEP_BYTES)
                 f.store(_SOME_STEPS, f.op(f"add {_SOME_STEPS} {value}, {far}"), f.gep(target, at, STEP_BYTES), STEP_BYTES)
         f.store("i64", f.mul(before, extent), filled)
-    _to_steps(f, k, out)
 
 
 def _to_steps(f: TileFunction, k: Value, out: str) -> None:

@@ -16,6 +16,8 @@ from duograph.codegen.llvm import Module, Value
 FEW = 5  # kernels
 TOGETHER = (4, 8)  # of more, so many in a tile, by step: every second pixel takes a shuffle, which more kernels share
 LONGEST = 64  # multiply-adds of a sum, for more kernels than a few
+LONGEST_HALVED = 160  # the same of every second pixel of rows that are copied, see `direct_halves`
+MOST = 8  # vectors in a tile
 WIDEST_STEP = 2  # from pixel to pixel, in elements
 SHORTEST = 32  # pixels of a row, for more kernels than a few
 # ``a``: the first pixel's window; ``steps``: i32, bytes from each k to the next; ``b``: a panel of kernels; ``block``: the most k
@@ -33,7 +35,6 @@ TILE = (
     ("i64", "ahead"),
 )
 _TABLE, _WIDTHS = "line_tiles", "line_vectors"
-_MOST = 8  # vectors in a tile
 _KERNELS = max(FEW, *TOGETHER)
 _UNROLLED = 4
 
@@ -42,9 +43,9 @@ def add_line_tiles(module: Module, shape: TileShape) -> None:
     """Tables of tiles by step, kernels, vectors and whether the last one is not full; and of the most vectors by kernels."""
     names: list[str] = []
     for step in range(1, WIDEST_STEP + 1):
-        names += ["null"] * (2 * (_MOST + 1))
+        names += ["null"] * (2 * (MOST + 1))
         for kernels in range(1, _KERNELS + 1):
-            for vectors in range(_MOST + 1):
+            for vectors in range(MOST + 1):
                 for partial in (False, True):
                     is_made = 0 < vectors <= _most_vectors(shape, kernels) and kernels <= (FEW, TOGETHER[1])[step - 1]
                     names.append(_Tile(module, shape, kernels, vectors, partial, step).emit() if is_made else "null")
@@ -56,7 +57,7 @@ def add_line_tiles(module: Module, shape: TileShape) -> None:
 def _most_vectors(shape: TileShape, kernels: int) -> int:
     """So many that their sums are in registers, with the kernels' elements or the pixels, whatever is fewer."""
     free = _registers(shape) - 1
-    return max(min(max((free - kernels) // kernels, free // (kernels + 1)), _MOST), 1)
+    return max(min(max((free - kernels) // kernels, free // (kernels + 1)), MOST), 1)
 
 
 def _registers(shape: TileShape) -> int:
@@ -80,7 +81,7 @@ def line_of(f: TileFunction, kernels: Value, left: Value, second: Value) -> Line
     pixels = f.umin(f.mul(width, lanes), left)
     partial = f.select(f.icmp("eq", f.and_(pixels, lanes - 1), 0), 0, 1)
     kind = f.add(f.mul(second, _KERNELS + 1), kernels)
-    number = f.add(f.shl(f.add(f.mul(kind, _MOST + 1), width), 1), partial)
+    number = f.add(f.shl(f.add(f.mul(kind, MOST + 1), width), 1), partial)
     return Line(f.load("ptr", f.gep(f"@{_TABLE}", number, 8)), pixels)
 
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from duograph.codegen.contraction.course import BACK, FORTH, ROW, SLOTS, course_bytes
 from duograph.codegen.contraction.direct import HEADER, KEEP_HEADER, NARROW_PART, PART, before_panels, behind_panels, narrow
-from duograph.codegen.contraction.direct_lines import FEW, LONGEST, SHORTEST, WIDEST_STEP
+from duograph.codegen.contraction.direct_halves import halves_bytes
+from duograph.codegen.contraction.direct_lines import FEW, LONGEST, LONGEST_HALVED, SHORTEST, WIDEST_STEP
 from duograph.codegen.contraction.direct_rows import LEFT, RIGHT
 from duograph.codegen.contraction.epilogue import may_run_hot
 from duograph.codegen.contraction.keep import KEEP, all_panels
@@ -167,7 +168,14 @@ def by_lines(d: Direct) -> Extent:
     """1 if a convolution with panels of one vector is made by vectors of pixels instead, else 0."""
     width, step = d.pixel_walk[-1]
     few = holds([(d.kernels, FEW), (1, step), (step, 1)])
-    return maximum(few, holds([(d.k, LONGEST), (SHORTEST, width), (1, step), (step, WIDEST_STEP)]))
+    short = holds([(d.k, LONGEST), (SHORTEST, width), (1, step), (step, WIDEST_STEP)])
+    return maximum(maximum(few, short), holds([(d.k, LONGEST_HALVED), (SHORTEST, width), *_facts_of_halves(d)]))
+
+
+def _facts_of_halves(d: Direct) -> list[tuple[Extent, Extent]]:
+    """Every second pixel, of rows whose taps lie side by side."""
+    step, apart = d.pixel_walk[-1][1], d.k_walk[-1][1] if d.k_walk else 0
+    return [(2, step), (step, 2), (1, apart), (apart, 1)]
 
 
 def words_of(walk: Walk) -> list[Extent]:
@@ -211,6 +219,9 @@ def product_launch(d: Direct, dtype: str, shape: TileShape, args: tuple[int, ...
     cost = floordiv(d.images * d.pixels * d.kernels * d.k, 2)
     symbol = f"{library_name(dtype, NARROW_PART if few else PART)}:run"
     scratch = before_panels(shape, d.k) + SLOTS * words["course"] + group * panel + behind_panels(shape)
+    if few and d.k_walk:
+        halves = halves_bytes(shape.size, d.k, maximum(d.k_walk[-1][0], 1), d.pixel_walk[-1][0])
+        scratch = scratch + holds(_facts_of_halves(d)) * halves
     return Launch(symbol, args, sizes, chunks, scratch, cost, whole=True, grain=1, keep=keep)
 
 
