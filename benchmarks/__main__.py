@@ -14,7 +14,7 @@ from benchmarks import harness, peers
 GROUPS = (
     "eager", "inference", "fused", "rows", "matmul", "contraction", "training", "startup",
     "loops", "rnn", "recurrent", "sizes", "compile", "guards", "memory", "threads",
-    "convolution", "small_networks", "networks", "language", "sessions", "exported", "operators",
+    "convolution", "small_networks", "networks", "language", "sixteen_bits", "sessions", "exported", "operators",
 )  # fmt: skip
 
 

@@ -36,17 +36,17 @@ def make_model() -> Any:
     return dg.models.gpt2(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
 
 
-def _weights(model: Any) -> Weights:
+def weights_of(model: Any) -> Weights:
     return {name: value.numpy() for name, value in model.state_dict().items()}
 
 
-def _tokens(batch: int, count: int) -> np.ndarray:
+def tokens(batch: int, count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, VOCABULARY, (batch, count))
 
 
 def text_and_next() -> tuple[np.ndarray, np.ndarray]:
     """What a training step is given: tokens, and those that follow them."""
-    ids = _tokens(BATCH, TOKENS + 1)
+    ids = tokens(BATCH, TOKENS + 1)
     return np.ascontiguousarray(ids[:, :-1]), np.ascontiguousarray(ids[:, 1:])
 
 
@@ -63,7 +63,7 @@ def _same(calls: Calls, tolerance: float = 2e-3) -> Calls:
 def _inference(static: bool) -> Case:
     import duograph as dg
 
-    model, ids = make_model().eval(), _tokens(1, TOKENS)
+    model, ids = make_model().eval(), tokens(1, TOKENS)
     given, run = dg.from_numpy(ids), dg.static(model) if static else model
 
     def ours() -> object:
@@ -73,7 +73,7 @@ def _inference(static: bool) -> Case:
     calls: Calls = {OURS: ours}
     if torch := load("torch"):
         torch.set_grad_enabled(False)
-        network, x = torch_gpt2(torch, _weights(model)).eval(), torch.from_numpy(ids)
+        network, x = torch_gpt2(torch, weights_of(model)).eval(), torch.from_numpy(ids)
         if not static:
             calls["torch eager"] = lambda: network(x)
         else:
@@ -83,7 +83,7 @@ def _inference(static: bool) -> Case:
                 if peer := make(network, x):
                     calls[name] = peer
     if static and (jax := load("jax")):
-        calls["jax.jit"] = partial(gpt2_inference(jax, _weights(model)), ids)
+        calls["jax.jit"] = partial(gpt2_inference(jax, weights_of(model)), ids)
     asked = {"best": 1.03} if static else {"torch eager": 1.8}
     return Case(_title("inference, 128 tokens", static), _same(calls), asked if len(calls) > 1 else {})
 
@@ -111,11 +111,11 @@ def _training(static: bool) -> Case:
     calls: Calls = {}
     if torch := load("torch"):
         torch.set_grad_enabled(True)
-        step = make_step(torch, torch_gpt2(torch, _weights(model)))
+        step = make_step(torch, torch_gpt2(torch, weights_of(model)))
         name, run = ("torch.compile", torch.compile(step)) if static else ("torch eager", step)
         calls[name] = partial(run, torch.from_numpy(x), torch.from_numpy(y))
     if static and (jax := load("jax")):
-        calls["jax.jit"] = partial(gpt2_step(jax, _weights(model), RATE), x, y)
+        calls["jax.jit"] = partial(gpt2_step(jax, weights_of(model), RATE), x, y)
     ours = make_step(dg, model)
     calls = {OURS: partial(dg.static(ours) if static else ours, dg.from_numpy(x), dg.from_numpy(y)), **calls}
     asked = {"best": 1.5} if static else {"torch eager": 1.5}
@@ -125,16 +125,16 @@ def _training(static: bool) -> Case:
 def _generation(static: bool) -> Case:
     import duograph as dg
 
-    model, ids = make_model().eval(), _tokens(1, GIVEN)
+    model, ids = make_model().eval(), tokens(1, GIVEN)
     given, run = dg.from_numpy(ids), dg.static(model.generate) if static else model.generate
     calls: Calls = {OURS: lambda: run(given, max_new_tokens=MADE)}
     if torch := load("torch"):
         torch.set_grad_enabled(False)
-        network, x = torch_gpt2(torch, _weights(model)).eval(), torch.from_numpy(ids)
+        network, x = torch_gpt2(torch, weights_of(model)).eval(), torch.from_numpy(ids)
         calls["torch eager"] = lambda: generate(torch, network, x, MADE)
     asked = {"torch eager": 1.5} if len(calls) > 1 else {}
     case = Case(_title(f"generation of {MADE} tokens", static), _same(calls), asked)
-    case.contestants["read of the weights"] = _reading(sum(value.size for value in _weights(model).values()), MADE)
+    case.contestants["read of the weights"] = _reading(sum(value.size for value in weights_of(model).values()), MADE)
     case.asked["read of the weights"] = 0.85
     return case
 

@@ -103,13 +103,13 @@ def openvino_matmul(a: Any, b: Any, constant_b: bool, transpose_a: bool = False,
     return request.infer
 
 
-def openvino_module(module: Any, x: Any) -> Any:
-    """A PyTorch module as an OpenVINO model in float32 for one input: a callable that runs it once."""
+def openvino_module(module: Any, x: Any, precision: str = "f32") -> Any:
+    """A PyTorch module as an OpenVINO model for one input: a callable that runs it once."""
     openvino = load("openvino")
     if openvino is None:
         return None
     model = openvino.convert_model(module, example_input=x, input=[list(x.shape)])
-    config = {"INFERENCE_NUM_THREADS": int(os.environ["OMP_NUM_THREADS"]), "INFERENCE_PRECISION_HINT": "f32"}
+    config = {"INFERENCE_NUM_THREADS": int(os.environ["OMP_NUM_THREADS"]), "INFERENCE_PRECISION_HINT": precision}
     request = openvino.Core().compile_model(model, "CPU", config).create_infer_request()
     request.set_input_tensor(0, openvino.Tensor(x.numpy(), shared_memory=True))
     return lambda: (request.infer(), request.get_output_tensor(0).data)[1]

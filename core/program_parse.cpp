@@ -350,6 +350,7 @@ class Parser {
     spec.chunks_reg = reg(item[4]);
     spec.bytes_reg = reg(item[5]);
     spec.offset_reg = reg(item[6]);
+    spec.replaces = item.size() > 7 && item[7].truth();
     p_.keeps.push_back(spec);
     return static_cast<int32_t>(p_.keeps.size()) - 1;
   }

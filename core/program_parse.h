@@ -86,6 +86,7 @@ struct KeepSpec {
   int32_t sizes = 0, n_sizes = 0;     // range in Impl::indices: registers
   int32_t chunks_reg, bytes_reg;      // no chunks: not wanted
   int32_t offset_reg;                 // where the operand begins in the input, in bytes
+  bool replaces = false;              // the kernel makes the same, and need not run where it is there
 };
 
 // Kernels in a row that run band by band: a product of matrices (or none), sums over windows, a product (or none).

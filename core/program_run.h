@@ -422,7 +422,11 @@ class Run {
     if (chunks <= 0) return Outcome::Fine;
     const int32_t* index = p_.indices.data() + step.args;
     for (int32_t i = 0; i < step.n_args; ++i) args_[i] = slots_[index[i]];
-    if (step.keep >= 0) args_[p_.keeps[static_cast<size_t>(step.keep)].argument] = kept(step.keep);
+    if (step.keep >= 0) {
+      const KeepSpec& spec = p_.keeps[static_cast<size_t>(step.keep)];
+      void* found = args_[spec.argument] = kept(step.keep);
+      if (found && spec.replaces) return Outcome::Fine;
+    }
     index = p_.indices.data() + step.sizes;
     for (int32_t i = 0; i < step.n_sizes; ++i) sizes_[i] = regs_[index[i]];
     const int64_t cost = reg_or(step.cost_reg, 0);

@@ -25,8 +25,9 @@ def main(package: Path, core: Path, output: Path) -> None:
     for level in LEVELS:
         folder = output / level
         folder.mkdir(parents=True, exist_ok=True)
-        for name in library_names():
-            (folder / f"{name}.o").write_bytes(stamp + build_library(name, get_target(level)))
+        target = get_target(level)
+        for name in library_names(target):
+            (folder / f"{name}.o").write_bytes(stamp + build_library(name, target))
 
 
 if __name__ == "__main__":

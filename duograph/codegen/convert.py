@@ -68,21 +68,47 @@ def round_to(v: Vectors, value: Vec, dtype: str) -> Vec:
     """Round a computed value to what ``dtype`` can hold (only 16-bit floats change)."""
     if not DTYPES[dtype].narrow:
         return value
+    if dtype == "bfloat16":
+        return v.floats(v.and_(_rounded_bits(v, value), v.like(v.bits(value), _HIGH_BITS)))
     return unpack(v, pack(v, value, dtype), dtype)
 
 
 def pack(v: Vectors, value: Vec, dtype: str) -> Vec:
     """float32 → the 16 bits of float16 or bfloat16, to nearest even; denormals kept, NaN stays NaN."""
     if dtype == "bfloat16":
-        bits = v.bits(value)
-        odd = v.and_(v.lshr(bits, 16), v.like(bits, 1))
-        rounded = v.lshr(v.add(v.add(bits, odd), v.like(bits, 0x7FFF)), 16)
-        quiet = v.or_(v.lshr(bits, 16), v.like(bits, 0x40))
-        chosen = v.select(v.fcmp("uno", value, value), quiet, rounded)
-        return v.convert("trunc", chosen, "i16")
+        return v.convert("trunc", v.lshr(_rounded_bits(v, value), 16), "i16")
     if v.target.float16_conversion:
         return v.convert("bitcast", v.convert("fptrunc", value, "half"), "i16")
     return _pack_half(v, value)
+
+
+def pair(v: Vectors, low: Vec, high: Vec) -> Vec:
+    """Two float32, rounded to bfloat16, in the bits of one. Where an instruction does it, subnormal numbers become 0."""
+    if v.target.dots and low.lanes == _LANES_OF_PAIRS:
+        return Vec(_pair_at_once(v, low, high), "float", low.lanes)
+    first, second = (v.convert("zext", pack(v, x, "bfloat16"), "i32") for x in (low, high))
+    return v.floats(v.or_(first, v.shl(second, 16)))
+
+
+_LANES_OF_PAIRS = 16
+
+
+def _pair_at_once(v: Vectors, low: Vec, high: Vec) -> str:
+    f, type = v.function, f"<{2 * low.lanes} x bfloat>"
+    rounded = f.intrinsic("llvm.x86.avx512bf16.cvtne2ps2bf16.512", type, [(high.type, high.ref), (low.type, low.ref)])
+    order = [i // 2 + i % 2 * low.lanes for i in range(2 * low.lanes)]
+    return f.op(f"bitcast {type} {f.shuffle(type, rounded, rounded, order)} to {low.type}")
+
+
+_HIGH_BITS = 0xFFFF0000
+
+
+def _rounded_bits(v: Vectors, value: Vec) -> Vec:
+    """float32 → bits of which the high half is the nearest bfloat16; NaN stays NaN."""
+    bits = v.bits(value)
+    odd = v.icmp("ne", v.and_(bits, v.like(bits, 0x10000)), v.like(bits, 0))
+    rounded = v.add(bits, v.select(odd, v.like(bits, 0x8000), v.like(bits, 0x7FFF)))
+    return v.select(v.fcmp("uno", value, value), v.or_(bits, v.like(bits, 0x400000)), rounded)
 
 
 def _pack_half(v: Vectors, value: Vec) -> Vec:

@@ -180,7 +180,10 @@ class ContractionKernel(NamedTuple):
     `contraction.direct_lower`), ``narrow``: whether it is one of few kernels, ``taps``: whether it is a gradient to kernels
     (see `contraction.taps_lower`); None if the sizes of a run decide. ``winograd``: whether it is made in a way that gives
     other bits (see `contraction.winograd`): never by sizes. ``borders``: what is known of zeros in B, which need not be
-    multiplied, along the last dims of an image; ``beyond``: they are not there, so they must not be read.
+    multiplied, along the last dims of an image; ``beyond``: they are not there, so they must not be read. ``pairs``: A and B
+    are rounded to bfloat16, and neighbours along the first dim of k are multiplied together (see `contraction.pairs`), so it
+    never merges with others; "even" if it is known that none is left over, "made" where k is counted in pairs; ``paired``:
+    which of A and B is an array of such pairs already, half as long along it.
     """
 
     name: str
@@ -203,6 +206,8 @@ class ContractionKernel(NamedTuple):
     narrow: bool | None = False
     taps: bool | None = False
     winograd: bool = False
+    pairs: Literal["", "even", "any", "made"] = ""
+    paired: tuple[bool, bool] = (False, False)
 
 
 @dataclass(frozen=True)
@@ -305,7 +310,7 @@ class Launch(NamedTuple):
     kernel itself watches the interrupt flag whose address is in status[3]. ``grain``: so many chunks, from a multiple of
     them on, make a piece that costs little to be run by itself; 0: there is none. status[4] is 0 in a worker's first call
     of a launch; what the kernel then sets it to, and leaves in scratch, it finds in the next. ``keep``: what the argument
-    KEPT is, or null.
+    KEPT is, or null; ``unless_kept``: the launch makes the same, and is left out where that is there.
     """
 
     symbol: str
@@ -318,6 +323,7 @@ class Launch(NamedTuple):
     whole: bool = False
     grain: Extent = 0
     keep: Keep | None = None
+    unless_kept: bool = False
 
 
 class CompiledKernel(NamedTuple):
@@ -332,3 +338,13 @@ class Unit(NamedTuple):
 
     object: bytes
     kernels: tuple[CompiledKernel, ...]
+
+
+def pair_body(dtype: str, first: Address, second: Address) -> list[Instr]:
+    """The instructions that make a pair of two elements."""
+    body = [Instr("load", (), dtype, first), Instr("load", (), dtype, second)]
+    numbers = [0, 1]
+    if dtype != "float32":
+        body += [Instr("cast", (number,), "float32") for number in numbers]
+        numbers = [2, 3]
+    return [*body, Instr("pair", tuple(numbers), "float32")]

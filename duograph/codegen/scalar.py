@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from duograph.codegen import integer, vmath
-from duograph.codegen.convert import cast, round_to
+from duograph.codegen.convert import cast, pair, round_to
 from duograph.codegen.dtypes import DTYPES, DTypeInfo
 from duograph.codegen.kernel import STATUS_NEGATIVE_POWER, STATUS_UNFIT, STATUS_ZERO_DIVISION
 from duograph.codegen.vector import Vec, Vectors
@@ -250,6 +250,8 @@ PRIMITIVES: dict[str, Primitive] = {
     "ge": _compare("oge", "ge"),
     "where": Primitive(_where, "biuf", exact=True),
     "isnan": Primitive(_is_nan, "biuf", exact=True),
+    # two numbers as bfloat16 in the bits of one: the first in the low half
+    "pair": Primitive(lambda s, info, x: pair(s.v, x[0], x[1]), "f", cost=4, exact=True),
     # bits and truth
     "logical_and": _logical("and"),
     "logical_or": _logical("or"),

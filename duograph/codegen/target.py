@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -30,6 +30,8 @@ _HALVED = ("znver4",)
 _GATHERING = ("sapphirerapids", "emeraldrapids", "graniterapids", "diamondrapids")
 # CPUs whose hardware prefetchers lose sight of sixteen streams at once.
 _FEW_STREAMS = "znver"
+# Dot products of bfloat16, and CPUs that issue them as often as multiply-adds.
+_DOTS, _FULL_DOTS = "avx512bf16", "znver"
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ class Target:
         return 64 if "avx512f" in self.features else 32 if "avx2" in self.features else 16
 
     @property
+    def dots(self) -> bool:
+        """Sums of products of pairs of bfloat16 take no longer than multiply-adds of float32. See docs/design/0017."""
+        return _DOTS in self.features and self.cpu.startswith(_FULL_DOTS) and self.vector_bytes == 64
+
+    @property
     def follows_streams(self) -> bool:
         """Reading from many places in turn needs no prefetching by instruction, which only costs."""
         return not self.cpu.startswith(_FEW_STREAMS)
@@ -96,6 +103,12 @@ class Target:
     @cached_property
     def feature_string(self) -> str:
         return ",".join([*("+" + name for name in self.features), *("-" + name for name in self.without)])
+
+    @cached_property
+    def with_dots(self) -> Target:
+        """The level, with dot products of bfloat16."""
+        level = self.level
+        return level if level.has(_DOTS) else replace(level, features=tuple(sorted((*level.features, _DOTS))))
 
     def emit_object(self, text: str) -> bytes:
         """Instruction selection of final IR text; no optimisation passes."""

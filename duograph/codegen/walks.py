@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from duograph.codegen.kernel import Address, ContractionKernel, Extent, Instr, Walk
+from duograph.ir.dim import ceildiv
 
 
 def walk_of(extents: Sequence[Extent], strides: Sequence[Extent]) -> Walk:
@@ -31,7 +32,15 @@ def with_walks(kernel: ContractionKernel) -> ContractionKernel:
         b_walk=_walk(kernel, kernel.k, kernel.b_strides[batch : batch + k]),
     )
     is_walkable = kernel.dtype in ("float32", "float64") and kernel.operands[1].dtype == kernel.dtype
+    is_walkable = is_walkable and (not kernel.pairs or kernel.paired[1])
     return _join_columns(kernel) if is_walkable else kernel
+
+
+def counted_in_pairs(kernel: ContractionKernel) -> ContractionKernel:
+    """The kernel whose first dim of k counts pairs of elements."""
+    if kernel.pairs in ("", "made"):
+        return kernel
+    return with_walks(kernel._replace(k=(ceildiv(kernel.k[0], 2), *kernel.k[1:]), pairs="made"))
 
 
 def _join_columns(kernel: ContractionKernel) -> ContractionKernel:

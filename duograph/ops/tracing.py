@@ -21,7 +21,7 @@ from duograph.ir.primitives import PRIMITIVES
 from duograph.ir.types import TensorType
 
 from .arguments import FAULTS, mistake, rename
-from .definition import ATTR, OPTIONAL_TENSOR, REGISTRY, SIZE, SIZES, TENSOR, TENSOR_LIST, VIEW, Definition, spread
+from .definition import ATTR, CONTRACTION, OPTIONAL_TENSOR, REGISTRY, SIZE, SIZES, TENSOR, TENSOR_LIST, VIEW, Definition, spread
 from .dtypes import DIMENSIONED, WEAK, ZERO_DIMENSIONAL, OperandType, Signature, weak_dtype
 from .python_numbers import PYTHON_RAISES, bounded, python_raises
 from .sizes_of_values import with_sizes
@@ -38,9 +38,15 @@ class _State(local):
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.lowered: DType | None = None  # of the operands of a sum of products, which are converted to compute with
 
 
 _STATE = _State()
+
+
+def lowered_from() -> DType | None:
+    """The dtype whose values the operands of sums of products hold, where that is not their own."""
+    return _STATE.lowered
 
 
 def user_operator(fallback: str = "") -> str:
@@ -259,10 +265,14 @@ def evaluate(definition: Definition, args: Sequence[Any]) -> Any:
             _STATE.names.pop()
     args, result_dtype = _convert_operands(definition, args)
     _STATE.names.append(definition.name)
+    before = _STATE.lowered
+    if result_dtype is not None:
+        _STATE.lowered = result_dtype[1] if definition.kind == CONTRACTION else None
     try:
         result = definition.function(*spread(definition, args))
     finally:
         _STATE.names.pop()
+        _STATE.lowered = before
     return result if result_dtype is None else _convert_results(result, *result_dtype)
 
 

@@ -24,6 +24,7 @@ from .rewriting.segment_loops import Cut, by_default, segment_loops
 from .rewriting.select_branches import select_branches
 from .rewriting.share_rows import share_rows
 from .rewriting.simplify import simplify
+from .rewriting.unrounded import read_unrounded
 
 
 class Options(NamedTuple):
@@ -61,6 +62,7 @@ TIDY: tuple[Pass, ...] = (  # until nothing changes
 CONTRACT: tuple[Pass, ...] = (
     ("few_rows", lambda graph, options: few_rows(graph)),
     ("contract_fma", lambda graph, options: graph if options.strict else contract_fma(graph)),
+    ("read_unrounded", lambda graph, options: read_unrounded(graph)),
     ("lay_out_loops", lambda graph, options: lay_out_loops(graph)),
     ("drop_dead", lambda graph, options: drop_dead(graph)),
 )

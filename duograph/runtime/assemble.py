@@ -516,7 +516,8 @@ class _SpecWriter:
         buffer = operands[keep.operand]
         source, offset = self.position[buffer.index], reg(buffer.offset * buffer.dtype.itemsize)
         place = launch.args.index(KEPT)
-        return [*entry, [place, source, self.symbol(keep.symbol), sizes, reg(keep.chunks), reg(keep.bytes), offset]]
+        kept = [place, source, self.symbol(keep.symbol), sizes, reg(keep.chunks), reg(keep.bytes), offset, launch.unless_kept]
+        return [*entry, kept]
 
     def _kept(self) -> int:
         return self._slot("kept", ["kept"])

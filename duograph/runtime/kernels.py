@@ -137,6 +137,8 @@ class _Canonical:
             kernel.narrow,
             kernel.taps,
             kernel.winograd,
+            kernel.pairs,
+            kernel.paired,
         )
 
 

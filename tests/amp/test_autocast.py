@@ -11,6 +11,7 @@ import torch
 
 import duograph as dg
 from duograph.errors import ArgumentError, DTypeError
+from duograph.passes.rewriting.unrounded import multiplies_pairs
 
 RNG = np.random.default_rng(5)
 X = RNG.standard_normal((4, 8), np.float32)
@@ -156,7 +157,8 @@ def test_a_weight_is_converted_once_in_a_run():
             return dg.nn.functional.linear(x, w), dg.nn.functional.linear(x * 2, w)
 
     kernels = str(f.explain(dg.tensor(X))).splitlines()
-    assert sum("bfloat16(w)" in line for line in kernels) == 1
+    by_itself = not multiplies_pairs()  # otherwise products round it while they pack it
+    assert sum("bfloat16(w)" in line for line in kernels) == int(by_itself)
 
 
 def test_casts_of_parameters_are_kept_until_somebody_writes_to_them():

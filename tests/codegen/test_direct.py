@@ -210,14 +210,14 @@ def test_a_product_of_several_images_ends_in_one_launch(
 ) -> None:
     """The epilogue runs image by image, also where images are multiplied together: no second pass over the result."""
     launches: list[list[str]] = []
-    run = lower._Lowering.run
+    run = lower.Lowering.run
 
     def noted(self: Any) -> Any:
         made = run(self)
         launches.append([launch.symbol for launch in made.launches])
         return made
 
-    monkeypatch.setattr(lower._Lowering, "run", noted)
+    monkeypatch.setattr(lower.Lowering, "run", noted)
     rng = np.random.default_rng(0)
     shapes = (3, 8, size, size), (20, 8 // groups, 3, 3), (20,), (3, 20, size, size)
     x, w, b, other = (dg.from_numpy(rng.standard_normal(shape).astype("float32")) for shape in shapes)

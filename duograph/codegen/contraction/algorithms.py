@@ -52,8 +52,11 @@ def way_of(kernel: ContractionKernel) -> str:
 
 
 def ways(kernel: ContractionKernel) -> tuple[str, ...]:
-    """All ways in which a contraction can be made; one where only a run knows its sizes, one is 0, or B lacks its zeros."""
-    if kernel.beyond:  # others read the zeros
+    """All ways in which a contraction can be made; one where only a run knows its sizes, one is 0, or B lacks its zeros.
+
+    Of pairs, only what the sizes decide.
+    """
+    if kernel.beyond or kernel.pairs:  # others read the zeros
         return (way_of(by_rule(kernel)),)
     if not _is_known(kernel):
         return (PRODUCT,)
@@ -81,7 +84,8 @@ def signature(kernel: ContractionKernel) -> str:
     """What the speed of each way depends on: dtype, sizes and strides, but not what the epilogue computes."""
     strides = kernel.a_strides, kernel.b_strides, kernel.c_strides
     walks = kernel.a_walk, kernel.b_walk, kernel.columns, kernel.borders
-    return repr((kernel.dtype, kernel.batch, kernel.m, kernel.n, kernel.k, strides, walks, len(kernel.operands)))
+    dtype = kernel.dtype + " by pairs" * bool(kernel.pairs)
+    return repr((dtype, kernel.batch, kernel.m, kernel.n, kernel.k, strides, walks, len(kernel.operands)))
 
 
 def ways_of_symbols(symbols: Iterable[str]) -> str:

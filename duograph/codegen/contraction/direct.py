@@ -28,7 +28,7 @@ from duograph.codegen.contraction.direct_tile import (
     sums_bytes,
     table_name,
 )
-from duograph.codegen.contraction.driver import ABI, stop_flag
+from duograph.codegen.contraction.driver import ABI, panels_at, stop_flag
 from duograph.codegen.contraction.epilogue import PARAMETERS as EPILOGUE
 from duograph.codegen.contraction.keep import KEEP
 from duograph.codegen.contraction.pack import PACK_B, add_packers
@@ -99,7 +99,7 @@ class _Panels:
         self.row = f.mul(words["w_kernel"], f.shape.size)
         self.group, self.at, self.coming, self.end = (f.gep(notes, 8 * i) for i in range(4))
         none = f.icmp("eq", words["kept"], 0)
-        given = f.load("ptr", f.gep("%args", words["kept"], 8))
+        given = panels_at(f, words["kept"])
         self.kept = str(f.select(none, "null", given, "ptr"))
 
     def begin(self) -> None:

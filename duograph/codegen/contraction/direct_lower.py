@@ -10,12 +10,12 @@ from duograph.codegen.contraction.direct_halves import halves_bytes
 from duograph.codegen.contraction.direct_lines import FEW, LONGEST, LONGEST_HALVED, SHORTEST, WIDEST_STEP
 from duograph.codegen.contraction.direct_rows import LEFT, RIGHT
 from duograph.codegen.contraction.epilogue import may_run_hot
-from duograph.codegen.contraction.keep import KEEP, all_panels
+from duograph.codegen.contraction.keep import KEEP, Kept, all_panels
 from duograph.codegen.contraction.parts import TILED, library_name
 from duograph.codegen.contraction.shape import TileShape, panel_bytes
 from duograph.codegen.dtypes import DTYPES
-from duograph.codegen.kernel import Address, Border, ContractionKernel, Extent, Instr, Keep, Launch, Philox, Walk
-from duograph.codegen.walks import walk_of
+from duograph.codegen.kernel import KEPT, Address, Border, ContractionKernel, Extent, Instr, Keep, Launch, Philox, Walk
+from duograph.codegen.walks import counted_in_pairs, walk_of
 from duograph.ir.dim import ceildiv, floordiv, known_le, maximum, minimum, product
 
 # Of panels, which stay in the second level cache while windows pass by: of few pixels, so that workers pack different ones.
@@ -53,13 +53,18 @@ class Direct(NamedTuple):
     c_image: Extent
     c_kernel: Extent
     borders: tuple[Border, ...] = ()
+    pairs: bool = False
 
 
 def direct_form(kernel: ContractionKernel) -> Direct | None:
     """The sizes if a contraction has the form of one: kernels by windows of an image or of a batch of images."""
     if kernel.dtype not in TILED or len(kernel.m) != 1 or not 1 <= len(kernel.n) <= 2 or kernel.batch:
         return None
-    if any(operand.dtype != kernel.dtype for operand in kernel.operands[:3]) or kernel.operands[2].role != "out":
+    if kernel.pairs and kernel.paired != (False, True):
+        return None
+    kernel = counted_in_pairs(kernel)
+    read = kernel.operands[1:3] if kernel.pairs else kernel.operands[:3]
+    if any(operand.dtype != kernel.dtype for operand in read) or kernel.operands[2].role != "out":
         return None
     pixels = kernel.columns or walk_of(kernel.n[-1:], kernel.b_strides[-1:])
     k = product(list(kernel.k))
@@ -80,6 +85,7 @@ def direct_form(kernel: ContractionKernel) -> Direct | None:
         kernel.c_strides[1] if several else 0,
         kernel.c_strides[0],
         kernel.borders,
+        kernel.pairs != "",
     )
 
 
@@ -141,7 +147,7 @@ def limits(d: Direct, dtype: str) -> list[tuple[Extent, Extent]]:
 def _facts(d: Direct, dtype: str, narrow: bool) -> list[tuple[Extent, Extent]]:
     """The same, so that it pays."""
     unused = ceildiv(d.kernels, PANEL) * PANEL - d.kernels
-    beside = len(d.w_walk) == 1 and d.w_walk[0][1] == 1
+    beside = d.pairs or _lies_beside(d)
     pixels = maximum(d.images, 1) * d.pixels
     return [
         *limits(d, dtype),
@@ -183,9 +189,11 @@ def words_of(walk: Walk) -> list[Extent]:
     return [word for dim in walk for word in dim]
 
 
-def product_launch(d: Direct, dtype: str, shape: TileShape, args: tuple[int, ...], epilogue: int, few: bool = False) -> Launch:
+def product_launch(
+    d: Direct, dtype: str, shape: TileShape, args: tuple[int, ...], epilogue: int, few: bool, kept: Kept
+) -> Launch:
     """The launch: args are x, the kernels, C, what the epilogue loads and what is kept. Its sizes are those of `direct`."""
-    keep = None if few else _keep(d, dtype, shape)
+    keep = None if few and not d.pairs else kept.keep
     shape = narrow(shape) if few else shape
     panel = panel_bytes(shape, d.k)
     panels = ceildiv(d.kernels, shape.width)
@@ -208,7 +216,7 @@ def product_launch(d: Direct, dtype: str, shape: TileShape, args: tuple[int, ...
         "course": course_bytes(shape.longest_block, d.k),
         **_rows_of_taps(d),
         "epilogue": epilogue,
-        "kept": len(args) - 1 if keep else 0,
+        "kept": len(args) - len(kept.args) if keep else 0,
         "k_dims": len(d.k_walk),
         "pixel_dims": len(d.pixel_walk),
         "w_dims": len(d.w_walk),
@@ -292,8 +300,12 @@ def _lies_beside(d: Direct) -> bool:
     return len(d.w_walk) == 1 and d.w_walk[0][1] == 1
 
 
+def panels_of_kernels(d: Direct, dtype: str, shape: TileShape) -> Kept:
+    """All panels, to be kept with the kernels, unless these are few."""
+    return Kept(_keep(d, dtype, shape), (KEPT,), panel_bytes(shape, d.k))
+
+
 def _keep(d: Direct, dtype: str, shape: TileShape) -> Keep:
-    """All panels, to be kept with the kernels."""
     if _lies_beside(d):
         return all_panels(dtype, shape, 0, d.kernels, d.k, 1, d.w_kernel)
     panel, panels = panel_bytes(shape, d.k), ceildiv(d.kernels, shape.width)

@@ -27,7 +27,8 @@ HEADER = (
     *("rows_per_chunk", "columns_per_chunk", "epilogue", "parts", "add", "batch_dims", "spread", "joined"),
     *("kept", "panel", "far"),
 )
-# "kept": position in args of panels of B made before, or of null; 0 if there are none. "panel": bytes of one. See `keep`.
+# "kept": position in args of panels of B made before, or of null; 0 if there are none; of pairs, those behind are taken
+# for null. "panel": bytes of one. See `keep`.
 # "far": `FAR` where B comes from memory in each run, as more than caches hold is read in between, and `FEW_STREAMS` where the
 # hardware's prefetchers lose sight of many streams at once.
 BATCH_WORDS = 4
@@ -91,7 +92,7 @@ def add_driver(module: Module, shape: TileShape) -> None:
     walks = f.select(spread, f.gep("%sizes", problem.spread, 8), "null", "ptr")
 
     given = f.op(f"and i1 {f.icmp('ne', problem.kept, 0)}, {f.op(f'xor i1 {problem.swapped}, true')}")
-    panels = str(f.select(given, f.load("ptr", f.gep("%args", problem.kept, 8)), "null", "ptr"))
+    panels = str(f.select(given, panels_at(f, problem.kept), "null", "ptr"))
 
     def product_of(a: str, b: str, c: str, rows: Value, columns: Value, more: list[Value]) -> None:
         finish = f.select(f.icmp("eq", problem.epilogue, 0), "null", frame, "ptr")
@@ -128,6 +129,15 @@ def add_driver(module: Module, shape: TileShape) -> None:
 
     over_rectangles(f, problem, frame, rectangle, join)
     module.add(f)
+
+
+def panels_at(f: TileFunction, kept: Value) -> str:
+    """The panels that are kept, or null; of pairs those that were made for this launch, which come behind."""
+    panels = f.load("ptr", f.gep("%args", kept, 8))
+    if not f.shape.pairs:
+        return panels
+    made = f.load("ptr", f.gep("%args", f.add(kept, 1), 8))
+    return str(f.select(f.icmp("eq", panels, "null", "ptr"), made, panels, "ptr"))
 
 
 def _tables(f: TileFunction, problem: Problem) -> list[Value]:
@@ -172,7 +182,9 @@ def finish_rectangle(f: TileFunction, problem: Problem, frame: str, rows: Value,
 
 
 def _swap_column(f: TileFunction, p: Problem) -> Problem:
-    """A single contiguous column of C is computed as the row C' = B'·A'."""
+    """A single contiguous column of C is computed as the row C' = B'·A', if single rows are anything special."""
+    if f.shape.pairs:  # there are no rows for them
+        return p
     contiguous = f.op(f"and i1 {f.icmp('eq', p.n, 1)}, {f.icmp('eq', p.c_m, f.shape.size)}")
     contiguous = f.op(f"and i1 {contiguous}, {f.icmp('eq', p.spread, 0)}")
     swapped = f.op(f"and i1 {contiguous}, {f.icmp('ne', p.m, 1)}")

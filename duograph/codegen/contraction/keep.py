@@ -5,6 +5,8 @@ A panel is as `pack` makes it, of all k. Each element of a product is the same c
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from duograph.codegen.contraction.driver import ABI
 from duograph.codegen.contraction.pack import PACK_B
 from duograph.codegen.contraction.parts import library_name
@@ -15,6 +17,14 @@ from duograph.ir.dim import ceildiv, maximum, minimum
 
 KEEP = "keep"
 MOST_IN_PLACE = 28  # so many rows, or fewer, read B where it lies, or nearly as fast
+
+
+class Kept(NamedTuple):
+    """What a launch finds kept: the position in args that says so, behind it others that go with it, and bytes of a panel."""
+
+    keep: Keep | None = None
+    args: tuple[int, ...] = ()
+    panel: Extent = 0
 
 
 def keep_of(dtype: str, shape: TileShape, operand: int, m: Extent, n: Extent, k: Extent, b_k: Extent, b_n: Extent) -> Keep:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from duograph.codegen.contraction.direct import NARROW_PART, PART, add_narrow_direct
+from duograph.codegen.contraction.direct import NARROW_PART, PART, add_direct, add_narrow_direct, narrow
 from duograph.codegen.contraction.driver import RUN, add_driver
 from duograph.codegen.contraction.gemv import add_row, add_row_columns
 from duograph.codegen.contraction.keep import add_keep
 from duograph.codegen.contraction.pack import add_packers
+from duograph.codegen.contraction.pairs import add_pair_panels
 from duograph.codegen.contraction.parts import PARTS, PREFIX, TABLE, TILED, library_name
-from duograph.codegen.contraction.shape import TileShape, tile_shape
+from duograph.codegen.contraction.shape import BYTES_OF_PAIRS, PAIRS, TileShape, tile_shape
 from duograph.codegen.contraction.simple import add_simple_driver, integer_shape
 from duograph.codegen.contraction.spread import add_spread
 from duograph.codegen.contraction.tables import add_tiles
@@ -31,9 +32,12 @@ def library_dtype(accumulator: str) -> str:
     return dtype
 
 
-def library_names() -> list[str]:
-    """Of all libraries and all parts of them."""
-    parted = [library_name(dtype, part) for dtype in TILED for part in ("", *PARTS, PART, NARROW_PART)]
+def library_names(level: Target) -> list[str]:
+    """Of all libraries and all parts of them that machines of a level may run."""
+    parts = ("", *PARTS, PART, NARROW_PART)
+    parted = [library_name(dtype, part) for dtype in TILED if dtype != PAIRS for part in parts]
+    if level.vector_bytes == BYTES_OF_PAIRS:
+        parted += [library_name(PAIRS, part) for part in parts if part != "rows"]
     parted.append(library_name("float32", WINOGRAD_PART))
     return parted + [library_name(dtype) for dtype in INTEGERS] + list(WINDOWS)
 
@@ -65,6 +69,8 @@ def _add_main(module: Module, shape: TileShape) -> None:
     add_packers(module, shape)
     add_driver(module, shape)
     add_keep(module, shape)
+    if shape.pairs:
+        add_pair_panels(module, shape)
 
 
 def _add_narrow(module: Module, shape: TileShape) -> None:
@@ -74,6 +80,19 @@ def _add_narrow(module: Module, shape: TileShape) -> None:
 def _add_heights(module: Module, shape: TileShape) -> None:
     others = [rows for rows in shape.all_heights if rows not in shape.heights]
     add_tiles(module, shape, others, range(1, shape.vectors + 1))
+
+
+def _add_direct(module: Module, shape: TileShape) -> None:
+    if shape.pairs:  # gradients are no products of pairs
+        add_direct(module, shape)
+    else:
+        add_direct_and_taps(module, shape)
+
+
+def _add_few(module: Module, shape: TileShape) -> None:
+    add_narrow_direct(module, shape)
+    if shape.pairs:
+        add_pair_panels(module, narrow(shape))
 
 
 def _add_rows(module: Module, shape: TileShape) -> None:
@@ -88,12 +107,13 @@ _TILED_PARTS = {
     "heights": _add_heights,
     "rows": _add_rows,
     "spread": add_spread,
-    PART: add_direct_and_taps,
-    NARROW_PART: add_narrow_direct,
+    PART: _add_direct,
+    NARROW_PART: _add_few,
     WINOGRAD_PART: add_winograd,
 }
 
 
 def build_library(name: str, target: Target) -> bytes:
     """The object code of a library for the level of ``target``: the same wherever it is compiled."""
-    return target.level.emit_object(library_text(name, target.level))
+    level = target.with_dots if name.startswith(library_name(PAIRS)) else target.level
+    return level.emit_object(library_text(name, target.level))

@@ -12,16 +12,17 @@ from duograph.codegen.contraction.direct_lower import (
     all_known,
     direct_form,
     images_first,
+    panels_of_kernels,
     pays,
     product_launch,
 )
 from duograph.codegen.contraction.driver import BATCH_WORDS, HEADER
 from duograph.codegen.contraction.epilogue import Epilogue, emit_epilogue_function, emit_epilogue_launch, may_run_hot
 from duograph.codegen.contraction.gemv import FEW_STREAMS
-from duograph.codegen.contraction.keep import MOST_IN_PLACE, has_many, keep_of
+from duograph.codegen.contraction.keep import MOST_IN_PLACE, Kept, has_many, keep_of
 from duograph.codegen.contraction.library import library_dtype, symbol_of
 from duograph.codegen.contraction.parts import PARTS, TILED, part_symbols, parts_word
-from duograph.codegen.contraction.shape import tile_shape
+from duograph.codegen.contraction.shape import PAIRS, tile_shape
 from duograph.codegen.contraction.taps_lower import Taps, taps_forms, taps_launch, taps_limits, taps_pays
 from duograph.codegen.contraction.winograd_lower import memory_elements, prepare_launch, winograd_form, winograd_launch
 from duograph.codegen.dtypes import DTYPES
@@ -33,7 +34,6 @@ from duograph.codegen.kernel import (
     Extent,
     Gather,
     Instr,
-    Keep,
     Launch,
     LoopKernel,
     Operand,
@@ -61,13 +61,8 @@ _TALL, _ROWS_OF_SLAB = 2, 112
 _ADDITIONS = (["accumulator", "load", "add"], ["load", "accumulator", "add"])
 
 
-def emit_contraction(module: Module, target: Target, symbol: str, kernel: ContractionKernel) -> CompiledKernel:
-    """The launches of a contraction; ``module`` gets what is not in the library: epilogues and copies, often nothing."""
-    return _Lowering(module, target, symbol, kernel).run()
-
-
 @dataclass
-class _Matrix:
+class Matrix:
     """An operand as the driver sees it: its position in args and strides over (batch..., rows..., columns...).
 
     One that is walked by several strides has the walk over its k, and B one over its columns; the strides then say nothing
@@ -80,11 +75,13 @@ class _Matrix:
     columns: Walk = ()
 
 
-class _Lowering:
+class Lowering:
+    """The launches of a contraction; ``module`` gets what is not in the library: epilogues and copies, often nothing."""
+
     def __init__(self, module: Module, target: Target, symbol: str, kernel: ContractionKernel) -> None:
         self.module, self.target, self.symbol = module, target, symbol
         self.kernel = kernel if kernel.a_walk else with_walks(kernel)
-        self.dtype = library_dtype(kernel.dtype)
+        self.dtype = PAIRS if kernel.pairs else library_dtype(kernel.dtype)
         self.launches: list[Launch] = []
         self.temporaries: list[Extent] = []
         self.temporary_dtypes: list[str] = []
@@ -96,8 +93,9 @@ class _Lowering:
         if kernel.winograd:
             self._winograd()
             return CompiledKernel(tuple(self.launches), tuple(self.temporaries))
-        taps = [] if kernel.taps is False else taps_forms(kernel, tile_shape(self.dtype, self.target.level).rows)
-        form = None if kernel.direct is False else direct_form(kernel)
+        taps = [] if kernel.taps is False or kernel.pairs else taps_forms(kernel, tile_shape(self.dtype, self.target.level).rows)
+        is_open = kernel.direct is None and not kernel.pairs
+        form = direct_form(kernel) if kernel.direct or is_open else None
         if taps and kernel.taps:
             made = next((t for t in taps if all_known(taps_limits(t, self.dtype))), taps[-1])
             self.launches.append(taps_launch(made, self.dtype, tile_shape(self.dtype, self.target.level)))
@@ -131,27 +129,37 @@ class _Lowering:
     def _product(self) -> None:
         """The launches of a product of matrices."""
         kernel = self.kernel
-        batch, m, n, k = kernel.batch, kernel.m, kernel.n, kernel.k
-        a = self._walked_a() or self._copied(_Matrix(0, kernel.a_strides), (*batch, *m, *k), len(k), last=True)
-        b = self._walked_b() or self._copied(_Matrix(1, kernel.b_strides), (*batch, *k, *n), len(k), last=False)
+        batch, m, n = kernel.batch, kernel.m, kernel.n
+        a, b = self.first_factor(), self.second_factor()
         direct = self._writable()
-        c = _Matrix(2, kernel.c_strides) if direct else self._temporary((*batch, *m, *n), kernel.dtype)
+        c = Matrix(2, kernel.c_strides) if direct else self.temporary((*batch, *m, *n), kernel.dtype)
         adds = direct and self._adds()
         direct = direct and may_run_hot(kernel.epilogue)
         ended = images_first(kernel) if direct else kernel
-        epilogue = None if adds else self._epilogue(ended, _Matrix(2, ended.c_strides) if direct else c)
+        epilogue = None if adds else self._epilogue(ended, Matrix(2, ended.c_strides) if direct else c)
         hot = epilogue is not None and direct and len(ended.m) <= 1 and len(ended.n) <= 1
         self._launch(a, b, c, epilogue if hot else None, adds)
         if epilogue is not None and not hot:
             self.launches += emit_epilogue_launch(self.module, self.target, f"{self.symbol}_epilogue", epilogue)
 
+    def first_factor(self) -> Matrix:
+        """A as a product reads it."""
+        kernel, extents = self.kernel, (*self.kernel.batch, *self.kernel.m, *self.kernel.k)
+        return self._walked_a() or self._copied(Matrix(0, kernel.a_strides), extents, len(kernel.k), last=True)
+
+    def second_factor(self) -> Matrix:
+        """B as a product reads it."""
+        kernel, extents = self.kernel, (*self.kernel.batch, *self.kernel.k, *self.kernel.n)
+        return self._walked_b() or self._copied(Matrix(1, kernel.b_strides), extents, len(kernel.k), last=False)
+
     def _direct(self, form: Direct, widths: Sequence[bool]) -> list[Launch]:
         """The launches of a direct convolution with panels of these widths, True for few kernels."""
         shape, kernel = tile_shape(self.dtype, self.target.level), images_first(self.kernel)
-        epilogue = self._epilogue(kernel, _Matrix(2, kernel.c_strides))
+        epilogue = self._epilogue(kernel, Matrix(2, kernel.c_strides))
         args: tuple[int, ...] = (1, 0, 2, *range(3, len(kernel.operands))) if epilogue else (1, 0, 2)
-        args = (*args, KEPT)
-        made = [product_launch(form, self.dtype, shape, args, len(args) if epilogue else 0, few) for few in widths]
+        kept = self.kernels_kept(form, widths[0])
+        args = (*args, *kept.args)
+        made = [product_launch(form, self.dtype, shape, args, len(args) if epilogue else 0, few, kept) for few in widths]
         if epilogue is None:
             return made
         functions, first = (f"{self.symbol}_strip",), made[0].size_exprs
@@ -165,8 +173,8 @@ class _Lowering:
         form, shape, kernel = winograd_form(self.kernel), tile_shape(self.dtype, self.target.level), images_first(self.kernel)
         if form is None:
             raise ValueError("not a convolution that Winograd's way is for")
-        epilogue = self._epilogue(kernel, _Matrix(2, kernel.c_strides))
-        memory = self._temporary((memory_elements(form, shape),), kernel.dtype).position
+        epilogue = self._epilogue(kernel, Matrix(2, kernel.c_strides))
+        memory = self.temporary((memory_elements(form, shape),), kernel.dtype).position
         args = (1, memory, 2, *range(3, len(kernel.operands))) if epilogue else (1, memory, 2)
         launch = winograd_launch(form, shape, args, len(args) if epilogue else 0)
         if epilogue is not None:
@@ -177,29 +185,29 @@ class _Lowering:
 
     # ---- operands ----
 
-    def _operands(self) -> tuple[Operand, ...]:
+    def loaded_operands(self) -> tuple[Operand, ...]:
         """The kernel's operands and its temporaries, all to be read and written."""
         return (*self.kernel.operands, *(Operand(dtype, "inout") for dtype in self.temporary_dtypes))
 
-    def _temporary(self, shape: Sequence[Extent], dtype: str) -> _Matrix:
+    def temporary(self, shape: Sequence[Extent], dtype: str) -> Matrix:
         """A contiguous temporary."""
         position = len(self.kernel.operands) + len(self.temporaries)
         self.temporaries.append(product(list(shape)) * DTYPES[dtype].size)
         self.temporary_dtypes.append(dtype)
-        return _Matrix(position, contiguous_strides(list(shape)))
+        return Matrix(position, contiguous_strides(list(shape)))
 
-    def _walked_a(self) -> _Matrix | None:
+    def _walked_a(self) -> Matrix | None:
         """A where its k need no copy in memory: they are one dim, or several rows share the trouble of walking them."""
         kernel = self.kernel
         first = len(kernel.batch) + len(kernel.m)
         if not _same_bits(kernel.operands[0].dtype, kernel.dtype):
             return None
         if len(kernel.a_walk) == 1:
-            return _Matrix(0, (*kernel.a_strides[:first], kernel.a_walk[0][1]))
+            return Matrix(0, (*kernel.a_strides[:first], kernel.a_walk[0][1]))
         is_walkable = self.dtype in TILED and product(list(kernel.m)) != 1
-        return _Matrix(0, (*kernel.a_strides[:first], 0), kernel.a_walk) if is_walkable else None
+        return Matrix(0, (*kernel.a_strides[:first], 0), kernel.a_walk) if is_walkable else None
 
-    def _walked_b(self) -> _Matrix | None:
+    def _walked_b(self) -> Matrix | None:
         """The same for B, which may be walked along its columns, too."""
         kernel = self.kernel
         first, last = len(kernel.batch), len(kernel.batch) + len(kernel.k)
@@ -207,13 +215,13 @@ class _Lowering:
         if not _same_bits(kernel.operands[1].dtype, kernel.dtype):
             return None
         if len(kernel.b_walk) == 1 and not kernel.columns:
-            return _Matrix(1, (*batch, kernel.b_walk[0][1], *n))
+            return Matrix(1, (*batch, kernel.b_walk[0][1], *n))
         if self.dtype not in TILED or product(list(kernel.n)) == 1:
             return None
         columns = kernel.columns or walk_of(kernel.n[-1:], n[-1:])
-        return _Matrix(1, (*batch, 0, *n[:-1], 0), kernel.b_walk, columns)
+        return Matrix(1, (*batch, 0, *n[:-1], 0), kernel.b_walk, columns)
 
-    def _copied(self, matrix: _Matrix, extents: Strides, k_dims: int, *, last: bool) -> _Matrix:
+    def _copied(self, matrix: Matrix, extents: Strides, k_dims: int, *, last: bool) -> Matrix:
         """A contiguous copy of ``matrix``, in the accumulator's dtype; its k are one dim."""
         first = len(extents) - k_dims if last else len(self.kernel.batch)
         k = range(first, first + k_dims)
@@ -221,18 +229,18 @@ class _Lowering:
         # Broadcast dims are not copied.
         kept = [d for d in range(len(extents)) if d in k or matrix.strides[d] != 0]
         shape = [extents[d] for d in kept]
-        copy = self._temporary(shape, self.kernel.dtype)
+        copy = self.temporary(shape, self.kernel.dtype)
         body = [Instr("load", (), given, Address(matrix.position, tuple(matrix.strides[d] for d in kept)))]
         if given != self.kernel.dtype:
             body.append(Instr("cast", (0,), self.kernel.dtype))
         body.append(Instr("store", (len(body) - 1,), self.kernel.dtype, Address(copy.position, copy.strides)))
-        loop = LoopKernel("copy", tuple(shape), frozenset(), self._operands(), tuple(body))
+        loop = LoopKernel("copy", tuple(shape), frozenset(), self.loaded_operands(), tuple(body))
         symbol = f"{self.symbol}_copy{matrix.position}"
         self.launches += emit_map(self.module, self.target, symbol, analyse(loop))
         strides: list[Extent] = [0] * len(extents)
         for d, stride in zip(kept, copy.strides):
             strides[d] = stride
-        return _Matrix(copy.position, (*strides[:first], strides[k[-1]] if k_dims else 0, *strides[first + k_dims :]))
+        return Matrix(copy.position, (*strides[:first], strides[k[-1]] if k_dims else 0, *strides[first + k_dims :]))
 
     def _writable(self) -> bool:
         """C has the accumulator's dtype and its columns are contiguous."""
@@ -250,7 +258,7 @@ class _Lowering:
             raise ValueError("a contraction writes sums over what its epilogue reads")
         return True
 
-    def _epilogue(self, kernel: ContractionKernel, c: _Matrix) -> Epilogue | None:
+    def _epilogue(self, kernel: ContractionKernel, c: Matrix) -> Epilogue | None:
         """None if the sums in C are already the result."""
         if c.position == 2 and len(kernel.epilogue) <= 1:
             return None
@@ -262,19 +270,20 @@ class _Lowering:
             source = source._replace(strides=(*source.strides[:-1], 1))
         target = source if c.position == 2 else Address(2, insertion.strides(kernel.c_strides))
         body = body or (Instr("accumulator", (), kernel.dtype),)
-        return Epilogue(space, self._operands(), body, source, target)
+        return Epilogue(space, self.loaded_operands(), body, source, target)
 
     # ---- the launch ----
 
-    def _launch(self, a: _Matrix, b: _Matrix, c: _Matrix, epilogue: Epilogue | None, adds: bool) -> None:
+    def _launch(self, a: Matrix, b: Matrix, c: Matrix, epilogue: Epilogue | None, adds: bool) -> None:
         kernel = self.kernel
         args = (a.position, b.position, c.position, *range(3, len(kernel.operands))) if epilogue else None
         args = args or (a.position, b.position, c.position)
-        keep = self._keep(b)
-        args = (*args, KEPT) if keep else args
+        kept = self.kept(b)
+        args = (*args, *kept.args)
         tiled = self.dtype in TILED
         parts = parts_word(len(args) + (epilogue is not None), [True] * len(PARTS)) if tiled else 0
-        sizes, chunks, cost = self._sizes(a, b, c, len(args) if epilogue else 0, parts, adds, keep)
+        place = len(args) - len(kept.args)
+        sizes, chunks, cost = self._sizes(a, b, c, len(args) if epilogue else 0, parts, adds, (kept, place))
         functions: tuple[str, ...] = ()
         if epilogue is not None:
             functions = (f"{self.symbol}_epilogue",)
@@ -283,21 +292,26 @@ class _Lowering:
         scratch = scratch_bytes(tile_shape(self.dtype, self.target.level)) if tiled else 0
         whole = tiled and not adds  # what an interrupt stops may start over, which would add twice
         grain = self._grain() if tiled else 0
-        launch = Launch(symbol_of(self.dtype), args, sizes, chunks, scratch, cost, functions, whole, grain, keep)
+        launch = Launch(symbol_of(self.dtype), args, sizes, chunks, scratch, cost, functions, whole, grain, kept.keep)
         self.launches.append(launch)
 
-    def _keep(self, b: _Matrix) -> Keep | None:
+    def kept(self, b: Matrix) -> Kept:
         """Panels of B, if it is an operand that all of the product shares and has plain strides."""
         kernel, first = self.kernel, len(self.kernel.batch)
         k = product(list(kernel.k))
         shared = all(stride == 0 for stride in b.strides[:first])
         if self.dtype not in TILED or b.position != 1 or len(kernel.n) != 1 or not shared or b.k or b.columns or k == 0:
-            return None
-        b_k, b_n = b.strides[first:]
-        return keep_of(self.dtype, tile_shape(self.dtype, self.target), 1, (kernel.m or (1,))[-1], kernel.n[0], k, b_k, b_n)
+            return Kept()
+        (b_k, b_n), rows = b.strides[first:], (kernel.m or (1,))[-1]
+        keep = keep_of(self.dtype, tile_shape(self.dtype, self.target), 1, rows, kernel.n[0], k, b_k, b_n)
+        return Kept(keep, (KEPT,), keep.size_exprs[-1])
+
+    def kernels_kept(self, form: Direct, few: bool) -> Kept:
+        """Panels of the kernels of a direct convolution; ``few``: it has panels for few only."""
+        return panels_of_kernels(form, self.dtype, tile_shape(self.dtype, self.target.level))
 
     def _sizes(
-        self, a: _Matrix, b: _Matrix, c: _Matrix, epilogue: int, parts: int, adds: bool, keep: Keep | None
+        self, a: Matrix, b: Matrix, c: Matrix, epilogue: int, parts: int, adds: bool, kept: tuple[Kept, int]
     ) -> tuple[tuple[Extent, ...], Extent, Extent]:
         """The header of `driver`, the chunks and the cost."""
         kernel = self.kernel
@@ -329,8 +343,8 @@ class _Lowering:
             "parts": parts,
             "add": int(adds),
             "batch_dims": len(batches),
-            "kept": (epilogue or 4) - 1 if keep else 0,
-            "panel": keep.size_exprs[-1] if keep else 0,
+            "kept": kept[1] if kept[0].args else 0,
+            "panel": kept[0].panel,
             "far": 0 if self.target.follows_streams else FEW_STREAMS,
         }
         walked = bool(a.k or b.k)
@@ -342,11 +356,11 @@ class _Lowering:
         matrices = product([extent for extent, *_ in batches])
         chunks = matrices * ceildiv(m, rows) * ceildiv(n, columns)
         # multiply-adds where rows and columns share what is read, else memory: a vector times a matrix reads it once
-        cost = maximum(floordiv(matrices * m * n * k, 2), DTYPES[self.dtype].size * matrices * k * (m + n))
+        cost = maximum(floordiv(matrices * m * n * k, 2), DTYPES[kernel.dtype].size * matrices * k * (m + n))
         header = [words[name] for name in HEADER]
         return (*header, *(word for dim in batches for word in dim), *_words_of(walks), *_words_of(joined)), chunks, cost
 
-    def _pays_to_join(self, b: _Matrix, m: Extent, n: Extent) -> Extent:
+    def _pays_to_join(self, b: Matrix, m: Extent, n: Extent) -> Extent:
         """1 where matrices along n are better multiplied as one, else 0: a B that few rows read where it lies is not packed."""
         if b.k or b.columns or b.strides[-1] != 1:
             return 1
@@ -373,7 +387,7 @@ class _Lowering:
             return 0
         return _above(m, _ROWS_OF_PIECE) * _above(m, _TALL * n) * _above(n, _COLUMNS)
 
-    def _joined(self, a: _Matrix, b: _Matrix) -> tuple[Walk, ...]:
+    def _joined(self, a: Matrix, b: Matrix) -> tuple[Walk, ...]:
         """Walks by which the last outer dim of n is one with the columns; none where there is no such dim."""
         kernel = self.kernel
         if len(kernel.n) < 2 or self.dtype not in TILED:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from duograph.codegen.contraction.shape import IN_PLACE_TILES, TileShape, count_tiles, tile_shape
+from duograph.codegen.contraction.shape import IN_PLACE_TILES, PAIRS, TileShape, count_tiles, tile_shape
 from duograph.codegen.kernel import Extent, Launch
 from duograph.codegen.target import get_target
 from duograph.ir.dim import bounds
 
 PREFIX = "contraction-"
-TILED = ("float32", "float64")
+TILED = ("float32", "float64", PAIRS)
 # In the order of a launch's functions: tiles of a last vector of columns alone; tiles of the other heights; single rows;
 # operands walked by several strides.
 PARTS = ("narrow", "heights", "rows", "spread")
@@ -40,7 +40,7 @@ def needed_parts(shape: TileShape, m: Extent, n: Extent, spread: bool = False, j
     packed = bounds(m)[0] > IN_PLACE_TILES * shape.rows  # one more tile does not read a far B again
     stacked = isinstance(m, int) and count_tiles(shape, shape.heights, m) <= count_tiles(shape, shape.all_heights, m)
     heights = shape.heights != shape.all_heights and not packed and not stacked
-    rows = not (_never_one(m) and _never_one(n))
+    rows = not (_never_one(m) and _never_one(n)) and not shape.pairs
     return narrow or joined, heights or joined, rows and not spread, spread or joined
 
 

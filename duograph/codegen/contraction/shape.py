@@ -14,6 +14,11 @@ from duograph.ir.dim import ceildiv
 LONGEST_BLOCK_BYTES = 2048
 BLOCK_UNIT = 16
 
+# The name, among those of dtypes, of what multiplies pairs of bfloat16 and adds in float32.
+PAIRS = "bfloat16"
+BYTES_OF_PAIRS = 64  # of a vector of them
+_DOTS, _PAIRS_OF_LANES = "llvm.x86.avx512bf16.dpbf16ps.512", "<32 x bfloat>"
+
 # Up to so many tiles of rows read B where it lies.
 IN_PLACE_TILES = 19
 # The heights of the tiles that are always there; all of them where a tile has so few rows.
@@ -28,6 +33,8 @@ class TileShape:
 
     rows * vectors + vectors + 1 registers are live in the loop; that must not exceed what the machine has.
     ``masks``: partial vectors are loaded and stored by instructions, so B may be read in place at the right edge.
+    ``pairs``: elements of A and B are pairs of bfloat16, side by side along k, of which a multiply-add adds both products;
+    those of C are float32.
     """
 
     element: str
@@ -37,6 +44,7 @@ class TileShape:
     rows: int
     fma: bool
     masks: bool
+    pairs: bool = False
 
     @property
     def all_heights(self) -> tuple[int, ...]:
@@ -105,11 +113,11 @@ def panel_bytes(shape: TileShape, k: Extent) -> Extent:
 
 
 def tile_shape(dtype: str, target: Target) -> TileShape:
-    """The tile for float32 or float64."""
-    element, size = {"float32": ("float", 4), "float64": ("double", 8)}[dtype]
+    """The tile for float32 or float64, or for pairs of bfloat16."""
+    element, size = {"float64": ("double", 8)}.get(dtype, ("float", 4))
     lanes = target.vector_bytes // size
     rows = {64: 14, 32: 6, 16: 4}[target.vector_bytes]
-    return TileShape(element, size, lanes, 2, rows, target.fma, target.masks)
+    return TileShape(element, size, lanes, 2, rows, target.fma, target.masks, dtype == PAIRS)
 
 
 class TileFunction(Function):
@@ -135,8 +143,11 @@ class TileFunction(Function):
         return self.splat(shape.lanes, shape.element, self.load(shape.element, pointer, align=shape.size))
 
     def multiply_add(self, a: str, b: str, c: str) -> str:
-        """a * b + c: fused where the machine can, two roundings where it cannot."""
+        """a * b + c: fused where the machine can, two roundings where it cannot; of pairs both products are added."""
         type = self.shape.vector
+        if self.shape.pairs:
+            pairs = [self.op(f"bitcast {type} {x} to {_PAIRS_OF_LANES}") for x in (a, b)]
+            return self.intrinsic(_DOTS, type, [(type, c), *((_PAIRS_OF_LANES, x) for x in pairs)])
         if self.shape.fma:
             return self.intrinsic(f"llvm.fma.{mangle(type)}", type, [(type, a), (type, b), (type, c)])
         return self.op(f"fadd {type} {self.op(f'fmul {type} {a}, {b}')}, {c}")

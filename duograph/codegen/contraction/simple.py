@@ -40,15 +40,15 @@ class IntegerShape(TileShape):
     ``wide``: columns of one row whose sums registers hold, at least the lanes of a tile.
     """
 
-    halves: bool
-    wide: int
+    halves: bool = False
+    wide: int = 0
 
 
 def integer_shape(bits: int, target: Target) -> IntegerShape:
     halves = bits == 64 and target.has("avx2") and not target.has("avx512dq")
     lanes, rows = (2 * target.vector_bytes // 8, _ROWS_OF_HALVES) if halves else (_LANES, _ROWS)
     wide = (_REGISTERS // 2 if halves else _REGISTERS) * target.vector_bytes * 8 // bits
-    return IntegerShape(f"i{bits}", bits // 8, lanes, 1, rows, False, False, halves, max(wide, lanes))
+    return IntegerShape(f"i{bits}", bits // 8, lanes, 1, rows, False, False, halves=halves, wide=max(wide, lanes))
 
 
 def add_simple_driver(module: Module, shape: IntegerShape) -> None:

@@ -14,7 +14,7 @@ from ..reduction.reductions import sum
 from ..shapes.copying import cast
 from ..shapes.movement import broadcast_to, reshape
 from ..shapes.permuting import permute
-from ..tracing import broadcast_shapes, describe, emit, require_equal, user_operator
+from ..tracing import broadcast_shapes, describe, emit, lowered_from, require_equal, user_operator
 
 if TYPE_CHECKING:
     from duograph._core import Tensor
@@ -58,7 +58,11 @@ def contraction(a: Tensor, b: Tensor, equation: str) -> Tensor:
             )
     if set(first) == set(second) and a.dtype.kind in "fiu":
         return _sum_of_products(a, b, first, second, out)
-    return emit("contraction", [a, b], a.dtype, tuple(sizes[letter] for letter in out), a=first, b=second, out=out)
+    names: dict[str, str] = {"a": first, "b": second, "out": out}
+    summed = [letter for letter in first if letter not in out]
+    if summed and lowered_from() is core.bfloat16 and a.dtype is core.float32:
+        names["pairs"] = summed[0]  # may be multiplied two by two along it, as bfloat16
+    return emit("contraction", [a, b], a.dtype, tuple(sizes[letter] for letter in out), **names)
 
 
 def _sum_of_products(a: Any, b: Any, first: str, second: str, out: str) -> Tensor:

@@ -11,8 +11,10 @@ from duograph.ir.graph import Node
 
 from ..fusion.groups import Buffer, Group, Request, Store
 from ..fusion.schedule import KernelStep
+from ..rewriting.unrounded import multiplies_pairs
 from .lower import Lowering
 from .merge import merge_contraction
+from .pairs import in_pairs, is_even
 
 _COMPUTED_IN_FLOAT32 = ("float16", "bfloat16")
 
@@ -27,18 +29,26 @@ class _Classes(NamedTuple):
     swapped: bool
 
 
-def lower_contraction(group: Group, images: Mapping[Request, Request]) -> KernelStep:
-    """A contraction with its epilogue. `images`: operands that are padded copies, and what they are copies of."""
+def lower_contraction(group: Group, images: Mapping[Request, Request]) -> list[KernelStep]:
+    """A contraction with its epilogue, behind what brings images into pairs for it.
+
+    Args:
+        images: operands that are padded copies, and what they are copies of.
+    """
     node, anchor = group.node, group.anchor
     assert node is not None and anchor is not None
     (store,) = group.stores
     batch, m, n, k, swapped = _classes(group, node, anchor, store)
     operands = [request.loaded() for request in group.operands]
     left, right = reversed(operands) if swapped else operands
+    pairs = _pair_loop(group, node)
+    if pairs is not None:
+        k = [pairs, *(loop for loop in k if loop != pairs)]
     if product([group.extents[loop] for loop in m]) == 1:
         batch, n = _apart(group, right, batch, n)
     lowering = Lowering(group, [*batch, *m, *n])
-    lowering.buffers = [_start(left), _start(right), _store_start(store)]
+    factors = [_Factor(request, group, node, pairs) for request in (left, right)]
+    lowering.buffers = [*(factor.start for factor in factors), _store_start(store)]
     lowering.roles = ["in", "in", "out"]
     lowering.fixed = 3
     lowering.nodes.setdefault(node)
@@ -59,12 +69,14 @@ def lower_contraction(group: Group, images: Mapping[Request, Request]) -> Kernel
         "contraction",
         accumulator,
         *(sizes[0], sizes[1], sizes[2], sizes[3]),
-        _strides(left, [*batch, *m, *k]),
-        _strides(right, [*batch, *k, *n]),
+        factors[0].along([*batch, *m, *k]),
+        factors[1].along([*batch, *k, *n]),
         lowering.strides(store.address()),
         lowering.operands(),
         tuple(lowering.body),
         borders=_borders(right, group, n, k),
+        pairs="" if pairs is None else "even" if is_even(group.extents[pairs]) else "any",
+        paired=(factors[0].paired is not None, factors[1].paired is not None),
     )
     lowering.flops = lowering.flops + 2 * product([group.extents[loop] for loop in (*batch, *m, *n, *k)])
     traffic: Expr = lowering.traffic()
@@ -73,12 +85,37 @@ def lower_contraction(group: Group, images: Mapping[Request, Request]) -> Kernel
     if right in images:
         from duograph.codegen.contraction.algorithms import reads_around
 
-        image = images[right]
-        around = merge_contraction(kernel._replace(b_strides=_strides(image, [*batch, *k, *n]), beyond=True))
-        if reads_around(around):
-            lowering.buffers[1] = _start(image)
-            return lowering.step(around, traffic)
-    return lowering.step(merge_contraction(kernel), traffic)
+        image = _Factor(images[right], group, node, pairs)
+        same = (image.paired is None) == (factors[1].paired is None)
+        around = merge_contraction(kernel._replace(b_strides=image.along([*batch, *k, *n]), beyond=True))
+        if same and reads_around(around):
+            lowering.buffers[1] = image.start
+            return [*factors[0].steps, *image.steps, lowering.step(around, traffic)]
+    return [*factors[0].steps, *factors[1].steps, lowering.step(merge_contraction(kernel), traffic)]
+
+
+class _Factor:
+    """An operand, in pairs if it is read in windows and the contraction wants pairs."""
+
+    def __init__(self, request: Request, group: Group, node: Node, pairs: int | None) -> None:
+        self.request = request
+        self.paired = None if pairs is None else in_pairs(request, group, node, pairs, node.outputs[0].dtype)
+        self.start = _start(request) if self.paired is None else self.paired.start
+        self.steps = [] if self.paired is None else [self.paired.step]
+
+    def along(self, loops: Sequence[int]) -> tuple[Expr, ...]:
+        return _strides(self.request, loops) if self.paired is None else self.paired.along(loops)
+
+
+def _pair_loop(group: Group, node: Node) -> int | None:
+    """The loop along which elements are multiplied in pairs of bfloat16, on a machine that does so."""
+    letter = node.attrs.get("pairs", "")
+    if not letter or not multiplies_pairs():
+        return None
+    position = node.attrs["a"].index(letter)
+    (request,) = [group.operands[0]]
+    terms = request.access[position].terms
+    return terms[0][0] if terms else None
 
 
 def _start(request: Request) -> Buffer:

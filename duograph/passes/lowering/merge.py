@@ -67,7 +67,7 @@ def merge_contraction(kernel: ContractionKernel) -> ContractionKernel:
     for name, sizes in extents.items():
         if kernel.beyond and name in "nk":  # rows are told apart, even where they lie one behind the other
             continue
-        for d in range(len(sizes) - 2, -1, -1):
+        for d in range(len(sizes) - 2, 0 if kernel.pairs and name == "k" else -1, -1):
             if all(part[name][d] == part[name][d + 1] * sizes[d + 1] for part in parts if name in part):
                 sizes[d : d + 2] = [sizes[d] * sizes[d + 1]]
                 for part in parts:
@@ -84,7 +84,8 @@ def merge_contraction(kernel: ContractionKernel) -> ContractionKernel:
     merged = ContractionKernel(
         kernel.name, kernel.dtype, batch, m, n, k, flat[0], flat[1], flat[2], kernel.operands, tuple(epilogue)
     )
-    return with_walks(merged._replace(borders=kernel.borders, beyond=kernel.beyond))
+    merged = merged._replace(borders=kernel.borders, beyond=kernel.beyond, pairs=kernel.pairs, paired=kernel.paired)
+    return with_walks(merged)
 
 
 def _cut(strides: Sequence[Expr], classes: str, extents: dict[str, list[Expr]]) -> dict[str, list[Expr]]:

@@ -287,7 +287,9 @@ class _GroupSteps:
         if group.kind == "scatter":
             return [lower_scatter(group)]
         if group.kind == "contraction":
-            return [lower_contraction(group, self.images)]
+            steps = lower_contraction(group, self.images)
+            self.plan.buffers += [step.buffers[1] for step in steps[:-1]]  # pairs, each made for this contraction
+            return [*steps]
         if group.kind == "rows":
             return [lower_rows(group)]
         if group.kind == "windows":

@@ -55,6 +55,39 @@ def _lossless_cast(match: Match) -> Value | None:
     return inner if fits or (name == "bool" and middle != "bool") else None
 
 
+_CHOOSING = ("maximum", "minimum", "neg", "abs", "copy", "where")  # give one of their operands, or its negative
+_MOST_LOOKED_AT = 64
+
+
+def _rounded_already(match: Match) -> Value | None:
+    """A conversion to 16 bits and back of what 16 bits hold."""
+    inner, middle = match["x"], match.node.inputs[0].dtype.name
+    if (middle, inner.dtype.name) not in _WIDER or inner.type != match.type:
+        return None
+    return inner if _is_held(inner, middle) else None
+
+
+def _is_held(value: Value, dtype: str) -> bool:
+    """Whether every element is one that ``dtype`` has: it came from there, and was only moved and chosen since."""
+    seen = {value}
+    pending = [value]
+    while pending:
+        node = pending.pop().node
+        if node is None or len(seen) > _MOST_LOOKED_AT:
+            return False
+        number = node.attrs["value"] if node.op == "constant" else None
+        if isinstance(number, (int, float)) and (number == 0 or math.isinf(number)):
+            continue
+        if node.op == "cast" and node.inputs[0].dtype.name == dtype:
+            continue
+        if node.op not in _CHOOSING and PRIMITIVES[node.op].kind != MOVEMENT:
+            return False
+        operands = {x for x in node.inputs if x.dtype.kind == "f"} - seen
+        seen |= operands
+        pending += operands
+    return True
+
+
 def _compose_permute(match: Match) -> Value:
     inner = match.node.inputs[0].node
     assert inner is not None
@@ -111,6 +144,7 @@ SIMPLIFY = Rules(
     Rule("divide_by_power_of_two", x / c, _reciprocal_of_power),
     Rule("cast_same", Op("cast", x), _same_type),
     Rule("cast_there_and_back", Op("cast", Op("cast", x)), _lossless_cast),
+    Rule("round_again", Op("cast", Op("cast", x)), _rounded_already),
     Rule("identity_permute", Op("permute", x), _identity_permute),
     Rule("double_permute", Op("permute", Op("permute", x)), _compose_permute),
     Rule("identity_broadcast", Op("broadcast", x), _same_type),
