@@ -14,7 +14,7 @@ from ..fusion.schedule import KernelStep
 from ..rewriting.unrounded import multiplies_pairs
 from .lower import Lowering
 from .merge import merge_contraction
-from .pairs import in_pairs, is_even
+from .pairs import Paired, Pairs, is_even
 
 _COMPUTED_IN_FLOAT32 = ("float16", "bfloat16")
 
@@ -29,11 +29,12 @@ class _Classes(NamedTuple):
     swapped: bool
 
 
-def lower_contraction(group: Group, images: Mapping[Request, Request]) -> list[KernelStep]:
+def lower_contraction(group: Group, images: Mapping[Request, Request], pairs: Pairs) -> list[KernelStep]:
     """A contraction with its epilogue, behind what brings images into pairs for it.
 
     Args:
         images: operands that are padded copies, and what they are copies of.
+        pairs: the images that are there in pairs.
     """
     node, anchor = group.node, group.anchor
     assert node is not None and anchor is not None
@@ -41,13 +42,13 @@ def lower_contraction(group: Group, images: Mapping[Request, Request]) -> list[K
     batch, m, n, k, swapped = _classes(group, node, anchor, store)
     operands = [request.loaded() for request in group.operands]
     left, right = reversed(operands) if swapped else operands
-    pairs = _pair_loop(group, node)
-    if pairs is not None:
-        k = [pairs, *(loop for loop in k if loop != pairs)]
+    along = _pair_loop(group, node)
+    if along is not None:
+        k = [along, *(loop for loop in k if loop != along)]
     if product([group.extents[loop] for loop in m]) == 1:
         batch, n = _apart(group, right, batch, n)
     lowering = Lowering(group, [*batch, *m, *n])
-    factors = [_Factor(request, group, node, pairs) for request in (left, right)]
+    factors = [_factor(request, group, node, along, pairs) for request in (left, right)]
     lowering.buffers = [*(factor.start for factor in factors), _store_start(store)]
     lowering.roles = ["in", "in", "out"]
     lowering.fixed = 3
@@ -75,7 +76,7 @@ def lower_contraction(group: Group, images: Mapping[Request, Request]) -> list[K
         lowering.operands(),
         tuple(lowering.body),
         borders=_borders(right, group, n, k),
-        pairs="" if pairs is None else "even" if is_even(group.extents[pairs]) else "any",
+        pairs="" if along is None else "even" if is_even(group.extents[along]) else "any",
         paired=(factors[0].paired is not None, factors[1].paired is not None),
     )
     lowering.flops = lowering.flops + 2 * product([group.extents[loop] for loop in (*batch, *m, *n, *k)])
@@ -85,26 +86,32 @@ def lower_contraction(group: Group, images: Mapping[Request, Request]) -> list[K
     if right in images:
         from duograph.codegen.contraction.algorithms import reads_around
 
-        image = _Factor(images[right], group, node, pairs)
+        image = _factor(images[right], group, node, along, pairs)
         same = (image.paired is None) == (factors[1].paired is None)
         around = merge_contraction(kernel._replace(b_strides=image.along([*batch, *k, *n]), beyond=True))
         if same and reads_around(around):
             lowering.buffers[1] = image.start
-            return [*factors[0].steps, *image.steps, lowering.step(around, traffic)]
-    return [*factors[0].steps, *factors[1].steps, lowering.step(merge_contraction(kernel), traffic)]
+            return [*pairs.steps([factors[0].paired, image.paired]), lowering.step(around, traffic)]
+    made = pairs.steps([factor.paired for factor in factors])
+    return [*made, lowering.step(merge_contraction(kernel), traffic)]
 
 
-class _Factor:
-    """An operand, in pairs if it is read in windows and the contraction wants pairs."""
+class _Factor(NamedTuple):
+    """An operand as the kernel reads it."""
 
-    def __init__(self, request: Request, group: Group, node: Node, pairs: int | None) -> None:
-        self.request = request
-        self.paired = None if pairs is None else in_pairs(request, group, node, pairs, node.outputs[0].dtype)
-        self.start = _start(request) if self.paired is None else self.paired.start
-        self.steps = [] if self.paired is None else [self.paired.step]
+    request: Request
+    paired: Paired | None
+
+    @property
+    def start(self) -> Buffer:
+        return _start(self.request) if self.paired is None else self.paired.start
 
     def along(self, loops: Sequence[int]) -> tuple[Expr, ...]:
         return _strides(self.request, loops) if self.paired is None else self.paired.along(loops)
+
+
+def _factor(request: Request, group: Group, node: Node, along: int | None, pairs: Pairs) -> _Factor:
+    return _Factor(request, None if along is None else pairs.of(request, group, node, along))
 
 
 def _pair_loop(group: Group, node: Node) -> int | None:
@@ -112,9 +119,7 @@ def _pair_loop(group: Group, node: Node) -> int | None:
     letter = node.attrs.get("pairs", "")
     if not letter or not multiplies_pairs():
         return None
-    position = node.attrs["a"].index(letter)
-    (request,) = [group.operands[0]]
-    terms = request.access[position].terms
+    terms = group.operands[0].access[node.attrs["a"].index(letter)].terms
     return terms[0][0] if terms else None
 
 

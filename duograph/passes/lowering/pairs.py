@@ -20,12 +20,14 @@ from .merge import merge_dims
 
 
 class Paired(NamedTuple):
-    """An image in pairs, where an operand begins in it, how far it goes along each loop, and the step that makes it."""
+    """An image in pairs, what tells it from others, where an operand begins in it, how far it goes along each loop, and the step
+    that makes it, if there is none yet."""
 
     buffer: Buffer
+    key: tuple[Any, ...]
     offset: Expr
     strides: dict[int, Expr]
-    step: KernelStep
+    step: KernelStep | None
 
     @property
     def start(self) -> Buffer:
@@ -35,48 +37,80 @@ class Paired(NamedTuple):
         return tuple(self.strides.get(loop, 0) for loop in loops)
 
 
-def in_pairs(request: Request, group: Group, node: Node, loop: int, dtype: Any) -> Paired | None:
-    """The pairs of an operand of `node` along a loop; None if it is not read in windows."""
-    placement, access = request.placement, request.access
-    assert placement is not None
-    if not _is_windowed(access) or not all(map(is_plain, access)):
-        return None
-    places = [d for d, index in enumerate(access) if any(term[0] == loop for term in index.terms)]
-    if len(places) != 1 or placement.number:
-        return None
-    (place,) = places
-    whole = request.value.shape
-    channels = access[place]
-    others = [(term[0], term[1]) for term in channels.terms if term[0] != loop]
-    step = next(term[1] for term in channels.terms if term[0] == loop)
-    count = group.extents[loop]
-    # The image's dims, with those that its channels are counted by in their place, the pairs last.
-    extents: list[Expr] = [*whole[:place], *(group.extents[other] for other, _ in others), ceildiv(count, 2), *whole[place + 1 :]]
-    apart = placement.strides[place]
-    inner = [coefficient * apart for _, coefficient in others]
-    source = (*placement.strides[:place], *inner, 2 * step * apart, *placement.strides[place + 1 :])
-    first = placement.offset + channels.offset * apart
-    made = contiguous_strides(extents)
-    pair = place + len(others)
-    buffer = Buffer("temp", -1, dtype, extents, "pairs")
-    mask = () if is_even(count) else ((pair, 0, floordiv(count, 2)),)
-    body = pair_body(placement.buffer.dtype.name, Address(0, source, first), Address(0, source, first + step * apart, mask))
-    body.append(Instr("store", (len(body) - 1,), "float32", Address(1, tuple(made))))
-    operands = (Operand(placement.buffer.dtype.name), Operand("float32", "out"))
-    kernel = merge_dims(LoopKernel("pairs", tuple(extents), frozenset(), operands, tuple(body)))
-    moved = product(extents) * (2 * placement.buffer.dtype.itemsize + dtype.itemsize)
-    locations = () if node.location is None else (node.location,)
-    work = KernelStep(kernel, (placement.buffer, buffer), (node,), locations, 0, moved)
-    strides: dict[int, Expr] = {other: made[place + i] for i, (other, _) in enumerate(others)}
-    strides[loop] = made[pair]
-    offset: Expr = 0
-    for d, index in enumerate(access):
-        if d != place:
-            own = made[d if d < place else d + len(others)]
-            offset = offset + index.offset * own
-            for other, coefficient, _, _ in index.terms:
-                strides[other] = strides.get(other, 0) + coefficient * own
-    return Paired(buffer, offset, strides, work)
+class Pairs:
+    """The images in pairs that steps which follow each other make and share."""
+
+    def __init__(self) -> None:
+        self.made: dict[tuple[Any, ...], Buffer] = {}
+
+    def steps(self, wanted: Sequence[Paired | None]) -> list[KernelStep]:
+        """The steps that make those which are not there; from now on they are."""
+        found = [paired for paired in wanted if paired is not None and paired.step is not None]
+        self.made.update((paired.key, paired.buffer) for paired in found)
+        return [paired.step for paired in found if paired.step is not None]
+
+    def of(self, request: Request, group: Group, node: Node, loop: int) -> Paired | None:
+        """The pairs of an operand of `node` along a loop; None if it is read once only, and not there in pairs."""
+        assert request.placement is not None
+        access = request.access
+        places = [d for d, index in enumerate(access) if any(term[0] == loop for term in index.terms)]
+        if len(places) != 1 or request.placement.number or not all(map(is_plain, access)):
+            return None
+        image = _Image(request, group, loop, places[0])
+        buffer = self.made.get(image.key)
+        if buffer is not None:
+            return image.paired(buffer, None)
+        if not _is_windowed(access):
+            return None
+        buffer = Buffer("temp", -1, node.outputs[0].dtype, image.extents, "pairs")
+        return image.paired(buffer, image.step(buffer, node))
+
+
+class _Image:
+    """What an operand is read from, and the same in pairs: its channels' dim becomes those they are counted by, pairs last."""
+
+    def __init__(self, request: Request, group: Group, loop: int, place: int) -> None:
+        self.request, self.loop, self.place = request, loop, place
+        channels, whole = request.access[place], request.value.shape
+        self.others = [(term[0], term[1]) for term in channels.terms if term[0] != loop]
+        self.between = next(term[1] for term in channels.terms if term[0] == loop)
+        self.count = group.extents[loop]
+        counted = [group.extents[other] for other, _ in self.others]
+        self.extents: tuple[Expr, ...] = (*whole[:place], *counted, ceildiv(self.count, 2), *whole[place + 1 :])
+        steps = tuple(coefficient for _, coefficient in self.others)
+        self.key = (request.value, place, channels.offset, self.between, steps, self.count, self.extents)
+
+    def step(self, buffer: Buffer, node: Node) -> KernelStep:
+        """What makes the pairs."""
+        placement, place = self.request.placement, self.place
+        assert placement is not None
+        apart, dtype = placement.strides[place], placement.buffer.dtype
+        inner = [coefficient * apart for _, coefficient in self.others]
+        source = (*placement.strides[:place], *inner, 2 * self.between * apart, *placement.strides[place + 1 :])
+        first = placement.offset + self.request.access[place].offset * apart
+        mask = () if is_even(self.count) else ((place + len(self.others), 0, floordiv(self.count, 2)),)
+        body = pair_body(dtype.name, Address(0, source, first), Address(0, source, first + self.between * apart, mask))
+        body.append(Instr("store", (len(body) - 1,), buffer.dtype.name, Address(1, tuple(contiguous_strides(self.extents)))))
+        operands = (Operand(dtype.name), Operand(buffer.dtype.name, "out"))
+        kernel = merge_dims(LoopKernel("pairs", self.extents, frozenset(), operands, tuple(body)))
+        moved = product(self.extents) * (2 * dtype.itemsize + buffer.dtype.itemsize)
+        locations = () if node.location is None else (node.location,)
+        return KernelStep(kernel, (placement.buffer, buffer), (node,), locations, 0, moved)
+
+    def paired(self, buffer: Buffer, step: KernelStep | None) -> Paired:
+        """How the operand reads the pairs."""
+        made = contiguous_strides(self.extents)
+        more = len(self.others)
+        strides: dict[int, Expr] = {other: made[self.place + i] for i, (other, _) in enumerate(self.others)}
+        strides[self.loop] = made[self.place + more]
+        offset: Expr = 0
+        for d, index in enumerate(self.request.access):
+            if d != self.place:
+                own = made[d if d < self.place else d + more]
+                offset = offset + index.offset * own
+                for other, coefficient, _, _ in index.terms:
+                    strides[other] = strides.get(other, 0) + coefficient * own
+        return Paired(buffer, self.key, offset, strides, step)
 
 
 def is_even(count: Expr) -> bool:

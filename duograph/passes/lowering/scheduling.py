@@ -36,6 +36,7 @@ from .lower_contraction import lower_contraction
 from .lower_rows import lower_rows
 from .lower_windows import lower_windows
 from .ordering import in_order
+from .pairs import Pairs
 from .parts import parted_steps
 from .views import view_of
 
@@ -280,6 +281,7 @@ class _GroupSteps:
         self.plan = plan
         self.fuse = fuse
         self.images = images
+        self.pairs = Pairs()
 
     def steps(self, group: Group) -> list[Step]:
         if group.kind == "loop":
@@ -287,7 +289,7 @@ class _GroupSteps:
         if group.kind == "scatter":
             return [lower_scatter(group)]
         if group.kind == "contraction":
-            steps = lower_contraction(group, self.images)
+            steps = lower_contraction(group, self.images, self.pairs)
             self.plan.buffers += [step.buffers[1] for step in steps[:-1]]  # pairs, each made for this contraction
             return [*steps]
         if group.kind == "rows":
