@@ -11,7 +11,7 @@ from duograph.codegen.contraction.driver import ABI
 from duograph.codegen.contraction.pack import PACK_B
 from duograph.codegen.contraction.parts import library_name
 from duograph.codegen.contraction.shape import TileFunction, TileShape, panel_bytes
-from duograph.codegen.kernel import Extent, Keep
+from duograph.codegen.kernel import Extent, Keep, Launch
 from duograph.codegen.llvm import Module
 from duograph.ir.dim import ceildiv, maximum, minimum
 
@@ -20,11 +20,13 @@ MOST_IN_PLACE = 28  # so many rows, or fewer, read B where it lies, or nearly as
 
 
 class Kept(NamedTuple):
-    """What a launch finds kept: the position in args that says so, behind it others that go with it, and bytes of a panel."""
+    """What a launch finds kept: the position in args that says so, behind it others that go with it, bytes of a panel, and the
+    launches in front that make it where it is not kept."""
 
     keep: Keep | None = None
     args: tuple[int, ...] = ()
     panel: Extent = 0
+    before: tuple[Launch, ...] = ()
 
 
 def keep_of(dtype: str, shape: TileShape, operand: int, m: Extent, n: Extent, k: Extent, b_k: Extent, b_n: Extent) -> Keep:

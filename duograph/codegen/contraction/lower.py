@@ -94,36 +94,35 @@ class Lowering:
             self._winograd()
             return CompiledKernel(tuple(self.launches), tuple(self.temporaries))
         taps = [] if kernel.taps is False or kernel.pairs else taps_forms(kernel, tile_shape(self.dtype, self.target.level).rows)
-        is_open = kernel.direct is None and not kernel.pairs
-        form = direct_form(kernel) if kernel.direct or is_open else None
+        form = None if kernel.direct is False else direct_form(kernel)
         if taps and kernel.taps:
             made = next((t for t in taps if all_known(taps_limits(t, self.dtype))), taps[-1])
             self.launches.append(taps_launch(made, self.dtype, tile_shape(self.dtype, self.target.level)))
         elif not taps and form is None:
             self._product()
         elif not taps and form is not None and kernel.direct:
-            self.launches += self._direct(form, [kernel.narrow is True])
+            self.launches += self.direct(form, [kernel.narrow is True])
         else:  # the sizes of a run decide
             ways = self._ways(taps, form)
             self._product()
             rest = 1 - sum(answer for _, answer in ways)
-            chosen = [_only_if(launch, answer) for launch, answer in ways]
+            chosen = [_only_if(launch, answer) for launches, answer in ways for launch in launches]
             self.launches = [*chosen, *(_only_if(launch, rest) for launch in self.launches)]
         return CompiledKernel(tuple(self.launches), tuple(self.temporaries))
 
-    def _ways(self, taps: list[Taps], form: Direct | None) -> list[tuple[Launch, Extent]]:
-        """The launches besides a product, and 1 for the one that is made, if any."""
+    def _ways(self, taps: list[Taps], form: Direct | None) -> list[tuple[list[Launch], Extent]]:
+        """The launches of ways besides a product, and 1 for the one that is taken, if any."""
         kernel, shape = self.kernel, tile_shape(self.dtype, self.target.level)
-        ways: list[tuple[Launch, Extent]] = []
+        ways: list[tuple[list[Launch], Extent]] = []
         taken: Extent = 0
         for t in taps:
             answer = taps_pays(t, self.dtype) * (1 - taken)
-            ways.append((taps_launch(t, self.dtype, shape), answer))
+            ways.append(([taps_launch(t, self.dtype, shape)], answer))
             taken = taken + answer
         if form is not None:
             widths = [few for few in (False, True) if not few or kernel.narrow is None]
             answers = [pays(form, kernel.dtype, few) * (1 - taken) for few in widths]
-            ways += zip(self._direct(form, widths), answers)
+            ways += zip(self.direct_ways(form, widths), answers)
         return ways
 
     def _product(self) -> None:
@@ -152,7 +151,11 @@ class Lowering:
         kernel, extents = self.kernel, (*self.kernel.batch, *self.kernel.k, *self.kernel.n)
         return self._walked_b() or self._copied(Matrix(1, kernel.b_strides), extents, len(kernel.k), last=False)
 
-    def _direct(self, form: Direct, widths: Sequence[bool]) -> list[Launch]:
+    def direct_ways(self, form: Direct, widths: Sequence[bool]) -> list[list[Launch]]:
+        """The launches of a direct convolution, for each of these widths of panels."""
+        return [[launch] for launch in self.direct(form, widths)]
+
+    def direct(self, form: Direct, widths: Sequence[bool]) -> list[Launch]:
         """The launches of a direct convolution with panels of these widths, True for few kernels."""
         shape, kernel = tile_shape(self.dtype, self.target.level), images_first(self.kernel)
         epilogue = self._epilogue(kernel, Matrix(2, kernel.c_strides))
@@ -161,12 +164,13 @@ class Lowering:
         args = (*args, *kept.args)
         made = [product_launch(form, self.dtype, shape, args, len(args) if epilogue else 0, few, kept) for few in widths]
         if epilogue is None:
-            return made
-        functions, first = (f"{self.symbol}_strip",), made[0].size_exprs
+            return [*kept.before, *made]
+        functions, first = (f"{self.symbol}_strip{'' if False in widths else '_few'}",), made[0].size_exprs
         # One function for all: it may read what is the same in each launch, and nothing is -1.
         own = tuple(size if all(launch.size_exprs[i] == size for launch in made) else -1 for i, size in enumerate(first))
         behind = emit_epilogue_function(self.module, self.target, functions[0], epilogue, args, own)[len(own) :]
-        return [launch._replace(size_exprs=(*launch.size_exprs, *behind), functions=functions) for launch in made]
+        ended = [launch._replace(size_exprs=(*launch.size_exprs, *behind), functions=functions) for launch in made]
+        return [*kept.before, *ended]
 
     def _winograd(self) -> None:
         """The launches of Winograd's convolution: the kernels' transform, then all else."""
@@ -293,7 +297,7 @@ class Lowering:
         whole = tiled and not adds  # what an interrupt stops may start over, which would add twice
         grain = self._grain() if tiled else 0
         launch = Launch(symbol_of(self.dtype), args, sizes, chunks, scratch, cost, functions, whole, grain, kept.keep)
-        self.launches.append(launch)
+        self.launches += [*kept.before, launch]
 
     def kept(self, b: Matrix) -> Kept:
         """Panels of B, if it is an operand that all of the product shares and has plain strides."""

@@ -65,6 +65,9 @@ class PairsLowering(Lowering):
     def kernels_kept(self, form: Direct, few: bool) -> Kept:
         return self._panels(0, (form.kernels, form.w_kernel), self.given.a_strides[1:], NARROW_PART if few else "")
 
+    def direct_ways(self, form: Direct, widths: Sequence[bool]) -> list[list[Launch]]:
+        return [self.direct(form, [few]) for few in widths]
+
     def _panels(self, operand: int, columns: tuple[Extent, Extent], k_strides: Sequence[Extent], part: str) -> Kept:
         """Panels of an operand, made by a launch of its own unless they are kept. ``columns``: how many, and how far apart."""
         given = self.given
@@ -74,11 +77,9 @@ class PairsLowering(Lowering):
         shape = narrow(shape) if part else shape
         keep = panels_of_pairs(shape, operand, given.operands[operand].dtype, columns, walk, part)
         made = self.temporary((floordiv(keep.bytes, shape.size),), given.dtype).position
-        cost = keep.bytes * 2
-        self.launches.append(
-            Launch(keep.symbol, (operand, made, KEPT), keep.size_exprs, keep.chunks, 0, cost, keep=keep, unless_kept=True)
-        )
-        return Kept(keep, (KEPT, made), keep.size_exprs[HEADER.index("panel")])
+        args, cost = (operand, made, KEPT), keep.bytes * 2
+        launch = Launch(keep.symbol, args, keep.size_exprs, keep.chunks, 0, cost, keep=keep, unless_kept=True)
+        return Kept(keep, (KEPT, made), keep.size_exprs[HEADER.index("panel")], (launch,))
 
     def _pairs(self, operand: int, strides: Sequence[Extent], extents: Sequence[Extent], *, last: bool) -> Matrix:
         """A copy of an operand in pairs, whose k are one dim."""

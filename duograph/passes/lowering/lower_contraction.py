@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from duograph.codegen.kernel import Address, Border, ContractionKernel, Instr
-from duograph.ir.dim import Expr, product
+from duograph.codegen.kernel import Address, Border, ContractionKernel, Instr, LoopKernel, Operand
+from duograph.ir.dim import Expr, contiguous_strides, product
 from duograph.ir.graph import Node
 
 from ..fusion.groups import Buffer, Group, Request, Store
 from ..fusion.schedule import KernelStep
 from ..rewriting.unrounded import multiplies_pairs
 from .lower import Lowering
-from .merge import merge_contraction
+from .merge import merge_contraction, merge_dims
 from .pairs import Paired, Pairs, is_even
 
 _COMPUTED_IN_FLOAT32 = ("float16", "bfloat16")
@@ -29,8 +29,8 @@ class _Classes(NamedTuple):
     swapped: bool
 
 
-def lower_contraction(group: Group, images: Mapping[Request, Request], pairs: Pairs) -> list[KernelStep]:
-    """A contraction with its epilogue, behind what brings images into pairs for it.
+def lower_contraction(group: Group, images: Mapping[Request, Request], pairs: Pairs) -> tuple[list[KernelStep], list[Buffer]]:
+    """A contraction with its epilogue, what brings images into pairs before it and results into 16 bits behind; new memory.
 
     Args:
         images: operands that are padded copies, and what they are copies of.
@@ -49,7 +49,9 @@ def lower_contraction(group: Group, images: Mapping[Request, Request], pairs: Pa
         batch, n = _apart(group, right, batch, n)
     lowering = Lowering(group, [*batch, *m, *n])
     factors = [_factor(request, group, node, along, pairs) for request in (left, right)]
-    lowering.buffers = [*(factor.start for factor in factors), _store_start(store)]
+    sums = _Sums(group, anchor, store) if any(factor.paired for factor in factors) and group.held is None else None
+    sums = sums if sums is not None and sums.are_wider else None
+    lowering.buffers = [*(factor.start for factor in factors), _store_start(store) if sums is None else sums.buffer]
     lowering.roles = ["in", "in", "out"]
     lowering.fixed = 3
     lowering.nodes.setdefault(node)
@@ -63,8 +65,8 @@ def lower_contraction(group: Group, images: Mapping[Request, Request], pairs: Pa
         lowering.roles[2] = "inout"
         lowering.numbers[group.held] = lowering.add("load", (), accumulator, Address(2, lowering.strides(store.address())))
     last = lowering.number(store.request)
-    if last != len(lowering.body) - 1:
-        lowering.body.append(Instr("cast", (last,), lowering.body[last].dtype))
+    if last != len(lowering.body) - 1 or sums is not None:
+        lowering.body.append(Instr("cast", (last,), accumulator if sums is not None else lowering.body[last].dtype))
     sizes = [tuple(group.extents[loop] for loop in loops) for loops in (batch, m, n, k)]
     kernel = ContractionKernel(
         "contraction",
@@ -72,7 +74,7 @@ def lower_contraction(group: Group, images: Mapping[Request, Request], pairs: Pa
         *(sizes[0], sizes[1], sizes[2], sizes[3]),
         factors[0].along([*batch, *m, *k]),
         factors[1].along([*batch, *k, *n]),
-        lowering.strides(store.address()),
+        lowering.strides(store.address()) if sums is None else sums.along([*batch, *m, *n]),
         lowering.operands(),
         tuple(lowering.body),
         borders=_borders(right, group, n, k),
@@ -91,9 +93,38 @@ def lower_contraction(group: Group, images: Mapping[Request, Request], pairs: Pa
         around = merge_contraction(kernel._replace(b_strides=image.along([*batch, *k, *n]), beyond=True))
         if same and reads_around(around):
             lowering.buffers[1] = image.start
-            return [*pairs.steps([factors[0].paired, image.paired]), lowering.step(around, traffic)]
-    made = pairs.steps([factor.paired for factor in factors])
-    return [*made, lowering.step(merge_contraction(kernel), traffic)]
+            factors[1], kernel = image, around
+    before = pairs.steps([factor.paired for factor in factors])
+    made = [step.buffers[1] for step in before]
+    work = [*before, lowering.step(kernel if kernel.beyond else merge_contraction(kernel), traffic)]
+    return (work, made) if sums is None else ([*work, sums.step(work[-1], store)], [*made, sums.buffer])
+
+
+class _Sums:
+    """Memory for the results of a contraction in the dtype it adds in, in the order of its letters, where they are stored in
+    16 bits: convolutions write no others, and end each piece while it is in cache."""
+
+    def __init__(self, group: Group, anchor: Request, store: Store) -> None:
+        assert group.node is not None
+        self.loops = [index.terms[0][0] for index in anchor.access if index.terms]
+        self.extents = tuple(group.extents[loop] for loop in self.loops)
+        self.strides = tuple(contiguous_strides(self.extents))
+        self.buffer = Buffer("temp", -1, group.node.outputs[0].dtype, self.extents, "sums")
+        self.are_wider = store.placement.buffer.dtype.name in _COMPUTED_IN_FLOAT32
+
+    def along(self, loops: Sequence[int]) -> tuple[Expr, ...]:
+        return tuple(dict(zip(self.loops, self.strides))[loop] for loop in loops)
+
+    def step(self, work: KernelStep, store: Store) -> KernelStep:
+        """What stores them, behind the contraction."""
+        buffers = self.buffer, _store_start(store)
+        wide, dtype = (buffer.dtype.name for buffer in buffers)
+        body = [Instr("load", (), wide, Address(0, self.strides)), Instr("cast", (0,), dtype)]
+        body.append(Instr("store", (1,), dtype, Address(1, _store_strides(store, self.loops))))
+        operands = Operand(wide), Operand(dtype, "out")
+        kernel = merge_dims(LoopKernel("narrowed", self.extents, frozenset(), operands, tuple(body)))
+        moved = sum(buffer.dtype.itemsize for buffer in buffers) * product(self.extents)
+        return KernelStep(kernel, buffers, work.nodes, work.locations, 0, moved)
 
 
 class _Factor(NamedTuple):
@@ -177,6 +208,11 @@ def _borders(request: Request, group: Group, n: Sequence[int], k: Sequence[int])
         (place,), (tap,), first = places, taps, low - index.offset
         found.append(Border(group.extents[place], group.extents[tap], steps[place], steps[tap], first, first + size))
     return tuple(found)
+
+
+def _store_strides(store: Store, loops: Sequence[int]) -> tuple[Expr, ...]:
+    strides = {loop: coefficient for loop, coefficient, _, _ in store.address().terms}
+    return tuple(strides.get(loop, 0) for loop in loops)
 
 
 def _strides(request: Request, loops: Sequence[int]) -> tuple[Expr, ...]:

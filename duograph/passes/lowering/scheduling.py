@@ -289,8 +289,8 @@ class _GroupSteps:
         if group.kind == "scatter":
             return [lower_scatter(group)]
         if group.kind == "contraction":
-            steps = lower_contraction(group, self.images, self.pairs)
-            self.plan.buffers += [step.buffers[1] for step in steps[:-1]]  # pairs, each made for this contraction
+            steps, made = lower_contraction(group, self.images, self.pairs)
+            self.plan.buffers += made
             return [*steps]
         if group.kind == "rows":
             return [lower_rows(group)]
