@@ -181,7 +181,7 @@ class _Rows:
         kernel = step.kernel
         assert isinstance(kernel, ContractionKernel)
         decided = by_rule(kernel)
-        named = decided.direct is False and decided.taps is False and not decided.winograd
+        named = decided.direct is False and decided.taps is False and not decided.winograd and not decided.pairs
         alike = kernel.dtype in TILED and all(operand.dtype == kernel.dtype for operand in kernel.operands[:3])
         return named and alike and kernel.operands[_C].role == "out" and may_run_hot(kernel.epilogue) and len(kernel.m) == 1
 
