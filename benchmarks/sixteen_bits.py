@@ -23,14 +23,6 @@ _TOLERANCE = 0.06  # of the largest result
 Calls = dict[str, Callable[[], object]]
 
 
-def _torch_calls(torch: Any, network: Any, x: Any) -> Calls:
-    def eager() -> object:
-        with torch.autocast("cpu", torch.bfloat16):
-            return network(x)
-
-    return {"torch bfloat16": eager}
-
-
 def _same(calls: Calls) -> Calls:
     """The calls, whose results are near those of float32."""
     results = {name: np.asarray(_floats(call())) for name, call in calls.items()}
@@ -61,7 +53,12 @@ def _case(title: str, model: Any, x: np.ndarray, twin: Callable[[Any], Any]) -> 
     if torch := load("torch"):
         torch.set_grad_enabled(False)
         network, there = twin(torch).eval(), torch.from_numpy(x)
-        calls |= _torch_calls(torch, network, there)
+
+        def eager() -> object:
+            with torch.autocast("cpu", torch.bfloat16):
+                return network(there)
+
+        calls["torch bfloat16"] = eager
         if run := openvino_module(network, there, "bf16"):
             calls[OPENVINO] = run
     asked = {OWN: 1.6, OPENVINO: 0.95}

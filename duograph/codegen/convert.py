@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from duograph.codegen.dtypes import DTYPES, DTypeInfo
+from duograph.codegen.llvm import Function
 from duograph.codegen.vector import Vec, Vectors
+
+_HIGH_BITS = 0xFFFF0000
+_LANES_OF_PAIRS, _FLOATS, _NARROW_FLOATS = 16, "<16 x float>", "<32 x bfloat>"
 
 
 def cast(v: Vectors, value: Vec, source: str, result: str) -> Vec:
@@ -85,22 +89,22 @@ def pack(v: Vectors, value: Vec, dtype: str) -> Vec:
 def pair(v: Vectors, low: Vec, high: Vec) -> Vec:
     """Two float32, rounded to bfloat16, in the bits of one. Where an instruction does it, subnormal numbers become 0."""
     if v.target.dots and low.lanes == _LANES_OF_PAIRS:
-        return Vec(_pair_at_once(v, low, high), "float", low.lanes)
+        return Vec(pair_at_once(v.function, low.ref, high.ref), "float", low.lanes)
     first, second = (v.convert("zext", pack(v, x, "bfloat16"), "i32") for x in (low, high))
     return v.floats(v.or_(first, v.shl(second, 16)))
 
 
-_LANES_OF_PAIRS = 16
+def round_at_once(f: Function, low: str, high: str) -> str:
+    """32 float32, in two vectors, as bfloat16 by one instruction; subnormal numbers become 0."""
+    arguments = [(_FLOATS, high), (_FLOATS, low)]
+    return f.intrinsic("llvm.x86.avx512bf16.cvtne2ps2bf16.512", _NARROW_FLOATS, arguments)
 
 
-def _pair_at_once(v: Vectors, low: Vec, high: Vec) -> str:
-    f, type = v.function, f"<{2 * low.lanes} x bfloat>"
-    rounded = f.intrinsic("llvm.x86.avx512bf16.cvtne2ps2bf16.512", type, [(high.type, high.ref), (low.type, low.ref)])
-    order = [i // 2 + i % 2 * low.lanes for i in range(2 * low.lanes)]
-    return f.op(f"bitcast {type} {f.shuffle(type, rounded, rounded, order)} to {low.type}")
-
-
-_HIGH_BITS = 0xFFFF0000
+def pair_at_once(f: Function, low: str, high: str) -> str:
+    """The same with those of both vectors by turns, as pairs in the bits of 16 float32."""
+    rounded = round_at_once(f, low, high)
+    order = [i // 2 + i % 2 * _LANES_OF_PAIRS for i in range(2 * _LANES_OF_PAIRS)]
+    return f.op(f"bitcast {_NARROW_FLOATS} {f.shuffle(_NARROW_FLOATS, rounded, rounded, order)} to {_FLOATS}")
 
 
 def _rounded_bits(v: Vectors, value: Vec) -> Vec:

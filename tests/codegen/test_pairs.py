@@ -136,6 +136,17 @@ def test_nothing_beside_an_odd_k_is_read() -> None:
 
 
 @needs_pairs
+@pytest.mark.parametrize("dtype", [dg.float32, dg.bfloat16])
+@pytest.mark.parametrize("k", [34, 33])
+def test_weights_of_any_strides(k: int, dtype: Any) -> None:
+    rng = np.random.default_rng(6)
+    a, b = rng.integers(-3, 4, (20, k)).astype(np.float32), rng.integers(-3, 4, (3 * k, 82)).astype(np.float32)
+    weight = dg.nn.Parameter(dg.from_numpy(b).to(dtype))
+    found = all_modes(lambda x: x @ weight[::3, ::2], a)
+    np.testing.assert_array_equal(found, rounded(a @ b[::3, ::2]))
+
+
+@needs_pairs
 @pytest.mark.parametrize("change", ["add_", "copy_"])
 def test_what_was_kept_goes_with_the_weight(change: str) -> None:
     layer, x = dg.nn.Linear(128, 256, bias=False), dg.rand(40, 128)

@@ -15,6 +15,7 @@ from duograph.codegen.contraction.pack import transpose
 from duograph.codegen.contraction.parts import library_name
 from duograph.codegen.contraction.shape import PAIRS, TileFunction, TileShape, panel_bytes
 from duograph.codegen.contraction.spread import WalkedDims
+from duograph.codegen.convert import pair_at_once, round_at_once
 from duograph.codegen.dtypes import DTYPES
 from duograph.codegen.kernel import Extent, Keep, Walk
 from duograph.codegen.llvm import Module, Value
@@ -24,8 +25,6 @@ SOURCES = {"float32": "pair_panels", "bfloat16": "pair_panels_of_16_bits"}
 # The words of a launch; then (extent, stride in elements) of each dim of the pairs of k, outer to inner. "whole": so many pairs
 # have two elements, "partner": the distance between these.
 HEADER = ("columns", "k", "whole", "n_step", "partner", "panel", "k_dims")
-_ROUND = "llvm.x86.avx512bf16.cvtne2ps2bf16.512"
-_HALF_BITS = 16
 
 
 def pair_walk(walk: Walk) -> Walk:
@@ -157,11 +156,7 @@ class _Maker:
             whole = f.op(f"shufflevector <{lanes} x i16> {halves[0]}, <{lanes} x i16> {halves[1]}, <{2 * lanes} x i32> <{order}>")
             return f.op(f"bitcast <{2 * lanes} x i16> {whole} to {self.shape.vector}")
         low, high = (f.masked_load(self.shape.vector, f.gep(place, i * lanes * 4), mask, 4) for i, mask in enumerate(masks))
-        return f.op(f"bitcast <32 x bfloat> {self._rounded(low, high)} to {self.shape.vector}")
-
-    def _rounded(self, low: str, high: str) -> str:
-        vector = self.shape.vector
-        return self.f.intrinsic(_ROUND, "<32 x bfloat>", [(vector, high), (vector, low)])
+        return f.op(f"bitcast <32 x bfloat> {round_at_once(f, low, high)} to {self.shape.vector}")
 
     def _rows(self, source: str, target: str, columns: Value) -> None:
         """Columns are contiguous: two rows at a time."""
@@ -179,52 +174,25 @@ class _Maker:
                     there = f.op(f"select i1 {second}, <{lanes} x i1> {mask}, <{lanes} x i1> zeroinitializer")
                     here = f.gep(place, j * lanes * self.size)
                     value = self._pairs_apart(here, f.gep(here, self.partner), mask, there)
-                    f.store(self.shape.vector, value, f.gep(out, j * lanes * self.shape.size), self.shape.size)
+                    to = f.gep(out, j * lanes * self.shape.size)
+                    f.masked_store(self.shape.vector, value, to, mask, self.shape.size)
 
         self.walk.runs(0, self.w["k"], piece)
 
     def _pairs_apart(self, first: str, second: str, mask: str, there: str) -> str:
         """A vector of pairs whose elements lie in two rows."""
         f, lanes = self.f, self.shape.lanes
-        order = ", ".join(f"i32 {i // 2 + (i % 2) * lanes}" for i in range(2 * lanes))
         if self.size == 2:
+            order = ", ".join(f"i32 {i // 2 + (i % 2) * lanes}" for i in range(2 * lanes))
             type = f"<{lanes} x i16>"
             low, high = f.masked_load(type, first, mask, 2), f.masked_load(type, second, there, 2)
             mixed = f.op(f"shufflevector {type} {low}, {type} {high}, <{2 * lanes} x i32> <{order}>")
             return f.op(f"bitcast <{2 * lanes} x i16> {mixed} to {self.shape.vector}")
         low, high = (f.masked_load(self.shape.vector, p, m, 4) for p, m in ((first, mask), (second, there)))
-        rounded = self._rounded(low, high)
-        mixed = f.op(f"shufflevector <32 x bfloat> {rounded}, <32 x bfloat> poison, <{2 * lanes} x i32> <{order}>")
-        return f.op(f"bitcast <32 x bfloat> {mixed} to {self.shape.vector}")
+        return pair_at_once(f, low, high)
 
     def _single(self, source: str, target: str, columns: Value) -> None:
-        """Any strides, pair by pair."""
+        """Any strides, column by column."""
         f = self.f
         with f.loop(0, columns) as column:
-            from_, to = f.gep(source, f.mul(column, self.n_step)), f.gep(target, f.mul(column, self.shape.size))
-
-            def piece(offset: str, at: Value, count: Value, start: str = from_, out: str = to) -> None:
-                both = f.umin(f.sub(f.umax(self.w["whole"], at), at), count)
-                for low, high, partnered in ((0, both, True), (both, count, False)):
-                    with f.loop(low, high) as i:
-                        place = f.gep(f.gep(start, offset), f.mul(i, self.walk.step))
-                        value: Value = self._bits(place)
-                        if partnered:
-                            high = f.op(f"shl i32 {self._bits(f.gep(place, self.partner))}, {_HALF_BITS}")
-                            value = f.op(f"or i32 {value}, {high}")
-                        f.store("i32", value, f.gep(out, f.mul(f.add(at, i), self.row_bytes)), 4)
-
-            self.walk.runs(0, self.w["k"], piece)
-
-    def _bits(self, place: str) -> str:
-        """The 16 bits of an element, in the low half of 32; a float32 is rounded to nearest even."""
-        f = self.f
-        if self.size == 2:
-            return f.op(f"zext i16 {f.load('i16', place, 2)} to i32")
-        value = f.load("float", place, 4)
-        bits = f.op(f"bitcast float {value} to i32")
-        odd = f.op(f"and i32 {f.op(f'lshr i32 {bits}, {_HALF_BITS}')}, 1")
-        rounded = f.op(f"add i32 {f.op(f'add i32 {bits}, {odd}')}, 32767")
-        quiet = f.op(f"or i32 {bits}, 4194304")
-        chosen = f.op(f"select i1 {f.op(f'fcmp uno float {value}, {value}')}, i32 {quiet}, i32 {rounded}")
-        return f.op(f"lshr i32 {chosen}, {_HALF_BITS}")
+            self._rows(f.gep(source, f.mul(column, self.n_step)), f.gep(target, f.mul(column, self.shape.size)), 1)

@@ -146,9 +146,8 @@ class TileFunction(Function):
         """a * b + c: fused where the machine can, two roundings where it cannot; of pairs both products are added."""
         type = self.shape.vector
         if self.shape.pairs:
-            pairs = [
-                self.op(f"bitcast {type} {x} to {_PAIRS_OF_LANES}") for x in (b, a)
-            ]  # a, the last one, may be read from memory
+            # a, the last one, may be read from memory
+            pairs = [self.op(f"bitcast {type} {x} to {_PAIRS_OF_LANES}") for x in (b, a)]
             return self.intrinsic(_DOTS, type, [(type, c), *((_PAIRS_OF_LANES, x) for x in pairs)])
         if self.shape.fma:
             return self.intrinsic(f"llvm.fma.{mangle(type)}", type, [(type, a), (type, b), (type, c)])
