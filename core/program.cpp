@@ -41,7 +41,7 @@ void Program::set_profiling(bool on) {
 
 std::vector<StepProfile> Program::profile() const {
   static constexpr const char* kKinds[] = {"kernel",  "copy", "zero",   "random", "cond",  "while", "measure",
-                                           "nonzero", "box",  "number", "unbox",  "check", "host"};
+                                           "nonzero", "box",  "number", "unbox",  "check", "host",  "images"};
   std::vector<StepProfile> result;
   for (const Step* step : impl_->all_steps) {
     const StepTimer& timer = impl_->timers[static_cast<size_t>(step->id)];

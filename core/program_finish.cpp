@@ -23,10 +23,10 @@ class Finish {
   template <class Test>
   bool any(const Step& step, Test&& test) const {
     if (test(step)) return true;
-    if (step.first < 0) return false;
     for (const int32_t block : {step.first, step.second})
-      for (const Step& inner : p_.blocks[static_cast<size_t>(block)])
-        if (any(inner, test)) return true;
+      if (block >= 0)
+        for (const Step& inner : p_.blocks[static_cast<size_t>(block)])
+          if (any(inner, test)) return true;
     return false;
   }
   bool commits(const Step& step) const {
@@ -49,8 +49,9 @@ class Finish {
           last = end;
         }
       for (size_t i = first; i <= last && i < end; ++i) steps[i].held = true;
-      if (end < steps.size() && steps[end].first >= 0)
-        for (const int32_t block : {steps[end].first, steps[end].second}) hold(block);
+      if (end < steps.size())
+        for (const int32_t block : {steps[end].first, steps[end].second})
+          if (block >= 0) hold(block);
       begin = end + 1;
     }
   }

@@ -355,6 +355,20 @@ class Parser {
     return static_cast<int32_t>(p_.keeps.size()) - 1;
   }
 
+  // ["images", steps, how many, [[slot, bytes from image to image]]]
+  void images(const Field& item, Step& step, int depth) {
+    step.kind = StepKind::Images;
+    step.first = nested(item[1], depth);
+    step.count_reg = reg(item[2]);
+    std::vector<int32_t> moving;
+    for (int64_t i = 0; i < limited(item[3]); ++i) {
+      moving.push_back(slot_of_kind(item[3][i][int64_t{0}], SlotKind::View, "a view"));
+      moving.push_back(reg(item[3][i][1]));
+    }
+    step.n_args = static_cast<int32_t>(moving.size());
+    step.args = add_indices(moving);
+  }
+
   int32_t nested(const Field& steps, int depth) {
     const auto index = static_cast<int32_t>(p_.blocks.size());
     p_.blocks.emplace_back();
@@ -481,6 +495,8 @@ class Parser {
         if (item.size() > 4) step.late = optional_late(item[4]);
         if (item.size() > 5) stacks(item[5], step);
         p_.loops = true;
+      } else if (kind == "images") {
+        images(item, step, depth);
       } else if (kind == "measure") {
         step.kind = StepKind::Measure;
         step.late = late_size(item[1]);

@@ -41,7 +41,8 @@ enum class StepKind : uint8_t {
   Number,
   Unbox,
   Check,
-  Host
+  Host,
+  Images
 };
 
 struct Step {

@@ -382,6 +382,8 @@ class Run {
       case StepKind::While:
         if (step.n_stacks || step.late >= 0) return run_stacking(step, poll);
         break;
+      case StepKind::Images:
+        return run_images(step, poll);
       case StepKind::Measure: {
         int64_t size;
         std::memcpy(&size, slots_[step.source], sizeof size);
@@ -411,6 +413,23 @@ class Run {
       // A loop of empty or cheap bodies must notice Ctrl-C too.
       if (poll && poll->check_after(0)) return Outcome::Interrupted;
     }
+  }
+
+  // The steps on one image after another: the slots that move hold the address of the image at hand.
+  Outcome run_images(const Step& step, InterruptPoll* poll) {
+    const int32_t* moving = p_.indices.data() + step.args;
+    const auto move = [&](int64_t images) {
+      for (int32_t i = 0; i < step.n_args; i += 2)
+        slots_[moving[i]] = static_cast<char*>(slots_[moving[i]]) + images * regs_[moving[i + 1]];
+    };
+    const int64_t count = regs_[step.count_reg];
+    for (int64_t image = 0; image < count; ++image) {
+      const Outcome outcome = run_block(step.first, poll);
+      if (outcome != Outcome::Fine) return outcome;
+      move(1);
+    }
+    move(-count);  // in a loop the next turn begins with the first image
+    return Outcome::Fine;
   }
 
   bool predicate(const Step& step) const { return *static_cast<const uint8_t*>(slots_[step.target]) != 0; }

@@ -23,6 +23,7 @@ from duograph.passes.fusion.schedule import (
     CondStep,
     CopyStep,
     HostStep,
+    ImagesStep,
     KernelStep,
     NonzeroStep,
     NumberStep,
@@ -36,6 +37,7 @@ from duograph.passes.fusion.schedule import (
     counted,
 )
 from duograph.passes.lowering.scheduling import schedule
+from duograph.passes.memory.images import by_images
 from duograph.passes.memory.plan_memory import Plan, most, plan_memory, results_bytes, room
 from duograph.passes.memory.recompute import Fitted, Planner, Recomputation, fit, greatest_peak, planned_peak, too_small
 from duograph.passes.memory.trim import ready, trim
@@ -195,11 +197,14 @@ class _Loops:
 
 def _assemble(graph: Graph, given: Graph, plan: Schedule, chooser: Chooser | None, fuse: bool) -> Assembled:
     """Compile a schedule."""
-    together, chains = with_chains(plan) if fuse and chooser is None else (plan, [])
+    free = fuse and chooser is None  # to make kernels that are not those of the whole operands
+    together, chains = with_chains(plan) if free else (plan, [])
+    together = by_images(together, {id(step) for chain in chains for step in chain.steps}) if free else plan
     unit, compiled = _compiled(together, graph, chooser)
     if cut_launches(chains, compiled):
         plan = together
     else:  # one of their kernels is made in another way than was thought
+        plan = by_images(plan, set())
         chains, (unit, compiled) = [], _compiled(plan, graph, chooser)
     _mark_far(plan, graph, compiled)
     temporaries = {
@@ -265,6 +270,8 @@ def kernel_steps(steps: Sequence[Step]) -> list[KernelStep]:
     for step in steps:
         if isinstance(step, KernelStep):
             found.append(step)
+        elif isinstance(step, ImagesStep):
+            found += step.steps
         elif isinstance(step, CondStep):
             found += kernel_steps(step.then) + kernel_steps(step.otherwise)
         elif isinstance(step, WhileStep):
@@ -383,6 +390,8 @@ class _SpecWriter:
 
     def slot(self, buffer: Buffer) -> int:
         """The slot of a buffer, or of its part from an offset on."""
+        if buffer in self.slot_of:
+            return self.slot_of[buffer]
         if buffer.base is not None:
             base = self.slot(buffer.base)
             offset = self.registers(buffer.offset * buffer.dtype.itemsize)
@@ -431,6 +440,8 @@ class _SpecWriter:
         for step in steps:
             if isinstance(step, KernelStep):
                 written += self._kernel(step)
+            elif isinstance(step, ImagesStep):
+                written.append(self._images(step))
             elif isinstance(step, CopyStep):
                 size = self.registers(step.target.bytes)
                 written.append(["copy", self.slot(step.target), self.slot(step.source), size])
@@ -462,6 +473,13 @@ class _SpecWriter:
 
     def _value(self, buffer: Buffer) -> list[object]:
         return [self.slot(buffer), buffer.dtype.code, [self.registers(size) for size in buffer.shape]]
+
+    def _images(self, step: ImagesStep) -> list[object]:
+        moving = []
+        for buffer, size in step.moving:
+            offset = self.registers(buffer.offset * buffer.dtype.itemsize)
+            moving.append([self._slot(buffer, ["view", self.slot(buffer.owner), offset]), self.registers(size)])
+        return ["images", self._steps(step.steps), self.registers(step.count), moving]
 
     def _loop(self, step: WhileStep) -> list[object]:
         condition, body = self._steps(step.condition), self._steps(step.body)

@@ -48,6 +48,19 @@ def test_gradients_of_both_orders(
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9 * np.abs(theirs).max())
 
 
+@pytest.mark.parametrize("size", [(3, 1), (1, 3), (4, 2), (5, 1), (1, 1), (2, 2)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_one_place_in_a_row(size: tuple[int, int], stride: int) -> None:
+    x, w, b = (dg.tensor(numbers(*shape)) for shape in ((2, 5, *size), (5, 1, 3, 3), (5,)))
+    wanted = torch.nn.functional.conv2d(*map(torch.from_numpy, (x.numpy(), w.numpy(), b.numpy())), stride, 1, 1, 5)
+
+    def ended(x: Any) -> Any:
+        return dg.nn.functional.conv2d(x, w, b, stride, 1, 1, 5) * 2
+
+    np.testing.assert_allclose(ended(x).numpy(), 2 * wanted.numpy(), atol=1e-12)
+    np.testing.assert_allclose(dg.static(ended)(x).numpy(), 2 * wanted.numpy(), atol=1e-12)
+
+
 def test_transposed() -> None:
     data = numbers(2, 4, 6, 5), numbers(4, 1, 3, 4)
     settings = (None, (2, 1), (1, 2), (1, 0), 4, (1, 2))

@@ -38,16 +38,18 @@ def _is_flat(kernel: WindowKernel) -> bool:
     """Whether a row of results follows the one before in all that the epilogue reads."""
     addresses = [instr.attr for instr in kernel.epilogue if instr.attr is not None and instr.op != "const"]
     width = kernel.counts[2]
-    return all(isinstance(a, Address) and not a.mask and a.strides[4] == a.strides[5] * width for a in addresses)
+    return all(isinstance(a, Address) and not a.mask and (width == 1 or a.strides[4] == a.strides[5] * width) for a in addresses)
 
 
 def _flattened(epilogue: Epilogue) -> Epilogue:
     """The same with all rows as one."""
 
+    *outer, rows, width = epilogue.extents
+
     def merged(address: Address) -> Address:
-        return address._replace(strides=(*address.strides[:4], 0, address.strides[5]))
+        step = address.strides[4 if width == 1 else 5]  # a dim of one place has no step
+        return address._replace(strides=(*address.strides[:4], 0, step))
 
     body = tuple(i._replace(attr=merged(i.attr)) if isinstance(i.attr, Address) else i for i in epilogue.body)
-    *outer, rows, width = epilogue.extents
     place = merged(epilogue.target)
     return replace(epilogue, extents=(*outer, 1, rows * width), body=body, source=place, target=place)

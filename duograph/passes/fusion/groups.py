@@ -34,8 +34,10 @@ class Buffer:
 
     def view(self, offset: Expr) -> Buffer:
         """The buffer from an element on."""
-        if offset == 0:
-            return self
+        return self if offset == 0 else self.part(offset)
+
+    def part(self, offset: Expr) -> Buffer:
+        """The same as another buffer, whatever the offset."""
         made = Buffer(self.kind, self.index, self.dtype, self.shape, self.name)
         made.base, made.offset = self.base or self, self.offset + offset
         return made

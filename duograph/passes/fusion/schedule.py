@@ -77,6 +77,15 @@ class WhileStep:
     count: Expr | None = None
 
 
+class ImagesStep(NamedTuple):
+    """Run `steps` on one image after another, `count` in all. `moving`: parts of buffers, which they use as they are for the
+    first image, and how many bytes on it is from image to image."""
+
+    count: int
+    steps: tuple[KernelStep, ...]
+    moving: tuple[tuple[Buffer, int], ...]
+
+
 class SizeStep(NamedTuple):
     """The int64 in `source` is a late size from here on."""
 
@@ -134,8 +143,8 @@ class HostStep(NamedTuple):
 
 
 Step: TypeAlias = (
-    "KernelStep | CopyStep | RandomStep | CondStep | WhileStep | SizeStep | NonzeroStep | BoxStep | NumberStep | UnboxStep"
-    " | CheckStep | HostStep"
+    "KernelStep | CopyStep | RandomStep | CondStep | WhileStep | ImagesStep | SizeStep | NonzeroStep | BoxStep | NumberStep"
+    " | UnboxStep | CheckStep | HostStep"
 )
 
 
@@ -180,6 +189,8 @@ def counted(steps: Sequence[Step], times: Expr = 1, per_turn: bool = False) -> l
     for step in steps:
         if isinstance(step, KernelStep):
             found.append(Counted(step, times, per_turn or step.per_turn))
+        elif isinstance(step, ImagesStep):
+            found += counted(step.steps, times * step.count, per_turn)
         elif isinstance(step, CondStep):
             found += counted(step.then, times, per_turn) + counted(step.otherwise, times, per_turn)
         elif isinstance(step, WhileStep):
@@ -193,6 +204,8 @@ def touched(steps: Sequence[Step]) -> Iterator[Buffer]:
     for step in steps:
         if isinstance(step, KernelStep):
             yield from (buffer.owner for buffer in step.buffers)
+        elif isinstance(step, ImagesStep):
+            yield from touched(step.steps)
         elif isinstance(step, CopyStep):
             yield from (step.source.owner, step.target.owner)
         elif isinstance(step, RandomStep):
@@ -251,6 +264,7 @@ __all__ = [
     "CopyStep",
     "Counted",
     "HostStep",
+    "ImagesStep",
     "KernelStep",
     "LoopKernel",
     "NonzeroStep",

@@ -22,6 +22,7 @@ from ..fusion.schedule import (
     CondStep,
     CopyStep,
     HostStep,
+    ImagesStep,
     KernelStep,
     NonzeroStep,
     NumberStep,
@@ -160,6 +161,8 @@ class _Walk:
             self.clock += 1
             if isinstance(step, KernelStep):
                 self.kernel(step)
+            elif isinstance(step, ImagesStep):
+                self.images(step)
             elif isinstance(step, CopyStep):
                 self.use(step.source)
                 self.use(step.target)
@@ -193,6 +196,16 @@ class _Walk:
         for buffer, overlaid in replaceable.items():
             if buffer in self.lives:
                 self.lives[buffer].inherits = {old for old in overlaid if old in self.lives}
+
+    def images(self, step: ImagesStep) -> None:
+        """What holds all images is alive from the first kernel on the first one to the last on the last."""
+        before = set(self.lives)
+        for buffer, _ in step.moving:
+            self.use(buffer)
+        self.walk(step.steps)
+        self.clock += 1
+        for buffer in (*before.intersection(touched(step.steps)), *(buffer for buffer, _ in step.moving)):
+            self.use(buffer)
 
     def branches(self, step: CondStep) -> None:
         """What either branch writes and somebody reads later is alive through both."""
