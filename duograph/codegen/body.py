@@ -57,6 +57,9 @@ class Scope:
         return Scope(v, {**self.index, vector_dim: start}, vector_dim, mask, self, shift)
 
 
+_BITS, _EVERY_SECOND = 16, 0x55555555
+
+
 class Body:
     """Emits the body of one kernel into a frame."""
 
@@ -232,7 +235,7 @@ class Body:
     def _load_every_second(self, pointer: str, valid: Vec | None, dtype: str, scope: Scope) -> Vec:
         """Every second element as two vectors; what lies behind the last one is not touched."""
         f, v, info = self.frame.function, scope.v, DTYPES[dtype]
-        mask, half = scope.mask, v.lanes // 2
+        mask = scope.mask
         if valid is not None:
             mask = valid if mask is None else v.and_(mask, valid)
         kind = f"<{v.lanes} x {info.storage}>"
@@ -240,14 +243,24 @@ class Body:
             refs = [f.load(kind, f.gep(pointer, start, info.size), info.size) for start in (0, v.lanes - 1)]
             picked = [*range(0, v.lanes, 2), *range(v.lanes + 1, 2 * v.lanes, 2)]
         else:
-            none = v.const("i1", 0)
-            parts = [[start + (i + 1) // 2 for i in range(v.lanes)] for start in (0, half)]
-            masks = [v.shuffle(mask, none, part) for part in parts]
+            masks = self._spread(v, mask)
             starts = zip((0, v.lanes), masks)
             refs = [f.masked_load(kind, f.gep(pointer, start, info.size), m.ref, info.size) for start, m in starts]
             picked = list(range(0, 2 * v.lanes, 2))
         first, second = (Vec(ref, info.storage, v.lanes) for ref in refs)
         return self.to_value(v, v.shuffle(first, second, picked), dtype)
+
+    def _spread(self, v: Vectors, mask: Vec) -> list[Vec]:
+        """A mask with every second lane new and empty, as two."""
+        if v.lanes != _BITS or not self.frame.target.has("bmi2"):
+            none, lanes = v.const("i1", 0), range(v.lanes)
+            return [v.shuffle(mask, none, [v.lanes if i % 2 else start + i // 2 for i in lanes]) for start in (0, v.lanes // 2)]
+        f = self.frame.function
+        bits = f.op(f"zext i{_BITS} {f.op(f'bitcast {mask.type} {mask.ref} to i{_BITS}')} to i32")
+        spread = f.intrinsic("llvm.x86.bmi.pdep.32", "i32", [("i32", bits), ("i32", _EVERY_SECOND)])
+        parts = [spread, f.op(f"lshr i32 {spread}, {_BITS}")]
+        narrow = [f.op(f"trunc i32 {part} to i{_BITS}") for part in parts]
+        return [Vec(f.op(f"bitcast i{_BITS} {part} to {mask.type}"), "i1", v.lanes) for part in narrow]
 
     def _load_lanes(self, pointers: Sequence[str], valid: Vec | None, dtype: str, scope: Scope) -> Vec:
         f, v, info = self.frame.function, scope.v, DTYPES[dtype]

@@ -44,9 +44,9 @@ def emit_pieces(body: Body, row: Scope, dim: int, low: Value, high: Value, *, un
     """``step`` along ``dim`` over [low, high): whole vectors between two flips together, one by one where a flip is near."""
     f = body.frame.function
     numbers = comparisons(body.facts, dim)
-    if masked and not numbers:
+    if masked:
         with f.when(f.icmp("ult", f.sub(high, low), _SHORT)):
-            _emit_short(body, row, dim, low, high, step)
+            _emit_short(body, row, dim, low, high, numbers, step)
         low = f.select(f.icmp("ult", f.sub(high, low), _SHORT), high, low)
     padded = {id(address): address for address in map(address_of, body.facts.body) if address and _along(address, dim)}
     if masked and not numbers and len(padded) == 1:
@@ -104,14 +104,15 @@ def _along(address: Address, dim: int) -> bool:
     return any(d == dim for d, _, _ in address.mask)
 
 
-def _emit_short(body: Body, row: Scope, dim: int, low: Value, high: Value, step: Step) -> None:
-    """A run of fewer than 64: the masks of its vectors are parts of one word each."""
+def _emit_short(body: Body, row: Scope, dim: int, low: Value, high: Value, numbers: Sequence[int], step: Step) -> None:
+    """A run of fewer than 64: the masks of its vectors, and what comparisons give there, are parts of one word each."""
     f, v = body.frame.function, body.frame.vectors(LANES)
     exist = f.sub(f.shl(1, f.sub(high, low)), 1)
     inside = {}
     for address in map(address_of, body.facts.body):
         if address is not None and _along(address, dim):
             inside[id(address)] = _bits_inside(body, row, dim, low, address)
+    true = {number: _bits_true(body, row, dim, low, number) for number in numbers}
 
     def vector(word: Value, i: Value) -> Vec:
         part = f.op(f"trunc i64 {f.lshr(word, i)} to i{LANES}")
@@ -120,6 +121,7 @@ def _emit_short(body: Body, row: Scope, dim: int, low: Value, high: Value, step:
     with f.loop(0, f.sub(high, low), LANES) as i:
         scope = row.inner(v, dim, f.add(low, i), vector(exist, i))
         scope.valid = {place: vector(bits, i) for place, bits in inside.items()}
+        scope.values = {number: vector(bits, i) for number, bits in true.items()}
         step([scope], ())
 
 
@@ -133,6 +135,20 @@ def _bits_inside(body: Body, row: Scope, dim: int, low: Value, address: Address)
             bits = f.sub(f.shl(1, f.umax(*places)), f.shl(1, places[0]))
     assert bits is not None
     return f.and_(bits, _holds_beside(body, row, dim, address))
+
+
+def _bits_true(body: Body, row: Scope, dim: int, low: Value, number: int) -> Value:
+    """A bit for each position from ``low`` on: what a comparison gives there."""
+    f = body.frame.function
+    flips = _flips(body, row, dim, number)
+    ends = [f.shl(1, f.smin(f.smax(f.sub(flip, low), 0), _SHORT - 1)) for flip in flips]
+    bits: Value = 0
+    for place, part in zip((low, *flips), (f.sub(ends[0], 1), f.sub(ends[1], ends[0]), f.sub(0, ends[1]))):
+        here = Scope(row.v, {**row.index, dim: place}, outer=row)
+        _emit_with_inputs(body, here, dim, number)
+        holds = f.op(f"sext i1 {row.v.extract(here.values[number])} to i64")
+        bits = f.or_(bits, f.and_(holds, part))
+    return bits
 
 
 def _holds_beside(body: Body, row: Scope, dim: int, address: Address) -> Value:

@@ -38,13 +38,23 @@ def _counts(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_
 
 
 def _split(kernel: Any, stride: Any, padding: Any, dilation: Any) -> Any:
-    """The settings for one axis after the other, the last one first: windows over one have size 1 along the others."""
-    for axis in reversed(range(len(kernel))):
+    """The settings for one axis after the other: windows over one have size 1 along the others."""
+    for axis in range(len(kernel)):
         if (kernel[axis], stride[axis], padding[axis]) != (1, 1, 0):
             yield tuple(
                 tuple(given if i == axis else other for i, given in enumerate(numbers))
                 for numbers, other in ((kernel, 1), (stride, 1), (padding, 0), (dilation, 1))
             )
+
+
+_FEW = 9  # elements of a window
+
+
+def _is_read_apart(kernel: Any, stride: Any, padding: Any) -> bool:
+    """Whether windows that overlap take elements that do not lie side by side, many of them or beside zeros: after the rows each
+    is taken less often."""
+    overlap = any(taps > step for taps, step in zip(kernel[:-1], stride))
+    return bool(overlap and stride[-1] > 1 and kernel[-1] > 1 and (padding[-1] > 0 or product(kernel) > _FEW))
 
 
 def _samples(m: Any) -> Any:
@@ -83,7 +93,7 @@ def max_pool(x: Tensor, kernel: Window, stride: Window, padding: Window, dilatio
     >>> dg.ops.max_pool(tensor([[1, 3, 2, 0]]), (2,), (2,), (0,), (1,), False)
     tensor([[3, 2]])
     """
-    if product(kernel) > UNROLLED and len(kernel) > 1:
+    if len(kernel) > 1 and (product(kernel) > UNROLLED or _is_read_apart(kernel, stride, padding)):
         for settings in _split(kernel, stride, padding, dilation):
             x = max_pool(x, *settings, ceil_mode)
         return x

@@ -77,7 +77,8 @@ class WhileStep:
     count: Expr | None = None
 
 
-class ImagesStep(NamedTuple):
+@dataclass(frozen=True)
+class ImagesStep:
     """Run `steps` on one image after another, `count` in all. `moving`: parts of buffers, which they use as they are for the
     first image, and how many bytes on it is from image to image."""
 
